@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+from dataclasses import replace
+from json import dumps
+from types import SimpleNamespace
 
 import altair as alt
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS
+from tests.reference.made_up_advice import (
+    KINDS,
+    KINDS_BY_DAY,
+    advice_study,
+    made_up_advice,
+    with_endings,
+)
 from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import answer_figure
+from batchlab.report.advice_figures import (
+    advice_figures,
+    advice_looks,
+    trained_cells,
+)
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image, page_svg, plot, value_axis
-from batchlab.report.figure import LAYOUT, Figure, Panel, interval_mark, mark, rows_table
+from batchlab.report.figure import Figure, Panel, interval_mark, mark
 from batchlab.report.sweep_page import sweep_figures
+from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
     learning_rates=(0.01, 0.1),
@@ -26,13 +44,6 @@ STUDY = made_up_study(
 )
 LOOKS = figure_looks(STUDY)
 FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", FIGURE)
-def test_every_plot_is_valid_vega_lite(key):
-    for panel in FIGURE[key].panels:
-        assert alt.LayerChart.from_dict(plot(panel, LOOKS), validate=True).layer
 
 
 def layers(panel: Panel) -> list[dict]:
@@ -171,12 +182,107 @@ def test_the_points_of_a_chart_have_words_in_its_table():
     ]
 
 
-def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field_that_was_measured():
-    figure = answer_figure(KINDS["ends_no_worse"]())
+# ---- the figures of an advice: their rows against what it rests on, one for each kind of answer
 
-    rows = table_rows(rows_table(figure.rows))
 
-    assert [row["kind"] for row in rows] == [row["kind"] for row in figure.rows]
-    point = next(row for row in rows if row["kind"] == "point")
-    assert point["low"] <= point["mean"] <= point["high"]
-    assert not {*LAYOUT} & rows[0].keys()
+ADVICE = made_up_advice()
+
+
+def figures(advice, profile=None) -> dict[str, Figure]:
+    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), profile)}
+
+
+def rows_in(figure, kind, panel=None) -> list[dict]:
+    return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "sweep"])
+def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_words(kind):
+    advice = KINDS[kind]() if kind != "sweep" else None
+    shown = (figures(advice) if advice else FIGURE).values()
+    looks = advice_looks(advice) if advice else LOOKS
+    for panel in (panel for figure in shown for panel in figure.panels):
+        for row in panel.rows:
+            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
+        spec = plot(panel, looks)
+        assert alt.LayerChart.from_dict(spec, validate=True).layer
+        assert {r["kind"] for r in panel.rows} <= set(re.findall(r'"(\w+)"', dumps(spec)))
+
+
+def test_picture_and_table_show_the_same_numbers():
+    """What is expected of what is named, whatever is estimated of its batch size."""
+    slower = ADVICE.expected.time_to_target_s.times(1.3)
+    advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
+    figure = figures(advice)["a"]
+    (verified,) = rows_in(figure, "verified", "a-objective")
+
+    cells = table_rows(answer_table(advice))
+    (mine,) = [row["cost"] for row in cells if row["named"]]
+    (own,) = [row["cost"] for row in cells if row["which"] == "← yours"]
+    yours, recommended = (quantity_text("time_to_target_s", each.estimate) for each in (own, mine))
+
+    assert recommended == quantity_text("time_to_target_s", verified["mean"])
+    assert [row["text"] for row in rows_in(figure, "named")] == [f"recommended: {recommended}"]
+    words = [row["text"] for row in rows_in(figure, "words", "a-objective")]
+    assert words == [f"yours: {yours}", *words[1:]]
+
+
+def test_the_axis_is_made_for_what_was_measured_or_else_for_every_bar_of_the_belief():
+    """The interval of a batch size that nothing is known of leaves the frame."""
+    advice = with_endings(ADVICE)
+    *known, last = advice.believed
+    vague = replace(last, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
+
+    (end, *_) = figures(replace(advice, believed=(*known, vague)))["a"].panels
+    (unmeasured, _) = figures(ADVICE)["a"].panels
+
+    low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
+    assert 0.9 < low < 0.96
+    low, high = plot(unmeasured, advice_looks(ADVICE))["encoding"]["y"]["scale"]["domain"]
+    bars = [row for row in unmeasured.rows if row["kind"] == "expected"]
+    assert low < min(row["low"] for row in bars)
+    assert high > max(row["high"] for row in bars)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better):
+    advice = replace(with_endings(ADVICE), better=better)
+    sign = 1 if better == "higher" else -1
+
+    figure = figures(advice)["a"]
+    line = {(row["train_s"], sign * row["mean"]) for row in rows_in(figure, "band", "a-frontier")}
+    marks = rows_in(figure, "point", "a-frontier") + rows_in(figure, "verified", "a-frontier")
+    drawn = {(row["train_s"], sign * row["mean"]) for row in marks}
+
+    beaten = {
+        (seconds, value)
+        for (seconds, value), (other_s, other) in itertools.permutations(drawn, 2)
+        if other_s <= seconds and other >= value
+    }
+    assert len(drawn) == len(marks) > 1
+    assert line == (drawn - beaten if len(drawn - beaten) > 1 else set())
+
+
+def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
+    advice = with_endings(ADVICE)
+    study = advice_study(advice)
+
+    cells = {cell.batch_size: cell for cell in trained_cells(advice, study)}
+
+    assert advice.named is not None
+    named = cells[advice.named.batch_size]
+    assert named.learning_rate == advice.named.learning_rate
+    same = [r for r in study.records if advice.is_of(r.trial, advice.named)]
+    longest = max(record.steps for record in same)
+    assert [r.steps for r in named.records] == [longest] * len(named.records)
+    assert len(named.records) < len(same)
+
+
+def test_the_limit_of_the_machine_is_a_line():
+    limited = SimpleNamespace(memory_limit_bytes=100_000_000, device_name="a made-up processor")
+
+    (level,) = rows_in(figures(ADVICE, limited)["d"], "level", "d-peak_bytes")
+
+    assert level["mean"] == 100_000_000
+    assert rows_in(figures(ADVICE)["d"], "level") == []

@@ -346,66 +346,56 @@ def test_a_cache_that_fills_as_examples_are_read_does_not_count():
     assert "is_open" not in vars(data)  # an open file cannot be handed to other processes
 
 
+ODD: list[Callable[[], Any]] = [
+    lambda: torch.zeros(3, device="meta"),
+    lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+    lambda: torch.eye(3).to_sparse(),
+    *(lambda: torch.zeros(3, dtype=torch.bfloat16), lambda: torch.zeros(3).cfloat().conj()),
+    *(lambda: torch.zeros(3, 0), lambda: torch.zeros(3, 4).t()),
+    *(lambda: [object()] * 50, lambda: np.array([("a", object())] * 40, dtype=object)),
+    lambda: {1, 2, 3},
+]
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@pytest.mark.parametrize(
-    "odd",
-    [
-        lambda: torch.zeros(3, device="meta"),
-        lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
-        lambda: torch.eye(3).to_sparse(),
-        lambda: torch.zeros(3, dtype=torch.bfloat16),
-        lambda: torch.zeros(3, dtype=torch.complex64).conj(),
-        lambda: torch.zeros(3, 0),
-        lambda: torch.zeros(3, 4).t(),
-        lambda: [object()] * 50,
-        lambda: np.array([("a", object())] * 40, dtype=object),
-        lambda: {1, 2, 3},
-    ],
-)
+@pytest.mark.parametrize("odd", ODD)
 def test_what_has_odd_numbers_or_none_to_read_is_no_obstacle(odd):
     assert identity(train=Held(odd=odd())) == identity(train=Held(odd=odd()))
-
-
-def test_what_two_splits_share_is_read_once(monkeypatch):
-    read, add_tensor = [], identities.add_tensor
-    monkeypatch.setattr(
-        identities, "add_tensor", lambda *given: (read.append(given[1]), add_tensor(*given))
-    )
-    data = TensorDataset(X)
-
-    identity(train=Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
-
-    assert sum(one is X for one in read) == 1
 
 
 def test_of_a_large_file_blocks_count_and_when_it_was_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(file_region, "_WHOLE_BYTES", 1024**2)
     monkeypatch.setattr(file_region, "_BLOCKS", 3)
-    large = tmp_path / "large.bin"
+    large, n_bytes = tmp_path / "large.bin", 2 * 1024**2
 
-    def digest_of(*, place: int | None = None, at_ns: int = 10**18) -> str:
-        content = bytearray(2 * 1024**2)
-        if place is not None:
-            content[place] = 1
+    def digest_of(place: int, *, at_ns: int = 10**18) -> str:
+        content = bytearray(n_bytes)
+        content[place] = 1
         large.write_bytes(content)
         os.utime(large, ns=(at_ns, at_ns))
         digest = hashlib.sha256()
-        add_region(digest, FileRegion(path=str(large), offset=8, n_bytes=2 * 1024**2 - 8))
+        add_region(digest, FileRegion(path=str(large), offset=8, n_bytes=n_bytes - 8))
         return digest.hexdigest()
 
-    assert digest_of() == digest_of(place=300_000)  # between the blocks, and its time put back
-    assert digest_of() != digest_of(place=300_000, at_ns=10**18 + 1)
-    assert digest_of() != digest_of(place=1024**2)
+    # Before the region; between the blocks, and its time put back; there, later; in a block.
+    before, between = digest_of(0), digest_of(300_000)
+    assert before == between != digest_of(300_000, at_ns=10**18 + 1)
+    assert between != digest_of(1024**2)
 
 
-def test_a_file_named_twice_is_read_once_a_map_not_whole_and_other_texts_are_no_obstacle(
+def test_what_two_splits_share_or_is_named_twice_is_read_once_and_of_a_map_its_part(
     file, monkeypatch
 ):
-    read = []
-    monkeypatch.setattr(identities, "add_region", lambda digest, region: read.append(region))
-    names = {"names": [str(file)] * 1000, "a": file, "b": str(file)}
+    regions, tensors, add_tensor = [], [], identities.add_tensor
+    monkeypatch.setattr(identities, "add_region", lambda digest, region: regions.append(region))
+    monkeypatch.setattr(
+        identities, "add_tensor", lambda *given: (tensors.append(given[1]), add_tensor(*given))
+    )
+    data, names = TensorDataset(X), {"names": [str(file)] * 1000, "a": file, "b": str(file)}
 
+    identity(train=Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
     identity(train=Held(**names, note="none", empty="", c="\0"))
     identity(train=Held(rows=rows(file)))
 
-    assert read == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)] * 2
+    assert sum(one is X for one in tensors) == 1
+    assert regions == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)] * 2
