@@ -165,31 +165,27 @@ def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch, undrawn):
     assert sorted(fitted) == sorted(record.trial.trial_id for record in SWEEP.records)
 
 
+WRITTEN = written(HOSTILE)
+
+
 def hostile_advice() -> str:
-    advice = replace(
-        ADVICE,
-        reason=written(HOSTILE),
-        target=replace(ADVICE.target, metric=HOSTILE),
-        caveats=(written(HOSTILE),),
-        steps=(replace(ADVICE.steps[0], did=written(HOSTILE), why=written(HOSTILE)),),
-        candidates=tuple(replace(c, note=written(HOSTILE)) for c in ADVICE.candidates),
-    )
+    step = replace(ADVICE.steps[0], did=WRITTEN, why=WRITTEN)
+    candidates = tuple(replace(each, note=WRITTEN) for each in ADVICE.candidates)
+    target = replace(ADVICE.target, metric=HOSTILE)
+    said = {"reason": WRITTEN, "caveats": (WRITTEN,), "steps": (step,), "candidates": candidates}
     workload = replace(BEHIND.workload, name=HOSTILE, reference=HOSTILE)
-    return render_advice_html(advice, replace(BEHIND, workload=workload, command=HOSTILE), None)
+    study = replace(BEHIND, workload=workload, command=HOSTILE)
+    return render_advice_html(replace(ADVICE, target=target, **said), study, None)
 
 
 def hostile_sweep() -> str:
     study = made_up_study(
-        batch_sizes=(64,),
-        epochs=1,
-        timed=False,
-        metrics=[(HOSTILE, "higher")],
+        **{"batch_sizes": (64,), "epochs": 1, "timed": False, "metrics": [(HOSTILE, "higher")]},
         curves=lambda *_: {(split, HOSTILE): lambda epoch: epoch for split in ("train", "test")},
         endings={(64, 0.01, 0): (Status.ERROR, HOSTILE, 1)},
     )
-    names = dict.fromkeys(("name", "reference"), HOSTILE)
-    settings = {"settings": (("s", HOSTILE),), "warnings": (HOSTILE,)}
-    workload = replace(study.workload, **names, **settings)
+    told = {"name": HOSTILE, "reference": HOSTILE, "warnings": (HOSTILE,)}
+    workload = replace(study.workload, settings=(("s", HOSTILE),), **told)
     environment = ((HOSTILE, HOSTILE),)
     return html_page(replace(study, workload=workload, command=HOSTILE, environment=environment))
 
@@ -212,9 +208,8 @@ def not_profiled():
     own = tuple(run for run in advice.tried if run.batch_size == advice.reference.batch_size)
     none = Estimate.cannot_tell(Reason.of("not_trained"))
     unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
-    candidates = tuple(
-        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in advice.candidates
-    )
+    unknown |= {"learning_rate": None, "peak_bytes": None}
+    candidates = tuple(replace(candidate, **unknown) for candidate in advice.candidates)
     return replace(advice, tried=own, candidates=candidates, laws=None)
 
 
@@ -247,12 +242,11 @@ def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn
     assert always <= titles
     cards = {title["id"] for title in page.having("h3") if "id" in title}
     assert cards <= {f"figure-{key}-title" for key in "bcde"}  # the first has no heading
-    has_sayings = "folklore-title" in titles
     if kind in STUDIES:
         assert titles - always <= {"folklore-title"}
     else:
-        n_lines_to_paste = advice.recommendation is not None
-        assert len(page.having("h2")) == n_lines_to_paste + has_sayings + 3
+        has_lines = advice.recommendation is not None
+        assert len(page.having("h2")) == has_lines + ("folklore-title" in titles) + 3
 
 
 def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
