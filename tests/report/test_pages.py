@@ -224,7 +224,7 @@ STUDIES = {
 }
 
 
-@pytest.mark.slow  # all kinds of advice in a browser: tests/report/test_every_page.py
+@pytest.mark.slow  # all kinds of advice in a browser: test_browser.py
 @pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "not profiled", *STUDIES])
 def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn: None) -> None:
     if kind in STUDIES:

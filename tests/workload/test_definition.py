@@ -135,14 +135,18 @@ def test_a_file_that_gives_no_workload_is_refused_with_its_line(text, message, t
 
 
 def test_files_of_one_name_or_one_that_is_no_identifier_are_workloads_of_their_own(tmp_path):
-    loaded = []
-    for name, rate in (("same.py", 0.1), ("same.py", 0.2), ("my-train.py", 0.3)):
-        folder = tmp_path / str(rate)
+    """So are the modules of one name that they import."""
+    known = []
+    for name, width in (("same.py", 3), ("same.py", 4), ("my-train.py", 5)):
+        folder = tmp_path / str(width)
         folder.mkdir()
-        reference = write_user_file(folder, name=name, fields=f"learning_rate={rate}")
-        loaded.append(load_workload(reference, {}))
+        (folder / "layers.py").write_text(f"WIDTH = {width}\n")
+        fields = f"learning_rate={width / 10}, model=lambda: nn.Linear(4, layers.WIDTH)"
+        reference = write_user_file(folder, name=name, before="import layers", fields=fields)
+        known.append(load_workload(reference, {}).workload)
 
-    assert [one.workload.learning_rate for one in loaded] == [0.1, 0.2, 0.3]
+    assert [one.learning_rate for one in known] == [0.3, 0.4, 0.5]
+    assert [one.model().out_features for one in known] == [3, 4, 5]
 
 
 def test_a_file_travels_by_value_so_that_an_edit_meanwhile_changes_no_trial(tmp_path):

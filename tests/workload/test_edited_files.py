@@ -228,19 +228,6 @@ def test_a_file_loaded_after_an_edit_of_what_it_imports_runs_the_edited_code_and
     assert known[0] == known[2] != known[1]
 
 
-def test_a_module_of_the_same_name_from_another_folder_is_not_taken_for_it(tmp_path):
-    widths = []
-    for width in (3, 4):
-        folder = tmp_path / str(width)
-        folder.mkdir()
-        (folder / "layers.py").write_text(f"WIDTH = {width}\n")
-        fields = MODEL.format("layers.WIDTH")
-        reference = write_user_file(folder, before="import layers", fields=fields)
-        widths.append(width_of(load_workload(reference, {})))
-
-    assert widths == [3, 4]
-
-
 LAYERS = "from torch import nn\n\nclass Net(nn.Linear):\n    __init__ = lambda self: {}\n"
 
 

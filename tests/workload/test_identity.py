@@ -64,16 +64,6 @@ def test_an_edited_file_is_another_workload(tmp_path):
     assert len(set(known)) == 4
 
 
-def test_a_file_that_is_not_imported_does_not_count(tmp_path):
-    before = file_identity(write_user_file(tmp_path))
-
-    (tmp_path / "layers.py").write_text("WIDTH = 4\n")
-    sys.path.insert(0, str(tmp_path))
-    __import__("layers")  # by somebody else in this process
-
-    assert file_identity(f"{tmp_path}/mine.py:workload") == before
-
-
 # Live workloads
 
 
