@@ -114,6 +114,7 @@ def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
 @pytest.mark.parametrize(
     ("low", "high", "is_metric", "scale"),
     [
+        (1.0, 1.0, False, "linear"),
         (1.0, 2.0, False, "linear"),
         (1.0, 3.0, False, "log"),
         (1.0, 3.0, True, "linear"),

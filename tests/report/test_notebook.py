@@ -36,7 +36,7 @@ SHOWN: dict[str, Any] = {
     **{kind: KINDS[kind] for kind in ("recommend", "cannot_tell", "quality")},
     "sweep": lambda: SWEEP,
     "profile": made_up_profile,
-    "comparison": lambda: compare(made_up_profile(), SWEEP),
+    "comparison": lambda: compare(made_up_profile(), made_up_study()),
 }
 
 
