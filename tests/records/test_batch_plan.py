@@ -1,12 +1,14 @@
-"""The plans give what walking every step and counting its examples gives."""
+"""A plan gives what walking every step and counting its examples gives; a trial is one of it."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
+from tests.reference.made_up import made_up_trial
 
 from batchlab.records.batch_plan import BatchPlan, Stage
 from batchlab.words.reasons import reason_text
@@ -102,14 +104,9 @@ def test_its_arithmetic_does_not_grow_with_the_run():
     assert plan.steps_in(10**15) == step - 7
     assert staged.samples_at(10**5 + 10**12) == 10**6 + 10**15
     assert staged.position(10**5 + 50 * 10**12) == (20 + 10**12, 0)
-
-
-def test_rounding_of_a_part_of_an_epoch_takes_no_step():
+    # Rounding takes no step: (1.1 - 1) × 100 is a little more than 10.
     stages = (Stage(from_samples=300, batch_size=20),)
-    plan = BatchPlan(n_train=100, batch_size=10, drop_last=False, stages=stages)
-
-    # (1.1 - 1) × 100 is a little more than 10.
-    assert plan.steps_in(1.1) == 11
+    assert replace(staged, n_train=100, stages=stages).steps_in(1.1) == 11
 
 
 @pytest.mark.parametrize(
@@ -131,3 +128,57 @@ def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
     plan = constant_plan(40, batch_size, drop_last=drop_last)
 
     assert "".join(map(reason_text, plan.notes(micro_batch_size))) == notes
+
+
+# ---- a trial's identity: the same for ever, and another one for every other field
+
+TRIAL = made_up_trial()
+OTHERWISE = {
+    "settings": (("width", 8),),
+    "micro_batch_size": 16,
+    "sampling": "replacement",
+    "drop_last": True,
+    "scaling_rule": "sqrt",
+    "horizon_steps": 100,
+    "device": "cuda",
+}
+STAGES = (
+    Stage(from_samples=100, batch_size=32),
+    Stage(from_samples=200, batch_size=128, rate_factor=0.5),
+)
+
+
+def test_an_identity_is_the_same_for_ever_and_leaves_out_what_is_at_its_default():
+    whole = replace(TRIAL, batch_size=32, micro_batch_size=32)
+
+    assert TRIAL.trial_id == "7ac45b8771f86750"
+    assert replace(TRIAL, **OTHERWISE).trial_id == "7506421a88cb9209"
+    of_workload = {"workload_id": "made-up-id", "workload": "made-up", "n_train": 4096}
+    of_trial = {"format": 2, "batch_size": 64, "learning_rate": 0.01, "seed": 0}
+    assert TRIAL.identity == of_workload | of_trial
+    assert "micro_batch_size" not in whole.identity
+
+
+def test_every_field_tells_trials_apart():
+    others = dict.fromkeys(("workload_id", "workload"), "other")
+    others |= {"n_train": 5000, "batch_size": 32, "learning_rate": 0.02, "seed": 1}
+    others |= {"weight_decay_factor": 2.0, "world_size": 2}
+    changes = [*(OTHERWISE | others).items(), ("stages", STAGES), ("stages", STAGES[:1])]
+
+    known = {replace(TRIAL, **{name: value}).trial_id for name, value in changes}
+
+    assert len({TRIAL.trial_id, *known}) == 1 + len(changes)
+
+
+def test_stages_are_part_of_an_identity_and_of_the_plan():
+    staged = replace(TRIAL, micro_batch_size=0, stages=STAGES)
+
+    assert staged.identity["stages"] == [
+        {"from_samples": 100, "batch_size": 32, "rate_factor": 1.0},
+        {"from_samples": 200, "batch_size": 128, "rate_factor": 0.5},
+    ]
+    assert "micro_batch_size" not in staged.identity
+    assert staged.micro_batch_sizes == {64: 64, 32: 32, 128: 128}
+    assert not staged.accumulates
+    assert replace(staged, micro_batch_size=64).accumulates
+    assert staged.plan.stage_at(10).batch_size == 128

@@ -6,103 +6,77 @@ import math
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up import made_up_curves, made_up_study
-from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, leader, text, texts
+from tests.reference.made_up import (
+    approach,
+    made_up_curves,
+    made_up_record,
+    made_up_study,
+    made_up_trial,
+)
+from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, text, texts
+from tests.reference.shown import rows_of
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import end_so_far
 from batchlab.app.comparison import Side
-from batchlab.belief.cell_means import CellMeans
-from batchlab.belief.cells import cells
+from batchlab.belief.cells import (
+    Cell,
+    cells,
+    chosen_cells,
+    deciding_split,
+    final_gap,
+    held_out_split,
+)
 from batchlab.belief.equal_budget import equal_budget
-from batchlab.belief.evidence import Evidence, Measured
+from batchlab.belief.evidence import Evidence
 from batchlab.belief.final_value import final_of
-from batchlab.belief.statements import seeds_to_tell
+from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.cells import budget_text
+from batchlab.report.cells import (
+    budget_text,
+    curve_figure,
+    mean_curve,
+    scores_by_step,
+    trial_counts,
+)
+from batchlab.report.figure import Figure
 from batchlab.report.sayings import cells_alike_in_training
-from batchlab.report.sweep_answer import conclusion, sweep_table, trial_documents
+from batchlab.report.sweep_answer import conclusion, trial_documents
 
 GENERALIZE = "Larger batches generalize worse"
 OVERFIT = "Larger batches overfit more"
 GOOD_START = "32 to 128 is a good start"
 FULL_BATCH = "Full batch converges better"
 
-# ---- two cells, with the scatter of all of them
-
-FIRST, SECOND = cells(made_up_study(batch_sizes=(64, 256)))
-
-
-def difference(*by_seed, better="higher"):
-    means = CellMeans.of(by_seed, metric="accuracy", better=better, n_examples=1000)
-    study, cells = made_up_study(), (FIRST, SECOND)
-    measured = Measured(
-        study=study, split="validation", cells=cells, means=means, better=better, margin=0.002
-    )
-    return measured.difference(*cells)
-
-
-def test_a_difference_is_signed_by_what_is_better():
-    three = [0.97, 0.972, 0.971], [0.951, 0.952, 0.953]
-
-    assert difference(*three).low > 0
-    assert difference(*three, better="lower").high < 0
-
-
-def test_what_is_open_says_how_many_seeds_would_tell():
-    apart = difference([0.97, 0.974], [0.968, 0.972])
-
-    half = (apart.high - apart.low) / 2
-    assert seeds_to_tell(apart, 0.002) == math.ceil(2 * (half / 0.002) ** 2)
-    assert seeds_to_tell(difference([0.97], [0.9]), 0.002) == 1
-
-
 # ---- equal budgets
 
 
-def straight_study(**settings):
-    return made_up_study(
-        batch_sizes=(64, 1024),
-        curves=lambda *_: {("validation", "accuracy"): lambda epoch: 0.01 * epoch},
-        **({"epochs": 10, "step_s": lambda batch_size: 0.01} | settings),
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "amount", "words", "values"),
-    [
-        ("epochs", 10.0, "equal epochs (10 each)", (0.1, 0.1)),
-        # 10 epochs of 4 steps at batch size 1024; the other is between two evaluations.
-        ("steps", 40.0, "equal steps (40 each)", (0.01 * 40 / 64, 0.1)),
-        ("time", 0.4, "equal time (400 ms each)", (0.01 * 40 / 64, 0.1)),
-    ],
-)
-def test_the_budget_is_the_largest_that_all_have_spent(name, amount, words, values):
-    study = straight_study(evaluations_per_epoch=2)
-    budget = equal_budget(study, study.records, name)
-
-    assert budget.amount == pytest.approx(amount)
-    assert budget_text(budget) == words
-    assert [budget.value(r, "validation") for r in study.records] == pytest.approx(values)
-    assert budget.value(study.records[0], "test") is None
-
-
-def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
-    study = straight_study(seeds=2, endings={(1024, 0.01, 1): (Status.DIVERGED, "loss grew", 2)})
+def test_the_budget_is_the_largest_that_all_have_spent_and_is_read_between_two_evaluations():
+    line = {("validation", "accuracy"): lambda epoch: 0.01 * epoch}
+    settings = {"epochs": 10, "step_s": lambda size: 0.01, "curves": lambda *_: line}
+    study = made_up_study(batch_sizes=(64, 1024), evaluations_per_epoch=2, **settings)
+    words = {
+        "epochs": (10.0, "equal epochs (10 each)", (0.1, 0.1)),
+        # 10 epochs of 4 steps at batch size 1024.
+        "steps": (40.0, "equal steps (40 each)", (0.01 * 40 / 64, 0.1)),
+        "time": (0.4, "equal time (400 ms each)", (0.01 * 40 / 64, 0.1)),
+    }
+    for name, (amount, said, values) in words.items():
+        budget = equal_budget(study, study.records, name)
+        assert (budget.amount, budget_text(budget)) == (pytest.approx(amount), said)
+        assert [budget.value(r, "validation") for r in study.records] == pytest.approx(values)
+        assert budget.value(study.records[0], "test") is None
+    diverged = {(1024, 0.01, 1): (Status.DIVERGED, "loss grew", 2)}
+    bad = made_up_study(batch_sizes=(64, 1024), seeds=2, endings=diverged, **settings)
     untimed = made_up_study(timed=False)
-
-    assert Evidence.of(study).budgets[0].amount == 10
+    assert Evidence.of(bad).budgets[0].amount == 10
     assert equal_budget(untimed, untimed.records, "time") is None
-    assert list(Evidence.of(untimed).by_budget()) == ["epochs", "steps"]
-    assert "equal_time" not in sweep_table(untimed).by_key()
 
 
-def noisy(batch_size, *_):
-    def wobbling(epoch):
-        return 0.9 - 0.8 * math.exp(-epoch / 4) + 0.01 * math.sin(37 * epoch + batch_size)
-
-    return {**made_up_curves(), ("validation", "accuracy"): wobbling}
+def noisy(size, *_):
+    wobble = lambda e: 0.9 - 0.8 * math.exp(-e / 4) + 0.01 * math.sin(37 * e + size)  # noqa: E731
+    return {**made_up_curves(), ("validation", "accuracy"): wobble}
 
 
 @pytest.mark.parametrize("notes", [(), (Reason.of("stopped_early", epochs=20, best=15),)])
@@ -164,24 +138,13 @@ def test_what_was_not_measured_is_not_called_trained_apart(split):
     assert text(found, GENERALIZE).startswith(f"{split} accuracy was not measured".capitalize())
 
 
-def learning_at(rates, step_s=lambda size: 1e-6 * size):
+def learning_at(rates):
     """Batch sizes that learn at these rates an epoch."""
+    curves = lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed)  # noqa: E731
+    settings = {"seeds": 3, "epochs": 12, "evaluations_per_epoch": 8}
     return made_up_study(
-        batch_sizes=tuple(rates),
-        seeds=3,
-        curves=lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed),
-        evaluations_per_epoch=8,
-        epochs=12,
-        step_s=step_s,
+        batch_sizes=tuple(rates), curves=curves, step_s=lambda size: 1e-6 * size, **settings
     )
-
-
-@pytest.mark.slow
-def test_three_budgets_have_three_winners():
-    # Quick per epoch, quick per step, quick per second: three different batch sizes.
-    study = learning_at({64: 0.5, 256: 0.35, 4096: 0.2}, lambda size: 1e-3 + 1e-5 * size)
-
-    assert [leader(study, name) for name in ("epochs", "steps", "time")] == [64, 4096, 256]
 
 
 # ---- the claims: reversed stores reverse them
@@ -196,14 +159,6 @@ def start_study(small):
     """64 beside a larger size that is worse, and a smaller one."""
     levels = {16: (0.99, small, small), 64: (0.99, 0.97, 0.97), 1024: WORSE[1024]}
     return study_of(levels, scatter=0.0001, step_s=lambda b: b * 1e-6)
-
-
-def without_train_scores():
-    def curves(batch_size, rate, seed):
-        known = made_up_curves(validation=0.97 + 0.001 * seed)
-        return {key: curve for key, curve in known.items() if key[0] != "train"}
-
-    return made_up_study(seeds=2, curves=curves)
 
 
 LOSS = (("loss", "lower"),)
@@ -226,8 +181,6 @@ FAR_APART = {64: (0.99, 0.9705, 0.9705), 256: WORSE[256], 1024: (0.99, 0.9371, 0
         (lambda: learning_at({64: 0.1, 4096: 0.3}), FULL_BATCH, "held"),
         (lambda: start_study(0.97), GOOD_START, "held"),
         (lambda: start_study(0.99), GOOD_START, "did_not_hold"),
-        (lambda: without_train_scores(), GENERALIZE, "not_tested"),
-        (lambda: without_train_scores(), OVERFIT, "not_tested"),
     ],
 )
 def test_a_claim_follows_the_numbers(study, claim, verdict):
@@ -276,21 +229,144 @@ def test_those_within_0_01_of_an_accuracy_or_5_percent_of_a_held_out_loss_are_co
 # ---- what else is said
 
 
-@pytest.mark.parametrize(("best", "n"), [(0.01, 1), (0.1, 0), (1.0, 1)])
-def test_a_best_rate_at_the_edge_is_unfinished(best, n):
-    def curves(batch_size, learning_rate, seed):
-        return made_up_curves(validation=0.97 if learning_rate == best else 0.9)
-
-    study = made_up_study(learning_rates=(0.01, 0.1, 1.0), curves=curves, epochs=5)
-
-    assert len(texts(study, "learning rate")) == n
-
-
 @pytest.mark.parametrize(("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt")])
-def test_the_rule_that_set_the_rates_is_named(rule, told):
+def test_the_rule_that_set_the_rates_is_named_and_a_best_rate_at_no_edge_is_finished(rule, told):
+    study = made_up_study(
+        learning_rates=(0.01, 0.1, 1.0),
+        curves=lambda b, rate, seed: made_up_curves(validation=0.97 if rate == 0.1 else 0.9),
+        epochs=5,
+    )
     records = []
-    for record in made_up_study(seeds=2).records:
+    for record in study.records[::3]:
         by_rule = {"learning_rate": 0.01 * record.trial.batch_size, "scaling_rule": rule}
         records.append(replace(record, trial=replace(record.trial, **by_rule)))
 
-    assert told in conclusion(replace(made_up_study(), records=tuple(records))).lead
+    assert texts(study, "learning rate") == []
+    assert told in conclusion(replace(study, records=tuple(records))).lead
+
+
+# ---- the trials of one batch size at one learning rate: their means, gaps, curves and rows
+
+
+@pytest.mark.parametrize(
+    ("n_validation", "n_test", "deciding", "held_out"),
+    [
+        (10, 10, "validation", "test"),
+        (10, 0, "validation", "validation"),
+        (0, 10, "train", "test"),
+        (0, 0, "train", None),
+    ],
+)
+def test_rates_are_never_compared_on_test_data_and_the_gap_is_taken_to_it_where_it_is(
+    n_validation, n_test, deciding, held_out
+):
+    study = made_up_study(n_validation=n_validation, n_test=n_test)
+
+    assert (deciding_split(study), held_out_split(study)) == (deciding, held_out)
+
+
+def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_a_split():
+    record = made_up_record(
+        curves={
+            ("train", "accuracy"): approach(0.9),
+            ("test", "accuracy"): lambda epoch: 0.5 if epoch <= 2 else None,
+        },
+        epochs=3,
+    )
+    stopped_at_2 = replace(record, evaluations=record.evaluations[:3])
+    train_at_2 = record.evaluations[2].score("train", "accuracy")
+
+    assert final_gap(stopped_at_2, "test", "accuracy") == pytest.approx(train_at_2 - 0.5)
+    assert record.last("test", "accuracy") is None
+    assert final_gap(record, "test", "accuracy") is None
+
+
+def better_at(best_rate: float):
+    def curves(batch_size: int, learning_rate: float, seed: int):
+        lost = 0.0 if learning_rate == best_rate else 0.1
+        return made_up_curves(validation=0.9 - lost, test=0.5 + lost)
+
+    return curves
+
+
+@pytest.mark.parametrize("metric", [("accuracy", "higher"), ("loss", "lower")])
+@pytest.mark.parametrize("best_rate", [0.01, 0.1])
+def test_the_chosen_rate_is_the_best_on_validation_at_which_no_seed_diverged(best_rate, metric):
+    """Whatever the test set says."""
+    made = {"learning_rates": (0.01, 0.1), "curves": better_at(best_rate), "metrics": [metric]}
+    diverged = {(64, best_rate, 1): (Status.DIVERGED, "the loss grew", 3)}
+    plain, one_less = made_up_study(**made), made_up_study(seeds=2, endings=diverged, **made)
+
+    assert [cell.learning_rate for cell in chosen_cells(plain)] == [best_rate] * 3
+    other = 0.11 - best_rate
+    rates = [cell.learning_rate for cell in chosen_cells(one_less)]
+    assert rates == pytest.approx([other, best_rate, best_rate])
+
+
+def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
+    trial = made_up_trial(batch_size=4, n_train=96)
+    grown = replace(trial, stages=(Stage(from_samples=20, batch_size=8),))
+    curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
+    run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
+
+    scores = scores_by_step(run, "validation", "accuracy")
+    curve = mean_curve(Cell(records=(run,)), [scores])
+
+    assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
+    for place, evaluation in zip(curve, run.evaluations[1:], strict=True):
+        assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
+        assert place["epoch"] == pytest.approx(evaluation.samples / 96)
+    assert run.epochs == 3.0
+    assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
+
+
+def test_trainings_of_several_machines_are_told_apart() -> None:
+    study = made_up_study(batch_sizes=(8, 16, 32))
+    here, there = "AMD EPYC, 2 cores", "NVIDIA H100"
+
+    def counts_at(*places: str) -> str:
+        records = zip(study.records, places, strict=True)
+        return trial_counts(replace(study, records=tuple(replace(r, place=p) for r, p in records)))
+
+    assert counts_at(there, here, there) == (
+        f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}."
+    )
+    assert counts_at(here, here, here) == trial_counts(study) == "3 trials: 3 ok."
+
+
+# ---- their curves
+
+
+def curves(study) -> Figure:
+    shown = [(split, metric) for split in ("validation", "test") for metric in ("accuracy", "loss")]
+    return curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
+
+
+def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
+    study = made_up_study(
+        batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
+    )
+
+    figure = curves(study)
+
+    assert len(figure.rows) <= 6_000
+    # The axis is made for what comes after the first tenth.
+    assert min(row["epoch"] for row in figure.panels[0].frame) == 2
+    last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
+    assert last["mean"] == pytest.approx(study.records[6].last("validation", "loss"))
+
+
+def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
+    study = made_up_study(
+        batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): (Status.DIVERGED, "the loss grew", 3)}
+    )
+    figure = curves(study)
+
+    alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
+
+    assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
+        ("lone", 1, False),
+        ("lone", 2, False),
+        ("lone", 3, True),
+    ]
+    assert {row["n"] for row in rows_of(figure, run="mean")} == {1}

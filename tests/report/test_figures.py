@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+from dataclasses import replace
+from json import dumps
+from types import SimpleNamespace
 
 import altair as alt
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS
+from tests.reference.made_up_advice import (
+    KINDS,
+    KINDS_BY_DAY,
+    advice_study,
+    made_up_advice,
+    with_endings,
+)
 from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import answer_figure
+from batchlab.report.advice_figures import (
+    advice_figures,
+    advice_looks,
+    trained_cells,
+)
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image, page_svg, plot, value_axis
-from batchlab.report.figure import LAYOUT, Figure, Panel, interval_mark, mark, rows_table
+from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark, part_looks
 from batchlab.report.sweep_page import sweep_figures
+from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
     learning_rates=(0.01, 0.1),
@@ -26,13 +44,6 @@ STUDY = made_up_study(
 )
 LOOKS = figure_looks(STUDY)
 FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", FIGURE)
-def test_every_plot_is_valid_vega_lite(key):
-    for panel in FIGURE[key].panels:
-        assert alt.LayerChart.from_dict(plot(panel, LOOKS), validate=True).layer
 
 
 def layers(panel: Panel) -> list[dict]:
@@ -54,17 +65,15 @@ def test_a_chart_has_no_layer_that_would_draw_nothing():
     assert len(all_drawn) == len(drawn) + 2
 
 
-@pytest.mark.parametrize(
-    ("key", "field"),
-    [
-        ("b-epochs-validation-0", "epoch"),
-        ("b-steps-train-1", "step"),
-        ("b-time-train-2", "equal_time_s"),
-        ("e-gap", "batch_size"),
-        ("c-rates", "batch_size"),
-        ("c-final", "learning_rate"),
-    ],
-)
+HORIZONTAL = {
+    "b-epochs-validation-0": "epoch",
+    "b-steps-train-1": "step",
+    "b-time-train-2": "equal_time_s",
+    **{"e-gap": "batch_size", "c-rates": "batch_size", "c-final": "learning_rate"},
+}
+
+
+@pytest.mark.parametrize(("key", "field"), HORIZONTAL.items())
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
     axis = plot(PANELS[key], LOOKS)["encoding"]["x"]
 
@@ -105,6 +114,7 @@ def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
 @pytest.mark.parametrize(
     ("low", "high", "is_metric", "scale"),
     [
+        (1.0, 1.0, False, "linear"),
         (1.0, 2.0, False, "linear"),
         (1.0, 3.0, False, "log"),
         (1.0, 3.0, True, "linear"),
@@ -138,13 +148,18 @@ def test_words_stand_on_a_side_of_their_mark_where_nothing_lies():
     assert shifts(words, at_right, at_left) == [("left", -18)]
     assert shifts(words, words) == [("left", 0), ("right", 0)]
     assert len(shifts(*[words] * 40)) < 40  # those that would cover others are left out
+    at = {"batch_size": 64, "step": 10, "epoch": 4.0}  # an axis of a single place
+    rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
+    *_, target = layers(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True))
+    assert any(row.get("align") for row in target["data"]["values"])
 
 
-@pytest.mark.parametrize(
-    ("high", "labels"), [(5.0, [1, 2, 3, 4]), (20.0, [1, 2, 5, 10, 20]), (1e3, [1, 3, 10, 30])]
-)
-def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one(high, labels):
-    assert axis(1.0, high)["axis"]["values"][: len(labels)] == labels
+def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one():
+    labels = {5.0: [1, 2, 3, 4], 20.0: [1, 2, 5, 10, 20], 1e3: [1, 3, 10, 30]}
+
+    found = {high: axis(1.0, high)["axis"]["values"][: len(labels[high])] for high in labels}
+
+    assert found == labels
 
 
 def test_the_points_of_a_chart_have_words_in_its_table():
@@ -168,20 +183,185 @@ def test_the_points_of_a_chart_have_words_in_its_table():
     ]
 
 
-def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field_that_was_measured():
-    figure = answer_figure(KINDS["ends_no_worse"]())
-
-    rows = table_rows(rows_table(figure.rows))
-
-    assert [row["kind"] for row in rows] == [row["kind"] for row in figure.rows]
-    point = next(row for row in rows if row["kind"] == "point")
-    assert point["low"] <= point["mean"] <= point["high"]
-    assert not {*LAYOUT} & rows[0].keys()
+# ---- the figures of an advice: their rows against what it rests on, one for each kind of answer
 
 
-def test_words_find_a_place_on_an_axis_of_a_single_one():
-    at = {"batch_size": 64, "step": 10, "epoch": 4.0}
-    rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
-    *_, words = layers(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True))
+ADVICE = made_up_advice()
 
-    assert any(row.get("align") for row in words["data"]["values"])
+
+def figures(advice, profile=None) -> dict[str, Figure]:
+    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), profile)}
+
+
+def rows_in(figure, kind, panel=None) -> list[dict]:
+    return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "sweep"])
+def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_words(kind):
+    advice = KINDS[kind]() if kind != "sweep" else None
+    shown = (figures(advice) if advice else FIGURE).values()
+    looks = advice_looks(advice) if advice else LOOKS
+    for panel in (panel for figure in shown for panel in figure.panels):
+        for row in panel.rows:
+            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
+        spec = plot(panel, looks)
+        assert alt.LayerChart.from_dict(spec, validate=True).layer
+        assert {r["kind"] for r in panel.rows} <= set(re.findall(r'"(\w+)"', dumps(spec)))
+
+
+def test_picture_and_table_show_the_same_numbers():
+    """What is expected of what is named, whatever is estimated of its batch size."""
+    slower = ADVICE.expected.time_to_target_s.times(1.3)
+    advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
+    figure = figures(advice)["a"]
+    (verified,) = rows_in(figure, "verified", "a-objective")
+
+    cells = table_rows(answer_table(advice))
+    (mine,) = [row["cost"] for row in cells if row["named"]]
+    (own,) = [row["cost"] for row in cells if row["which"] == "← yours"]
+    yours, recommended = (quantity_text("time_to_target_s", each.estimate) for each in (own, mine))
+
+    assert recommended == quantity_text("time_to_target_s", verified["mean"])
+    assert [row["text"] for row in rows_in(figure, "named")] == [f"recommended: {recommended}"]
+    words = [row["text"] for row in rows_in(figure, "words", "a-objective")]
+    assert words == [f"yours: {yours}", *words[1:]]
+
+
+def test_the_axis_is_made_for_what_was_measured_or_else_for_every_bar_of_the_belief():
+    """The interval of a batch size that nothing is known of leaves the frame."""
+    advice = with_endings(ADVICE)
+    *known, last = advice.believed
+    vague = replace(last, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
+
+    (end, *_) = figures(replace(advice, believed=(*known, vague)))["a"].panels
+    (unmeasured, _) = figures(ADVICE)["a"].panels
+
+    low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
+    assert 0.9 < low < 0.96
+    low, high = plot(unmeasured, advice_looks(ADVICE))["encoding"]["y"]["scale"]["domain"]
+    bars = [row for row in unmeasured.rows if row["kind"] == "expected"]
+    assert low < min(row["low"] for row in bars)
+    assert high > max(row["high"] for row in bars)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better):
+    advice = replace(with_endings(ADVICE), better=better)
+    sign = 1 if better == "higher" else -1
+
+    figure = figures(advice)["a"]
+    line = {(row["train_s"], sign * row["mean"]) for row in rows_in(figure, "band", "a-frontier")}
+    marks = rows_in(figure, "point", "a-frontier") + rows_in(figure, "verified", "a-frontier")
+    drawn = {(row["train_s"], sign * row["mean"]) for row in marks}
+
+    beaten = {
+        (seconds, value)
+        for (seconds, value), (other_s, other) in itertools.permutations(drawn, 2)
+        if other_s <= seconds and other >= value
+    }
+    assert len(drawn) == len(marks) > 1
+    assert line == (drawn - beaten if len(drawn - beaten) > 1 else set())
+
+
+def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
+    advice = with_endings(ADVICE)
+    study = advice_study(advice)
+
+    cells = {cell.batch_size: cell for cell in trained_cells(advice, study)}
+
+    assert advice.named is not None
+    named = cells[advice.named.batch_size]
+    assert named.learning_rate == advice.named.learning_rate
+    same = [r for r in study.records if advice.is_of(r.trial, advice.named)]
+    longest = max(record.steps for record in same)
+    assert [r.steps for r in named.records] == [longest] * len(named.records)
+    assert len(named.records) < len(same)
+
+
+def test_the_limit_of_the_machine_is_a_line():
+    limited = SimpleNamespace(memory_limit_bytes=100_000_000, device_name="a made-up processor")
+
+    (level,) = rows_in(figures(ADVICE, limited)["d"], "level", "d-peak_bytes")
+
+    assert level["mean"] == 100_000_000
+    assert rows_in(figures(ADVICE)["d"], "level") == []
+
+
+# ---- colors of batch sizes, which any sight tells apart
+
+
+GROUND = {"light": "#ffffff", "dark": "#15181d"}
+# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
+SIGHT = {
+    "normal": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+
+
+def linear(color: str) -> list[float]:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+
+
+def contrast(one: str, other: str) -> float:
+    lights = [
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+        for red, green, blue in (linear(one), linear(other))
+    ]
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def lab(color: str, sight: str) -> tuple[float, float, float]:
+    seen = [sum(m * c for m, c in zip(row, linear(color), strict=True)) for row in SIGHT[sight]]
+    red, green, blue = (min(1.0, max(0.0, part)) for part in seen)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    fx, fy, fz = (
+        part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in (x, y, z)
+    )
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+EIGHT = looks((8, 16, 32, 64, 128, 256, 1024, 50_000), n_train=50_000)
+PARTS = part_looks((8, 32, 64, 1024), {1024: "named", 64: "yours", 32: "usual"}, n_train=50_000)
+
+
+@pytest.mark.parametrize("drawn", [EIGHT, PARTS], ids=["batch sizes", "parts"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colors_can_be_told_apart_by_any_sight_and_stand_out_from_their_ground(scheme, drawn):
+    colors = [getattr(look, scheme) for look in drawn]
+
+    for sight in SIGHT:
+        pairs = itertools.combinations([lab(color, sight) for color in colors], 2)
+        assert min(math.dist(one, other) for one, other in pairs) >= 15
+    assert min(contrast(color, GROUND[scheme]) for color in colors) >= 3
+
+
+def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_was_run():
+    many, few = looks(range(2, 22), n_train=50_000), looks([64, 1024], n_train=50_000)
+    others = part_looks((1, 2, 3, 4), {1: "named", 4: "yours", 2: "usual"}, n_train=50_000)
+
+    assert len({look.dash for look in EIGHT}) == len({look.shape for look in EIGHT}) == 8
+    assert len({(look.light, look.dash, look.shape) for look in many}) == 20
+    assert list(few) == [look for look in EIGHT if look.kind in (64, 1024)]
+    assert looks([4096], n_train=4096)[0].label == "4096 (full)"
+    # Each part in an answer has its color whatever the batch size.
+    assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
+    assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}

@@ -23,7 +23,6 @@ from batchlab.advice.advice import Advice
 from batchlab.measure.noise import LayerNoise, Noise
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
 from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_page import bars
 from batchlab.report.advice_rows import answer_table
@@ -84,15 +83,7 @@ def of_advice(advice: Advice) -> Iterator[str]:
     yield from of_figures(advice_figures(advice, study, None))
 
 
-def untrained() -> Advice:
-    first, *others = made_up_advice().candidates
-    return made_up_with(candidates=(replace(first, learning_rate=None), *others))
-
-
-def made_up_with(**changes: object) -> Advice:
-    return replace(made_up_advice(), **changes)
-
-
+ADVICE = made_up_advice()
 MISSED = (
     tried(rate=0.01, steps=100, met=100.0, status="target_reached"),
     tried(rate=0.1, steps=80, met=80.0, status="target_reached"),
@@ -100,13 +91,12 @@ MISSED = (
     tried(512, steps=80),
     tried(rate=1.0, steps=5, status="diverged"),
 )
-SHOWN = (
-    *("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "reference_missed"),
-)
+UNTRAINED = (replace(ADVICE.candidates[0], learning_rate=None), *ADVICE.candidates[1:])
+SHOWN = "recommend cannot_tell quality one_sided ends_no_worse reference_missed"
 ADVICES: dict[str, Callable[[], Advice]] = {
-    **{kind: KINDS[kind] for kind in SHOWN},
-    "untrained": untrained,
-    "most missed": lambda: made_up_with(tried=MISSED),
+    **{kind: KINDS[kind] for kind in SHOWN.split()},
+    "untrained": lambda: replace(ADVICE, candidates=UNTRAINED),
+    "most missed": lambda: replace(ADVICE, tried=MISSED),
 }
 
 
@@ -122,32 +112,24 @@ def of_sweep(study: Study) -> Iterator[str]:
 
 def measured() -> Study:
     """Three quantities along training, seldom and only for one of the seeds at its end."""
-
-    def with_values(record: TrialRecord) -> TrialRecord:
+    study = made_up_study(batch_sizes=(16, 64), seeds=2)
+    records = []
+    for record in study.records:
         size, seed = record.trial.batch_size, record.trial.seed
         seen = []
         for each in record.evaluations:
-            known = {"noise_scale": 100.0 + 10 * seed, "gradient_variance": 32 / size}
-            if each.step:
-                known["gradient_variance"] *= 5
+            variance = 32 / size * (5 if each.step else 1)
+            known = {"noise_scale": 100.0 + 10 * seed, "gradient_variance": variance}
             if each.step > 500 * seed:
                 known["sharpness"] = float(size * each.step + seed)
             seen.append(replace(each, measured=tuple(known.items())))
-        return replace(record, evaluations=tuple(seen))
-
-    study = made_up_study(batch_sizes=(16, 64), seeds=2)
-    return replace(study, records=tuple(map(with_values, study.records)))
+        records.append(replace(record, evaluations=tuple(seen)))
+    return replace(study, records=tuple(records))
 
 
 FIGURES_OF = (
-    "worse",
-    "one seed",
-    "full batch better",
-    "bad ends",
-    "nothing held out",
-    "one size",
-    "nothing",
-    "plans",
+    *("worse", "one seed", "full batch better", "bad ends", "nothing held out", "one size"),
+    *("nothing", "plans"),
 )
 STUDIES: dict[str, Callable[[], Study]] = {
     **{name: SWEEPS[name] for name in FIGURES_OF},

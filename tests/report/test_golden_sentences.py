@@ -6,21 +6,29 @@ with `python -m tests.report.test_golden_sentences` and read what changed in it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
+from tests.reference.made_up_advice import (
+    KINDS,
+    advice_study,
+    around,
+    cannot_tell_advice,
+    made_up_advice,
+    with_endings,
+)
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_plans import plan_study
 from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
+from tests.reference.reprs import reprs_in
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
-from tests.report.advice_cases import CASES
 
 import batchlab
 from batchlab.advice.advice import Advice
@@ -52,20 +60,11 @@ def _full(level: float, **study) -> Study:
     return _sweep({64: (0.99, 0.97, 0.97), 4096: (0.99, level, level)}, **study)
 
 
-def _bad_ends() -> Study:
-    endings = {
-        (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
-        (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
-    }
-    rates = (0.01, 0.1)
-    return made_up_study(learning_rates=rates, seeds=2, epochs=8, endings=endings)
-
-
-def _leading() -> Study:
-    best = BestSoFar(batch_size=64, learning_rate=0.1, quantity="time_to_target_s", value=3.2)
-    return replace(made_up_study(epochs=1), best_so_far=best)
-
-
+BAD_ENDS = {
+    (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
+    (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
+}
+BEST = BestSoFar(batch_size=64, learning_rate=0.1, quantity="time_to_target_s", value=3.2)
 SWEEPS: dict[str, Callable[[], Study]] = {
     "worse": lambda: _sweep(WORSE),
     "better": lambda: _sweep(BETTER),
@@ -81,10 +80,12 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "full batch better": lambda: _full(0.98, step_s=lambda size: 1e-6),
     "full batch worse": lambda: _full(0.93),
     "full batch as good": lambda: _full(0.97, seeds=6, scatter=0.0001, evaluations_per_epoch=1),
-    "bad ends": _bad_ends,
+    "bad ends": lambda: made_up_study(
+        learning_rates=(0.01, 0.1), seeds=2, epochs=8, endings=BAD_ENDS
+    ),
     "nothing held out": lambda: made_up_study(seeds=2, n_validation=0, n_test=0, timed=False),
     "one size": lambda: made_up_study(batch_sizes=(64,), epochs=30),
-    "leading": _leading,
+    "leading": lambda: replace(made_up_study(epochs=1), best_so_far=BEST),
     "plans": plan_study,
     "nothing": lambda: made_up_study(batch_sizes=()),
 }
@@ -125,6 +126,87 @@ def _of_advice(advice: Advice) -> Iterator[str]:
     yield cost_text(advice)
 
 
+# Cases: what one sentence has to tell, and the advice, of which one field is another.
+
+ADVICE, OPEN = made_up_advice(), cannot_tell_advice()
+BOUND, ENDED = KINDS["reference_missed"](), with_endings(ADVICE)
+OPEN_END = with_endings(replace(ADVICE, chance=0.9), better_by=-0.0006, verdict="open")
+LEARNED = {"epochs": 5.0, "metric": "accuracy", "value": 0.11, "first": 0.1}
+named, stays = partial(replace, ADVICE), partial(replace, OPEN)
+
+
+def at_rate(learning_rate: float) -> Advice:
+    """The advice to somebody who trains with this rate."""
+    return named(reference=replace(ADVICE.reference, learning_rate=learning_rate))
+
+
+BY_TOPIC: dict[str, dict[str, Advice]] = {
+    "why": {
+        "likely": named(chance=0.83),
+        "not sure": named(chance=0.55),
+        "given": named(target_origin="given"),
+        "its end was seen": ENDED,
+        "likely, beside the usual": named(chance=0.87, is_usual=True),
+        "a bound": BOUND,
+        "hardly learns": named(hardly_learns=Reason.of("hardly_learns", **LEARNED)),
+        "another came nearest": OPEN,
+        "not worth its risk": stays(
+            reason=Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)
+        ),
+        **{
+            code: stays(reason=Reason.of(code))
+            for code in ("nothing_likely_faster", "no_larger_likely", "nothing_likely_better")
+        },
+    },
+    "answer": {
+        "keeps the batch size": named(reference=replace(ADVICE.recommendation, learning_rate=0.01)),
+        "in micro-batches": BOUND,
+        "stays": OPEN,
+        "stays, beside the usual": stays(reference=ADVICE.reference, is_usual=True),
+        "nothing ran": stays(provisional=None),
+    },
+    "learning rate": {
+        "far too low": ADVICE,
+        "far too high": at_rate(0.4),
+        "batch size may add nothing": named(
+            gain=around(1.6, 0.2), gain_from_batch_size=around(1.3, 0.3)
+        ),
+        "the rate gains nothing": named(gain=around(2.0), gain_from_batch_size=around(2.0)),
+        "perhaps nothing is gained": named(
+            gain=around(1.3, 0.4), gain_from_batch_size=around(1.0, 0.2)
+        ),
+        "the batch size stays": named(
+            recommendation=ADVICE.reference_tuned,
+            gain=around(2.5),
+            gain_from_batch_size=Estimate.of(1.0, interval=(1.0, 1.0), n=1),
+        ),
+        "near enough": at_rate(0.04),
+        "nobody chose it": named(is_usual=True),
+    },
+    # Another configuration ends better.
+    "ends best": {
+        "surely": with_endings(ADVICE, better_by=-0.01, verdict="open"),
+        "perhaps, not surely": OPEN_END,
+    },
+    "still open": {
+        "perhaps": OPEN_END,
+        "what is named": ENDED,
+        "of a level that was given": replace(OPEN_END, target_origin="given"),
+    },
+    "also fine": {
+        "another also fine": named(flat_set=(512,)),
+        "only what is named": named(flat_set=(1024,)),
+    },
+    "law of the steps": {
+        "off the law": named(laws=replace(ADVICE.laws, law_holds=False, curve=())),
+    },
+    "trained model": {"only the time": ADVICE},
+}
+CASES = {
+    case: (topic, advice) for topic, cases in BY_TOPIC.items() for case, advice in cases.items()
+}
+
+
 def _of_cases() -> Iterator[str]:
     """One sentence each, "nothing" where it is not told."""
     study = advice_study(made_up_advice())
@@ -149,18 +231,15 @@ def _timed(step_s, *sizes: int):
     return made_up_profile(*(profile_point(size, median_s=step_s(size)) for size in sizes))
 
 
-def _with_evaluations():
-    made = _profiled(32, 64)
-    return replace(made, points=tuple(replace(p, with_evaluations=True) for p in made.points))
-
-
 POWERS = tuple(2**power for power in range(11))
 PROFILES = {
     "with a knee": lambda: _timed(lambda size: 1e-3 + 1e-5 * size, *POWERS),
     "flat": lambda: _timed(lambda size: 2e-3, *POWERS),
     "from the first example": lambda: _timed(lambda size: 1e-4 * size, *POWERS),
     "off the law": lambda: _timed(lambda size: 3e-3 if size == 64 else 1e-3 + 1e-5 * size, *POWERS),
-    "with evaluations": _with_evaluations,
+    "with evaluations": lambda: made_up_profile(
+        *(replace(profile_point(size), with_evaluations=True) for size in (32, 64))
+    ),
     "untested": lambda: made_up_profile(
         *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
     ),
@@ -171,17 +250,13 @@ PROFILES = {
 }
 
 
-def _units():
-    point = made_up_point(0, 20.0)
-    return made_up_noise(replace(point, way="micro-batches", sample=point.sample.by_blocks))
-
-
 def branched(critical: Estimate):
     """Noise next to the critical batch size that branches of its last step show."""
     last = replace(made_up_point(100, 200.0), critical_batch_size=critical)
     return made_up_noise(made_up_point(0, 90.0), last)
 
 
+START = made_up_point(0, 20.0)
 NOISES = {
     "growing": lambda: made_up_noise(),
     "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
@@ -190,7 +265,9 @@ NOISES = {
     "lost at last": lambda: made_up_noise(
         *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
     ),
-    "micro-batches": _units,
+    "micro-batches": lambda: made_up_noise(
+        replace(START, way="micro-batches", sample=START.sample.by_blocks)
+    ),
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
     "with branches": lambda: branched(Estimate.of(390.0, interval=(230.0, 800.0), n=4)),
     "branches cut": lambda: branched(Estimate.cannot_tell(OUT_OF_TIME)),
@@ -205,43 +282,31 @@ FINDINGS = {
 def _of_fit() -> Iterator[str]:
     """Points on the law, with one batch size off it, and on a law with another exponent."""
     for off, exponent, scatter in ((1.0, 1.0, 0.02), (1.08, 1.0, 0.002), (1.0, 0.6, 0.01)):
-        points = [
-            {
-                "batch_size": size,
-                "steps_to_target": 300
-                * (1 + (500 / size) ** exponent)
-                * (1 + scatter * seed)
-                * (off if size == 64 else 1.0),
-            }
-            for size in (16, 64, 256, 1024)
-            for seed in (1, 2)
-        ]
+        points = []
+        for size, seed in itertools.product((16, 64, 256, 1024), (1, 2)):
+            steps = 300 * (1 + (500 / size) ** exponent) * (1 + scatter * seed)
+            steps *= off if size == 64 else 1.0
+            points.append({"batch_size": size, "steps_to_target": steps})
         yield from _of_part(fit_section(batchlab.fit(points)))
 
 
 def _of_check(kind: str) -> Iterator[str]:
-    made = Accumulation(
-        workload="mine",
-        n_examples=6,
-        in_double=kind != "by chance",
-        rounding=1e-7,
-        findings=FINDINGS[kind],
-    )
-    yield from _of_part(check_section(made))
+    told = {"workload": "mine", "n_examples": 6, "rounding": 1e-7, "findings": FINDINGS[kind]}
+    yield from _of_part(check_section(Accumulation(in_double=kind != "by chance", **told)))
 
 
 # ---- the page
 
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
-    **{f"sweep: {name}": lambda make=make: _of_sweep(make()) for name, make in SWEEPS.items()},
-    **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
     **{
-        f"profile: {name}": lambda make=make: _of_part(profile_section(make()))
-        for name, make in PROFILES.items()
-    },
-    **{
-        f"noise: {name}": lambda make=make: _of_part(next(noise_sections(make())))
-        for name, make in NOISES.items()
+        f"{what}: {name}": lambda of=of, make=make: of(make())
+        for what, of, made in (
+            ("sweep", _of_sweep, SWEEPS),
+            ("advice", _of_advice, ADVICES),
+            ("profile", lambda profile: _of_part(profile_section(profile)), PROFILES),
+            ("noise", lambda noise: _of_part(next(noise_sections(noise))), NOISES),
+        )
+        for name, make in made.items()
     },
     **{f"check: {kind}": lambda kind=kind: _of_check(kind) for kind in FINDINGS},
     "fit": _of_fit,
@@ -281,6 +346,15 @@ def test_the_golden_page_has_nothing_that_is_not_said():
     said = {line for section in SECTIONS for line in _said(section)}
 
     assert {line for line in _golden() if line and not line.startswith("== ")} == said
+
+
+def test_a_repr_is_found_in_a_text_and_no_golden_page_has_one():
+    assert reprs_in("Gradient noise of NoiseWorkload(workload_id='5', name='mine') by step")
+    assert reprs_in("it ended as <Status.OK: 'ok'>")
+    assert reprs_in("a loss of <torch.Tensor object at 0x7f3a>")
+    assert not reprs_in("S = S_min (1 + B_crit / B); batch_sizes=[16, 64] (see `--set x=1`)")
+    for page in PAGE.parent.glob("*.txt"):
+        assert reprs_in(page.read_text(encoding="utf-8")) == []
 
 
 if __name__ == "__main__":

@@ -11,108 +11,168 @@ from typing import Any
 import msgspec
 import pytest
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS, made_up_advice
-from tests.reference.made_up_profile import made_up_point, made_up_profile
-from tests.reference.page import Page
+from tests.reference.made_up_advice import KINDS
+from tests.reference.made_up_noise import N_TRAIN, made_up_noise
+from tests.reference.made_up_noise import made_up_point as noise_point
+from tests.reference.made_up_profile import limited_profile, made_up_profile
+from tests.reference.made_up_profile import made_up_point as point
+from tests.reference.page import HOSTILE, Page
+from tests.reference.reprs import reprs_in
 
 from batchlab.app.compare import compare
 from batchlab.errors import BatchlabError
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_rows import answer_table
+from batchlab.report.noise import noise_page, noise_sections
 from batchlab.report.notebook import notebook_view
+from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_answer import conclusion, trials_table
+from batchlab.report.table import sections_text
 
-written = Reason.as_written
-SCRIPT = "<script>alert('a')</script>"
+ADVICE, SWEEP = KINDS["recommend"](), made_up_study(batch_sizes=(64, 256), seeds=2)
+SHOWN: dict[str, Any] = {
+    **{kind: KINDS[kind] for kind in ("recommend", "cannot_tell", "quality")},
+    "sweep": lambda: SWEEP,
+    "profile": made_up_profile,
+    "comparison": lambda: compare(made_up_profile(), made_up_study()),
+}
 
 
-def seen(shown: Any) -> Page:
-    """Its view, whole."""
-    page = Page(shown._repr_html_())
+@pytest.mark.parametrize("kind", SHOWN)
+def test_a_view_has_words_and_a_table_and_fetches_and_runs_nothing(kind: str) -> None:
+    html = re.sub(r' xmlns(:xlink)?="[^"]+"', "", SHOWN[kind]()._repr_html_())
+    page = Page(html)
+
     assert (page.unmatched, page.open) == ([], [])
-    return page
-
-
-SHOWN = (
-    *(pytest.param(KINDS[kind], id=kind) for kind in ("recommend", "cannot_tell", "quality")),
-    pytest.param(lambda: made_up_study(batch_sizes=(64, 256), seeds=2), id="sweep"),
-    pytest.param(made_up_profile, id="profile"),
-    pytest.param(lambda: compare(made_up_profile(), made_up_study()), id="comparison"),
-)
-
-
-@pytest.mark.parametrize("make", SHOWN)
-def test_a_view_has_words_and_a_table_and_fetches_and_runs_nothing(make: Any) -> None:
-    html = re.sub(r' xmlns(:xlink)?="[^"]+"', "", make()._repr_html_())
-    page = seen(make())
-
     assert page.having("p")
     assert page.having("table")
     assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
 
 
 def test_a_view_begins_with_the_answer_and_yours_beside_it() -> None:
-    study, advice = made_up_study(batch_sizes=(64, 256), seeds=2), made_up_advice()
-    of_study, of_advice = study._repr_html_(), advice._repr_html_()
-    order = ["Use batch size 1024", "10× as fast", "13.2 s", "1.28 s ± 5 %", "76 runs"]
-    places = [of_advice.index(part) for part in order]
+    found = conclusion(SWEEP)
+    answer = ["Use batch size 1024", "10× as fast", "13.2 s", "1.28 s ± 5 %", "76 runs"]
 
-    assert places == sorted(places)
-    found = conclusion(study)
-    assert of_study.index(found.headline) < of_study.index(found.lead) < of_study.index("<svg")
+    for record, parts in ((ADVICE, answer), (SWEEP, [found.headline, found.lead, "<svg"])):
+        places = [record._repr_html_().index(part) for part in parts]
+        assert places == sorted(places)
 
 
 def test_the_pictures_of_two_sweeps_do_not_share_names() -> None:
-    one = made_up_study(batch_sizes=(64, 256))
+    views = [replace(SWEEP, study_id=name)._repr_html_() for name in ("one", "two")]
 
-    views = [replace(one, study_id=name)._repr_html_() for name in ("one", "two")]
-
-    named = [set(re.findall(r' id="([^"]+)"', view)) for view in views]
-    assert named[0]
-    assert named[0].isdisjoint(named[1])
+    one, two = (set(re.findall(r' id="([^"]+)"', view)) for view in views)
+    assert one
+    assert one.isdisjoint(two)
 
 
 def test_whatever_is_in_a_name_is_escaped() -> None:
-    advice = replace(
-        made_up_advice(),
-        reason=written(SCRIPT),
-        caveats=(written(SCRIPT),),
-        verdict="recommend",
-    )
-    broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
-    profile = made_up_profile(broken, made_up_point(2))
-    profile = replace(profile, workload=msgspec.structs.replace(profile.workload, name=SCRIPT))
-    made_up = made_up_study(batch_sizes=(64,))
-    metric = replace(made_up.workload.metrics[0], name=SCRIPT)
-    study = replace(made_up, workload=replace(made_up.workload, metrics=(metric,)))
+    written = Reason.as_written(HOSTILE)
+    advice = replace(ADVICE, reason=written, caveats=(written,), verdict="recommend")
+    broken = point(1, status=Status.ERROR, reason=HOSTILE)
+    profile = made_up_profile(broken, point(2))
+    profile = replace(profile, workload=msgspec.structs.replace(profile.workload, name=HOSTILE))
+    metric = replace(SWEEP.workload.metrics[0], name=HOSTILE)
+    study = replace(SWEEP, workload=replace(SWEEP.workload, metrics=(metric,)))
 
     for shown in (advice, study, profile):
         html = shown._repr_html_()
+        page = Page(html)
         assert "<script" not in html
         assert "&lt;script&gt;" in html
-        assert seen(shown).having("script") == []
-
-
-def test_what_has_no_view_is_refused() -> None:
-    with pytest.raises(TypeError, match="a str has no view; an Advice, Study, Profile"):
-        notebook_view("words")  # type: ignore[arg-type]
+        assert (page.unmatched, page.open, page.having("script")) == ([], [], [])
 
 
 def test_a_frame_has_a_row_a_trial_or_a_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    pandas = SimpleNamespace(DataFrame=dict)  # which keeps what it is given
-    monkeypatch.setitem(sys.modules, "pandas", pandas)  # type: ignore[arg-type]
-    study, advice = made_up_study(batch_sizes=(64, 256), seeds=2), made_up_advice()
+    pandas: Any = SimpleNamespace(DataFrame=dict)  # which keeps what it is given
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
 
-    for record, table in ((study, trials_table(study)), (advice, answer_table(advice))):
-        assert record.to_pandas() == table.by_key()
+    assert SWEEP.to_pandas() == trials_table(SWEEP).by_key()
+    assert ADVICE.to_pandas() == answer_table(ADVICE).by_key()
 
 
-def test_without_pandas_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_no_view_and_a_frame_without_pandas_are_refused(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
 
-    with pytest.raises(BatchlabError) as caught:
-        made_up_study(batch_sizes=(64,)).to_pandas()
-
-    assert "pip install pandas" in str(caught.value)
+    with pytest.raises(TypeError, match="a str has no view; an Advice, Study, Profile"):
+        notebook_view("words")  # type: ignore[arg-type]
+    with pytest.raises(BatchlabError, match="pip install pandas") as caught:
+        SWEEP.to_pandas()
     assert isinstance(caught.value, ImportError)
+
+
+# ---- the pages and tables of a profile and of the noise of a gradient
+
+
+PAIR = made_up_profile(point(32), point(64), memory_limit_bytes=10**9)
+
+
+def words(profile: Profile) -> str:
+    """The text on one line."""
+    return " ".join(sections_text([profile_section(profile)]).split())
+
+
+def test_every_point_has_a_row_with_time_throughput_memory_and_how_it_ended() -> None:
+    on_gpu = replace(PAIR, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in PAIR.points))
+
+    assert " 64 1.64 ms ± 3 % 39.0 k/s 56.4 MB" in words(PAIR)
+    assert " 64 1.64 ms ± 3 % 39.0 k/s 56.4 MB 3.00 GB" in words(on_gpu)
+    said = words(limited_profile())
+    assert re.search(r" 1 – – – error 64 .* MB ok .* 256 = 2 × 128 .* MB ok ", said)
+    assert "- Batch size 1 did not run: Expected more than 1 value per channel" in said
+
+
+def test_a_profile_is_limited_by_the_memory_of_the_gpu_and_of_an_evaluation() -> None:
+    small, large = PAIR.points
+    on_gpu = (replace(small, gpu_peak_bytes=9 * 10**8), replace(large, gpu_peak_bytes=2 * 10**9))
+    within, beyond = (replace(PAIR, evaluation_bytes=n) for n in (8 * 10**8, 2 * 10**9))
+
+    assert PAIR.largest_batch_size == within.largest_batch_size == 64
+    assert replace(PAIR, points=on_gpu).largest_batch_size == 32
+    assert beyond.largest_batch_size is None
+    assert within.training_bytes(10**6) == 8 * 10**8
+    assert "An evaluation takes 800 MB, at any batch size." in words(within)
+    assert "evaluation" not in words(replace(PAIR, evaluation_bytes=1000))
+
+
+def test_a_profile_under_load_gives_no_absurd_interval() -> None:
+    quiet, loaded = point(8, median_s=1e-3), point(8, median_s=0.4)
+    both = replace(quiet, again=(loaded.timing,))
+    profile = made_up_profile(both)
+
+    told = words(profile)
+
+    assert profile.timed_s(both).is_too_wide  # by the two of them anything is possible
+    assert "± ?" in told
+    assert not re.search(r"(ns|µs) to [0-9.,]+ (s|min|h|days)", told)
+    (shown,) = profile.to_dict()["points"]
+    assert (shown["step_s"]["low"], shown["step_s"]["high"]) == (None, None)
+    assert shown["step_s"]["estimate"] > 1e-3
+    assert Profile.from_json(profile.to_json()) == profile
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+def test_the_share_of_the_noise_is_that_of_the_variance(size: int) -> None:
+    noise = made_up_noise(noise_point(0, 200.0))
+    workload = msgspec.structs.replace(noise.workload, batch_size=size)
+    variance = noise.noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
+    share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
+
+    meaning = next(noise_sections(replace(noise, workload=workload))).title
+
+    assert f" {100 * share:.0f} % " in meaning
+
+
+def test_the_page_of_noise_shows_its_picture_and_fetches_nothing() -> None:
+    noise, command = made_up_noise(), "batchlab noise --report page.html"
+    page = noise_page(noise, command=command)
+
+    for shown in ("<svg", "Gradient noise of made-up", command, "batchlab-noise.csv"):
+        assert shown in page
+    assert {*re.findall(r"(?:src|href)=\"(https?://[^\"]*)", page)} == {
+        "https://arxiv.org/abs/1812.06162"
+    }
+    assert reprs_in(re.sub("<script.*?</script>", "", page, flags=re.DOTALL)) == []
+    assert reprs_in(noise.to_json()) == []

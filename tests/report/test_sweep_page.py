@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,83 +11,74 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.reference.made_up import made_up_record, made_up_study
+from tests.reference.made_up_plans import (
+    EPOCHS,
+    SMALL,
+    plan_study,
+    planned_trial,
+)
 from tests.reference.said_of_sweep import by_size
 
 from batchlab.app.comparison import Side
+from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
-from batchlab.report.sweep_answer import sentences, sweep_table
-from batchlab.report.sweep_page import (
-    SweepDocument,
-    html_page,
-    sweep_document,
-    sweep_files,
-    text_report,
-)
+from batchlab.report import sweep_page
+from batchlab.report.cells import figure_looks
+from batchlab.report.chart import figure_image
+from batchlab.report.figure import drawn_looks
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
+from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
 from batchlab.words.document import schema_text
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
-SWEEP = {"schema", "command", "workload", "store", "report", "trials"}
-
 TRIAL = {
     *("trial_id", "status", "engine", "threads", "batch_mode", "batch_size", "micro_batch_size"),
     *("learning_rate", "seed", "epochs", "steps", "samples", "train_s", "eval_s", "peak_bytes"),
     *("target", "steps_to_target", "samples_to_target", "plateau_epoch", "diagnosis", "final"),
     "generalization_gap",
 }
+ONE = made_up_study(batch_sizes=(64,))
+SAID = {"schema": 1, "command": "sweep", "store": "lab.db", "report": "out.html"}
 
 
-def document_of(study: Study, *, report: Path | None = None) -> dict[str, Any]:
-    text = sweep_document(study, store=Path("lab.db"), report=report)
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    document: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    jsonschema.validate(document, json.loads(schema_text(SweepDocument)))
-    return document
-
-
-def test_a_document_has_every_promised_name() -> None:
-    document = document_of(made_up_study(), report=Path("out.html"))
-
-    assert set(document) >= SWEEP
+def trials_of(study: Study) -> list[dict[str, Any]]:
+    text = sweep_page.sweep_document(study, store=Path("lab.db"), report=Path("out.html"))
+    document = json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
+    jsonschema.validate(document, json.loads(schema_text(sweep_page.SweepDocument)))
+    assert set(document) >= {*SAID, "workload", "trials"}
+    assert document.items() >= SAID.items()
     assert all(set(trial) >= TRIAL for trial in document["trials"])
-    assert (document["schema"], document["command"]) == (1, "sweep")
-    assert (document["store"], document["report"]) == ("lab.db", "out.html")
+    return document["trials"]
 
 
 def test_unknown_or_not_finite_is_null_and_never_a_number() -> None:
     study = made_up_study(batch_sizes=(64,), timed=False, n_test=0, n_validation=0)
-    record = replace(study.records[0], peak_bytes=None, evaluations=())
-
-    trial = document_of(replace(study, records=(record,)))["trials"][0]
-
-    unknown = ("peak_bytes", "step_s", "target", "steps_to_target", "generalization_gap")
-    assert [trial[name] for name in unknown] == [None] * len(unknown)
-    assert trial["final"] == {}
+    blind = replace(study.records[0], peak_bytes=None, evaluations=())
     curves = {("train", "accuracy"): lambda epoch: float("nan")}
-    record = made_up_record(trial=study.records[0].trial, curves=curves, status=Status.NAN)
-    trial = document_of(replace(study, records=(record,)))["trials"][0]
+    broken = made_up_record(trial=study.records[0].trial, curves=curves, status=Status.NAN)
+
+    ((unknown,), (trial,)) = (trials_of(replace(study, records=(r,))) for r in (blind, broken))
+
+    for name in ("peak_bytes", "step_s", "target", "steps_to_target", "generalization_gap"):
+        assert unknown[name] is None
+    assert unknown["final"] == {}
     assert trial["final"] == {"train": {"accuracy": None, "loss": None}}
 
 
 def test_a_target_comes_with_the_step_that_met_it() -> None:
-    study = made_up_study(batch_sizes=(64,))
-    target = Target(metric="accuracy", value=0.9, better="higher")
-    record = replace(study.records[0], target=target, status=Status.TARGET_REACHED)
+    asked = {"metric": "accuracy", "value": 0.9, "better": "higher", "held_for": 0.1}
+    target = Target(**asked)
+    record = replace(ONE.records[0], target=target, status=Status.TARGET_REACHED)
 
-    trial = document_of(replace(study, records=(record,), target=target))["trials"][0]
+    (trial,) = trials_of(replace(ONE, records=(record,), target=target))
 
     crossing = record.crossing(target)
     assert crossing is not None
-    asked = {"metric": "accuracy", "value": 0.9, "better": "higher", "held_for": 0.1}
     assert trial["target"] == asked
     assert trial["steps_to_target"] == crossing.step > 0
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
-
-
-# ---- final metrics with their intervals
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -94,9 +86,9 @@ def test_no_interval_of_an_accuracy_exceeds_1(seeds):
     high = {64: (1.0, 0.999, 0.998), 256: (0.999, 0.99, 0.995), 1024: (0.98, 0.97, 0.99)}
     clipped = made_up_study(
         seeds=seeds,
-        curves=lambda b, r, s: {
+        curves=lambda *at: {
             key: (lambda epoch, curve=curve: min(1.0, curve(epoch)))
-            for key, curve in by_size(high, scatter=0.004)(b, r, s).items()
+            for key, curve in by_size(high, scatter=0.004)(*at).items()
         },
     )
 
@@ -122,30 +114,123 @@ def test_the_screen_has_the_first_notes_and_the_folklore():
     study = made_up_study(batch_sizes=(64, 256, 4096), seeds=2, epochs=3, endings=diverged)
     said = " ".join(text_report(study).split())
 
-    notes = [str(sentence) for sentence in sentences(study)]
-    assert notes
-    assert all(note in said for note in notes[:3])
-    assert "Folklore: " in said
-
-
-def of_unequal_lengths() -> Study:
-    """Two seeds of batch size 64 that ended after 4 and 8 epochs, and one of 256 after 8."""
-    long, short = made_up_study(epochs=8, seeds=2), made_up_study(epochs=4, seeds=2)
-    kept = [r for r in long.records if (r.trial.batch_size, r.trial.seed) in ((64, 0), (256, 0))]
-    kept += [r for r in short.records if (r.trial.batch_size, r.trial.seed) == (64, 1)]
-    return replace(long, records=tuple(kept))
+    first, *notes = [str(sentence) for sentence in sentences(study)]
+    assert all(note in said for note in (first, *notes[:2], "Folklore: "))
 
 
 def test_unequal_lengths_have_a_column_for_equal_epochs_and_a_mean_time():
-    study = of_unequal_lengths()
-    table = sweep_table(study).by_key()
-    seconds = [
-        study.train_s(record.trial, record.steps)
-        for record in study.records
-        if record.trial.batch_size == 64
-    ]
+    """Two seeds of batch size 64 that ended after 4 and 8 epochs, and one of 256 after 8."""
+    long, short = made_up_study(epochs=8, seeds=2), made_up_study(epochs=4, seeds=2)
+    records = {(r.trial.batch_size, r.trial.seed): r for r in long.records}
+    (other,) = (r for r in short.records if (r.trial.batch_size, r.trial.seed) == (64, 1))
+    of_64 = (records[64, 0], other)
+    table = sweep_table(replace(long, records=(*of_64, records[256, 0]))).by_key()
 
-    assert "equal_epochs" in table
     assert "equal_epochs" not in sweep_table(made_up_study()).by_key()
     assert table["equal_epochs"] != table["validation"]
+    seconds = [long.train_s(record.trial, record.steps) for record in of_64]
     assert table["equal_time_s"][0] == pytest.approx(sum(seconds) / 2)
+
+
+# ---- a plan is a row of a sweep's table, as a batch size is
+
+
+# ---- the table
+
+
+def test_each_plan_is_at_its_best_rate() -> None:
+    study = plan_study(rates=(0.01, 0.1))
+
+    assert set(sweep_table(study).by_key()["learning_rate"]) == {0.01}
+    ends = sweep_table(study).by_key()["validation"]
+    assert list(ends) == pytest.approx([0.90, 0.85, 0.95, 0.93])
+
+
+# ---- what is said
+
+
+def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:
+    study = plan_study()
+    longer = []
+    for record in study.records[:3]:
+        at = {"step": 2 * record.steps, "samples": 2 * record.samples}
+        last = replace(record.evaluations[-1], **at)
+        longer.append(replace(record, evaluations=(*record.evaluations, last)))
+
+    mixed = replace(study, records=(*longer, *study.records[3:]))
+
+    assert [budget.amount for budget in Evidence.of(mixed).budgets] == [EPOCHS]
+
+
+@pytest.mark.parametrize(
+    ("ends", "rivals", "words"),
+    [
+        ((0.9301, 0.85, 0.9302, 0.93), (SMALL, "decay"), "Batch size 64 and the plan “decay”"),
+        # A plan is not taken for the batch size that it begins with.
+        ((0.85, 0.87, 0.9302, 0.9285), ("decay",), "The plan “decay”"),
+    ],
+)
+def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None:
+    study = plan_study(dict(zip(("small", "large", "grow", "decay"), ends, strict=True)))
+    by_budget = Evidence.of(study).by_budget()
+
+    assert list(by_budget) == ["epochs"]
+    assert by_budget["epochs"].ranked[0].kind == "grow"
+    assert by_budget["epochs"].rivals == rivals
+    assert f"{words} may be as good." in conclusion(study).headline
+
+
+def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
+    study = plan_study()
+    constant = [record for record in study.records if not record.trial.stages]
+    sizes = replace(study, records=tuple(constant))
+
+    assert claim_sentences(Evidence.of(study)) == claim_sentences(Evidence.of(sizes)) != ()
+
+
+def test_a_plan_that_diverged_is_named_and_in_no_mean() -> None:
+    study, bad = plan_study(), planned_trial("grow")
+    records = (replace(r, status=Status.DIVERGED) if r.trial == bad else r for r in study.records)
+    study = replace(study, records=tuple(records))
+
+    (said,) = [sentence.text for sentence in sentences(study) if sentence.topic == "left out"]
+    assert "the plan “grow” at learning rate 0.01" in said
+    assert list(sweep_table(study).by_key()["n"]) == [3, 3, 2, 3]
+
+
+def test_without_a_metric_nothing_is_compared() -> None:
+    study = plan_study()
+    unscored = (
+        replace(r, evaluations=tuple(replace(each, scores=()) for each in r.evaluations))
+        for r in study.records
+    )
+    blind = replace(study, records=tuple(unscored))
+
+    assert Evidence.of(blind).by_budget() == {}
+    assert "grow (64 to 1024)" in text_report(blind)
+
+
+# ---- the figures
+
+
+def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
+    study = plan_study()
+    looks = figure_looks(study)
+    figures = {each.key: each for each in sweep_figures(study)}
+    drawn = {key: [look.label for look in drawn_looks(looks, figures[key].rows)] for key in "ad"}
+
+    assert drawn == {"a": ["64", "1024", "grow", "decay"], "d": ["64", "256", "1024"]}
+    panel, _ = figures["a"].panels
+    assert "256" not in figure_image(figures["a"], [panel], looks, "svg").decode()
+    legends = re.findall(r'<ul class="legend".*?</ul>', html_page(study), re.DOTALL)
+    assert [">256<" in re.sub("</svg>", ">", each) for each in legends] == [False, True]
+
+
+@pytest.mark.parametrize("sizes", [(64, 256, 1024), (32, 512), (16, 64)])
+def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
+    study = plan_study()
+    kept = [r for r in study.records if r.trial.stages or r.trial.batch_size in sizes]
+    looks = figure_looks(replace(study, records=tuple(kept)))
+
+    assert len({look.light for look in looks}) == len(looks)
+    assert [look.label for look in looks][-2:] == ["grow", "decay"]

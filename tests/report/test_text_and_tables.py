@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+from ast import literal_eval
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -26,26 +27,23 @@ from batchlab.report.text import (
     text_width,
 )
 
+QUANTITIES = {
+    "step_s": "0.9996: 1 s; 0.0009996: 1 ms",
+    "train_s": "119.96: 2 min",
+    "peak_bytes": "999_600: 1 MB; 12: 12 B",
+    "generalization_gap": "-0.00213: -0.0021",
+    "steps_to_target": "12_345.6: 12,300",
+    "epochs_to_target": "12.34: 12.3",
+    "accuracy": "None: –; 1.0: 100.00 %; 97.5: 97.50 %",
+    "status": "'ok': ok",
+}
 
-@pytest.mark.parametrize(
-    ("name", "value", "text"),
-    [
-        ("step_s", 0.9996, "1 s"),
-        ("step_s", 0.0009996, "1 ms"),
-        ("train_s", 119.96, "2 min"),
-        ("peak_bytes", 999_600, "1 MB"),
-        ("peak_bytes", 12, "12 B"),
-        ("generalization_gap", -0.00213, "-0.0021"),
-        ("steps_to_target", 12_345.6, "12,300"),
-        ("epochs_to_target", 12.34, "12.3"),
-        ("accuracy", None, "–"),
-        ("accuracy", 1.0, "100.00 %"),
-        ("accuracy", 97.5, "97.50 %"),
-        ("status", "ok", "ok"),
-    ],
-)
-def test_a_number_is_written_with_its_unit(name, value, text):
-    assert quantity_text(name, value) == text
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_a_number_is_written_with_its_unit(name):
+    told = dict(pair.split(": ") for pair in QUANTITIES[name].split("; "))
+
+    assert {value: quantity_text(name, literal_eval(value)) for value in told} == told
 
 
 UNTOLD = Reason.as_written("nothing ran")
@@ -90,8 +88,6 @@ SIZES = Table(
     ),
     rows=(("64", 0.9698, 0.9612, 0.9743), ("2000 (full)", 0.9684, 0.9601, 0.9712)),
 )
-
-
 # Headers are wrapped first, then minor columns are left out, then others, from the right.
 NARROWER = """\
 39
@@ -132,31 +128,21 @@ def test_words_are_wrapped_and_a_number_keeps_its_unit(width: int) -> None:
 
     assert max(map(len, lines)) <= width
     assert "13.2 s" in lines[1]
-    said = " ".join(" ".join(line[-14:] for line in lines[1:]).split())
-    assert "1.34 s)" in said
+    assert "1.34 s)" in " ".join(" ".join(line[-14:] for line in lines[1:]).split())
     assert not any(line.strip().startswith("s") for line in lines)
 
 
-@pytest.mark.parametrize(("columns", "used"), [(20, 40), (40, 40), (73, 73), (240, 100)])
-def test_a_text_is_as_wide_as_the_terminal_from_40_to_100(columns: int, used: int) -> None:
-    with on_a_terminal(columns):
-        assert (text_width(88), table_width()) == (used, used)
+def test_a_text_is_as_wide_as_the_terminal_from_40_to_100_and_fits_it() -> None:
+    made = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))
+    profile, noise = profile_section(made_up_profile()), noise_sections(made_up_noise())
+    sections = [profile, *noise]
 
     assert (text_width(88), table_width()) == (88, None)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: sections_text([profile_section(made_up_profile())]),
-        lambda: sections_text(noise_sections(made_up_noise())),
-        lambda: text_report(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))),
-    ],
-)
-def test_the_laboratorys_texts_fit_every_terminal(make) -> None:
-    for columns in (40, 60, 80, 120):
+    for columns, used in {20: 40, 40: 40, 73: 73, 240: 100}.items():
         with on_a_terminal(columns):
-            assert max(map(len, make().splitlines())) <= columns
+            assert (text_width(88), table_width()) == (used, used)
+            said = text_report(made) + sections_text(sections)
+            assert max(map(len, said.splitlines())) <= used
 
 
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):

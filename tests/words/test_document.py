@@ -1,19 +1,30 @@
+"""A record as a document: reasons as text, code and values, by the schema of its kind, and back."""
+
 from __future__ import annotations
 
+import ast
 import json
+import re
+import string
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jsonschema
 import msgspec
 import pytest
+from scripts.messages import SOURCE, dead, missing, said
 
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.quantities import QUANTITIES
+from batchlab.words.catalogue import CAUSES, SENTENCES, text
 from batchlab.words.document import coded, document_text, plain, reason_of, schema_text
-from batchlab.words.reasons import reason_text
+from batchlab.words.numbers import FORMS
+from batchlab.words.reasons import has_words, reason_text
 
 INNER = Reason.of("no_trial_ended_well")
 OUTER = Reason.of("size_did_not_run", size=8, why=INNER)
 SIZES = Reason.of("compared_by_examples", sizes=(8, 16), why=INNER)
+CODED = {"code": INNER.code, "values": {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,44 +40,30 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, tuple[int, ...]]
 
 
-WHOLE = Whole(
-    why=OUTER,
-    caveats=(SIZES,),
-    parts=(Part(gain=Estimate.cannot_tell(INNER, n=2)),),
-    sizes={"tried": (8, 16)},
-)
-
-
-def test_a_reason_is_its_text_with_its_code_and_values_beside_it() -> None:
-    made = plain(WHOLE)
-
-    assert made["why"] == "batch size 8 did not run: no trial ended well; run one that does"
-    assert made["why_code"] == "size_did_not_run"
-    assert made["why_values"] == {"size": 8, "why": {"code": INNER.code, "values": {}}}
-    assert made["caveats"] == [reason_text(SIZES)]
-    values = {"sizes": [8, 16], "why": {"code": INNER.code, "values": {}}}
-    assert made["caveats_coded"] == [{"code": "compared_by_examples", "values": values}]
-    assert made["sizes"] == {"tried": [8, 16]}
-    (part,) = made["parts"]  # an estimate keeps its promised names
-    assert part["gain"] == {
-        "estimate": None,
-        "low": None,
-        "high": None,
-        "n": 2,
-        "reason": "no trial ended well; run one that does",
-        "reason_code": "no_trial_ended_well",
-        "reason_values": {},
-    }
-    assert (part["note"], part["note_code"], part["note_values"]) == (None, None, None)
-
-
-def test_a_document_fits_the_schema_of_its_kind() -> None:
+def test_a_reason_is_its_text_with_its_code_and_values_beside_it_by_the_schema() -> None:
+    parts = (Part(gain=Estimate.cannot_tell(INNER, n=2)),)
+    whole = Whole(why=OUTER, caveats=(SIZES,), parts=parts, sizes={"tried": (8, 16)})
     schema = json.loads(schema_text(Whole))
+    made = plain(whole)
 
+    assert made == {
+        "why": "batch size 8 did not run: no trial ended well; run one that does",
+        "why_code": "size_did_not_run",
+        "why_values": {"size": 8, "why": CODED},
+        "caveats": [reason_text(SIZES)],
+        "caveats_coded": [
+            {"code": "compared_by_examples", "values": {"sizes": [8, 16], "why": CODED}}
+        ],
+        "parts": made["parts"],
+        "sizes": {"tried": [8, 16]},
+    }
+    (part,) = made["parts"]  # an estimate keeps its promised names
+    unknown = dict.fromkeys(("estimate", "low", "high")) | {"n": 2, "reason": reason_text(INNER)}
+    assert part["gain"] == unknown | {"reason_code": INNER.code, "reason_values": {}}
+    assert (part["note"], part["note_code"], part["note_values"]) == (None, None, None)
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(json.loads(document_text(WHOLE)), schema)
-    described = schema["$defs"]["Whole"]["properties"]
-    assert set(described) == set(plain(WHOLE))
+    jsonschema.validate(json.loads(document_text(whole)), schema)
+    assert set(schema["$defs"]["Whole"]["properties"]) == set(made)
 
 
 @pytest.mark.parametrize("reason", [INNER, OUTER, SIZES])
@@ -81,15 +78,140 @@ def test_a_reason_is_read_back_from_its_code_and_values(reason: Reason) -> None:
     ("code", "values"),
     [
         ("a_code_of_another_version", {}),
-        ("size_did_not_run", {"size": 8}),
-        ("size_did_not_run", None),
-        ("compared_by_examples", {"sizes": [[1]]}),
+        *(("size_did_not_run", values) for values in ({"size": 8}, None)),
         ("size_did_not_run", {"size": 8, "why": {"no": "reason"}}),
+        ("compared_by_examples", {"sizes": [[1]]}),
         ("target_missed_by_all", {"n": [{}]}),
         (None, None),
     ],
 )
-def test_a_reason_that_cannot_be_said_keeps_its_text(code: str | None, values: object) -> None:
-    found = reason_of("what was written", code, values)  # type: ignore[arg-type]
+def test_a_reason_that_cannot_be_said_keeps_its_text(code, values) -> None:
+    assert reason_of("what was written", code, values) == Reason.as_written("what was written")
 
-    assert found == Reason.as_written("what was written")
+
+# ---- the catalogue of sentences: each has its words, its values and its forms
+
+
+def fields_in(message: str) -> Iterator[tuple[str, str]]:
+    """Names and forms, those within the form of a count too."""
+    for _, name, form, _ in string.Formatter().parse(message):
+        if name is not None:
+            yield name, form or ""
+            yield from fields_in(form or "")
+
+
+def names_in(message: str) -> set[str]:
+    return {name for name, _ in fields_in(message)}
+
+
+@pytest.mark.slow  # it reads the whole source
+def test_every_code_that_is_said_has_its_words_and_the_other_way_round() -> None:
+    assert [str(place) for place in missing()] == []
+    assert dead() == []
+    assert len(SENTENCES) + len(CAUSES) <= 250  # few enough to read them all
+
+
+@pytest.mark.slow  # it reads the whole source
+def test_every_name_in_a_sentence_is_given_a_value() -> None:
+    known = [place for place in said() if place.values is not None]
+    for place in known:
+        assert names_in(SENTENCES[place.code]) <= place.values, str(place)
+
+    known = {place.code for place in known}
+    assert len({*SENTENCES} - known) <= 25, {*SENTENCES} - known
+
+
+@pytest.mark.slow  # it reads the whole source
+def test_every_value_of_a_sentence_is_shown_or_read() -> None:
+    """What nothing shows and nothing reads is a leftover of an earlier sentence."""
+    source = "".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
+    said_with: dict[tuple[str, frozenset[str]], set[str]] = {}
+    for place in said():
+        if place.values:  # several that are said by one call show its values together
+            shown = said_with.setdefault((place.file, place.values), set())
+            shown |= names_in(SENTENCES[place.code])
+    unused = [
+        (file, name)
+        for (file, values), shown in said_with.items()
+        for name in values - shown
+        if f'named["{name}"]' not in source
+    ]
+
+    assert unused == []
+
+
+def test_what_stands_beside_the_code_is_a_label() -> None:
+    """A sentence has its place in the table; "Small circles: single runs." is the key of a mark."""
+    texts: list[str] = []
+    for path in (SOURCE / "report").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        constants = {node for node in nodes if isinstance(node, ast.Constant)} - docstrings
+        texts += [node.value for node in constants if isinstance(node.value, str)]
+    page = (SOURCE / "report" / "page.html.j2").read_text("utf-8")
+    texts += re.findall(r'say\("(.*?)"', page)
+
+    assert [each for each in texts if each.endswith(".") and VERBS.search(each)] == []
+
+
+VERBS = re.compile(
+    r"\b(is|are|was|has|have|had|did|does|can|takes?|needs?|ends|differs?|would|may|ran|shows?|"
+    r"gives?|reach(es|ed)?)\b"
+)
+
+
+def test_a_rate_is_written_as_a_rate_in_every_sentence() -> None:
+    fields = [field for message in SENTENCES.values() for field in fields_in(message)]
+
+    # Without a form it would have all its digits: 0.056568542494923805.
+    assert {form for name, form in fields if name == "rate"} == {"rate"}
+
+
+# What is counted there is never one: several seeds or devices, examples by the dozen, a plan.
+NEVER_ONE = {
+    *("batches_are_split", "devices_share_batches", "missed_the_level", "stopped_when_slower"),
+    *("few_validation_examples", "seeds_draw_examples"),
+    *("gradient_lost_in_batches", "gradient_lost_in_noise", "losses_far_above_untrained"),
+    *("metric_never_changed", "no_pilot_learned"),
+    *("rate_followed_schedule", "same_failure_again"),
+}
+
+
+def test_what_may_be_one_is_not_told_in_the_plural() -> None:
+    counts = "n|rest|runs|steps|epochs|missed"
+    plurals = {
+        code
+        for code, message in SENTENCES.items()
+        if re.search(rf"\{{({counts})\}} (?:more |fresh )?(?!its)[a-z]+s\b", message)
+    }
+
+    assert plurals - NEVER_ONE == set()
+
+
+def test_every_text_can_be_written() -> None:
+    forms = {quantity.name for quantity in QUANTITIES} | {*FORMS, "of_validation"}
+    for code, message in SENTENCES.items():
+        for name, form in fields_in(message):
+            assert name != "", f"{code}: a value without a name"
+            assert form in forms or not form.isidentifier(), f"{code}: {form!r}"
+        for n in (1, 2):
+            assert text(message, **dict.fromkeys(names_in(message), n))
+
+
+def test_a_reason_that_quotes_another_is_text_all_through() -> None:
+    inner = Reason.as_written("a and b.")
+    outer = Reason.of("as_written", text=Reason.of("as_written", text=inner))
+
+    assert reason_text(outer) == "a and b"
+    assert reason_text(Reason.of("as_written", text=(inner, "c"))) == "a and b, c"
+
+
+def test_a_reason_of_another_version_is_written_as_it_was_stored() -> None:
+    inner = Reason.of("ends_somewhere", level=0.9)
+
+    assert reason_text(inner) == "ends somewhere (level 0.9)"
+    assert reason_text(Reason.of("own_fails", how=inner)) == (
+        "own fails (how ends somewhere (level 0.9))"
+    )
+    assert not has_words(inner)
+    assert reason_text(None) == ""

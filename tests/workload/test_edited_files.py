@@ -162,38 +162,33 @@ def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
     with (tmp_path / "mine.py").open("a") as file:
         file.write("\n\nWIDTH = lambda: int(os.environ['WIDTH_OF_MINE'])\n")
 
-    identities = []
-    for width in ("3", "3", "4"):
-        monkeypatch.setenv("WIDTH_OF_MINE", width)
-        identities.append(known(reference).workload_id)
+    monkeypatch.setenv("WIDTH_OF_MINE", "3")
+    first, again = (known(reference).workload_id for _ in range(2))
+    monkeypatch.setenv("WIDTH_OF_MINE", "4")
 
-    assert identities[0] == identities[1] != identities[2]
+    assert first == again != known(reference).workload_id
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "counts"),
+    ("counts", "mode", "names"),
     [
-        ("c.json", "rb", True),
-        ("deep/er/c.yaml", "rb", True),
-        ("W.PT", "rb", True),
-        ("c.json", "wb", False),
-        ("rows.csv", "rb", False),
-        (".cache/c.json", "rb", False),
-        ("lib/site-packages/c.json", "rb", False),
-        ("../beside.json", "rb", False),
+        (True, "rb", ("c.json", "deep/er/c.yaml", "W.PT")),
+        (False, "wb", ("c.json",)),
+        (False, "rb", ("rows.csv", ".cache/c.json", "lib/site-packages/c.json", "../beside.json")),
     ],
 )
 def test_configurations_and_weights_that_are_read_under_the_folder_count(
-    name, mode, counts, tmp_path
+    counts, mode, names, tmp_path
 ):
-    path = tmp_path / "here" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    for name in names:
+        path = tmp_path / "here" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
-    with heard_opening() as opened, path.open(mode):
-        pass
+        with heard_opening() as opened, path.open(mode):
+            pass
 
-    assert list(files_below(tmp_path / "here", opened)) == ([name] if counts else [])
+        assert list(files_below(tmp_path / "here", opened)) == [name] * counts
 
 
 def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_path):
@@ -202,7 +197,7 @@ def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_pat
         os.close(os.open(tmp_path / "c.json", os.O_RDONLY))
         with pytest.raises(FileNotFoundError):
             (tmp_path / "none.json").open()
-    (tmp_path / "d.json").touch()
+    (tmp_path / "d.json").write_text("{}")
     (tmp_path / "d.json").read_text()
 
     assert list(files_below(tmp_path, opened)) == ["c.json"]
@@ -211,66 +206,46 @@ def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_pat
 # Modules
 
 
-@pytest.fixture
-def reference(tmp_path: Path) -> str:
-    """A file that imports `layers`, which imports `inner`, which says how wide the model is."""
-    (tmp_path / "layers.py").write_text("from inner import WIDTH\n")
-    (tmp_path / "inner.py").write_text("WIDTH = 3\n")
-    return write_user_file(tmp_path, before="import layers", fields=MODEL.format("layers.WIDTH"))
-
-
 @pytest.mark.parametrize("is_imported", [False, True])
 def test_a_file_loaded_after_an_edit_of_what_it_imports_runs_the_edited_code_and_back_again(
-    is_imported, reference, tmp_path
+    is_imported, tmp_path
 ):
+    (tmp_path / "layers.py").write_text("from inner import WIDTH\n")
+    (tmp_path / "inner.py").write_text("WIDTH = 3\n")
+    reference = write_user_file(
+        tmp_path, before="import layers", fields=MODEL.format("layers.WIDTH")
+    )
     if is_imported:  # by the caller, before the edit
         sys.path.insert(0, str(tmp_path))
         importlib.import_module("layers")
-    widths, identities = [], []
+    known = []
     for width in (3, 7, 3):
         (tmp_path / "inner.py").write_text(f"WIDTH = {width}\n")  # as long, in the same second
         loaded = load_workload(reference, {})
-        widths.append(width_of(loaded))
-        identities.append(loaded.workload_id)
+        known.append((width_of(loaded), loaded.workload_id))
 
-    assert widths == [3, 7, 3]
-    assert identities[0] == identities[2] != identities[1]
-
-
-def test_a_module_of_the_same_name_from_another_folder_is_not_taken_for_it(tmp_path):
-    widths = []
-    for width in (3, 4):
-        folder = tmp_path / str(width)
-        folder.mkdir()
-        (folder / "layers.py").write_text(f"WIDTH = {width}\n")
-        fields = MODEL.format("layers.WIDTH")
-        reference = write_user_file(folder, before="import layers", fields=fields)
-        widths.append(width_of(load_workload(reference, {})))
-
-    assert widths == [3, 4]
+    assert [width for width, _ in known] == [3, 7, 3]
+    assert known[0] == known[2] != known[1]
 
 
-LAYERS = """
-from torch import nn
-
-class Net(nn.Linear):
-    def __init__(self):
-        super().__init__(3, 2)
-"""
+LAYERS = "from torch import nn\n\nclass Net(nn.Linear):\n    __init__ = lambda self: {}\n"
 
 
+@pytest.mark.parametrize(
+    "model_of", [lambda layers: layers.Net, lambda layers: lambda: layers.Net()]
+)
 def test_a_live_workload_with_code_edited_since_its_import_is_refused_and_reloaded_another_one(
-    tmp_path, monkeypatch
+    model_of, tmp_path, monkeypatch
 ):
     monkeypatch.syspath_prepend(tmp_path)
 
     def live() -> str:
         layers: Any = importlib.import_module("layers")
-        return live_workload(workload(model=layers.Net), {}).workload_id
+        return live_workload(workload(model=model_of(layers)), {}).workload_id
 
-    (tmp_path / "layers.py").write_text(LAYERS)
+    (tmp_path / "layers.py").write_text(LAYERS.format("nn.Linear.__init__(self, 3, 2)"))
     first = live()
-    (tmp_path / "layers.py").write_text(LAYERS.replace("(3, 2)", "(3, 2, False)"))
+    (tmp_path / "layers.py").write_text(LAYERS.format("nn.Linear.__init__(self, 3, 2, False)"))
 
     with pytest.raises(EditedError, match=r"layers\.py was edited since it was imported"):
         live()

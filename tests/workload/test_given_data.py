@@ -89,22 +89,19 @@ class Table:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         assert type(index) is int  # as pyarrow asks for
+        tensors = ("x", "label") if self.format["type"] == "torch" else ()
         row = {name: column[index] for name, column in self.columns.items()}
-        if self.format["type"] == "torch":
-            row |= {"x": torch.tensor(row["x"]), "label": torch.tensor(row["label"])}
-        return row
+        return row | {name: torch.tensor(row[name]) for name in tensors}
 
     def __getitems__(self, chosen: list[int]) -> list[dict[str, Any]]:
         return [self[index] for index in chosen]
 
 
 def tabled(**fields: Any) -> Workload:
-    made = Workload(
-        name="table",
-        model=lambda: torch.nn.Linear(6, 3),
-        loss=lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["label"]),
-        **fields,
-    )
+    def loss(model: Any, batch: Any) -> Any:
+        return functional.cross_entropy(model(batch["x"]), batch["label"])
+
+    made = Workload(name="table", model=lambda: torch.nn.Linear(6, 3), loss=loss, **fields)
     return live_workload(made, {}).workload
 
 
@@ -112,16 +109,14 @@ def tabled(**fields: Any) -> Workload:
 def test_a_column_data_set_trains_as_its_tensors_do(validation):
     x, y = points(40)
     table = Table({"text": ["words"] * 40, "x": x.tolist(), "label": y.tolist()})
-    named = tabled(train=table, validation=validation)
-    plain = tabled(train={"x": x, "label": y}, validation=validation)
-
+    both = [tabled(train=each, validation=validation) for each in (table, {"x": x, "label": y})]
     losses = []
-    for each in (named, plain):
+    for each in both:
         stepper = Stepper(each, small_trial(each, batch_size=12), CPU)
         losses.append(stepper.steps(stepper.stream(0), 6, first_step=0)[0])
 
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    batch, other = (examples_at(each, torch.tensor([7, 2])) for each in (named, plain))
+    batch, other = (examples_at(each, torch.tensor([7, 2])) for each in both)
     assert batch.pop("text") == ["words", "words"]
     torch.testing.assert_close(batch, other, rtol=0, atol=0)
     chosen = table.with_format("numpy")
@@ -191,32 +186,16 @@ def test_a_validation_loader_keeps_a_collate_of_its_own():
     assert score.value == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
-X = torch.arange(300.0).reshape(100, 3)
-Y = torch.arange(100)
+X, Y = torch.arange(300.0).reshape(100, 3), torch.arange(100)
 
 
-@pytest.mark.parametrize(
-    ("train", "validation"),
-    [((X[90:], Y[90:]), (X[:90], Y[:90])), ((X[::2], Y[::2]), (X[1::2], Y[1::2]))],
-)
-def test_slices_of_one_tensor_are_fine(train, validation):
-    assert loaded(train=train, validation=validation).workload.train is train
+def test_slices_of_one_tensor_are_fine():
+    for part, rest in ((slice(90, None), slice(90)), (slice(0, None, 2), slice(1, None, 2))):
+        train = (X[part], Y[part])
+        assert loaded(train=train, validation=(X[rest], Y[rest])).workload.train is train
 
 
 # The split
-
-
-def test_a_tenth_is_held_out_the_same_every_time_and_every_example_is_in_one_of_the_two():
-    torch.manual_seed(1)
-    split = loaded(train=(X, Y)).workload
-    torch.manual_seed(2)
-    again, of_dataset = loaded(train=(X, Y)).workload, loaded(train=range(100)).workload
-
-    kept, held = split.train[1], split.validation[1]
-    assert (len(kept), len(held)) == (90, 10)
-    assert torch.equal(torch.cat([kept, held]).sort().values, Y)
-    assert torch.equal(again.validation[1], held)
-    assert list(of_dataset.validation) == held.tolist()
 
 
 def examples_in(part: Any) -> list[int]:
@@ -230,8 +209,10 @@ def examples_in(part: Any) -> list[int]:
 @pytest.mark.parametrize(
     "train", [(X, Y), {"x": X.numpy(), "y": Y}, TensorDataset(X, Y)], ids=["tuple", "dict", "data"]
 )
-def test_each_seed_draws_its_own_tenth_the_same_every_time(train):
+def test_a_tenth_is_held_out_and_each_seed_draws_its_own_the_same_every_time(train):
     first = loaded(train=train).workload
+    torch.manual_seed(2)
+    again = loaded(train=train).workload
     pool = examples_in(first.validation) + examples_in(first.train)
 
     def drawn(seed: int) -> tuple[list[int], list[int]]:
@@ -239,13 +220,16 @@ def test_each_seed_draws_its_own_tenth_the_same_every_time(train):
         redraw_validation(own, seed)
         return examples_in(own.validation), examples_in(own.train)
 
-    validate, train = drawn(3)
+    validate, kept = drawn(3)
 
+    assert sorted(pool) == list(range(100))
+    assert (size_of(first.validation), pool[:10]) == (10, examples_in(again.validation))
+    assert list(loaded(train=range(100)).workload.validation) == pool[:10]
     # What it means: of all examples the seed's order says which ten.
     order = torch.randperm(100, generator=torch.Generator().manual_seed(20_170_308 + 3)).tolist()
     assert sorted(validate) == sorted(pool[place] for place in order[:10])
-    assert sorted(validate + train) == list(range(100))
-    assert drawn(3) == (validate, train)
+    assert sorted(validate + kept) == list(range(100))
+    assert drawn(3) == (validate, kept)
     assert drawn(4)[0] != validate
 
 
