@@ -392,25 +392,34 @@ class _Curves:
     def b_crit(self) -> Estimate:
         low, high = self._ends(_B_CRIT)[0]
         value, (smallest, largest), reason = self.point[_B_CRIT], self._range(), None
+        first, last = self._sizes()
         if np.isinf(low) and np.isinf(high):
-            reason = self._reason("scatter_too_much", what="steps")
+            reason = Reason.of("scatter_too_much", what="steps", smallest=first, largest=last)
         elif value > largest:
-            high, reason = math.inf, self._reason("outside_measured", other="larger")
+            high = math.inf
+            reason = Reason.of("outside_measured", smallest=first, largest=last, other="larger")
         elif value < smallest:
-            low, reason = -math.inf, self._reason("outside_measured", other="smaller")
+            low = -math.inf
+            reason = Reason.of("outside_measured", smallest=first, largest=last, other="smaller")
         return self._estimate(value, (low, high), reason)
 
     def s_min(self) -> Estimate:
         ends, (_, largest), reason = self._ends(_LEVEL, _LARGE)[0], self._range(), None
         if np.isinf(ends[0]) and self.point[_B_CRIT] > largest + _NOTHING:
-            reason = self._reason("may_be_zero", what="S_min", other="larger")
+            first, last = self._sizes()
+            reason = Reason.of(
+                "may_be_zero", what="S_min", smallest=first, largest=last, other="larger"
+            )
         return self._estimate(self._log_steps(_LARGE), ends, reason)
 
     def e_min(self) -> Estimate:
         """Return E_min of the law."""
         ends, reason = self._ends(_LEVEL, _SMALL, is_law=True)[0], None
         if np.isinf(ends[0]) and self.point[_B_CRIT] < self._range()[0] - _NOTHING:
-            reason = self._reason("may_be_zero", what="E_min", other="smaller")
+            first, last = self._sizes()
+            reason = Reason.of(
+                "may_be_zero", what="E_min", smallest=first, largest=last, other="smaller"
+            )
         return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, reason)
 
     def steps(self, log_sizes: Array) -> list[Estimate]:
@@ -420,9 +429,9 @@ class _Curves:
     def _range(self) -> tuple[float, float]:
         return float(self.runs.log_size.min()), float(self.runs.log_size.max())
 
-    def _reason(self, code: str, **values: str) -> Reason:
-        smallest, largest = (round(_exp(log_size)) for log_size in self._range())
-        return Reason.of(code, smallest=smallest, largest=largest, **values)
+    def _sizes(self) -> tuple[int, int]:
+        smallest, largest = self._range()
+        return round(_exp(smallest)), round(_exp(largest))
 
     def _log_steps(self, log_size: float) -> float:
         return float(_log_steps(self.point[None], np.zeros(1), np.array([log_size]))[0][0, 0])

@@ -97,10 +97,10 @@ def _headline(evidence: Evidence) -> str:
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
         return sentence("no_trial_to_compare", what=f"has a {measured_text(ends)}")
-    best, code = level_text(ends, ends.ranked[0]), "ended_at"
+    what, best = capitalized(measured_text(ends)), level_text(ends, ends.ranked[0])
     if len(ends.ranked) > 1:
-        code = "ended_best_apart"
-    return sentence(code, what=capitalized(measured_text(ends)), best=best)
+        return sentence("ended_best_apart", what=what, best=best)
+    return sentence("ended_at", what=what, best=best)
 
 
 def _leader_text(measured: Measured) -> str:
