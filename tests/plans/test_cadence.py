@@ -1,7 +1,7 @@
 """Cadence: evaluations at the same samples for every batch size, near enough to each other."""
 
 import random
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 
 import pytest
 from tests.reference.batch_plan import Rule, WalkedBatchPlan
@@ -25,12 +25,9 @@ def pauses_by_walking(plan: WalkedBatchPlan, last_step: int) -> list[Pause]:
     """Every pause of a run of up to 200 epochs, after which epoch ends are thinned."""
     n_train, walked = plan.n_train, list(islice(plan.walk(), last_step + 1))
     epoch_ends = [here.step for here in walked if here.step_of_epoch == 0 and here.step]
-    done = [0]
-    for here in walked:
-        done.append(done[-1] + here.batch_size)
+    done = list(accumulate((here.batch_size for here in walked), initial=0))
     marks = marks_up_to(n_train, done[-1])
-    pauses = []
-    last_mark = 0
+    pauses, last_mark = [], 0
     for step in range(1, last_step + 1):
         passes_a_mark = any(done[step - 1] < mark <= done[step] for mark in marks)
         next_is_too_far = (
@@ -40,7 +37,7 @@ def pauses_by_walking(plan: WalkedBatchPlan, last_step: int) -> list[Pause]:
         )
         if passes_a_mark or next_is_too_far:
             last_mark = step
-        if step in (last_mark, last_step) or step in epoch_ends:
+        if step in (last_mark, last_step, *epoch_ends):
             whole = step in epoch_ends and epoch_ends.index(step) + 1 in ON_ALL_SPLITS
             pauses.append(Pause(step=step, all_splits=whole or step == last_step))
     return pauses
@@ -52,6 +49,13 @@ CONFIGURATIONS = [
     for n in (1, 7, 100, 640, 1000)
     for batch_size in (1, 3, 10, 33, n // 30, n // 2 + 1, n - 1, n)
     if 1 <= batch_size <= n
+]
+N_GROWING = 60
+CHANGING: list[Rule] = [
+    lambda step, samples: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
+    lambda step, samples: min(N_GROWING, 3 + step),
+    lambda step, samples: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
+    *(lambda step, _, seed=seed: random.Random(f"{seed} {step}").randint(1, 60) for seed in (0, 1)),
 ]
 
 
@@ -69,43 +73,17 @@ def test_the_pauses_are_those_found_by_walking_every_step(drop_last: bool) -> No
         plan = plan_of(n, size, drop_last=drop_last)
         walked = WalkedBatchPlan(n_train=n, wanted=lambda *_, size=size: size, drop_last=drop_last)
         assert all_pauses(plan, epochs=7) == pauses_by_walking(walked, plan.steps_in(7)), (n, size)
-
-
-N_GROWING = 60
-
-
-def wandering(seed: int) -> Rule:
-    """Any batch size at any step."""
-    sizes = [random.Random(f"{seed} {step}").randint(1, N_GROWING) for step in range(200)]
-    return lambda step, samples: sizes[step]
-
-
-@pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        lambda step, samples: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
-        lambda step, samples: min(N_GROWING, 3 + step),
-        lambda step, samples: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
-        wandering(0),
-        wandering(1),
-    ],
-)
-def test_the_pauses_of_a_batch_size_that_changes_are_too(wanted: Rule, drop_last: bool) -> None:
-    plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
-
-    assert list(pauses(plan, last_step=40)) == pauses_by_walking(plan, 40)
+    for wanted in CHANGING:
+        growing = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
+        assert list(pauses(growing, last_step=40)) == pauses_by_walking(growing, 40)
 
 
 def test_where_a_run_is_watched_the_pauses_are_those_of_every_run() -> None:
     for n, batch_size in CONFIGURATIONS:
         plan = plan_of(n, batch_size)
-        everything = all_pauses(plan, epochs=9)
-
-        some = all_pauses(plan, epochs=9, watched_from_samples=4 * n)
-
+        everything = set(all_pauses(plan, epochs=9))
         needed = {p for p in everything if p.all_splits or plan.samples_at(p.step) >= 4 * n}
-        assert needed <= set(some) <= set(everything), (n, batch_size)
+        assert needed <= set(all_pauses(plan, epochs=9, watched_from_samples=4 * n)) <= everything
 
 
 @pytest.mark.parametrize("interval_samples", [1, 50, 640, 3000])
@@ -120,8 +98,7 @@ def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(
 
     assert set(some) <= set(everything)
     assert some[-1] == everything[-1]
-    samples = [0, *(plan.samples_at(pause.step) for pause in some)]
-    for before, here in pairwise(samples[:-1]):
+    for before, here in pairwise([0, *(plan.samples_at(pause.step) for pause in some[:-1])]):
         # Where the marks lie further apart than the interval all of them are left.
         spacing = max(n / 64, 0.05 * here) + batch_size
         assert interval_samples <= here - before <= 2 * interval_samples + spacing

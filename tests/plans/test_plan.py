@@ -3,8 +3,11 @@
 import json
 import math
 import random
+import tempfile
+from bisect import bisect_right
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,23 +27,20 @@ def sizes_by_step(plan: Plan, n_train: int, *, drop_last: bool = False) -> list[
     return [for_data.batch_size_at(step) for step in range(for_data.steps_in(plan.epochs))]
 
 
+PLACES = {"fraction": 0.5, "epochs": 2, "steps": 20, "samples": 200}
+IN_TOKENS = {"unit": "tokens", "tokens_per_example": 16.0}
+BY_STEPS = plans.steps(8, {25: 32}, unit="steps", epochs=3)
+
+
 @pytest.mark.parametrize(
     ("plan", "n_train", "sizes"),
     [
-        (
-            plans.steps(8, {25: 32}, unit="steps", epochs=3),
-            200,
-            [8] * 25 + [32] * 6 + [8] + [32] * 6 + [8],
-        ),
+        (BY_STEPS, 200, [8] * 25 + [32] * 6 + [8] + [32] * 6 + [8]),
         *(
             (plans.steps(10, {place: 50}, unit=unit, epochs=4), 100, [10] * 20 + [50] * 4)
-            for unit, place in (("fraction", 0.5), ("epochs", 2), ("steps", 20), ("samples", 200))
+            for unit, place in PLACES.items()
         ),
-        (
-            plans.steps(160, {3200: 800}, unit="tokens", epochs=4, tokens_per_example=16.0),
-            100,
-            [10] * 20 + [50] * 4,
-        ),
+        (plans.steps(160, {3200: 800}, epochs=4, **IN_TOKENS), 100, [10] * 20 + [50] * 4),
         (plans.constant(30, epochs=2), 100, [30, 30, 30, 10] * 2),
         (plans.constant(10, epochs=1.5), 40, [10] * 6),  # a part of an epoch ends the run
     ],
@@ -56,84 +56,53 @@ def test_steps_at_steps_are_the_walk_that_changes_there(seed: int) -> None:
     draw = random.Random(seed)
     n = draw.randint(5, 60)
     places = sorted(draw.sample(range(1, 3 * n), 3))
-    sizes = [draw.randint(1, max(1, n // 3)) for _ in range(4)]
+    first, *later = sizes = [draw.randint(1, max(1, n // 3)) for _ in range(4)]
+    plan = plans.steps(first, dict(zip(places, later, strict=True)), unit="steps", epochs=99)
 
-    def wanted(step: int, samples: int) -> int:
-        return sizes[sum(place <= step for place in places)]
-
-    plan = plans.steps(sizes[0], dict(zip(places, sizes[1:], strict=True)), unit="steps", epochs=99)
-
-    walked = WalkedBatchPlan(n_train=n, wanted=wanted, drop_last=False).walk()
-    expected = [here.batch_size for here in islice(walked, 4 * n)]
+    walked = WalkedBatchPlan(
+        n_train=n, wanted=lambda step, _: sizes[bisect_right(places, step)], drop_last=False
+    )
+    expected = [here.batch_size for here in islice(walked.walk(), 4 * n)]
     assert sizes_by_step(plan, n)[: 4 * n] == expected
 
 
 ROOT = 2**-0.5
+HALVED = Milestone(at=1, batch_size=40, rate_factor=0.5)  # by its rule a step has twice the rate
 
 
-@pytest.mark.parametrize(
-    ("plan", "milestones"),
-    [
-        (
-            plans.geometric(8, factor=2, every=0.25, cap=20, epochs=4),
-            [(1.0, 16, 1), (2.0, 20, 1)],
-        ),
-        (  # it doubles from its start to the size within its part
-            plans.warm_up(100, start=16, part=0.3, epochs=10),
-            [(1, 32, 1), (2, 64, 1), (3, 100, 1)],
-        ),
-        (  # the rate over the size is that of the schedule
-            plans.instead_of_decay(128, (0.3, 0.6, 0.8), factor=5, cap=1000, epochs=200),
-            [(60, 640, 1.0), (120, 1000, 0.3125), (160, 1000, 0.0625)],
-        ),
-        (  # the rate moves by the root, the size takes the rest
-            plans.seesaw(64, (0.25, 0.5, 0.75), factor=2, cap=256, epochs=8),
-            [(2, 128, ROOT), (4, 256, 0.5), (6, 256, 0.25)],
-        ),
-        (  # doublings between bounds that never fall
-            plans.from_noise_scale(
-                {0.0: 40.0, 0.2: 90.0, 0.4: 70.0, 0.5: math.nan, 0.6: 520.0, 0.8: 1e4},
-                least=32,
-                most=1024,
-                epochs=10,
-            ),
-            [(2.0, 64, 1), (6.0, 512, 1), (8.0, 1024, 1)],
-        ),
-        (  # a plan after a plan goes on with its rate
-            plans.instead_of_decay(10, (0.5,), factor=2, cap=10, epochs=4).then(
-                plans.steps(40, {0.5: 80}, epochs=2)
-            ),
-            [(2.0, 10, 0.5), (4, 40, 0.5), (5.0, 80, 0.5)],
-        ),
-    ],
-)
-def test_a_rule_gives_these_milestones(
-    plan: Plan, milestones: list[tuple[float, int, float]]
-) -> None:
+MEASURED = {0.0: 40.0, 0.2: 90.0, 0.4: 70.0, 0.5: math.nan, 0.6: 520.0, 0.8: 1e4}
+
+
+@pytest.mark.parametrize(("plan", "milestones"), [
+    (plans.geometric(8, factor=2, every=0.25, cap=20, epochs=4), [(1.0, 16, 1), (2.0, 20, 1)]),
+    # It doubles from its start to the size within its part.
+    (plans.warm_up(100, start=16, part=0.3, epochs=10), [(1, 32, 1), (2, 64, 1), (3, 100, 1)]),
+    # The rate over the size is that of the schedule.
+    (plans.instead_of_decay(128, (0.3, 0.6, 0.8), factor=5, cap=1000, epochs=200),
+     [(60, 640, 1.0), (120, 1000, 0.3125), (160, 1000, 0.0625)]),
+    # The rate moves by the root, the size takes the rest.
+    (plans.seesaw(64, (0.25, 0.5, 0.75), factor=2, cap=256, epochs=8),
+     [(2, 128, ROOT), (4, 256, 0.5), (6, 256, 0.25)]),
+    # Doublings between bounds that never fall.
+    (plans.from_noise_scale(MEASURED, least=32, most=1024, epochs=10),
+     [(2.0, 64, 1), (6.0, 512, 1), (8.0, 1024, 1)]),
+    # A plan after a plan goes on with its rate.
+    (plans.instead_of_decay(10, (0.5,), factor=2, cap=10, epochs=4).then(
+        plans.steps(40, {0.5: 80}, epochs=2)), [(2.0, 10, 0.5), (4, 40, 0.5), (5.0, 80, 0.5)]),
+])  # fmt: skip
+def test_a_rule_gives_these_milestones(plan: Plan, milestones: list[Any]) -> None:
     found = [(m.at, m.batch_size, m.rate_factor) for m in plan.milestones]
 
     assert found == [pytest.approx(milestone) for milestone in milestones]
 
 
-@pytest.mark.parametrize(
-    ("first", "n_steps", "n_whole_steps"), [(128, 29240, 29040), (640, 6500, 6300)]
-)
-def test_its_updates_are_those_of_the_published_counts(
-    first: int, n_steps: int, n_whole_steps: int
-) -> None:
+@pytest.mark.parametrize(("first", "n_steps"), [(128, (29240, 29040)), (640, (6500, 6300))])
+def test_its_updates_are_those_of_the_published_counts(first: int, n_steps: tuple[int]) -> None:
     # Smith et al. 2018: 50,000 examples, 200 epochs, cuts by 5 at 60, 120 and 160, cap 5120.
     plan = plans.instead_of_decay(first, (0.3, 0.6, 0.8), cap=5120, epochs=200)
 
-    assert len(sizes_by_step(plan, 50_000)) == n_steps
-    assert len(sizes_by_step(plan, 50_000, drop_last=True)) == n_whole_steps
-
-
-def test_a_scaling_rule_moves_the_rate_with_the_size() -> None:
-    milestones = (Milestone(at=1, batch_size=40, rate_factor=0.5),)
-    plan = Plan(epochs=2, batch_size=10, milestones=milestones, scaling_rule="sqrt").for_data(40)
-
-    assert plan.stage_at(4).rate_factor == 1.0  # 0.5 × √4
-    assert plan.stage_at(3).rate_factor == 1.0
+    counts = (len(sizes_by_step(plan, 50_000, drop_last=only)) for only in (False, True))
+    assert tuple(counts) == n_steps
 
 
 def test_constraints_change_sizes_and_drop_what_they_make_alike() -> None:
@@ -142,38 +111,17 @@ def test_constraints_change_sizes_and_drop_what_they_make_alike() -> None:
     assert plan.capped(100).sizes == (30, 50, 100)
     assert plan.divisible_by(16).sizes == (16, 48, 96, 192)
     assert plan.divisible_by(64).sizes == (64, 192)
+    plan = Plan(epochs=2, batch_size=10, milestones=(HALVED,), scaling_rule="sqrt")
+    assert [plan.for_data(40).stage_at(step).rate_factor for step in (3, 4)] == [1.0, 1.0]
 
 
 def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
-    advice = made_up_advice()
-    (tmp_path / "advice.json").write_text(json.dumps(advice.to_dict()))
-
-    plan = plans.from_advice(tmp_path / "advice.json", epochs=10)
+    advice, path = made_up_advice(), tmp_path / "advice.json"
+    path.write_text(json.dumps(advice.to_dict()))
 
     named = advice.recommendation
-    assert plans.from_advice(advice, epochs=10) == plan
-    assert plan == Plan(epochs=10, batch_size=named.batch_size, learning_rate=named.learning_rate)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "No such file"),
-        ("{", "this is no advice"),
-        ("[]", "this is no advice"),
-        ('{"recommendation": null, "provisional": null}', "names nothing"),
-    ],
-)
-def test_what_is_no_advice_is_refused_in_one_line(
-    tmp_path: Path, content: str | None, message: str
-) -> None:
-    path = tmp_path / "advice.json"
-    if content is not None:
-        path.write_text(content)
-
-    with pytest.raises(UsageError, match=message) as refused:
-        plans.from_advice(path, epochs=10)
-    assert "\n" not in str(refused.value)
+    plan = Plan(epochs=10, batch_size=named.batch_size, learning_rate=named.learning_rate)
+    assert [plans.from_advice(given, epochs=10) for given in (advice, path)] == [plan, plan]
 
 
 def test_it_is_its_own_json() -> None:
@@ -184,38 +132,43 @@ def test_it_is_its_own_json() -> None:
     assert of_numpy.to_json() == plan.to_json()
 
 
-BY_STEPS = plans.steps(8, {90: 16}, unit="steps", epochs=3)
+def of_advice(content: str) -> Plan:
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(content)
+        file.flush()
+        return plans.from_advice(file.name, epochs=10)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: plans.constant(0, epochs=3), "batch size 0 in a plan"),
-        (lambda: plans.constant(8, epochs=0), "epochs 0 in a plan: expected a number above 0"),
-        (lambda: plans.constant(8, epochs="3"), "epochs '3'"),
-        (lambda: plans.constant(True, epochs=3), "batch size True"),
-        (lambda: plans.steps(8, {"0.3": 16}, epochs=3), "milestone '0.3'"),
-        (lambda: plans.steps(8, {0.3: 16.0}, epochs=3), "batch size 16.0"),
-        (lambda: plans.steps(8, {1.5: 16}, unit="steps", epochs=3), "milestone 1.5"),
-        (lambda: plans.constant(8, epochs=3).divisible_by(0), "part 0"),
-        (lambda: plans.warm_up(64, start=0, epochs=3), "start 0"),
-        (lambda: plans.steps(8, {0.6: 16, 0.3: 32}, epochs=3), "give milestones in order"),
-        (lambda: plans.steps(8, {0: 16}, epochs=3), "milestone 0 in a plan"),
-        (lambda: plans.steps(8, {1.0: 16}, epochs=3), "it would never come"),
-        (lambda: plans.steps(8, {0.5: 16}, epochs=3, unit="hours"), "unit 'hours'"),
-        (lambda: plans.steps(8, {9: 16}, epochs=3, unit="tokens"), "tokens_per_example"),
-        (lambda: plans.geometric(64, cap=32, epochs=3), "cap=32 is below"),
-        (lambda: plans.geometric(64, cap=128, factor=1, epochs=3), "factor above 1"),
-        (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
-        (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
-        (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
-        (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning rate 0.0"),
-        (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
-        (lambda: BY_STEPS.for_data(16), "at 90 steps never comes"),
-        (lambda: BY_STEPS.then(plans.constant(8, epochs=1)), "milestones in epochs"),
-        (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),
-    ],
-)
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: plans.constant(0, epochs=3), "batch size 0 in a plan"),
+    (lambda: plans.constant(8, epochs=0), "epochs 0 in a plan: expected a number above 0"),
+    (lambda: plans.constant(8, epochs="3"), "epochs '3'"),
+    (lambda: plans.constant(True, epochs=3), "batch size True"),
+    (lambda: plans.steps(8, {"0.3": 16}, epochs=3), "milestone '0.3'"),
+    (lambda: plans.steps(8, {0.3: 16.0}, epochs=3), "batch size 16.0"),
+    (lambda: plans.steps(8, {1.5: 16}, unit="steps", epochs=3), "milestone 1.5"),
+    (lambda: plans.constant(8, epochs=3).divisible_by(0), "part 0"),
+    (lambda: plans.warm_up(64, start=0, epochs=3), "start 0"),
+    (lambda: plans.steps(8, {0.6: 16, 0.3: 32}, epochs=3), "give milestones in order"),
+    (lambda: plans.steps(8, {0: 16}, epochs=3), "milestone 0 in a plan"),
+    (lambda: plans.steps(8, {1.0: 16}, epochs=3), "it would never come"),
+    (lambda: plans.steps(8, {0.5: 16}, epochs=3, unit="hours"), "unit 'hours'"),
+    (lambda: plans.steps(8, {9: 16}, epochs=3, unit="tokens"), "tokens_per_example"),
+    (lambda: plans.geometric(64, cap=32, epochs=3), "cap=32 is below"),
+    (lambda: plans.geometric(64, cap=128, factor=1, epochs=3), "factor above 1"),
+    (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
+    (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
+    (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
+    (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning rate 0.0"),
+    (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
+    (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
+    (lambda: BY_STEPS.then(plans.constant(8, epochs=1)), "milestones in epochs"),
+    (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),
+    (lambda: plans.from_advice("/no/advice.json", epochs=10), "No such file"),
+    (lambda: of_advice("{"), "this is no advice"),
+    (lambda: of_advice("[]"), "this is no advice"),
+    (lambda: of_advice('{"recommendation": null, "provisional": null}'), "names nothing"),
+])  # fmt: skip
 def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message: str) -> None:
     with pytest.raises(UsageError, match=message) as refused:
         make()

@@ -45,43 +45,34 @@ def test_every_example_comes_once_an_epoch_in_batches_of_the_planned_sizes() -> 
             assert sorted(chain(*batches[begin:end])) == list(range(n))
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_processes_share_each_batch_and_miss_none(world_size: int) -> None:
+    """From the first step on, or taken up at any by another number of processes."""
     for seed in range(20):
         n, plan = drawn(seed)
         # A batch of fewer examples than processes would be refused.
-        shared = {"n": n, "plan": plan.divisible_by(world_size + 1), "seed": seed}
-        whole = list(sampler_of(**shared, drop_last=True))
+        given = {"n": n, "plan": plan.divisible_by(4), "seed": seed, "drop_last": True}
+        whole = list(sampler_of(**given))
+        for step in (0, random.Random(seed).randint(0, len(whole))):
+            state = sampler_of(**given).state_dict(step=step)
+            ranks = [sampler_of(**given, rank=r, world_size=world_size) for r in range(world_size)]
+            for rank in ranks:
+                rank.load_state_dict(state)
 
-        ranks = [
-            sampler_of(**shared, drop_last=True, rank=rank, world_size=world_size)
-            for rank in range(world_size)
-        ]
-
-        for shares, batch in zip(zip(*ranks, strict=True), whole, strict=True):
-            assert sorted(chain(*shares)) == sorted(batch)
-            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+            assert len(ranks[0]) == len(whole) - step
+            for shares, batch in zip(zip(*ranks, strict=True), whole[step:], strict=True):
+                assert sorted(chain(*shares)) == sorted(batch)
+                assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@pytest.mark.parametrize("world_size", [1, 2])
-def test_stopped_at_any_step_it_goes_on_with_the_batches_that_were_left(world_size: int) -> None:
-    """Also with another number of processes."""
+def test_stopped_at_any_step_it_goes_on_with_the_batches_that_were_left() -> None:
     for seed in range(20):
         n, plan = drawn(seed)
-        plan = plan.divisible_by(3)
-        whole = list(sampler_of(n, plan, seed=seed, drop_last=True))
-        step = random.Random(seed).randint(0, len(whole))
-        state = sampler_of(n, plan, seed=seed, drop_last=True).state_dict(step=step)
-
-        ranks = []
-        for rank in range(world_size):
-            given = {"rank": rank, "world_size": world_size}
-            ranks.append(sampler_of(n, plan, seed=seed, drop_last=True, **given))
-            ranks[-1].load_state_dict(state)
-
-        assert len(ranks[0]) == len(whole) - step
-        batches = [sorted(chain(*shares)) for shares in zip(*ranks, strict=True)]
-        assert batches == list(map(sorted, whole[step:]))
+        whole = list(sampler_of(n, plan, seed=seed))
+        for step in {0, len(whole), *random.Random(seed).choices(range(len(whole)), k=2)}:
+            resumed = sampler_of(n, plan, seed=seed)
+            resumed.load_state_dict(sampler_of(n, plan, seed=seed).state_dict(step=step))
+            assert list(resumed) == whole[step:]
 
 
 @pytest.mark.slow
@@ -107,16 +98,12 @@ def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none() -> Non
     assert list(sampler) == whole[10:]
 
 
-def test_its_order_is_that_of_the_trainer_with_the_same_seed() -> None:
+def test_its_order_is_that_of_the_trainer_and_what_is_dropped_the_rest_of_an_epoch() -> None:
     orders = [epoch_order(50, seed=3, epoch=epoch, sampling="reshuffle") for epoch in (0, 1)]
+    dropping = sampler_of(40, plans.steps(6, {0.5: 15}, epochs=2), drop_last=True)
 
     assert list(chain(*sampler_of(50, seed=3))) == torch.cat(orders).tolist()
-
-
-def test_what_is_dropped_is_the_rest_of_an_epoch_at_the_size_of_its_end() -> None:
-    sampler = sampler_of(40, plans.steps(6, {0.5: 15}, epochs=2), drop_last=True)
-
-    assert list(map(len, sampler)) == [6] * 6 + [15] * 2
+    assert list(map(len, dropping)) == [6] * 6 + [15] * 2  # at the size of its end
 
 
 def test_its_state_counts_the_steps_of_its_scheduler_not_what_was_fetched() -> None:

@@ -1,6 +1,6 @@
 """PlanScheduler and `scale`: rate, betas and eps by step, and back."""
 
-from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -40,25 +40,17 @@ def rated(factor: float) -> Plan:
     return Plan(epochs=2, batch_size=10, milestones=milestones)
 
 
-@pytest.mark.parametrize(
-    ("plan", "rate", "settings", "rates"),
-    [
-        (  # it comes back to the same number
-            Plan(epochs=3, batch_size=10, milestones=UP_AND_DOWN, scaling_rule="sqrt"),
-            0.1,
-            {},
-            [0.1] * 4 + [0.2] + [0.1] * 4,
-        ),
-        (  # a plan's factor, a schedule and a warm-up multiply
-            rated(0.5),
-            0.8,
-            {"schedule": lambda done: 1 - done, "warm_up_steps": 2},
-            [0.8, 0.8 * 7 / 8, 0.8 * 6 / 8, 0.5, 0.3, 0.15, 0.1, 0.05],
-        ),
-        # a warm-up alone climbs after a change and stays
-        (rated(5.0), 1.0, {"warm_up_steps": 3}, [1, 1, 1, 1, 7 / 3, 11 / 3, 5, 5]),
-    ],
-)
+BACK = Plan(epochs=3, batch_size=10, milestones=UP_AND_DOWN, scaling_rule="sqrt")
+FALLING = {"schedule": lambda done: 1 - done, "warm_up_steps": 2}
+
+
+@pytest.mark.parametrize(("plan", "rate", "settings", "rates"), [
+    (BACK, 0.1, {}, [0.1] * 4 + [0.2] + [0.1] * 4),
+    # A plan's factor, a schedule and a warm-up multiply.
+    (rated(0.5), 0.8, FALLING, [0.8, 0.8 * 7 / 8, 0.8 * 6 / 8, 0.5, 0.3, 0.15, 0.1, 0.05]),
+    # A warm-up alone climbs after a change and stays.
+    (rated(5.0), 1.0, {"warm_up_steps": 3}, [1, 1, 1, 1, 7 / 3, 11 / 3, 5, 5]),
+])  # fmt: skip
 def test_the_rate_follows_the_size_and_comes_back_to_the_same_number(
     plan: Plan, rate: float, settings: dict[str, Any], rates: list[float]
 ) -> None:
@@ -81,30 +73,19 @@ def test_adam_follows_its_rule_there_and_back() -> None:
 
 
 def test_a_plans_own_rate_is_the_first_groups_and_the_others_keep_their_ratio() -> None:
-    optimizer = torch.optim.SGD([group(), group(lr=0.01)], lr=0.1)
-    plan = Plan(epochs=1, batch_size=10, learning_rate=0.4)
+    rate = torch.tensor(0.1)  # it stays that tensor
+    optimizer = torch.optim.SGD([group(), group(lr=0.01)], lr=rate)
 
-    batchlab.BatchSizeSampler(range(40), plan).scheduler(optimizer)
-
-    assert [settings["lr"] for settings in optimizer.param_groups] == pytest.approx([0.4, 0.04])
-
-
-def test_a_rate_in_a_tensor_stays_that_tensor() -> None:
-    rate = torch.tensor(0.1)
-    optimizer = torch.optim.Adam([group()], lr=rate)
-    plan = Plan(epochs=2, batch_size=10, milestones=UP_AND_DOWN[:1], scaling_rule="linear")
-
-    settings_by_step(plan, optimizer)
+    settings_by_step(Plan(epochs=1, batch_size=10, learning_rate=0.4), optimizer)
 
     assert optimizer.param_groups[0]["lr"] is rate
-    assert float(rate) == pytest.approx(0.4)
+    rates = [float(settings["lr"]) for settings in optimizer.param_groups]
+    assert rates == pytest.approx([0.4, 0.04])
 
 
 def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    return [
-        {name: setting for name, setting in settings.items() if name != "params"}
-        for settings in optimizer.param_groups
-    ]
+    groups = optimizer.param_groups
+    return [{name: each[name] for name in each if name != "params"} for each in groups]
 
 
 @pytest.mark.parametrize("rule", ["none", "linear", "sqrt", "sde-adam", 0.62])
@@ -148,25 +129,27 @@ def test_a_group_added_later_is_refused_in_one_line() -> None:
 # ---- a training of one's own, in plain PyTorch
 
 DATA = TensorDataset(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)))
-PLAN = Plan(epochs=3, batch_size=5, milestones=(Milestone(at=1.3, batch_size=20),))
+PLAN = Plan(
+    epochs=3,
+    batch_size=5,
+    milestones=(Milestone(at=1.3, batch_size=20),),
+    scaling_rule="sde-adam",
+)
 
 
 def begun() -> tuple[nn.Module, torch.optim.Optimizer, batchlab.BatchSizeSampler]:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
-    plan = replace(PLAN, scaling_rule="sde-adam")
-    sampler = batchlab.BatchSizeSampler(DATA, plan, seed=1)
+    sampler = batchlab.BatchSizeSampler(DATA, PLAN, seed=1)
     return model, torch.optim.AdamW(model.parameters(), lr=0.01), sampler
 
 
 def train(model, optimizer, sampler, rates, *, until: int | None = None) -> None:
-    for n_taken, (x,) in enumerate(DataLoader(DATA, batch_sampler=sampler), start=1):
+    for (x,) in islice(DataLoader(DATA, batch_sampler=sampler), until):
+        optimizer.zero_grad()
         model(x).square().mean().backward()
         optimizer.step()
         rates.step()
-        optimizer.zero_grad()
-        if n_taken == until:
-            return
 
 
 @pytest.mark.parametrize("optimizer_first", [True, False])
@@ -178,18 +161,12 @@ def test_stopped_and_resumed_it_is_the_uninterrupted_training(
     train(whole, optimizer, sampler, sampler.scheduler(optimizer))
     stopped = begun()
     train(*stopped, stopped[2].scheduler(stopped[1]), until=step)
-    of_model, of_optimizer, of_sampler = (each.state_dict() for each in stopped)
+    states = [each.state_dict() for each in stopped]
 
-    model, optimizer, sampler = begun()
-    model.load_state_dict(of_model)
-    if optimizer_first:
-        optimizer.load_state_dict(of_optimizer)
-        sampler.load_state_dict(of_sampler)
-        rates = sampler.scheduler(optimizer)
-    else:
-        rates = sampler.scheduler(optimizer)
-        optimizer.load_state_dict(of_optimizer)
-        sampler.load_state_dict(of_sampler)
-    train(model, optimizer, sampler, rates)
+    model, optimizer, sampler = resumed = begun()
+    early = None if optimizer_first else sampler.scheduler(optimizer)
+    for each, state in zip(resumed, states, strict=True):
+        each.load_state_dict(state)
+    train(*resumed, early or sampler.scheduler(optimizer))
 
     assert all(map(torch.equal, model.parameters(), whole.parameters()))

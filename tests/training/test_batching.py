@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -88,33 +88,23 @@ def drawn(examples: list[Any]) -> tuple[Tensor, Tensor]:
     return torch.rand(len(examples), 1), torch.zeros(len(examples))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """An epoch of something, and where it is taken up; in one process unless there are workers."""
-
-    make: Callable[..., Workload]
-    trial: dict[str, Any] = field(default_factory=dict)
-    workers: dict[str, int] = field(default_factory=dict)
-    first_steps: Iterable[int] = (1, 3)
-
-
 IN_PIECES = {"batch_size": 12, "micro_batch_size": 5}
-EPOCHS: dict[str, Epoch] = {
+SEVENS = {"batch_size": 7}
+# What makes a workload, how it is cut, and the steps that it is taken up at.
+EPOCHS: dict[str, tuple[Callable[..., Workload], dict[str, Any], Iterable[int]]] = {
     **{
-        f"{batch_size} by {sampling}": Epoch(
-            make=numbered,
-            trial={"batch_size": batch_size, "sampling": sampling},
-            first_steps=range(-(-N // batch_size) + 1),
+        f"{size} by {sampling}": (
+            numbered,
+            {"batch_size": size, "sampling": sampling},
+            range(-(-N // size) + 1),
         )
-        for batch_size in (1, 3, 8, N)
+        for size in (1, 3, 8, N)
         for sampling in ("reshuffle", "replacement")
     },
-    "crops": Epoch(make=cropped_workload, trial={"batch_size": 7}, first_steps=range(7)),
-    "crops by workers": Epoch(
-        make=cropped_workload, trial={"batch_size": 7}, workers={"workers": 2}, first_steps=(3,)
-    ),
-    "stream": Epoch(make=streamed, trial=IN_PIECES),
-    "stream with a collate": Epoch(make=partial(streamed, collate=drawn), trial=IN_PIECES),
+    "crops": (cropped_workload, SEVENS, range(7)),
+    "crops by workers": (partial(cropped_workload, workers=2), SEVENS, (3,)),
+    "stream": (streamed, IN_PIECES, (1, 3)),
+    "stream with a collate": (partial(streamed, collate=drawn), IN_PIECES, (1, 3)),
 }
 
 
@@ -123,12 +113,11 @@ def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(
     name: str, of_kind: Callable[[str], Workload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "_GATHER_EXAMPLES", 16)  # several gathers an epoch
-    epoch = EPOCHS.get(name) or Epoch(make=partial(of_kind, name), trial=IN_PIECES)
-    whole = steps_of(epoch.make(), **epoch.trial)
+    make, trial, first_steps = EPOCHS.get(name) or (partial(of_kind, name), IN_PIECES, (1, 3))
+    whole = steps_of(replace(make(), workers=0), **trial)
 
-    for first_step in epoch.first_steps:
-        workload = epoch.make(**epoch.workers)
-        rest = steps_of(workload, **epoch.trial, first_step=first_step)
+    for first_step in first_steps:
+        rest = steps_of(make(), **trial, first_step=first_step)
         torch.testing.assert_close(rest, whole[first_step:], rtol=0, atol=0)
 
 
@@ -158,16 +147,13 @@ def test_every_batch_begins_where_a_tensor_of_its_own_would(batch_size: int) -> 
         assert x.data_ptr() % 64 == 0
 
 
-@pytest.mark.parametrize(
-    ("make", "batch_size", "micro", "sizes"),
-    [
-        (numbered, 10, 4, [[4, 4, 2]] * 4),
-        (numbered, 40, 4, [[4] * 10]),
-        (cropped_workload, 7, 3, [*[[3, 3, 1]] * 5, [3, 2]]),
-        (streamed, 12, 5, [*[[5, 5, 2]] * 3, [4]]),
-        (partial(numbered, make_sampler=neighbours), 12, 5, [*[[5, 5, 2]] * 3, [4]]),
-    ],
-)
+@pytest.mark.parametrize(("make", "batch_size", "micro", "sizes"), [
+    (numbered, 10, 4, [[4, 4, 2]] * 4),
+    (numbered, 40, 4, [[4] * 10]),
+    (cropped_workload, 7, 3, [*[[3, 3, 1]] * 5, [3, 2]]),
+    (streamed, 12, 5, [*[[5, 5, 2]] * 3, [4]]),
+    (partial(numbered, make_sampler=neighbours), 12, 5, [*[[5, 5, 2]] * 3, [4]]),
+])  # fmt: skip
 def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(
     make: Callable[[], Workload], batch_size: int, micro: int, sizes: list[list[int]]
 ) -> None:
@@ -187,7 +173,9 @@ def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [8, 40])
-def test_an_augmentation_that_writes_leaves_the_training_set_alone(batch_size: int) -> None:
+def test_an_augmentation_that_writes_leaves_the_training_set_alone_and_a_loss_is_refused(
+    batch_size: int,
+) -> None:
     workload = replace(small_workload(), augment=jitter)
     before = workload.train[0].clone()
 
@@ -196,23 +184,16 @@ def test_an_augmentation_that_writes_leaves_the_training_set_alone(batch_size: i
 
     assert torch.equal(workload.train[0], before)
 
-
-def test_a_loss_that_writes_into_the_training_set_is_refused() -> None:
-    workload = small_workload()
-    steps = training_batches(workload, small_trial(workload, batch_size=40), CPU)(0, 0)
-    ((x, _),) = next(steps)
-
-    x /= 255
-
+    trial = small_trial(workload, batch_size=40)
+    steps = training_batches(small_workload(), trial, CPU)(0, 0)
+    jitter(next(steps)[0])
     with pytest.raises(WorkloadError, match="writes into the training examples themselves"):
         next(steps)
 
 
 def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None:
     workload = cropped_workload(n=4)
-    clean = workload.train.x
-
-    shifts = set()
+    clean, shifts = workload.train.x, set()
     for epoch in range(3):
         for (batch,) in steps_of(workload, epoch=epoch, batch_size=4):
             for row in batch["x"]:
@@ -227,7 +208,6 @@ def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(
     make: Callable[[], Workload],
 ) -> None:
     workload = make()
-    trial = small_trial(workload, batch_size=12)
 
     def draw() -> tuple[float, ...]:
         return random.random(), float(np.random.random()), float(torch.rand(()))
@@ -239,14 +219,11 @@ def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(
     seed()
     undisturbed = [draw() for _ in range(4)]
     seed()
-    between, batches = [], []
-    for step in training_batches(workload, trial, CPU)(0, 0):
-        batches.append(step)
-        between.append(draw())
+    steps = training_batches(workload, small_trial(workload, batch_size=12), CPU)(0, 0)
+    between, batches = zip(*((draw(), step) for step in steps), strict=True)
 
-    assert between == undisturbed
-    again = list(training_batches(workload, trial, CPU)(0, 0))
-    torch.testing.assert_close(batches, again, rtol=0, atol=0)
+    assert list(between) == undisturbed
+    torch.testing.assert_close(list(batches), steps_of(workload, epoch=0), rtol=0, atol=0)
 
 
 class Pair(NamedTuple):
@@ -254,23 +231,16 @@ class Pair(NamedTuple):
     name: str
 
 
-LINES = [torch.zeros(length, 5) for length in (3, 9, 2)]
+def test_examples_are_counted_by_the_first_tensor_with_a_length() -> None:
+    three = torch.zeros(3)
+    packed = pack_sequence([torch.zeros(n, 5) for n in (3, 9, 2)], enforce_sorted=False)
+    batches = [
+        *(torch.zeros(3, 2), (three, torch.zeros(9)), [torch.tensor(5.0), three]),
+        *({"name": "a", "x": three}, Pair(three, "a"), ("a", {"deep": [three]})),
+        (packed, three),  # no time steps
+    ]
 
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        torch.zeros(3, 2),
-        (torch.zeros(3), torch.zeros(9)),
-        [torch.tensor(5.0), torch.zeros(3)],
-        {"name": "a", "x": torch.zeros(3)},
-        Pair(torch.zeros(3), "a"),
-        ("a", {"deep": [torch.zeros(3)]}),
-        (pack_sequence(LINES, enforce_sorted=False), torch.zeros(3)),  # no time steps
-    ],
-)
-def test_examples_are_counted_by_the_first_tensor_with_a_length(batch: Any) -> None:
-    assert n_examples(batch) == 3
+    assert list(map(n_examples, batches)) == [3] * 7
 
 
 def test_every_tensor_moves_and_every_container_stays_what_it_is() -> None:
@@ -321,12 +291,13 @@ def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() 
     ]
 
 
-@pytest.mark.parametrize("fields", [{"make_sampler": neighbours}, {}, {"sampling": "replacement"}])
+@pytest.mark.parametrize("make_sampler", [neighbours, None])
+@pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
 def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
-    fields: dict[str, Any],
+    make_sampler: Any, sampling: str
 ) -> None:
-    workload = numbered(make_sampler=fields.get("make_sampler"))
-    trial = small_trial(workload, batch_size=5, sampling=fields.get("sampling", "reshuffle"))
+    workload = numbered(make_sampler=make_sampler)
+    trial = small_trial(workload, batch_size=5, sampling=sampling)
 
     def order(seed: int, epoch: int) -> tuple[int, ...]:
         return tuple(order_of(workload, replace(trial, seed=seed), epoch).tolist())
@@ -338,15 +309,12 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
     assert len({order(seed, epoch) for seed in range(5) for epoch in range(5)}) == 25
 
 
-@pytest.mark.parametrize(
-    ("make_sampler", "message"),
-    [
-        (lambda batch_size, seed: range(30), "gave 30 indices for an epoch"),
-        (lambda batch_size, seed: range(1, 41), "gave the index 40"),
-        (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
-        (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
-    ],
-)
+@pytest.mark.parametrize(("make_sampler", "message"), [
+    (lambda batch_size, seed: range(30), "gave 30 indices for an epoch"),
+    (lambda batch_size, seed: range(1, 41), "gave the index 40"),
+    (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
+    (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
+])  # fmt: skip
 def test_what_makes_no_epoch_is_said_in_one_line(make_sampler: Any, message: str) -> None:
     with pytest.raises(WorkloadError) as caught:
         steps_of(numbered(make_sampler=make_sampler))
@@ -354,42 +322,24 @@ def test_what_makes_no_epoch_is_said_in_one_line(make_sampler: Any, message: str
     assert str(caught.value).startswith(f"workload 'small': make_sampler(batch_size=12) {message}")
 
 
-def test_the_record_says_that_a_sampler_chose_and_a_workload_without_one_is_as_ever() -> None:
-    sampled = live_workload(numbered(make_sampler=weighted), {})
-
-    assert sampled.notes == ("its make_sampler chooses the examples of each epoch and their order",)
-    assert live_workload(numbered(), {}).workload_id != sampled.workload_id
-
-
 # ---- streams
 
 
 def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own() -> None:
-    epochs = []
-    for epoch in (0, 1):
-        epochs.append(torch.cat([x for ((x, _),) in steps_of(streamed(), epoch=epoch)]))
+    epochs = [torch.cat([x for ((x, _),) in steps_of(streamed(), epoch=epoch)]) for epoch in (0, 1)]
 
     # Each epoch shifts the points by a hundredth, with as much noise.
     x = points(N)[0].sort(0).values
     for epoch, points_seen in enumerate(epochs):
         shift = points_seen.sort(0).values - x - 0.01 * epoch
-        assert float(shift.min()) > -1e-6
-        assert float(shift.max()) < 0.01 + 1e-6
+        assert -1e-6 < float(shift.min()) < float(shift.max()) < 0.01 + 1e-6
     assert (epochs[0] - epochs[1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("length", [35, 45])
-def test_a_wrong_length_is_said(length: int) -> None:
-    with pytest.raises(WorkloadError, match="workload 'kinds': "):  # where the epoch ends
-        steps_of(streamed(Streamed(*points(N), length=length)))
-
-
-@pytest.mark.parametrize("length", [85, 95])
-def test_a_wrong_length_is_said_before_anything_is_spent(length: int) -> None:
-    workload = streamed(Streamed(*points(90), length=length))
-
-    with pytest.raises(WorkloadError, match=f"length says {length};|the {length} examples that"):
-        check_streams(workload)
+def test_a_wrong_length_is_said_where_an_epoch_ends() -> None:
+    for length in (35, 45):
+        with pytest.raises(WorkloadError, match="workload 'kinds': "):
+            steps_of(streamed(Streamed(*points(N), length=length)))
     check_streams(streamed(Streamed(*points(90))))
 
 
@@ -412,44 +362,39 @@ class Counting(IterableDataset[Any]):
         self.passes += self.at_the_end
 
 
-@pytest.mark.parametrize("at_the_end", [False, True])
-def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> None:
-    with pytest.raises(WorkloadError, match="'kinds': train counts its passes itself") as caught:
-        check_streams(streamed(Counting(at_the_end=at_the_end)))
-
-    assert "give it a set_epoch(epoch)" in str(caught.value)
-    assert "\n" not in str(caught.value)
+COUNTS = r"'kinds': train counts its passes itself.*give it a set_epoch\(epoch\)"
 
 
-BY_ITSELF = "is given and train is read in its own order, by the training itself"
+@pytest.mark.parametrize(("stream", "message"), [
+    (Counting(at_the_end=False), COUNTS),
+    (Counting(at_the_end=True), COUNTS),
+    (Streamed(*points(90), length=85), "length says 85;|the 85 examples that"),
+    (Streamed(*points(90), length=95), "length says 95;|the 95 examples that"),
+])  # fmt: skip
+def test_what_a_stream_gets_wrong_is_said_before_anything_is_spent(
+    stream: Any, message: str
+) -> None:
+    with pytest.raises(WorkloadError, match=message) as refused:
+        check_streams(streamed(stream))
+    assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"validation": "split"}, "train is read in its own order"),
-        ({"workers": 2}, f"workers {BY_ITSELF}"),
-        ({"make_sampler": neighbours}, f"make_sampler {BY_ITSELF}"),
-    ],
-)
-def test_what_a_stream_cannot_do_is_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(WorkloadError) as caught:
-        workload_of({"train": Streamed(*points(N)), "validation": None} | fields)
-
-    assert str(caught.value).startswith(f"workload 'kinds': {message}")
+def test_a_stream_takes_no_sampler() -> None:
+    with pytest.raises(WorkloadError, match="make_sampler is given and train is read in its own"):
+        streamed(make_sampler=neighbours)
 
 
-def test_the_record_says_that_the_order_is_the_streams_own() -> None:
+def test_the_record_says_who_chose_the_order() -> None:
+    sampled = live_workload(numbered(make_sampler=weighted), {})
     loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
-
     loaded = live_workload(replace(streamed(), train=loader, batch_size=4), {})
 
+    assert sampled.notes == ("its make_sampler chooses the examples of each epoch and their order",)
+    assert live_workload(numbered(), {}).workload_id != sampled.workload_id
     assert loaded.notes == (
         "train is an IterableDataset, which the training itself reads in its order: the "
         "DataLoader's 2 workers are not taken",
         "its training examples come in the order that its own data set gives them",
     )
-    with pytest.raises(
-        UsageError, match="sampling replacement: workload 'kinds' chooses the order"
-    ):
+    with pytest.raises(UsageError, match="replacement: workload 'kinds' chooses the order"):
         check_sampling(loaded.workload, "replacement")

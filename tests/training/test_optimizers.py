@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,19 +41,6 @@ def decayed(named_parameters: Any, learning_rate: float) -> Any:
     return torch.optim.SGD(groups, lr=learning_rate)
 
 
-def test_one_that_asks_for_names_gets_them_and_others_parameters() -> None:
-    model = small_mlp()
-
-    named = made_optimizers(small(decayed), model, 0.1)
-    other = made_optimizers(small(), model, 0.1)
-
-    groups = named.optimizers[0].param_groups
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
-    assert groups[0]["params"][0] is model.get_parameter("0.weight")
-    assert groups[1]["params"][1] is model.get_parameter("3.bias")
-    assert other.optimizers[0].param_groups[0]["params"] == list(model.parameters())
-
-
 def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
     return {
         "scaler": torch.amp.GradScaler("cpu"),
@@ -61,29 +49,31 @@ def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
     }
 
 
-def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
+def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() -> None:
+    model = small_mlp()
+
+    named, other = (made_optimizers(small(each), model, 0.1) for each in (decayed, torch.optim.SGD))
     made = made_optimizers(small(several, step=lambda *_: None), small_mlp(), 0.1)
 
+    groups = named.optimizers[0].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert groups[0]["params"][0] is model.get_parameter("0.weight")
+    assert groups[1]["params"][1] is model.get_parameter("3.bias")
+    assert other.optimizers[0].param_groups[0]["params"] == list(model.parameters())
     assert [type(optimizer).__name__ for optimizer in made.optimizers] == ["SGD", "Adam"]
     assert made.given["last"] is made.optimizers[1]
     assert sorted(made.kept) == ["optimizer last", "optimizer scaler"]
 
 
-@pytest.mark.parametrize(
-    ("returned", "message"),
-    [
-        (None, "`optimizer` returned a NoneType"),
-        ({"a": 3}, "has an object of type int under 'a'"),
-        ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
-    ],
-)
-def test_anything_else_is_refused(returned: Any, message: str) -> None:
-    workload = small(lambda parameters, rate: returned, step=lambda *_: None)
-
+@pytest.mark.parametrize(("optimizer", "step", "message"), [
+    (lambda *_: None, print, "`optimizer` returned a NoneType"),
+    (lambda *_: {"a": 3}, print, "has an object of type int under 'a'"),
+    (lambda *_: {"a": torch.amp.GradScaler("cpu")}, print, "no torch.optim.Optimizer in it"),
+    (several, None, "only a `step` of your own knows when each of them"),
+])  # fmt: skip
+def test_anything_else_is_refused(optimizer: Any, step: Any, message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
-        made_optimizers(workload, small_mlp(), 0.1)
-    with pytest.raises(WorkloadError, match="only a `step` of your own knows when each of them"):
-        made_optimizers(small(several), small_mlp(), 0.1)
+        made_optimizers(small(optimizer, step=step), small_mlp(), 0.1)
 
 
 # ---- settings that move
@@ -102,22 +92,16 @@ def with_betas(betas: Any) -> torch.optim.Optimizer:
 OWN = {"betas": (0.9, 0.99), "eps": 1e-6}
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "settings"),
-    [
-        (
-            torch.optim.AdamW([group(**OWN), group(weight_decay=0.2)]),
-            AdamSettings(betas=(0.9, 0.99), eps=1e-6, weight_decay=0.2),
-        ),
-        (  # of several groups the least betas count
-            torch.optim.Adam([group(**OWN), group(betas=(0.8, 0.999))]),
-            AdamSettings(betas=(0.8, 0.99), eps=1e-6),
-        ),
-        (torch.optim.SGD([group()], lr=0.1), None),
-        (torch.optim.Adagrad([group()]), None),
-        *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
-    ],
-)
+@pytest.mark.parametrize(("optimizer", "settings"), [
+    (torch.optim.AdamW([group(**OWN), group(weight_decay=0.2)]), AdamSettings(
+        **OWN, weight_decay=0.2)),
+    # Of several groups the least betas count.
+    (torch.optim.Adam([group(**OWN), group(betas=(0.8, 0.999))]), AdamSettings(
+        betas=(0.8, 0.99), eps=1e-6)),
+    (torch.optim.SGD([group()], lr=0.1), None),
+    (torch.optim.Adagrad([group()]), None),
+    *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
+])  # fmt: skip
 def test_adams_settings_are_those_that_the_optimizer_has(
     optimizer: torch.optim.Optimizer, settings: AdamSettings | None
 ) -> None:
@@ -141,6 +125,8 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     assert second["betas"] == pytest.approx((0.2, 0.96))
     assert (first["eps"], second["eps"]) == pytest.approx((5e-9, 5e-7))
     assert (first["lr"], second["lr"]) == (0.1, 0.2)
+    with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
+        moved(torch.optim.SGD([group()], lr=0.1), "sde-adam")
 
 
 @pytest.mark.parametrize(("factor", "decay"), [(1.0, 0.2), (0.25, 0.05)])
@@ -148,49 +134,30 @@ def test_a_multiple_of_the_weight_decay_comes_on_top_and_a_group_without_keeps_n
     factor: float, decay: float
 ) -> None:
     optimizer = torch.optim.AdamW([group(), group(weight_decay=0.0)], weight_decay=0.1)
+    without = torch.optim.Rprop([group()], lr=0.1)
+    before = [dict(without.param_groups[0])]
 
-    groups = moved(optimizer, "sqrt", factor)
-
-    assert [settings["weight_decay"] for settings in groups] == [decay, 0.0]
-
-
-def test_an_optimizer_that_knows_no_weight_decay_is_left_as_it_is() -> None:
-    optimizer = torch.optim.Rprop([group()], lr=0.1)
-    before = dict(optimizer.param_groups[0])
-
-    assert moved(optimizer, "none", 4.0) == [before]
-
-
-def test_a_group_without_betas_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
-        moved(torch.optim.SGD([group()], lr=0.1), "sde-adam")
+    assert [each["weight_decay"] for each in moved(optimizer, "sqrt", factor)] == [decay, 0.0]
+    assert moved(without, "none", factor) == before
 
 
 # ---- averages of weights
 
 
-def test_the_raw_weights_come_back_from_an_error_too() -> None:
-    model = small_mlp()
-    averaged = AveragedWeights(model)
-    nn.init.ones_(model.get_parameter("0.weight"))
-
-    with pytest.raises(ZeroDivisionError), averaged.in_place_of_raw():
-        raise ZeroDivisionError
-
-    assert bool((model.get_parameter("0.weight") == 1).all())
-
-
-def test_buffers_are_averaged_and_counts_are_not() -> None:
+def test_buffers_are_averaged_counts_are_not_and_all_come_back_from_an_error_too() -> None:
     model = nn.BatchNorm1d(2)
     averaged = AveragedWeights(model)
     model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
     averaged.update(0.75)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    with averaged.in_place_of_raw():
+    with suppress(ZeroDivisionError), averaged.in_place_of_raw():
         inside = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        raise ZeroDivisionError
 
     assert inside["running_mean"].tolist() == pytest.approx([0.25 * 0.1 * 2, 0.25 * 0.1 * 4])
     assert int(inside["num_batches_tracked"]) == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_buffer_that_grows_follows_the_model() -> None:
@@ -247,13 +214,10 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) 
     assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "message"),
-    [
-        (lambda optimizer: ReduceLROnPlateau(optimizer), "better higher; give it mode='max'"),
-        (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
-    ],
-)
+@pytest.mark.parametrize(("scheduler", "message"), [
+    (ReduceLROnPlateau, "better higher; give it mode='max'"),
+    (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
+])  # fmt: skip
 def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler: Any, message: str) -> None:
     workload = small(scheduler=scheduler)
 

@@ -7,10 +7,11 @@ is itself bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -32,8 +33,8 @@ from tests.reference.small_workloads import (
     small_workload,
     warm_up,
 )
-from tests.reference.textbook_loop import Trained, steps_of, train_by_the_textbook
-from torch import Tensor, nn
+from tests.reference.textbook_loop import steps_of, train_by_the_textbook
+from torch import nn
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError
@@ -86,32 +87,6 @@ class Kind:
         run = run_engine(workload, trial, length, build=self.build(workload), **fields)
         assert run.outcome.engine == self.name
         return run
-
-    def assert_as_the_textbook(
-        self,
-        workload: Workload,
-        trial: Trial,
-        steps: list[list[int]],
-        *,
-        cuts: Sequence[int] = (),
-        twins: Workload | None = None,
-        **textbook: Any,
-    ) -> tuple[Stepper, Trained]:
-        """Take the steps as the textbook does; micro-batches may add up in another order."""
-        stepper, losses = self.taken(workload, trial, len(steps), cuts)
-        twin = train_by_the_textbook(twins or workload, steps, seed=trial.seed, **textbook)
-
-        is_cut = trial.micro_batch_size < max(map(len, steps))
-        apart = ROUNDING if is_cut else self.apart
-        torch.testing.assert_close(losses, twin.losses, **apart)
-        weights, expected = list(stepper.model.parameters()), list(twin.model.parameters())
-        assert (stepper.averaged is None) == (twin.average is None)
-        if stepper.averaged is not None and twin.average is not None:
-            names = [name for name, _ in twin.average.named_parameters()]
-            weights += map(stepper.averaged.state_dict().__getitem__, names)
-            expected += twin.average.parameters()
-        torch.testing.assert_close(weights, expected, **apart)
-        return stepper, twin
 
 
 @pytest.fixture(params=[PLAIN, NATIVE])
@@ -179,63 +154,6 @@ def workload_with(name: str, **fields: Any) -> Workload:
     return replace(workload, **fields)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str) -> None:
-    """The last batch of an epoch is smaller at 7."""
-    workload = workload_with(name)
-    for batch_size, n_steps in ((1, 9), (7, 17), (N, 6)):
-        trial = small_trial(workload, batch_size=batch_size, seed=3)
-        kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=6)[:n_steps])
-
-
-@pytest.mark.parametrize("name", ["decay", "groups", "adam", "adamw"])
-def test_a_multiple_of_the_weight_decay_trains_as_an_optimizer_with_that_decay(
-    kind: Kind, name: str
-) -> None:
-    def multiplied(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        optimizer = OPTIMIZERS[name](parameters, lr=rate)
-        for group in optimizer.param_groups:
-            group["weight_decay"] = 4 * group["weight_decay"]
-        return optimizer
-
-    workload = workload_with(name)
-    trial = small_trial(workload, batch_size=7, weight_decay_factor=4.0)
-
-    twins = replace(workload, optimizer=multiplied)
-    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=2), twins=twins)
-
-
-def test_wide_layers_and_many_examples_do_so_too(kind: Kind) -> None:
-    """Kernels of matrices are chosen by size; in C 1000 examples are several tiles."""
-    x = torch.randn(1001, 100, generator=torch.Generator().manual_seed(0))
-    workload = workload_with(
-        "momentum",
-        model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
-        train=(x, points(1001)[1]),
-    )
-    trial = small_trial(workload, batch_size=1000, seed=3)
-
-    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=2))
-
-
-@pytest.mark.parametrize(
-    ("name", "clip_norm"),
-    [("momentum", None), ("momentum", 0.3), ("momentum", 1e6), ("sgd", 0.1), ("adam", 0.1)],
-)
-def test_micro_batches_take_the_step_of_the_whole_batch(
-    kind: Kind, name: str, clip_norm: float | None
-) -> None:
-    """Each counts by its examples; what is clipped is their sum."""
-    workload = workload_with(name, clip_norm=clip_norm)
-    for micro_batch_size in (1, 7, 19, 20):
-        trial = small_trial(workload, batch_size=20, micro_batch_size=micro_batch_size)
-        steps = steps_of(trial, epochs=2)[:4]
-        kind.assert_as_the_textbook(workload, trial, steps, clip_norm=clip_norm)
-
-
-STEPS_AN_EPOCH, N_STEPS = 5, 20
-
-
 def by_cosine(optimizer: Any, n_steps: int) -> Any:
     return lr_scheduler.LambdaLR(optimizer, lambda step: float(cosine(step / n_steps)))
 
@@ -249,85 +167,130 @@ def restarts(optimizer: Any, n_steps: int) -> Any:
     return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, n_steps // 2)
 
 
-# The textbook's scheduler, and how often it goes on.
-SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
-    "a shape": (by_cosine, "step"),
-    "StepLR": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
-    "warm-up": (warm_up, "epoch"),
-    "one cycle": (one_cycle, "step"),
-    "restarts": (restarts, "step"),
-}
+def halved(optimizer: Any) -> Any:
+    return lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
 
 
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_the_rate_of_each_step_is_its_schedules(kind: Kind, name: str) -> None:
-    scheduler, every = SCHEDULERS[name]
-    fields = {"scheduler": scheduler, "scheduler_every": every}
-    workload = workload_with("groups", **({"schedule": cosine} if name == "a shape" else fields))
-    trial = small_trial(workload, batch_size=10, horizon_steps=N_STEPS)
-
-    stepper, twin = kind.assert_as_the_textbook(
-        workload,
-        trial,
-        steps_of(trial, epochs=4),
-        cuts=(3, 11),
-        scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
-        is_scheduled=lambda taken: (
-            taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
-        ),
-    )
-
-    assert len(set(twin.rates)) > 1
-    assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
+def multiplied(name: str, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    optimizer = OPTIMIZERS[name](parameters, lr=rate)
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 4 * group["weight_decay"]
+    return optimizer
 
 
-@pytest.mark.parametrize("reference", [10, 64, 2])
-def test_the_average_of_the_weights_is_pytorchs_own(kind: Kind, reference: int) -> None:
+class Case(NamedTuple):
+    """What is trained and how it is cut into steps, and what the textbook is told of it."""
+
+    workload: Workload
+    trials: Sequence[dict[str, Any]]
+    n_steps: int
+    sizes: Sequence[int]  # of the steps, where they change
+    cuts: Sequence[int]
+    textbook: dict[str, Any]
+
+
+CASES: dict[str, Case] = {}
+OF_10 = ({"batch_size": 10},)
+
+
+def case(
+    name: str,
+    workload: Workload,
+    trials: Sequence[dict[str, Any]] = OF_10,
+    *,
+    n_steps: int = 15,
+    sizes: Sequence[int] = (),
+    cuts: Sequence[int] = (),
+    **textbook: Any,
+) -> None:
+    CASES[name] = Case(workload, trials, n_steps, sizes, cuts, textbook)
+
+
+for name in OPTIMIZERS:
+    case(name, workload_with(name), [{"batch_size": size} for size in (1, 7, N)])
+for name in ("decay", "groups", "adam", "adamw"):
+    trials = [{"batch_size": 7, "weight_decay_factor": 4.0}]
+    case(f"more decay of {name}", workload_with(name), trials, optimizer=partial(multiplied, name))
+# Each piece counts by its examples; what is clipped is their sum.
+CLIPPED = (("momentum", None), ("momentum", 0.3), ("momentum", 1e6), ("sgd", 0.1), ("adam", 0.1))
+for name, norm in CLIPPED:
+    trials = [{"batch_size": 20, "micro_batch_size": micro} for micro in (1, 7, 19, 20)]
+    workload = workload_with(name, clip_norm=norm)
+    case(f"pieces of {name} within {norm}", workload, trials, n_steps=4, clip_norm=norm)
+for reference in (10, 64, 2):
     workload = workload_with("momentum", ema=0.9, batch_size=reference)
-    trial = small_trial(workload, batch_size=10)
+    case(f"average of {reference}", workload, decay=0.9 ** (10 / reference))
 
-    decay = 0.9 ** (10 / reference)
-    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=3), decay=decay)
+# Kernels of matrices are chosen by size; in C 1000 examples are several tiles.
+WIDE = workload_with(
+    "momentum",
+    model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
+    train=(torch.randn(1001, 100, generator=torch.Generator().manual_seed(0)), points(1001)[1]),
+)
+case("wide", WIDE, [{"batch_size": 1000}], n_steps=4)
 
-
-# From 60 examples on 20 at half the rate, from 130 on all at a tenth: by hand, over four epochs.
+# From 60 examples on 20 at half the rate, from 130 on all, as they lie, at a tenth.
 STAGES = (
     Stage(from_samples=60, batch_size=20, rate_factor=0.5),
     Stage(from_samples=130, batch_size=N, rate_factor=0.1),
 )
-GROWN_SIZES = (10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 10, 50)
-GROWN_RATES = (*[1.0] * 6, *[0.5] * 4, *[0.1] * 3)
-GROWN_DECAYS = [*[0.9] * 6, *[0.9**2] * 4, *[0.9**5] * 2]
+RATES = (*[1.0] * 6, *[0.5] * 4, *[0.1] * 3)
+for name in ("groups", "momentum", "adam"):
+    case(
+        f"growing {name}",
+        workload_with(name, ema=0.9, batch_size=10),
+        [{"batch_size": 10, "micro_batch_size": micro, "stages": STAGES} for micro in (N, 7)],
+        sizes=(10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 10, 50),
+        cuts=(5, 7),
+        decay=[*[0.9] * 6, *[0.9**2] * 4, *[0.9**5] * 2],
+        scheduler=lambda optimizer: lr_scheduler.LambdaLR(optimizer, RATES.__getitem__),
+    )
+# As many steps as the first size would take: 10, 10, 10, 15 and what is left.
+FEWER = {"micro_batch_size": 15, "stages": (Stage(from_samples=30, batch_size=15),)}
+case("as many", workload_with("momentum"), [OF_10[0] | FEWER], sizes=(10, 10, 10, 15, 5), cuts=(3,))
+
+for scheduler in (by_cosine, one_cycle, restarts, halved, warm_up):
+    every = "epoch" if scheduler in (halved, warm_up) else "step"
+    fields = {"scheduler": scheduler, "scheduler_every": every}
+    case(
+        scheduler.__name__,
+        workload_with("groups", **({"schedule": cosine} if scheduler is by_cosine else fields)),
+        [{"batch_size": 10, "horizon_steps": 20}],
+        n_steps=20,
+        cuts=(3, 11),
+        scheduler=partial(scheduler, n_steps=20) if every == "step" else scheduler,
+        is_scheduled=(20).__gt__ if every == "step" else lambda taken: taken % 5 == 0,
+    )
 
 
-@pytest.mark.parametrize("name", ["groups", "momentum", "adam"])
-def test_a_batch_that_grows_while_the_rate_falls(kind: Kind, name: str) -> None:
-    """The last batch of an epoch is what is left; all of them are taken as they lie."""
-    workload = workload_with(name, ema=0.9, batch_size=10)
-    orders = [epoch_order(N, seed=3, epoch=epoch, sampling="reshuffle") for epoch in range(3)]
-    examples = torch.cat([*orders, torch.arange(N)])
-    steps = [step.tolist() for step in examples.split(GROWN_SIZES)]
-    for micro in (N, 7):
-        trial = small_trial(workload, batch_size=10, micro_batch_size=micro, seed=3, stages=STAGES)
-        kind.assert_as_the_textbook(
-            workload,
-            trial,
-            steps,
-            cuts=(5, 7),
-            decay=GROWN_DECAYS,
-            scheduler=lambda optimizer: lr_scheduler.LambdaLR(optimizer, GROWN_RATES.__getitem__),
-        )
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None:
+    """Micro-batches may add up in another order."""
+    for fields in case.trials:
+        trial = small_trial(case.workload, seed=3, **fields)
+        steps = steps_of(trial, epochs=6)[: case.n_steps]
+        if case.sizes:
+            orders = [epoch_order(N, seed=3, epoch=k, sampling="reshuffle") for k in range(3)]
+            examples = torch.cat([*orders, torch.arange(N)])[: sum(case.sizes)]
+            steps = [step.tolist() for step in examples.split(case.sizes)]
+        textbook = dict(case.textbook)
+        optimizer = textbook.pop("optimizer", case.workload.optimizer)
 
+        stepper, losses = kind.taken(case.workload, trial, len(steps), case.cuts)
+        twins = replace(case.workload, optimizer=optimizer)
+        twin = train_by_the_textbook(twins, steps, seed=3, **textbook)
 
-def test_sizes_that_add_up_to_as_many_as_the_first_size_would_are_no_such_steps(kind: Kind) -> None:
-    workload = workload_with("momentum")
-    stages = (Stage(from_samples=30, batch_size=15),)  # 10, 10, 10, 15 and what is left: 5
-    trial = small_trial(workload, batch_size=10, micro_batch_size=15, seed=3, stages=stages)
-    order = epoch_order(N, seed=3, epoch=0, sampling="reshuffle")
-
-    steps = [step.tolist() for step in order.split((10, 10, 10, 15, 5))]
-    kind.assert_as_the_textbook(workload, trial, steps, cuts=(3,))
+        apart = ROUNDING if trial.micro_batch_size < max(map(len, steps)) else kind.apart
+        torch.testing.assert_close(losses, twin.losses, **apart)
+        weights, expected = list(stepper.model.parameters()), list(twin.model.parameters())
+        assert (stepper.averaged is None) == (twin.average is None)
+        if twin.average is not None:
+            names = [name for name, _ in twin.average.named_parameters()]
+            weights += map(stepper.averaged.state_dict().__getitem__, names)
+            expected += twin.average.parameters()
+        torch.testing.assert_close(weights, expected, **apart)
+        assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
 
 
 def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kind) -> None:
@@ -383,11 +346,11 @@ def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: st
 
 BY_CYCLE = {"schedule": None, "scheduler": one_cycle, "scheduler_every": "step"}
 GROWN = {"batch_size": 10, "micro_batch_size": N, "stages": STAGES, "horizon_steps": None}
-STOPPED: dict[str, tuple[Workload, dict[str, Any], int]] = {
-    "sgd": (noisy("sgd"), {}, 12),
-    "adam": (noisy("adam"), {}, 12),
-    "one cycle": (noisy("momentum", **BY_CYCLE), {}, 12),
-    "grown": (workload_with("momentum", ema=0.9, batch_size=10), GROWN, 12),
+STOPPED: dict[str, tuple[Workload, dict[str, Any]]] = {
+    "sgd": (noisy("sgd"), {}),
+    "adam": (noisy("adam"), {}),
+    "one cycle": (noisy("momentum", **BY_CYCLE), {}),
+    "grown": (workload_with("momentum", ema=0.9, batch_size=10), GROWN),
 }
 
 
@@ -396,12 +359,11 @@ STOPPED: dict[str, tuple[Workload, dict[str, Any], int]] = {
 def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
     kind: Kind, name: str, tmp_path: Path
 ) -> None:
-    workload, fields, n_steps = STOPPED[name]
+    workload, fields = STOPPED[name]
     trial = small_trial(workload, **({"batch_size": 7, "horizon_steps": 24, "seed": 4} | fields))
+    given = {"stops": (1, 6, 8, 9), "build": kind.build(workload)}
 
-    length, build = RunLength(steps=n_steps), kind.build(workload)
-    stops = (1, 6, 8, 9)
-    assert_a_stop_leaves_no_trace(workload, trial, length, tmp_path, stops=stops, build=build)
+    assert_a_stop_leaves_no_trace(workload, trial, RunLength(steps=12), tmp_path, **given)
 
 
 def test_a_trainer_goes_on_from_anothers_checkpoint(
@@ -443,43 +405,48 @@ def test_a_kill_right_after_a_checkpoint_leaves_no_trace(
     """Killed at each checkpoint of a run that writes one whenever it may; no evaluation is lost."""
     monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
     monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
-    workload = noisy("adam")
+    workload, length = noisy("adam"), RunLength(epochs=2)
     trial = small_trial(workload, batch_size=13, horizon_steps=24, seed=4)
 
     def run(name: str, *, kill_after: int = 1000) -> EngineRun | None:
-        n_written = 0
+        left = iter(range(1, kill_after))
 
         def save(path: Path, **state: Any) -> None:
-            nonlocal n_written
             checkpoint.save_checkpoint(path, **state)
-            n_written += 1
-            if n_written == kill_after:
+            if next(left, None) is None:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(plain, "save_checkpoint", save)
-        path = tmp_path / name
-        try:
-            return kind.run(
-                workload, trial, RunLength(epochs=2), rhythm=STEP_BY_STEP, checkpoint=path
-            )
-        except KeyboardInterrupt:
-            return None
+        with suppress(KeyboardInterrupt):
+            path = tmp_path / name
+            return kind.run(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path)
+        return None
 
     whole = run("whole")
-    assert whole is not None
     n_kills = 1
     while run(f"{n_kills}", kill_after=n_kills) is None:
-        resumed = run(f"{n_kills}")
-        assert resumed is not None
-        assert_same_end(resumed, whole)
+        assert_same_end(run(f"{n_kills}"), whole)
         n_kills += 1
     assert n_kills > 8
 
 
-def regression(x: Tensor) -> Workload:
+@pytest.mark.parametrize(
+    ("value", "status", "size", "rate"),
+    [
+        (float("nan"), Status.NAN, 2, 0.05),
+        (1e30, Status.DIVERGED, 2, 0.05),
+        (None, Status.DIVERGED, 40, 6.0),
+    ],
+)
+@pytest.mark.parametrize("micro", [1, 40])
+def test_a_loss_that_is_not_finite_or_grows_ends_the_trial_and_names_the_step(
+    kind: Kind, value: float | None, status: Status, size: int, rate: float, micro: int
+) -> None:
     """Three times x, at a rate that ends well unless it is too high."""
     good = torch.linspace(-1, 1, 40)[:, None]
-    return replace(
+    x = good.clone()
+    x[17] = good[17] if value is None else value
+    workload = replace(
         small_workload(optimizer=torch.optim.SGD),
         model=lambda: nn.Linear(1, 1),
         train=(x, 3 * good),
@@ -488,39 +455,21 @@ def regression(x: Tensor) -> Workload:
         loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
         metrics={},
     )
+    cut = {"batch_size": size, "micro_batch_size": min(micro, size)}
+    trial = small_trial(workload, **cut, learning_rate=rate)
 
+    run = kind.run(workload, trial, RunLength(epochs=100 if value is None else 2))
 
-@pytest.mark.parametrize(("value", "status"), [(float("nan"), Status.NAN), (1e30, Status.DIVERGED)])
-@pytest.mark.parametrize("micro_batch_size", [1, 2])
-def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
-    kind: Kind, value: float, status: Status, micro_batch_size: int, tmp_path: Path
-) -> None:
-    x = torch.linspace(-1, 1, 40)[:, None]
-    x[17] = value
-    workload = regression(x)
-    trial = small_trial(workload, batch_size=2, micro_batch_size=micro_batch_size)
-    bad = next(n for n, step in enumerate(steps_of(trial, epochs=1), start=1) if 17 in step)
-
-    run = kind.run(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-
-    assert bad > 3
-    reason = run.outcome.reason
-    assert reason is not None
-    assert (run.outcome.status, reason.code) == (status, "not_finite_at_any_rate")
-    assert reason.named["step"] == bad
-    assert 0 < run.evaluations[-1].step < bad
-
-
-def test_a_growing_loss_ends_the_trial(kind: Kind) -> None:
-    workload = regression(torch.linspace(-1, 1, 40)[:, None])
-    trial = small_trial(workload, batch_size=40, learning_rate=6.0)
-
-    run = kind.run(workload, trial, RunLength(epochs=100))
-
-    assert run.outcome.reason is not None
-    assert run.outcome.reason.code == "losses_far_above_untrained"
-    assert run.outcome.status is Status.DIVERGED
-    assert 3 <= run.evaluations[-1].step < 10
+    reason, last = run.outcome.reason, run.evaluations[-1].step
+    assert run.outcome.status is status
+    if value is None:
+        assert reason.code == "losses_far_above_untrained"
+        assert 3 <= last < 10
+    else:
+        bad = next(n for n, step in enumerate(steps_of(trial, epochs=1), start=1) if 17 in step)
+        assert (reason.code, reason.named["step"]) == ("not_finite_at_any_rate", bad)
+        assert 0 < last < bad
+        assert bad > 3
 
 
 def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
@@ -531,18 +480,17 @@ def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
 
 WEIGHTED = workload_with("sgd", weight=lambda batch: float(len(batch[0])))
 # What native leaves to plain, how it is cut, and why.
-LEFT_TO_PLAIN: dict[str, tuple[Workload, dict[str, int], str]] = {
-    "dropout in pieces": (noisy("sgd"), {"micro_batch_size": 4}, "dropout"),
-    "weights in pieces": (WEIGHTED, {"micro_batch_size": 4}, "weight"),
-    "hooks": (small_workload(optimizer=hooked), {}, "hooks"),
-}
+LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
+    (noisy("sgd"), {"micro_batch_size": 4}, "dropout"),
+    (WEIGHTED, {"micro_batch_size": 4}, "weight"),
+    (small_workload(optimizer=hooked), {}, "hooks"),
+]
 
 
-@pytest.mark.parametrize("name", LEFT_TO_PLAIN)
+@pytest.mark.parametrize(("workload", "cut", "what"), LEFT_TO_PLAIN)
 def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
-    name: str, libraries: Path
+    workload: Workload, cut: dict[str, int], what: str, libraries: Path
 ) -> None:
-    workload, cut, what = LEFT_TO_PLAIN[name]
     trial = small_trial(workload, batch_size=8, **cut, horizon_steps=10)
     build = native_build(workload, folder=libraries)
 

@@ -108,13 +108,11 @@ class Drawn(nn.Module):
 
 def examples(draw: random.Random, kind: str) -> Tensor:
     generator = torch.Generator().manual_seed(draw.randrange(1000))
-    if kind == "numbers":
-        return torch.randn(N, 5, generator=generator)
     if kind == "bytes":
         return torch.randint(256, (N, 5), generator=generator, dtype=torch.uint8)
-    if kind == "images":
-        return torch.randn(N, 2, 9, 8, generator=generator)
-    return torch.randint(9, (N, draw.randint(1, 4)), generator=generator)
+    if kind == "tokens":
+        return torch.randint(9, (N, draw.randint(1, 4)), generator=generator)
+    return torch.randn(N, *((5,) if kind == "numbers" else (2, 9, 8)), generator=generator)
 
 
 def targets(draw: random.Random) -> tuple[int, Tensor, Callable[[Tensor, Tensor], Tensor]]:
@@ -135,7 +133,6 @@ def targets(draw: random.Random) -> tuple[int, Tensor, Callable[[Tensor, Tensor]
 def optimizers(draw: random.Random) -> Callable[..., torch.optim.Optimizer]:
     decay = draw.choice((0.0, 0.0, 0.01))
     momentum = draw.choice((0.0, 0.9))
-    settings: dict[str, Any]
     kind, settings = draw.choice((
         (torch.optim.SGD, {"momentum": momentum}),
         (torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),
@@ -145,10 +142,10 @@ def optimizers(draw: random.Random) -> Callable[..., torch.optim.Optimizer]:
     several = draw.random() < 0.3
 
     def make(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        groups: Any = list(parameters)
-        if several:
-            groups = [{"params": groups[:1], "lr": 2 * rate}, {"params": groups[1:]}]
-        return kind(groups, lr=rate, weight_decay=decay, **settings)  # type: ignore[operator]
+        parts = (parameters[:1], parameters[1:]) if several else (parameters,)
+        rates = (2 * rate, rate)[-len(parts) :]
+        groups = [{"params": part, "lr": lr} for part, lr in zip(parts, rates, strict=True)]
+        return kind(groups, lr=rate, weight_decay=decay, **settings)
 
     return make
 
@@ -175,10 +172,8 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
     cuts: list[dict[str, Any]] = [{"batch_size": size} for size in sizes]
     if not any(isinstance(module, nn.Dropout) for module in workload.model().modules()):
         cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
-    for cut in cuts:
-        cut["horizon_steps"] = 50 if has_schedule else None
-        cut["learning_rate"] = 0.01
-    return workload, cuts
+    given = {"horizon_steps": 50 if has_schedule else None, "learning_rate": 0.01}
+    return workload, [cut | given for cut in cuts]
 
 
 def check(workload: Workload, cuts: list[dict[str, Any]], folder: Path) -> None:
