@@ -1,21 +1,30 @@
-"""One command as processes: how it is started, ended and killed, and how its end is told."""
+"""One command as processes: how it is started, ended and killed, and what its end means."""
 
 from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import stat
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.living import living
 
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.script.process import CommandEnd, Launched
+from batchlab.script.process import (
+    CommandEnd,
+    Launched,
+    out_of_memory_line,
+    status_and_reason,
+    without_launcher_words,
+)
 from batchlab.words.reasons import reason_text
 
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -231,15 +240,17 @@ def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
 def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(
     start: Callable, tmp_path: Path
 ) -> None:
-    """Its pieces have the time at which they were written, however late they are received."""
-    started = start("import os\nfor _ in range(80): os.write(1, b'.' * 65536)\nopen('done', 'w')")
+    """Its pieces are what was written and have the time of it, however late they are received."""
+    started = start(
+        "import os\nfor _ in range(80): os.write(1, bytes(range(256)) * 256)\nopen('done', 'w')"
+    )
     while not (tmp_path / "done").exists():  # nobody receives meanwhile
         time.sleep(0.002)
     time.sleep(0.15)
     received_s = time.monotonic()
 
     assert ended(started).status == Status.OK
-    assert len(started.text) == 80 * 65536
+    assert b"".join(piece for piece, _ in started.pieces) == bytes(range(256)) * 256 * 80
     assert max(at_s for _, at_s in started.pieces) < received_s - 0.1
 
 
@@ -252,6 +263,11 @@ def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(
         (("./orphan.py",), "the program named in its first line was not found"),
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
+        # More may be printed below the error.
+        (
+            ("sh", "-c", "echo 'ValueError: 3 is odd\nwandb: saved\n 10%|# |'; exit 1"),
+            "1: ValueError: 3",
+        ),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
         ("input()", "asks for input and nobody is there to answer"),
         ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
@@ -285,3 +301,116 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         end = launched.wait(30)
 
     assert f"could not be started: No such file or directory: {tmp_path}/nowhere" in why(end)
+
+
+# What an end means: memory that ran out, launchers, other errors
+
+
+ROWS = (Path(__file__).parent / "out_of_memory.txt").read_text("utf-8").split("\n")[3:-1]
+NONE_SEEN = {"kernel_killed": False, "is_device_full": False}
+NEEDED = {
+    "kernel": {**NONE_SEEN, "kernel_killed": True},
+    "device": {**NONE_SEEN, "is_device_full": True},
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_a_framework_says_when_memory_runs_out_is_known(row: str) -> None:
+    """Words that are said of other failures too need their witness."""
+    kind, _, line = row.split(" | ", 2)
+    lines, believed = ["Epoch 1", line, "bye"], line.strip()
+
+    assert out_of_memory_line(lines, **NONE_SEEN) == (believed if kind == "oom" else None)
+    for needed, witness in NEEDED.items():
+        is_believed = kind in ("oom", needed)
+        assert out_of_memory_line(lines, **witness) == (believed if is_believed else None)
+
+
+TORCHRUN = """\
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/torch/distributed/run.py", line 1028, in main
+    run(args)
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+Root Cause (first observed failure):""".splitlines()
+TRYING = "CUDA out of memory, trying half the batch"
+
+
+def end_of(lines: list[str], **seen: Any) -> tuple[Status, Reason | None]:
+    own, launchers = without_launcher_words(lines)
+    usual = {"exit_code": 1, "was_asked": False, **NONE_SEEN}
+    return status_and_reason(
+        ("python", "train.py"), last_lines=own, launcher_lines=launchers, **(usual | seen)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen", "status"),
+    [
+        # Words alone count only together with a failed exit.
+        ([TRYING], {"exit_code": 0}, Status.OK),
+        ([TRYING], {}, Status.OOM),
+        # Signal nine, of the command or of its shell, only if the kernel killed for it.
+        *(
+            ([], {"exit_code": nine, "kernel_killed": killed}, status)
+            for nine in (-signal.SIGKILL, 137)
+            for killed, status in ((True, Status.OOM), (False, Status.KILLED))
+        ),
+        # A kill elsewhere is not blamed for a mistake, nor what batchlab asked for for anything.
+        (["NameError: name 'x' is not defined"], {"kernel_killed": True}, Status.ERROR),
+        (["MemoryError"], {"was_asked": True}, Status.KILLED),
+        # The words of a launcher may tell of a kill, too.
+        (
+            ["epoch 1", *TORCHRUN, "  exitcode  : -9 (pid: 27938)"],
+            {"kernel_killed": True},
+            Status.OOM,
+        ),
+    ],
+)
+def test_memory_ran_out_only_where_an_end_bears_it_out(
+    lines: list[str], seen: dict[str, Any], status: Status
+) -> None:
+    assert end_of(lines, **seen)[0] == status
+
+
+ACCELERATE = """\
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/accelerate/commands/launch.py", line 1000, in main
+    launch_command(args)
+subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.\
+""".splitlines()
+LOG = "E1124 14:30:04.66 27931 torch/distributed/elastic/multiprocessing/api.py:1002] failed"
+OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "ValueError: no"]
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "launchers"),
+    [
+        *((["epoch 1", *OWN], [], launcher) for launcher in (TORCHRUN, ACCELERATE)),
+        # Output that no launcher ends stays whole.
+        *((lines, [], []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
+        # What other processes say after the error of one is left out.
+        (["step 1", *(f"[rank1]: {line}" for line in OWN)], ["step 2", LOG], TORCHRUN),
+    ],
+)
+def test_the_last_line_of_a_training_stands_before_the_words_of_its_launcher(
+    own: list[str], others: list[str], launchers: list[str]
+) -> None:
+    found = without_launcher_words([*own, *others, *launchers])
+
+    assert found == (tuple(own), tuple(launchers))
+
+
+@pytest.mark.slow
+def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
+    start: Callable, tmp_path: Path
+) -> None:
+    torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
+    assert torchrun is not None
+    script = tmp_path / "train.py"
+    script.write_text("print('epoch 1', flush=True)\nraise ValueError('32 does not divide')\n")
+    started = start((torchrun, "--standalone", "--nproc_per_node", "1", str(script)))
+
+    end = started.launched.wait(120)
+
+    assert "ValueError: 32 does not divide" in reason_text(end.reason)

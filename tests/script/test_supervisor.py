@@ -127,37 +127,31 @@ def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "asked", "n"),
+    ("owner", "asked", "ends"),
     [
-        (dead_owner, "{study}", 1),
-        (dead_owner, "{study}/trial", 1),
-        (earlier_owner, "{study}", 1),
+        (dead_owner, "{study}", -15),
+        # What ignores SIGTERM is killed after a grace.
+        (dead_owner, "{study}/trial", -9),
+        (earlier_owner, "{study}", -15),
         # What a living batchlab trains, or has no clear mark, is left alone, ...
-        (lambda: OWN, "{study}", 0),
-        (lambda: "", "{study}", 0),
-        (lambda: "x:y", "{study}", 0),
+        (lambda: OWN, "{study}", None),
+        (lambda: "", "{study}", None),
+        (lambda: "x:y", "{study}", None),
         # ... and so is a study whose name begins alike.
-        (dead_owner, "{study:.9}", 0),
-        (dead_owner, "{study}/tri", 0),
+        (dead_owner, "{study:.9}", None),
+        (dead_owner, "{study}/tri", None),
     ],
 )
 def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(
-    owner: Callable[[], str], asked: str, n: int, run: Callable
+    owner: Callable[[], str], asked: str, ends: int | None, run: Callable
 ) -> None:
-    left = run(owner(), trial="trial")
-
-    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == n
-    assert (left.poll() is None) == (n == 0)
-    assert living(STUDY) == (left.pid,) * (n == 0)
-
-
-def test_what_ignores_sigterm_is_killed_after_a_grace(run: Callable) -> None:
-    left = run(dead_owner(), code=IGNORES_SIGTERM + SLEEPS)
+    left = run(owner(), trial="trial", code=IGNORES_SIGTERM * (ends == -9) + SLEEPS)
     began_s = time.monotonic()
 
-    assert end_leftovers(STUDY, grace_s=0.2) == 1
-    assert left.wait(10) == -9
-    assert time.monotonic() - began_s >= 0.2
+    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == (ends is not None)
+    assert ends != -9 or time.monotonic() - began_s >= 0.2
+    assert (left.wait(10) if ends else left.poll()) == ends
+    assert living(STUDY) == (() if ends else (left.pid,))
 
 
 def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
