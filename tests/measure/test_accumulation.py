@@ -150,18 +150,6 @@ X, CLASS = numbers(N, 6), whole_numbers(CLASSES, N)
 IS_RARE = rarely(0.05, N)
 
 
-def missing_labels() -> Workload:
-    y = (numbers(N, CLASSES, seed=1) > 0).float()
-    y[~rarely(0.2, N, CLASSES)] = float("nan")
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        x, y = batch
-        known = ~y.isnan()
-        return F.binary_cross_entropy_with_logits(model(x)[known], y.to(x)[known])
-
-    return vectors(loss=loss, train=(X, y), weight=lambda b: float((~b[1].isnan()).sum()))
-
-
 def positives() -> Workload:
     """Of boxes, say: the others do not count, and the loss is 0 if there are none."""
 
@@ -210,7 +198,6 @@ def padding() -> Workload:
 
 
 FEW_UNITS: dict[str, Make] = {
-    "missing labels": missing_labels,
     "positives": positives,
     "ignored labels": ignored_labels,
     "masked words": masked_words,
@@ -253,7 +240,7 @@ HIDDEN: dict[str, tuple[Make, list[str]]] = {
     "behind dropout and a running mean": (several_faults, ["random", "sum"]),
     "behind batch normalization": (
         lambda: replace(
-            missing_labels(),
+            ignored_labels(),
             model=lambda: layers(nn.Linear(6, 10), nn.BatchNorm1d(10)),
             weight=None,
         ),

@@ -243,7 +243,6 @@ RAISED = [
     ),
 ]
 REFUSED = [
-    row("no trainable parameters", model=nn.Identity),
     row("no trainable parameters; ", model=lambda: nn.Linear(4, 3).requires_grad_(False)),
     row("`model` returned a list; expected an nn.Module", model=lambda: [1]),
     row("`model` returns the same object each time", model=nn.Linear(4, 3).train),

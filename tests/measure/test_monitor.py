@@ -83,9 +83,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 4])
 @pytest.mark.parametrize("every", [1, 50])
-def test_a_watched_training_is_the_same_bit_for_bit(
-    pieces: int, every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_watched_training_is_the_same_bit_for_bit(pieces, every, monkeypatch) -> None:
     monkeypatch.setattr(watched, "_EVERY", every)
     plain, monitored = mlp(), mlp()
 

@@ -9,12 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.reference.made_up_profile import (
-    FIXED_BYTES,
-    MadeUpMachine,
-    peak_bytes,
-    untried_profile,
-)
+from tests.reference.made_up_profile import FIXED_BYTES, MadeUpMachine, peak_bytes, untried_profile
 from tests.reference.told import Told
 
 from batchlab.measure.profile import Profile, ProfilePoint
@@ -213,9 +208,7 @@ def test_a_search_ends_with_what_time_and_memory_allow(name: str) -> None:
 
 
 @pytest.mark.parametrize(("sd", "fewest", "most"), [(0.005, 2, 2), (0.07, 4, 12), (0.5, 12, 12)])
-def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
-    sd: float, fewest: int, most: int
-) -> None:
+def test_processes_that_lie_far_apart_are_followed_by_more_of_them(sd, fewest, most) -> None:
     profile = searched(wavering(sd=sd))
 
     assert {fewest <= len(point.timings) <= most for point in profile.points} == {True}
@@ -290,9 +283,7 @@ timed = partial(searched, **COMMAND)
     ],
     ids=["a divisor of N", "a multiple", "most run", "its own does not run"],
 )
-def test_where_most_sizes_fail_multiples_of_its_own_are_tried(
-    sizes: tuple[int, ...], n_train: int, runs: Callable[[int], bool], added: list[int]
-) -> None:
+def test_where_most_sizes_fail_multiples_of_its_own_are_tried(sizes, n_train, runs, added) -> None:
     machine = MadeUpMachine(goes_wrong=lambda size: None if runs(size) else Status.ERROR)
 
     of_command = partial(timed, machine, n_train=n_train, sizes=sizes, first=sizes[2])

@@ -1,7 +1,5 @@
 """A training command: its placeholders, its file, what is refused, and which it is."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import tomllib
@@ -51,9 +49,7 @@ def filled(*argv: str, **values: object) -> list[str]:
         ),
     ],
 )
-def test_placeholders_become_arguments_and_never_shell_text(
-    given: str, values: dict[str, Any], arguments: str
-) -> None:
+def test_placeholders_become_arguments_and_never_shell_text(given, values, arguments) -> None:
     assert filled("{batch_size}", given, **values) == ["32", arguments]
 
 
@@ -79,9 +75,7 @@ def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> N
         (["fit", "{resume_from}"], ["fit"], ["fit", "/c"]),
     ],
 )
-def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
-    argv: list[str], first: list[str], later: list[str]
-) -> None:
+def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, first, later) -> None:
     assert filled("{batch_size}", *argv, resume_from=None) == ["32", *first]
     assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
 
@@ -114,9 +108,7 @@ TEXT = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"))
 @given(folder=st.text(TEXT, min_size=1, max_size=20), rate=st.floats(min_value=0, max_value=1e300))
 @example(folder="/a/b c", rate=5e-324)
 @settings(max_examples=40)
-def test_values_are_read_back_exactly_and_any_path_stays_one_value(
-    folder: str, rate: float, templates: dict[str, ConfigTemplate]
-) -> None:
+def test_values_are_read_back_exactly_and_any_path_stays_one_value(folder, rate, templates) -> None:
     values = {"batch_size": 64, "learning_rate": rate, "output_dir": folder}
     expected = {"bs": 64, "lr": rate, "out": folder, "log": f"{folder}/log", "more": {"a": {}}}
 
@@ -152,14 +144,11 @@ def command(**fields: Any) -> TrainingCommand:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"arguments": ("t", "x")}, "no placeholder for the batch size"),
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
-        ({"arguments": ("t", "{batch_size}", "{lr}")}, "did you mean {learning_rate}?"),
         ({"arguments": ("t", "{batch_size}", "{nproc_per_node}")}, "did you mean {world_size}"),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
         ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),
-        ({"arguments": ()}, "there is no command"),
         (
             {"arguments": ("t", "{micro_batch_size}")},
             "without {accumulation_steps} or {world_size}",
@@ -169,7 +158,6 @@ def command(**fields: Any) -> TrainingCommand:
         ({"metric": "score"}, "--better higher"),
         ({"learning_rate": None}, "give --learning-rate"),
         ({"learning_rate": -1.0}, "above 0"),
-        ({"arguments": ("python", "--bs", "{batch_size}")}, "has no {learning_rate}"),
         ({"batch_size": 0}, "at least 1"),
         ({"examples": 1.5}, "at least 1"),
         ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
@@ -180,9 +168,7 @@ def command(**fields: Any) -> TrainingCommand:
         ({"config": Path("c.ini")}, "expected a file that ends in .json, .toml, .yaml, .yml"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_what_to_do(
-    fields: dict[str, Any], said: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_run_is_refused_with_what_to_do(fields, said, tmp_path) -> None:
     (tmp_path / "bad.yaml").write_text("b: {bs}")
     (tmp_path / "c.ini").write_text("b={batch_size}")
 

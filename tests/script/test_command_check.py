@@ -1,7 +1,5 @@
 """The check of a command: does it train, and do its flags act, before the budget goes."""
 
-from __future__ import annotations
-
 import io
 import re
 import sys
@@ -217,8 +215,7 @@ def test_a_proof_ends_when_it_is_one(clock: Clock, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "acts"),
-    [([3.0, 2.0, 1.0], False), ([3.0, 1.9, 1.0], True), ([3.0, 2.0, 0.9], None)],
+    ("losses", "acts"), [([3.0, 2.0, 1.0], False), ([3.0, 1.9, 1.0], True), ([3.0, 2.0, 0.9], None)]
 )
 def test_what_differs_only_after_two_equal_runs_were_compared_proves_nothing(
     losses: list[float], acts: bool | None, tmp_path: Path

@@ -1,7 +1,5 @@
 """What a training's output says: values by their names, and where they stand."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable
@@ -121,9 +119,7 @@ def test_what_was_logged_is_read(tmp_path: Path) -> None:
         ([{"samples": 250, "epoch": 0.25}], [0.25]),
     ],
 )
-def test_an_epoch_that_was_logged_is_the_passes_done(
-    counters: list[dict[str, float]], epochs: list[float | None], tmp_path: Path
-) -> None:
+def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, tmp_path) -> None:
     log = ProgressLog(str(tmp_path / "log"))
     for counter in counters:
         log.write(**counter, values={"val_loss": 0.5})

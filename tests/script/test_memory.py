@@ -1,7 +1,5 @@
 """The memory of a command's processes, and on its GPUs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

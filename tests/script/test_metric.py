@@ -1,7 +1,5 @@
 """The metric asked for along a run: its name, its places, its contradictions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Reading a training's output: any bytes, in any pieces, in bounded memory."""
 
-from __future__ import annotations
-
 import math
 import random
 import time

@@ -1,7 +1,5 @@
 """What a command writes: read as it comes, kept at its beginning and end, timed."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 import os
@@ -124,9 +122,7 @@ def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
         (b"y" * 1000, ("y" * 399 + "…",)),
     ],
 )
-def test_the_last_lines_are_fit_to_be_shown(
-    wrote: bytes, lines: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path) -> None:
     output = KeptOutput(tmp_path / "output.gz")
     output.write(wrote)
 
@@ -202,9 +198,7 @@ def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
     ("argument", "is_refused"),
     [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
 )
-def test_a_script_that_is_told_its_fold_trains_one(
-    argument: str, is_refused: bool, tmp_path: Path
-) -> None:
+def test_a_script_that_is_told_its_fold_trains_one(argument, is_refused, tmp_path) -> None:
     readings, _ = followed(tmp_path, "print('Fold 3/5')", argument)
 
     assert bool(readings) == is_refused

@@ -1,7 +1,5 @@
 """The run file, and the flags of a script that a draft of it is made from."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -72,13 +70,11 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         ("learning_rates = [0.1, -1]", "expected a list of finite numbers"),
         ("budget = 0", 'expected a time, as in "30m"'),
         ("\udcff", "no text in UTF-8"),
-        (None, r"can't be read: No such file.*batchlab init"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "batchlab.toml"
-    if text is not None:
-        file.write_bytes(text.encode(errors="surrogateescape"))
+    file.write_bytes(text.encode(errors="surrogateescape"))
 
     with pytest.raises(UsageError, match=said) as refused:
         read_run_file(file)

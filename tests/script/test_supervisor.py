@@ -1,7 +1,5 @@
 """No process of a command is left, and what is a stranger's is left alone."""
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess
@@ -62,9 +60,7 @@ def test_it_loads_little() -> None:
 
 
 @pytest.mark.slow
-def test_unread_output_makes_the_command_wait_rather_than_fill_memory(
-    start: Callable, tmp_path: Path
-) -> None:
+def test_unread_output_makes_the_command_wait_rather_than_fill_memory(start, tmp_path) -> None:
     started = start(
         "import os\nwritten = open('written', 'wb', buffering=0)\nfor _ in range(600):\n"
         "    os.write(1, b'.' * 100_000); written.write(b'.')"
@@ -142,9 +138,7 @@ def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         (dead_owner, "{study}/tri", None),
     ],
 )
-def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(
-    owner: Callable[[], str], asked: str, ends: int | None, run: Callable
-) -> None:
+def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(owner, asked, ends, run) -> None:
     left = run(owner(), trial="trial", code=IGNORES_SIGTERM * (ends == -9) + SLEEPS)
     began_s = time.monotonic()
 
@@ -163,8 +157,6 @@ def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
 
 
 @pytest.mark.slow
-def test_three_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(
-    tmp_path: Path,
-) -> None:
+def test_three_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path) -> None:
     # Two hundred in tests/nightly.
     assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=3)

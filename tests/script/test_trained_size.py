@@ -1,7 +1,5 @@
 """A script whose counters contradict the batch size it was given is never believed, others are."""
 
-from __future__ import annotations
-
 import ast
 import json
 from collections.abc import Callable, Iterator
