@@ -62,6 +62,10 @@ def layers(first: nn.Module, *between: nn.Module) -> nn.Module:
     return nn.Sequential(first, *between, nn.ReLU(), nn.Linear(10, 4))
 
 
+def normalized() -> nn.Module:
+    return layers(nn.Linear(6, 10), nn.BatchNorm1d(10))
+
+
 class AlwaysEvaluated(nn.BatchNorm1d):
     def train(self, mode: bool = True) -> nn.Module:
         return super().train(False)
@@ -219,13 +223,6 @@ def test_a_mean_over_few_units_asks_for_their_weight_and_is_not_coupled(kind: st
     assert ["`weight`" in " ".join(summary.warnings) for summary in summaries] == [False, True]
 
 
-def several_faults() -> Workload:
-    broken = vectors()
-    for fault in ("dropout layer", "running mean", "sum"):
-        broken = FAULTS[fault][0](broken)
-    return broken
-
-
 def pairs() -> Workload:
     """Metric learning, say: the loss is 0 unless two examples of a batch are of one class."""
 
@@ -237,13 +234,12 @@ def pairs() -> Workload:
 
 
 HIDDEN: dict[str, tuple[Make, list[str]]] = {
-    "behind dropout and a running mean": (several_faults, ["random", "sum"]),
+    "behind dropout and a running mean": (
+        lambda: FAULTS["sum"][0](FAULTS["running mean"][0](FAULTS["dropout layer"][0](vectors()))),
+        ["random", "sum"],
+    ),
     "behind batch normalization": (
-        lambda: replace(
-            ignored_labels(),
-            model=lambda: layers(nn.Linear(6, 10), nn.BatchNorm1d(10)),
-            weight=None,
-        ),
+        lambda: replace(ignored_labels(), model=normalized, weight=None),
         ["batch_norm", "weight"],
     ),
     "before a layer of zeros": (lambda: vectors(zeros_after_clipped_layer), ["coupled"]),
