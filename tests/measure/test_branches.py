@@ -1,7 +1,5 @@
 """Branches leave the training as it is, and show what a larger batch wastes."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -95,6 +95,35 @@ def metric_of(count: int) -> dict[str, Metric]:
     }
 
 
+class Detector(nn.Linear):
+    """A loss in training, what it predicts in evaluation."""
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
+        scores = super().forward(x)
+        if self.training:
+            return {"loss": F.cross_entropy(scores, labels)}
+        return [{"label": row.argmax()} for row in scores]
+
+
+def in_either_mode(model: nn.Module, batch: Any) -> Tensor:
+    was_training = model.training
+    loss: Tensor = model.train()(*batch)["loss"]
+    model.train(was_training)
+    return loss
+
+
+def slopes(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    return slope, batch[0]
+
+
+DETECTOR = {"model": lambda: Detector(4, 3), "metrics": {}}
+DIFFERENTIATING = {
+    "in sums": Metric(sum=lambda *given: slopes(*given)[0].square().mean(), better="lower"),
+    "over all": Metric(over_all=F.mse_loss, predict=slopes, better="lower"),
+}
+WITH_GRADIENTS = {name: replace(it, enable_grad=True) for name, it in DIFFERENTIATING.items()}
 IGNORED = torch.cat([Y[:20], torch.tensor([-100]), Y[21:40]])
 SOUND: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -111,6 +140,8 @@ SOUND: dict[str, dict[str, Any]] = {
     "nothing that counts by examples": of_sequences(
         time_first, loss=None, step=lambda model, optimizer, batch: None, metrics=metric_of(1)
     ),
+    "a loss that changes the mode and puts it back": {**DETECTOR, "loss": in_either_mode},
+    "metrics that keep gradients": {"metrics": WITH_GRADIENTS, "with_steps": False},
 }
 
 
@@ -136,63 +167,27 @@ def test_what_model_and_optimizer_are_is_in_the_summary() -> None:
     assert summary.has_batch_norm
 
 
-class Scores(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)
-
-
 def compiled(*, in_place: bool = False) -> nn.Module:
     def backend(graph: Any, inputs: Any) -> Any:
         raise AssertionError("compiled")
 
-    model = Scores(4, 3)
+    model = nn.Sequential(nn.Linear(4, 3))
     if not in_place:
         return torch.compile(model, backend=backend)
     model.compile(backend=backend)
     return model
 
 
-COMPILED: dict[str, Callable[[], nn.Module]] = {
-    "whole": compiled,
-    "in part": lambda: nn.Sequential(compiled()),
-    "in place": lambda: compiled(in_place=True),
-}
-
-
-@pytest.mark.parametrize("how", COMPILED)
-def test_a_compiled_model_trains_as_the_module_inside(how: str) -> None:
-    (warning,) = check(model=COMPILED[how]).warnings
+@pytest.mark.parametrize(
+    "make",
+    [compiled, lambda: nn.Sequential(compiled()), lambda: compiled(in_place=True)],
+    ids=["whole", "in part", "in place"],
+)
+def test_a_compiled_model_trains_as_the_module_inside(make: Callable[[], nn.Module]) -> None:
+    (warning,) = check(model=make).warnings
 
     assert "torch.compile is left out of all" in warning
-    assert "_orig_mod" not in " ".join(uncompiled(COMPILED[how]()).state_dict())
-
-
-class Detector(nn.Linear):
-    """A loss in training, what it predicts in evaluation."""
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
-        scores = super().forward(x)
-        if self.training:
-            return {"loss": F.cross_entropy(scores, labels)}
-        return [{"label": row.argmax()} for row in scores]
-
-
-def in_either_mode(model: nn.Module, batch: Any) -> Tensor:
-    was_training = model.training
-    loss: Tensor = model.train()(*batch)["loss"]
-    model.train(was_training)
-    return loss
-
-
-def in_training_only(model: nn.Module, batch: Any) -> Any:
-    return sum(model(*batch).values()) if model.training else model(*batch)
-
-
-DETECTOR = {"model": lambda: Detector(4, 3), "metrics": {}}
-
-
-def test_a_loss_that_changes_the_mode_and_puts_it_back_passes() -> None:
-    assert check(**DETECTOR, loss=in_either_mode).warnings == ()
+    assert "_orig_mod" not in " ".join(uncompiled(make()).state_dict())
 
 
 def failing_step(parameters: Any, rate: float) -> torch.optim.Optimizer:
@@ -210,19 +205,13 @@ def mixup(examples: list[Any]) -> Any:
     return x, F.one_hot(y, 3).float().lerp(F.one_hot(y.flip(0), 3).float(), 0.3)
 
 
-def slopes(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-    x = batch[0].clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model(x).sum(), x)
-    return slope, batch[0]
-
-
-DIFFERENTIATING = [
-    {"in sums": Metric(sum=lambda *given: slopes(*given)[0].square().mean(), better="lower")},
-    {"over all": Metric(over_all=F.mse_loss, predict=slopes, better="lower")},
-]
 FAILING_VALUE = {"f1": Metric(sum=accuracy, finalise=failing_value, better="higher")}
 NO_NUMBER = {"f": lambda model, batch: model(batch[0])}
 LOSS_OF_TRAINING = {"error": lambda model, batch: model(*batch)["loss"]}
+
+
+def in_training_only(model: nn.Module, batch: Any) -> Any:
+    return sum(model(*batch).values()) if model.training else model(*batch)
 
 
 def of_ten_examples(model: nn.Module, batch: Any) -> Tensor:
@@ -254,7 +243,6 @@ RAISED = [
     ),
 ]
 REFUSED = [
-    row("no trainable parameters", model=nn.Identity),
     row("no trainable parameters; ", model=lambda: nn.Linear(4, 3).requires_grad_(False)),
     row("`model` returned a list; expected an nn.Module", model=lambda: [1]),
     row("`model` returns the same object each time", model=nn.Linear(4, 3).train),
@@ -284,7 +272,10 @@ REFUSED = [
             validation=DataLoader(list(SEQUENCES), collate_fn=time_first),
         ),
     ),
-    *[row("as batchlab.Metric(..., enable_grad=True)", metrics=kind) for kind in DIFFERENTIATING],
+    *(
+        row("as batchlab.Metric(..., enable_grad=True)", metrics={name: metric})
+        for name, metric in DIFFERENTIATING.items()
+    ),
 ]
 
 
@@ -296,13 +287,6 @@ def test_what_cannot_be_trained_is_refused_in_a_line(text: str, fields: dict[str
     if (text, fields) in RAISED:
         assert message.endswith(")")
         assert "(test_check.py, line " in message
-
-
-@pytest.mark.parametrize("metrics", DIFFERENTIATING)
-def test_a_metric_that_keeps_gradients_may_differentiate(metrics: dict[str, Metric]) -> None:
-    ((name, metric),) = metrics.items()
-
-    check(metrics={name: replace(metric, enable_grad=True)}, with_steps=False)  # raises nothing
 
 
 def test_memory_running_out_is_no_fault_of_the_workload() -> None:
@@ -324,29 +308,25 @@ def test_memory_running_out_is_no_fault_of_the_workload() -> None:
 
 
 def test_a_loss_that_couples_examples_gets_a_warning() -> None:
-    summary = check(loss=lambda model, batch: cross_entropy(model, batch) * len(batch[0]) ** 0.5)
+    """The same one whatever was drawn before."""
 
-    (warning,) = summary.warnings
-    assert summary.loss_couples
-    assert "depends on the rest of its batch" in warning
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return cross_entropy(model, batch) * len(batch[0]) ** 0.5 * (1 + 0.1 * torch.rand(()))
+
+    summaries = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        summaries.append(check(loss=loss))
+
+    assert summaries[0] == summaries[1]
+    assert summaries[0].loss_couples
+    assert "depends on the rest of its batch" in summaries[0].warnings[0]
 
 
 def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
     warnings = check(loss=lambda model, batch: cross_entropy(model, batch) * float("nan")).warnings
 
     assert warnings == ("the untrained model's loss on the first examples is nan",)
-
-
-def test_the_check_draws_the_same_numbers_whatever_was_drawn_before() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return cross_entropy(model, batch) * len(batch[0]) ** 0.5 * (1 + 0.1 * torch.rand(()))
-
-    warnings = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        warnings.append(check(loss=loss).warnings)
-
-    assert warnings[0] == warnings[1] != ()
 
 
 @pytest.mark.parametrize("over_all", [False, True])

@@ -2,9 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -29,35 +27,31 @@ def out_of_memory(batch_size: int) -> ProfilePoint:
     return made_up_point(batch_size, status=Status.OOM, reason="memory ran out")
 
 
-def test_the_step_time_of_a_measured_size_is_its_own_where_its_blocks_agree() -> None:
-    profile = made_up_profile()
-
-    assert profile.step_s(256).estimate == pytest.approx(step_s(256), rel=1e-3)
-    # The full batch gathers nothing, so the law of the others says nothing about it.
-    assert profile.step_s(2000) == made_up_point(2000).step_s
-
-
-def test_other_sizes_lie_on_a_line_in_logarithms_or_are_as_the_nearest_or_in_proportion() -> None:
-    profile = made_up_profile(
+def test_the_step_time_of_a_size_is_its_own_or_lies_on_a_line_or_is_in_proportion() -> None:
+    whole = made_up_profile()
+    two = made_up_profile(
         made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04, scatter=(1.0, 1.1, 0.9))
     )
+    between = two.step_s(128)
 
-    between = profile.step_s(128)
-
+    assert whole.step_s(256).estimate == pytest.approx(step_s(256), rel=1e-3)
+    # The full batch gathers nothing, so the law of the others says nothing about it.
+    assert whole.step_s(2000) == made_up_point(2000).step_s
+    # The smallest size that no other beats by a tenth.
+    assert whole.plateau_batch_size == 1024
     assert between.estimate == pytest.approx(0.02)
     assert between.n == 3
     assert between.low < 0.02 < between.high
-    for outside in (1, 63, 257, 2000):
-        assert profile.step_s(outside).reason.code == "outside_profile"
+    outside = {two.step_s(size).reason.code for size in (1, 63, 257, 2000)}
+    assert outside == {"outside_profile"}
     # Smaller steps take as long at most.
-    about_s = [profile.about_step_s(size) for size in (16, 64, 512)]
+    about_s = [two.about_step_s(size) for size in (16, 64, 512)]
     assert about_s == pytest.approx([0.01, 0.01, 0.08])
 
 
 def test_a_size_that_ran_both_ways_takes_its_fastest() -> None:
-    whole = made_up_point(512, median_s=0.2)
     pieces = made_up_point(512, micro_batch_size=128, median_s=0.1)
-    profile = made_up_profile(made_up_point(64), whole, pieces)
+    profile = made_up_profile(made_up_point(64), made_up_point(512, median_s=0.2), pieces)
 
     assert profile.best_micro_batch(512) == pieces
     assert profile.step_s(512).estimate == pytest.approx(0.1)
@@ -86,11 +80,6 @@ def test_the_largest_batch_size_ran_in_one_piece_within_the_limit(name: str) -> 
     assert (profile.step_s(expected or 1).estimate is None) == (expected is None)
 
 
-def test_the_plateau_is_the_smallest_size_that_no_other_beats_by_a_tenth() -> None:
-    # 1 ms and 10 µs an example: 2000 examples reach 95238/s, and 1000 within a tenth of it.
-    assert made_up_profile().plateau_batch_size == 1024
-
-
 def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
     """It gathers nothing, so it takes less time and memory than the others say."""
     full = made_up_point(2000, median_s=0.5 * step_s(2000))
@@ -107,11 +96,8 @@ def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
 
 
 def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
-    profile = made_up_profile(
-        *map(made_up_point, (8, 16, 64)),
-        made_up_point(512, micro_batch_size=64),
-        out_of_memory(1024),
-    )
+    in_pieces = made_up_point(512, micro_batch_size=64)
+    profile = made_up_profile(*map(made_up_point, (8, 16, 64)), in_pieces, out_of_memory(1024))
 
     assert [row.batch_size for row in profile.not_run] == [512, 1024]
     predicted = profile.not_run[1].predicted_bytes
@@ -134,63 +120,44 @@ def test_a_profile_comes_back_from_json_as_it_was() -> None:
 
     jsonschema.validate(json.loads(profile.to_json()), json.loads(schema_text(Profile)))
     assert Profile.from_json(profile.to_json()) == profile
+    # What a later version adds or can be computed is not read.
+    document = profile.to_dict() | {"more": 1, "largest_batch_size": 7}
+    document["points"][0] |= {"more": {"a": 1}, "step_s": {"estimate": 99.0}}
+    assert Profile.from_json(json.dumps(document)) == profile
 
 
-def test_what_a_later_version_adds_or_can_be_computed_is_not_read() -> None:
-    document = made_up_profile().to_dict()
-    document["more"] = 1
-    document["points"][0]["more"] = {"a": 1}
-    document["largest_batch_size"] = 7
-    document["points"][0]["step_s"]["estimate"] = 99.0
-
-    assert Profile.from_json(json.dumps(document)) == made_up_profile()
-
-
-def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
-    def change(document: Any) -> None:
-        for key in path[:-1]:
-            document = document[key]
-        document[path[-1]] = to
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda document: document.pop("points"), "missing required field `points`"),
-        (_set("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
-        (_set("schema", to=2), "has schema 2; batchlab"),
-        (_set("points", 0, "batch_size", to="1"), r"\$.points\[0\].batch_size"),
-        (_set("points", 2, "peak_bytes", to=-1), r"\$.points\[2\].peak_bytes"),
-        (_set("points", 2, "timing", "block_s", 0, to=0.0), r"\$.points\[2\].timing.block_s"),
-        (_set("workload", "n_train", to=0), r"\$.workload.n_train"),
-        (_set("memory_limit_bytes", to=0), r"\$.memory_limit_bytes"),
-    ],
-)
-def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(
-    change: Callable[[dict[str, Any]], None], text: str
-) -> None:
-    document = made_up_profile().to_dict()
-    change(document)
-
-    with pytest.raises(ProfileError, match=text) as caught:
-        Profile.from_json(json.dumps(document))
-
-    assert "batchlab profile --json" in str(caught.value)
-    assert "\n" not in str(caught.value)
+def damaged(*path: str | int, to: object) -> str:
+    whole = document = made_up_profile().to_dict()
+    for key in path[:-1]:
+        document = document[key]
+    document[path[-1]] = to
+    return json.dumps(whole)
 
 
 WHOLE = made_up_profile().to_json()
+NO_DOCUMENTS = ("", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schema": "1"}', "1e9")
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schema": "1"}', b"\xff\xfe", "1e9"],
+    ("text", "said"),
+    [
+        *((text, "this is no profile of batchlab") for text in (*NO_DOCUMENTS, b"\xff\xfe")),
+        (WHOLE.replace('"points"', '"pints"'), "missing required field `points`"),
+        (damaged("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
+        (damaged("schema", to=2), "has schema 2; batchlab"),
+        (damaged("points", 0, "batch_size", to="1"), r"\$.points\[0\].batch_size"),
+        (damaged("points", 2, "peak_bytes", to=-1), r"\$.points\[2\].peak_bytes"),
+        (damaged("points", 2, "timing", "block_s", 0, to=0.0), r"\$.points\[2\].timing.block_s"),
+        (damaged("workload", "n_train", to=0), r"\$.workload.n_train"),
+        (damaged("memory_limit_bytes", to=0), r"\$.memory_limit_bytes"),
+    ],
 )
-def test_what_is_no_document_at_all_is_refused(text: str | bytes) -> None:
-    with pytest.raises(ProfileError, match="this is no profile of batchlab"):
+def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(text, said: str) -> None:
+    with pytest.raises(ProfileError, match=said) as caught:
         Profile.from_json(text)
+
+    assert "batchlab profile --json" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # Blocks
@@ -229,7 +196,5 @@ def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> 
         ((1.0, 1.5, 1.0), None),
     ],
 )
-def test_a_drift_is_seen_between_the_halves_of_the_blocks(
-    scatter: tuple[float, ...], expected: bool | None
-) -> None:
+def test_a_drift_is_seen_between_the_halves_of_the_blocks(scatter, expected) -> None:
     assert made_up_point(64, scatter=scatter).drifted is expected

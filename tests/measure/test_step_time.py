@@ -1,22 +1,35 @@
-"""Step times: what is timed, how often, and with which threads."""
+"""Step times: what is timed, how often, with which threads, and of a script by its own progress."""
 
 import statistics
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.reference.command_engine import command_summary, command_trial
+from tests.reference.fake_nvml import GB, FakeNvml
+from tests.reference.living import living
 from tests.reference.made_up import made_up_trial
+from tests.reference.made_up_profile import made_up_point
 from tests.reference.small_workloads import Unpacked
+from tests.reference.training_script import training_script
 from torch import Tensor, nn
 
 from batchlab.machine import thread_choices
 from batchlab.measure import step_time
+from batchlab.measure.command_time import timed_command
+from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.step_time import measure_compiled, measure_in_turn, measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
+from batchlab.records.trial import Status
+from batchlab.script.memory import GpuMemory
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 STEP_S = 0.004
@@ -50,11 +63,6 @@ def threads_left_as_they_were() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def timing() -> StepTiming:
-    return timed(SLOW)
-
-
 class Clock:
     """A clock that steps set forward, so that no number of steps is a matter of luck."""
 
@@ -68,7 +76,9 @@ class Clock:
         self.now_s += seconds
 
 
-def test_the_time_of_a_step_is_what_the_step_takes(timing: StepTiming) -> None:
+def test_the_time_of_a_step_is_what_the_step_takes() -> None:
+    timing = timed(SLOW)
+
     # Never less; how much more depends on the machine's other work.
     assert STEP_S <= timing.step_s < 5 * STEP_S
     assert len(timing.block_s) >= 3
@@ -78,34 +88,34 @@ def test_the_time_of_a_step_is_what_the_step_takes(timing: StepTiming) -> None:
     assert timing.threads in thread_choices("cpu")
 
 
-def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> None:
-    quiet = replace(timing, block_s=(1.0, 1.01, 1.02, 1.0, 0.99, 1.0, 1.01, 1.0))
-    busy = replace(timing, block_s=(1.0, 1.9, 1.02, 3.0, 0.99, 1.0, 2.5, 1.0))
+def test_blocks_that_lie_apart_tell_of_a_busy_machine() -> None:
+    quiet, busy = (
+        replace(made_up_point(64).timing, block_s=block_s).unsteadiness_fraction
+        for block_s in (
+            (1.0, 1.01, 1.02, 1.0, 0.99, 1.0, 1.01, 1.0),
+            (1.0, 1.9, 1.02, 3.0, 0.99, 1.0, 2.5, 1.0),
+        )
+    )
 
-    assert quiet.unsteadiness_fraction == pytest.approx(0.01, abs=0.005)
-    assert busy.unsteadiness_fraction > 0.5
-
-
-def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left() -> None:
-    clock = Clock()
-    workload = workload_with(lambda size: clock.pass_by(0.001))
-
-    measured = timed(workload, 0.17, threads_to_try=(1,), clock=clock)
-
-    assert measured.block_steps == 10
-    assert measured.block_s == pytest.approx([0.01] * 15)
-    assert measured.warmup_s == pytest.approx([0.001, 0.001, 0.01, 0.01])
+    assert quiet == pytest.approx(0.01, abs=0.005)
+    assert busy > 0.5
 
 
-def test_steps_that_take_longer_than_the_timing_are_taken_a_few_times_only() -> None:
-    clock = Clock()
-    workload = workload_with(lambda size: clock.pass_by(0.2))
+def test_steps_are_warmed_up_and_taken_as_often_as_their_time_allows() -> None:
+    clock, slow = Clock(), Clock()
+    usual = timed(
+        workload_with(lambda size: clock.pass_by(0.001)), 0.17, threads_to_try=(1,), clock=clock
+    )
+    dear = timed(
+        workload_with(lambda size: slow.pass_by(0.2)), 0.02, threads_to_try=(1, 2), clock=slow
+    )
 
-    measured = timed(workload, 0.02, threads_to_try=(1, 2), clock=clock)
-
+    assert usual.block_steps == 10
+    assert usual.block_s == pytest.approx([0.01] * 15)
+    assert usual.warmup_s == pytest.approx([0.001, 0.001, 0.01, 0.01])  # first rounds are, too
     # A warm-up for each number of threads, and a block for each until four times the timing is up.
-    assert clock.now_s == pytest.approx(4 * 0.2)
-    assert (measured.block_steps, len(measured.block_s)) == (1, 1)
+    assert slow.now_s == pytest.approx(4 * 0.2)
+    assert (dear.block_steps, len(dear.block_s)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +143,7 @@ def test_more_threads_are_chosen_only_where_they_pay(seconds: dict[int, float], 
         assert steps.count(2) == 3
 
 
-def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(monkeypatch) -> None:
     """Steps take 10 and 30 ms, and twice as long in every other half second."""
     clock = Clock()
     workload = workload_with(lambda size: clock.pass_by(0.001 * size * (1 + int(2 * clock()) % 2)))
@@ -148,29 +156,25 @@ def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(
     assert statistics.median(ratios) == pytest.approx(3.0)
 
 
-def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    n_compiled = 0
+def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(monkeypatch) -> None:
+    compiled: list[object] = []
 
     def compiler(graph: Any, inputs: list[Any]) -> Any:
-        nonlocal n_compiled
-        n_compiled += 1
-        time.sleep(0.2)
+        compiled.append(time.sleep(0.2))
         return graph
 
     monkeypatch.setattr(step_time, "_TIMED_S", 0.01)
     monkeypatch.setattr(step_time, "limit_memory", lambda *given: None)
-    compiled = replace(SLOW, model=lambda: torch.compile(nn.Linear(2, 1), backend=compiler))
+    workload = replace(SLOW, model=lambda: torch.compile(nn.Linear(2, 1), backend=compiler))
     trial, shapes = (
         made_up_trial(batch_size=10, n_train=100),
         [(10, 10, 1), (20, 20, 1), (40, 20, 1)],
     )
 
-    timings = measure_compiled(None, Unpacked(compiled), trial, shapes, "cpu")
+    timings = measure_compiled(None, Unpacked(workload), trial, shapes, "cpu")
 
     assert [timing.batch_size for timing in timings] == [10, 20, 40]
-    assert n_compiled == 1
+    assert len(compiled) == 1
     assert timings[0].warmup_s[0] > 0.2
     assert all(STEP_S < min(timing.block_s) < 0.2 for timing in timings)
 
@@ -180,3 +184,123 @@ def test_the_whole_training_set_is_in_memory_before_the_first_step() -> None:
 
     # A few batches of ten examples are used of it; all of its 32 MB count.
     assert measured.peak_bytes > 30_000_000
+
+
+# Of a script
+
+
+# Steps of at least two milliseconds: it waits for the clock, so that a busy machine makes them
+# longer and never shorter.
+_STEPS = """
+import time
+for step in range(1, 10**9):
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.002: pass
+    print("step", step, "loss 1.0")
+    if step % 100 == 0: print("step", step, "val_loss 1.0")
+"""
+
+
+def timed_script(folder: Path, source: str, *, metric: str = "val_loss") -> ProfilePoint:
+    command = training_script(folder, source=source, metric=metric)
+    marker = f"timing-{uuid.uuid4().hex}/timing"
+    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
+    try:
+        point, look = timed_command(
+            command, trial, folder=folder / "run", marker=marker, limit_s=30.0
+        )
+    finally:
+        assert living(marker) == ()
+    assert not look.is_whole or (look.end.status is Status.OK and not look.end.was_asked)
+    return point
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchlab.measure.command_time._TIMED_S", 0.3)
+
+
+# A loss of training batches is no evaluation, even if each line has it.
+NO_EVALUATIONS = _STEPS.rpartition("    if")[0]
+VALIDATES = _STEPS.replace('print("step", step, "val_loss 1.0")', "print('val: loss 2.0')")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("source", "metric", "has_evaluations"),
+    [
+        (_STEPS, "val_loss", None),
+        (NO_EVALUATIONS, "loss", False),
+        (NO_EVALUATIONS.replace('"loss 1.0"', '"val_loss 1.0"'), "val_loss", True),
+        (VALIDATES, "loss", False),
+    ],
+    ids=[
+        "evaluates seldom",
+        "a training loss",
+        "evaluates at each step",
+        "validates that loss too",
+    ],
+)
+def test_a_script_is_timed_until_enough_was_seen_and_ended(
+    source: str, metric: str, has_evaluations: bool | None, tmp_path: Path
+) -> None:
+    point = timed_script(tmp_path, source, metric=metric)
+
+    assert point.status is Status.OK
+    assert 0.0019 < point.timing.step_s < 0.02
+    assert point.timing.warmup_s
+    assert has_evaluations in (None, point.with_evaluations)
+    assert point.gpu_peak_bytes is None
+    assert point.peak_bytes > 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(tmp_path, monkeypatch) -> None:
+    nvml = FakeNvml(users=[{}, {}], used=[10 * GB, GB])
+
+    class Filling(GpuMemory):
+        """Names no process, as in a container; from the second look on 3 GB more are taken."""
+
+        def look(self, pids: AbstractSet[int]) -> None:
+            super().look(pids)
+            nvml.used = [13 * GB, GB]
+
+    monkeypatch.setattr("batchlab.script.memory.GpuMemory", lambda: Filling(nvml))
+    monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
+
+    point = timed_script(tmp_path, _STEPS)
+
+    assert point.gpu_peak_bytes == 3 * GB
+    assert point.peak_bytes < GB
+
+
+ALL_AT_ONCE = f"""
+import io, sys
+sys.stdout = io.StringIO()
+{_STEPS.replace("10**9", "20")}
+sys.__stdout__.write(sys.stdout.getvalue())
+"""
+FOR_EPOCHS = "for n in (1, 2, 3): print('epoch', n, 'step', 9 * n, 'val_loss', 1 / n)"
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "text"),
+    [
+        ("print('done')", Status.ERROR, "came all at once"),
+        ("print('step 3 val_loss 1.0')", Status.OK, "came all at once"),
+        (ALL_AT_ONCE, Status.OK, "came all at once"),
+        (FOR_EPOCHS, Status.ERROR, "did not train with the batch size"),
+        ("raise MemoryError('none left')", Status.OOM, "none left"),
+        ("raise SystemExit('no such file')", Status.ERROR, "no such file"),
+    ],
+)
+def test_why_there_is_no_time_is_said(source, status: Status, text: str, tmp_path: Path) -> None:
+    point = timed_script(tmp_path, source)
+
+    assert (point.status, point.timing) == (status, None)
+    assert text in reason_text(point.reason)
+    if status is Status.OK:  # it did run, too shortly to be timed
+        assert point.is_untimed
+        assert 0 < point.at_most_step_s < 30

@@ -201,9 +201,7 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
 
     assert not result.last_batch_runs
     (warning,) = result.warnings
-    assert warning.startswith(
-        "a training step of 8 examples, an epoch's last batch, raised ValueError"
-    )
+    assert warning.startswith("a training step of 8 examples, an epoch's last batch, raised ValueE")
 
 
 def overwritten(model: nn.Module, batch: Any) -> Tensor:

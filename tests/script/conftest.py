@@ -1,7 +1,5 @@
 """Commands for tests, started quickly, with a check that nothing of them is left."""
 
-from __future__ import annotations
-
 import os
 import sys
 import uuid

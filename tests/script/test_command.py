@@ -1,6 +1,4 @@
-"""A training command: its placeholders, its configuration file, and what is refused."""
-
-from __future__ import annotations
+"""A training command: its placeholders, its file, what is refused, and which it is."""
 
 import argparse
 import json
@@ -15,6 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.reference.made_up import made_up_trial
+from tests.reference.training_script import training_script
 
 from batchlab.errors import UsageError
 from batchlab.script.command import (
@@ -25,6 +24,7 @@ from batchlab.script.command import (
     placeholders_of,
     trial_values,
 )
+from batchlab.script.identity import command_identity
 
 
 def filled(*argv: str, **values: object) -> list[str]:
@@ -49,9 +49,7 @@ def filled(*argv: str, **values: object) -> list[str]:
         ),
     ],
 )
-def test_placeholders_become_arguments_and_never_shell_text(
-    given: str, values: dict[str, Any], arguments: str
-) -> None:
+def test_placeholders_become_arguments_and_never_shell_text(given, values, arguments) -> None:
     assert filled("{batch_size}", given, **values) == ["32", arguments]
 
 
@@ -77,24 +75,9 @@ def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> N
         (["fit", "{resume_from}"], ["fit"], ["fit", "/c"]),
     ],
 )
-def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
-    argv: list[str], first: list[str], later: list[str]
-) -> None:
+def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, first, later) -> None:
     assert filled("{batch_size}", *argv, resume_from=None) == ["32", *first]
     assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
-
-
-def test_every_placeholder_can_be_used_and_the_batch_size_in_micro_batches_or_a_file(
-    tmp_path: Path,
-) -> None:
-    config = tmp_path / "c.yaml"
-    config.write_text("size: {batch_size}")
-    argv = [f"{{{name}}}" for name in PLACEHOLDERS]
-    both = {"micro_batch_size", "accumulation_steps"}
-
-    assert placeholders_of(argv, config) == {*PLACEHOLDERS}
-    assert placeholders_of([f"{{{name}}}" for name in both], None) == both
-    assert placeholders_of(["t", "{config}"], config) == {"config", "batch_size"}
 
 
 TEXTS = {
@@ -125,9 +108,7 @@ TEXT = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"))
 @given(folder=st.text(TEXT, min_size=1, max_size=20), rate=st.floats(min_value=0, max_value=1e300))
 @example(folder="/a/b c", rate=5e-324)
 @settings(max_examples=40)
-def test_values_are_read_back_exactly_and_any_path_stays_one_value(
-    folder: str, rate: float, templates: dict[str, ConfigTemplate]
-) -> None:
+def test_values_are_read_back_exactly_and_any_path_stays_one_value(folder, rate, templates) -> None:
     values = {"batch_size": 64, "learning_rate": rate, "output_dir": folder}
     expected = {"bs": 64, "lr": rate, "out": folder, "log": f"{folder}/log", "more": {"a": {}}}
 
@@ -146,9 +127,7 @@ def test_values_are_read_back_exactly_and_any_path_stays_one_value(
         ("c.toml", "b = {batch_size}\nr = {resume_from}", 'b = 1\nr = ""'),
     ],
 )
-def test_a_value_is_written_as_its_language_has_it(
-    name: str, text: str, filled: str, tmp_path: Path
-) -> None:
+def test_a_value_is_written_as_its_language_has_it(name, text, filled, tmp_path: Path) -> None:
     values = {"batch_size": 1, "output_dir": "/a"}
 
     assert template(tmp_path, name, text).filled(values) == filled
@@ -165,14 +144,11 @@ def command(**fields: Any) -> TrainingCommand:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"arguments": ("t", "x")}, "no placeholder for the batch size"),
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
-        ({"arguments": ("t", "{batch_size}", "{lr}")}, "did you mean {learning_rate}?"),
         ({"arguments": ("t", "{batch_size}", "{nproc_per_node}")}, "did you mean {world_size}"),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
         ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),
-        ({"arguments": ()}, "there is no command"),
         (
             {"arguments": ("t", "{micro_batch_size}")},
             "without {accumulation_steps} or {world_size}",
@@ -182,7 +158,6 @@ def command(**fields: Any) -> TrainingCommand:
         ({"metric": "score"}, "--better higher"),
         ({"learning_rate": None}, "give --learning-rate"),
         ({"learning_rate": -1.0}, "above 0"),
-        ({"arguments": ("python", "--bs", "{batch_size}")}, "has no {learning_rate}"),
         ({"batch_size": 0}, "at least 1"),
         ({"examples": 1.5}, "at least 1"),
         ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
@@ -193,9 +168,7 @@ def command(**fields: Any) -> TrainingCommand:
         ({"config": Path("c.ini")}, "expected a file that ends in .json, .toml, .yaml, .yml"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_what_to_do(
-    fields: dict[str, Any], said: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_run_is_refused_with_what_to_do(fields, said, tmp_path) -> None:
     (tmp_path / "bad.yaml").write_text("b: {bs}")
     (tmp_path / "c.ini").write_text("b={batch_size}")
 
@@ -208,9 +181,7 @@ def test_what_cannot_be_run_is_refused_with_what_to_do(
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("micro", [16, 64])
-def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(
-    world_size: int, micro: int
-) -> None:
+def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(world_size, micro) -> None:
     trial = made_up_trial(batch_size=64, micro_batch_size=micro, n_train=512)
     given = trial_values(replace(trial, world_size=world_size), last_step=8)
     n, accumulated = given["micro_batch_size"], given["accumulation_steps"]
@@ -219,10 +190,10 @@ def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(
     assert n * accumulated * world_size == given["batch_size"] == 64
 
 
-def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuration(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "c.json").write_text('{"lr": {learning_rate}}')
+def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuration(tmp_path) -> None:
+    (tmp_path / "c.json").write_text('{"lr": {learning_rate}, "b": {batch_size}}')
+    all_of_them = [f"{{{name}}}" for name in PLACEHOLDERS]
+    both = {"micro_batch_size", "accumulation_steps"}
     arguments = (*WHOLE, "--out", "{output_dir}", "{config}")
     given = command(arguments=arguments, config=Path("c.json"), folder=tmp_path)
     (tmp_path / "trial").mkdir()
@@ -230,7 +201,103 @@ def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuratio
 
     filled = given.filled(values, folder=tmp_path / "trial", output_dir=tmp_path)
 
+    assert placeholders_of(all_of_them, tmp_path / "c.json") == {*PLACEHOLDERS}
+    assert placeholders_of([f"{{{name}}}" for name in both], None) == both
+    assert placeholders_of(["t", "{config}"], tmp_path / "c.json") == {
+        "config",
+        "learning_rate",
+        "batch_size",
+    }
     assert filled[2:-1] == ["--bs", "32", "--lr", "0.05", "--out", str(tmp_path)]
-    assert Path(filled[-1]).read_text() == '{"lr": 0.05}'
+    assert Path(filled[-1]).read_text() == '{"lr": 0.05, "b": 32}'
     with pytest.raises(UsageError, match=r"no value for \{learning_rate\}"):
         given.filled({"batch_size": 32}, folder=tmp_path / "trial", output_dir=tmp_path)
+
+
+# An edited script is never answered from old trainings
+
+
+def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    wider = replace(command, arguments=(*command.arguments, "--width", "64"))
+    (tmp_path / "c.json").write_text('{"x": {seed}}')
+    template = replace(command, arguments=(*command.arguments, "{config}"), config=Path("c.json"))
+    found = {*map(command_identity, (command, wider, template))}
+
+    for name, text in {"model.py": "w = 64", "./model.py": "w = 65", "c.json": "{seed}"}.items():
+        (tmp_path / name).write_text(text)
+        found |= {command_identity(command), command_identity(template)}
+
+    # The command itself has no part of its own template.
+    assert len(found) == 3 + 2 + 2 + 1
+
+
+# A script, a package and a configuration, and scripts that call them.
+FILES = """
+train.py: import code.model
+conf.yaml: width: 64
+lib/train.py: import helpers
+lib/helpers.py: depth = 1
+pkg/__init__.py:
+pkg/train.py: import pkg.deep.net
+pkg/deep/net.py: depth = 1
+plain/train.py: depth = 1
+src/inner/__init__.py:
+src/inner/net.py: depth = 1
+run.sh: python lib/train.py --config conf.yaml $@
+start: #!/bin/sh
+tools/__init__.py:
+tools/pyvenv.cfg:
+lab.db.trials/__init__.py:
+"""
+
+
+def command_in(folder: Path, *arguments: str) -> TrainingCommand:
+    for line in FILES.strip().split("\n"):
+        name, _, text = line.partition(":")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.strip())
+    return TrainingCommand(arguments=[*arguments, "{batch_size}"], metric="val_loss", folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "edited"),
+    [
+        (["python", "-m", "pkg.train"], "pkg/deep/net.py"),
+        (["python", "-m", "plain.train"], "plain/train.py"),
+        (["python", "-m", "inner.net"], "src/inner/net.py"),
+        (["torchrun", "--nproc-per-node=2", "-m", "pkg.train"], "pkg/train.py"),
+        (["./run.sh"], "train.py"),
+        (["./run.sh"], "lib/helpers.py"),
+        (["./run.sh"], "conf.yaml"),
+        (["./start"], "start"),
+        (["bash", "-c", "python train.py --bs $0"], "train.py"),
+        (["bash", "-c", "cd . && python lib/train.py --bs $0"], "lib/helpers.py"),
+        (["python", "train.py", "--config", "conf.yaml"], "conf.yaml"),
+        (["python", "train.py"], "pkg/deep/net.py"),
+    ],
+)
+def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
+    arguments, edited, tmp_path: Path
+) -> None:
+    command = command_in(tmp_path, *arguments)
+    before = command_identity(command)
+    assert command_identity(command) == before
+
+    with (tmp_path / edited).open("a") as file:
+        file.write("\n# edited")
+
+    assert command_identity(command) != before
+
+
+def test_what_a_training_writes_does_not_make_it_another_command(tmp_path: Path) -> None:
+    command = command_in(tmp_path, "python", "train.py", "--log", "train.log", "--save=model.pt")
+    before = command_identity(command)
+
+    for written in (
+        *("train.log", "model.pt", "lab.db.trials/1/output/code.py", "pkg/__pycache__/made.py"),
+        *("tools/lib/made.py", "outputs/run/made.py"),
+    ):
+        (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / written).write_text("as new")
+        assert command_identity(command) == before, written

@@ -1,21 +1,28 @@
-"""One command as processes: how it is started, ended and killed, and how its end is told."""
-
-from __future__ import annotations
+"""One command as processes: how it is started, ended and killed, and what its end means."""
 
 import gc
 import os
+import shutil
 import signal
 import stat
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.living import living
 
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.script.process import CommandEnd, Launched
+from batchlab.script.process import (
+    CommandEnd,
+    Launched,
+    out_of_memory_line,
+    status_and_reason,
+    without_launcher_words,
+)
 from batchlab.words.reasons import reason_text
 
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -57,9 +64,7 @@ def why(end: CommandEnd) -> str:
         (("sh", "-c", "yes | head -n 1"), "y\n"),
     ],
 )
-def test_a_command_runs_as_on_a_terminal_of_its_own(
-    command: str | tuple[str, ...], says: str, start: Callable
-) -> None:
+def test_a_command_runs_as_on_a_terminal_of_its_own(command, says, start) -> None:
     started = start(command)
 
     end = ended(started)
@@ -68,38 +73,57 @@ def test_a_command_runs_as_on_a_terminal_of_its_own(
     assert started.text == says
 
 
-def test_a_command_that_is_told_to_end_may_say_a_last_word(start: Callable) -> None:
-    started = start(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n"
-        "print('ready', flush=True); time.sleep(600)",
-        grace_s=20.0,
-    )
-    started.receive_until("ready")
+LAST_WORD = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n"
+    "print('here', flush=True); time.sleep(600)"
+)
+# Each forks the next in a new session and ends, faster than one can look; twenty chains at once.
+STORM = (
+    "import os\n"
+    "for _ in range(20):\n"
+    "    if os.fork() == 0:\n"
+    "        while True:\n"
+    "            if os.fork(): os._exit(0)\n"
+    "            os.setsid(); time.sleep(0.002)\n"
+)
 
-    started.launched.end()
 
-    end = ended(started)
-    assert (end.status, end.was_asked, end.exit_code) == (Status.KILLED, True, 0)
-    assert end.last_lines == ("ready", "saved")
+def end_and_close(launched: Launched) -> None:
+    launched.end()
+    launched.close()
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
-    is_closed: bool, start: Callable
+def end_supervisor(launched: Launched) -> None:
+    os.kill(launched._supervisor.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("code", "ask", "grace_s", "exit_code", "least_s"),
+    [
+        (LAST_WORD, Launched.end, 20.0, 0, 0.0),
+        (IGNORES_SIGTERM + SLEEPS, Launched.end, 0.3, -signal.SIGKILL, 0.3),
+        # To close it leaves no grace.
+        (IGNORES_SIGTERM + SLEEPS, end_and_close, 30.0, -signal.SIGKILL, 0.0),
+        (f"{IGNORES_SIGTERM}import time\n{STORM}{SLEEPS}", Launched.end, 0.1, None, 0.0),
+        (SLEEPS, end_supervisor, 0.3, None, 0.0),
+    ],
+    ids=["may say a last word", "is killed after its grace", "is closed", "a storm", "supervisor"],
+)
+def test_one_that_is_told_to_end_has_its_grace_and_leaves_nothing(
+    code, ask, grace_s, exit_code, least_s, start
 ) -> None:
-    """To close it leaves no grace."""
-    started = start(IGNORES_SIGTERM + SLEEPS, grace_s=30.0 if is_closed else 0.3)
+    started = start(code, grace_s=grace_s)
     started.receive_until("here")
     asked_s = time.monotonic()
 
-    started.launched.end()
-    if is_closed:
-        started.launched.close()
+    ask(started.launched)
 
-    assert ended(started).exit_code == -signal.SIGKILL
-    took_s = time.monotonic() - asked_s
-    assert took_s < 20.0 if is_closed else took_s >= 0.3
+    end = ended(started)
+    assert (end.status, end.was_asked) == (Status.KILLED, True)
+    assert exit_code in (None, end.exit_code)
+    assert end.last_lines == ("here", "saved")[: 2 if exit_code == 0 else 1]
+    assert least_s <= time.monotonic() - asked_s < 20.0
 
 
 DAEMON = """
@@ -121,9 +145,7 @@ print("forked", flush=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["", "time.sleep(600)"])
-def test_a_daemon_that_left_the_session_ends_with_its_command(
-    then: str, start: Callable, tmp_path: Path
-) -> None:
+def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_path) -> None:
     started = start(DAEMON + then)
     started.receive_until("forked")
     daemon = int((tmp_path / "daemon").read_text())
@@ -161,37 +183,14 @@ def test_a_command_that_closes_its_output_goes_on(start: Callable, tmp_path: Pat
     assert ended(started).exit_code == 7
 
 
-def test_processes_that_fork_faster_than_one_can_look_are_all_ended(start: Callable) -> None:
-    # Each forks the next in a new session and ends; twenty of these chains at once.
-    started = start(
-        IGNORES_SIGTERM + "import os, time\n"
-        "for _ in range(20):\n"
-        "    if os.fork() == 0:\n"
-        "        while True:\n"
-        "            if os.fork(): os._exit(0)\n"
-        "            os.setsid(); time.sleep(0.002)\n"
-        "print('storm', flush=True); time.sleep(600)",
-        grace_s=0.1,
-    )
-    started.receive_until("storm")
-
-    started.launched.end()
-
-    assert ended(started).was_asked
-
-
-@pytest.mark.parametrize(
-    ("code", "said", "is_left"), [(SLEEPS, "here", False), (DAEMON, "forked", True)]
-)
-def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(
-    code: str, said: str, is_left: bool, start: Callable
-) -> None:
+@pytest.mark.parametrize("code", [SLEEPS, f"{DAEMON}time.sleep(600)"])
+def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, start) -> None:
     """On Linux the kernel ends the command itself, but not a daemon of it."""
-    started = start(f"{code}time.sleep(600)" if is_left else code)
-    started.receive_until(said)
+    started = start(code)
+    started.receive_until("here" if code == SLEEPS else "forked")
     os.kill(started.launched._supervisor.pid, signal.SIGKILL)
     until_s = time.monotonic() + 30
-    while not is_left and sys.platform == "linux" and living(started.launched.marker):
+    while code == SLEEPS and sys.platform == "linux" and living(started.launched.marker):
         assert time.monotonic() < until_s
         time.sleep(0.01)
 
@@ -200,15 +199,6 @@ def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(
     assert end.status == Status.KILLED
     assert "was killed; batchlab ended the command" in why(end)
     assert living(started.launched.marker) == ()
-
-
-def test_a_supervisor_that_is_told_to_end_takes_its_command_along(start: Callable) -> None:
-    started = start(SLEEPS)
-    started.receive_until("here")
-
-    os.kill(started.launched._supervisor.pid, signal.SIGTERM)
-
-    assert ended(started).was_asked
 
 
 @pytest.mark.slow
@@ -228,40 +218,38 @@ def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
     assert living(marker) == ()
 
 
-def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(
-    start: Callable, tmp_path: Path
-) -> None:
-    """Its pieces have the time at which they were written, however late they are received."""
-    started = start("import os\nfor _ in range(80): os.write(1, b'.' * 65536)\nopen('done', 'w')")
+def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(start, tmp_path) -> None:
+    """Its pieces are what was written and have the time of it, however late they are received."""
+    started = start(
+        "import os\nfor _ in range(80): os.write(1, bytes(range(256)) * 256)\nopen('done', 'w')"
+    )
     while not (tmp_path / "done").exists():  # nobody receives meanwhile
         time.sleep(0.002)
     time.sleep(0.15)
     received_s = time.monotonic()
 
     assert ended(started).status == Status.OK
-    assert len(started.text) == 80 * 65536
+    assert b"".join(piece for piece, _ in started.pieces) == bytes(range(256)) * 256 * 80
     assert max(at_s for _, at_s in started.pieces) < received_s - 0.1
 
 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (("no-such-command", "x"), "the command no-such-command was not found"),
         (("./data.txt",), "./data.txt cannot be executed (Permission denied); name the program"),
         (("./words",), "./words cannot be executed (Exec format error)"),
         (("./orphan.py",), "the program named in its first line was not found"),
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
+        # More may be printed below the error.
+        (
+            ("sh", "-c", "echo 'ValueError: 3 is odd\nwandb: saved\n 10%|# |'; exit 1"),
+            "1: ValueError: 3",
+        ),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
         ("input()", "asks for input and nobody is there to answer"),
         ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
         ("import termios; termios.tcgetattr(0)", "wants a terminal, and here is none (termios"),
-        # What failed was its own next line.
-        (
-            "import os; os.popen('stty size').read().split()[1]",
-            "none (stty: 'standard input': Inappropriate ioctl for device); have it do without one "
-            "where its output is no terminal. Its last line: IndexError: list index",
-        ),
     ],
 )
 def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
@@ -285,3 +273,112 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         end = launched.wait(30)
 
     assert f"could not be started: No such file or directory: {tmp_path}/nowhere" in why(end)
+
+
+# What an end means: memory that ran out, launchers, other errors
+
+
+ROWS = (Path(__file__).parent / "out_of_memory.txt").read_text("utf-8").split("\n")[3:-1]
+NONE_SEEN = {"kernel_killed": False, "is_device_full": False}
+NEEDED = {
+    "kernel": {**NONE_SEEN, "kernel_killed": True},
+    "device": {**NONE_SEEN, "is_device_full": True},
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_a_framework_says_when_memory_runs_out_is_known(row: str) -> None:
+    """Words that are said of other failures too need their witness."""
+    kind, _, line = row.split(" | ", 2)
+    lines, believed = ["Epoch 1", line, "bye"], line.strip()
+
+    assert out_of_memory_line(lines, **NONE_SEEN) == (believed if kind == "oom" else None)
+    for needed, witness in NEEDED.items():
+        is_believed = kind in ("oom", needed)
+        assert out_of_memory_line(lines, **witness) == (believed if is_believed else None)
+
+
+TORCHRUN = """\
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/torch/distributed/run.py", line 1028, in main
+    run(args)
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+Root Cause (first observed failure):""".splitlines()
+TRYING = "CUDA out of memory, trying half the batch"
+
+
+def end_of(lines: list[str], **seen: Any) -> tuple[Status, Reason | None]:
+    own, launchers = without_launcher_words(lines)
+    usual = {"exit_code": 1, "was_asked": False, **NONE_SEEN}
+    return status_and_reason(
+        ("python", "train.py"), last_lines=own, launcher_lines=launchers, **(usual | seen)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen", "status"),
+    [
+        # Words alone count only together with a failed exit.
+        ([TRYING], {"exit_code": 0}, Status.OK),
+        ([TRYING], {}, Status.OOM),
+        # Signal nine, of the command or of its shell, only if the kernel killed for it.
+        *(
+            ([], {"exit_code": nine, "kernel_killed": killed}, status)
+            for nine in (-signal.SIGKILL, 137)
+            for killed, status in ((True, Status.OOM), (False, Status.KILLED))
+        ),
+        # A kill elsewhere is not blamed for a mistake, nor what batchlab asked for for anything.
+        (["NameError: name 'x' is not defined"], {"kernel_killed": True}, Status.ERROR),
+        (["MemoryError"], {"was_asked": True}, Status.KILLED),
+        # The words of a launcher may tell of a kill, too.
+        (
+            ["epoch 1", *TORCHRUN, "  exitcode  : -9 (pid: 27938)"],
+            {"kernel_killed": True},
+            Status.OOM,
+        ),
+    ],
+)
+def test_memory_ran_out_only_where_an_end_bears_it_out(lines, seen, status) -> None:
+    assert end_of(lines, **seen)[0] == status
+
+
+ACCELERATE = """\
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/accelerate/commands/launch.py", line 1000, in main
+    launch_command(args)
+subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.\
+""".splitlines()
+LOG = "E1124 14:30:04.66 27931 torch/distributed/elastic/multiprocessing/api.py:1002] failed"
+OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "ValueError: no"]
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "launchers"),
+    [
+        *((["epoch 1", *OWN], [], launcher) for launcher in (TORCHRUN, ACCELERATE)),
+        # Output that no launcher ends stays whole.
+        *((lines, [], []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
+        # What other processes say after the error of one is left out.
+        (["step 1", *(f"[rank1]: {line}" for line in OWN)], ["step 2", LOG], TORCHRUN),
+    ],
+)
+def test_the_last_line_of_a_training_stands_before_the_words_of_its_launcher(
+    own: list[str], others: list[str], launchers: list[str]
+) -> None:
+    found = without_launcher_words([*own, *others, *launchers])
+
+    assert found == (tuple(own), tuple(launchers))
+
+
+@pytest.mark.slow
+def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(start, tmp_path) -> None:
+    torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
+    assert torchrun is not None
+    script = tmp_path / "train.py"
+    script.write_text("print('epoch 1', flush=True)\nraise ValueError('32 does not divide')\n")
+    started = start((torchrun, "--standalone", "--nproc_per_node", "1", str(script)))
+
+    end = started.launched.wait(120)
+
+    assert "ValueError: 32 does not divide" in reason_text(end.reason)

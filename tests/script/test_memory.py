@@ -1,11 +1,8 @@
 """The memory of a command's processes, and on its GPUs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from unittest.mock import Mock
 
 import pytest
@@ -32,26 +29,9 @@ def _however_busy_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
 linux = pytest.mark.skipif(sys.platform != "linux", reason="pages are told apart on Linux only")
 
 
-def peak_of(start: Callable, code: str, *, processes: int) -> int:
-    """The peak of a command, after all its processes hold what they hold and were looked at."""
-    started = start(code)
-    while started.text.count("held") < processes:
-        assert started.launched.wait(0.01) is None
-    watch = started.launched._memory
-    n_looks = watch._n_looks
-    while watch._n_looks < n_looks + 2:  # what has begun is done
-        time.sleep(0.01)
-    (started.launched._cwd / "enough").touch()
-    end = started.launched.wait(30)
-    assert end.peak_bytes is not None
-    return end.peak_bytes
-
-
 FORKS = "for _ in range({}):\n    if os.fork() == 0:\n        {}\n        break"
-OVERWRITES = "for i in range(0, len(data), 4096): data[i] = 2"
-
-
 OWN_TOO = FORKS.format(3, "own = b'.' * 20_000_000")
+OVERWRITES = FORKS.format(2, "for i in range(0, len(data), 4096): data[i] = 2")
 
 
 @pytest.mark.slow
@@ -62,26 +42,29 @@ OWN_TOO = FORKS.format(3, "own = b'.' * 20_000_000")
         ("del data", 1, True, 60, 90),
         # Pages that processes share count once, and what each holds of its own is added up.
         pytest.param(OWN_TOO, 4, True, 120, 160, marks=linux),
-        (FORKS.format(2, OVERWRITES), 3, True, 180, 220),
+        (OVERWRITES, 3, True, 180, 220),
         # Without a count of shared pages, as on macOS, each process counts in full.
         (FORKS.format(3, "pass"), 4, False, 240, 360),
     ],
 )
 def test_the_peak_is_the_most_that_its_processes_held_together(
-    code: str,
-    processes: int,
-    is_linux: bool,
-    least_mb: int,
-    most_mb: int,
-    start: Callable,
-    monkeypatch: pytest.MonkeyPatch,
+    code, processes, is_linux, least_mb, most_mb, start, monkeypatch
 ) -> None:
+    """Looked at after all of them hold what they hold."""
     if not is_linux:
         monkeypatch.setattr("psutil.LINUX", False)
+    started = start(HOLDS.format(code))
+    while started.text.count("held") < processes:
+        assert started.launched.wait(0.01) is None
+    watch = started.launched._memory
+    n_looks = watch._n_looks
+    while watch._n_looks < n_looks + 2:  # what has begun is done
+        time.sleep(0.01)
+    (started.launched._cwd / "enough").touch()
 
-    peak_mb = peak_of(start, HOLDS.format(code), processes=processes) / 1e6
+    end = started.launched.wait(30)
 
-    assert least_mb < peak_mb < most_mb
+    assert least_mb < end.peak_bytes / 1e6 < most_mb
 
 
 def test_nothing_seen_is_not_zero() -> None:
@@ -147,7 +130,6 @@ def test_a_gpu_of_which_nearly_all_is_taken_is_full_and_a_lost_one_has_no_number
 
     memory.look({1})
     assert (memory.is_full, memory.most_bytes) == (False, [70 * GB, 0])
-
     memory._nvml.used[0] = 77 * GB
     memory.look({1})
     assert memory.is_full

@@ -1,52 +1,40 @@
 """What a command writes: read as it comes, kept at its beginning and end, timed."""
 
-from __future__ import annotations
-
 import gzip
 import logging
+import math
 import os
 import random
 import signal
 import statistics
 import sys
 import time
+import tracemalloc
 import uuid
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.reference.large_output import assert_a_large_output_is_kept_small
+from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
 from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FollowedTraining, ProgressMoment, step_intervals
-from batchlab.script.output import EACH_END_BYTES, GrowingFiles, KeptOutput
+from batchlab.script.output import EACH_END_BYTES, GrowingFiles, KeptOutput, OutputReader
 from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
-
-
-def kept(path: Path) -> bytes:
-    with gzip.open(path) as file:
-        return file.read()
 
 
 @pytest.mark.slow
 def test_a_hundred_megabytes_keep_a_few(tmp_path: Path) -> None:
     # A gigabyte in tests/nightly.
     assert_a_large_output_is_kept_small(tmp_path, n_bytes=100_000_000)
-
-
-def test_bytes_that_are_no_text_come_through_and_are_kept(start: Callable, tmp_path: Path) -> None:
-    started = start("import os\nfor _ in range(40): os.write(1, bytes(range(256)))")
-
-    started.launched.wait(30)
-
-    assert b"".join(piece for piece, _ in started.pieces) == bytes(range(256)) * 40
-    assert kept(tmp_path / "trial" / "output.gz") == bytes(range(256)) * 40
 
 
 @pytest.mark.slow
@@ -96,7 +84,7 @@ NOISE = random.Random(0)
 @pytest.mark.parametrize("n_more", [-1, 0, 1, 6000])
 @pytest.mark.parametrize("piece_bytes", [7777, 9])
 def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_gap_is_told(
-    n_more: int, piece_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    n_more, piece_bytes, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("batchlab.script.output.EACH_END_BYTES", 2000)
     output = KeptOutput(tmp_path / "output.gz")
@@ -107,25 +95,23 @@ def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_gap_is_told
     output.close()
 
     gap = b"\n[batchlab left out %d bytes here]\n" % n_more if n_more > 0 else b""
-    assert kept(output.path) == wrote[:2000] + gap + wrote[max(2000, len(wrote) - 2000) :]
-
-
-def test_the_beginning_can_be_read_when_batchlab_was_killed_later(tmp_path: Path) -> None:
-    output = KeptOutput(tmp_path / "output.gz")
-
-    output.write(b"epoch 1\n")
-
-    on_disk = (tmp_path / "output.gz").read_bytes()
-    assert zlib.decompressobj(wbits=31).decompress(on_disk) == b"epoch 1\n"
+    assert (
+        gzip.decompress(output.path.read_bytes())
+        == wrote[:2000] + gap + wrote[max(2000, len(wrote) - 2000) :]
+    )
 
 
 def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
     output = KeptOutput(tmp_path / "output.gz")
+    output.write(b"epoch 1\n")
+    on_disk = output.path.read_bytes()
 
     for _ in range(50):
         output.write(bytes(1_000_000))
 
     assert len(output._end) < 2 * EACH_END_BYTES + 1_000_000
+    # The beginning can be read when batchlab was killed later.
+    assert zlib.decompressobj(wbits=31).decompress(on_disk) == b"epoch 1\n"
 
 
 @pytest.mark.parametrize(
@@ -141,9 +127,7 @@ def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
         (b"y" * 1000, ("y" * 399 + "…",)),
     ],
 )
-def test_the_last_lines_are_fit_to_be_shown(
-    wrote: bytes, lines: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path) -> None:
     output = KeptOutput(tmp_path / "output.gz")
     output.write(wrote)
 
@@ -219,9 +203,7 @@ def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
     ("argument", "is_refused"),
     [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
 )
-def test_a_script_that_is_told_its_fold_trains_one(
-    argument: str, is_refused: bool, tmp_path: Path
-) -> None:
+def test_a_script_that_is_told_its_fold_trains_one(argument, is_refused, tmp_path) -> None:
     readings, _ = followed(tmp_path, "print('Fold 3/5')", argument)
 
     assert bool(readings) == is_refused
@@ -230,7 +212,7 @@ def test_a_script_that_is_told_its_fold_trains_one(
 STEP_S, EVALUATION_S = 0.002, 0.5
 
 
-def moments(*, n: int, every: int, evaluate_every: int = 10**9) -> list[ProgressMoment]:
+def moments(n: int, every: int, evaluate_every: int = 10**9) -> list[ProgressMoment]:
     """Of a script whose steps take the same and that evaluates now and then."""
     found, at_s = [], 0.0
     for step in range(1, n + 1):
@@ -241,40 +223,38 @@ def moments(*, n: int, every: int, evaluate_every: int = 10**9) -> list[Progress
     return found
 
 
-def behind_its_step() -> list[ProgressMoment]:
-    before = [ProgressMoment(n * STEP_S, n, has_metric=False) for n in range(100, 2100, 100)]
-    late = [
-        ProgressMoment(n * STEP_S + 0.15, n, has_metric=n == 2000) for n in range(2000, 4000, 100)
-    ]
-    return [*before, *late]
+def steps(
+    at: range, rate_s: float, late_s: float = 0.0, metric_at: int = 0
+) -> list[ProgressMoment]:
+    return [ProgressMoment(n * rate_s + late_s, n, has_metric=n == metric_at) for n in at]
 
 
-TOKENIZED = [ProgressMoment(-0.1 + n / 30_000, n, has_metric=False) for n in (1000, 3000)]
+BEHIND = steps(range(100, 2100, 100), STEP_S) + steps(range(2000, 4000, 100), STEP_S, 0.15, 2000)
+TOKENIZED = steps(range(1000, 5000, 2000), 1 / 30_000, -0.1)
 
 
 @pytest.mark.parametrize(
     ("told", "step_s", "with_evaluations"),
     [
-        (moments(n=1000, every=10, evaluate_every=100), STEP_S, False),
+        (moments(1000, 10, evaluate_every=100), STEP_S, False),
         # Where only evaluations are told, the time holds them.
-        (moments(n=1000, every=100, evaluate_every=100), STEP_S + EVALUATION_S / 100, True),
+        (moments(1000, 100, evaluate_every=100), STEP_S + EVALUATION_S / 100, True),
         # An evaluation that is told after its step does not count as steps.
-        (behind_its_step(), STEP_S, False),
+        (BEHIND, STEP_S, False),
         # What counts something else before the steps hides none of them.
-        ([*TOKENIZED, *moments(n=1000, every=10)], STEP_S, False),
+        ([*TOKENIZED, *moments(1000, 10)], STEP_S, False),
         # Too little is not enough.
-        *((moments(n=10 * n, every=10), None, False) for n in (0, 1, 2)),
+        *((moments(10 * n, 10), None, False) for n in (0, 1, 2)),
     ],
 )
 def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
-    told: list[ProgressMoment], step_s: float | None, with_evaluations: bool
+    told, step_s, with_evaluations
 ) -> None:
     found = step_intervals(told)
 
     assert found.is_enough == (step_s is not None)
     assert found.with_evaluations == with_evaluations
-    if step_s is not None:
-        assert found.step_s == pytest.approx([step_s] * len(found.step_s))
+    assert step_s is None or found.step_s == pytest.approx([step_s] * len(found.step_s))
 
 
 @pytest.mark.parametrize("every", [1, 3, 17])
@@ -321,16 +301,163 @@ def test_what_is_new_in_a_file_is_read_when_its_line_is_whole(row: str, tmp_path
     assert files.grown(is_last=True) == []
 
 
-def test_a_folder_that_is_renamed_meanwhile_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = GrowingFiles(tmp_path)
+def test_a_folder_that_is_renamed_meanwhile_is_no_error(tmp_path, monkeypatch) -> None:
+    files, scandir = GrowingFiles(tmp_path), os.scandir
     (tmp_path / "tmp-checkpoint").mkdir()
-    scandir = os.scandir
-
-    def renaming(folder: str | Path) -> Any:
-        return scandir("gone" if "tmp-checkpoint" in str(folder) else folder)
-
-    monkeypatch.setattr("os.scandir", renaming)
+    gone = tmp_path / "gone"
+    monkeypatch.setattr("os.scandir", lambda at: scandir(gone if "tmp-check" in str(at) else at))
 
     assert files.grown(is_last=True) == []
+
+
+# Any bytes, in any pieces, are read in bounded memory
+
+
+MIXED = b"".join(
+    (
+        b"starting\n",
+        b"epoch 1 step 10 val_loss=0.5\n",
+        b'{"step": 20, "val_loss": 0.4, "ok": true}\r\n',
+        b"\x1b[1mepoch 1 step 30\x1b[0m val_loss=0.3\r",
+        b"\xff\xfe\x00garbage loss \x80\n",
+        b'{"batchlab_log": 1, "at_s": 5.5, "step": 40, "values": {"val_loss": "nan"}}\n',
+        b"epoch 2 step 50 val_loss: 2e-1",
+    )
+)
+
+
+def readings_line_by_line(output: bytes) -> list[Reading]:
+    """Every line given to every shape, nothing passed over."""
+    reader = OutputReader()
+    reader._needles = (b"",)
+    return reader.feed(output, 0.0) + reader.finish()
+
+
+@pytest.mark.parametrize("name", [*sample_names(), "../log_formats.txt"])
+def test_nothing_is_missed_however_an_output_is_cut(name: str) -> None:
+    """Most lines are passed over, which may not be seen."""
+    output = sample(name)[:20_000]
+    readings = readings_of(output)
+
+    for longest in (1, 300):
+        reader, cut = OutputReader(), []
+        for piece in in_pieces(output, longest=longest, seed=longest):
+            cut += reader.feed(piece, 0.0)
+        assert cut + reader.finish() == readings
+    assert readings_line_by_line(sample(name)) == readings_of(sample(name))
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(MIXED.split(b"\n"))
+        | st.sampled_from([sample("keras.txt"), sample("huggingface.txt"), sample("nanogpt.txt")])
+        | st.binary(max_size=40)
+        | st.binary(max_size=3000).map(lambda data: data + b"\nstep 3 loss " + data),
+        max_size=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
+    output = b"\n".join(lines)
+
+    assert repr(readings_of(output)) == repr(readings_line_by_line(output))
+
+
+def test_each_line_is_read_by_the_shape_it_has() -> None:
+    found = [(reading.shape, reading.step) for reading in readings_of(MIXED) if reading.step]
+
+    shapes = ("words", "json-lines", "words", "batchlab", "words")
+    assert found == [*zip(shapes, range(10, 60, 10), strict=True)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 1e400, "loss": 1}',
+        b'{"step": ' + b"9" * 5000 + b', "loss": 1}',
+        b'{"step": 1, "a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b"{'loss': " + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b"epoch 1e999 loss 0.5",
+        b"epoch " + b"9" * 400 + b" step " + b"9" * 400 + b" loss " + b"9" * 400,
+        b'{"batchlab_log": [',
+        b'{"batchlab_log": 1, "at_s": null, "values": 3}',
+        b"Epoch 1 [5/0] loss 0.3",
+        b"5/0 - 1s - 3ms/step - loss: 0.3",
+        b" 50%|#####     | 5/0 [00:01<00:01, 5it/s, loss=0.3]",
+        b"epoch loss\n+\n*",
+        b"epoch nan loss 0.5",
+        b'{"epoch": Infinity, "samples": 5, "loss": 1}',
+        b"{'loss': " + b"9" * 5000 + b", 'epoch': 1}",
+        b"{'loss': 0.5, 'epoch': " + b"(" * 3000,
+    ],
+)
+def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None:
+    readings = readings_of(line + b"\nepoch 1 step 7 loss 0.25\n")
+
+    for reading in readings:
+        assert reading.step is None or reading.step < 1e18
+        assert reading.epoch is None or math.isfinite(reading.epoch)
+    assert readings[-1].values == (("loss", 0.25),)
+    assert not line.startswith(b"{'") or {reading.shape for reading in readings} == {"words"}
+
+
+def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None:
+    reader, piece = OutputReader(), b"loss 0.5 " * 10_000
+    reader.feed(piece, 0.0)
+    tracemalloc.start()
+
+    for _ in range(100):
+        reader.feed(piece, 0.0)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    found = reader.feed(b"\nstep 3 loss 0.5\n", 0.0)
+
+    assert peak_bytes < 2_000_000  # of 9 MB
+    assert found[-1].step == 3
+
+
+PIECES = [b"loss ", b"epoch", b"a:1", b"epoch a:1 ", b"loss a b c d ", b" - a: 1", b"1/1 ", b"{'"]
+PIECES += [b"\x1b]", b"epoch 1/1 \xe2\x94\x81", b"%| 1/1 [", b"loss=,"]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
+    line = (b"Epoch 0/2 " + piece * 30_000)[:65_000]
+    reader = OutputReader()
+    reader.feed("Epoch 0/2 ━━ 1/12 0:00:00 • 0:00:00 35.52it/s a: 1\n".encode(), 0.0)
+    started_s = time.process_time()
+
+    reader.feed(line + b"x\n" + line[10:] + b"x\n", 0.0)
+
+    assert time.process_time() - started_s < 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[INFO] fetched shard 00123 of 00999 in 0.31 s, 12 MB\n",
+        b"abcdefghij",  # no new line
+        bytes(random.Random(0).randbytes(4000)),
+    ],
+)
+def test_a_gigabyte_without_progress_takes_less_than_a_minute(line: bytes) -> None:
+    piece = (line * (65_536 // len(line) + 1))[:65_536]
+    times_s = []
+    for _ in range(5):
+        reader, started_s = OutputReader(), time.process_time()
+        for _ in range(8):
+            reader.feed(piece, 0.0)
+        times_s.append(time.process_time() - started_s)
+
+    assert min(times_s) * 2**30 / (8 * 65_536) < 60
+
+
+def test_a_line_has_the_time_of_its_last_byte() -> None:
+    reader = OutputReader()
+    reader.feed(b"step 1 loss ", 1.0)
+    reader.feed(b"0.5", 2.0)
+
+    (first,) = reader.feed(b"\nstep 2 loss 0.4", 3.0)
+
+    assert first.at_s == 2.0
+    assert reader.finish()[0].at_s == 3.0

@@ -1,7 +1,5 @@
 """A command that its launcher starts on several devices: the batch size is that of all of them."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from dataclasses import replace
@@ -110,9 +108,7 @@ def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path: 
 
 
 @pytest.mark.nightly
-def test_two_processes_under_torchrun_train_with_the_batch_size_that_is_asked_for(
-    tmp_path: Path,
-) -> None:
+def test_two_processes_under_torchrun_train_with_the_batch_size_that_is_asked_for(tmp_path) -> None:
     """Summed over its processes; a script that takes it for each is found out."""
     of_two = sweep(command(tmp_path), batch_sizes=(64,), epochs=3, store=tmp_path / "two.db")
     of_one = sweep(

@@ -1,7 +1,5 @@
 """No process of a command is left, and what is a stranger's is left alone."""
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess
@@ -62,9 +60,7 @@ def test_it_loads_little() -> None:
 
 
 @pytest.mark.slow
-def test_unread_output_makes_the_command_wait_rather_than_fill_memory(
-    start: Callable, tmp_path: Path
-) -> None:
+def test_unread_output_makes_the_command_wait_rather_than_fill_memory(start, tmp_path) -> None:
     started = start(
         "import os\nwritten = open('written', 'wb', buffering=0)\nfor _ in range(600):\n"
         "    os.write(1, b'.' * 100_000); written.write(b'.')"
@@ -127,37 +123,29 @@ def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "asked", "n"),
+    ("owner", "asked", "ends"),
     [
-        (dead_owner, "{study}", 1),
-        (dead_owner, "{study}/trial", 1),
-        (earlier_owner, "{study}", 1),
+        (dead_owner, "{study}", -15),
+        # What ignores SIGTERM is killed after a grace.
+        (dead_owner, "{study}/trial", -9),
+        (earlier_owner, "{study}", -15),
         # What a living batchlab trains, or has no clear mark, is left alone, ...
-        (lambda: OWN, "{study}", 0),
-        (lambda: "", "{study}", 0),
-        (lambda: "x:y", "{study}", 0),
+        (lambda: OWN, "{study}", None),
+        (lambda: "", "{study}", None),
+        (lambda: "x:y", "{study}", None),
         # ... and so is a study whose name begins alike.
-        (dead_owner, "{study:.9}", 0),
-        (dead_owner, "{study}/tri", 0),
+        (dead_owner, "{study:.9}", None),
+        (dead_owner, "{study}/tri", None),
     ],
 )
-def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(
-    owner: Callable[[], str], asked: str, n: int, run: Callable
-) -> None:
-    left = run(owner(), trial="trial")
-
-    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == n
-    assert (left.poll() is None) == (n == 0)
-    assert living(STUDY) == (left.pid,) * (n == 0)
-
-
-def test_what_ignores_sigterm_is_killed_after_a_grace(run: Callable) -> None:
-    left = run(dead_owner(), code=IGNORES_SIGTERM + SLEEPS)
+def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(owner, asked, ends, run) -> None:
+    left = run(owner(), trial="trial", code=IGNORES_SIGTERM * (ends == -9) + SLEEPS)
     began_s = time.monotonic()
 
-    assert end_leftovers(STUDY, grace_s=0.2) == 1
-    assert left.wait(10) == -9
-    assert time.monotonic() - began_s >= 0.2
+    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == (ends is not None)
+    assert ends != -9 or time.monotonic() - began_s >= 0.2
+    assert (left.wait(10) if ends else left.poll()) == ends
+    assert living(STUDY) == (() if ends else (left.pid,))
 
 
 def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
@@ -169,8 +157,6 @@ def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
 
 
 @pytest.mark.slow
-def test_three_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(
-    tmp_path: Path,
-) -> None:
+def test_three_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path) -> None:
     # Two hundred in tests/nightly.
     assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=3)

@@ -1,0 +1,383 @@
+"""What is measured of a model at a step: lengths, the loss around the weights, the variance."""
+
+import itertools
+import math
+import statistics
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.engine_run import run_engine
+from tests.reference.least_squares import optimum
+from tests.reference.made_up import made_up_study, made_up_trial
+from tests.reference.small_workloads import cross_entropy, small_trial, small_workload
+from torch import Tensor, nn
+
+from batchlab.errors import UsageError
+from batchlab.measure.at_steps import (
+    AT_STEP,
+    LossSurface,
+    distance_between,
+    measured_at_steps,
+    sharpness,
+    top_eigenvalue,
+)
+from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
+from batchlab.measure.measurements import expected_variance, on_request
+from batchlab.records.batch_plan import Stage
+from batchlab.records.measurement import Moment
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Trial
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.loading import loaded_workload
+
+CPU = torch.device("cpu")
+
+
+def test_half_precision_is_widened_and_both_parts_of_complex_weights_count_in_a_distance():
+    for one, far in ((torch.full((100,), 300.0).half(), 3000.0), (torch.tensor([3 + 4j]), 5.0)):
+        assert distance_between([one], [0 * one]) == pytest.approx(far)
+        assert distance_between([one, one], [0 * one] * 2) == pytest.approx(2**0.5 * far)
+
+
+# The loss around the weights, where the truth has a closed form
+
+
+class Point(nn.Module):
+    """A point as a model."""
+
+    def __init__(self, x: list[float]) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.tensor(x, dtype=torch.float64))
+
+
+def bowl(x: list[float], curvatures: list[float], *, slope: float = 0.0) -> LossSurface:
+    """The quadratic 1/2 sum h_i x_i^2 around x, and a slope."""
+    h = torch.tensor(curvatures, dtype=torch.float64)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(model, Point)
+        return 0.5 * (h * model.x.square()).sum() + slope * model.x.sum()
+
+    workload = Workload(
+        name="bowl", model=lambda: Point(x), train=(torch.zeros(4, 1),), validation=None, loss=loss
+    )
+    return LossSurface(workload, Point(x), torch.arange(4), device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("x", "curvatures", "expected"),
+    [
+        # Test R of the published formulas: the highest point is (1.2, 0.1) or (1.2, -0.1).
+        ([1.0, 0.0], [2.0, 3.0], 22.75),
+        # The search gets away from the lowest point.
+        ([0.0, 0.0], [1.0, 1.0], 100 * 0.01),
+    ],
+)
+def test_it_is_that_of_the_published_formula(x: Any, curvatures: Any, expected: float) -> None:
+    surface = bowl(x, curvatures)
+
+    assert sharpness(surface, epsilon=0.1) == pytest.approx(expected)
+    for epsilon in (0.0, -1.0, math.nan):
+        with pytest.raises(UsageError, match="expected a number above 0"):
+            sharpness(surface, epsilon=epsilon)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("n_directions", [None, 2])
+def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int, n_directions: int | None) -> None:
+    """A convex function is highest in a corner."""
+    stream = np.random.default_rng(seed)
+    x, curvatures = stream.standard_normal(6), stream.uniform(0.5, 2, 6)
+    columns, center = np.eye(6), x
+    if n_directions is not None:
+        # The columns that are drawn first, in the order of the paper's formula.
+        drawn = np.random.default_rng(seed).standard_normal((6, n_directions), dtype=np.float32)
+        columns = drawn.astype(float)
+        center = np.linalg.pinv(columns) @ x
+    box = 0.01 * (np.abs(center) + 1)
+
+    def loss(at: Any) -> float:
+        return float(curvatures @ at**2) / 2
+
+    corners = map(np.array, itertools.product(*zip(-box, box, strict=True)))
+    highest = max(loss(x + columns @ corner) for corner in corners)
+
+    surface = bowl(x.tolist(), curvatures.tolist())
+    found = sharpness(surface, epsilon=0.01, n_directions=n_directions, seed=seed)
+
+    assert found == pytest.approx(100 * (highest - loss(x)) / (1 + loss(x)), rel=1e-5)
+
+
+def test_of_few_weights_it_is_the_largest_curvature() -> None:
+    """Of one, of two, and of a loss that is linear in the weights."""
+    for curvatures, slope in (([2.0], 0.0), ([0.5, 2.0], 0.0), ([0.0, 0.0, 0.0], 1.0)):
+        surface = bowl([1.0] * len(curvatures), curvatures, slope=slope)
+
+        assert top_eigenvalue(surface) == pytest.approx(max(curvatures))
+
+
+@pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (3, 10)])
+def test_of_least_squares_it_is_the_closed_form(dimension: int, condition_number: int) -> None:
+    settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}
+    workload = loaded_workload("least-squares", settings).workload
+    curvatures = optimum(*workload.train).curvatures.numpy()
+    surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)
+
+    assert top_eigenvalue(surface) == pytest.approx(float(curvatures[-1]), rel=1e-5)
+
+
+N = 90
+
+
+def network(between: nn.Module) -> tuple[nn.Module, Workload]:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(20, 8), between, nn.Linear(8, 6)).double()
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 20, generator=stream, dtype=torch.float64)
+    y = torch.randint(6, (N,), generator=stream)
+    return model, Workload(
+        name="small", model=lambda: model, train=(x, y), validation=None, loss=cross_entropy
+    )
+
+
+@pytest.mark.parametrize("pass_examples", [N, 31, 7])
+def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(pass_examples) -> None:
+    model, workload = network(nn.Tanh())
+    parameters = dict(model.named_parameters())
+    flat = nn.utils.parameters_to_vector(parameters.values()).detach()
+
+    def loss(weights: Tensor) -> Tensor:
+        pieces = weights.split([value.numel() for value in parameters.values()])
+        shaped = map(Tensor.view_as, pieces, parameters.values())
+        x, y = workload.train
+        scores = torch.func.functional_call(model, dict(zip(parameters, shaped, strict=True)), x)
+        return nn.functional.cross_entropy(scores, y)
+
+    surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=pass_examples)
+    value, gradient = surface.gradient(surface.weights)
+
+    assert value == pytest.approx(float(loss(flat)))
+    assert gradient == pytest.approx(torch.autograd.functional.jacobian(loss, flat).numpy())
+    truth = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))
+    assert len(truth) > 100
+    assert top_eigenvalue(surface) == pytest.approx(float(truth[-1]), rel=1e-4)
+
+
+def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
+    for layer in (nn.Dropout(), nn.BatchNorm1d(8)):
+        model, workload = network(layer)
+        surface = LossSurface(workload, model, torch.arange(N), device=CPU)
+        layer.training = isinstance(layer, nn.BatchNorm1d)
+        loss = float(workload.loss(model, workload.train).detach())
+        assert surface.gradient(surface.weights)[0] == pytest.approx(loss)
+
+
+# The rows of measurements
+
+
+def measured(
+    name: str, model: nn.Module, workload: Workload | None = None, trial: Trial | None = None
+) -> float | None:
+    """The row of this name where an epoch ends."""
+    moment = Moment(
+        model=model,
+        initial=(),
+        before=(),
+        workload=workload,
+        device=CPU,
+        trial=trial or made_up_trial(),
+        step=10,
+        is_end=True,
+        is_last=True,
+    )
+    return (
+        measured_at_steps([name])[name](moment) if name in on_request() else AT_STEP[name](moment)
+    )
+
+
+def least_squares(n: int) -> tuple[Workload, nn.Module]:
+    workload = loaded_workload("least-squares", {"n": str(n)}).workload
+    torch.manual_seed(0)
+    return workload, workload.model()
+
+
+def test_the_lengths_of_steps_and_gradients_are_those_of_the_textbooks() -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4)
+
+    run = run_engine(workload, trial, RunLength(epochs=2))
+
+    stepper = Stepper(workload, trial, CPU)
+
+    def weights() -> Tensor:
+        return nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone()
+
+    path, norms = [weights()], [0.0]
+    for batches, _ in zip(stepper.stream(0), range(run.evaluations[-1].step), strict=False):
+        stepper.step(batches)
+        path.append(weights())
+        gradients = [parameter.grad.flatten() for parameter in stepper.model.parameters()]
+        norms.append(float(torch.cat(gradients).norm()))
+    for at in run.evaluations[1:]:
+        moved, away = path[at.step] - path[at.step - 1], path[at.step] - path[0]
+        assert at.measurement("update_norm") == pytest.approx(float(moved.norm()), rel=1e-5)
+        assert at.measurement("gradient_norm") == pytest.approx(norms[at.step], rel=1e-5)
+        assert at.measurement("distance") == pytest.approx(float(away.norm()), rel=1e-5)
+    for name in ("update_norm", "gradient_norm"):
+        assert run.evaluations[0].measurement(name) is None
+    assert measured("gradient_norm", workload.model()) is None
+
+
+def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
+    workload, model = least_squares(500)
+    surface = LossSurface(workload, model, torch.arange(500), device=CPU)
+    sample = GradientNoise(workload, CPU).sample(model, seed=0)
+    expected = {
+        "noise_scale": sample.gradient_noise_scale.estimate,
+        "sharpness": sharpness(surface, epsilon=1e-3),
+        "top_eigenvalue": top_eigenvalue(surface),
+    }
+
+    values = {name: measured(name, model, workload) for name in expected}
+
+    assert values == pytest.approx(expected, rel=2e-3)
+
+
+def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time() -> None:
+    workload, model = least_squares(5000)
+    half = replace(workload, train=tuple(column[:2500] for column in workload.train))
+
+    of_all, again, of_half = (
+        measured("sharpness", model, data) for data in (workload, workload, half)
+    )
+
+    assert of_all == again != of_half
+
+
+def test_what_cannot_be_measured_has_no_value() -> None:
+    """The gradient is lost in the noise, or the loss fails."""
+    workload, model = least_squares(40_000)
+    with torch.no_grad():
+        next(iter(model.parameters())).copy_(optimum(*workload.train).weights.reshape(1, -1))
+    broken = replace(small_workload(), loss=lambda model, batch: 1 / 0)
+
+    assert measured("noise_scale", model, workload) is None
+    assert {measured(name, broken.model(), broken) for name in on_request()} == {None}
+
+
+def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path) -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4)
+    runs = (("plain", ()), ("measured", on_request()))
+
+    plain, seen = (
+        run_engine(
+            workload, trial, RunLength(epochs=3), checkpoint=tmp_path / name, measures=measures
+        )
+        for name, measures in runs
+    )
+
+    n = len(seen.evaluations)
+    at_ends = [evaluation.has_all_splits for evaluation in seen.evaluations]
+    assert sum(at_ends) == 4 < n  # of the initial weights, and after three epochs
+    for name in on_request():
+        is_measured = [dict(at.measured).get(name) is not None for at in seen.evaluations]
+        at_both_ends = [True, *[False] * (n - 2), True]
+        assert is_measured == (at_both_ends if name.startswith("sharpness") else at_ends)
+    assert not plain.evaluations[0].measured
+    assert plain.tensors.keys() == seen.tensors.keys()
+    assert all(torch.equal(plain.tensors[key], seen.tensors[key]) for key in plain.tensors)
+    assert [at.scores for at in plain.evaluations] == [at.scores for at in seen.evaluations]
+
+    # One that cannot be measured ends as it does unseen.
+    wild = replace(trial, learning_rate=1e30)
+    ends = [run_engine(workload, wild, RunLength(epochs=2), measures=m).outcome for _, m in runs]
+    assert not ends[0].status.ended_well
+    assert (ends[0].status, ends[0].reason) == (ends[1].status, ends[1].reason)
+
+
+# The variance of a gradient
+
+
+def drawn_study(n_train: int, *, sampling: str = "reshuffle") -> Any:
+    """A study of one training whose examples are drawn so."""
+    study = made_up_study()
+    (record, *_) = study.records
+    return replace(
+        study,
+        workload=replace(study.workload, n_train=n_train),
+        records=(replace(record, trial=replace(record.trial, sampling=sampling)),),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sampling", "size", "share"),
+    [
+        ("reshuffle", 1, 1.0),
+        ("reshuffle", 10, 0.1 * 190 / 199),
+        ("reshuffle", 100, 0.01 * 100 / 199),
+        ("replacement", 10, 0.1),
+        ("replacement", 200, 0.005),
+    ],
+)
+def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(
+    sampling: str, size: int, share: float
+) -> None:
+    workload, model = least_squares(200)
+    x, y = workload.train
+    residual = (model(x).squeeze(1) - y).detach().double()
+    gradients = residual[:, None] * x.double()
+    expected = share * float((gradients - gradients.mean(0)).square().sum(1).mean())
+    trial = small_trial(workload, batch_size=size, sampling=sampling)
+
+    variances = [
+        drawn_variance(workload, model, trial, device=CPU, seed=seed, n_batches=4)
+        for seed in range(300)
+    ]
+
+    standard_error = statistics.stdev(variances) / math.sqrt(len(variances))
+    assert abs(statistics.fmean(variances) - expected) < 4 * standard_error
+    study = drawn_study(200, sampling=sampling)
+    assert expected_variance({size: expected}, study)[size] == pytest.approx(expected)
+
+
+def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:
+    workload, model = least_squares(200)
+    trial = small_trial(workload, batch_size=200)
+
+    assert measured("gradient_variance", model, workload, trial) == 0.0
+    assert expected_variance({200: 0.0}, drawn_study(200)) == {}
+    line = expected_variance({10: 3.0, 200: 0.0}, drawn_study(200))
+    assert line == {10: pytest.approx(3.0)}
+
+
+def test_the_variance_is_of_batches_as_a_step_takes_them() -> None:
+    """Half of the examples are padding, which weighs nothing; its mean loss is not a number."""
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        losses = nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+        return (losses * batch[2]).sum() / batch[2].sum()
+
+    def variance_of(workload: Workload, **fields: Any) -> float | None:
+        torch.manual_seed(0)
+        trial = small_trial(workload, **fields)
+        return measured("gradient_variance", small_workload().model(), workload, trial)
+
+    small, larger = small_workload(n=64), small_workload(n=128)
+    train, of_marks = (*small.train, torch.arange(64) % 2), lambda batch: float(batch[2].sum())
+    padded = replace(small, train=train, loss=loss, weight=of_marks)
+    whole, *in_pieces = (
+        variance_of(padded, batch_size=16, micro_batch_size=size) for size in (16, 4, 1)
+    )
+    # At step 10 of 8 examples each, 64 of them are next.
+    stages = (Stage(from_samples=80, batch_size=64),)
+    grown = variance_of(larger, batch_size=8, stages=stages, micro_batch_size=64)
+
+    assert whole > 0
+    assert in_pieces == pytest.approx([whole, whole], rel=1e-4)
+    assert grown == variance_of(larger, batch_size=64)
