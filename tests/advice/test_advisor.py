@@ -9,64 +9,19 @@ import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.simulated_advice import (
-    ALIKE,
     EPOCHS,
     OWN,
     SIZES,
-    STEP_S,
-    TRUTHS,
     ScriptEngine,
-    WatchedEngine,
     advised,
     study,
 )
-from tests.reference.simulated_engine import Truth
-from tests.reference.simulated_question import knee, option, question
+from tests.reference.simulated_question import question
 from tests.reference.whole_grid import CELLS, HEADER, N_TRAIN, write_whole_grid
 
 from batchlab.advice.advice import Configuration, Option, Question
 from batchlab.advice.advisor import advise
-from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import Status
-
-
-@pytest.mark.slow
-def test_the_same_answers_and_clock_give_the_same_asks_and_advice():
-    first, engine = study("noisy", trainings=4.0, n_workers=2, kind=ScriptEngine)
-    again, other = advised(trainings=4.0, n_workers=2, kind=ScriptEngine, **TRUTHS["noisy"])
-
-    assert first == again
-    assert engine.asked == other.asked
-
-
-PAIRS = Reason.as_written("it is a mean over pairs")
-NO_OWN = option(64, 1e-3, note="out of memory"), option(256, 1e-3), option(1024, 1e-3)
-
-
-@pytest.mark.parametrize(
-    ("asked", "code"),
-    [
-        ({"not_comparable": PAIRS, "n_validation": 500}, "as_written"),
-        ({"options": NO_OWN, "n_validation": 500}, "reference_cannot_run"),
-    ],
-)
-def test_what_cannot_be_compared_is_told_without_a_run(asked, code):
-    advice, engine = advised(asked=asked)
-
-    assert (advice.verdict, advice.reason.code, advice.named) == ("cannot_tell", code, None)
-    assert engine.asked == []
-    assert [row.learning_rate for row in advice.candidates] == [None] * len(SIZES)
-    assert advice.n_validation == 500
-
-
-@pytest.mark.parametrize("status", [Status.OOM, Status.ERROR])
-def test_a_reference_that_breaks_ends_the_study_with_its_reason(status):
-    advice, engine = advised(fails=lambda size, rate, seed: status)
-
-    assert (advice.verdict, advice.named) == ("cannot_tell", None)
-    assert advice.reason.code == "own_fails"
-    assert advice.reason.quotes(Reason.as_written(str(status)))
-    assert len(engine.asked) == 1
+from batchlab.records.estimate import Estimate
 
 
 class OneRate(ScriptEngine):
@@ -97,26 +52,6 @@ def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
         is_whole = asked.length.until is None
         assert asked.length.all_splits == ("at_end" if is_whole else "never")
     assert {run.purpose for run in advice.tried} == {"pilot", "search", "whole"}
-
-
-@pytest.mark.slow
-def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained():
-    """They are asked for once, after the first part of the pilot, while nothing runs."""
-    engine = WatchedEngine(truth=Truth(**ALIKE), step_s=STEP_S, n_workers=2)
-    usual = {"target": None, "planned_epochs": EPOCHS, "budget_s": 15.0}
-    asked_after = []
-
-    def with_all_options() -> Question:
-        assert not engine.under_way
-        asked_after.append(len(engine.asked))
-        return question(STEP_S, sizes=SIZES, **usual)
-
-    alone = question(STEP_S, sizes=(64,), **usual)
-    advice = advise(alone, engine, with_all_options=with_all_options)
-
-    assert asked_after == [2]  # beside it four times its rate
-    assert [row.batch_size for row in advice.candidates] == list(SIZES)
-    assert advice.named.batch_size == 1024
 
 
 @pytest.mark.slow
@@ -189,16 +124,3 @@ def test_of_a_recorded_grid_the_truth_is_found_with_the_seeds_it_has(grid, n_wor
 def _recorded_option(size: int, seconds: float) -> Option:
     step_s = Estimate.of(seconds, interval=(0.99 * seconds, 1.01 * seconds), n=8)
     return Option(batch_size=size, micro_batch_size=size, step_s=step_s, peak_bytes=None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("at", "sizes"), [(8, (8, 16, 32, 64, 128, 512)), (8192, (32, 64, 128, 512, 1024))]
-)
-def test_what_is_named_is_near_the_best_of_many_batch_sizes(at, sizes):
-    """On devices whose steps get slower from a small or a large batch size on."""
-    advice, engine = advised(step_s=knee(at), asked={"sizes": sizes}, trainings=5.0)
-
-    times = {size: engine.truth.best_steps(size) * engine.step_s(size) for size in sizes}
-    mine = engine.truth.steps(advice.named.batch_size, advice.named.learning_rate)
-    assert mine * engine.step_s(advice.named.batch_size) <= 1.2 * min(times.values())

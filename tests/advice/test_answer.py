@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -20,10 +19,9 @@ from tests.reference.simulated_advice import (
     study,
     true_time_s,
 )
-from tests.reference.simulated_question import knee, option
+from tests.reference.simulated_question import knee
 
 from batchlab.advice.procedure import Procedure
-from batchlab.records.estimate import Estimate
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 NAMED = (1024, 0.32)
@@ -67,18 +65,6 @@ def test_what_never_met_the_level_has_a_lower_bound():
     assert advice.flat_set == (64,)
 
 
-def test_what_could_not_run_has_a_row_and_is_never_trained():
-    options = [option(size, STEP_S(size)) for size in SIZES[:2]]
-    options.append(option(1024, STEP_S(1024), note="it does not fit"))
-
-    advice, engine = advised(trainings=3.5, asked={"options": tuple(options)})
-
-    row = advice.candidate(1024)
-    assert (row.fits, row.n_runs, row.learning_rate) == (False, 0, None)
-    assert row.note == row.steps_to_target.reason == options[2].note
-    assert {size for size, _ in engine.cells} == {64, 256}
-
-
 def test_expected_are_the_steps_of_what_is_named_times_their_seconds(told):
     advice, _ = told
     steps, time_s = advice.expected.steps_to_target, advice.expected.time_to_target_s
@@ -103,21 +89,6 @@ def test_the_law_of_the_steps_holds_the_truth(told):
     for size, steps in laws.curve:
         assert steps.low <= 1.1 * 150 * (1 + 400 / size)
         assert steps.high >= 0.9 * 150 * (1 + 400 / size)
-
-
-@pytest.mark.slow
-def test_steps_off_the_law_have_no_critical_batch_size():
-    """A batch of 256 needs three times the steps of one of 64, on a device that likes it."""
-    steps = {64: 300.0, 256: 900.0, 1024: 150.0}
-    step_s = {64: 4e-3, 256: 1e-3, 1024: 4e-3}
-
-    advice, _ = advised(
-        override=steps.__getitem__, step_s=step_s.__getitem__, trainings=14.0, noise=0.02
-    )
-
-    assert not advice.laws.law_holds
-    assert advice.laws.b_crit.reason.code == "steps_off_the_law"
-    assert advice.laws.curve == ()
 
 
 def test_endings_are_those_of_the_whole_trainings(told):
@@ -151,23 +122,6 @@ def test_the_end_is_compared_with_what_the_chance_compares_with():
     assert endings.difference.low <= 0 <= endings.difference.high
     assert endings.verdict == "no_worse"
     assert endings.tuned.mean > endings.named.mean + 2 * MARGIN
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "factor"), [(64, 2), (1024, 40)])
-def test_the_gain_has_the_error_of_the_step_times(told, size, factor):
-    """One is known to a factor of two, or hardly at all, which makes it unlikely too."""
-    wide = Estimate.of(STEP_S(size), interval=(STEP_S(size) / factor, STEP_S(size) * factor), n=2)
-    options = {size: option(size, STEP_S(size)) for size in SIZES}
-    options[size] = replace(options[size], step_s=wide)
-
-    advice, _ = advised(trainings=14.0, asked={"options": tuple(options.values())})
-
-    half = math.log(advice.gain.high / advice.gain.low) / 2
-    exact = math.log(told[0].gain.high / told[0].gain.low) / 2
-    assert half == pytest.approx(math.hypot(exact, math.log(factor)), rel=0.2)
-    assert advice.named.batch_size == 1024
-    assert factor == 2 or (advice.gain.low < 1 and advice.chance < 0.95)
 
 
 @pytest.mark.parametrize("is_usual", [False, True])
@@ -220,34 +174,6 @@ def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
         why = row.steps_to_target.reason
         if why is not None and why.code == "stopped_when_slower":
             assert (row.batch_size, row.learning_rate) not in cut
-
-
-@pytest.mark.slow
-def test_batch_sizes_within_a_tenth_of_the_best_are_the_flat_set():
-    """256 and 1024 take as long, the reference twice as long."""
-    steps = {64: 800.0, 256: 400.0, 1024: 100.0}
-    step_s = {64: 1e-3, 256: 1e-3, 1024: 4e-3}
-
-    advice, _ = advised(
-        override=steps.__getitem__, step_s=step_s.__getitem__, noise=0.01, trainings=30.0
-    )
-
-    assert set(advice.flat_set) <= {256, 1024}
-    assert advice.named.batch_size in advice.flat_set
-    assert not advice.candidate(64).in_flat_set
-
-
-def test_where_nothing_is_better_the_reference_stays():
-    """Its rate is the best one, and larger batches need as many steps."""
-    advice, _ = advised(
-        best_rate=0.01, override=lambda size: 900.0, step_s=lambda size: 1e-5 * size
-    )
-
-    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
-    assert advice.named == advice.reference
-    assert advice.reason.code == "nothing_likely_faster"
-    assert (advice.gain.estimate, advice.chance) == (1, None)
-    assert advice.endings.verdict == "no_worse"
 
 
 @pytest.mark.parametrize(("salt", "code"), [(5, "risk"), (1, "nothing")])

@@ -4,12 +4,7 @@ import math
 
 import pytest
 from scipy.stats import binom
-from tests.reference.simulated_advice import (
-    WatchedEngine,
-    advised,
-    true_gain,
-    true_time_s,
-)
+from tests.reference.simulated_advice import WatchedEngine, advised, true_gain, true_time_s
 
 N_STUDIES = 40
 # At 95 % each, fewer than that hold the truth in one of a thousand such tests: 33 of 40.

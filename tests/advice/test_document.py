@@ -5,11 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.reference.made_up_advice import (
-    KINDS,
-    advice_study,
-    made_up_advice,
-)
+from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
 
 from batchlab.advice.advice import Advice, advice_document, advice_schema
 

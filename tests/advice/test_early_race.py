@@ -12,7 +12,6 @@ from tests.reference.simulated_advice import (
     WatchedEngine,
     advised,
     runs_of_named,
-    study,
     true_gain,
     worse_where,
 )
@@ -88,14 +87,6 @@ def test_what_meets_the_level_and_ends_worse_is_not_named():
     assert advice.named.batch_size <= 128
 
 
-def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_raced():
-    advice, engine = raced(step_s=knee(8), b_crit=20.0, s_min=900.0)
-
-    assert max(size for size, _ in engine.cells) == OWN[0]
-    assert advice.named.batch_size < OWN[0]
-    assert true_gain(advice, engine) > 1.5
-
-
 @pytest.mark.parametrize(("status", "seed"), [(Status.OOM, 0), (Status.DIVERGED, 1)])
 def test_what_is_out_of_memory_or_diverges_on_a_further_seed_gives_way(status, seed):
     """It is asked for once more at most."""
@@ -108,15 +99,6 @@ def test_what_is_out_of_memory_or_diverges_on_a_further_seed_gives_way(status, s
     asked = [asked for asked in engine.asked if asked.trial.batch_size == 256]
     assert [one.trial.seed for one in asked].count(seed) == 1
     assert advice.named == advice.reference
-
-
-def test_it_is_on_one_seed_and_what_it_names_gets_further_ones():
-    advice, _ = study("alike", trainings=1.9)
-
-    named = runs_of_named(advice)
-    assert {run.seed for run in advice.tried if run not in named} - {0} <= {1, 2, 3, 4}
-    assert {run.seed for run in named} > {0}
-    assert all(run.end is not None for run in named)
 
 
 @pytest.mark.parametrize(("times", "stays"), [(1.0, False), (40.0, True)])

@@ -189,13 +189,7 @@ COMMON = [
         (LOSS, [CRAWLS], True, {"hardly_learns"}, None),
         (LOSS, [CRAWLS, FOUR_TIMES], True, {"hardly_learns"}, None),
         # The last is the highest, and gained by far the most.
-        (
-            LOSS,
-            [CRAWLS, FOUR_TIMES, LEARNS],
-            True,
-            {"another_rate_learns", "hardly_learns"},
-            0.64,
-        ),
+        (LOSS, [CRAWLS, FOUR_TIMES, LEARNS], True, {"another_rate_learns", "hardly_learns"}, 0.64),
         (LOSS, [pilot_at(0.01, approach(5.4, start=5.70, rate=0.5))], True, set(), 0.01),
         (LOSS, [TRAINED, AS_FAR, BEYOND], False, set(), 0.01),
         (ASKED, COMMON, False, set(), 0.01),

@@ -6,13 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.reference import noisy_quadratic
-from tests.reference.simulated_advice import (
-    EPOCHS,
-    OWN,
-    WatchedEngine,
-    advised,
-    true_gain,
-)
+from tests.reference.simulated_advice import EPOCHS, OWN, WatchedEngine, advised, true_gain
 
 from batchlab.advice.advice import Configuration
 from batchlab.advice.horizon import horizon_for
@@ -112,8 +106,7 @@ STRETCHED = LARGE | {"end_noise": 0.0001, "noise": 0.01}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "truth", "sizes"),
-    [(WatchedEngine, LARGE, "256, 1024"), (Scheduled, STRETCHED, "256")],
+    ("kind", "truth", "sizes"), [(WatchedEngine, LARGE, "256, 1024"), (Scheduled, STRETCHED, "256")]
 )
 def test_epochs_that_the_user_forbids_are_said_to_be_the_limit(kind, truth, sizes) -> None:
     advice, engine = advised(kind=kind, **truth)

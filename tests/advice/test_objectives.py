@@ -11,8 +11,6 @@ from tests.reference.simulated_advice import (
     true_gain,
 )
 
-from batchlab.errors import UsageError
-
 
 def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=None, **truth):
     """The advice for a level; trainings go on rising, and no length is planned."""
@@ -24,19 +22,6 @@ def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=
     } | (asked or {})
     truth = {"end": None} | truth
     return advised(trainings=trainings, n_workers=n_workers, kind=kind, asked=asks, **truth)
-
-
-@pytest.mark.parametrize(
-    ("trainings", "n_workers", "kind"),
-    [(1.0, 2, WatchedEngine), (3.0, 1, WatchedEngine), (3.0, 1, ScriptEngine)],
-)
-def test_to_a_given_level_what_is_truly_sooner_is_named(trainings, n_workers, kind):
-    advice, engine = given(trainings=trainings, n_workers=n_workers, kind=kind)
-
-    assert {asked.length.until for asked in engine.asked} == {advice.target}
-    assert (advice.target.value, advice.target_origin, advice.endings) == (0.97, "given", None)
-    assert advice.recommendation is not None
-    assert true_gain(advice, engine) > 5
 
 
 @pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
@@ -57,32 +42,6 @@ def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
     assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
     assert {asked.trial.seed for asked in engine.asked} == {0}
     assert advice.reason.named["best"] == max(run.best_value for run in advice.tried)
-
-
-def test_a_level_that_the_untrained_model_meets_is_refused_after_the_first_run():
-    asked = []
-
-    class Counting(WatchedEngine):
-        def submit(self, request):
-            asked.append(request)
-            super().submit(request)
-
-    with pytest.raises(UsageError, match="before the first step"):
-        given(target=0.05, kind=Counting)
-
-    assert len(asked) == 1
-
-
-def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_named():
-    """To the level 256 needs 2 % more than the reference at its best rate, 1024 19 % more."""
-    truth = {"override": lambda size: {64: 1088, 256: 278, 1024: 81}[size], "noise": 0.02}
-
-    advice, _ = given(asked={"objective": "samples"}, trainings=6.0, **truth)
-
-    assert advice.named.batch_size == 256
-    mine, tuned = advice.candidate(256), advice.candidate(64)
-    assert mine.cost == mine.samples_to_target
-    assert tuned.learning_rate > OWN[1]
 
 
 @pytest.mark.slow
@@ -115,18 +74,6 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
     # It ends as the reference does, or has not quite got there in 12 epochs.
     assert 1 < relative[2].low <= 1.1 * truth
     assert relative[2].high <= 1.2 * truth
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("salt", range(3))
-def test_for_the_fewest_examples_nothing_unlikely_is_named(salt):
-    """A batch of 256 needs 9 % more than the reference; `check` holds the chance to its bound."""
-    steps = {64: 1000, 256: 272, 1024: 90}
-
-    advised(
-        asked={"objective": "samples"}, trainings=6.0, salt=salt, noise=0.06,
-        override=steps.__getitem__, best_rate=0.01,
-    )  # fmt: skip
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():

@@ -6,10 +6,7 @@ from tests.reference.simulated_advice import END, OWN, advised, study
 
 from batchlab.advice.advice import Advice
 
-HIGHER_LEARN = {
-    "best_rate": 0.5,
-    "end": lambda size, rate: END if rate > 0.2 else 0.1 + 0.2 * rate,
-}
+HIGHER_LEARN = {"best_rate": 0.5, "end": lambda size, rate: END if rate > 0.2 else 0.1 + 0.2 * rate}
 
 
 def pilots(advice: Advice) -> list[float]:

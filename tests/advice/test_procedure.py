@@ -72,20 +72,6 @@ def test_what_cannot_win_is_followed_in_stretches_and_stopped():
 
 
 @pytest.mark.slow
-def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
-    for trainings, n_workers in ((14.0, 1), (14.0, 2)):
-        advice, engine = study("large_out_of_memory", trainings=trainings, n_workers=n_workers)
-
-        asked = [asked.trial.batch_size for asked in engine.asked]
-        assert 0 < asked.count(256) <= n_workers
-        assert 0 < asked.count(1024) <= n_workers
-        assert asked.count(64) > 5
-        notes = {row.batch_size: row.note and row.note.code for row in advice.candidates}
-        assert notes == {64: None, 256: "as_written", 1024: "as_written"}
-        assert advice.named.batch_size == 64
-
-
-@pytest.mark.slow
 def test_of_what_diverged_no_further_seed_is_trained():
     advice, _ = study("large_diverges_late")
 

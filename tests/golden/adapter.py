@@ -1,10 +1,4 @@
-"""All that the golden documents know of the inside: where an inner name moves, this file follows.
-
-It gives simulated engines, recorded studies and real calls, each as the JSON document that a user
-would get. The values of the documents may not change with it.
-"""
-
-from __future__ import annotations
+"""All that the golden documents know of the inside: where a name moves, this file follows."""
 
 import csv
 import io
@@ -49,12 +43,7 @@ StepS = Callable[[int], float]
 Document = dict[str, Any]
 
 
-# ---- advices by simulated engines
-
-
 class Broken(SimulatedEngine):
-    """Every run ends with an error."""
-
     def answer(self, request: Any) -> Any:
         why = Reason.as_written("no such file: labels.csv")
         return replace(super().answer(request), status=Status.ERROR, reason=why)
@@ -82,34 +71,31 @@ def simulated_advice(
     step_s: StepS,
     truth: Truth | None = None,
     *,
-    trainings: float | None = None,
+    trainings: float = 60.0,
     epochs: float | None = None,
     engine: type[SimulatedEngine] = SimulatedEngine,
-    engine_fields: Mapping[str, Any] | None = None,
-    out_of_memory: Sequence[int] = (),
-    not_comparable: str | None = None,
+    n_workers: int | None = None,
     **asked: Any,
 ) -> Document:
     """The advice about a simulated workload; `asked` are fields of the question.
 
-    The budget is in trainings of the tuned reference to the target; or with `epochs` in whole
-    trainings of so many passes of the reference. Sizes out of memory did not run in the profile.
+    The budget is in trainings of the tuned reference to the target, or with `epochs` in whole ones.
     """
     truth = truth or Truth()
     training_s = truth.best_steps(64) * step_s(64)
     if epochs is not None:
         training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
         asked = {"target": None, "target_origin": "pilot", "planned_epochs": epochs} | asked
-    if out_of_memory:
-        asked["options"] = tuple(
-            option(size, step_s(size), note="out of memory" if size in out_of_memory else "")
-            for size in BATCH_SIZES
-        )
-    if not_comparable is not None:
-        asked["not_comparable"] = Reason.of(not_comparable)
-    asked = {"budget_s": (trainings or 60.0) * training_s} | asked
-    made = engine(truth=truth, step_s=step_s, **(engine_fields or {}))
-    return _advised(lambda: advise(question(step_s, **asked), made))
+    asked = {"budget_s": trainings * training_s} | asked
+    made = engine(truth=truth, step_s=step_s)
+    made.n_workers = n_workers or made.n_workers
+    return told(lambda: advise(question(step_s, **asked), made).to_dict())
+
+
+def options_that_fit(step_s: StepS, most: int) -> tuple[Any, ...]:
+    """Larger ones ran out of memory in the profile."""
+    notes = {size: "out of memory" if size > most else "" for size in BATCH_SIZES}
+    return tuple(option(size, step_s(size), note=note) for size, note in notes.items())
 
 
 def roughly_timed(
@@ -131,29 +117,24 @@ def reference_at(batch_size: int, learning_rate: float) -> Any:
     return replace(REFERENCE, learning_rate=learning_rate, **sizes)
 
 
-def _advised(call: Callable[[], batchlab.Advice]) -> Document:
+def told(call: Callable[[], Document]) -> Document:
     try:
-        return call().to_dict()
+        return call()
     except batchlab.BatchlabError as error:
         return {"error": type(error).__name__}
-
-
-# ---- advices about what really trains, on a clock that counts steps
 
 
 class _ByStepClock:
     """An engine around an engine: runs really train, and their steps are what the clock counts."""
 
+    n_workers = 1  # side by side, the order of the ends is a matter of luck
+
     def __init__(self, inner: Any, step_s: StepS) -> None:
-        self._inner = inner
-        self._step_s = step_s
-        self._now_s = 0.0
+        self._inner, self._step_s, self._now_s = inner, step_s, 0.0
         self._done: dict[str, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-    n_workers = 1  # side by side, the order of the ends is a matter of luck
 
     def spent_s(self) -> float:
         return self._now_s
@@ -180,7 +161,7 @@ def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Docu
     with pytest.MonkeyPatch.context() as patch:
         for kind in (WorkloadSubject, CommandSubject):
             _tell_times(patch, kind, step_s)
-        return _advised(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked))
+        return told(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked).to_dict())
 
 
 def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
@@ -199,13 +180,8 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         one, other = (step_s(point.batch_size) for point in points)
         return Ended(value=tuple(other / one * off for off in (0.99, 1.0, 1.01) * 3))
 
-    patch.setattr(kind, "engine", engine)
-    patch.setattr(kind, "timed", timed)
-    patch.setattr(kind, "in_turn", in_turn)
-    patch.setattr(kind, "profile", profile)
-
-
-# ---- workloads that really train
+    for way in (engine, timed, profile, in_turn):
+        patch.setattr(kind, way.__name__, way)
 
 
 def precise() -> batchlab.Workload:
@@ -250,15 +226,9 @@ def checked_faults(kind: str, folder: Path) -> Document:
     document: Document = {}
     for name, workload in checked.items():
         found = batchlab.check(workload)
-        findings = [
-            [finding.cause, finding.where, finding.by_chance, finding.size is not None]
-            for finding in found.findings
-        ]
+        findings = [[f.cause, f.where, f.by_chance, f.size is not None] for f in found.findings]
         document[name] = {"equal": found.equal, "n": found.n_examples, "findings": findings}
     return document
-
-
-# ---- profiles, noise, stored studies
 
 
 def search_document(
@@ -273,11 +243,8 @@ def search_document(
         left_s=made.left_s,
         listener=ProgressListener(),
     )
-    profile = search.run(default_batch_sizes(n_train, reference_batch_size=64))
-    points = [
-        [point.batch_size, point.micro_batch_size, point.status.value, point.peak_bytes]
-        for point in profile.points
-    ]
+    found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
+    points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
 
 
@@ -286,19 +253,11 @@ def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
     return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
 
 
-def stored_study(folder: Path, **fields: Any) -> Path:
-    """A store with one made-up sweep in it."""
+def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:
+    """A store with one made-up sweep in it, or the advice given."""
     path = folder / "lab.db"
     with batchlab.Store(path) as store:
-        put_study(store, made_up_study(**fields))
-    return path
-
-
-def stored_advice(folder: Path, advice: batchlab.Advice) -> Path:
-    """A store with one made-up advice in it."""
-    path = folder / "lab.db"
-    with batchlab.Store(path) as store:
-        put_advised(store, advice)
+        put_advised(store, advice) if advice else put_study(store, made_up_study(**fields))
     return path
 
 
@@ -316,14 +275,10 @@ def csv_tables(store: Path) -> Document:
     made = report(store, output_format="csv", path=store.with_name("report.csv"))
     tables = {}
     for path in made.files:
-        with path.open() as file:
-            rows = [
-                {name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(file)
-            ]
-        sums = {
-            name: math.fsum(row[name] for row in rows if isinstance(row[name], float))
-            for name in rows[0]
-        }
+        read = csv.DictReader(path.read_text().splitlines())
+        rows = [{name: _value(cell) for name, cell in row.items()} for row in read]
+        numbers = {name: [r[name] for r in rows if isinstance(r[name], float)] for name in rows[0]}
+        sums = {name: math.fsum(column) for name, column in numbers.items()}
         tables[path.stem] = {"n": len(rows), "first": rows[0], "sums": sums}
     return tables
 
@@ -335,13 +290,10 @@ def _value(cell: str) -> float | str:
         return cell
 
 
-# ---- command lines
-
-
 def command_line(*arguments: str) -> Document:
     """A command line run in this process: its exit code and the JSON that it prints."""
-    printed, told = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(told):
+    printed, said = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(said):
         code = _exit_code(list(arguments), started_s=time.monotonic())
     text = printed.getvalue()
     return {"exit_code": code, "document": json.loads(text) if text else None}

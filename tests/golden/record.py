@@ -11,16 +11,6 @@ from tests.golden.compare import DOCUMENTS, as_text
 from tests.golden.studies import STUDIES, document_of
 
 
-def record(name: str) -> None:
-    """Write the document of a study, if it says anything else than the one that is there."""
-    path = DOCUMENTS / f"{name}.json"
-    with tempfile.TemporaryDirectory() as folder:
-        text = as_text(json.loads(json.dumps(document_of(name, Path(folder)))))
-    is_new = not path.exists() or path.read_text() != text
-    path.write_text(text)
-    print(f"{name}: {'written' if is_new else 'unchanged'}, {len(text)} bytes")
-
-
 def main() -> None:
     """Record those that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -30,7 +20,12 @@ def main() -> None:
     if unknown:
         parser.error(f"no study {', '.join(unknown)}; there are {', '.join(STUDIES)}")
     for name in names or STUDIES:
-        record(name)
+        path = DOCUMENTS / f"{name}.json"
+        with tempfile.TemporaryDirectory() as folder:
+            text = as_text(json.loads(json.dumps(document_of(name, Path(folder)))))
+        is_new = not path.exists() or path.read_text() != text
+        path.write_text(text)
+        print(f"{name}: {'written' if is_new else 'unchanged'}, {len(text)} bytes")
     if not names:
         for path in DOCUMENTS.glob("*.json"):
             if path.stem not in STUDIES:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.golden import adapter
-from tests.golden.adapter import simulated_advice
 from tests.golden.compare import golden
 from tests.reference.accumulated_workloads import SOUND
 from tests.reference.made_up import made_up_curves
@@ -24,6 +23,7 @@ from tests.reference.studies_to_compare import profile_to_compare, study_to_comp
 from tests.reference.training_script import training_script
 
 import batchlab
+from batchlab.records.estimate import Reason
 from batchlab.words.document import plain
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +46,13 @@ def document_of(name: str, folder: Path) -> Any:
     return golden(study.document(folder), timed=study.timed)
 
 
-# ---- advises, simulated
+def _made(make: Callable[..., Any], *arguments: Any, **named: Any) -> Study:
+    return Study(document=lambda folder: make(*arguments, **named))
 
 
-def _advice(*arguments: Any, **named: Any) -> Study:
-    return Study(document=lambda folder: simulated_advice(*arguments, **named))
+_advice = partial(_made, adapter.simulated_advice)
+_compare = partial(_made, adapter.compared)
+_search = partial(_made, adapter.search_document)
 
 
 def _with_end(end: Callable[[int, float], float] = lambda size, rate: SOON, **fields: Any) -> Truth:
@@ -62,10 +64,6 @@ def _race(trainings: float, **named: Any) -> Study:
     return _advice(knee(1024), truth, trainings=trainings, epochs=12.0, **named)
 
 
-def _same_time(truth: Truth) -> Callable[[int], float]:
-    return lambda size: 2.0 / truth.best_steps(size)
-
-
 def _worse_above_64(size: int, rate: float) -> float:
     return SOON if size <= 64 else SOON - 0.006
 
@@ -75,20 +73,18 @@ def _falls_apart(size: int, rate: float) -> float:
 
 
 ALIKE = Truth(noise=0.03)
+
+
+def _same_time(size: int) -> float:
+    return 2.0 / ALIKE.best_steps(size)
+
+
 # Those whose planner takes seconds; the others are enough for `scripts/test unit`.
 LONG = {
     *("alike", "every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
     *("pilot-large-ends-worse", "pilot-planned-end", "pilot-recommend", "quality"),
-    *(
-        "quality-equal-time",
-        "race-12",
-        "race-20",
-        "race-3",
-        "race-8",
-        "race-two-workers",
-        "samples",
-    ),
-    "target-never-met",
+    *("quality-equal-time", "race-12", "race-20", "race-3", "race-8", "race-two-workers"),
+    *("samples", "target-never-met"),
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE = (64, 128, 256)
@@ -103,27 +99,28 @@ ADVICES = {
     "recommend-other-exponent": _advice(knee(256), Truth(exponent=0.6)),
     "recommend-noisy": _advice(knee(256), Truth(noise=0.25), trainings=150),
     "reference-misses": _advice(knee(1024), Truth(best_rate=0.6, left=0.2), trainings=150),
-    "alike": _advice(_same_time(ALIKE), ALIKE, trainings=250),
+    "alike": _advice(_same_time, ALIKE, trainings=250),
     "small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),
     "times-unknown": _advice(
         knee(1024), trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)
     ),
     "noisy-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
     "alike-times-unknown": _advice(
-        _same_time(ALIKE),
-        ALIKE,
-        trainings=300,
-        options=adapter.roughly_timed(_same_time(ALIKE), 0.09, THREE),
+        _same_time, ALIKE, trainings=300, options=adapter.roughly_timed(_same_time, 0.09, THREE)
     ),
     "given-target-small-budget": _advice(knee(1024), trainings=3),
     "target-never-met": _advice(knee(1024), _with_end(lambda size, rate: 0.96), target=0.97),
     "target-met-untrained": _advice(knee(1024), target=0.05, trainings=10),
     "every-rate-diverges": _advice(knee(1024), Truth(best_rate=1e-9)),
-    "sizes-out-of-memory": _advice(knee(8192), out_of_memory=(1024, 2048, 4096, 8192)),
-    "reference-out-of-memory": _advice(knee(8192), out_of_memory=tuple(2**n for n in range(6, 14))),
+    "sizes-out-of-memory": _advice(knee(8192), options=adapter.options_that_fit(knee(8192), 512)),
+    "reference-out-of-memory": _advice(
+        knee(8192), options=adapter.options_that_fit(knee(8192), 32)
+    ),
     "samples": _advice(knee(1024), objective="samples", trainings=150),
     "samples-small-budget": _advice(knee(1024), objective="samples"),
-    "coupled-loss": _advice(knee(1024), target=None, not_comparable="losses_not_comparable"),
+    "coupled-loss": _advice(
+        knee(1024), target=None, not_comparable=Reason.of("losses_not_comparable")
+    ),
     # No target is given: a pilot sets it, and ends count.
     "pilot-recommend": _advice(
         knee(1024), _with_end(), target=None, target_origin="pilot", trainings=100
@@ -164,21 +161,13 @@ ADVICES = {
     **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 8, 12, 20)},
     "race-downward": _advice(knee(8), _with_end(**RACE), trainings=4, epochs=12.0, target=None),
     "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
-    "race-two-workers": _race(4, engine=SideBySideEngine, engine_fields={"n_workers": 2}),
+    "race-two-workers": _race(4, engine=SideBySideEngine, n_workers=2),
     # As a command of the user's: nothing is kept of a run, and it evaluates when it likes.
     "like-a-command": _advice(
-        knee(256),
-        _with_end(),
-        trainings=60,
-        epochs=12.0,
-        engine=ForgetfulEngine,
-        engine_fields={"n_workers": 1},
+        knee(256), _with_end(), trainings=60, epochs=12.0, engine=ForgetfulEngine, n_workers=1
     ),
     "other-reference": _advice(knee(512), reference=adapter.reference_at(512, 0.32), trainings=120),
 }
-
-
-# ---- advises that really train, on a clock that counts steps
 
 
 def _told(subject: Callable[[Path], Any], **asked: Any) -> Study:
@@ -221,9 +210,6 @@ REAL_ADVICES = {
 }
 
 
-# ---- sweeps
-
-
 def _sweep(
     subject: Callable[[Path], Any] = lambda folder: adapter.precise(),
     *,
@@ -241,14 +227,12 @@ def _sweep(
     return Study(document=document, timed=True, slow=True)
 
 
+def _json_report(store: Path) -> Any:
+    return adapter.command_line("report", "--store", str(store), "--format", "json")
+
+
 def _stored_sweep(**fields: Any) -> Study:
-    """Its report as JSON, by the command line."""
-
-    def document(folder: Path) -> Any:
-        store = adapter.stored_study(folder, **fields)
-        return adapter.command_line("report", "--store", str(store), "--format", "json")
-
-    return Study(document=document)
+    return Study(document=lambda folder: _json_report(adapter.stored(folder, **fields)))
 
 
 def _overfits(size: int, rate: float, seed: int) -> Any:
@@ -256,10 +240,6 @@ def _overfits(size: int, rate: float, seed: int) -> Any:
     for split in ("validation", "test"):
         curves[split, "loss"] = lambda epoch: 0.4 + 0.02 * (epoch - 6) ** 2
     return curves
-
-
-def _failing_script(failure: str, folder: Path) -> Any:
-    return training_script(folder, "--fail", failure)
 
 
 SWEEPS = {
@@ -295,7 +275,10 @@ SWEEPS = {
     ),
     **{
         f"script-{failure}": _sweep(
-            partial(_failing_script, failure), batch_sizes=(16,), learning_rates=(0.1,), epochs=2
+            lambda folder, failure=failure: training_script(folder, "--fail", failure),
+            batch_sizes=(16,),
+            learning_rates=(0.1,),
+            epochs=2,
         )
         for failure in ("nan", "crash", "patience")
     },
@@ -345,13 +328,6 @@ STORED_SWEEPS = {
 }
 
 
-# ---- compare, report, workloads: what is stored, shown again
-
-
-def _compare(make: Callable[..., Any], **other: Any) -> Study:
-    return Study(document=lambda folder: adapter.compared(make, **other))
-
-
 COMPARISONS = {
     "alike": _compare(study_to_compare),
     "slower": _compare(profile_to_compare, slower=1.5),
@@ -361,39 +337,28 @@ COMPARISONS = {
 REPORTS = {
     "csv-sweep": Study(
         document=lambda folder: adapter.csv_tables(
-            adapter.stored_study(folder, batch_sizes=(64, 256), epochs=4)
+            adapter.stored(folder, batch_sizes=(64, 256), epochs=4)
         )
     ),
     "csv-advice": Study(
-        document=lambda folder: adapter.csv_tables(adapter.stored_advice(folder, KINDS["likely"]()))
+        document=lambda folder: adapter.csv_tables(adapter.stored(folder, KINDS["likely"]()))
     ),
     "json-advice": Study(
-        document=lambda folder: adapter.command_line(
-            *("report", "--format", "json"),
-            *("--store", str(adapter.stored_advice(folder, KINDS["ends_no_worse"]()))),
-        )
+        document=lambda folder: _json_report(adapter.stored(folder, KINDS["ends_no_worse"]()))
     ),
 }
 
-WORKLOADS = {"built-in": Study(document=lambda folder: adapter.command_line("workloads", "--json"))}
-
-
-# ---- profile, noise, check, fit
+WORKLOADS = {"built-in": _made(adapter.command_line, "workloads", "--json")}
 
 
 def _recorded_profile(path: str) -> Study:
-    text = (ROOT / path).read_text
-    return Study(document=lambda folder: batchlab.Profile.from_json(text()).to_dict())
-
-
-def _search(**fields: Any) -> Study:
-    return Study(document=lambda folder: adapter.search_document(**fields))
+    return _made(lambda: batchlab.Profile.from_json((ROOT / path).read_text()).to_dict())
 
 
 PROFILES = {
     "recorded-cpu": _recorded_profile("benchmarks/profiles/cpu/mnist-mlp-1.json"),
     "recorded-gpu": _recorded_profile("benchmarks/profiles/h200/regret-transformer.json"),
-    "made-up": Study(document=lambda folder: made_up_profile().to_dict()),
+    "made-up": _made(lambda: made_up_profile().to_dict()),
     "search": _search(),
     "search-memory": _search(room_bytes=200_000_000),
     "search-limit": _search(ceiling_bytes=300_000_000),
@@ -413,11 +378,9 @@ def _noise(**asked: Any) -> Study:
 
 
 NOISES = {
-    "made-up": Study(document=lambda folder: adapter.noise_document((0, 20.0), (100, 200.0))),
-    "made-up-adam": Study(
-        document=lambda folder: adapter.noise_document((0, 5.0), (8, 50.0), adam=True)
-    ),
-    "lost": Study(document=lambda folder: adapter.noise_document((0, 20.0), (50, math.inf))),
+    "made-up": _made(adapter.noise_document, (0, 20.0), (100, 200.0)),
+    "made-up-adam": _made(adapter.noise_document, (0, 5.0), (8, 50.0), adam=True),
+    "lost": _made(adapter.noise_document, (0, 20.0), (50, math.inf)),
     "workload": _noise(steps=20),
     "per-layer": _noise(steps=4, per_layer=True),
 }
@@ -432,22 +395,15 @@ def _law(size: float, s_min: float = 1000.0, b_crit: float = 250.0, exponent: fl
     return s_min * (1 + (b_crit / size) ** exponent)
 
 
-def _points(**columns: Any) -> list[dict[str, object]]:
-    law = columns.pop("law", _law)
+def _points(law: Callable[[float], float] = _law) -> list[dict[str, Any]]:
     return [
-        {"batch_size": size, "steps_to_target": law(size) * (1 + 0.02 * math.sin(size))} | columns
+        {"batch_size": size, "steps_to_target": law(size) * (1 + 0.02 * math.sin(size))}
         for size in (16, 64, 256, 1024, 4096)
     ]
 
 
-def _fit(points: Callable[[], Any]) -> Study:
-    def document(folder: Path) -> Any:
-        try:
-            return plain(batchlab.fit(points()))
-        except batchlab.BatchlabError as error:
-            return {"error": type(error).__name__}
-
-    return Study(document=document)
+def _fit(points: Sequence[Any]) -> Study:
+    return _made(adapter.told, lambda: plain(batchlab.fit(points)))
 
 
 def _tuned_rows() -> list[dict[str, object]]:
@@ -460,26 +416,22 @@ def _tuned_rows() -> list[dict[str, object]]:
 
 
 FITS = {
-    "law": _fit(_points),
-    "other-exponent": _fit(lambda: _points(law=partial(_law, exponent=0.6))),
-    "no-law": _fit(lambda: _points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
-    "two-sizes": _fit(lambda: _points()[:2]),
-    "nothing": _fit(list),
+    "law": _fit(_points()),
+    "other-exponent": _fit(_points(law=partial(_law, exponent=0.6))),
+    "no-law": _fit(_points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
+    "two-sizes": _fit(_points()[:2]),
+    "nothing": _fit([]),
     # Two rates of which the best counts, and a largest size that never reached its target.
     "csv": Study(document=lambda folder: adapter.fitted_csv(folder, _tuned_rows())),
 }
 
 
+ADVICES = {name: replace(study, slow=name in LONG) for name, study in ADVICES.items()}
 # By name; the first word is the command.
-def marked(studies: Mapping[str, Study]) -> dict[str, Study]:
-    """Return the studies, the long ones marked slow."""
-    return {name: replace(study, slow=name in LONG) for name, study in studies.items()}
-
-
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
     for kind, studies in (
-        ("advise", {**marked(ADVICES), **REAL_ADVICES}),
+        ("advise", {**ADVICES, **REAL_ADVICES}),
         ("sweep", {**SWEEPS, **STORED_SWEEPS}),
         ("compare", COMPARISONS),
         ("report", REPORTS),
