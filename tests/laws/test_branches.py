@@ -1,7 +1,5 @@
 """The critical batch size of branches: right where the law holds, with an interval that covers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -62,18 +62,21 @@ def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100(
     assert abs(held / n_draws - 0.95) < 4 * standard_error
 
 
-@pytest.mark.parametrize("points", [[], [(8, 1000)], [(8, 1000), (8, 1010)]])
-def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize(
+    ("points", "slope"),
+    [
+        ([], None),
+        ([(8, 1000), (8, 1010)], None),
+        ([(1, 2_000), (2, 1_500), (3, 1_000)], pytest.approx(-500)),
+    ],
+)
+def test_one_batch_size_is_no_line_and_one_that_does_not_rise_predicts_no_limit(
+    points: list[tuple[int, int]], slope: float | None
+) -> None:
     fit = fit_memory(points)
 
-    assert fit.fixed_bytes.estimate is None
-    assert fit.bytes_per_example.reason.code == "too_few"
-    assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
+    assert fit.bytes_per_example.estimate == slope
     assert fit.largest_batch_size(10**9) is None
-
-
-def test_a_line_that_does_not_rise_predicts_no_limit() -> None:
-    fit = fit_memory([(1, 2_000), (2, 1_500), (3, 1_000)])
-
-    assert fit.bytes_per_example.estimate == pytest.approx(-500)
-    assert fit.largest_batch_size(10**9) is None
+    if slope is None:
+        assert fit.bytes_per_example.reason.code == "too_few"
+        assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
