@@ -5,27 +5,14 @@ import pytest
 from batchlab.belief.margin import margin_of
 
 
-def test_accuracy_percent_and_error_have_the_same_margin():
-    accuracy = margin_of(0.60, metric="accuracy", better="higher", untrained=0.1)
-    percent = margin_of(60.0, metric="accuracy", better="higher", untrained=10.0)
-    error = margin_of(0.40, metric="error", better="lower", untrained=0.9)
-
-    assert accuracy == pytest.approx(0.02)
-    assert percent == pytest.approx(100 * accuracy)
-    assert error == pytest.approx(accuracy)
-
-
-def test_mse_and_r2_of_one_model_have_the_same_margin():
-    mse = margin_of(0.20, metric="mse", better="lower", untrained=1.0)
-    r2 = margin_of(0.80, metric="r2", better="higher", untrained=0.0)
-
-    assert mse == pytest.approx(0.01)
-    assert r2 == pytest.approx(mse)
-
-
 @pytest.mark.parametrize(
     ("metric", "value", "untrained", "n_examples", "margin"),
     [
+        ("accuracy", 0.60, 0.1, None, 0.02),  # these three are the same model
+        ("accuracy", 60.0, 10.0, None, 2),
+        ("error", 0.40, 0.9, None, 0.02),
+        ("mse", 0.20, 1.0, None, 0.01),  # and so are these two
+        ("r2", 0.80, 0.0, None, 0.01),
         ("accuracy", 0.952, 0.95, None, 0.0001),  # near the untrained model little is no worse
         ("accuracy", 0.995, None, 500, 1 / 500),  # of a share it is at least an example
         ("accuracy", 99.5, None, 500, 100 / 500),
@@ -38,14 +25,12 @@ def test_mse_and_r2_of_one_model_have_the_same_margin():
         ("reward", 200.0, None, None, 10),
     ],
 )
-def test_the_margin_is_a_part_of_what_was_learned_or_one_example(
+def test_the_margin_is_a_part_of_what_was_learned_or_one_example_in_any_unit(
     metric, value, untrained, n_examples, margin
 ):
-    better = "lower" if metric == "error" else "higher"
+    of = {"metric": metric, "better": "lower" if metric in ("error", "mse") else "higher"}
 
-    found = margin_of(
-        value, metric=metric, better=better, untrained=untrained, n_examples=n_examples
-    )
+    found = margin_of(value, untrained=untrained, n_examples=n_examples, **of)
 
     assert found == pytest.approx(margin)
 

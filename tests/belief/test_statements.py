@@ -12,23 +12,23 @@ def draws(*means, sd=0.2, n=4000):
     return np.array(means) + sd * np.random.default_rng(0).standard_normal((n, len(means)))
 
 
-def test_as_good_is_what_is_not_surely_worse():
-    assert as_good(draws(5.0, 4.9, 2.0), 0, MARGIN) == [1]
-    assert as_good(draws(5.0, 4.9, 2.0, sd=3.0), 0, MARGIN) == [1, 2]
+@pytest.mark.parametrize(
+    ("means", "sd", "alike"),
+    [
+        ((5.0, 4.9, 2.0), 0.2, [1]),
+        ((5.0, 4.9, 2.0), 3.0, [1, 2]),  # not surely worse
+        ((5.0, 4.7), 0.01, [1]),  # surely within the margin
+        ((5.0, 3.7), 0.01, []),
+    ],
+)
+def test_as_good_is_what_is_not_surely_worse(means, sd, alike):
+    assert as_good(draws(*means, sd=sd), 0, MARGIN) == alike
 
 
-def test_as_good_is_what_is_surely_within_the_margin():
-    assert as_good(draws(5.0, 4.7, sd=0.01), 0, MARGIN) == [1]
-    assert as_good(draws(5.0, 3.7, sd=0.01), 0, MARGIN) == []
-
-
-def test_rises_finds_the_pairs_that_go_the_other_way():
+def test_pairs_that_go_the_other_way_rise_and_one_of_many_alike_pairs_hardly_ever_does():
+    """The bound allows for as many looks as there are pairs."""
     assert rises(draws(5.0, 3.0, 4.5, 2.0)) == [1]
     assert rises(draws(5.0, 3.0, 3.1, 2.0)) == []
-
-
-def test_one_of_many_alike_pairs_is_not_said_to_rise():
-    """The bound allows for as many looks as there are pairs."""
     wrong = 0
     for seed in range(200):
         stream = np.random.default_rng(seed)
