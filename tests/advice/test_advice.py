@@ -11,10 +11,8 @@ from batchlab.errors import UsageError
 from batchlab.records.study import AdamSettings
 
 
-def two_groups() -> torch.optim.Optimizer:
-    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
-    groups = [{"params": first.parameters()}, {"params": second.parameters(), "lr": 1.0}]
-    return torch.optim.SGD(groups, lr=0.01)
+def groups_of(name, *values):
+    return [{"params": [torch.nn.Parameter(torch.ones(1))], name: value} for value in values]
 
 
 def test_its_repr_names_the_verdict_and_the_configuration_alone() -> None:
@@ -31,7 +29,7 @@ BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recomme
 
 @pytest.mark.parametrize("advice", [made_up_advice(), BEST_SO_FAR, NOTHING_NAMED])
 def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
-    optimizer = two_groups()
+    optimizer = torch.optim.SGD(groups_of("lr", 0.01, 1.0))
 
     if advice.named is None:
         with pytest.raises(UsageError, match="names no configuration"):
@@ -51,8 +49,7 @@ MOVED = AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
 )
 def test_applied_twice_other_settings_are_as_applied_once(adam, factor, decay) -> None:
     named = replace(made_up_advice().recommendation, adam=adam, weight_decay_factor=factor)
-    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "weight_decay": w} for w in (0.1, 0)]
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(groups_of("weight_decay", 0.1, 0))
 
     for _ in range(2):
         replace(made_up_advice(), recommendation=named).apply(optimizer)

@@ -8,14 +8,7 @@ from functools import partial
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
-from tests.reference.simulated_advice import (
-    EPOCHS,
-    OWN,
-    SIZES,
-    ScriptEngine,
-    advised,
-    study,
-)
+from tests.reference.simulated_advice import EPOCHS, OWN, SIZES, ScriptEngine, advised, study
 from tests.reference.simulated_question import question
 from tests.reference.whole_grid import CELLS, HEADER, N_TRAIN, write_whole_grid
 

@@ -18,13 +18,13 @@ from tests.reference.simulated_advice import (
     runs_of_named,
     study,
     true_time_s,
+    worse_where,
 )
 from tests.reference.simulated_question import knee
 
 from batchlab.advice.procedure import Procedure
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
-NAMED = (1024, 0.32)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,13 @@ def test_every_batch_size_has_a_row_with_its_truth(told):
 
     jsonschema.validate(advice.to_dict(), json.loads(SCHEMA.read_text()))
     assert "np." not in str(advice.gain)
-    assert [candidate.batch_size for candidate in advice.candidates] == list(SIZES)
-    for candidate in advice.candidates:
-        time_s = true_time_s(advice, engine, (candidate.batch_size, candidate.learning_rate))
-        assert candidate.time_to_target_s.low <= time_s <= candidate.time_to_target_s.high
-        assert candidate.cost == candidate.time_to_target_s
-        assert candidate.samples_to_target.estimate == pytest.approx(
-            candidate.steps_to_target.estimate * candidate.batch_size, rel=0.03
-        )
+    assert [row.batch_size for row in advice.candidates] == list(SIZES)
+    for row in advice.candidates:
+        time_s = true_time_s(advice, engine, (row.batch_size, row.learning_rate))
+        assert row.time_to_target_s.holds(time_s)
+        assert row.cost == row.time_to_target_s
+        samples = row.steps_to_target.estimate * row.batch_size
+        assert row.samples_to_target.estimate == pytest.approx(samples, rel=0.03)
     assert advice.candidate(1024).n_runs == len(runs_of_named(advice)) >= 5
     assert advice.flat_set == (1024,)
     assert advice.candidate(64).relative.low > 4
@@ -83,44 +82,39 @@ def test_the_law_of_the_steps_holds_the_truth(told):
 
     assert laws.law_holds
     for found, truth in ((laws.b_crit, 400), (laws.s_min, 150), (laws.e_min, 60_000)):
-        assert found.low <= truth <= found.high
+        assert found.holds(truth)
         assert found.high / found.low < 3
     assert laws.bytes_per_example.estimate == pytest.approx(1000)
     for size, steps in laws.curve:
-        assert steps.low <= 1.1 * 150 * (1 + 400 / size)
-        assert steps.high >= 0.9 * 150 * (1 + 400 / size)
+        truth = 150 * (1 + 400 / size)
+        assert steps.low <= 1.1 * truth <= 1.1 / 0.9 * steps.high
 
 
 def test_endings_are_those_of_the_whole_trainings(told):
-    advice, _ = told
-    endings = advice.endings
+    advice, endings = told[0], told[0].endings
 
     ends = {(r.batch_size, r.learning_rate, r.seed): r.end for r in advice.tried if r.end}
     for ending in endings.trainings:
         for seed, value in zip(endings.seeds, ending.values, strict=True):
             assert ends.get((*ending.cell, seed)) == value
-    assert (endings.named.cell, endings.own.cell) == (NAMED, OWN)
-    assert len(endings.own.found) == 5
-    assert len(endings.named.found) >= 5
+    assert (endings.named.cell, endings.own.cell) == ((1024, 0.32), OWN)
+    assert len(endings.named.found) >= len(endings.own.found) == 5
     assert endings.verdict == "no_worse"
     assert endings.margin == pytest.approx(MARGIN, rel=0.05)
-    assert endings.difference.low <= 0 <= endings.difference.high
+    assert endings.difference.holds(0)
 
 
 @pytest.mark.slow
 def test_the_end_is_compared_with_what_the_chance_compares_with():
     """The reference batch size ends three margins better than all others at a higher rate."""
+    truth = worse_where(lambda size, rate: size == 64 and rate > 0.015, margins=-3)
 
-    def end(size, rate):
-        return END + (3 * MARGIN if size == 64 and rate > 0.015 else 0.0)
-
-    advice, _ = advised(end=end, trainings=10.0)
+    advice, _ = advised(trainings=10.0, **truth)
 
     endings = advice.endings
     assert advice.named.batch_size == 1024  # five times as fast, and ends as the reference does
-    assert endings.own.cell == OWN
-    assert endings.difference.low <= 0 <= endings.difference.high
-    assert endings.verdict == "no_worse"
+    assert (endings.own.cell, endings.verdict) == (OWN, "no_worse")
+    assert endings.difference.holds(0)
     assert endings.tuned.mean > endings.named.mean + 2 * MARGIN
 
 
@@ -145,10 +139,9 @@ def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
 @pytest.mark.parametrize("salt", [0, 1])
 def test_where_nobody_chose_the_rate_no_rate_of_the_same_batch_size_is_recommended(salt):
     """All batch sizes need as many steps; which rate of 64 comes to its end depends on luck."""
-    advice, _ = advised(
-        override=lambda size: 600.0, best_rate=0.04, trainings=8.0, salt=salt,
-        asked={"is_usual": True},
-    )  # fmt: skip
+    truth = {"override": lambda size: 600.0, "best_rate": 0.04, "trainings": 8.0, "salt": salt}
+
+    advice, _ = advised(asked={"is_usual": True}, **truth)
 
     assert advice.recommendation is None or advice.named.batch_size != 64
 
@@ -165,15 +158,12 @@ def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
 
     monkeypatch.setattr(Procedure, "_stop", watched)
     steps = {16: 3000, 64: 1000, 256: 600, 1024: 400, 4096: 390}
-    advice, _ = advised(
-        override=steps.__getitem__, best_rate=0.01, trainings=3.2, kind=kind,
-        asked={"sizes": tuple(steps)},
-    )  # fmt: skip
+    truth = {"override": steps.__getitem__, "best_rate": 0.01}
+    advice, _ = advised(kind=kind, trainings=3.2, asked={"sizes": tuple(steps)}, **truth)
 
     for row in advice.candidates:
-        why = row.steps_to_target.reason
-        if why is not None and why.code == "stopped_when_slower":
-            assert (row.batch_size, row.learning_rate) not in cut
+        code = getattr(row.steps_to_target.reason, "code", None)
+        assert code != "stopped_when_slower" or (row.batch_size, row.learning_rate) not in cut
 
 
 @pytest.mark.parametrize(("salt", "code"), [(5, "risk"), (1, "nothing")])

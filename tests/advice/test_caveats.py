@@ -1,12 +1,7 @@
 """Caveats: that a rate lies beside one that diverges, that the end was not seen, and others."""
 
 import pytest
-from tests.reference.simulated_advice import (
-    ScriptEngine,
-    WatchedEngine,
-    advised,
-    runs_of_named,
-)
+from tests.reference.simulated_advice import ScriptEngine, WatchedEngine, advised, runs_of_named
 
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text

@@ -27,6 +27,10 @@ def raced(*, trainings=1.9, sizes=SIZES, asked=None, **truth):
     return advised(trainings=trainings, asked={"sizes": sizes, **(asked or {})}, **truth)
 
 
+def large_worse(margins):
+    return worse_where(lambda size, rate: size > 128, margins=margins)
+
+
 def sizes_to_their_end(advice):
     """The batch sizes that were trained to their end, in their order, beside the reference's."""
     sizes = [run.batch_size for run in advice.tried if run.end is not None]
@@ -50,9 +54,7 @@ def test_what_it_names_is_near_the_best(trainings, times):
 
 @pytest.mark.parametrize("trainings", [1.2, 1.9])
 def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end(trainings):
-    truth = worse_where(lambda size, rate: size > 128, margins=5)
-
-    advice, engine = raced(trainings=trainings, **truth)
+    advice, engine = raced(trainings=trainings, **large_worse(5))
 
     assert max(size for size, _ in engine.cells) == 512  # where it begins: eight times the own
     assert advice.named.batch_size == 128
@@ -62,9 +64,7 @@ def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end
 
 def test_what_ends_a_little_worse_gives_way_to_half_of_it():
     """It still gets to the level, which is rounded to the easier side."""
-    truth = worse_where(lambda size, rate: size > 128, margins=1.15)
-
-    advice, _ = raced(trainings=1.9, end_noise=0.0, **truth)
+    advice, _ = raced(end_noise=0.0, **large_worse(1.15))
 
     assert sizes_to_their_end(advice)[:2] == [512, 256]
     assert advice.named.batch_size <= 128
@@ -80,7 +80,7 @@ class FallsLater(WatchedEngine):
 
 
 def test_what_meets_the_level_and_ends_worse_is_not_named():
-    advice, _ = raced(kind=FallsLater, trainings=1.9, sizes=(32, 64, 128, 256))
+    advice, _ = raced(kind=FallsLater, sizes=(32, 64, 128, 256))
 
     met = {run.batch_size for run in advice.tried if run.steps_to_target is not None}
     assert 256 in met
@@ -117,41 +117,35 @@ def test_what_it_names_is_timed_in_turn_with_the_reference(times, stays):
 
 
 def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
-    advice, _ = raced(
-        trainings=1.5,
-        step_s=knee(100),
-        sizes=(64, 512, 1024),
-        best_rate=0.01,
-        b_crit=20.0,
-        asked={"planned_epochs": 3 * EPOCHS},
-    )
+    truth = {"step_s": knee(100), "best_rate": 0.01, "b_crit": 20.0}
+    asked = {"planned_epochs": 3 * EPOCHS}
+
+    advice, _ = raced(trainings=1.5, sizes=(64, 512, 1024), asked=asked, **truth)
 
     assert advice.target_origin == "easier"
     assert 512 in {run.batch_size for run in advice.tried}
     assert sizes_to_their_end(advice) == []
 
 
-@pytest.mark.parametrize(("trainings", "is_first"), [(0.15, True), (0.6, False)])
-def test_a_pilot_that_hardly_saw_a_training_is_raced_by_twice_both_first(trainings, is_first):
-    _, engine = raced(trainings=trainings)
+@pytest.mark.parametrize(
+    ("trainings", "truth", "is_first"),
+    [(0.15, {}, True), (0.6, {}, False), (0.15, {"step_s": lambda size: 1e-5 * size}, False)],
+)
+def test_a_pilot_that_hardly_saw_a_training_is_raced_by_twice_both_first(
+    trainings, truth, is_first
+):
+    """Not where it processes hardly more examples."""
+    _, engine = raced(trainings=trainings, **truth)
 
     others = [asked.trial for asked in engine.asked if asked.trial.batch_size != OWN[0]]
-    first = others[0].batch_size, others[0].learning_rate
-    assert (first == (2 * OWN[0], 2 * OWN[1])) == is_first
+    first = [(each.batch_size, each.learning_rate) for each in others[:1]]
+    assert (first == [(2 * OWN[0], 2 * OWN[1])]) == is_first
 
 
 def test_twice_both_is_named_if_it_leads_and_nothing_else_does():
     """Larger ones never get to the level."""
-    truth = worse_where(lambda size, rate: size > 128, margins=500)
-
-    advice, _ = raced(trainings=0.2, **truth)
+    advice, _ = raced(trainings=0.2, **large_worse(500))
 
     assert (advice.named.batch_size, advice.named.learning_rate) == (2 * OWN[0], 2 * OWN[1])
     assert advice.chance == 0.8
     assert runs_of_named(advice)
-
-
-def test_twice_both_is_not_tried_where_it_processes_hardly_more_examples():
-    _, engine = raced(trainings=0.15, step_s=lambda size: 1e-5 * size)
-
-    assert 2 * OWN[0] not in {size for size, _ in engine.cells}

@@ -9,19 +9,15 @@ from tests.reference.simulated_advice import (
     WatchedEngine,
     advised,
     true_gain,
+    worse_where,
 )
 
 
-def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=None, **truth):
+def given(target=0.97, *, planned_epochs=None, **truth):
     """The advice for a level; trainings go on rising, and no length is planned."""
-    asks = {
-        "target": target,
-        "target_origin": "given",
-        "planned_epochs": None,
-        "at_most_epochs": None,
-    } | (asked or {})
-    truth = {"end": None} | truth
-    return advised(trainings=trainings, n_workers=n_workers, kind=kind, asked=asks, **truth)
+    asked = {"target": target, "target_origin": "given", "at_most_epochs": None}
+    asked |= {"planned_epochs": planned_epochs}
+    return advised(trainings=3.0, asked=asked, end=None, **truth)
 
 
 @pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
@@ -37,7 +33,7 @@ def test_where_the_reference_misses_the_level_others_are_found_and_the_gain_is_a
 
 
 def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
-    advice, engine = given(target=0.999, asked={"planned_epochs": 12.0})
+    advice, engine = given(0.999, planned_epochs=12.0)
 
     assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
     assert {asked.trial.seed for asked in engine.asked} == {0}
@@ -50,30 +46,26 @@ def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
 )
 def test_of_equally_long_trainings_what_ends_best_is_named(length):
     """A batch of 256 ends four margins better, one of 1024 as the reference does."""
-    ends = {64: END, 256: END + 4 * MARGIN, 1024: END}
-    asked = {"objective": "quality"} | length
+    asked, truth = {"objective": "quality"} | length, (1 - END) / (1 - END - 4 * MARGIN)
 
-    advice, engine = advised(end=lambda size, rate: ends[size], asked=asked, trainings=10.0)
+    advice, engine = advised(
+        asked=asked, trainings=10.0, **worse_where(lambda size, rate: size == 256, margins=-4)
+    )
 
-    assert advice.target is None
-    assert advice.named.batch_size == 256
+    assert (advice.target, advice.named.batch_size) == (None, 256)
     for request in engine.asked:
         steps = 3.0 / engine.step_s(request.trial.batch_size)
         if "longest_s" not in length:
             steps = request.trial.plan.steps_in(12)
         assert request.last_step == int(steps)
-    truth = (1 - END) / (1 - END - 4 * MARGIN)
-    assert advice.gain.low <= truth <= advice.gain.high
-    assert (
-        advice.expected.steps_to_target.estimate == advice.candidate(256).steps_to_target.estimate
-    )
+    assert advice.gain.holds(truth)
     assert advice.chance > 0.9
-    relative = [advice.candidate(size).relative for size in (64, 256, 1024)]
-    assert [r.estimate == 1.0 for r in relative] == [False, True, False]
-    assert relative[0].low <= truth <= relative[0].high
+    own, best, other = (advice.candidate(size).relative for size in (64, 256, 1024))
+    assert own.estimate != best.estimate == 1.0 != other.estimate
+    assert own.holds(truth)
     # It ends as the reference does, or has not quite got there in 12 epochs.
-    assert 1 < relative[2].low <= 1.1 * truth
-    assert relative[2].high <= 1.2 * truth
+    assert 1 < other.low <= 1.1 * truth
+    assert other.high <= 1.2 * truth
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():
