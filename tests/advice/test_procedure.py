@@ -1,12 +1,16 @@
 """The runs of a study: what it may ask for, and what it may name."""
 
+import math
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import (
     EPOCHS,
     OWN,
+    SIZES,
     TRUTHS,
     ScriptEngine,
     WatchedEngine,
@@ -15,6 +19,9 @@ from tests.reference.simulated_advice import (
     true_gain,
     true_worse,
 )
+from tests.reference.simulated_question import question
+
+from batchlab.records.estimate import Estimate
 
 # What is seen of one truth, on one budget, by one kind of engine. `study` itself holds each to its
 # budget, to asking for nothing twice, and to what it may name.
@@ -100,3 +107,64 @@ def test_a_run_that_cannot_go_on_is_followed_once_and_then_trained_to_its_end():
     followed = [asked.trial for asked in engine.asked if asked.length.until is not None]
     assert len(followed) == len(set(followed))
     assert advice.recommendation is not None
+
+
+class OneRate(ScriptEngine):
+    """A script whose rate stays as it is."""
+
+    def learning_rates(self, batch_size, horizon=1.0):
+        return (OWN[1],)
+
+
+def test_of_a_single_batch_size_the_rate_is_tuned_and_of_a_single_rate_the_batch_size():
+    one_size, of_size = advised(asked={"sizes": (64,)}, trainings=6.0)
+    one_rate, of_rate = advised(kind=OneRate, best_rate=0.01)
+
+    assert {size for size, _ in of_size.cells} == {64}
+    assert one_size.named.learning_rate in (0.02, 0.04, 0.08)
+    assert 1 < one_size.gain.estimate < 1.6
+    assert of_rate.cells == {(size, OWN[1]) for size in SIZES}
+    assert one_rate.recommendation is not None
+    assert one_rate.named.learning_rate == OWN[1]
+
+
+def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
+    """What is decided is decided on validation data, and by runs that end at the level."""
+    advice, engine = study("alike")
+
+    assert all(asked.last_step <= asked.trial.plan.steps_in(EPOCHS) for asked in engine.asked)
+    for asked in engine.asked[3:]:
+        is_whole = asked.length.until is None
+        assert asked.length.all_splits == ("at_end" if is_whole else "never")
+    assert {run.purpose for run in advice.tried} == {"pilot", "search", "whole"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", [(64,), (64, 256)])
+def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow):
+    """All take as long to the level; but steps took twice as long while these were timed."""
+
+    def step_s(size):
+        return 1e-3 * size / 64
+
+    def in_turn(own, size):
+        return Estimate.of_log(math.log(step_s(size) / step_s(own)), 0.02, n=3)
+
+    usual = question(step_s, budget_s=1, sizes=SIZES).options
+    options = [replace(o, step_s=o.step_s.times(2.0 if o.batch_size in slow else 1)) for o in usual]
+    told = partial(
+        advised,
+        step_s=step_s,
+        override=lambda size: 60_000 / size,
+        best_rate=0.01,
+        rate_exponent=0.0,
+        noise=0.02,
+        trainings=8.0,
+        asked={"options": tuple(options)},
+    )
+
+    fooled, timed = told()[0], told(in_turn=in_turn)[0]
+
+    assert fooled.gain.low > 1
+    assert timed.gain.low <= 1
+    assert any(step.did.code == "time_in_turn" for step in timed.steps)

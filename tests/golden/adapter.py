@@ -19,7 +19,7 @@ from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
-from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
+from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 from tests.reference.tiny_workload import tiny
@@ -68,8 +68,8 @@ class Overfitting(SimulatedEngine):
 
 
 def simulated_advice(
-    step_s: StepS,
     truth: Truth | None = None,
+    step_s: StepS = knee(1024),  # noqa: B008
     *,
     trainings: float = 60.0,
     epochs: float | None = None,
