@@ -64,11 +64,11 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
         if "longest_s" not in length:
             steps = request.trial.plan.steps_in(12)
         assert request.last_step == int(steps)
-    assert advice.gain.holds(truth)
+    assert advice.gain.low <= truth <= advice.gain.high
     assert advice.chance > 0.9
     own, best, other = (advice.candidate(size).relative for size in (64, 256, 1024))
     assert own.estimate != best.estimate == 1.0 != other.estimate
-    assert own.holds(truth)
+    assert own.low <= truth <= own.high
     # It ends as the reference does, or has not quite got there in 12 epochs.
     assert 1 < other.low <= 1.1 * truth
     assert other.high <= 1.2 * truth
@@ -127,13 +127,6 @@ def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_dec
     assert tuned.named.batch_size > 64
     assert tuned.named.weight_decay_factor == 4
     assert tuned.endings.verdict == "no_worse"
-
-
-def test_unasked_it_stays():
-    advice, engine = advised(kind=BestAtFourTimes, asked={"objective": "quality"}, trainings=6.0)
-
-    assert {asked.trial.weight_decay_factor for asked in engine.asked} == {1}
-    assert advice.named.weight_decay_factor == 1
 
 
 def test_a_budget_of_fewer_trainings_is_refused_with_how_much_it_takes():

@@ -1,4 +1,4 @@
-"""Means of cells and their differences: closed cases, and coverage on made-up sweeps."""
+"""Means of cells, their differences and statements from draws: closed cases, and coverage."""
 
 from itertools import product
 
@@ -10,6 +10,7 @@ from tests.reference.seed_scatter import SWEEPS, misses
 
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors
+from batchlab.belief.statements import as_good, better_than_all, falls, no_worse_than_any, rises
 from batchlab.errors import UsageError
 from batchlab.records.trial import Status
 
@@ -115,3 +116,56 @@ def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100(sweep, n_cel
 
     assert 0.92 - 2 * (0.92 * 0.08 / n_studies) ** 0.5 < covered
     assert covered < 0.98 + 2 * (0.98 * 0.02 / n_studies) ** 0.5
+
+
+MARGIN = 1.0
+
+
+def draws(*means, sd=0.2, n=4000):
+    return np.array(means) + sd * np.random.default_rng(0).standard_normal((n, len(means)))
+
+
+@pytest.mark.parametrize(
+    ("means", "sd", "alike"),
+    [
+        ((5.0, 4.9, 2.0), 0.2, [1]),
+        ((5.0, 4.9, 2.0), 3.0, [1, 2]),  # not surely worse
+        ((5.0, 4.7), 0.01, [1]),  # surely within the margin
+        ((5.0, 3.7), 0.01, []),
+    ],
+)
+def test_as_good_is_what_is_not_surely_worse(means, sd, alike):
+    assert as_good(draws(*means, sd=sd), 0, MARGIN) == alike
+
+
+def test_pairs_that_go_the_other_way_rise_and_one_of_many_alike_pairs_hardly_ever_does():
+    """The bound allows for as many looks as there are pairs."""
+    assert rises(draws(5.0, 3.0, 4.5, 2.0)) == [1]
+    assert rises(draws(5.0, 3.0, 3.1, 2.0)) == []
+    wrong = 0
+    for seed in range(200):
+        stream = np.random.default_rng(seed)
+        seen = stream.standard_normal(10)
+        wrong += bool(rises(seen + stream.standard_normal((2000, 10))))
+
+    assert wrong <= 20
+
+
+@pytest.mark.parametrize(
+    ("statement", "means", "sd", "verdict"),
+    [
+        (falls, (5.0, 4.0, 2.0), 0.2, "held"),
+        (falls, (5.0, 4.0, 4.8), 0.2, "did_not_hold"),  # by less than the margin
+        (falls, (5.0, 4.0, 7.0), 0.2, "did_not_hold"),
+        (falls, (5.0, 4.0, 3.0), 3.0, "cannot_tell"),
+        (no_worse_than_any, (4.5, 5.0, 3.0), 0.1, "held"),
+        (no_worse_than_any, (3.0, 5.0, 3.0), 0.1, "did_not_hold"),
+        (no_worse_than_any, (4.5, 5.0, 5.0), 2.0, "cannot_tell"),
+        (better_than_all, (5.0, 3.5, 3.0), 0.1, "held"),
+        (better_than_all, (4.0, 5.0, 3.0), 0.1, "did_not_hold"),
+        (better_than_all, (5.0, 4.9, 3.0), 0.1, "did_not_hold"),  # by less than the margin
+        (better_than_all, (5.0, 4.9, 3.0), 1.0, "cannot_tell"),
+    ],
+)
+def test_a_statement_about_the_first_cell_is_held_against_the_others(statement, means, sd, verdict):
+    assert statement(draws(*means, sd=sd), MARGIN) == verdict

@@ -205,17 +205,6 @@ def cost_gains(surface, *, n_seeds=1, scatter=0.22, noise=None, least=0.0, namea
     return outlook.gains(run, nameable, outlook.best(nameable, least), least)
 
 
-def test_gains_grow_with_what_a_run_can_show():
-    beliefs = [surface_of([0, 0.3], cost_sd=(0.3, sd)) for sd in (0.1, 0.3, 0.6, 1.2)]
-
-    for gains in (
-        [cost_gains(belief)[1] for belief in beliefs],
-        [cost_gains(beliefs[2], n_seeds=n, scatter=0.7)[1] for n in (1, 3, 8)],
-        [cost_gains(beliefs[2], scatter=sd)[1] for sd in (1.0, 0.5, 0.2)],
-    ):
-        assert (np.diff(gains) > 0).all()
-
-
 def test_what_is_known_already_gains_nothing():
     """Draws of others do not correlate with it by chance, so it tells nothing of them."""
     run, scatter = replace(NOTHING, shows_cost=True), scatter_of(cost=0.2, end=0.7)

@@ -50,18 +50,14 @@ class Broken(SimulatedEngine):
 
 
 class Dearer(SimulatedEngine):
-    """A step takes three times what the profile says."""
-
     def answer(self, request: Any) -> Any:
         before = self.elapsed_s
         record = super().answer(request)
-        self.elapsed_s += 2 * (self.elapsed_s - before)
+        self.elapsed_s += 2 * (self.elapsed_s - before)  # a step takes three times the profile's
         return record
 
 
 class Overfitting(SimulatedEngine):
-    """From 1.5 times the way to the target on the accuracy falls again."""
-
     def _accuracy(self, trial: Any, way: float) -> float:
         fall = 0.01 * max(0.0, way - 1.5)
         return max(0.2, super()._accuracy(trial, min(way, 1.5)) - fall)
@@ -104,15 +100,14 @@ def roughly_timed(
     """Options whose step times are known to a fraction only."""
 
     def roughly(size: int) -> Any:
-        interval = (step_s(size) / (1 + known_to), step_s(size) * (1 + known_to))
-        known = Estimate.of(step_s(size), interval=interval, n=2)
-        return replace(option(size, step_s(size)), step_s=known)
+        s = step_s(size)
+        known = Estimate.of(s, interval=(s / (1 + known_to), s * (1 + known_to)), n=2)
+        return replace(option(size, s), step_s=known)
 
     return tuple(map(roughly, sizes))
 
 
 def reference_at(batch_size: int, learning_rate: float) -> Any:
-    """Another configuration that the user trains with now."""
     sizes = {"batch_size": batch_size, "micro_batch_size": batch_size}
     return replace(REFERENCE, learning_rate=learning_rate, **sizes)
 
@@ -195,8 +190,6 @@ def precise() -> batchlab.Workload:
 
 
 def coupled() -> batchlab.Workload:
-    """A loss that compares each example with the others of its batch, and no other metric."""
-
     def contrastive(model: nn.Module, batch: Any) -> torch.Tensor:
         codes = model(batch[0])
         return functional.cross_entropy(codes @ codes.T, torch.arange(len(codes)))
@@ -236,13 +229,8 @@ def search_document(
 ) -> Document:
     """What the search for what fits does on a made-up machine: its probes, and what it found."""
     made = MadeUpMachine(**machine)
-    search = ProfileSearch(
-        made,
-        untried_profile(n_train),
-        ceiling_bytes=ceiling_bytes,
-        left_s=made.left_s,
-        listener=ProgressListener(),
-    )
+    of = {"ceiling_bytes": ceiling_bytes, "left_s": made.left_s, "listener": ProgressListener()}
+    search = ProfileSearch(made, untried_profile(n_train), **of)
     found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
     points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
@@ -273,21 +261,21 @@ def csv_tables(store: Path) -> Document:
     All rows would take megabytes. A cell that is no number adds nothing to the sum of its column.
     """
     made = report(store, output_format="csv", path=store.with_name("report.csv"))
-    tables = {}
-    for path in made.files:
-        read = csv.DictReader(path.read_text().splitlines())
-        rows = [{name: _value(cell) for name, cell in row.items()} for row in read]
-        numbers = {name: [r[name] for r in rows if isinstance(r[name], float)] for name in rows[0]}
-        sums = {name: math.fsum(column) for name, column in numbers.items()}
-        tables[path.stem] = {"n": len(rows), "first": rows[0], "sums": sums}
-    return tables
+    return {path.stem: _table(path) for path in made.files}
 
 
-def _value(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+def _table(path: Path) -> Document:
+    def value(cell: str) -> float | str:
+        try:
+            return float(cell)
+        except ValueError:
+            return cell
+
+    read = csv.DictReader(path.read_text().splitlines())
+    rows = [{name: value(cell) for name, cell in row.items()} for row in read]
+    numbers = {name: [r[name] for r in rows if isinstance(r[name], float)] for name in rows[0]}
+    sums = {name: math.fsum(column) for name, column in numbers.items()}
+    return {"n": len(rows), "first": rows[0], "sums": sums}
 
 
 def command_line(*arguments: str) -> Document:

@@ -1,7 +1,5 @@
 """What of a document is golden: codes and numbers; not prose, times, places and versions."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

@@ -1,7 +1,5 @@
 """The golden studies: each a name and its document, made from as far out as can be."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -210,8 +208,8 @@ def _json_report(store: Path) -> Any:
     return adapter.command_line("report", "--store", str(store), "--format", "json")
 
 
-def _stored_sweep(**fields: Any) -> Study:
-    return Study(document=lambda folder: _json_report(adapter.stored(folder, **fields)))
+def _stored(show: Callable[[Path], Any] = _json_report, **fields: Any) -> Study:
+    return Study(document=lambda folder: show(adapter.stored(folder, **fields)))
 
 
 def _overfits(size: int, rate: float, seed: int) -> Any:
@@ -255,13 +253,13 @@ SWEEPS = {
 }
 
 STORED_SWEEPS = {
-    "stored": _stored_sweep(learning_rates=(0.01, 0.1), seeds=2),
-    "stored-overfitting": _stored_sweep(curves=_overfits),
-    "stored-underfitting": _stored_sweep(
+    "stored": _stored(learning_rates=(0.01, 0.1), seeds=2),
+    "stored-overfitting": _stored(curves=_overfits),
+    "stored-underfitting": _stored(
         curves=lambda size, rate, seed: made_up_curves(train=0.5, validation=0.5, rate=0.02),
         epochs=5,
     ),
-    "stored-bad-ends": _stored_sweep(
+    "stored-bad-ends": _stored(
         learning_rates=(0.01, 0.1),
         endings={
             (64, 0.1, 0): (Status.DIVERGED, "the loss grew", 3),
@@ -270,7 +268,7 @@ STORED_SWEEPS = {
             (1024, 0.01, 0): (Status.KILLED, "killed", 4),
         },
     ),
-    "stored-no-validation": _stored_sweep(n_validation=0, n_test=0),
+    "stored-no-validation": _stored(n_validation=0, n_test=0),
 }
 
 
@@ -281,17 +279,9 @@ COMPARISONS = {
 }
 
 REPORTS = {
-    "csv-sweep": Study(
-        document=lambda folder: adapter.csv_tables(
-            adapter.stored(folder, batch_sizes=(64, 256), epochs=4)
-        )
-    ),
-    "csv-advice": Study(
-        document=lambda folder: adapter.csv_tables(adapter.stored(folder, KINDS["likely"]()))
-    ),
-    "json-advice": Study(
-        document=lambda folder: _json_report(adapter.stored(folder, KINDS["ends_no_worse"]()))
-    ),
+    "csv-sweep": _stored(adapter.csv_tables, batch_sizes=(64, 256), epochs=4),
+    "csv-advice": _stored(adapter.csv_tables, advice=KINDS["likely"]()),
+    "json-advice": _stored(_json_report, advice=KINDS["ends_no_worse"]()),
 }
 
 WORKLOADS = {"built-in": _made(adapter.command_line, "workloads", "--json")}

@@ -1,7 +1,5 @@
 """The product's answers, held from outside: simulated, stored and tiny real studies."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -72,9 +72,7 @@ def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100(
         ([(1, 2_000), (2, 1_500), (3, 1_000)], pytest.approx(-500)),
     ],
 )
-def test_one_batch_size_is_no_line_and_one_that_does_not_rise_predicts_no_limit(
-    points: list[tuple[int, int]], slope: float | None
-) -> None:
+def test_one_batch_size_is_no_line_and_one_that_does_not_rise_predicts_no_limit(points, slope):
     fit = fit_memory(points)
 
     assert fit.bytes_per_example.estimate == slope

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -144,14 +145,9 @@ def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None
         assert fit.measured_step_s(size).estimate == pytest.approx(expected)
 
 
-STEADY = (1.0,) * 15
-
-
 def twice(batch_size: int, first_s: float, second_s: float) -> ProfilePoint:
-    one, other = (
-        made_up_point(batch_size, median_s=step_s, scatter=STEADY) for step_s in (first_s, second_s)
-    )
-    return replace(one, again=(other.timing,))
+    of = partial(made_up_point, batch_size, scatter=(1.0,) * 15)
+    return replace(of(median_s=first_s), again=(of(median_s=second_s).timing,))
 
 
 def width(profile: Profile, batch_size: int) -> float:
@@ -228,9 +224,7 @@ def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() 
 
 
 @pytest.mark.parametrize(("load", "turns"), [(0.0, 13), (0.3, 13), (0.3, 4)])
-def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(
-    load: float, turns: int
-) -> None:
+def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load, turns) -> None:
     """Apart each was timed beside a load that doubles it, or not; in turn, blocks scatter."""
     rng, held, n = np.random.default_rng(0), 0, 400
     for _ in range(n):
