@@ -165,8 +165,6 @@ COMMON = [
     pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
     for rate, end in ((0.01, 0.965), (0.04, 0.96))
 ]
-
-
 LOWER = replace(LEARNS, trial=replace(LEARNS.trial, learning_rate=0.0006))
 FAR = {"another_rate_learns"}
 
@@ -229,9 +227,6 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert RISING.crossing(level.target).samples <= RISING.samples
 
 
-HIGHER_LEARN = {"best_rate": 0.5, "end": lambda size, rate: END if rate > 0.2 else 0.1 + 0.2 * rate}
-
-
 def pilots(advice: Advice) -> list[float]:
     return [run.learning_rate for run in advice.tried if run.purpose == "pilot"]
 
@@ -255,7 +250,8 @@ def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, training
 def test_where_the_reference_hardly_learns_a_higher_rate_sets_the_level(
     n_workers, trainings, origin
 ):
-    advice, _ = advised(trainings=trainings, n_workers=n_workers, **HIGHER_LEARN)
+    truth = {"best_rate": 0.5, "end": lambda size, rate: END if rate > 0.2 else 0.1 + 0.2 * rate}
+    advice, _ = advised(trainings=trainings, n_workers=n_workers, **truth)
 
     assert min(pilots(advice)) == OWN[1]  # what learns a little is not at too high a rate
     assert codes(advice.hardly_learns) >= {"another_rate_learns", "hardly_learns"}

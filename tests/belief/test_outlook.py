@@ -307,7 +307,3 @@ def test_gain_draws_have_the_closed_median_and_spread():
     # Of the same trainings: the share of draws has a standard error, the chance a smaller one.
     within = 4 * 0.5 / math.sqrt(N_MANY)
     assert outlook.chance[SECOND] == pytest.approx(np.mean(draws >= 0), abs=within)
-
-
-def test_the_noise_comes_in_opposite_pairs():
-    assert StandardNoise.of(3).surface.sum(axis=0) == pytest.approx(0, abs=1e-12)

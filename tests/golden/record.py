@@ -15,9 +15,8 @@ def main(names: list[str]) -> None:
         path = DOCUMENTS / f"{name}.json"
         with tempfile.TemporaryDirectory() as folder:
             text = as_text(json.loads(json.dumps(document_of(name, Path(folder)))))
-        is_new = not path.exists() or path.read_text() != text
         path.write_text(text)
-        print(f"{name}: {'written' if is_new else 'unchanged'}, {len(text)} bytes")
+        print(f"{name}: {len(text)} bytes")
     for path in [] if names else DOCUMENTS.glob("*.json"):
         if path.stem not in STUDIES:
             path.unlink()

@@ -78,10 +78,6 @@ def _worse_above_64(size: int, rate: float) -> float:
     return SOON if size <= 64 else SOON - 0.006
 
 
-def _falls_apart(size: int, rate: float) -> float:
-    return 1.2 if size > 256 else math.inf
-
-
 ALIKE = Truth(noise=0.03)
 
 
@@ -130,7 +126,11 @@ ADVICES = {
     "pilot-recommend": _advice(_with_end(), **PILOT, trainings=100),
     "pilot-planned-end": _advice(**PILOT, planned_epochs=5.0, trainings=400),
     "pilot-large-ends-worse": _advice(_with_end(_worse_above_64), **PILOT, trainings=150),
-    "pilot-falls-apart-later": _advice(_with_end(lasts=_falls_apart), trainings=40, epochs=20.0),
+    "pilot-falls-apart-later": _advice(
+        _with_end(lasts=lambda size, rate: math.inf if size <= 256 else 1.2),
+        trainings=40,
+        epochs=20.0,
+    ),
     "pilot-cut": _advice(Truth(noise=0.02), target=None, budget_s=8.0),
     "pilot-dearer": _advice(target=None, trainings=7, epochs=30.0, engine=adapter.Dearer),
     "pilot-fails": _advice(target=None, engine=adapter.Broken),
@@ -284,8 +284,6 @@ REPORTS = {
     "json-advice": _stored(_json_report, advice=KINDS["ends_no_worse"]()),
 }
 
-WORKLOADS = {"built-in": _made(adapter.command_line, "workloads", "--json")}
-
 
 def _recorded_profile(path: str) -> Study:
     return _made(lambda: batchlab.Profile.from_json((ROOT / path).read_text()).to_dict())
@@ -315,8 +313,6 @@ NOISES = {
     "workload": _noise(steps=20),
     "per-layer": _noise(steps=4, per_layer=True),
 }
-
-CHECKS = {kind: _real(partial(adapter.checked_faults, kind)) for kind in SOUND}
 
 
 def _law(size: float, s_min: float = 1000.0, b_crit: float = 250.0, exponent: float = 1.0) -> float:
@@ -363,10 +359,10 @@ STUDIES: dict[str, Study] = {
         ("sweep", {**SWEEPS, **STORED_SWEEPS}),
         ("compare", COMPARISONS),
         ("report", REPORTS),
-        ("workloads", WORKLOADS),
+        ("workloads", {"built-in": _made(adapter.command_line, "workloads", "--json")}),
         ("profile", PROFILES),
         ("noise", NOISES),
-        ("check", CHECKS),
+        ("check", {kind: _real(partial(adapter.checked_faults, kind)) for kind in SOUND}),
         ("fit", FITS),
     )
     for name, study in studies.items()

@@ -8,9 +8,6 @@ import pytest
 from tests.golden.compare import DOCUMENTS, differences, read
 from tests.golden.studies import STUDIES, document_of
 
-MOST_BYTES = 1_000_000
-
-
 PARAMS = [
     pytest.param(name, marks=[pytest.mark.slow] if study.slow else [])
     for name, study in STUDIES.items()
@@ -28,7 +25,7 @@ def test_every_document_has_its_study_and_all_are_small() -> None:
     files = list(DOCUMENTS.glob("*.json"))
 
     assert {path.stem for path in files} == set(STUDIES)
-    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert sum(path.stat().st_size for path in files) < 1_000_000
     verdicts = {read(name).get("verdict") for name in STUDIES if name.startswith("advise-")}
     assert verdicts >= {"recommend", "cannot_tell"}
 

@@ -64,9 +64,7 @@ def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
 @pytest.mark.parametrize(
     ("by_examples", "n_blocks", "block"), [(True, 32, 16), (True, 8, 100), (False, 32, 16)]
 )
-def test_estimates_are_unbiased_and_their_intervals_cover(
-    by_examples: bool, n_blocks: int, block: int
-) -> None:
+def test_estimates_are_unbiased_and_their_intervals_cover(by_examples, n_blocks, block) -> None:
     stream = np.random.default_rng(4)
     gradients, trace, grad_sq = population_of(stream, n=5000, dimension=40)
     of = {"n_blocks": n_blocks, "block": block, "by_examples": by_examples}

@@ -151,8 +151,7 @@ def twice(batch_size: int, first_s: float, second_s: float) -> ProfilePoint:
 
 
 def width(profile: Profile, batch_size: int) -> float:
-    (point,) = [point for point in profile.points if point.batch_size == batch_size]
-    timed = profile.timed_s(point)
+    timed = profile.timed_s(next(p for p in profile.points if p.batch_size == batch_size))
     return math.log(timed.high / timed.low)
 
 
