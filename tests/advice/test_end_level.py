@@ -227,11 +227,14 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert RISING.crossing(level.target).samples <= RISING.samples
 
 
+FIVE = pytest.param(5.0, "pilot", marks=pytest.mark.slow)
+
+
 def pilots(advice: Advice) -> list[float]:
     return [run.learning_rate for run in advice.tried if run.purpose == "pilot"]
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("trainings", "origin"), [(0.3, "easier"), (2.5, "pilot")])
 def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, trainings, origin):
     """Also where a higher rate is trained beside it, and where it was cut."""
@@ -246,7 +249,7 @@ def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, training
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), (5.0, "pilot")])
+@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), FIVE])
 def test_where_the_reference_hardly_learns_a_higher_rate_sets_the_level(
     n_workers, trainings, origin
 ):
@@ -259,7 +262,7 @@ def test_where_the_reference_hardly_learns_a_higher_rate_sets_the_level(
     assert advice.named.learning_rate > 0.2
 
 
-@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), (5.0, "pilot")])
+@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), FIVE])
 def test_where_the_reference_diverges_a_lower_rate_sets_the_level(trainings, origin):
     advice, _ = study("own_diverges", trainings=trainings)
 

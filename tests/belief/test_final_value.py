@@ -49,7 +49,7 @@ def test_an_error_that_still_falls_is_not_overstated(sd):
     assert np.mean(nearer > 0) > 0.95
 
 
-@pytest.mark.parametrize("n", [16, 100])
+@pytest.mark.parametrize("n", [16, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_flat_curve_costs_at_most_twice_the_variance_of_a_mean(n):
     """The end of a plain line through many evaluations has four times the variance of their mean.
 

@@ -237,7 +237,6 @@ def search_document(
 
 
 def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
-    """A noise scale from made-up gradients, at (step, scale) each."""
     return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
 
 
@@ -250,7 +249,6 @@ def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -
 
 
 def compared(make: Callable[..., Any], **other: Any) -> Document:
-    """Two made-up studies or profiles beside each other; `other` is what differs in the second."""
     draw = np.random.default_rng(7)
     return compare(make(draw), make(draw, **other)).to_dict()
 
@@ -288,7 +286,6 @@ def command_line(*arguments: str) -> Document:
 
 
 def fitted_csv(folder: Path, rows: Sequence[Mapping[str, object]]) -> Document:
-    """What `batchlab fit --json` prints of a CSV file with these rows."""
     path = folder / "points.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
