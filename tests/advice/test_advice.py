@@ -1,20 +1,23 @@
-"""An advice in Python: a short name for itself, and its rate set in an optimizer."""
+"""An advice: a short name for itself, its rate set in an optimizer, and its document."""
 
+import json
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import torch
-from tests.reference.made_up_advice import cannot_tell_advice, made_up_advice
+from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, advice_document, advice_schema
 from batchlab.errors import UsageError
 from batchlab.records.study import AdamSettings
 
 
-def two_groups() -> torch.optim.Optimizer:
-    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
-    groups = [{"params": first.parameters()}, {"params": second.parameters(), "lr": 1.0}]
-    return torch.optim.SGD(groups, lr=0.01)
+def groups_of(name, *values):
+    return [{"params": [torch.nn.Parameter(torch.ones(1))], name: value} for value in values]
 
 
 def test_its_repr_names_the_verdict_and_the_configuration_alone() -> None:
@@ -31,12 +34,10 @@ BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recomme
 
 @pytest.mark.parametrize("advice", [made_up_advice(), BEST_SO_FAR, NOTHING_NAMED])
 def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
-    optimizer = two_groups()
+    optimizer = torch.optim.SGD(groups_of("lr", 0.01, 1.0))
 
-    if advice.named is None:
-        with pytest.raises(UsageError, match="names no configuration"):
-            advice.apply(optimizer)
-    else:
+    refused = pytest.raises(UsageError, match="names no configuration")
+    with nullcontext() if advice.named else refused:
         advice.apply(optimizer)
 
     rates = [0.26, 0.26] if advice.named else [0.01, 1.0]
@@ -51,8 +52,7 @@ MOVED = AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
 )
 def test_applied_twice_other_settings_are_as_applied_once(adam, factor, decay) -> None:
     named = replace(made_up_advice().recommendation, adam=adam, weight_decay_factor=factor)
-    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "weight_decay": w} for w in (0.1, 0)]
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(groups_of("weight_decay", 0.1, 0))
 
     for _ in range(2):
         replace(made_up_advice(), recommendation=named).apply(optimizer)
@@ -60,3 +60,45 @@ def test_applied_twice_other_settings_are_as_applied_once(adam, factor, decay) -
     assert [group["weight_decay"] for group in optimizer.param_groups] == [decay, 0]
     betas = (0.9, 0.992) if adam else (0.9, 0.999)
     assert {group["betas"] for group in optimizer.param_groups} == {betas}
+
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
+
+# The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
+PROMISED = {
+    "": "schema command workload verdict reason objective recommendation provisional flat_set "
+    "expected gain gain_from_batch_size reference laws target trials spent_s budget_s report",
+    "recommendation": "batch_size micro_batch_size accumulation_steps learning_rate",
+    "expected": "time_to_target_s steps_to_target samples_to_target peak_bytes",
+    "laws": "s_min e_min b_crit",
+    "gain": "estimate low high n reason reason_code reason_values",
+    "target": "metric value",
+}
+
+
+def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]:
+    text = advice_document(advice, advice_study(advice), store=Path("lab.db"), report=report)
+    document: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)  # of no JSON
+    jsonschema.validate(document, json.loads(advice_schema()))
+    return document
+
+
+def test_a_document_has_every_promised_name() -> None:
+    document = document_of(made_up_advice(), report=Path("out.html"))
+
+    for part, names in PROMISED.items():
+        assert set(document[part] if part else document) >= set(names.split())
+    told = [document[name] for name in ("schema", "command", "store", "report")]
+    assert told == [1, "advise", "lab.db", "out.html"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dict_of_an_advice_is_the_document_but_for_where_it_is_from(kind: str) -> None:
+    advice = KINDS[kind]()
+
+    found = advice.to_dict()
+
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    where = {"command_line", "study", "workload", "environment", "store"}
+    assert found == document_of(advice) | dict.fromkeys(where)

@@ -1,4 +1,4 @@
-"""What a run ends with, the level that counts as ending as well, and targets beside it."""
+"""The pilot: what it ends with, the level that counts as ending as well, and which rate sets it."""
 
 from dataclasses import replace
 
@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
 from tests.reference.reason_codes import codes
+from tests.reference.simulated_advice import END, OWN, advised, study
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.advice import Question
+from batchlab.advice.advice import Advice
 from batchlab.advice.level import (
     Pilots,
     as_well_as,
@@ -19,14 +20,14 @@ from batchlab.advice.level import (
     level_of_ends,
 )
 from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import Status
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LOSS = replace(ASKED, metric="loss", better="lower")
 NEVER = 10**9
 
 
-def record_of(curve, *, epochs=40, metric="accuracy", **changes) -> TrialRecord:
+def record_of(curve, *, epochs=40, metric="accuracy", **changes):
     curves = {**made_up_curves(), ("validation", metric): curve}
     return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=2, **changes)
 
@@ -35,8 +36,8 @@ ENDED = record_of(approach(0.9, rate=1.0))
 RISING = record_of(approach(0.9, rate=0.02), epochs=20)
 
 
-def level_of(value: float, margin: float, asked: Question = ASKED) -> float:
-    return as_well_as(value, margin, metric=asked.metric, better=asked.better).value
+def level_of(value, margin, asked=ASKED):
+    return as_well_as(value, margin, metric=asked.metric, better=asked.better)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +99,9 @@ def test_a_short_run_that_rests_is_not_taken_to_be_at_its_end(batch_size, epochs
 def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     """One lucky evaluation is not what it had: three in a row count."""
 
-    def falls(epoch: float) -> float:
-        lucky = 0.1 if epoch == 7.5 else 0.0
-        return 0.46 - 0.01 * abs(epoch - 10) + lucky
+    lucky = record_of(lambda epoch: 0.46 - 0.01 * abs(epoch - 10) + 0.1 * (epoch == 7.5))
 
-    end = end_level(ASKED, record_of(falls), planned_steps=NEVER)
+    end = end_level(ASKED, lucky, planned_steps=NEVER)
 
     assert end.ended_by == "overfitting"
     assert 0.45 <= end.value <= 0.49
@@ -110,16 +109,14 @@ def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
 
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))
 def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(value, margin):
-    for question_, sign in ((ASKED, -1), (LOSS, 1)):
-        worse = sign * (level_of(value, margin, question_) - value)
+    for asked, sign in ((ASKED, -1), (LOSS, 1)):
+        worse = sign * (level_of(value, margin, asked).value - value)
         assert margin * (1 - 1e-6) <= worse <= 1.2 * margin * (1 + 1e-6) + 1e-12
 
 
-@pytest.mark.parametrize(
-    ("value", "margin", "level"), [(0.97721, 0.00114, 0.976), (0.463, 0.0269, 0.436)]
-)
-def test_the_level_is_a_round_figure(value, margin, level):
-    assert level_of(value, margin) == level
+def test_the_level_is_a_round_figure():
+    assert level_of(0.97721, 0.00114).value == 0.976
+    assert level_of(0.463, 0.0269).value == 0.436
 
 
 def level_by(*records):
@@ -127,25 +124,16 @@ def level_by(*records):
     return Pilots(ASKED, records, planned_steps=NEVER).level
 
 
-@pytest.mark.parametrize("beside", [0.8, 0.91, 0.95])
-def test_what_the_reference_ends_with_sets_the_level_whatever_ran_beside_it(beside):
-    assert level_by(ENDED, record_of(approach(beside, rate=1.0))) == level_by(ENDED)
-
-
-def test_several_seeds_set_the_level_by_their_mean():
+def test_the_reference_sets_the_level_whatever_ran_beside_it_and_its_seeds_by_their_mean():
     """What one seed ends with, half of the others miss."""
+    for beside in (0.8, 0.91, 0.95):
+        assert level_by(ENDED, record_of(approach(beside, rate=1.0))) == level_by(ENDED)
     end = level_by(ENDED).end
-
-    level = level_of_ends(ASKED, end, [0.88, 0.9, 0.92, 0.94])
-
-    assert level == as_well_as(0.91, end.margin, metric="accuracy", better="higher")
+    assert level_of_ends(ASKED, end, [0.88, 0.9, 0.92, 0.94]) == level_of(0.91, end.margin)
 
 
 def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
-    """What labels drawn at random give: a wobble, and a little better than untrained.
-
-    A level within its wobble would be met by chance, and soonest by whoever is luckiest.
-    """
+    """A level within the wobble of labels drawn at random would be met by whoever is luckiest."""
     cut = record_of(lambda e: 0.1 + 0.002 * (e > 0) + 0.001 * (e % 2), epochs=20)
 
     assert level_by(cut) is None
@@ -164,13 +152,9 @@ def pilots_of(asked, *runs):
 
 CRAWLS = pilot_at(0.01, approach(5.67, start=5.70, rate=0.05))
 FOUR_TIMES = pilot_at(0.04, approach(5.58, start=5.70, rate=0.05))
-
-
 LEARNS = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
-BROKEN = replace(
-    pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
-    reason=Reason.of("metric_not_finite", metric="loss", step=3),
-)
+WHY = Reason.of("metric_not_finite", metric="loss", step=3)
+BROKEN = replace(pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN), reason=WHY)
 FLAT = [pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)]
 # A model that was trained before starts near its end; a higher rate learns no more of it.
 TRAINED = pilot_at(0.01, approach(1.05, start=1.12, rate=0.5))
@@ -181,6 +165,8 @@ COMMON = [
     pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
     for rate, end in ((0.01, 0.965), (0.04, 0.96))
 ]
+LOWER = replace(LEARNS, trial=replace(LEARNS.trial, learning_rate=0.0006))
+FAR = {"another_rate_learns"}
 
 
 @pytest.mark.parametrize(
@@ -189,26 +175,13 @@ COMMON = [
         (LOSS, [CRAWLS], True, {"hardly_learns"}, None),
         (LOSS, [CRAWLS, FOUR_TIMES], True, {"hardly_learns"}, None),
         # The last is the highest, and gained by far the most.
-        (
-            LOSS,
-            [CRAWLS, FOUR_TIMES, LEARNS],
-            True,
-            {"another_rate_learns", "hardly_learns"},
-            0.64,
-        ),
+        (LOSS, [CRAWLS, FOUR_TIMES, LEARNS], True, FAR | {"hardly_learns"}, 0.64),
         (LOSS, [pilot_at(0.01, approach(5.4, start=5.70, rate=0.5))], True, set(), 0.01),
         (LOSS, [TRAINED, AS_FAR, BEYOND], False, set(), 0.01),
         (ASKED, COMMON, False, set(), 0.01),
         (LOSS, FLAT, False, {"hardly_learns"}, None),
-        (
-            LOSS,
-            [BROKEN, replace(LEARNS, trial=replace(LEARNS.trial, learning_rate=0.0006))],
-            False,
-            {"another_rate_learns", "own_fails", "metric_not_finite"},
-            0.0006,
-        ),
+        (LOSS, [BROKEN, LOWER], False, FAR | {"own_fails", "metric_not_finite"}, 0.0006),
     ],
-    ids="crawls higher_too learns begins trained common flat lower_learns".split(),
 )
 def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, level_of):
     pilots = pilots_of(asked, *runs)
@@ -238,10 +211,8 @@ def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
 
 def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
     """Of three evaluations the first is before the first step."""
-    own, learns = (
-        pilot_at(rate, curve, epochs=1)
-        for rate, curve in ((0.01, lambda epoch: 5.7), (0.64, lambda epoch: 5.7 - 4 * epoch))
-    )
+    own = pilot_at(0.01, lambda epoch: 5.7, epochs=1)
+    learns = pilot_at(0.64, lambda epoch: 5.7 - 4 * epoch, epochs=1)
 
     why = pilots_of(LOSS, own, learns).hardly_learns
 
@@ -249,9 +220,64 @@ def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
 
 
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
-    level = level_by(RISING)
+    level, so_far = level_by(RISING), end_so_far(ASKED, RISING)
 
-    so_far = end_so_far(ASKED, RISING)
     assert (level.origin, level.end) == ("easier", None)
     assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
     assert RISING.crossing(level.target).samples <= RISING.samples
+
+
+FIVE = pytest.param(5.0, "pilot", marks=pytest.mark.slow)
+
+
+def pilots(advice: Advice) -> list[float]:
+    return [run.learning_rate for run in advice.tried if run.purpose == "pilot"]
+
+
+@pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("trainings", "origin"), [(0.3, "easier"), (2.5, "pilot")])
+def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, trainings, origin):
+    """Also where a higher rate is trained beside it, and where it was cut."""
+    advice, _ = study("alike", trainings=trainings, n_workers=n_workers)
+
+    assert pilots(advice) == [OWN[1], 4 * OWN[1]][:n_workers]
+    assert advice.target_origin == origin
+    ends = [run.end for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
+    end = sum(ends) / len(ends)
+    margin = 0.05 * (1 - end)
+    assert end - 1.25 * margin <= advice.target.value <= end - 0.99 * margin  # a round figure
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), FIVE])
+def test_where_the_reference_hardly_learns_a_higher_rate_sets_the_level(
+    n_workers, trainings, origin
+):
+    truth = {"best_rate": 0.5, "end": lambda size, rate: END if rate > 0.2 else 0.1 + 0.2 * rate}
+    advice, _ = advised(trainings=trainings, n_workers=n_workers, **truth)
+
+    assert min(pilots(advice)) == OWN[1]  # what learns a little is not at too high a rate
+    assert codes(advice.hardly_learns) >= {"another_rate_learns", "hardly_learns"}
+    assert (advice.target_origin, advice.target.value > 0.9) == (origin, True)
+    assert advice.named.learning_rate > 0.2
+
+
+@pytest.mark.parametrize(("trainings", "origin"), [(1.2, "easier"), FIVE])
+def test_where_the_reference_diverges_a_lower_rate_sets_the_level(trainings, origin):
+    advice, _ = study("own_diverges", trainings=trainings)
+
+    assert "own_fails" in codes(advice.hardly_learns)
+    assert (advice.target_origin, advice.target.value > 0.95) == (origin, True)
+    assert any(step.did.code == "pilot_at_other_rates" for step in advice.steps)
+    assert advice.named.learning_rate < OWN[1]
+    assert advice.gain.low > 1
+    (end,) = [each.end for each in advice.believed if (each.batch_size, each.learning_rate) == OWN]
+    assert end.n == 0  # no training of it came to an end that a table could show
+
+
+def test_where_no_rate_learns_nothing_is_named():
+    advice, engine = advised(end=lambda size, rate: 0.1005, trainings=30.0)
+
+    assert (advice.verdict, advice.named) == ("cannot_tell", None)
+    assert advice.reason.code == "no_pilot_learned"
+    assert {size for size, _ in engine.cells} == {OWN[0]}

@@ -1,4 +1,7 @@
-"""A level that is given, the fewest examples, and the best end of equally long trainings."""
+"""A level that is given, the best end of equally long trainings, and the weight decay."""
+
+import math
+from collections import Counter
 
 import pytest
 from tests.reference.simulated_advice import (
@@ -9,34 +12,18 @@ from tests.reference.simulated_advice import (
     WatchedEngine,
     advised,
     true_gain,
+    worse_where,
 )
 
 from batchlab.errors import UsageError
+from batchlab.report.advice_rows import runs_of
 
 
-def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=None, **truth):
+def given(target=0.97, *, planned_epochs=None, **truth):
     """The advice for a level; trainings go on rising, and no length is planned."""
-    asks = {
-        "target": target,
-        "target_origin": "given",
-        "planned_epochs": None,
-        "at_most_epochs": None,
-    } | (asked or {})
-    truth = {"end": None} | truth
-    return advised(trainings=trainings, n_workers=n_workers, kind=kind, asked=asks, **truth)
-
-
-@pytest.mark.parametrize(
-    ("trainings", "n_workers", "kind"),
-    [(1.0, 2, WatchedEngine), (3.0, 1, WatchedEngine), (3.0, 1, ScriptEngine)],
-)
-def test_to_a_given_level_what_is_truly_sooner_is_named(trainings, n_workers, kind):
-    advice, engine = given(trainings=trainings, n_workers=n_workers, kind=kind)
-
-    assert {asked.length.until for asked in engine.asked} == {advice.target}
-    assert (advice.target.value, advice.target_origin, advice.endings) == (0.97, "given", None)
-    assert advice.recommendation is not None
-    assert true_gain(advice, engine) > 5
+    asked = {"target": target, "target_origin": "given", "at_most_epochs": None}
+    asked |= {"planned_epochs": planned_epochs}
+    return advised(trainings=3.0, asked=asked, end=None, **truth)
 
 
 @pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
@@ -52,37 +39,11 @@ def test_where_the_reference_misses_the_level_others_are_found_and_the_gain_is_a
 
 
 def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
-    advice, engine = given(target=0.999, asked={"planned_epochs": 12.0})
+    advice, engine = given(0.999, planned_epochs=12.0)
 
     assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
     assert {asked.trial.seed for asked in engine.asked} == {0}
     assert advice.reason.named["best"] == max(run.best_value for run in advice.tried)
-
-
-def test_a_level_that_the_untrained_model_meets_is_refused_after_the_first_run():
-    asked = []
-
-    class Counting(WatchedEngine):
-        def submit(self, request):
-            asked.append(request)
-            super().submit(request)
-
-    with pytest.raises(UsageError, match="before the first step"):
-        given(target=0.05, kind=Counting)
-
-    assert len(asked) == 1
-
-
-def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_named():
-    """To the level 256 needs 2 % more than the reference at its best rate, 1024 19 % more."""
-    truth = {"override": lambda size: {64: 1088, 256: 278, 1024: 81}[size], "noise": 0.02}
-
-    advice, _ = given(asked={"objective": "samples"}, trainings=6.0, **truth)
-
-    assert advice.named.batch_size == 256
-    mine, tuned = advice.candidate(256), advice.candidate(64)
-    assert mine.cost == mine.samples_to_target
-    assert tuned.learning_rate > OWN[1]
 
 
 @pytest.mark.slow
@@ -91,42 +52,26 @@ def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_name
 )
 def test_of_equally_long_trainings_what_ends_best_is_named(length):
     """A batch of 256 ends four margins better, one of 1024 as the reference does."""
-    ends = {64: END, 256: END + 4 * MARGIN, 1024: END}
-    asked = {"objective": "quality"} | length
+    asked, truth = {"objective": "quality"} | length, (1 - END) / (1 - END - 4 * MARGIN)
 
-    advice, engine = advised(end=lambda size, rate: ends[size], asked=asked, trainings=10.0)
+    advice, engine = advised(
+        asked=asked, trainings=10.0, **worse_where(lambda size, rate: size == 256, margins=-4)
+    )
 
-    assert advice.target is None
-    assert advice.named.batch_size == 256
+    assert (advice.target, advice.named.batch_size) == (None, 256)
     for request in engine.asked:
         steps = 3.0 / engine.step_s(request.trial.batch_size)
         if "longest_s" not in length:
             steps = request.trial.plan.steps_in(12)
         assert request.last_step == int(steps)
-    truth = (1 - END) / (1 - END - 4 * MARGIN)
     assert advice.gain.low <= truth <= advice.gain.high
-    assert (
-        advice.expected.steps_to_target.estimate == advice.candidate(256).steps_to_target.estimate
-    )
     assert advice.chance > 0.9
-    relative = [advice.candidate(size).relative for size in (64, 256, 1024)]
-    assert [r.estimate == 1.0 for r in relative] == [False, True, False]
-    assert relative[0].low <= truth <= relative[0].high
+    own, best, other = (advice.candidate(size).relative for size in (64, 256, 1024))
+    assert own.estimate != best.estimate == 1.0 != other.estimate
+    assert own.low <= truth <= own.high
     # It ends as the reference does, or has not quite got there in 12 epochs.
-    assert 1 < relative[2].low <= 1.1 * truth
-    assert relative[2].high <= 1.2 * truth
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("salt", range(3))
-def test_for_the_fewest_examples_nothing_unlikely_is_named(salt):
-    """A batch of 256 needs 9 % more than the reference; `check` holds the chance to its bound."""
-    steps = {64: 1000, 256: 272, 1024: 90}
-
-    advised(
-        asked={"objective": "samples"}, trainings=6.0, salt=salt, noise=0.06,
-        override=steps.__getitem__, best_rate=0.01,
-    )  # fmt: skip
+    assert 1 < other.low <= 1.1 * truth
+    assert other.high <= 1.2 * truth
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():
@@ -137,3 +82,53 @@ def test_of_equally_long_trainings_one_that_diverges_is_never_named():
     assert advice.tried[0].status == "diverged"  # the reference
     assert advice.recommendation is not None
     assert advice.named.learning_rate < OWN[1]
+
+
+QUALITY = {"objective": "quality", "tunes_weight_decay": True}
+
+
+class BestAtFourTimes(WatchedEngine):
+    """It ends best with four times its weight decay: two margins better than with its own."""
+
+    def _accuracy(self, trial, way):
+        off = math.log2(trial.weight_decay_factor) / 2 - 1
+        return super()._accuracy(trial, way) - 2 * MARGIN * off**2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [QUALITY, QUALITY | {"is_usual": True}])
+def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(asked):
+    advice, engine = advised(kind=BestAtFourTimes, asked=asked, trainings=30.0)
+
+    assert advice.verdict == "recommend"
+    assert advice.named.weight_decay_factor == 4
+    counted = Counter(run.weight_decay_factor for run in advice.tried)
+    assert counted.most_common(1)[0][0] == 4
+    own, named = advice.endings.own, advice.endings.named
+    assert (own.weight_decay_factor, named.weight_decay_factor) == (1, 4)
+    assert own in advice.endings.references
+    assert named.mean > own.mean + MARGIN
+    # A configuration's trials are those with its weight decay.
+    trials = {asked.trial for asked in engine.asked if advice.is_of(asked.trial, advice.named)}
+    assert {trial.weight_decay_factor for trial in trials} == {4}
+    assert len(trials) == len(runs_of(advice, advice.named))
+
+
+@pytest.mark.slow
+def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_decay():
+    """Larger batches end two margins worse, but for four times the weight decay."""
+    worse = {"end": lambda size, rate: END - (2 * MARGIN if size > 64 else 0.0)}
+    asked = {"tunes_weight_decay": True}
+
+    tuned, _ = advised(kind=BestAtFourTimes, asked=asked, trainings=40.0, **worse)
+    untuned, _ = advised(kind=BestAtFourTimes, trainings=40.0, **worse)
+
+    assert (untuned.named.batch_size, untuned.named.weight_decay_factor) == (64, 1)
+    assert tuned.named.batch_size > 64
+    assert tuned.named.weight_decay_factor == 4
+    assert tuned.endings.verdict == "no_worse"
+
+
+def test_a_budget_of_fewer_trainings_is_refused_with_how_much_it_takes():
+    with pytest.raises(UsageError, match=r"has room for 20; give 1.5 times as much"):
+        advised(kind=BestAtFourTimes, asked=QUALITY, trainings=20.0)

@@ -1,20 +1,32 @@
-"""The runs of a study: what it may ask for, and what it may name."""
+"""The runs of a study, and of one below two whole trainings: what is asked for and named."""
 
-from collections import Counter
+import math
+import statistics
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import (
     EPOCHS,
+    MARGIN,
     OWN,
+    SIZES,
+    STEP_S,
     TRUTHS,
     ScriptEngine,
     WatchedEngine,
     advised,
+    runs_of_named,
     study,
     true_gain,
     true_worse,
+    worse_where,
 )
+from tests.reference.simulated_question import knee, question
+
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Status
 
 # What is seen of one truth, on one budget, by one kind of engine. `study` itself holds each to its
 # budget, to asking for nothing twice, and to what it may name.
@@ -52,50 +64,6 @@ def test_with_ten_whole_trainings_every_batch_size_is_trained_once_before_any_tw
     assert beside_the_pilot[:4] == [1024, 256, 128, 16]
 
 
-def test_what_cannot_win_is_followed_in_stretches_and_stopped():
-    """A quarter of what led first, by its cost, and little beyond that.
-
-    With fewer trainings no batch size is trained only for the picture.
-    """
-    assert {size for size, _ in study("large_ends_worse")[1].cells} == {64, 256}
-    advice, engine = study("alike", trainings=14.0)
-
-    lead_s = 1.47  # of the reference, whose step takes a millisecond
-    followed = {asked.trial for asked in engine.asked if asked.length.until}
-    for trial in {trial for trial in followed if trial.batch_size == 256}:
-        stretches = [a.last_step * 1e-3 for a in engine.asked_of(trial) if a.length.until]
-        assert stretches[0] <= 0.26 * lead_s
-        assert stretches == sorted(stretches)
-        assert stretches[-1] <= 1.4 * lead_s
-    stopped = [run for run in advice.tried if run.purpose == "search" and run.end is None]
-    assert any(run.steps_to_target is None for run in stopped)
-
-
-@pytest.mark.slow
-def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
-    for trainings, n_workers in ((14.0, 1), (14.0, 2)):
-        advice, engine = study("large_out_of_memory", trainings=trainings, n_workers=n_workers)
-
-        asked = [asked.trial.batch_size for asked in engine.asked]
-        assert 0 < asked.count(256) <= n_workers
-        assert 0 < asked.count(1024) <= n_workers
-        assert asked.count(64) > 5
-        notes = {row.batch_size: row.note and row.note.code for row in advice.candidates}
-        assert notes == {64: None, 256: "as_written", 1024: "as_written"}
-        assert advice.named.batch_size == 64
-
-
-@pytest.mark.slow
-def test_of_what_diverged_no_further_seed_is_trained():
-    advice, _ = study("large_diverges_late")
-
-    runs = Counter((run.batch_size, run.learning_rate) for run in advice.tried)
-    diverged = [run for run in advice.tried if run.status == "diverged"]
-    assert len(diverged) > 1
-    assert {runs[run.batch_size, run.learning_rate] for run in diverged} == {1}
-    assert (advice.named.batch_size, advice.named.learning_rate) not in diverged
-
-
 def test_a_pilot_that_cannot_go_on_is_trained_in_one_piece():
     """After a first part, by which it is known what a run costs."""
     _, engine = study("alike", trainings=4.0, kind=ScriptEngine)
@@ -114,3 +82,195 @@ def test_a_run_that_cannot_go_on_is_followed_once_and_then_trained_to_its_end():
     followed = [asked.trial for asked in engine.asked if asked.length.until is not None]
     assert len(followed) == len(set(followed))
     assert advice.recommendation is not None
+
+
+class OneRate(ScriptEngine):
+    """A script whose rate stays as it is."""
+
+    def learning_rates(self, batch_size, horizon=1.0):
+        return (OWN[1],)
+
+
+def test_of_a_single_batch_size_the_rate_is_tuned_and_of_a_single_rate_the_batch_size():
+    one_size, of_size = advised(asked={"sizes": (64,)}, trainings=6.0)
+    one_rate, of_rate = advised(kind=OneRate, best_rate=0.01)
+
+    assert {size for size, _ in of_size.cells} == {64}
+    assert one_size.named.learning_rate in (0.02, 0.04, 0.08)
+    assert 1 < one_size.gain.estimate < 1.6
+    assert of_rate.cells == {(size, OWN[1]) for size in SIZES}
+    assert one_rate.recommendation is not None
+    assert one_rate.named.learning_rate == OWN[1]
+
+
+def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
+    """What is decided is decided on validation data, and by runs that end at the level."""
+    advice, engine = study("alike")
+
+    assert all(asked.last_step <= asked.trial.plan.steps_in(EPOCHS) for asked in engine.asked)
+    for asked in engine.asked[3:]:
+        is_whole = asked.length.until is None
+        assert asked.length.all_splits == ("at_end" if is_whole else "never")
+    assert {run.purpose for run in advice.tried} == {"pilot", "search", "whole"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", [(64,), (64, 256)])
+def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow):
+    """All take as long to the level; but steps took twice as long while these were timed."""
+
+    def step_s(size):
+        return 1e-3 * size / 64
+
+    def in_turn(own, size):
+        return Estimate.of_log(math.log(step_s(size) / step_s(own)), 0.02, n=3)
+
+    usual = question(step_s, budget_s=1, sizes=SIZES).options
+    options = [replace(o, step_s=o.step_s.times(2.0 if o.batch_size in slow else 1)) for o in usual]
+    told = partial(
+        advised,
+        step_s=step_s,
+        override=lambda size: 60_000 / size,
+        best_rate=0.01,
+        rate_exponent=0.0,
+        noise=0.02,
+        trainings=8.0,
+        asked={"options": tuple(options)},
+    )
+
+    fooled, timed = told()[0], told(in_turn=in_turn)[0]
+
+    assert fooled.gain.low > 1
+    assert timed.gain.low <= 1
+    assert any(step.did.code == "time_in_turn" for step in timed.steps)
+
+
+MANY_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+def raced(*, trainings=1.9, sizes=MANY_SIZES, asked=None, **truth):
+    return advised(trainings=trainings, asked={"sizes": sizes, **(asked or {})}, **truth)
+
+
+def large_worse(margins):
+    return worse_where(lambda size, rate: size > 128, margins=margins)
+
+
+def sizes_to_their_end(advice):
+    """The batch sizes that were trained to their end, in their order, beside the reference's."""
+    sizes = [run.batch_size for run in advice.tried if run.end is not None]
+    return [size for size in dict.fromkeys(sizes) if size != OWN[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trainings", "times"), [(1.2, 1.6), (1.9, 1.5)])
+def test_what_it_names_is_near_the_best(trainings, times):
+    """The reference takes 6.6 times as long as the best."""
+    behind = []
+    for salt in range(4):
+        advice, engine = raced(trainings=trainings, salt=salt)
+        best_s, best = min((engine.truth.best_steps(s) * STEP_S(s), s) for s in MANY_SIZES)
+        behind.append(1 / true_gain(advice, engine, (best, engine.truth.best_rate_at(best))))
+
+    assert best_s > 0
+    assert statistics.median(behind) <= times
+    assert max(behind) <= 2
+
+
+@pytest.mark.parametrize("trainings", [1.2, 1.9])
+def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end(trainings):
+    advice, engine = raced(trainings=trainings, **large_worse(5))
+
+    assert max(size for size, _ in engine.cells) == 512  # where it begins: eight times the own
+    assert advice.named.batch_size == 128
+    to_its_end = {asked.trial.batch_size for asked in engine.asked if asked.length.until is None}
+    assert to_its_end == {64, 128}
+
+
+def test_what_ends_a_little_worse_gives_way_to_half_of_it():
+    """It still gets to the level, which is rounded to the easier side."""
+    advice, _ = raced(end_noise=0.0, **large_worse(1.15))
+
+    assert sizes_to_their_end(advice)[:2] == [512, 256]
+    assert advice.named.batch_size <= 128
+
+
+class FallsLater(WatchedEngine):
+    """Above 128 it loses three margins from the ninth epoch on."""
+
+    def _accuracy(self, trial, way):
+        steps = way * self.truth.steps(trial.batch_size, trial.learning_rate)
+        falls = trial.batch_size > 128 and trial.plan.epoch_at(round(steps)) > 9
+        return super()._accuracy(trial, way) - 3 * MARGIN * falls
+
+
+def test_what_meets_the_level_and_ends_worse_is_not_named():
+    advice, _ = raced(kind=FallsLater, sizes=(32, 64, 128, 256))
+
+    met = {run.batch_size for run in advice.tried if run.steps_to_target is not None}
+    assert 256 in met
+    assert advice.named.batch_size <= 128
+
+
+@pytest.mark.parametrize(("status", "seed"), [(Status.OOM, 0), (Status.DIVERGED, 1)])
+def test_what_is_out_of_memory_or_diverges_on_a_further_seed_gives_way(status, seed):
+    """It is asked for once more at most."""
+
+    def fails(size, rate, its_seed):
+        return status if size > 64 and its_seed == seed else None
+
+    advice, engine = advised(trainings=1.9, fails=fails)
+
+    asked = [asked for asked in engine.asked if asked.trial.batch_size == 256]
+    assert [one.trial.seed for one in asked].count(seed) == 1
+    assert advice.named == advice.reference
+
+
+@pytest.mark.parametrize(("times", "stays"), [(1.0, False), (40.0, True)])
+def test_what_it_names_is_timed_in_turn_with_the_reference(times, stays):
+    """Beside the reference a step takes so many times as long as by the profile."""
+    asked_for = []
+
+    def in_turn(own, size):
+        asked_for.append((own, size))
+        return Estimate.of_log(math.log(times), 0.05, n=3)
+
+    advice, _ = advised(trainings=1.9, in_turn=in_turn)
+
+    assert asked_for[0] == (64, 256)
+    assert (advice.named.batch_size == OWN[0]) == stays
+
+
+def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
+    truth = {"step_s": knee(100), "best_rate": 0.01, "b_crit": 20.0}
+    asked = {"planned_epochs": 3 * EPOCHS}
+
+    advice, _ = raced(trainings=1.5, sizes=(64, 512, 1024), asked=asked, **truth)
+
+    assert advice.target_origin == "easier"
+    assert 512 in {run.batch_size for run in advice.tried}
+    assert sizes_to_their_end(advice) == []
+
+
+@pytest.mark.parametrize(
+    ("trainings", "truth", "is_first"),
+    [(0.15, {}, True), (0.6, {}, False), (0.15, {"step_s": lambda size: 1e-5 * size}, False)],
+)
+def test_a_pilot_that_hardly_saw_a_training_is_raced_by_twice_both_first(
+    trainings, truth, is_first
+):
+    """Not where it processes hardly more examples."""
+    _, engine = raced(trainings=trainings, **truth)
+
+    others = [asked.trial for asked in engine.asked if asked.trial.batch_size != OWN[0]]
+    first = [(each.batch_size, each.learning_rate) for each in others[:1]]
+    assert (first == [(2 * OWN[0], 2 * OWN[1])]) == is_first
+
+
+def test_twice_both_is_named_if_it_leads_and_nothing_else_does():
+    """Larger ones never get to the level."""
+    advice, _ = raced(trainings=0.2, **large_worse(500))
+
+    assert (advice.named.batch_size, advice.named.learning_rate) == (2 * OWN[0], 2 * OWN[1])
+    assert advice.chance == 0.8
+    assert runs_of_named(advice)

@@ -1,85 +1,80 @@
-"""The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
+"""The runs of a study, what they cost, what leads, and what the study takes from them."""
 
+import math
 from dataclasses import replace
 
 import pytest
-from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import knee, question
+from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import REFERENCE, knee, question
 
+from batchlab.advice.advisor import best_so_far
+from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.study import AdviceStudy, Configured
+from batchlab.belief.recorded_prior import PRIOR
+from batchlab.belief.seed_scatter import PRIORS_OF_ERROR
+
+OWN = CellKey(64, 0.04)
 
 
-def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
-    asked = question(knee(64), budget_s=budget_s)
+def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine, **asked):
+    asked = question(knee(64), budget_s=budget_s, **asked)
     engine = kind(truth=Truth(noise=0.0), step_s=knee(64), n_workers=n_workers)
     return RunLog(question=asked, engine=engine, until=asked.target)
 
 
-def request(of, seed=0, steps=1000, rate=0.04, size=64):
-    return of.request(CellKey(size, rate), seed, steps=steps)
+def ran(log, *runs, steps=1000):
+    """Their records; a run is its batch size, learning rate and seed."""
+    asked = [log.request(CellKey(size, rate), seed, steps=steps) for size, rate, seed in runs]
+    return log.run(asked, "search")
 
 
 class DearToEvaluate(SimulatedEngine):
     """An evaluation takes as long as 20 steps, then as 30; it is not known before the first run."""
 
-    worth = 20.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.expected = []
-
     def evaluation_steps(self, batch_size):
-        return {0: 0.0, 1: self.worth}.get(len(self.asked), 1.5 * self.worth)
+        return {0: 0.0, 1: 20.0}.get(len(self.asked), 30.0)
 
     def expected_s(self, batch_size, length):
-        self.expected.append(length)
+        self.expected = length
         return super().expected_s(batch_size, length)
 
 
 def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
-    recorder = run_log(kind=DearToEvaluate)
-    recorder.run([request(recorder, seed=0)], "search")
-    recorder.run([request(recorder, seed=1)], "search")
-    recorder.run([request(recorder, seed=2, size=256)], "search")
+    log = run_log(kind=DearToEvaluate)
+    for run in ((64, 0.04, 0), (64, 0.04, 1), (256, 0.04, 2)):
+        ran(log, run)
 
-    intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
+    intervals = [asked.length.interval_samples for asked in log.engine.asked]
     assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
-    own = CellKey(64, 0.04)
-    seldom, often = (len(recorder.records[own, seed].evaluations) for seed in (1, 0))
+    often, seldom = (len(log.records[OWN, seed].evaluations) for seed in (0, 1))
     assert seldom < often
-    recorder.run_s(64, 100)
-    assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
+    log.run_s(64, 100)
+    assert log.engine.expected.interval_samples == 2 * 20 * 64
 
 
 def test_a_run_cut_before_its_first_evaluation_is_not_kept():
-    recorder = run_log(budget_s=1.0)
-    recorder.engine.budget_s = 0.0
+    log = run_log(budget_s=1.0)
+    log.engine.budget_s = 0.0
 
-    (record,) = recorder.run([request(recorder)], "search")
+    (record,) = ran(log, (64, 0.04, 0))
 
-    assert record.steps == 0
-    assert recorder.records == {}
+    assert (record.steps, log.records) == (0, {})
 
 
 @pytest.mark.parametrize(("n_workers", "expected_s"), [(1, 4.0), (2, 2.0)])
 def test_expected_seconds_are_those_of_runs_side_by_side(n_workers, expected_s):
     """What is in the records costs nothing again."""
-    recorder = run_log(n_workers=n_workers)
-    requests = [request(recorder, seed=seed) for seed in range(4)]
-    assert recorder.expected_s(requests) == pytest.approx(expected_s)
+    log = run_log(n_workers=n_workers)
+    requests = [log.request(OWN, seed, steps=1000) for seed in range(4)]
+    assert log.expected_s(requests) == pytest.approx(expected_s)
 
-    recorder.run([request(recorder, steps=400)], "search")
+    ran(log, (64, 0.04, 0), steps=400)
 
-    assert recorder.expected_s([request(recorder, steps=400)]) == 0
-    assert recorder.expected_s([request(recorder, steps=1000)]) == pytest.approx(0.6)
-    assert recorder.left_s() == pytest.approx(10.0 - 0.4 / n_workers)
-
-
-@pytest.mark.parametrize("seconds", [0.0015, 0.5, 3.0])
-def test_affordable_steps_are_those_that_the_seconds_pay_for(seconds):
-    steps = run_log().affordable_steps(64, seconds)
-
-    assert steps <= max(1, seconds / 1e-3) <= 1.02 * steps + 1
+    assert log.expected_s([log.request(OWN, 0, steps=400)]) == 0
+    assert log.expected_s(requests[:1]) == pytest.approx(0.6)
+    assert log.left_s() == pytest.approx(10.0 - 0.4 / n_workers)
 
 
 class OfSeveralLengths(SimulatedEngine):
@@ -92,22 +87,158 @@ class OfSeveralLengths(SimulatedEngine):
 
 @pytest.mark.parametrize(("constant_until", "saved"), [(0.8, (400, 800, 0)), (0.0, (0, 0, 0))])
 def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_until, saved):
-    recorder = run_log(kind=OfSeveralLengths)
-    steps = recorder.steps_in(64, 10)
-    recorder.question = replace(
-        recorder.question, constant_until=constant_until, planned_epochs=10.0
-    )
-    recorder.run([recorder.request(CellKey(64, 0.04), 0, steps=steps, whole=True)], "whole")
+    log = run_log(kind=OfSeveralLengths, constant_until=constant_until, planned_epochs=10.0)
+    steps = log.steps_in(64, 10)
+    log.run([log.request(OWN, 0, steps=steps, whole=True)], "whole")
 
     found = [
-        recorder.shared_steps((CellKey(64, 0.04, horizon), seed)) * 1000 / steps
+        log.shared_steps((CellKey(64, 0.04, horizon), seed)) * 1000 / steps
         for horizon, seed in [(0.5, 0), (2.0, 0), (2.0, 1)]
     ]
-    again = recorder.shared_steps((CellKey(64, 0.04), 0))
-    longer = recorder.request(CellKey(64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
+    again = log.shared_steps((OWN, 0))
+    longer = log.request(CellKey(64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
 
     assert found == pytest.approx(saved, abs=1)
     assert again == 0  # it would go on from its own checkpoint
-    assert recorder.expected_s([longer]) == pytest.approx(
-        (2 - saved[1] / 1000) * steps * knee(64)(64), rel=0.01
+    left_s = (2 - saved[1] / 1000) * steps * 1e-3
+    assert log.expected_s([longer]) == pytest.approx(left_s, rel=0.01)
+
+
+def test_the_least_mean_time_leads_with_its_seconds():
+    log = run_log(budget_s=1000.0)
+    ran(log, (64, 0.02, 0), (64, 0.02, 1), (64, 0.04, 0), (16, 0.01, 0), steps=20_000)
+
+    found = best_so_far(log)
+
+    times = {}
+    for (cell, _), record in log.records.items():
+        time_s = record.crossing(log.until).middle * knee(64)(cell.batch_size)
+        times.setdefault(cell[:2], []).append(time_s)
+    means = {cell: sum(each) / len(each) for cell, each in times.items()}
+    assert (found.batch_size, found.learning_rate) == min(means, key=means.get)
+    assert found.quantity == "time_to_target_s"
+    assert found.value == pytest.approx(min(means.values()))
+
+
+@pytest.mark.parametrize(("better", "best_of"), [("higher", max), ("lower", min)])
+def test_for_quality_the_best_mean_of_the_metric_leads(better, best_of):
+    """Here the engine's accuracy is taken for a metric that goes up, or down."""
+    log = run_log(budget_s=1000.0, objective="quality", better=better)
+    ran(log, (64, 0.02, 0), (64, 0.04, 0), (16, 0.01, 0), steps=300)
+
+    found = best_so_far(log)
+
+    values = {cell[:2]: log.question.best_value(one) for (cell, _), one in log.records.items()}
+    best = best_of(values, key=values.get)
+    assert (found.batch_size, found.learning_rate) == best
+    assert (found.quantity, found.value) == ("accuracy", values[best])
+
+
+EPOCHS, END = 20, 0.97
+ASKED = replace(question(knee(64), budget_s=100.0, target=None), n_validation=10_000)
+
+
+def record_of(curve, cell, *, asked=ASKED, epochs=EPOCHS):
+    trial = made_up_trial(batch_size=cell[0], learning_rate=cell[1], n_train=N_TRAIN)
+    curves = {**made_up_curves(), ("validation", asked.metric): curve}
+    return made_up_record(trial=trial, curves=curves, epochs=epochs, evaluations_per_epoch=4)
+
+
+def study_of(curve, *, asked=ASKED):
+    """A study whose reference was trained once, along a curve of the validation metric."""
+    engine = SimulatedEngine(truth=Truth(), step_s=knee(64))
+    log = RunLog(question=asked, engine=engine, until=None)
+    log.whole_epochs = EPOCHS
+    record = record_of(curve, (REFERENCE.batch_size, REFERENCE.learning_rate), asked=asked)
+    study = AdviceStudy(log, PRIOR)
+    study.end = end = end_so_far(asked, record)
+    log.until = as_well_as(end.value, end.margin, metric=asked.metric, better=asked.better)
+    study.take_in(study.own, 0, record)
+    return study
+
+
+def wobbling(height):
+    """A curve that comes to its end, and wobbles around it."""
+    smooth = approach(END, rate=1.0)
+    return lambda epoch: smooth(epoch) + height * math.cos(7.0 * epoch)
+
+
+def test_one_training_tells_by_how_rough_it_ends_how_far_seeds_will_scatter():
+    smooth, rough, rougher = (
+        study_of(wobbling(h)).scatter().end[:, 0] for h in (1e-5, 4e-3, 1.2e-2)
     )
+
+    prior, _ = PRIORS_OF_ERROR["share"]
+    in_margins = math.exp(prior.log_sd) * END * (1 - END) / (0.05 * (1 - END))
+    assert math.sqrt(smooth[1] * smooth[2]) == pytest.approx(in_margins, rel=0.1)
+    assert (rough > 1.2 * smooth).all()
+    assert (rougher > 1.5 * rough).all()
+    # A metric unlike all recorded scatters by about half a margin.
+    score = approach(70, start=40, rate=1.0)
+    ends = study_of(score, asked=replace(ASKED, metric="score")).scatter().end[:, 0]
+    assert math.sqrt(ends[1] * ends[2]) == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_configuration_that_scatters_more_than_the_others_is_believed_to():
+    study = study_of(wobbling(1e-5))
+    one, before, other = study.cells[study.own], study.scatter().end, 0 if study.own else 1
+    for seed, worse in enumerate((0.0, 3.0, -2.5, 1.0, -3.0, 2.0)):
+        one.records[seed], one.ends[seed] = one.records[0], worse
+        least = study.scatter().end[0]
+        assert least[study.own] >= least[other] >= before[0, 0]
+
+    assert least[study.own] > 1.5 > least[other]
+
+
+def test_what_missed_the_level_does_not_count_among_the_steps_of_those_that_met_it():
+    one = Configured(
+        cell=(64, 0.01),
+        steps={0: (10.0, 0.1), 1: (10.4, 0.1), 2: (13.5, 0.5)},
+        met_on={0, 1},
+        missed_on={2},
+    )
+
+    of_those_that_met = one.log2_steps(0.2, only_met=True)
+    assert of_those_that_met == pytest.approx((10.2, (0.2**2 + 0.1**2) / 2))
+    one.met_on.clear()
+    assert one.log2_steps(0.2, only_met=True) == one.log2_steps(0.2, only_met=False)
+    assert one.log2_steps(0.2, only_met=True)[0] > 10.3
+
+
+def test_a_training_that_ends_below_the_level_is_likely_to_miss_it():
+    study = study_of(wobbling(1e-5))
+    assert study.outlook().misses[:, study.own].mean() < 0.15  # it lies a margin below the end
+
+    far = study.nearest(256, 2.0)
+    study.cells[far].ends[0], study.cells[far].records[0] = 3.0, study.cells[study.own].records[0]
+
+    assert study.outlook().misses[:, far].mean() > 0.9
+    late = (study.outlook().mean_cost - study.outlook().cost).mean(axis=0)
+    assert late[far] > 1 > 0.5 > late[study.own]
+
+
+def taken_in(study, i, *, epochs, rate):
+    """A run of a configuration, so many epochs long, that comes to the end in that time."""
+    record = record_of(approach(END, rate=rate), study.cells[i].cell, epochs=epochs)
+    study.take_in(i, 0, record, guess=(10.0, 0.5))
+    return study.cells[i]
+
+
+def test_what_has_more_epochs_to_meet_the_level_is_not_compared_before_its_last():
+    """A step of 256 takes as long as one of 64, so it may have four times as many epochs."""
+    flat = replace(question(knee(1024), budget_s=100.0, target=None), n_validation=10_000)
+    study = study_of(approach(END, rate=1.0), asked=flat)
+    i = study.nearest(256, 2.0)
+    assert study.most_steps(i) == pytest.approx(4 * study.whole_steps(i), rel=0.02)
+
+    one = taken_in(study, i, epochs=40, rate=0.05)
+    assert (one.ends, one.missed_on) == ({}, set())
+
+    one = taken_in(study, i, epochs=80, rate=0.05)
+    assert study.whole_steps(i) == study.most_steps(i)
+    after_80 = approach(END, rate=0.05)(80)
+    assert one.ends[0] == pytest.approx((END - after_80) / study.end.margin, abs=1.0)
+
+    one = taken_in(study, i, epochs=40, rate=0.2)
+    assert one.met_on == {0}
+    assert study.whole_steps(i) < study.most_steps(i)

@@ -1,4 +1,4 @@
-"""Means of cells and their differences: closed cases, and coverage on made-up sweeps."""
+"""Means of cells, their differences and statements from draws: closed cases, and coverage."""
 
 from itertools import product
 
@@ -10,19 +10,19 @@ from tests.reference.seed_scatter import SWEEPS, misses
 
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors
+from batchlab.belief.statements import as_good, better_than_all, falls, no_worse_than_any, rises
 from batchlab.errors import UsageError
 from batchlab.records.trial import Status
 
-CLOSE = ([0.9695, 0.9715], [0.9365, 0.9377], [0.951, 0.952])
+
+def accuracies(*cells, n_examples=1000):
+    return CellMeans.of(cells, metric="accuracy", better="higher", n_examples=n_examples)
 
 
-def accuracies(*cells):
-    return CellMeans.of(cells, metric="accuracy", better="higher", n_examples=1000)
-
-
-@pytest.mark.parametrize("cells", [CLOSE, CLOSE[:2]])
-def test_two_seeds_tell_a_large_difference(cells):
+@pytest.mark.parametrize("n", [2, 3])
+def test_two_seeds_tell_a_large_difference(n):
     """Percent gives a hundred times the share."""
+    cells = ([0.9695, 0.9715], [0.9365, 0.9377], [0.951, 0.952])[:n]
     apart = accuracies(*cells).difference(0, 1)
     percent = accuracies(*(100 * np.array(values) for values in cells)).difference(0, 1)
 
@@ -34,9 +34,7 @@ def test_two_seeds_tell_a_large_difference(cells):
 
 def test_one_seed_each_tells_0_9748_from_0_9477():
     """From one seed each, as a sweep of MNIST had it; 5,000 examples."""
-    means = CellMeans.of(
-        [[0.9748], [0.9477], [0.9721]], metric="accuracy", better="higher", n_examples=5000
-    )
+    means = accuracies([0.9748], [0.9477], [0.9721], n_examples=5000)
 
     assert means.difference(0, 1).low > 0
     assert means.difference(0, 2).low < 0
@@ -44,14 +42,11 @@ def test_one_seed_each_tells_0_9748_from_0_9477():
 
 @pytest.mark.parametrize(("metric", "whole"), [("accuracy", 1), ("accuracy", 100), ("loss", 1)])
 def test_rough_ends_widen_what_one_seed_tells_and_smooth_ones_narrow_it(metric, whole):
-    better = "lower" if metric == "loss" else "higher"
+    of = {"metric": metric, "better": "lower" if metric == "loss" else "higher"}
 
     def half(*errors):
-        cells = [[0.9 * whole], [0.91 * whole]]
-        means = CellMeans.of(
-            cells, metric=metric, better=better, end_errors=[error * whole for error in errors]
-        )
-        known = means.difference(0, 1)
+        cells, errors = [[0.9 * whole], [0.91 * whole]], [error * whole for error in errors]
+        known = CellMeans.of(cells, end_errors=errors, **of).difference(0, 1)
         return known.high - known.low
 
     smooth, unknown, rough = half(1e-5), half(), half(1e-5, 0.02, 0.02)
@@ -59,16 +54,14 @@ def test_rough_ends_widen_what_one_seed_tells_and_smooth_ones_narrow_it(metric, 
     assert smooth < unknown < rough
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.NAN])
-def test_errors_are_those_of_ends_on_validation_data_of_runs_that_ended_well(status):
+def test_errors_are_those_of_ends_on_validation_data_of_runs_that_ended_well():
     """The made-up accuracies go up and down by 0.01 from epoch to epoch."""
     curves = {("validation", "accuracy"): lambda epoch: 0.9 + 0.01 * (-1) ** round(epoch)}
-    record = made_up_record(curves=curves, epochs=40, status=status)
+    records = [made_up_record(curves=curves, epochs=40, status=s) for s in (Status.OK, Status.NAN)]
 
-    errors = end_errors([record], "accuracy")
+    (error,) = end_errors(records, "accuracy")
 
-    assert len(errors) == (status is Status.OK)
-    assert all(0.003 < error < 0.01 for error in errors)
+    assert 0.003 < error < 0.01
 
 
 @pytest.mark.parametrize("first", [[1.0, 1.0], [1.0, 0.1], [0.4, 0.6], [0.7]])
@@ -82,10 +75,9 @@ def test_no_difference_of_accuracies_exceeds_1(first, second):
 def test_single_seeds_of_an_unknown_metric_have_no_interval():
     means = CellMeans.of([[-0.9], [0.8]], metric="reward", better="higher")
 
-    assert means.mean(0).low is None
-    assert means.difference(1, 0).low is None
-    assert means.difference(1, 0).estimate == pytest.approx(1.7)
-    assert means.draws is None
+    apart = means.difference(1, 0)
+    assert (means.mean(0).low, apart.low, means.draws) == (None, None, None)
+    assert apart.estimate == pytest.approx(1.7)
 
 
 def test_a_cell_without_values_has_a_reason():
@@ -124,3 +116,56 @@ def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100(sweep, n_cel
 
     assert 0.92 - 2 * (0.92 * 0.08 / n_studies) ** 0.5 < covered
     assert covered < 0.98 + 2 * (0.98 * 0.02 / n_studies) ** 0.5
+
+
+MARGIN = 1.0
+
+
+def draws(*means, sd=0.2, n=4000):
+    return np.array(means) + sd * np.random.default_rng(0).standard_normal((n, len(means)))
+
+
+@pytest.mark.parametrize(
+    ("means", "sd", "alike"),
+    [
+        ((5.0, 4.9, 2.0), 0.2, [1]),
+        ((5.0, 4.9, 2.0), 3.0, [1, 2]),  # not surely worse
+        ((5.0, 4.7), 0.01, [1]),  # surely within the margin
+        ((5.0, 3.7), 0.01, []),
+    ],
+)
+def test_as_good_is_what_is_not_surely_worse(means, sd, alike):
+    assert as_good(draws(*means, sd=sd), 0, MARGIN) == alike
+
+
+def test_pairs_that_go_the_other_way_rise_and_one_of_many_alike_pairs_hardly_ever_does():
+    """The bound allows for as many looks as there are pairs."""
+    assert rises(draws(5.0, 3.0, 4.5, 2.0)) == [1]
+    assert rises(draws(5.0, 3.0, 3.1, 2.0)) == []
+    wrong = 0
+    for seed in range(200):
+        stream = np.random.default_rng(seed)
+        seen = stream.standard_normal(10)
+        wrong += bool(rises(seen + stream.standard_normal((2000, 10))))
+
+    assert wrong <= 20
+
+
+@pytest.mark.parametrize(
+    ("statement", "means", "sd", "verdict"),
+    [
+        (falls, (5.0, 4.0, 2.0), 0.2, "held"),
+        (falls, (5.0, 4.0, 4.8), 0.2, "did_not_hold"),  # by less than the margin
+        (falls, (5.0, 4.0, 7.0), 0.2, "did_not_hold"),
+        (falls, (5.0, 4.0, 3.0), 3.0, "cannot_tell"),
+        (no_worse_than_any, (4.5, 5.0, 3.0), 0.1, "held"),
+        (no_worse_than_any, (3.0, 5.0, 3.0), 0.1, "did_not_hold"),
+        (no_worse_than_any, (4.5, 5.0, 5.0), 2.0, "cannot_tell"),
+        (better_than_all, (5.0, 3.5, 3.0), 0.1, "held"),
+        (better_than_all, (4.0, 5.0, 3.0), 0.1, "did_not_hold"),
+        (better_than_all, (5.0, 4.9, 3.0), 0.1, "did_not_hold"),  # by less than the margin
+        (better_than_all, (5.0, 4.9, 3.0), 1.0, "cannot_tell"),
+    ],
+)
+def test_a_statement_about_the_first_cell_is_held_against_the_others(statement, means, sd, verdict):
+    assert statement(draws(*means, sd=sd), MARGIN) == verdict

@@ -17,9 +17,8 @@ def times(n):
     return (np.arange(n) + 1) / n
 
 
-def last_quarter(values):
-    n = len(values)
-    return values[math.ceil(0.75 * n) - 1 :]
+def mean_of_last_quarter(values):
+    return np.mean(values[math.ceil(0.75 * len(values)) - 1 :])
 
 
 def noisy(truth, sd, n_seeds):
@@ -42,7 +41,7 @@ def test_an_error_that_still_falls_is_not_overstated(sd):
     runs = noisy(0.3 * times(40) ** -0.5, sd, 400)
 
     by_line = [abs(final_value(curve(run), better="lower") - 0.3) for run in runs]
-    by_mean = [abs(np.mean(last_quarter(run)) - 0.3) for run in runs]
+    by_mean = [abs(mean_of_last_quarter(run) - 0.3) for run in runs]
 
     nearer = np.array(by_mean) - by_line
     assert nearer.mean() > 4 * nearer.std() / math.sqrt(len(runs))
@@ -50,7 +49,7 @@ def test_an_error_that_still_falls_is_not_overstated(sd):
     assert np.mean(nearer > 0) > 0.95
 
 
-@pytest.mark.parametrize("n", [16, 100])
+@pytest.mark.parametrize("n", [16, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_flat_curve_costs_at_most_twice_the_variance_of_a_mean(n):
     """The end of a plain line through many evaluations has four times the variance of their mean.
 
@@ -60,11 +59,10 @@ def test_a_flat_curve_costs_at_most_twice_the_variance_of_a_mean(n):
 
     ends = [final_value(curve(run), better="lower") for run in runs]
 
-    means = [np.mean(last_quarter(run)) for run in runs]
-    assert np.var(ends) / np.var(means) < 2.1
+    assert np.var(ends) / np.var([mean_of_last_quarter(run) for run in runs]) < 2.1
 
 
-@pytest.mark.parametrize("n", [4, 5, 8, 10])
+@pytest.mark.parametrize("n", [4, 10])
 def test_a_run_that_was_evaluated_seldom_ends_where_it_rises_to(n):
     """Its line rises by 0.15 an evaluation from 0.667, of which 4 % are its error."""
     end = final_value(curve([0.0] * (n - 3) + [0.5, 0.7, 0.8]), better="higher")
@@ -72,7 +70,7 @@ def test_a_run_that_was_evaluated_seldom_ends_where_it_rises_to(n):
     assert end == pytest.approx(0.667 + 0.15 * (1 - 1 / 27), abs=1e-3)
 
 
-@pytest.mark.parametrize("values", [[], [0.9], np.linspace(0.5, 0.9, 11)])
+@pytest.mark.parametrize("values", [[], [0.9], [0.5] * 11])
 def test_of_fewer_than_three_late_evaluations_the_last_counts_and_tells_no_error(values):
     assert end_error(curve(values)) is None
     if len(values) < 3:
@@ -93,11 +91,10 @@ def test_a_line_ends_within_the_bounds_of_its_metric(better, last, bound):
 
 @pytest.mark.parametrize("n", [4, 20])
 def test_a_value_that_is_not_finite_counts_only_at_the_end(n):
-    early, late = list(np.linspace(0.1, 0.5, n)), list(np.linspace(0.1, 0.5, n))
-    early[0] = late[-2] = None
-
-    assert final_value(curve(early), better="higher") is not None
-    assert final_value(curve(late), better="higher") is None
+    for broken, is_end in ((0, True), (-2, False)):
+        values = list(np.linspace(0.1, 0.5, n))
+        values[broken] = None
+        assert (final_value(curve(values), better="higher") is not None) == is_end
 
 
 @pytest.mark.parametrize(

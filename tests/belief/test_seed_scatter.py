@@ -112,8 +112,7 @@ def test_ends_that_scatter_within_a_run_scatter_between_seeds(kind, n):
 def test_the_same_cells_give_the_same_draws_that_are_centered():
     """Without a prior single seeds have no scatter."""
     own = [OwnScatter(variance=1.0, n=2)] * 3
-    scatter = SeedScatter.of(own, None)
-    first, again = scatter.errors(own, 1000), scatter.errors(own, 1000)
+    first, again = (SeedScatter.of(own, None).errors(own, 1000) for _ in range(2))
 
     assert np.array_equal(first, again)
     assert first.mean(axis=0) == pytest.approx(0, abs=1e-9)

@@ -28,13 +28,9 @@ def test_draws_on_the_law_give_it_back(s_min, b_crit, n):
     found = StepsLaw.of(sizes, np.tile(np.log2(law(s_min, b_crit, sizes)), (N_DRAWS, 1)))
 
     assert found.holds
-    for estimate, truth in (
-        (found.s_min, s_min),
-        (found.b_crit, b_crit),
-        (found.e_min, s_min * b_crit),
-    ):
-        assert estimate.estimate == pytest.approx(truth, rel=1e-8)
-        assert (estimate.low, estimate.high) == pytest.approx((truth, truth), rel=1e-8)
+    truths = (found.s_min, s_min), (found.b_crit, b_crit), (found.e_min, s_min * b_crit)
+    for each, truth in truths:
+        assert (each.low, each.estimate, each.high) == pytest.approx((truth,) * 3, rel=1e-8)
     for size, steps in found.curve([8, 100, 5000]):
         assert steps.estimate == pytest.approx(law(s_min, b_crit, size), rel=1e-8)
 
@@ -55,17 +51,17 @@ def test_it_is_weighted_by_relative_steps_as_a_direct_search_finds_it():
 @pytest.mark.parametrize("error", [0.05, 0.2])
 def test_intervals_hold_the_truth_95_times_in_100(error):
     """What is believed is off by as much as it says."""
-    truth, n_studies, held = law(500.0, 200.0), 400, np.zeros(3)
+    n_studies, held = 400, np.zeros(3)
     rng = np.random.default_rng(1)
     for seed in range(n_studies):
-        believed = truth * 2 ** (error * rng.standard_normal(len(SIZES)))
+        believed = law(500.0, 200.0) * 2 ** (error * rng.standard_normal(len(SIZES)))
         found = StepsLaw.of(SIZES, draws_around(believed, error, seed=seed))
-        for k, (estimate, value) in enumerate(
-            ((found.s_min, 500.0), (found.b_crit, 200.0), (found.e_min, 100_000.0))
-        ):
-            low, high = estimate.low or 0.0, estimate.high or np.inf
-            # Where the steps lie off the law it says nothing.
-            held[k] += estimate.reason is not None or low <= value <= high
+        truths = (found.s_min, 500.0), (found.b_crit, 200.0), (found.e_min, 100_000.0)
+        # Where the steps lie off the law it says nothing.
+        held += [
+            each.reason is not None or (each.low or 0.0) <= truth <= (each.high or np.inf)
+            for each, truth in truths
+        ]
 
     few, many = binom.ppf((1e-4, 1 - 1e-4), n_studies, 0.95)
     assert np.all((held >= few) & (held <= many))
@@ -99,8 +95,8 @@ def test_steps_further_off_than_they_scatter_are_not_the_law(steps):
     found = StepsLaw.of(SIZES, sharp)
 
     assert not found.holds
-    for estimate in (found.s_min, found.b_crit, found.e_min):
-        assert (estimate.estimate, estimate.low, estimate.high) == (None, None, None)
-        assert estimate.reason.code == "steps_off_the_law"
+    for each in (found.s_min, found.b_crit, found.e_min):
+        assert (each.estimate, each.low, each.high) == (None, None, None)
+        assert each.reason.code == "steps_off_the_law"
     if steps[0] > steps[-1]:
         assert StepsLaw.of(SIZES, blurred).holds

@@ -1,10 +1,4 @@
-"""All that the golden documents know of the inside: where an inner name moves, this file follows.
-
-It gives simulated engines, recorded studies and real calls, each as the JSON document that a user
-would get. The values of the documents may not change with it.
-"""
-
-from __future__ import annotations
+"""All that the golden documents know of the inside: where a name moves, this file follows."""
 
 import csv
 import io
@@ -25,7 +19,7 @@ from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
-from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
+from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 from tests.reference.tiny_workload import tiny
@@ -49,67 +43,55 @@ StepS = Callable[[int], float]
 Document = dict[str, Any]
 
 
-# ---- advices by simulated engines
-
-
 class Broken(SimulatedEngine):
-    """Every run ends with an error."""
-
     def answer(self, request: Any) -> Any:
         why = Reason.as_written("no such file: labels.csv")
         return replace(super().answer(request), status=Status.ERROR, reason=why)
 
 
 class Dearer(SimulatedEngine):
-    """A step takes three times what the profile says."""
-
     def answer(self, request: Any) -> Any:
         before = self.elapsed_s
         record = super().answer(request)
-        self.elapsed_s += 2 * (self.elapsed_s - before)
+        self.elapsed_s += 2 * (self.elapsed_s - before)  # a step takes three times the profile's
         return record
 
 
 class Overfitting(SimulatedEngine):
-    """From 1.5 times the way to the target on the accuracy falls again."""
-
     def _accuracy(self, trial: Any, way: float) -> float:
         fall = 0.01 * max(0.0, way - 1.5)
         return max(0.2, super()._accuracy(trial, min(way, 1.5)) - fall)
 
 
 def simulated_advice(
-    step_s: StepS,
     truth: Truth | None = None,
+    step_s: StepS = knee(1024),  # noqa: B008
     *,
-    trainings: float | None = None,
+    trainings: float = 60.0,
     epochs: float | None = None,
     engine: type[SimulatedEngine] = SimulatedEngine,
-    engine_fields: Mapping[str, Any] | None = None,
-    out_of_memory: Sequence[int] = (),
-    not_comparable: str | None = None,
+    n_workers: int | None = None,
     **asked: Any,
 ) -> Document:
     """The advice about a simulated workload; `asked` are fields of the question.
 
-    The budget is in trainings of the tuned reference to the target; or with `epochs` in whole
-    trainings of so many passes of the reference. Sizes out of memory did not run in the profile.
+    The budget is in trainings of the tuned reference to the target, or with `epochs` in whole ones.
     """
     truth = truth or Truth()
     training_s = truth.best_steps(64) * step_s(64)
     if epochs is not None:
         training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
         asked = {"target": None, "target_origin": "pilot", "planned_epochs": epochs} | asked
-    if out_of_memory:
-        asked["options"] = tuple(
-            option(size, step_s(size), note="out of memory" if size in out_of_memory else "")
-            for size in BATCH_SIZES
-        )
-    if not_comparable is not None:
-        asked["not_comparable"] = Reason.of(not_comparable)
-    asked = {"budget_s": (trainings or 60.0) * training_s} | asked
-    made = engine(truth=truth, step_s=step_s, **(engine_fields or {}))
-    return _advised(lambda: advise(question(step_s, **asked), made))
+    asked = {"budget_s": trainings * training_s} | asked
+    made = engine(truth=truth, step_s=step_s)
+    made.n_workers = n_workers or made.n_workers
+    return told(lambda: advise(question(step_s, **asked), made).to_dict())
+
+
+def options_that_fit(step_s: StepS, most: int) -> tuple[Any, ...]:
+    """Larger ones ran out of memory in the profile."""
+    notes = {size: "out of memory" if size > most else "" for size in BATCH_SIZES}
+    return tuple(option(size, step_s(size), note=note) for size, note in notes.items())
 
 
 def roughly_timed(
@@ -118,42 +100,36 @@ def roughly_timed(
     """Options whose step times are known to a fraction only."""
 
     def roughly(size: int) -> Any:
-        interval = (step_s(size) / (1 + known_to), step_s(size) * (1 + known_to))
-        known = Estimate.of(step_s(size), interval=interval, n=2)
-        return replace(option(size, step_s(size)), step_s=known)
+        s = step_s(size)
+        known = Estimate.of(s, interval=(s / (1 + known_to), s * (1 + known_to)), n=2)
+        return replace(option(size, s), step_s=known)
 
     return tuple(map(roughly, sizes))
 
 
 def reference_at(batch_size: int, learning_rate: float) -> Any:
-    """Another configuration that the user trains with now."""
     sizes = {"batch_size": batch_size, "micro_batch_size": batch_size}
     return replace(REFERENCE, learning_rate=learning_rate, **sizes)
 
 
-def _advised(call: Callable[[], batchlab.Advice]) -> Document:
+def told(call: Callable[[], Document]) -> Document:
     try:
-        return call().to_dict()
+        return call()
     except batchlab.BatchlabError as error:
         return {"error": type(error).__name__}
-
-
-# ---- advices about what really trains, on a clock that counts steps
 
 
 class _ByStepClock:
     """An engine around an engine: runs really train, and their steps are what the clock counts."""
 
+    n_workers = 1  # side by side, the order of the ends is a matter of luck
+
     def __init__(self, inner: Any, step_s: StepS) -> None:
-        self._inner = inner
-        self._step_s = step_s
-        self._now_s = 0.0
+        self._inner, self._step_s, self._now_s = inner, step_s, 0.0
         self._done: dict[str, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-    n_workers = 1  # side by side, the order of the ends is a matter of luck
 
     def spent_s(self) -> float:
         return self._now_s
@@ -180,7 +156,7 @@ def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Docu
     with pytest.MonkeyPatch.context() as patch:
         for kind in (WorkloadSubject, CommandSubject):
             _tell_times(patch, kind, step_s)
-        return _advised(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked))
+        return told(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked).to_dict())
 
 
 def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
@@ -199,13 +175,8 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         one, other = (step_s(point.batch_size) for point in points)
         return Ended(value=tuple(other / one * off for off in (0.99, 1.0, 1.01) * 3))
 
-    patch.setattr(kind, "engine", engine)
-    patch.setattr(kind, "timed", timed)
-    patch.setattr(kind, "in_turn", in_turn)
-    patch.setattr(kind, "profile", profile)
-
-
-# ---- workloads that really train
+    for way in (engine, timed, profile, in_turn):
+        patch.setattr(kind, way.__name__, way)
 
 
 def precise() -> batchlab.Workload:
@@ -219,8 +190,6 @@ def precise() -> batchlab.Workload:
 
 
 def coupled() -> batchlab.Workload:
-    """A loss that compares each example with the others of its batch, and no other metric."""
-
     def contrastive(model: nn.Module, batch: Any) -> torch.Tensor:
         codes = model(batch[0])
         return functional.cross_entropy(codes @ codes.T, torch.arange(len(codes)))
@@ -250,15 +219,9 @@ def checked_faults(kind: str, folder: Path) -> Document:
     document: Document = {}
     for name, workload in checked.items():
         found = batchlab.check(workload)
-        findings = [
-            [finding.cause, finding.where, finding.by_chance, finding.size is not None]
-            for finding in found.findings
-        ]
+        findings = [[f.cause, f.where, f.by_chance, f.size is not None] for f in found.findings]
         document[name] = {"equal": found.equal, "n": found.n_examples, "findings": findings}
     return document
-
-
-# ---- profiles, noise, stored studies
 
 
 def search_document(
@@ -266,44 +229,26 @@ def search_document(
 ) -> Document:
     """What the search for what fits does on a made-up machine: its probes, and what it found."""
     made = MadeUpMachine(**machine)
-    search = ProfileSearch(
-        made,
-        untried_profile(n_train),
-        ceiling_bytes=ceiling_bytes,
-        left_s=made.left_s,
-        listener=ProgressListener(),
-    )
-    profile = search.run(default_batch_sizes(n_train, reference_batch_size=64))
-    points = [
-        [point.batch_size, point.micro_batch_size, point.status.value, point.peak_bytes]
-        for point in profile.points
-    ]
+    of = {"ceiling_bytes": ceiling_bytes, "left_s": made.left_s, "listener": ProgressListener()}
+    search = ProfileSearch(made, untried_profile(n_train), **of)
+    found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
+    points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
 
 
 def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
-    """A noise scale from made-up gradients, at (step, scale) each."""
     return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
 
 
-def stored_study(folder: Path, **fields: Any) -> Path:
-    """A store with one made-up sweep in it."""
+def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:
+    """A store with one made-up sweep in it, or the advice given."""
     path = folder / "lab.db"
     with batchlab.Store(path) as store:
-        put_study(store, made_up_study(**fields))
-    return path
-
-
-def stored_advice(folder: Path, advice: batchlab.Advice) -> Path:
-    """A store with one made-up advice in it."""
-    path = folder / "lab.db"
-    with batchlab.Store(path) as store:
-        put_advised(store, advice)
+        put_advised(store, advice) if advice else put_study(store, made_up_study(**fields))
     return path
 
 
 def compared(make: Callable[..., Any], **other: Any) -> Document:
-    """Two made-up studies or profiles beside each other; `other` is what differs in the second."""
     draw = np.random.default_rng(7)
     return compare(make(draw), make(draw, **other)).to_dict()
 
@@ -314,41 +259,33 @@ def csv_tables(store: Path) -> Document:
     All rows would take megabytes. A cell that is no number adds nothing to the sum of its column.
     """
     made = report(store, output_format="csv", path=store.with_name("report.csv"))
-    tables = {}
-    for path in made.files:
-        with path.open() as file:
-            rows = [
-                {name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(file)
-            ]
-        sums = {
-            name: math.fsum(row[name] for row in rows if isinstance(row[name], float))
-            for name in rows[0]
-        }
-        tables[path.stem] = {"n": len(rows), "first": rows[0], "sums": sums}
-    return tables
+    return {path.stem: _table(path) for path in made.files}
 
 
-def _value(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+def _table(path: Path) -> Document:
+    def value(cell: str) -> float | str:
+        try:
+            return float(cell)
+        except ValueError:
+            return cell
 
-
-# ---- command lines
+    read = csv.DictReader(path.read_text().splitlines())
+    rows = [{name: value(cell) for name, cell in row.items()} for row in read]
+    numbers = {name: [r[name] for r in rows if isinstance(r[name], float)] for name in rows[0]}
+    sums = {name: math.fsum(column) for name, column in numbers.items()}
+    return {"n": len(rows), "first": rows[0], "sums": sums}
 
 
 def command_line(*arguments: str) -> Document:
     """A command line run in this process: its exit code and the JSON that it prints."""
-    printed, told = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(told):
+    printed, said = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(said):
         code = _exit_code(list(arguments), started_s=time.monotonic())
     text = printed.getvalue()
     return {"exit_code": code, "document": json.loads(text) if text else None}
 
 
 def fitted_csv(folder: Path, rows: Sequence[Mapping[str, object]]) -> Document:
-    """What `batchlab fit --json` prints of a CSV file with these rows."""
     path = folder / "points.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))

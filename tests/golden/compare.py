@@ -1,7 +1,5 @@
 """What of a document is golden: codes and numbers; not prose, times, places and versions."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys
@@ -16,33 +14,14 @@ _COLUMNS, _ROWS = "columns", "rows"
 
 # Where a document is from, when it was made and with what: never the same twice.
 _PLACES = {
-    "batchlab",
-    "command_line",
-    "created_at",
-    "device_name",
-    "place",
-    "environment",
-    "report",
-    "source",
-    "store",
-    "study",
-    "trial_id",
-    "workload_id",
+    *("batchlab", "command_line", "created_at", "device_name", "place", "environment"),
+    *("report", "source", "store", "study", "trial_id", "workload_id"),
 }
 # What a real clock or a real process told.
 _CLOCK = {
-    "eval_s",
-    "peak_bytes",
-    "samples_per_s",
-    "spent_s",
-    "step_s",
-    "took_s",
-    "train_s",
-    "trainings",
-    "warmup_s",
-    "block_s",
+    *("eval_s", "peak_bytes", "samples_per_s", "spent_s", "step_s"),
+    *("took_s", "train_s", "trainings", "warmup_s", "block_s"),
 }
-_PROSE = {"warnings"}
 # Fields that came later, with the value that they have where nothing was asked of them.
 _LATER = {"weight_decay_factor": 1.0}
 
@@ -51,10 +30,7 @@ def golden(document: Any, *, timed: bool = False) -> Any:
     """The document without what may differ from run to run or be said in other words.
 
     A field that is null is as one that is not there, and so is a later one with its default.
-
-    Args:
-        document: as JSON.
-        timed: whether a real clock was at work, so that its readings are left out.
+    If a real clock was at work its readings are left out.
     """
     if isinstance(document, dict):
         return {
@@ -72,7 +48,7 @@ def golden(document: Any, *, timed: bool = False) -> Any:
 
 
 def _is_left_out(name: str, within: dict[str, Any], *, timed: bool) -> bool:
-    if name in _PLACES or name in _PROSE or (timed and name in _CLOCK):
+    if name in _PLACES or name == "warnings" or (timed and name in _CLOCK):
         return True
     if name in _LATER and within[name] == _LATER[name]:
         return True
@@ -151,11 +127,5 @@ def _unpacked(value: Any) -> Any:
         return value
     if _ROWS not in value:
         return {name: _unpacked(part) for name, part in value.items()}
-    return [
-        {
-            name: _unpacked(part)
-            for name, part in zip(value[_COLUMNS], row, strict=True)
-            if part is not None
-        }
-        for row in value[_ROWS]
-    ]
+    rows = [zip(value[_COLUMNS], row, strict=True) for row in value[_ROWS]]
+    return [{name: _unpacked(part) for name, part in row if part is not None} for row in rows]

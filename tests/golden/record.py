@@ -1,9 +1,7 @@
-"""Record the golden documents anew: `python -m tests.golden.record [NAME ...]`."""
+"""Record the golden documents anew: `python -m tests.golden.record [NAME ...]`; none: all."""
 
-from __future__ import annotations
-
-import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,32 +9,19 @@ from tests.golden.compare import DOCUMENTS, as_text
 from tests.golden.studies import STUDIES, document_of
 
 
-def record(name: str) -> None:
-    """Write the document of a study, if it says anything else than the one that is there."""
-    path = DOCUMENTS / f"{name}.json"
-    with tempfile.TemporaryDirectory() as folder:
-        text = as_text(json.loads(json.dumps(document_of(name, Path(folder)))))
-    is_new = not path.exists() or path.read_text() != text
-    path.write_text(text)
-    print(f"{name}: {'written' if is_new else 'unchanged'}, {len(text)} bytes")
-
-
-def main() -> None:
+def main(names: list[str]) -> None:
     """Record those that are named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="one of the studies; none: all")
-    names = parser.parse_args().names
-    unknown = sorted(set(names) - set(STUDIES))
-    if unknown:
-        parser.error(f"no study {', '.join(unknown)}; there are {', '.join(STUDIES)}")
     for name in names or STUDIES:
-        record(name)
-    if not names:
-        for path in DOCUMENTS.glob("*.json"):
-            if path.stem not in STUDIES:
-                path.unlink()
-                print(f"{path.stem}: gone")
+        path = DOCUMENTS / f"{name}.json"
+        with tempfile.TemporaryDirectory() as folder:
+            text = as_text(json.loads(json.dumps(document_of(name, Path(folder)))))
+        path.write_text(text)
+        print(f"{name}: {len(text)} bytes")
+    for path in [] if names else DOCUMENTS.glob("*.json"):
+        if path.stem not in STUDIES:
+            path.unlink()
+            print(f"{path.stem}: gone")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,16 +1,13 @@
 """The golden studies: each a name and its document, made from as far out as can be."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.golden import adapter
-from tests.golden.adapter import simulated_advice
 from tests.golden.compare import golden
 from tests.reference.accumulated_workloads import SOUND
 from tests.reference.made_up import made_up_curves
@@ -24,6 +21,8 @@ from tests.reference.studies_to_compare import profile_to_compare, study_to_comp
 from tests.reference.training_script import training_script
 
 import batchlab
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status
 from batchlab.words.document import plain
 
 ROOT = Path(__file__).parents[2]
@@ -42,15 +41,24 @@ class Study:
 
 def document_of(name: str, folder: Path) -> Any:
     """What is golden of a study's document."""
-    study = STUDIES[name]
-    return golden(study.document(folder), timed=study.timed)
+    return golden(STUDIES[name].document(folder), timed=STUDIES[name].timed)
 
 
-# ---- advises, simulated
+def _made(make: Callable[..., Any], *arguments: Any, **named: Any) -> Study:
+    return Study(document=lambda folder: make(*arguments, **named))
 
 
-def _advice(*arguments: Any, **named: Any) -> Study:
-    return Study(document=lambda folder: simulated_advice(*arguments, **named))
+def _real(document: Callable[[Path], Any]) -> Study:
+    return Study(document=document, timed=True, slow=True)
+
+
+def _precise(folder: Path) -> Any:
+    return adapter.precise()
+
+
+_advice = partial(_made, adapter.simulated_advice)
+_compare = partial(_made, adapter.compared)
+_search = partial(_made, adapter.search_document)
 
 
 def _with_end(end: Callable[[int, float], float] = lambda size, rate: SOON, **fields: Any) -> Truth:
@@ -59,178 +67,133 @@ def _with_end(end: Callable[[int, float], float] = lambda size, rate: SOON, **fi
 
 def _race(trainings: float, **named: Any) -> Study:
     truth = _with_end(**(RACE | named.pop("truth", {})))
-    return _advice(knee(1024), truth, trainings=trainings, epochs=12.0, **named)
+    return _advice(truth, trainings=trainings, epochs=12.0, **named)
 
 
-def _same_time(truth: Truth) -> Callable[[int], float]:
-    return lambda size: 2.0 / truth.best_steps(size)
+def _best_at(best: int) -> Truth:
+    return _with_end(lambda size, rate: SOON - 0.002 * abs(math.log2(size / best)))
 
 
 def _worse_above_64(size: int, rate: float) -> float:
     return SOON if size <= 64 else SOON - 0.006
 
 
-def _falls_apart(size: int, rate: float) -> float:
-    return 1.2 if size > 256 else math.inf
-
-
 ALIKE = Truth(noise=0.03)
+
+
+def _same_time(size: int) -> float:
+    return 2.0 / ALIKE.best_steps(size)
+
+
 # Those whose planner takes seconds; the others are enough for `scripts/test unit`.
 LONG = {
     *("alike", "every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
     *("pilot-large-ends-worse", "pilot-planned-end", "pilot-recommend", "quality"),
-    *(
-        "quality-equal-time",
-        "race-12",
-        "race-20",
-        "race-3",
-        "race-8",
-        "race-two-workers",
-        "samples",
-    ),
-    "target-never-met",
+    *("quality-equal-time", "race-12", "race-20", "race-3", "race-8", "race-two-workers"),
+    *("samples", "target-never-met"),
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
-THREE = (64, 128, 256)
+THREE, FLAT = (64, 128, 256), knee(8192)
+PILOT: dict[str, Any] = {"target": None, "target_origin": "pilot"}
 
 ADVICES = {
     # A target is given.
-    "recommend-large": _advice(knee(1024)),
-    "recommend-small": _advice(knee(16)),
+    "recommend-large": _advice(),
+    "recommend-small": _advice(step_s=knee(16)),
     "recommend-one-valley": _advice(
-        FAST_LARGE.__getitem__, Truth(b_crit=64.0), sizes=tuple(sorted(FAST_LARGE))
+        Truth(b_crit=64.0), FAST_LARGE.__getitem__, sizes=tuple(sorted(FAST_LARGE))
     ),
-    "recommend-other-exponent": _advice(knee(256), Truth(exponent=0.6)),
-    "recommend-noisy": _advice(knee(256), Truth(noise=0.25), trainings=150),
-    "reference-misses": _advice(knee(1024), Truth(best_rate=0.6, left=0.2), trainings=150),
-    "alike": _advice(_same_time(ALIKE), ALIKE, trainings=250),
-    "small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),
-    "times-unknown": _advice(
-        knee(1024), trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)
-    ),
-    "noisy-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
+    "recommend-other-exponent": _advice(Truth(exponent=0.6), knee(256)),
+    "recommend-noisy": _advice(Truth(noise=0.25), knee(256), trainings=150),
+    "reference-misses": _advice(Truth(best_rate=0.6, left=0.2), trainings=150),
+    "alike": _advice(ALIKE, _same_time, trainings=250),
+    "small-budget": _advice(Truth(best_rate=0.16), knee(48), trainings=20),
+    "times-unknown": _advice(trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)),
+    "noisy-small-budget": _advice(Truth(noise=0.12), knee(48), trainings=12),
     "alike-times-unknown": _advice(
-        _same_time(ALIKE),
-        ALIKE,
-        trainings=300,
-        options=adapter.roughly_timed(_same_time(ALIKE), 0.09, THREE),
+        ALIKE, _same_time, trainings=300, options=adapter.roughly_timed(_same_time, 0.09, THREE)
     ),
-    "given-target-small-budget": _advice(knee(1024), trainings=3),
-    "target-never-met": _advice(knee(1024), _with_end(lambda size, rate: 0.96), target=0.97),
-    "target-met-untrained": _advice(knee(1024), target=0.05, trainings=10),
-    "every-rate-diverges": _advice(knee(1024), Truth(best_rate=1e-9)),
-    "sizes-out-of-memory": _advice(knee(8192), out_of_memory=(1024, 2048, 4096, 8192)),
-    "reference-out-of-memory": _advice(knee(8192), out_of_memory=tuple(2**n for n in range(6, 14))),
-    "samples": _advice(knee(1024), objective="samples", trainings=150),
-    "samples-small-budget": _advice(knee(1024), objective="samples"),
-    "coupled-loss": _advice(knee(1024), target=None, not_comparable="losses_not_comparable"),
+    "given-target-small-budget": _advice(trainings=3),
+    "target-never-met": _advice(_with_end(lambda size, rate: 0.96), target=0.97),
+    "target-met-untrained": _advice(target=0.05, trainings=10),
+    "every-rate-diverges": _advice(Truth(best_rate=1e-9)),
+    "sizes-out-of-memory": _advice(step_s=FLAT, options=adapter.options_that_fit(FLAT, 512)),
+    "reference-out-of-memory": _advice(step_s=FLAT, options=adapter.options_that_fit(FLAT, 32)),
+    "samples": _advice(objective="samples", trainings=150),
+    "samples-small-budget": _advice(objective="samples"),
+    "coupled-loss": _advice(target=None, not_comparable=Reason.of("losses_not_comparable")),
     # No target is given: a pilot sets it, and ends count.
-    "pilot-recommend": _advice(
-        knee(1024), _with_end(), target=None, target_origin="pilot", trainings=100
-    ),
-    "pilot-planned-end": _advice(
-        knee(1024), target=None, target_origin="pilot", planned_epochs=5.0, trainings=400
-    ),
-    "pilot-large-ends-worse": _advice(
-        knee(1024), _with_end(_worse_above_64), target=None, target_origin="pilot", trainings=150
-    ),
+    "pilot-recommend": _advice(_with_end(), **PILOT, trainings=100),
+    "pilot-planned-end": _advice(**PILOT, planned_epochs=5.0, trainings=400),
+    "pilot-large-ends-worse": _advice(_with_end(_worse_above_64), **PILOT, trainings=150),
     "pilot-falls-apart-later": _advice(
-        knee(1024), _with_end(lasts=_falls_apart), trainings=40, epochs=20.0
+        _with_end(lasts=lambda size, rate: math.inf if size <= 256 else 1.2),
+        trainings=40,
+        epochs=20.0,
     ),
-    "pilot-cut": _advice(knee(1024), Truth(noise=0.02), target=None, budget_s=8.0),
-    "pilot-dearer": _advice(
-        knee(1024), target=None, trainings=7, epochs=30.0, engine=adapter.Dearer
-    ),
-    "pilot-fails": _advice(knee(1024), target=None, engine=adapter.Broken),
-    "overfitting": _advice(
-        knee(1024), trainings=40, epochs=30.0, engine=adapter.Overfitting, target=None
-    ),
-    "quality": _advice(
-        knee(1024),
-        _with_end(lambda size, rate: SOON - 0.002 * abs(math.log2(size / 256))),
-        objective="quality",
-        trainings=60,
-        epochs=12.0,
-    ),
+    "pilot-cut": _advice(Truth(noise=0.02), target=None, budget_s=8.0),
+    "pilot-dearer": _advice(target=None, trainings=7, epochs=30.0, engine=adapter.Dearer),
+    "pilot-fails": _advice(target=None, engine=adapter.Broken),
+    "overfitting": _advice(target=None, trainings=40, epochs=30.0, engine=adapter.Overfitting),
+    "quality": _advice(_best_at(256), objective="quality", trainings=60, epochs=12.0),
     "quality-equal-time": _advice(
-        knee(64),
-        _with_end(lambda size, rate: SOON - 0.002 * abs(math.log2(size / 32))),
-        objective="quality",
-        target=None,
-        longest_s=3.0,
-        budget_s=150.0,
+        _best_at(32), knee(64), objective="quality", target=None, longest_s=3.0, budget_s=150.0
     ),
     # Few trainings, down to less than one.
     **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 8, 12, 20)},
-    "race-downward": _advice(knee(8), _with_end(**RACE), trainings=4, epochs=12.0, target=None),
+    "race-downward": _advice(_with_end(**RACE), knee(8), trainings=4, epochs=12.0, target=None),
     "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
-    "race-two-workers": _race(4, engine=SideBySideEngine, engine_fields={"n_workers": 2}),
+    "race-two-workers": _race(4, engine=SideBySideEngine, n_workers=2),
     # As a command of the user's: nothing is kept of a run, and it evaluates when it likes.
     "like-a-command": _advice(
-        knee(256),
-        _with_end(),
-        trainings=60,
-        epochs=12.0,
-        engine=ForgetfulEngine,
-        engine_fields={"n_workers": 1},
+        _with_end(), knee(256), trainings=60, epochs=12.0, engine=ForgetfulEngine, n_workers=1
     ),
-    "other-reference": _advice(knee(512), reference=adapter.reference_at(512, 0.32), trainings=120),
+    "other-reference": _advice(
+        step_s=knee(512), reference=adapter.reference_at(512, 0.32), trainings=120
+    ),
 }
 
 
-# ---- advises that really train, on a clock that counts steps
+def _told(
+    subject: Callable[[Path], Any],
+    sizes: Sequence[int],
+    step_s: Callable[[int], float],
+    **asked: Any,
+) -> Study:
+    asked |= {"batch_sizes": sizes, "step_s": step_s}
+    return _real(lambda folder: adapter.told_advice(subject(folder), folder, **asked))
 
 
-def _told(subject: Callable[[Path], Any], **asked: Any) -> Study:
-    return Study(
-        document=lambda folder: adapter.told_advice(subject(folder), folder, **asked),
-        timed=True,
-        slow=True,
-    )
+def _script_step_s(size: int) -> float:
+    return 0.05 * max(1.0, size / 64)
 
 
 REAL_ADVICES = {
     "workload": _told(
-        lambda folder: adapter.precise(),
-        step_s=lambda size: 0.5 * max(1.0, size / 50),
-        batch_sizes=(20, 50),
-        epochs=12,
-        budget="10m",
+        _precise, (20, 50), lambda size: 0.5 * max(1.0, size / 50), epochs=12, budget="10m"
     ),
     "workload-coupled-loss": _told(
-        lambda folder: adapter.coupled(),
-        step_s=lambda size: 0.5,
-        batch_sizes=(10, 20),
-        epochs=2,
-        budget="10m",
+        lambda folder: adapter.coupled(), (10, 20), lambda size: 0.5, epochs=2, budget="10m"
     ),
     "command": _told(
-        training_script,
-        step_s=lambda size: 0.05 * max(1.0, size / 64),
-        batch_sizes=(8, 16, 32, 64, 128),
-        epochs=10,
-        budget="20m",
+        training_script, (8, 16, 32, 64, 128), _script_step_s, epochs=10, budget="20m"
     ),
     "command-with-target": _told(
-        training_script,
-        step_s=lambda size: 0.05 * max(1.0, size / 64),
-        batch_sizes=(16, 64, 256),
-        target=("val_loss", 0.5),
-        budget="15m",
+        training_script, (16, 64, 256), _script_step_s, target=("val_loss", 0.5), budget="15m"
     ),
 }
 
 
-# ---- sweeps
-
-
 def _sweep(
-    subject: Callable[[Path], Any] = lambda folder: adapter.precise(),
+    sizes: Sequence[Any],
+    rates: Sequence[float] | None = None,
+    subject: Callable[[Path], Any] = _precise,
     *,
     earlier: Mapping[str, Any] | None = None,
     **asked: Any,
 ) -> Study:
     """A sweep; `earlier` differs from it in a sweep that the store already has."""
+    asked |= {"batch_sizes": sizes} | ({"learning_rates": rates} if rates else {})
 
     def document(folder: Path) -> Any:
         sweep = partial(batchlab.sweep, subject(folder), store=folder / "lab.db")
@@ -238,17 +201,15 @@ def _sweep(
             sweep(**(asked | earlier))
         return sweep(**asked).to_dict()
 
-    return Study(document=document, timed=True, slow=True)
+    return _real(document)
 
 
-def _stored_sweep(**fields: Any) -> Study:
-    """Its report as JSON, by the command line."""
+def _json_report(store: Path) -> Any:
+    return adapter.command_line("report", "--store", str(store), "--format", "json")
 
-    def document(folder: Path) -> Any:
-        store = adapter.stored_study(folder, **fields)
-        return adapter.command_line("report", "--store", str(store), "--format", "json")
 
-    return Study(document=document)
+def _stored(show: Callable[[Path], Any] = _json_report, **fields: Any) -> Study:
+    return Study(document=lambda folder: show(adapter.stored(folder, **fields)))
 
 
 def _overfits(size: int, rate: float, seed: int) -> Any:
@@ -258,98 +219,57 @@ def _overfits(size: int, rate: float, seed: int) -> Any:
     return curves
 
 
-def _failing_script(failure: str, folder: Path) -> Any:
-    return training_script(folder, "--fail", failure)
+def _script_that_fails(failure: str) -> Study:
+    script = lambda folder: training_script(folder, "--fail", failure)  # noqa: E731
+    return _sweep((16,), (0.1,), script, epochs=2)
 
 
+def _saving_script(folder: Path) -> Any:
+    return saving_script(folder, "--pause", "0", "--last-save", "100")
+
+
+FEWER = {"batch_sizes": (16,), "epochs": 1}
 SWEEPS = {
-    "cells": _sweep(batch_sizes=(10, 50, "full"), learning_rates=(0.05, 0.2), seeds=2, epochs=3),
-    "scaled-rates": _sweep(
-        batch_sizes=(10, 40), learning_rates=(0.05,), scaling_rule="sqrt", steps=12
-    ),
+    "cells": _sweep((10, 50, "full"), (0.05, 0.2), seeds=2, epochs=3),
+    "scaled-rates": _sweep((10, 40), (0.05,), scaling_rule="sqrt", steps=12),
     "replacement-micro-batches": _sweep(
-        batch_sizes=(12, 48),
-        learning_rates=(0.1,),
-        epochs=2,
-        sampling="replacement",
-        micro_batch_size=6,
-        drop_last=True,
+        (12, 48), (0.1,), epochs=2, sampling="replacement", micro_batch_size=6, drop_last=True
     ),
-    "target": _sweep(
-        batch_sizes=(10, 50), learning_rates=(0.1, 100.0), target=("accuracy", 0.8), epochs=20
-    ),
-    "measured": _sweep(
-        batch_sizes=(20,), learning_rates=(0.1,), epochs=2, measure=("noise_scale", "sharpness")
-    ),
-    "plans": _sweep(
-        plans=("small", "large", "grow", "decay"), batch_sizes=(5, 40), seeds=2, epochs=8
-    ),
-    "script": _sweep(training_script, batch_sizes=(16, 64), learning_rates=(0.05, 0.1), epochs=2),
+    "target": _sweep((10, 50), (0.1, 100.0), target=("accuracy", 0.8), epochs=20),
+    "measured": _sweep((20,), (0.1,), epochs=2, measure=("noise_scale", "sharpness")),
+    "plans": _sweep((5, 40), plans=("small", "large", "grow", "decay"), seeds=2, epochs=8),
+    "script": _sweep((16, 64), (0.05, 0.1), training_script, epochs=2),
     "script-target": _sweep(
-        training_script,
-        batch_sizes=(16, 128),
-        learning_rates=(0.1, 0.4),
-        seeds=2,
-        target=("val_loss", 0.6),
-        epochs=20,
+        (16, 128), (0.1, 0.4), training_script, seeds=2, target=("val_loss", 0.6), epochs=20
     ),
     **{
-        f"script-{failure}": _sweep(
-            partial(_failing_script, failure), batch_sizes=(16,), learning_rates=(0.1,), epochs=2
-        )
-        for failure in ("nan", "crash", "patience")
+        f"script-{failure}": _script_that_fails(failure) for failure in ("nan", "crash", "patience")
     },
     # What a store has is continued: from a checkpoint, or from the beginning if there is none.
-    "continued": _sweep(
-        batch_sizes=(10, 50), learning_rates=(0.1,), epochs=4, earlier={"epochs": 2}
-    ),
-    "script-restarted": _sweep(
-        training_script,
-        batch_sizes=(16, 64),
-        learning_rates=(0.1,),
-        epochs=3,
-        earlier={"batch_sizes": (16,), "epochs": 1},
-    ),
-    "script-resumed": _sweep(
-        lambda folder: saving_script(folder, "--pause", "0", "--last-save", "100"),
-        batch_sizes=(16, 64),
-        learning_rates=(0.5,),
-        epochs=3,
-        earlier={"batch_sizes": (16,), "epochs": 1},
-    ),
-    "failures": _sweep(
-        lambda folder: adapter.failing(),
-        batch_sizes=(10, 20, 40, 50),
-        learning_rates=(0.1,),
-        epochs=3,
-    ),
+    "continued": _sweep((10, 50), (0.1,), epochs=4, earlier={"epochs": 2}),
+    "script-restarted": _sweep((16, 64), (0.1,), training_script, epochs=3, earlier=FEWER),
+    "script-resumed": _sweep((16, 64), (0.5,), _saving_script, epochs=3, earlier=FEWER),
+    "failures": _sweep((10, 20, 40, 50), (0.1,), lambda folder: adapter.failing(), epochs=3),
 }
 
 STORED_SWEEPS = {
-    "stored": _stored_sweep(learning_rates=(0.01, 0.1), seeds=2),
-    "stored-overfitting": _stored_sweep(curves=_overfits),
-    "stored-underfitting": _stored_sweep(
+    "stored": _stored(learning_rates=(0.01, 0.1), seeds=2),
+    "stored-overfitting": _stored(curves=_overfits),
+    "stored-underfitting": _stored(
         curves=lambda size, rate, seed: made_up_curves(train=0.5, validation=0.5, rate=0.02),
         epochs=5,
     ),
-    "stored-bad-ends": _stored_sweep(
+    "stored-bad-ends": _stored(
         learning_rates=(0.01, 0.1),
         endings={
-            (64, 0.1, 0): (batchlab.Status.DIVERGED, "the loss grew", 3),
-            (256, 0.1, 0): (batchlab.Status.NAN, "the loss is nan", 2),
-            (1024, 0.1, 0): (batchlab.Status.OOM, "out of memory", 0),
-            (1024, 0.01, 0): (batchlab.Status.KILLED, "killed", 4),
+            (64, 0.1, 0): (Status.DIVERGED, "the loss grew", 3),
+            (256, 0.1, 0): (Status.NAN, "the loss is nan", 2),
+            (1024, 0.1, 0): (Status.OOM, "out of memory", 0),
+            (1024, 0.01, 0): (Status.KILLED, "killed", 4),
         },
     ),
-    "stored-no-validation": _stored_sweep(n_validation=0, n_test=0),
+    "stored-no-validation": _stored(n_validation=0, n_test=0),
 }
-
-
-# ---- compare, report, workloads: what is stored, shown again
-
-
-def _compare(make: Callable[..., Any], **other: Any) -> Study:
-    return Study(document=lambda folder: adapter.compared(make, **other))
 
 
 COMPARISONS = {
@@ -359,72 +279,39 @@ COMPARISONS = {
 }
 
 REPORTS = {
-    "csv-sweep": Study(
-        document=lambda folder: adapter.csv_tables(
-            adapter.stored_study(folder, batch_sizes=(64, 256), epochs=4)
-        )
-    ),
-    "csv-advice": Study(
-        document=lambda folder: adapter.csv_tables(adapter.stored_advice(folder, KINDS["likely"]()))
-    ),
-    "json-advice": Study(
-        document=lambda folder: adapter.command_line(
-            *("report", "--format", "json"),
-            *("--store", str(adapter.stored_advice(folder, KINDS["ends_no_worse"]()))),
-        )
-    ),
+    "csv-sweep": _stored(adapter.csv_tables, batch_sizes=(64, 256), epochs=4),
+    "csv-advice": _stored(adapter.csv_tables, advice=KINDS["likely"]()),
+    "json-advice": _stored(_json_report, advice=KINDS["ends_no_worse"]()),
 }
-
-WORKLOADS = {"built-in": Study(document=lambda folder: adapter.command_line("workloads", "--json"))}
-
-
-# ---- profile, noise, check, fit
 
 
 def _recorded_profile(path: str) -> Study:
-    text = (ROOT / path).read_text
-    return Study(document=lambda folder: batchlab.Profile.from_json(text()).to_dict())
-
-
-def _search(**fields: Any) -> Study:
-    return Study(document=lambda folder: adapter.search_document(**fields))
+    return _made(lambda: batchlab.Profile.from_json((ROOT / path).read_text()).to_dict())
 
 
 PROFILES = {
     "recorded-cpu": _recorded_profile("benchmarks/profiles/cpu/mnist-mlp-1.json"),
     "recorded-gpu": _recorded_profile("benchmarks/profiles/h200/regret-transformer.json"),
-    "made-up": Study(document=lambda folder: made_up_profile().to_dict()),
+    "made-up": _made(lambda: made_up_profile().to_dict()),
     "search": _search(),
     "search-memory": _search(room_bytes=200_000_000),
     "search-limit": _search(ceiling_bytes=300_000_000),
     "search-short": _search(budget_s=6.0),
-    "search-timeout": _search(
-        goes_wrong=lambda size: batchlab.Status.TIMEOUT if size > 500 else None
-    ),
-    "search-error-between": _search(
-        goes_wrong=lambda size: batchlab.Status.ERROR if size == 256 else None
-    ),
+    "search-timeout": _search(goes_wrong=lambda size: Status.TIMEOUT if size > 500 else None),
+    "search-error-between": _search(goes_wrong=lambda size: Status.ERROR if size == 256 else None),
 }
 
 
 def _noise(**asked: Any) -> Study:
-    made = partial(batchlab.noise, **asked)
-    return Study(document=lambda folder: made(adapter.precise()).to_dict(), timed=True, slow=True)
+    return _real(lambda folder: batchlab.noise(adapter.precise(), **asked).to_dict())
 
 
 NOISES = {
-    "made-up": Study(document=lambda folder: adapter.noise_document((0, 20.0), (100, 200.0))),
-    "made-up-adam": Study(
-        document=lambda folder: adapter.noise_document((0, 5.0), (8, 50.0), adam=True)
-    ),
-    "lost": Study(document=lambda folder: adapter.noise_document((0, 20.0), (50, math.inf))),
+    "made-up": _made(adapter.noise_document, (0, 20.0), (100, 200.0)),
+    "made-up-adam": _made(adapter.noise_document, (0, 5.0), (8, 50.0), adam=True),
+    "lost": _made(adapter.noise_document, (0, 20.0), (50, math.inf)),
     "workload": _noise(steps=20),
     "per-layer": _noise(steps=4, per_layer=True),
-}
-
-CHECKS = {
-    kind: Study(document=partial(adapter.checked_faults, kind), timed=True, slow=True)
-    for kind in SOUND
 }
 
 
@@ -432,22 +319,15 @@ def _law(size: float, s_min: float = 1000.0, b_crit: float = 250.0, exponent: fl
     return s_min * (1 + (b_crit / size) ** exponent)
 
 
-def _points(**columns: Any) -> list[dict[str, object]]:
-    law = columns.pop("law", _law)
+def _points(law: Callable[[float], float] = _law) -> list[dict[str, Any]]:
     return [
-        {"batch_size": size, "steps_to_target": law(size) * (1 + 0.02 * math.sin(size))} | columns
+        {"batch_size": size, "steps_to_target": law(size) * (1 + 0.02 * math.sin(size))}
         for size in (16, 64, 256, 1024, 4096)
     ]
 
 
-def _fit(points: Callable[[], Any]) -> Study:
-    def document(folder: Path) -> Any:
-        try:
-            return plain(batchlab.fit(points()))
-        except batchlab.BatchlabError as error:
-            return {"error": type(error).__name__}
-
-    return Study(document=document)
+def _fit(points: Sequence[Any]) -> Study:
+    return _made(adapter.told, lambda: plain(batchlab.fit(points)))
 
 
 def _tuned_rows() -> list[dict[str, object]]:
@@ -460,33 +340,29 @@ def _tuned_rows() -> list[dict[str, object]]:
 
 
 FITS = {
-    "law": _fit(_points),
-    "other-exponent": _fit(lambda: _points(law=partial(_law, exponent=0.6))),
-    "no-law": _fit(lambda: _points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
-    "two-sizes": _fit(lambda: _points()[:2]),
-    "nothing": _fit(list),
+    "law": _fit(_points()),
+    "other-exponent": _fit(_points(law=partial(_law, exponent=0.6))),
+    "no-law": _fit(_points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
+    "two-sizes": _fit(_points()[:2]),
+    "nothing": _fit([]),
     # Two rates of which the best counts, and a largest size that never reached its target.
     "csv": Study(document=lambda folder: adapter.fitted_csv(folder, _tuned_rows())),
 }
 
 
+ADVICES = {name: replace(study, slow=name in LONG) for name, study in ADVICES.items()}
 # By name; the first word is the command.
-def marked(studies: Mapping[str, Study]) -> dict[str, Study]:
-    """Return the studies, the long ones marked slow."""
-    return {name: replace(study, slow=name in LONG) for name, study in studies.items()}
-
-
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
     for kind, studies in (
-        ("advise", {**marked(ADVICES), **REAL_ADVICES}),
+        ("advise", {**ADVICES, **REAL_ADVICES}),
         ("sweep", {**SWEEPS, **STORED_SWEEPS}),
         ("compare", COMPARISONS),
         ("report", REPORTS),
-        ("workloads", WORKLOADS),
+        ("workloads", {"built-in": _made(adapter.command_line, "workloads", "--json")}),
         ("profile", PROFILES),
         ("noise", NOISES),
-        ("check", CHECKS),
+        ("check", {kind: _real(partial(adapter.checked_faults, kind)) for kind in SOUND}),
         ("fit", FITS),
     )
     for name, study in studies.items()

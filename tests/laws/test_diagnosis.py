@@ -8,10 +8,8 @@ from batchlab.records.trial import Status, Target
 
 
 def found_in(record, metric="accuracy", better="higher"):
-    return {
-        diagnosis.rule.name: diagnosis.evidence
-        for diagnosis in diagnose(record, metric=metric, better=better)
-    }
+    found = diagnose(record, metric=metric, better=better)
+    return {diagnosis.rule.name: diagnosis.evidence for diagnosis in found}
 
 
 HEALTHY = approach(0.97)
@@ -94,16 +92,13 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 def test_each_picture_has_its_diagnosis_with_its_evidence(name):
     given, expected = CURVES[name]
+    record = made_up_record(**given)
 
-    found = found_in(made_up_record(**given))
+    found = found_in(record)
 
     assert {rule: evidence.code for rule, evidence in found.items()} == expected
-
-
-def test_a_spike_is_told_with_its_step():
-    record = made_up_record(**CURVES["a loss spike"][0])
-
-    assert found_in(record)["unstable"].named["step"] == record.trial.plan.steps_in(12)
+    if "unstable" in found:
+        assert found["unstable"].named["step"] == record.trial.plan.steps_in(12)
 
 
 def test_a_falling_metric_is_diagnosed_by_its_own_direction():
@@ -124,8 +119,5 @@ def test_without_validation_data_the_rules_that_need_it_are_silent_and_named():
     assert found_in(record) == {}
     assert [rule.name for rule in unjudged(record)] == ["overfitting", "not_enough_epochs"]
     assert unjudged(made_up_record()) == ()
-
-
-def test_every_rule_has_its_own_name_label_and_sentence():
     for part in ("name", "label", "sentence"):
         assert len({getattr(rule, part) for rule in RULES}) == len(RULES)

@@ -1,4 +1,4 @@
-"""Lines, power laws and the law of memory: known ones come back, intervals hold the truth."""
+"""Lines, the law of memory and means: known ones come back, intervals hold the truth."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
+from batchlab.errors import UsageError
 from batchlab.laws.lines import StraightLine, fit_memory, points_for_law
+from batchlab.laws.mean import mean_interval
 
 
 @pytest.mark.parametrize(("n", "t"), [(3, 12.706204736), (4, 4.3026527299), (20, 2.1009220402)])
@@ -62,18 +64,35 @@ def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100(
     assert abs(held / n_draws - 0.95) < 4 * standard_error
 
 
-@pytest.mark.parametrize("points", [[], [(8, 1000)], [(8, 1000), (8, 1010)]])
-def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize(
+    ("points", "slope"),
+    [
+        ([], None),
+        ([(8, 1000), (8, 1010)], None),
+        ([(1, 2_000), (2, 1_500), (3, 1_000)], pytest.approx(-500)),
+    ],
+)
+def test_one_batch_size_is_no_line_and_one_that_does_not_rise_predicts_no_limit(points, slope):
     fit = fit_memory(points)
 
-    assert fit.fixed_bytes.estimate is None
-    assert fit.bytes_per_example.reason.code == "too_few"
-    assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
+    assert fit.bytes_per_example.estimate == slope
     assert fit.largest_batch_size(10**9) is None
+    if slope is None:
+        assert fit.bytes_per_example.reason.code == "too_few"
+        assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
 
 
-def test_a_line_that_does_not_rise_predicts_no_limit() -> None:
-    fit = fit_memory([(1, 2_000), (2, 1_500), (3, 1_000)])
+def test_mean_interval_agrees_with_the_textbook_t_interval():
+    estimate = mean_interval([1.0, 2.0, 4.0])
 
-    assert fit.bytes_per_example.estimate == pytest.approx(-500)
-    assert fit.largest_batch_size(10**9) is None
+    # mean 7/3, standard deviation sqrt(7/3), t(2, 0.975) = 4.302653
+    half = 4.302652729911275 * math.sqrt(7 / 3) / math.sqrt(3)
+    assert estimate.estimate == pytest.approx(7 / 3)
+    assert (estimate.low, estimate.high) == pytest.approx((7 / 3 - half, 7 / 3 + half))
+    assert estimate.n == 3
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_never_averaged(bad):
+    with pytest.raises(UsageError, match="diverged"):
+        mean_interval([1.0, bad])

@@ -4,50 +4,41 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tests.reference.noise_scale import population, sample_of
 
 from batchlab.laws.noise_scale import noise_scale, noise_scale_of_pairs
 from batchlab.records.noise import GradientSample
 
-# Test A of the published formulas: mean 3, variance 7/2 (divided by N).
-SCALARS = [[1.0], [2.0], [3.0], [6.0]]
 N_DRAWS = 500
 
 
-def drawn(
-    gradients: NDArray[np.float64],
-    stream: np.random.Generator,
-    *,
-    n_blocks: int,
-    block: int,
-    by_examples: bool = True,
-) -> GradientSample:
-    """A sample without replacement, quickly; the slow twin is `sample_of`."""
+def drawn(gradients, stream, *, n_blocks: int, block: int, by_examples: bool = True):
+    """The noise scale of a sample without replacement, quickly; the slow twin is `sample_of`."""
     chosen = stream.permutation(len(gradients))[: n_blocks * block]
     blocks = gradients[chosen].reshape(n_blocks, block, -1)
     means = blocks.mean(axis=1)
     units = (blocks**2).sum(axis=2).mean(axis=1) if by_examples else (means**2).sum(axis=1)
-    return GradientSample(
-        n_train=len(gradients),
-        unit_examples=1 if by_examples else block,
-        block_examples=(block,) * n_blocks,
-        unit_sq=tuple(units),
-        products=tuple(map(tuple, means @ means.T)),
+    return noise_scale(
+        GradientSample(
+            n_train=len(gradients),
+            unit_examples=1 if by_examples else block,
+            block_examples=(block,) * n_blocks,
+            unit_sq=tuple(units),
+            products=tuple(map(tuple, means @ means.T)),
+        )
     )
 
 
-def population_of(stream: np.random.Generator, *, n: int, dimension: int) -> NDArray[np.float64]:
-    """Gradients with a mean, unequal variances and tails."""
+def population_of(stream, *, n: int, dimension: int):
+    """Gradients with a mean, unequal variances and tails; and their trace and squared mean."""
     scales = np.geomspace(1.0, 0.1, dimension)
-    return 0.15 + stream.standard_t(6, (n, dimension)) * scales
+    gradients = 0.15 + stream.standard_t(6, (n, dimension)) * scales
+    return gradients, *population(gradients.tolist())
 
 
 @pytest.mark.parametrize("by_examples", [True, False])
-def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(
-    by_examples: bool,
-) -> None:
-    six = [*SCALARS, [4.0], [-2.0]]
+def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(by_examples) -> None:
+    six = [[1.0], [2.0], [3.0], [6.0], [4.0], [-2.0]]
     trace, grad_sq = population(six)
 
     found = [
@@ -60,37 +51,25 @@ def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(
 
 
 def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
-    gradients = population_of(np.random.default_rng(1), n=101, dimension=5)
-    trace, grad_sq = population(gradients.tolist())
+    gradients, trace, grad_sq = population_of(np.random.default_rng(1), n=101, dimension=5)
     blocks = [block.tolist() for block in np.array_split(gradients, 8)]
 
     found = noise_scale(sample_of(blocks, n_train=101))
 
-    for estimate, truth in (
-        (found.trace, trace),
-        (found.grad_sq, grad_sq),
-        (found.scale, trace / grad_sq),
-    ):
-        bounds = (estimate.low, estimate.estimate, estimate.high)
-        assert bounds == pytest.approx((truth,) * 3, rel=1e-12)
+    truths = (found.trace, trace), (found.grad_sq, grad_sq), (found.scale, trace / grad_sq)
+    for each, truth in truths:
+        assert (each.low, each.estimate, each.high) == pytest.approx((truth,) * 3, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     ("by_examples", "n_blocks", "block"), [(True, 32, 16), (True, 8, 100), (False, 32, 16)]
 )
-def test_estimates_are_unbiased_and_their_intervals_cover(
-    by_examples: bool, n_blocks: int, block: int
-) -> None:
+def test_estimates_are_unbiased_and_their_intervals_cover(by_examples, n_blocks, block) -> None:
     stream = np.random.default_rng(4)
-    gradients = population_of(stream, n=5000, dimension=40)
-    trace, grad_sq = population(gradients.tolist())
+    gradients, trace, grad_sq = population_of(stream, n=5000, dimension=40)
+    of = {"n_blocks": n_blocks, "block": block, "by_examples": by_examples}
 
-    found = [
-        noise_scale(
-            drawn(gradients, stream, n_blocks=n_blocks, block=block, by_examples=by_examples)
-        )
-        for _ in range(N_DRAWS)
-    ]
+    found = [drawn(gradients, stream, **of) for _ in range(N_DRAWS)]
 
     for estimates, truth in (
         ([each.trace for each in found], trace),
@@ -105,27 +84,25 @@ def test_estimates_are_unbiased_and_their_intervals_cover(
 
 
 def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_lies() -> None:
-    gradients = population_of(np.random.default_rng(5), n=4000, dimension=40)
+    gradients, *_ = population_of(np.random.default_rng(5), n=4000, dimension=40)
     gradients -= gradients.mean(axis=0)
     stream = np.random.default_rng(6)
 
-    found = [noise_scale(drawn(gradients, stream, n_blocks=16, block=8)) for _ in range(200)]
+    found = [drawn(gradients, stream, n_blocks=16, block=8) for _ in range(200)]
 
     told = [each for each in found if each.scale.estimate is not None]
     assert len(told) <= 10  # 5 % of 200: that |G|^2 is above 0 is said wrongly that often
     lost = next(each for each in found if (each.grad_sq.estimate or 0) < 0)
-    reason = lost.scale.reason
-    assert reason.code == "gradient_lost_in_noise"
-    assert reason.named["n_needed"] > 128  # type: ignore[operator]
+    assert lost.scale.reason.code == "gradient_lost_in_noise"
+    assert lost.scale.reason.named["n_needed"] > 128
 
 
 @pytest.mark.slow
 def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None:
-    gradients = population_of(np.random.default_rng(7), n=20_000, dimension=60)
-    trace, grad_sq = population(gradients.tolist())
+    gradients, trace, grad_sq = population_of(np.random.default_rng(7), n=20_000, dimension=60)
     stream = np.random.default_rng(8)
 
-    found = [noise_scale(drawn(gradients, stream, n_blocks=8, block=1)) for _ in range(N_DRAWS)]
+    found = [drawn(gradients, stream, n_blocks=8, block=1) for _ in range(N_DRAWS)]
 
     lows = [each.scale.low for each in found]
     assert sum(each.scale.estimate is None for each in found) > N_DRAWS / 10

@@ -1,7 +1,5 @@
 """The plateau rule against curves whose noiseless truth is known."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from tests.reference.by_day import by_day
@@ -16,19 +14,18 @@ from batchlab.laws.plateau import (
 )
 from batchlab.records.trial import Status
 
-
-def first_flat_epoch(
-    curve: Callable[[float], float | None], *, n_epochs: int, horizon_epochs: int, delta: float
-) -> int | None:
-    """The first epoch k in 1..n_epochs with curve(k + h) - curve(k) < delta, None without one."""
-    for k in range(1, n_epochs + 1):
-        now, later = curve(float(k)), curve(float(k + horizon_epochs))
-        if later - now < delta:
-            return k
-    return None
-
-
 H, DELTA = HORIZON_EPOCHS, FRACTION_DELTA
+
+
+def first_flat_epoch(curve, n_epochs):
+    """The first epoch k in 1..n_epochs with curve(k + h) - curve(k) < delta, None without one."""
+    return next((k for k in range(1, n_epochs + 1) if curve(k + H) - curve(float(k)) < DELTA), None)
+
+
+def judged(values, better="higher", delta=DELTA):
+    return find_plateau(np.arange(1.0, len(values) + 1), values, better=better, delta=delta)
+
+
 LENGTHS = (15, 20, 30, 50, 80, 120)
 N_CURVES = 200
 
@@ -44,87 +41,83 @@ def random_law(family, rng):
 
 
 def random_curves(family, *, plateaus, noise, seed):
-    """N_CURVES of (epochs, values, plateau epoch), with a plateau or still rising by 2 delta."""
+    """N_CURVES of (verdict, plateau epoch), with a plateau or still rising by 2 delta."""
     rng = np.random.default_rng(seed)
     found = 0
     while found < N_CURVES:
         law, epochs = random_law(family, rng), np.arange(1.0, rng.choice(LENGTHS) + 1)
-        truth = first_flat_epoch(law, n_epochs=len(epochs), horizon_epochs=H, delta=DELTA)
+        truth = first_flat_epoch(law, len(epochs))
         still_rising = law(epochs[-1] + H) - law(epochs[-1]) >= 2 * DELTA
         if (truth is not None) if plateaus else still_rising:
             found += 1
-            yield epochs, law(epochs) + rng.normal(0.0, noise, len(epochs)), truth
+            yield judged(law(epochs) + rng.normal(0.0, noise, len(epochs))), truth
+
+
+FAMILIES = by_day(["exponential", "power law"], ["exponential"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [DELTA / 8, DELTA / 2])
-@pytest.mark.parametrize("family", by_day(["exponential", "power law"], ["exponential"]))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_plateau_is_right_within_two_epochs_on_95_of_100_curves(family, noise):
-    curves = list(random_curves(family, plateaus=True, noise=noise, seed=1))
-
-    plateaus = [find_plateau(t, y, better="higher", delta=DELTA) for t, y, _ in curves]
-
     right = sum(
         plateau.verdict == "reached" and abs(plateau.epoch - truth) <= 2
-        for plateau, (_, _, truth) in zip(plateaus, curves, strict=True)
+        for plateau, truth in random_curves(family, plateaus=True, noise=noise, seed=1)
     )
+
     assert right >= 0.95 * N_CURVES
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [DELTA / 8, DELTA / 2])
-@pytest.mark.parametrize("family", by_day(["exponential", "power law"], ["exponential"]))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_curve_still_rising_by_twice_delta_is_called_reached_at_most_twice(family, noise):
     curves = random_curves(family, plateaus=False, noise=noise, seed=2)
 
-    verdicts = [find_plateau(t, y, better="higher", delta=DELTA).verdict for t, y, _ in curves]
+    verdicts = [plateau.verdict for plateau, _ in curves]
 
     assert verdicts.count("reached") <= 2
     assert verdicts.count("not_yet") >= 0.95 * N_CURVES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", by_day(["exponential", "power law"], ["exponential"]))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_interval_of_the_expected_improvement_holds_the_truth_19_times_in_20(family):
     rng = np.random.default_rng(3)
     inside = 0
     for _ in range(N_CURVES):
         law, epochs = random_law(family, rng), np.arange(1.0, 31.0)
         values = law(epochs) + rng.normal(0.0, DELTA / 2, 30)
-        expected = find_plateau(epochs, values, better="higher", delta=DELTA).expected_improvement
-        inside += expected.low <= law(30.0 + H) - law(30.0) <= expected.high
+        inside += judged(values).expected_improvement.holds(law(30.0 + H) - law(30.0))
 
     standard_error = (0.95 * 0.05 / N_CURVES) ** 0.5
     assert inside / N_CURVES > 0.95 - 4 * standard_error
 
 
-def test_a_falling_loss_is_judged_like_a_rising_accuracy():
+def rise(epochs, rate=0.3):
+    return 0.9 - 0.5 * np.exp(-rate * epochs)
+
+
+def test_a_falling_loss_is_judged_like_a_rising_accuracy_and_a_long_curve_in_blocks():
     epochs = np.arange(1.0, 41.0)
-    rise = 0.9 - 0.5 * np.exp(-0.3 * epochs)
 
-    up = find_plateau(epochs, rise, better="higher", delta=DELTA)
-    down = find_plateau(epochs, 3 - rise, better="lower", delta=DELTA)
-
-    assert down.epoch == up.epoch
-    assert up.epoch == first_flat_epoch(
-        lambda k: 0.9 - 0.5 * np.exp(-0.3 * k), n_epochs=40, horizon_epochs=H, delta=DELTA
-    )
+    assert judged(rise(epochs)).epoch == first_flat_epoch(rise, 40)
+    assert judged(3 - rise(epochs), "lower").epoch == judged(rise(epochs)).epoch
+    slow = lambda k: rise(k, rate=0.01)  # noqa: E731
+    assert abs(judged(slow(np.arange(1.0, 3001.0))).epoch - first_flat_epoch(slow, 3000)) <= 10
 
 
 def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
-    rng = np.random.default_rng(5)
     epochs = np.arange(1.0, 41.0)
-    values = 0.95 - 0.5 * np.exp(-0.3 * epochs) - 0.001 * epochs + rng.normal(0, 0.001, 40)
-    peak = int(epochs[np.argmax(0.95 - 0.5 * np.exp(-0.3 * epochs) - 0.001 * epochs)])
+    law = 0.05 + rise(epochs) - 0.001 * epochs
 
-    plateau = find_plateau(epochs, values, better="higher", delta=DELTA)
+    plateau = judged(law + np.random.default_rng(5).normal(0, 0.001, 40))
 
     assert (plateau.verdict, plateau.turned) == ("reached", True)
-    assert abs(plateau.epoch - peak) <= 3
+    assert abs(plateau.epoch - epochs[np.argmax(law)]) <= 3
     assert plateau.expected_improvement.estimate is None
     # One that was flat for long before it turned has it where it became flat.
-    late = 0.95 - 0.5 * np.exp(-0.8 * epochs) - 0.003 * np.maximum(epochs - 30, 0)
-    flat_first = find_plateau(epochs, late, better="higher", delta=DELTA)
+    flat_first = judged(0.05 + rise(epochs, 0.8) - 0.003 * np.maximum(epochs - 30, 0))
     assert flat_first.turned
     assert 4 <= flat_first.epoch <= 9
 
@@ -132,39 +125,22 @@ def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
 @pytest.mark.slow
 def test_flat_noise_has_not_turned_and_does_not_worsen():
     rng = np.random.default_rng(6)
-    epochs = np.arange(1.0, 41.0)
 
-    plateaus = [
-        find_plateau(epochs, rng.normal(0.9, DELTA / 2, 40), better="higher", delta=DELTA)
-        for _ in range(60)
-    ]
+    plateaus = [judged(rng.normal(0.9, DELTA / 2, 40)) for _ in range(60)]
 
     assert sum(plateau.turned for plateau in plateaus) <= 3
     assert sum(plateau.worsens for plateau in plateaus) <= 3
 
 
 def test_eight_epochs_may_worsen_before_they_have_turned_for_sure_or_leave_it_open():
-    epochs = np.arange(1.0, 9.0)
-    falls = [0.70, 0.75, 0.77, 0.77, 0.77, 0.768, 0.757, 0.753]
-    noisy = 0.9 - 0.03 * epochs**-0.5 + np.random.default_rng(7).normal(0, 0.01, 8)
+    noise = np.random.default_rng(7).normal(0, 0.01, 8)
 
-    worse, left_open = (
-        find_plateau(epochs, values, better="higher", delta=DELTA) for values in (falls, noisy)
-    )
+    worse = judged([0.70, 0.75, 0.77, 0.77, 0.77, 0.768, 0.757, 0.753])
+    left_open = judged(0.9 - 0.03 * np.arange(1.0, 9.0) ** -0.5 + noise)
 
     assert (worse.verdict, worse.turned, worse.worsens) == ("reached", False, True)
     assert left_open.verdict == "cannot_tell"
     assert left_open.expected_improvement.low < DELTA < left_open.expected_improvement.high
-
-
-def test_a_curve_of_three_thousand_epochs_is_read_in_blocks():
-    epochs = np.arange(1.0, 3001.0)
-    law = lambda k: 0.9 - 0.5 * np.exp(-0.01 * k)  # noqa: E731
-
-    plateau = find_plateau(epochs, law(epochs), better="higher", delta=DELTA)
-
-    truth = first_flat_epoch(law, n_epochs=3000, horizon_epochs=H, delta=DELTA)
-    assert abs(plateau.epoch - truth) <= 10
 
 
 def test_delta_is_absolute_for_fractions_and_a_hundredth_of_the_level_of_a_loss():
@@ -182,12 +158,14 @@ def test_only_validation_scores_at_epoch_ends_count():
         ("test", "accuracy"): lambda e: 0.2,
     }
 
-    whole = made_up_record(curves=curves, evaluations_per_epoch=1)
-    parts = made_up_record(curves=within, evaluations_per_epoch=4)
-
-    assert plateau_of(parts, metric="accuracy", better="higher") == plateau_of(
-        whole, metric="accuracy", better="higher"
+    whole, parts = (
+        plateau_of(
+            made_up_record(curves=each, evaluations_per_epoch=n), metric="accuracy", better="higher"
+        )
+        for each, n in ((curves, 1), (within, 4))
     )
+
+    assert parts == whole
 
 
 FLAT = {("validation", "accuracy"): lambda epoch: 0.1 + 0.0001 * epoch}
@@ -211,10 +189,9 @@ def test_of_too_little_or_a_trial_that_diverged_it_cannot_tell_and_says_why(reco
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_a_loss_of_any_size_is_judged_alike_and_without_a_warning(scale: float) -> None:
-    epochs = np.arange(1.0, 31.0)
     losses = 1 + 0.003 * np.random.default_rng(0).normal(size=30)  # some laws do not fall at all
 
     with np.errstate(all="raise", under="ignore"):
-        found = find_plateau(epochs, scale * losses, better="lower", delta=0.01 * scale)
+        found = judged(scale * losses, "lower", 0.01 * scale)
 
-    assert found.epoch == find_plateau(epochs, losses, better="lower", delta=0.01).epoch == 1
+    assert found.epoch == judged(losses, "lower", 0.01).epoch == 1

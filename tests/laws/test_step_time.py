@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,10 +36,8 @@ def known(seconds: float) -> Estimate:
 def test_a_law_without_scatter_comes_back(sharpness: float) -> None:
     fit = fit_step_time(exactly(SIZES, sharpness=sharpness))
 
-    assert fit.overhead_s.estimate == pytest.approx(1e-3, rel=1e-6)
-    assert fit.s_per_example.estimate == pytest.approx(1e-5, rel=1e-6)
-    assert fit.knee_batch_size.estimate == pytest.approx(100, rel=1e-6)
-    assert fit.sharpness.estimate == pytest.approx(sharpness, rel=1e-5)
+    found = [fit.overhead_s, fit.s_per_example, fit.knee_batch_size, fit.sharpness]
+    assert [one.estimate for one in found] == pytest.approx([1e-3, 1e-5, 100, sharpness], rel=1e-5)
     assert fit.max_residual_fraction < 1e-6
 
 
@@ -49,16 +48,13 @@ def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed: int) 
     points = replace(CPU, sizes=SIZES[: 6 + 2 * seed]).draw(random)
     fit = fit_step_time(points)
 
-    weights = [
-        1 / (fit.off_the_law_fraction**2 + (math.log(t.high / t.low) / 3.919928) ** 2)
-        for _, t in points
-        if t.low and t.high
-    ]
+    own_sds = [math.log(time.high / time.low) / 3.919928 for _, time in points]
+    weights = [1 / (fit.off_the_law_fraction**2 + sd**2) for sd in own_sds]
     searched = fit_by_search([(size, t.estimate or 0) for size, t in points], weights)
 
-    assert fit.overhead_s.estimate == pytest.approx(searched[0], rel=1e-4)
-    assert fit.s_per_example.estimate == pytest.approx(searched[1], rel=1e-4)
-    assert fit.sharpness.estimate == pytest.approx(searched[2], rel=1e-3)
+    found = [one.estimate for one in (fit.overhead_s, fit.s_per_example, fit.sharpness)]
+    assert found[:2] == pytest.approx(searched[:2], rel=1e-4)
+    assert found[2] == pytest.approx(searched[2], rel=1e-3)
 
 
 def test_the_residuals_are_logarithms_in_the_order_of_the_batch_sizes() -> None:
@@ -70,28 +66,23 @@ def test_the_residuals_are_logarithms_in_the_order_of_the_batch_sizes() -> None:
     assert fit.batch_sizes == SIZES
     assert fit.residuals[3] == max(fit.residuals)
     assert 0.15 < fit.max_residual_fraction < 0.3
-    on_law = fit.step_s(8).estimate or 0
-    assert fit.residuals[3] == pytest.approx(math.log((points[3][1].estimate or 0) / on_law))
-
-
-BY_DAY = ("a CPU, 14 sizes", "a busy machine")
+    off = math.log(points[3][1].estimate / fit.step_s(8).estimate)
+    assert fit.residuals[3] == pytest.approx(off)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(STUDIES, BY_DAY))
+@pytest.mark.parametrize("name", by_day(STUDIES, ("a CPU, 14 sizes", "a busy machine")))
 def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> None:
     study, random, n_draws = STUDIES[name], np.random.default_rng(3), 100
     middle = study.sizes[len(study.sizes) // 2]
-    held = dict.fromkeys(("overhead_s", "s_per_example", "knee_batch_size", "step_s"), 0)
+    told = ("overhead_s", "s_per_example", "knee_batch_size")
+    held = np.zeros(4)
     for _ in range(n_draws):
         fit = fit_step_time(study.draw(random))
-        held["overhead_s"] += fit.overhead_s.holds(study.overhead_s)
-        held["s_per_example"] += fit.s_per_example.holds(study.s_per_example)
-        held["knee_batch_size"] += fit.knee_batch_size.holds(study.knee_batch_size)
-        held["step_s"] += fit.step_s(middle).holds(study.step_s(middle))
+        held[:3] += [getattr(fit, name).holds(getattr(study, name)) for name in told]
+        held[3] += fit.step_s(middle).holds(study.step_s(middle))
 
-    low = 0.92 - 3 * math.sqrt(0.92 * 0.08 / n_draws)
-    assert {name: count / n_draws for name, count in held.items() if count / n_draws < low} == {}
+    assert held.min() / n_draws >= 0.92 - 3 * math.sqrt(0.92 * 0.08 / n_draws)
 
 
 def test_times_that_do_not_show_the_knee_bound_it_at_most() -> None:
@@ -147,30 +138,20 @@ def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None
     fit = fit_step_time(points)
 
     for size, time in points:
-        assert time.estimate is not None
         own_sd = math.log(time.high / time.low) / (2 * 1.959964)
-        on_law = fit.step_s(size).estimate
-        assert on_law is not None
         weights = 1 / own_sd**2, 1 / fit.off_the_law_fraction**2
-        expected = (weights[0] * math.log(time.estimate) + weights[1] * math.log(on_law)) / sum(
-            weights
-        )
-        assert fit.measured_step_s(size).estimate == pytest.approx(math.exp(expected))
-
-
-STEADY = (1.0,) * 15
+        logs = np.log([time.estimate, fit.step_s(size).estimate])
+        expected = math.exp(np.average(logs, weights=weights))
+        assert fit.measured_step_s(size).estimate == pytest.approx(expected)
 
 
 def twice(batch_size: int, first_s: float, second_s: float) -> ProfilePoint:
-    one, other = (
-        made_up_point(batch_size, median_s=step_s, scatter=STEADY) for step_s in (first_s, second_s)
-    )
-    return replace(one, again=(other.timing,))
+    of = partial(made_up_point, batch_size, scatter=(1.0,) * 15)
+    return replace(of(median_s=first_s), again=(of(median_s=second_s).timing,))
 
 
 def width(profile: Profile, batch_size: int) -> float:
-    (point,) = [point for point in profile.points if point.batch_size == batch_size]
-    timed = profile.timed_s(point)
+    timed = profile.timed_s(next(p for p in profile.points if p.batch_size == batch_size))
     return math.log(timed.high / timed.low)
 
 
@@ -184,8 +165,8 @@ def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
     seen = exact.of_size([0.01] * n, known(0.01))
 
     assert ProcessScatter.of(times).log_sd == pytest.approx(0.1, rel=0.06)
-    assert seen.high == pytest.approx(0.01 * math.exp(1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
-    assert seen.low == pytest.approx(0.01 * math.exp(-1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
+    half = math.exp(1.96 * 0.1 / math.sqrt(n))
+    assert (seen.low, seen.high) == pytest.approx((0.01 / half, 0.01 * half), rel=1e-4)
     assert seen.n == n
 
 
@@ -217,9 +198,7 @@ def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not(
 
     assert width(together, 64) < 1.2 * width(alone, 64)
     assert width(together, 1024) > 10 * width(together, 64)
-    low, high = together.timed_s(odd).low, together.timed_s(odd).high
-    assert low <= 0.01
-    assert high >= 0.016
+    assert together.timed_s(odd).low <= 0.01 < 0.016 <= together.timed_s(odd).high
 
 
 def give_or_take(step_s: float, *, sd: float) -> Estimate:
@@ -237,21 +216,14 @@ def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() 
     # Which of the two was off is not known.
     assert one.low < 1e-3 < 2e-3 < one.high
     assert other.low < 1e-3 < 2e-3 < other.high
-
-
-def test_a_ratio_in_turn_that_says_the_same_narrows_what_was_known() -> None:
-    one, other, ratio_sd = timed_in_turn(
-        give_or_take(1e-3, sd=0.02), give_or_take(2e-3, sd=0.02), give_or_take(2.0, sd=0.03)
-    )
-
+    # A ratio that says the same narrows what was known.
+    one, other, ratio_sd = timed_in_turn(second, first, give_or_take(2.0, sd=0.03))
     assert (one.estimate, other.estimate) == pytest.approx((1e-3, 2e-3))
     assert ratio_sd == pytest.approx((1 / (1 / 0.03**2 + 1 / (2 * 0.02**2))) ** 0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize(("load", "turns"), [(0.0, 13), (0.3, 13), (0.3, 4)])
-def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(
-    load: float, turns: int
-) -> None:
+def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load, turns) -> None:
     """Apart each was timed beside a load that doubles it, or not; in turn, blocks scatter."""
     rng, held, n = np.random.default_rng(0), 0, 400
     for _ in range(n):
@@ -273,5 +245,4 @@ def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) 
 
     # Sizes of one profile share their scatter: as good as about 200 independent ones.
     least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
-    assert held["with their scatter"][0] > least
-    assert held["and the law"][0] > least
+    assert min(held[each][0] for each in ("with their scatter", "and the law")) > least
