@@ -41,11 +41,8 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
 
     path = tmp_path / "batchlab.toml"
     drafted = read_run_file(path)
-    assert drafted["command"][3:6] == (
-        "--batch-size={batch_size}",
-        "--lr={learning_rate}",
-        "--epochs={epochs}",
-    )
+    drawn = {"--batch-size={batch_size}", "--lr={learning_rate}", "--epochs={epochs}"}
+    assert drawn | {"--seed={seed}"} == set(drafted["command"][3:])
     assert (drafted["batch_size"], drafted["learning_rate"], drafted["epochs"]) == (48, 0.5, 5)
     assert placeholders_of(drafted["command"], None) >= {"batch_size", "learning_rate"}
     assert (done.missing, done.trouble) == (("output_dir", "resume_from"), None)
@@ -166,13 +163,13 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(
         assert trained_with(command, BOTH) == own
     assert trained_with(command, {"learning_rate"}) == {"learning_rate": 3e-4}
     # Nothing is run where its code has the default.
-    Path("train.py").write_text("open('trained', 'w')\n" + SCRIPT)
+    Path("train.py").write_text("open('trained', 'w')\n" + aliased)
     assert trained_with(command, BOTH) == own
     assert not Path("trained").exists()
-    Path("train.py").write_text(SCRIPT.replace("default=48", "default=48.5"))
+    Path("train.py").write_text(aliased.replace("default=48", "default=48.5"))
     assert trained_with(command, {"batch_size"}) == {}
     # The help is that of the folder where the command runs.
-    Path("train.py").write_text(SCRIPT)
+    Path("train.py").write_text(aliased)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert trained_with(command, BOTH, place) == own
     assert trained_with(command, BOTH) == {}
