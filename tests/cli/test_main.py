@@ -86,9 +86,6 @@ def test_help_loads_neither_torch_nor_a_plotting_library_nor_another_command() -
     assert said.splitlines()[-1] == "[0, 0, 0] [] ['sweep']"
 
 
-GO_ON = "interrupted{} To go on: batchlab {{}}\n".format
-
-
 @pytest.mark.parametrize(
     ("typed", "raised", "code", "told"),
     [
@@ -96,16 +93,11 @@ GO_ON = "interrupted{} To go on: batchlab {{}}\n".format
             "sweep 'my train.py:workload' --epochs 3",
             KeyboardInterrupt(),
             130,
-            GO_ON("; everything so far is stored."),
+            "interrupted; everything so far is stored. To go on: batchlab {}",
         ),
         # Measured in one go: nothing of it is kept.
-        (
-            "profile mine.py:workload",
-            KeyboardInterrupt(),
-            130,
-            GO_ON("."),
-        ),
-        ("workloads", cli.BatchlabError("a line\nand more"), 1, "error: a line\n"),
+        ("check my.py:it", KeyboardInterrupt(), 130, "interrupted. To go on: batchlab {}"),
+        ("workloads", cli.BatchlabError("a line\nand more"), 1, "error: a line"),
     ],
 )
 def test_what_ends_a_command_is_told_in_one_line(
@@ -118,4 +110,4 @@ def test_what_ends_a_command_is_told_in_one_line(
 
     done = do(*shlex.split(typed))
 
-    assert (done.code, done.err) == (code, told.format(typed))
+    assert (done.code, done.err) == (code, told.format(typed) + "\n")
