@@ -25,7 +25,7 @@ from torch import nn
 from batchlab.app.options import candidates_in, fitting_trials, options_of, rule_multiples
 from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.training.optimizers import adam_settings
@@ -49,24 +49,25 @@ def fitted(
     return list(fitting_trials(subject)), told.warnings
 
 
-def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size() -> None:
-    trials, warnings = fitted(FAILING, 10, 16)
-    (shaped,), _ = fitted(FAILING, 10, n_train=101, schedule=lambda done: 1 - done)
-
-    assert [trial.drop_last for trial in trials] == [True, True]
-    (told,) = warnings
-    assert "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told
-    assert shaped.horizon_steps == 20
-
-
-@pytest.mark.parametrize(("summary", "sizes"), [(made_up_summary(), (32, 33)), (FAILING, (10, 20))])
-def test_trials_that_run_with_their_last_batches_stay_as_they_were(
-    summary: WorkloadSummary, sizes: tuple[int, ...]
+@pytest.mark.parametrize(
+    ("summary", "sizes", "drops"),
+    [
+        (made_up_summary(), (32, 33), False),
+        (FAILING, (10, 20), False),
+        (FAILING, (10, 16), True),  # at every batch size
+    ],
+)
+def test_a_last_batch_that_does_not_run_is_left_out(
+    summary: WorkloadSummary, sizes: tuple[int, ...], drops: bool
 ) -> None:
     trials, told = fitted(summary, *sizes)
 
-    assert [(trial.batch_size, trial.drop_last) for trial in trials] == [(s, False) for s in sizes]
-    assert told == []
+    assert [(trial.batch_size, trial.drop_last) for trial in trials] == [(s, drops) for s in sizes]
+    assert len(told) == drops
+    if drops:
+        assert "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told[0]
+        (shaped,), _ = fitted(FAILING, 10, n_train=101, schedule=lambda done: 1 - done)
+        assert shaped.horizon_steps == 20
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,9 @@ def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str
 
     with pytest.raises(BatchSizeError, match=told):
         fitting_trials(subject)
-
-
-def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option() -> None:
     subject = about("advise", tiny(batch_size=50), batch_sizes=(1, 9, 10, 33))
     subject.summary = replace(subject.summary, has_batch_norm=True)
-
     options = candidates_in(subject, told_profile(subject.summary, step_s, subject.candidates))
-
     assert {option.batch_size for option in options if not option.runs} == {1, 9, 33}
     assert "BatchNorm" in reason_text(options[0].note)
 
@@ -107,35 +103,6 @@ def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> No
     assert whole.runs
     assert {pieces.note, beyond.note} == {Reason.of("does_not_fit_whole")}
     assert pieces.step_s.estimate is None
-
-
-def by_root(kappa: float) -> dict[str, float]:
-    return {"none": 1.0, "linear": kappa, "sqrt": kappa**0.5}
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "batch_sizes", "rules"),
-    [
-        (torch.optim.SGD, (80,), {80: by_root(4.0)}),
-        (  # with beta 1 = 0.8 the rule for Adam refuses 100, where it would not stay above 0
-            partial(torch.optim.Adam, betas=(0.8, 0.999)),
-            (40, 100),
-            {40: by_root(2.0) | {"sde-adam": 2**0.5}, 100: by_root(5.0)},
-        ),
-    ],
-)
-def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
-    optimizer: Any, batch_sizes: tuple[int, ...], rules: dict[int, dict[str, float]]
-) -> None:
-    subject = about("advise", tiny(), batch_sizes=batch_sizes)
-    adam = adam_settings(optimizer([nn.Parameter(torch.zeros(1))], lr=0.1))
-    subject.summary = replace(subject.summary, adam=adam)
-
-    found = {size: dict(multiples) for size, multiples in rule_multiples(subject, options=())}
-
-    assert found.keys() == {20, *batch_sizes}
-    for size, multiples in rules.items():
-        assert found[size] == pytest.approx(multiples)
 
 
 # ---- by a profile
@@ -176,42 +143,6 @@ def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as
     assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
 
 
-def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
-    pieces = (made_up_point(128, micro_batch_size=64), made_up_point(128, micro_batch_size=32))
-    profile = made_up_profile(made_up_point(64), too_large(128), *pieces)
-
-    small, large = options_of(profile, [128, 64], trial=TRIAL)
-
-    assert (small.batch_size, small.micro_batch_size) == (64, 64)
-    assert (large.batch_size, large.micro_batch_size) == (128, 64)
-    assert large.runs
-
-
-@pytest.mark.parametrize(
-    ("points", "stopped", "why"),
-    [
-        ([made_up_point(64), too_large(128)], None, "as_written"),  # it did not run
-        ([made_up_point(64)], "time", "profile_ended_before"),  # it was not reached
-        (  # beyond what fits nothing is interpolated
-            [made_up_point(64), too_large(256), made_up_point(256, micro_batch_size=64)],
-            "memory",
-            "does_not_fit",
-        ),
-    ],
-)
-def test_a_batch_that_cannot_be_had_says_why(
-    points: list[ProfilePoint], stopped: Any, why: str
-) -> None:
-    profile = replace(made_up_profile(*points), stopped=stopped)
-
-    (option,) = options_of(profile, [128], trial=TRIAL)
-
-    assert not option.runs
-    assert option.note is not None
-    assert option.note.code == why
-    assert (option.step_s.estimate, option.peak_bytes) == (None, None)
-
-
 def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     def untimed(size: int) -> ProfilePoint:
         why = Reason.of("over_too_soon", seconds=0.2)
@@ -235,6 +166,50 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
 
 
 @pytest.mark.parametrize(
+    ("points", "stopped", "micro", "notes"),
+    [
+        # At 64 and 128, of which some fit in pieces only.
+        ([64, (128,), (128, 64), (128, 32)], None, {128: 64}, {}),
+        ([64, (128,)], None, {}, {128: "as_written"}),  # it did not run
+        ([64], "time", {}, {128: "profile_ended_before"}),
+        # Beyond what fits nothing is interpolated.
+        ([64, (256,), (256, 64)], "memory", {}, {128: "does_not_fit"}),
+    ],
+)
+def test_a_batch_fits_in_pieces_or_says_why_it_cannot_be_had(
+    points: list[Any], stopped: Any, micro: dict[int, int], notes: dict[int, str]
+) -> None:
+    made = [
+        made_up_point(each)
+        if isinstance(each, int)
+        else too_large(each[0])
+        if len(each) == 1
+        else made_up_point(each[0], micro_batch_size=each[1])
+        for each in points
+    ]
+    profile = replace(made_up_profile(*made), stopped=stopped)
+
+    small, large = options_of(profile, [128, 64], trial=TRIAL)
+
+    assert (small.batch_size, small.micro_batch_size, small.runs) == (64, 64, True)
+    assert large.runs == (128 in micro)
+    if large.runs:
+        assert large.micro_batch_size == micro[128]
+    else:
+        assert large.note is not None
+        assert large.note.code == notes[128]
+        assert (large.step_s.estimate, large.peak_bytes) == (None, None)
+    if stopped == "memory":  # nor are pieces a way to fit where a step takes whole batches
+        broken = made_up_point(300, status=Status.ERROR, reason="no such kernel")
+        profile = replace(made_up_profile(*made, broken), stopped="memory")
+        sizes = [64, 256, 300, 512]
+        found = options_of(profile, sizes, trial=TRIAL, may_accumulate=False)
+        assert [option.runs for option in found] == [True, False, False, False]
+        assert found[1].note == found[3].note == Reason.of("does_not_fit_whole")
+        assert reason_text(found[2].note) == "no such kernel"
+
+
+@pytest.mark.parametrize(
     ("n_train", "drop_last", "smallest", "last"),
     [
         (192, True, 1, None),
@@ -248,32 +223,39 @@ def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
 ) -> None:
     whole = made_up_profile()
     profile = replace(whole, points=tuple(p for p in whole.points if p.batch_size >= smallest))
-    trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
-    timed, n_whole = profile.step_s(128), n_train // 128
-    mean: Estimate = timed
+    mean, n_whole = profile.step_s(128), n_train // 128
     if last is not None:
-        parts = n_whole + (profile.step_s(last).estimate or 0.0) / (timed.estimate or 0.0)
-        mean = timed.times(parts / (n_whole + 1))
+        parts = n_whole + (profile.step_s(last).estimate or 0.0) / (mean.estimate or 0.0)
+        mean = mean.times(parts / (n_whole + 1))
 
+    trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
     (option,) = options_of(profile, [128], trial=trial)
 
-    assert option.step_s.estimate == pytest.approx(mean.estimate)
-    assert option.step_s.low == pytest.approx(mean.low)
-    assert option.step_s.high == pytest.approx(mean.high)
-
-
-def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:
-    points = [
-        *(made_up_point(64), too_large(128), made_up_point(128, micro_batch_size=64)),
-        *(too_large(256), made_up_point(300, status=Status.ERROR, reason="no such kernel")),
-    ]
-    profile = replace(made_up_profile(*points), stopped="memory")
-
-    fits, *beyond, broken, untried = options_of(
-        profile, [64, 128, 256, 300, 512], trial=TRIAL, may_accumulate=False
+    found = option.step_s
+    assert (found.estimate, found.low, found.high) == pytest.approx(
+        (mean.estimate, mean.low, mean.high)
     )
 
-    assert fits.runs
-    assert {option.note for option in (*beyond, untried)} == {Reason.of("does_not_fit_whole")}
-    assert not any(option.runs for option in beyond)
-    assert reason_text(broken.note) == "no such kernel"
+
+@pytest.mark.parametrize(
+    ("optimizer", "size", "rules"),
+    [
+        (torch.optim.SGD, 80, {}),
+        (partial(torch.optim.Adam, betas=(0.8, 0.999)), 40, {"sde-adam": 2**0.5}),
+        # With beta 1 = 0.8 the rule for Adam refuses 100, where it would not stay above 0.
+        (partial(torch.optim.Adam, betas=(0.8, 0.999)), 100, {}),
+    ],
+)
+def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
+    optimizer: Any, size: int, rules: dict[str, float]
+) -> None:
+    subject = about("advise", tiny(), batch_sizes=(size,))
+    adam = adam_settings(optimizer([nn.Parameter(torch.zeros(1))], lr=0.1))
+    subject.summary = replace(subject.summary, adam=adam)
+
+    found = {size: dict(multiples) for size, multiples in rule_multiples(subject, options=())}
+
+    assert found.keys() == {20, size}
+    more = size / 20
+    rules |= {"none": 1.0, "linear": more, "sqrt": more**0.5}
+    assert found[size] == pytest.approx(rules)

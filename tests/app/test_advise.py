@@ -19,7 +19,6 @@ from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_profile import told_profile
 from tests.reference.random_streams import random_streams
-from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
 from torch import Tensor, nn
@@ -49,55 +48,60 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.pieces import Labelled, accuracy
 
-InTurn = Callable[[int, int], Estimate]
 STEP_S = 0.01
 EPOCH_S = 5 * STEP_S  # of 100 examples in batches of 20
 BUDGET_S = 60.0
 
 
-def profile_of(
-    _packed: object,
-    trial: Trial,
-    batch_sizes: Sequence[int],
-    *,
-    memory_limit_bytes: int | None,
-    **_named: Any,
-) -> Profile:
-    """As if every batch size had been measured: a step takes `STEP_S`, whatever its size."""
-    limit = memory_limit_bytes
-    return told_profile(trial, lambda size: STEP_S, batch_sizes, memory_limit_bytes=limit)
+class Profiling:
+    """Nothing is measured: a step takes `STEP_S`, whatever its size, and at some it fails."""
+
+    def __init__(self) -> None:
+        self.most: int | None = None  # after so many batch sizes the time for a profile ends
+        self.broken: tuple[int, ...] = ()
+        self.made: list[Profile] = []
+
+    def __call__(
+        self, _packed: object, trial: Trial, sizes: Sequence[int], **named: Any
+    ) -> Profile:
+        limit = named["memory_limit_bytes"]
+        made = told_profile(trial, lambda size: STEP_S, sizes, memory_limit_bytes=limit)
+        made = without(made, *self.broken)
+        if self.most is not None:
+            made = replace(made, points=made.points[: self.most], stopped="time")
+        self.made.append(made)
+        return made
+
+
+def without(made: Profile, *sizes: int) -> Profile:
+    """The same profile, but at these batch sizes the model raised an error."""
+    raised: Any = {"status": Status.ERROR, "reason": Reason.as_written("it raised")}
+    failed = {"timing": None, "peak_bytes": None, **raised}
+    points = [replace(p, **failed) if p.batch_size in sizes else p for p in made.points]
+    return replace(made, points=tuple(points))
 
 
 @pytest.fixture
-def profiled(monkeypatch: pytest.MonkeyPatch) -> list[Profile]:
-    """Nothing is measured; the profiles are kept."""
-    made_up: list[Profile] = []
-
-    def measured(*asked: Any, **named: Any) -> Profile:
-        made_up.append(profile_of(*asked, **named))
-        return made_up[-1]
-
+def profiling(monkeypatch: pytest.MonkeyPatch) -> Profiling:
     def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
         # A first look is not as exact as the profile.
-        step_s = 2 * STEP_S
-        timing = made_up_timing(trial.batch_size, step_s=step_s, workload_id=trial.workload_id)
-        return Ended(value=timing)
+        step_s, name = 2 * STEP_S, trial.workload_id
+        return Ended(value=made_up_timing(trial.batch_size, step_s=step_s, workload_id=name))
 
-    monkeypatch.setattr(workload_subject, "measure_profile", measured)
+    profiling = Profiling()
+    monkeypatch.setattr(workload_subject, "measure_profile", profiling)
     monkeypatch.setattr(WorkloadSubject, "timed", timed)
-    return made_up
+    return profiling
 
 
 @pytest.fixture
-def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[Profile]) -> AskingAdvisor:
+def advisor(monkeypatch: pytest.MonkeyPatch, profiling: Profiling) -> AskingAdvisor:
     asking = AskingAdvisor()
-    monkeypatch.setattr(
-        advice_session,
-        "decide",
-        lambda question, engine, watcher, with_all_options, in_turn: asking(
-            with_all_options() if with_all_options else question, engine
-        ),
-    )
+
+    def decide(question: Question, engine: Engine, *, with_all_options: Any, **_: Any) -> Any:
+        return asking(with_all_options() if with_all_options else question, engine)
+
+    monkeypatch.setattr(advice_session, "decide", decide)
     return asking
 
 
@@ -115,30 +119,6 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
         "budget": BUDGET_S,
     }
     return batchlab.advise(**(arguments | named))
-
-
-def change_profile(monkeypatch: pytest.MonkeyPatch, change: Callable[[Profile], Profile]) -> None:
-    """Have every profile from now on changed so."""
-    monkeypatch.setattr(
-        workload_subject,
-        "measure_profile",
-        lambda *asked, **named: change(profile_of(*asked, **named)),
-    )
-
-
-def first(n_points: int) -> Callable[[Profile], Profile]:
-    """Have the time for a profile end after so many batch sizes."""
-    return lambda whole: replace(whole, points=whole.points[:n_points], stopped="time")
-
-
-def without(made: Profile, *sizes: int) -> Profile:
-    """The same profile, but at these batch sizes the model raised an error."""
-    raised: Any = {"status": Status.ERROR, "reason": Reason.as_written("it raised")}
-    failed = {"timing": None, "peak_bytes": None, **raised}
-    return replace(
-        made,
-        points=tuple(replace(p, **failed) if p.batch_size in sizes else p for p in made.points),
-    )
 
 
 # ---- the question and its answer
@@ -212,7 +192,7 @@ def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_s
 
 @pytest.mark.slow
 def test_a_finished_study_asked_again_answers_the_same_without_a_training(
-    lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[Profile]
+    lab: Path, advisor: AskingAdvisor, children: list[str], profiling: Profiling
 ) -> None:
     before = advise(lab)
     children.clear()
@@ -222,7 +202,10 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
     assert again == before
     assert children == ["see_model"]  # what it is known by
     assert len(advisor.questions) == 1
-    assert [len(each.points) for each in profiled] == [1, 3]  # its own for the pilot, then all
+    assert [len(each.points) for each in profiling.made] == [
+        1,
+        3,
+    ]  # its own for the pilot, then all
 
 
 def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdvisor) -> None:
@@ -247,35 +230,14 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
         assert asks_nothing.questions[-1].margin == other.get("margin")
 
 
-def test_a_rates_shape_spans_the_epochs_given(lab: Path, asks_nothing: AskingAdvisor) -> None:
-    advise(lab, workload=tiny(schedule=cosine), epochs=4)
-
-    (question,), (engine,) = asks_nothing.questions, asks_nothing.engines
-    trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
-    assert (question.planned_epochs, trial.horizon_steps) == (4, 8)
-
-
 # ---- stages
 
 
-@pytest.mark.parametrize(
-    ("given", "stages"),
-    [
-        ({}, [PROFILING, TARGET, SEARCH]),
-        ({"target": ("accuracy", 0.9)}, [PROFILING, SEARCH]),
-        ({"objective": "quality"}, [PROFILING, SEARCH]),
-    ],
-)
-def test_a_target_is_a_stage_where_none_is_given(given: dict[str, Any], stages: list[str]) -> None:
-    assert stages_of(about("advise", tiny(), **given)) == stages
-
-
-def test_a_stage_is_told_once_when_it_begins() -> None:
+def test_a_stage_is_told_once_when_it_begins_and_a_target_is_one_where_none_is_given() -> None:
     told = Told()
     watcher = AdviceProgress(told)
-    runs = RunsAsked(
-        batch_sizes=(20,), learning_rates=(0.1,), seeds=(0,), why=Reason.as_written("it is first")
-    )
+    why = Reason.as_written("it is first")
+    runs = RunsAsked(batch_sizes=(20,), learning_rates=(0.1,), seeds=(0,), why=why)
 
     watcher.is_beginning = True
     watcher.asked(runs, "pilot")
@@ -286,6 +248,9 @@ def test_a_stage_is_told_once_when_it_begins() -> None:
 
     assert told.phases == [BEGINNING, PROFILING, TARGET, SEARCH]
     assert len(told.runs) == 5
+    assert stages_of(about("advise", tiny())) == [PROFILING, TARGET, SEARCH]
+    for given in ({"target": ("accuracy", 0.9)}, {"objective": "quality"}):
+        assert stages_of(about("advise", tiny(), **given)) == [PROFILING, SEARCH]
 
 
 # ---- interrupted
@@ -329,9 +294,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload_subject, "ProcessEngine", made)
 
 
-def interrupted(
-    advisor: AskingAdvisor, after: int, session: Callable[..., object], *asked: Any, **named: Any
-) -> None:
+def interrupted(advisor: AskingAdvisor, after: int, session: Any, lab: Path, **named: Any) -> None:
     """A session that somebody ends when the advisor asks for the runs of this number."""
 
     def interrupt(n: int) -> None:
@@ -340,14 +303,14 @@ def interrupted(
 
     advisor.before_ask = interrupt
     with pytest.raises(KeyboardInterrupt):
-        session(*asked, **named)
+        session(lab, **named)
     advisor.before_ask = lambda n: None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
-    lab: Path, tmp_path: Path, advisor: AskingAdvisor, profiled: list[Profile], after: int
+    lab: Path, tmp_path: Path, advisor: AskingAdvisor, profiling: Profiling, after: int
 ) -> None:
     uninterrupted = advise_by_step_clock(tmp_path / "other.db")
     asked = list(advisor.asked)
@@ -359,7 +322,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     assert 2 * after < len(asked) < 18, "the clock must decide which asks are made"
     assert advisor.asked == asked
     assert resumed == uninterrupted
-    assert [len(each.points) for each in profiled] == [1, 3] * 2  # once in each store
+    assert [len(each.points) for each in profiling.made] == [1, 3] * 2  # once in each store
 
     # An answer that does not read is asked anew from its trials.
     evaluations = "SELECT * FROM evaluations ORDER BY trial_id, step"
@@ -370,13 +333,13 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
 
     assert advise_by_step_clock(lab) == resumed
     assert advisor.asked == asked
-    assert len(profiled) == 4
+    assert len(profiling.made) == 4
     with closing(sqlite3.connect(lab)) as connection:
         assert connection.execute(evaluations).fetchall() == facts
 
 
 def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
-    lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch
+    lab: Path, profiling: Profiling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, ...]] = []
     told: list[Estimate] = []
@@ -386,7 +349,7 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
         return Ended(value=(2.0,) * 9)
 
     def decides(
-        question: Question, engine: Engine, *, in_turn: InTurn, **_named: Any
+        question: Question, engine: Engine, *, in_turn: Any, **_named: Any
     ) -> batchlab.Advice:
         told.append(in_turn(20, 50))
         if len(told) == 1:
@@ -408,17 +371,17 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
 
 
 def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_measured(
-    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
+    lab: Path, advisor: AskingAdvisor, profiling: Profiling
 ) -> None:
     with pytest.raises(UsageError, match="met before the first step"):
         advise(lab, target=("loss", 100.0))
 
-    assert profiled == []
+    assert profiling.made == []
 
 
 @pytest.mark.slow
 def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
-    lab: Path, asks_nothing: AskingAdvisor, profiled: list[Profile]
+    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
 ) -> None:
     def workload(whole: float) -> Workload:
         def right(model: nn.Module, batch: Labelled) -> Tensor:
@@ -428,10 +391,10 @@ def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
 
     with pytest.raises(UsageError, match=r"did you mean 0\.98\? \(the untrained model"):
         advise(lab, workload=workload(1), target=("val_acc", 98.0))
-    assert profiled == []
+    assert profiling.made == []
 
     advise(lab, workload=workload(100), target=("val_acc", 98.0))
-    assert len(profiled) == 1
+    assert len(profiling.made) == 1
 
 
 def contrastive(model: nn.Module, batch: Any) -> Tensor:
@@ -442,7 +405,7 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
 
 @pytest.mark.parametrize("objective", ["time", "quality"])
 def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
-    lab: Path, profiled: list[Profile], objective: str
+    lab: Path, profiling: Profiling, objective: str
 ) -> None:
     workload, told = tiny(loss=contrastive, metrics={}), Told()
 
@@ -454,7 +417,7 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     assert "Give the workload a metric over a fixed set of examples" in why
     assert not any("cannot be compared" in text for text in told.warnings)  # it is said once
     assert (advice.n_trials, advice.provisional) == (0, None)
-    (made,) = profiled
+    (made,) = profiling.made
     assert [point.batch_size for point in made.points] == [20]  # the workload's own alone
     notes = {each.batch_size: each.note for each in advice.candidates}
     assert notes[20] is None
@@ -465,14 +428,34 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
 
 
 def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
-    lab: Path, asks_nothing: AskingAdvisor
+    lab: Path, advisor: AskingAdvisor, profiling: Profiling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advice = advise(lab, budget=None, trainings=300, epochs=7)
-    advise(lab, budget=None, trainings=300.0, epochs=7)
+    asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
+    interrupted(advisor, 1, advise, lab, **asked)
+    advisor.longest_steps = 0
+    advice = advise(lab, **asked, reserved_s=9.0)  # this one took longer to start
+    advise(lab, **(asked | {"trainings": 300.0}))
 
     assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * 7 * EPOCH_S), 300)
-    (question,) = asks_nothing.questions
+    first, question = advisor.questions
     assert 0.9 < question.budget_s / (300 * 7 * EPOCH_S) < 1
+    assert first.budget_s == question.budget_s
+    # Too short ones are refused before a profile.
+    profiling.made.clear()
+    by_time: dict[str, Any] = {"budget": None, "train_s": 5.0, "objective": "quality"}
+    for trainings, named, told in (
+        (1, asked | {"epochs": 1}, r"1 trainings take 0\.1 s here.* give --trainings \d+ or"),
+        (2, by_time | {"reserved_s": 9.0}, "2 trainings take 10 s here, and .* the report alone 9"),
+    ):
+        with pytest.raises(BudgetError, match=told):
+            advise(lab, **(named | {"trainings": trainings}))
+    assert profiling.made == []
+    # A first look may fail, where the profile says it, or not be needed.
+    failed = Ended(status=Status.KILLED)
+    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
+    again = advise(lab.with_name("other.db"), **asked)
+    assert again.budget_s == pytest.approx(300 * 7 * EPOCH_S)
+    assert advise(lab, **by_time, trainings=12).budget_s == pytest.approx(60.0)
 
 
 def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
@@ -489,70 +472,30 @@ def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plat
         advise(lab, workload=tiny(learning_rate=1e20), budget=None, trainings=4)
 
 
-@pytest.mark.parametrize(
-    ("asked", "budget_s"),
-    [
-        ({"trainings": 300, "epochs": 7}, 300 * 7 * EPOCH_S),  # the profile says it then
-        ({"trainings": 12, "train_s": 5.0, "objective": "quality"}, 60.0),
-    ],
-)
-def test_a_first_look_may_fail_or_not_be_needed(
-    lab: Path,
-    asks_nothing: AskingAdvisor,
-    monkeypatch: pytest.MonkeyPatch,
-    asked: dict[str, Any],
-    budget_s: float,
-) -> None:
-    failed = Ended(status=Status.KILLED)
-    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
-
-    assert advise(lab, budget=None, **asked).budget_s == pytest.approx(budget_s)
-
-
-@pytest.mark.slow
-def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
-    asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
-    interrupted(advisor, 1, advise, lab, **asked)
-
-    # This one took longer to start.
-    resumed = advise(lab, **asked, reserved_s=9.0)
-
-    assert resumed.budget_s == pytest.approx(300 * 7 * EPOCH_S)
-    before, again = (question.budget_s for question in advisor.questions)
-    assert before == again
-
-
-def test_trainings_too_short_for_a_profile_are_refused_before_it(
-    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
-) -> None:
-    with pytest.raises(
-        BudgetError, match=r"1 trainings take 0\.1 s here.* give --trainings \d+ or"
-    ):
-        advise(lab, budget=None, trainings=1, epochs=1)
-    with pytest.raises(BudgetError, match=r"2 trainings take 10 s here, and .* the report alone 9"):
-        advise(lab, budget=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
-
-    assert profiled == []
-
-
 # ---- the profile
 
 
-def test_a_budget_that_ends_within_the_profile_is_told(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_profile_that_ended_or_failed_too_early_is_told(
+    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
 ) -> None:
-    change_profile(monkeypatch, first(1))
-
+    profiling.most = 1
     with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
         advise(lab)
+    profiling.most, profiling.broken = None, (20,)
+    with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* such as 10"):
+        advise(lab, batch_sizes=(10, 80))
+    assert asks_nothing.questions == []
+    # One that reached what is needed is enough.
+    profiling.most, profiling.broken = 3, ()
+    advise(lab, batch_sizes=(10, 50, 100))
+    options = asks_nothing.questions[0].options
+    assert [option.runs for option in options] == [True, True, True, False]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_profiled", [True, False])
 def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
-    lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch, is_profiled: bool
+    lab: Path, profiling: Profiling, monkeypatch: pytest.MonkeyPatch, is_profiled: bool
 ) -> None:
     """Else the same command would answer from runs that never trained."""
     has_begun: list[bool] = []
@@ -568,13 +511,13 @@ def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
     with monkeypatch.context() as busy:
         busy.setattr(ProcessEngine, "_is_out_of_time", is_out_of_time)
         busy.setattr(ProcessEngine, "spent_s", lambda engine: 95.0 * any(has_begun))
-        if not is_profiled:
-            change_profile(busy, first(1))
+        profiling.most = None if is_profiled else 1
         # It is asked to stop before it has taken a step: else it may learn enough for an answer.
         busy.setattr(ProcessEngine, "_listen", lambda *_: None)
         with pytest.raises(BudgetError, match="give a larger --budget"):
             advise_by_step_clock(lab)
     (cut,) = records()
+    profiling.most = None
 
     advice = advise_by_step_clock(lab)
 
@@ -582,29 +525,6 @@ def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
     assert advice.target is not None
     (again,) = (run for run in records() if run.trial == cut.trial)
     assert again.steps > cut.steps
-
-
-@pytest.mark.slow
-def test_a_profile_that_reached_what_is_needed_is_enough(
-    lab: Path, asks_nothing: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change_profile(monkeypatch, first(3))
-
-    advise(lab, batch_sizes=(10, 50, 100))
-
-    options = asks_nothing.questions[0].options
-    assert [option.runs for option in options] == [True, True, True, False]
-
-
-def test_a_reference_that_does_not_run_is_refused_with_one_that_does(
-    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change_profile(monkeypatch, lambda made: without(made, 20))
-
-    with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* such as 10"):
-        advise(lab, batch_sizes=(10, 80))
-
-    assert advisor.questions == []
 
 
 @pytest.fixture
@@ -640,7 +560,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 
 
 def test_a_profile_of_another_workload_is_refused(
-    lab: Path, gpu: Profile, profiled: list[Profile]
+    lab: Path, gpu: Profile, profiling: Profiling
 ) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
@@ -648,11 +568,17 @@ def test_a_profile_of_another_workload_is_refused(
     for elsewhere in (without(gpu, 10, 20, 50), replace(gpu, points=())):
         with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
             advise(lab, profile=elsewhere)
-
-    assert profiled == []
+    assert profiling.made == []
 
 
 # ---- the caller
+
+FLAGS: tuple[Callable[[], object], ...] = (
+    *(torch.get_num_threads, torch.get_num_interop_threads, torch.is_grad_enabled),
+    *(torch.get_default_dtype, torch.are_deterministic_algorithms_enabled),
+    *(torch.is_deterministic_algorithms_warn_only_enabled, torch.get_float32_matmul_precision),
+    *(lambda: torch.backends.cudnn.benchmark, lambda: torch.backends.mkldnn.enabled),
+)
 
 
 @pytest.mark.slow
@@ -662,9 +588,9 @@ def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.ones(1, 4)).sum().backward()
     optimizer.step()
-    trained = deepcopy((model.state_dict(), optimizer.state_dict()))
+    trained = deepcopy([model.state_dict(), optimizer.state_dict()["state"]])
     torch.use_deterministic_algorithms(True, warn_only=True)
-    flags, streams = _flags(), random_streams()
+    flags, streams = [flag() for flag in FLAGS], random_streams()
 
     def given() -> nn.Module:
         torch.rand(3)
@@ -673,27 +599,9 @@ def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor
     try:
         advise(lab, workload=tiny(model=given))
 
-        assert _flags() == flags
+        assert [flag() for flag in FLAGS] == flags
     finally:
         torch.use_deterministic_algorithms(False)
     assert random_streams() == streams
-    torch.testing.assert_close(
-        (model.state_dict(), optimizer.state_dict()["state"]),
-        (trained[0], trained[1]["state"]),
-        rtol=0,
-        atol=0,
-    )
-
-
-def _flags() -> tuple[Any, ...]:
-    return (
-        torch.get_num_threads(),
-        torch.get_num_interop_threads(),
-        torch.is_grad_enabled(),
-        torch.get_default_dtype(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cudnn.benchmark,
-        torch.backends.mkldnn.enabled,
-        torch.get_float32_matmul_precision(),
-    )
+    now = [model.state_dict(), optimizer.state_dict()["state"]]
+    torch.testing.assert_close(now, trained, rtol=0, atol=0)

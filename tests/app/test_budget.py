@@ -14,8 +14,7 @@ from batchlab.errors import BudgetError, UsageError
     ("given", "found"), [("90s", 90), ("1.5h", 5400), (" 1h 2m 3s ", 3723), (0.5, 0.5)]
 )
 def test_a_time_is_read_in_seconds(given: str | float, found: float) -> None:
-    assert seconds_of(given) == found
-    assert Budget(given).seconds == found
+    assert Budget(given).seconds == seconds_of(given) == found
 
 
 @pytest.mark.parametrize(
@@ -26,22 +25,19 @@ def test_a_time_is_read_in_seconds(given: str | float, found: float) -> None:
     ],
 )
 def test_what_is_no_time_is_refused(given: Any) -> None:
-    with pytest.raises(UsageError, match="expected a time above 0, such as 90s, 5m or 1h30m"):
-        Budget(given)
+    for refuses in (Budget, Budget(None).limit):
+        with pytest.raises(UsageError, match="expected a time above 0, such as 90s, 5m or 1h30m"):
+            refuses(given)
 
 
 def test_without_a_ceiling_nothing_is_limited_and_one_set_later_counts_from_the_beginning() -> None:
     budget = Budget(None, reserved_s=10.0)
 
     budget.refuse_if_out_of_time("waiting")
-
     assert budget.time_limit_s(7.0) == 7.0
     assert (budget.deadline_s, budget.work_ends_s) == (None, None)
     budget.limit(60.0)
-    assert budget.seconds == 60.0
     assert budget.deadline_s == pytest.approx(budget.started_s + 50.0)
-    with pytest.raises(UsageError, match=r"budget 0\.0: expected a time above 0"):
-        budget.limit(0.0)
 
 
 def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
@@ -49,10 +45,8 @@ def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
 
     budget = Budget(60.0, reserved_s=10.0)
 
-    assert budget.deadline_s is not None
-    assert budget.work_ends_s is not None
-    assert before_s + 50.0 <= budget.deadline_s <= time.monotonic() + 50.0
-    assert budget.deadline_s - budget.work_ends_s == pytest.approx(RECORDING_S)
+    assert before_s + 50.0 <= (budget.deadline_s or 0.0) <= time.monotonic() + 50.0
+    assert budget.work_ends_s == pytest.approx((budget.deadline_s or 0.0) - RECORDING_S)
     assert budget.time_limit_s() <= 50.0 - RECORDING_S
     assert budget.time_limit_s(1.0) == 1.0
     over = Budget(0.1)  # less than what is kept for reading back

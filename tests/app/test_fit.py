@@ -1,8 +1,9 @@
-"""`batchlab.fit`: points are read and fitted; what is refused, and in which words."""
+"""`batchlab.fit`: which runs count, and which points are refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,7 @@ from batchlab import fit
 from batchlab.errors import FitError
 
 SIZES = (16, 64, 256, 1024, 4096)
-
-Rows = list[dict[str, object]]
+Rows = list[dict[str, Any]]
 
 
 def law(batch_size: float) -> float:
@@ -22,51 +22,43 @@ def rows(**columns: object) -> Rows:
     return [{"batch_size": b, "steps_to_target": law(b)} | columns for b in SIZES]
 
 
+def runs(*each: tuple[float, float | None]) -> Rows:
+    """At every batch size a run at each rate, in so many times the steps of the law, or never."""
+    return [
+        {"batch_size": b, "learning_rate": rate, "steps_to_target": times and times * law(b)}
+        | {"after_steps": None if times else 9 * law(b)}
+        for b in SIZES
+        for rate, times in each
+    ]
+
+
 def written(path: Path, table: Rows) -> Path:
-    lines = [",".join(table[0]), *(",".join(map(str, row.values())) for row in table)]
-    path.write_text("\n".join(lines) + "\n")
+    texts = [["" if each is None else str(each) for each in row.values()] for row in table]
+    path.write_text("\n".join(map(",".join, [list(table[0]), *texts, []])))
     return path
 
 
-def test_a_file_made_from_a_known_law_gives_it_back(tmp_path: Path) -> None:
-    samples = [{"batch_size": b, "samples_to_target": b * law(b)} for b in SIZES]
-
-    for found in (fit(written(tmp_path / "points.csv", rows())), fit(samples)):
+@pytest.mark.parametrize(
+    "table",
+    [
+        rows(),
+        [{"batch_size": b, "samples_to_target": b * law(b)} for b in SIZES],
+        # The best mean counts and not the best run; a run that never got there has none.
+        runs((0.1, 0.5), (0.1, 2.5), (0.2, 1.0), (0.2, 1.0), (0.4, 3.0), (0.4, 3.0)),
+        runs((0.1, 0.5), (0.1, None), (0.2, 1.0)),
+    ],
+)
+def test_points_made_from_a_known_law_give_it_back(table: Rows, tmp_path: Path) -> None:
+    for found in (fit(table), fit(written(tmp_path / "points.csv", table))):
         assert found.s_min.estimate == pytest.approx(1000, rel=1e-6)
         assert found.b_crit.estimate == pytest.approx(250, rel=1e-6)
-
-
-def test_the_rate_with_the_best_mean_counts_and_not_the_best_run() -> None:
-    table: Rows = []
-    for b in SIZES:
-        for rate, steps in ((0.1, (0.5, 2.5)), (0.2, (1.0, 1.0)), (0.4, (3.0, 3.0))):
-            table += [
-                {"batch_size": b, "learning_rate": rate, "seed": i, "steps_to_target": x * law(b)}
-                for i, x in enumerate(steps)
-            ]
-
-    found = fit(table)
-
-    assert found.s_min.estimate == pytest.approx(1000, rel=1e-6)
-
-
-def test_a_rate_at_which_a_run_never_got_there_does_not_win_by_the_others() -> None:
-    table = [row | {"learning_rate": 0.2, "after_steps": ""} for row in rows()]
-    for b in SIZES:
-        fast = {"batch_size": b, "learning_rate": 0.1, "steps_to_target": 0.5 * law(b)}
-        never = {"batch_size": b, "learning_rate": 0.1, "steps_to_target": ""}
-        table += [fast | {"after_steps": ""}, never | {"after_steps": 9 * law(b)}]
-
-    assert fit(table).s_min.estimate == pytest.approx(1000, rel=1e-6)
 
 
 def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
     never = {"batch_size": 4096, "steps_to_target": "", "after_steps": 2000}
     told = [row | {"after_steps": 0} for row in rows()]  # 0: its first evaluation met the target
 
-    found = fit([*told, never])
-
-    assert found.by_batch_size[-1].measured.estimate > 1.01 * law(4096)
+    assert fit([*told, never]).by_batch_size[-1].measured.estimate > 1.01 * law(4096)
 
 
 @pytest.mark.parametrize("column", ["batch_size", "steps_to_target", "learning_rate"])
@@ -83,7 +75,7 @@ def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("points", "told"),
     [
         (  # a quote left open spans several lines
             b'batch_size,steps_to_target\n8,"100\n16,70\n32,50\n',
@@ -96,26 +88,17 @@ def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
         (b"\xff\xfe\x00\x01", "cannot be read"),
         (b"batch_size,steps_to_target\n1\n", "line 2: it has not as many fields"),
         (b"batch_size,steps\n1,2\n", "no column steps_to_target or samples_to_target"),
+        ({"steps_to_target": None, "after_steps": None}, r"row 6: a run that never .* after_steps"),
+        ({"steps_to_target": 5, "after_steps": 9}, r"row 6: .* within 5 steps and not after 9"),
     ],
 )
-def test_a_file_that_is_no_table_of_points_is_refused(
-    content: bytes, told: str, tmp_path: Path
-) -> None:
-    (tmp_path / "points.csv").write_bytes(content)
+def test_what_is_no_table_of_points_is_refused(points: Any, told: str, tmp_path: Path) -> None:
+    if isinstance(points, bytes):
+        (tmp_path / "points.csv").write_bytes(points)
 
     with pytest.raises(FitError, match=told):
-        fit(tmp_path / "points.csv")
-
-
-@pytest.mark.parametrize(
-    ("steps", "after", "told"),
-    [
-        (None, None, r"row 6: a run that never reached .* after_steps"),
-        (5, 9, r"row 6: .* within 5 steps and not after 9"),
-    ],
-)
-def test_a_run_that_says_too_little_or_too_much_is_refused(
-    steps: int | None, after: int | None, told: str
-) -> None:
-    with pytest.raises(FitError, match=told):
-        fit([*rows(), {"batch_size": 8, "steps_to_target": steps, "after_steps": after}])
+        fit(
+            [*rows(), {"batch_size": 8, **points}]
+            if isinstance(points, dict)
+            else tmp_path / "points.csv"
+        )

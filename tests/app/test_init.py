@@ -17,56 +17,53 @@ from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
 import argparse
-p = argparse.ArgumentParser()
-p.add_argument("--batch-size", type=int, default=64, help="examples (default: %(default)s)")
-p.add_argument("--lr", type=float, default=0.1, help="rate (default: %(default)s)")
-p.add_argument("--epochs", type=int, default=5, help="passes (default: %(default)s)")
+p = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+p.add_argument("-b", "--batch-size", type=int, default=48, help="examples in a batch")
+p.add_argument("--lr", type=float, default=3e-4, help="rate")
+p.add_argument("--epochs", type=int, default=5, help="passes")
 p.add_argument("--resume", action="store_true")
+p.add_argument("--seed", type=int, help="none")
 p.parse_args()
 open("trained", "w")
 """
+BOTH = {"batch_size", "learning_rate"}
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> list[str]:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
-    return [sys.executable, str(tmp_path / "train.py")]
+    return [sys.executable, "-S", "train.py"]
 
 
 def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_path: Path) -> None:
     done = init([*script, "--lr", "0.5"], folder=tmp_path)
 
-    drafted = read_run_file(tmp_path / "batchlab.toml")
-    assert drafted["command"][2:] == (
-        "--batch-size={batch_size}",
-        "--lr={learning_rate}",
-        "--epochs={epochs}",
-    )
-    assert (drafted["batch_size"], drafted["learning_rate"], drafted["epochs"]) == (64, 0.5, 5)
-    assert placeholders_of(drafted["command"], None) >= {"batch_size", "learning_rate"}
-    assert done.missing == ("seed", "output_dir", "resume_from")
-    assert done.trouble is None
-    # Placeholders may be given already.
-    (tmp_path / "batchlab.toml").unlink()
-    init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
-    assert read_run_file(tmp_path / "batchlab.toml")["command"] == drafted["command"]
-
-
-def test_a_file_that_is_there_is_left_as_it_is_and_a_link_is_not_followed(
-    script: list[str], tmp_path: Path
-) -> None:
     path = tmp_path / "batchlab.toml"
+    drafted = read_run_file(path)
+    drawn = {"--batch-size={batch_size}", "--lr={learning_rate}", "--epochs={epochs}"}
+    assert drawn | {"--seed={seed}"} == set(drafted["command"][3:])
+    assert (drafted["batch_size"], drafted["learning_rate"], drafted["epochs"]) == (48, 0.5, 5)
+    assert placeholders_of(drafted["command"], None) >= {"batch_size", "learning_rate"}
+    assert (done.missing, done.trouble) == (("output_dir", "resume_from"), None)
+    # Placeholders may be given already.
+    path.unlink()
+    init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
+    assert read_run_file(path)["command"] == drafted["command"]
+    # Texts with quotes survive it.
+    path.unlink()
+    quoted = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x'", "{{kept}}", '{"a": 1}']
+    init(quoted, folder=tmp_path)
+    assert read_run_file(path)["command"] == tuple(quoted)
+    # A file that is there is left as it is, and a link is not followed.
     path.write_text("mine")
-
     with pytest.raises(UsageError, match="is there already, and is left as it is"):
         init(script, folder=tmp_path)
-
     assert path.read_text() == "mine"
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BatchlabError, match="can't be written: File exists"):
         init(script, folder=tmp_path)
-
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -105,53 +102,6 @@ def test_a_script_that_goes_on_is_stopped_with_all_that_it_started(tmp_path: Pat
         time.sleep(0.02)
 
 
-def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x'", "{{kept}}", '{"a": 1}']
-
-    init(command, folder=tmp_path)
-
-    assert read_run_file(tmp_path / "batchlab.toml")["command"] == tuple(command)
-
-
-TRAINING = """
-import argparse
-p = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-p.add_argument("--bs", type=int, default=48, help="examples in a batch")
-p.add_argument("--lr", type=float, default=3e-4, help="rate")
-p.add_argument("--seed", type=int, help="none")
-p.parse_args()
-open("trained", "w")
-"""
-BOTH = {"batch_size", "learning_rate"}
-
-
-def trained_with(
-    arguments: list[str], wanted: set[str], place: Path, limit_s: float = 30.0
-) -> dict[str, float]:
-    return trained_with_now(ScriptCode(arguments, place), wanted, limit_s)
-
-
-@pytest.fixture
-def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(TRAINING)
-    return [sys.executable, "-S", "train.py"]
-
-
-def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) -> None:
-    command = [*training, "--bs", "{batch_size}", "--lr={learning_rate}", "--seed", "{seed}"]
-    own = {"batch_size": 48, "learning_rate": 3e-4}
-
-    assert trained_with(command, BOTH, Path()) == own
-    assert trained_with(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
-    Path("train.py").write_text(TRAINING.replace("default=48", "default=48.5"))
-    assert trained_with(command, {"batch_size"}, Path()) == {}
-    # Nothing is run where its code has the default.
-    Path("train.py").write_text("open('trained', 'w')\n" + TRAINING)
-    assert trained_with(command, BOTH, Path()) == own
-    assert not Path("trained").exists()
-
-
 @pytest.mark.parametrize(
     ("code", "typed", "expected"),
     [
@@ -188,51 +138,51 @@ def test_a_parser_beside_the_script_counts_before_names_in_it(tmp_path: Path) ->
 
     code = ScriptCode(["python", "train.py"], tmp_path)
 
-    assert code.default("--lr") == 0.02
-    assert code.flags_set(MULTIPLIERS) == ()
+    assert (code.default("--lr"), code.flags_set(MULTIPLIERS)) == (0.02, ())
 
 
-def test_the_help_is_that_of_the_folder_where_the_command_runs(
-    training: list[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+def trained_with(
+    arguments: list[str], wanted: set[str], place: Path = Path(), limit_s: float = 30.0
+) -> dict[str, float]:
+    return trained_with_now(ScriptCode(arguments, place), wanted, limit_s)
+
+
+def test_the_defaults_of_its_flags_are_what_it_trains_with(
+    script: list[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Path.cwd()
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    command = [*training, "--bs", "{batch_size}"]
-
-    assert trained_with(command, {"batch_size"}, place) == {"batch_size": 48}
-    assert trained_with(command, {"batch_size"}, Path()) == {}
-
-
-def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(training: list[str]) -> None:
-    assert trained_with([*training, "{batch_size}"], {"learning_rate"}, Path()) == {}
-    assert trained_with(["no-such-program", "--bs", "{batch_size}"], set(), Path()) == {}
-    Path("train.py").write_text("open('trained', 'w')")
-    assert trained_with([*training, "{batch_size}", "{learning_rate}"], BOTH, Path(), 2.0) == {}
-    assert not Path("trained").exists()
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
+    own, place = {"batch_size": 48, "learning_rate": 3e-4}, Path.cwd()
+    aliased = SCRIPT.replace('"--lr"', '"--lr", "--learning-rate"')
+    Path("train.py").write_text(aliased)
+    for given in (
+        ("--batch-size", "{batch_size}", "--lr={learning_rate}", "--seed", "{seed}"),
+        # Under any of its names.
         ("-b", "{batch_size}", "--lr", "{learning_rate}"),
         ("--batch-size={batch_size}", "--learning-rate={learning_rate}"),
-    ],
-)
-def test_a_flag_is_found_under_any_of_its_names(
-    given: tuple[str, ...], training: list[str]
-) -> None:
-    # As the ImageNet example of PyTorch has them.
-    aliases = TRAINING.replace('"--bs"', '"-b", "--batch-size"')
-    Path("train.py").write_text(aliases.replace('"--lr"', '"--lr", "--learning-rate"'))
+    ):
+        command = [*script, *given]
+        assert trained_with(command, BOTH) == own
+    assert trained_with(command, {"learning_rate"}) == {"learning_rate": 3e-4}
+    # Nothing is run where its code has the default.
+    Path("train.py").write_text("open('trained', 'w')\n" + aliased)
+    assert trained_with(command, BOTH) == own
+    assert not Path("trained").exists()
+    Path("train.py").write_text(aliased.replace("default=48", "default=48.5"))
+    assert trained_with(command, {"batch_size"}) == {}
+    # The help is that of the folder where the command runs.
+    Path("train.py").write_text(aliased)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert trained_with(command, BOTH, place) == own
+    assert trained_with(command, BOTH) == {}
 
-    found = trained_with([*training, *given], BOTH, Path())
 
-    assert found == {"batch_size": 48, "learning_rate": 3e-4}
-
-
-def test_a_script_that_does_not_know_help_is_stopped_within_the_budget(training: list[str]) -> None:
-    Path("train.py").write_text("import time; open('began', 'w'); time.sleep(60)")
+def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(script: list[str]) -> None:
+    assert trained_with([*script, "{batch_size}"], {"learning_rate"}) == {}
+    assert trained_with(["no-such-program", "--bs", "{batch_size}"], set()) == {}
+    Path("train.py").write_text("open('trained', 'w')")
+    assert trained_with([*script, "{batch_size}", "{learning_rate}"], BOTH, limit_s=2.0) == {}
+    assert not Path("trained").exists()
+    # One that does not know --help is stopped within the budget.
+    Path("train.py").write_text("import time; time.sleep(60)")
     began_s = time.monotonic()
-
-    assert trained_with([*training, "--bs", "{batch_size}"], BOTH, Path(), 0.3) == {}
+    assert trained_with([*script, "--bs", "{batch_size}"], BOTH, limit_s=0.3) == {}
     assert time.monotonic() - began_s < 10.0

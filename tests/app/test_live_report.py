@@ -136,22 +136,6 @@ def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(
     assert "trials: 2" in live.pages[-1]
 
 
-def test_after_ctrl_c_or_an_error_the_page_no_longer_loads_itself(
-    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def disk_away() -> None:
-        def gone(*_: object) -> None:
-            raise StoreError("the disk was away")
-
-        monkeypatch.setattr(live_report, "stored_in", gone)
-
-    live.until_ctrl_c()
-    with pytest.raises(StoreError, match="the disk was away"):
-        live.until_ctrl_c(disk_away)
-
-    assert live.reload == [True, False] * 2
-
-
 def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
     live: Followed, store: Store
 ) -> None:
@@ -174,10 +158,13 @@ def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
     assert re.fullmatch(r"Under way .*: 2 of 2 training runs have ended\.", live.statuses[-1])
 
 
-def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
+def test_the_page_ends_with_ctrl_c_an_error_or_a_study_that_ends_while_it_is_read(
     live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = live_report.stored_in
+
+    def disk_away(*_: object) -> None:
+        raise StoreError("the disk was away")
 
     def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
         seen = whole(opened, study)
@@ -185,9 +172,13 @@ def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
             store.put_record(record)
         return seen
 
+    live.until_ctrl_c()
+    with pytest.raises(StoreError, match="the disk was away"):
+        live.until_ctrl_c(lambda: monkeypatch.setattr(live_report, "stored_in", disk_away))
+    assert live.reload == [True, False] * 2
+    live.pages.clear()
     monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
     live.until_ctrl_c()
-
     assert live.statuses == ["Finished: 2 training runs."]
 
 
@@ -203,26 +194,24 @@ def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
     assert runs == [["0 of 2"], ["0 of 3"], ["0 of 3"], ["0 of 2"], ["0 of 2"]]
 
 
-BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
-
-
 def test_of_an_advice_under_way_the_best_so_far_is_told_until_there_is_an_answer(
     live: Followed,
 ) -> None:
+    best = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
     with store_with_study(live.store) as store:
         journal = Journal(store, ADVISED)
         journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
         store.put_study(ADVISED, trial_ids=["x", "y"])
 
         def lead() -> None:
-            journal.note_best(BEST)
+            journal.note_best(best)
             journal.put_readings(spent_s=2.0)
 
         with store.working_on(ADVISED.study_id):
             live.until_ctrl_c(lead)
         live.until_ctrl_c(lambda: put_advised(store, made_up_advice()))
     state = ProgressState()
-    state.lead = BEST
+    state.lead = best
     told = progress_lines(state, 200)[-1]
 
     # How many runs it will need nobody knows, so there is no "of 2".

@@ -18,11 +18,11 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 
-ALL = ("small", "large", "grow", "decay")
 # A step of any size takes as long.
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
+ALL = ("small", "large", "grow", "decay")
 PLANS: dict[str, Any] = {"batch_sizes": (10, 40), "epochs": 4, "plans": ALL}
 
 
@@ -55,31 +55,21 @@ def test_every_plan_is_trained_once_for_as_many_examples(
     assert run(lab, seeds=2).records == study.records
 
 
-def test_a_size_on_the_way_is_timed_too(lab: Path) -> None:
-    study = run(lab, batch_sizes=(5, 50), epochs=8)
-
-    assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
-    (grown,) = (r for r in study.records if r.trial.largest_batch_size > r.trial.batch_size)
-    assert study.train_s(grown.trial, grown.steps) is not None
-
-
-def test_the_rate_is_cut_where_the_size_does_not_grow() -> None:
+def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
     trials = about("sweep", tiny(), **(PLANS | {"plans": ("grow", "decay")})).trials
+    shaped = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
 
-    stages = {
+    assert {
         trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in trial.stages]
         for trial in trials
-    }
-    assert stages == {
+    } == {
         10: [(10, 1 / 4), (10, 1 / 16), (10, 1 / 64)],
         40: [(40, 1.0), (40, 1 / 4), (40, 1 / 16)],
     }
-
-
-def test_a_shape_of_the_rate_spans_each_plans_own_run() -> None:
-    trials = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
-
-    assert [trial.horizon_steps for trial in trials] == [40, 12, 23, 40]
+    assert [trial.horizon_steps for trial in shaped] == [40, 12, 23, 40]
+    # 16 times 20, its own, is more than there are.
+    own = about("sweep", tiny(), plans=("small", "large", "decay"))
+    assert own.batch_sizes == (20, 100)
 
 
 def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
@@ -91,18 +81,13 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
 
     with pytest.raises(batchlab.errors.BatchSizeError, match="the last batch of an epoch over 81"):
         run(lab, workload=normed)
-    study = run(lab, workload=normed, drop_last=True, epochs=8)
+    study = run(lab, workload=normed, drop_last=True, epochs=20, batch_sizes=(5, 50))
 
     assert {record.status for record in study.records} == {Status.OK}
-
-
-def test_without_batch_sizes_they_are_its_own_and_a_large_one() -> None:
-    subject = about("sweep", tiny(), plans=("small", "large", "decay"))
-
-    assert subject.batch_sizes == (20, 100)  # 16 times 20 is more than there are
-
-
-OWN_COMMAND = TrainingCommand(arguments=("train", "{batch_size}"), metric="loss")
+    # A size on the way is timed too.
+    assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
+    (grown,) = (r for r in study.records if r.trial.largest_batch_size > r.trial.batch_size)
+    assert study.train_s(grown.trial, grown.steps) is not None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +103,10 @@ OWN_COMMAND = TrainingCommand(arguments=("train", "{batch_size}"), metric="loss"
         ({"plans": ("small", "large")}, "expected grow or decay among them"),
         ({"workload": tiny(scheduler=lambda made: StepLR(made, 1))}, "a `scheduler` of its own"),
         ({"workload": tiny(patience_epochs=2)}, "which has a patience"),
-        ({"workload": OWN_COMMAND}, "plans with a command of your own"),
+        (
+            {"workload": TrainingCommand(arguments=("x", "{batch_size}"), metric="loss")},
+            "plans with a command of your own",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(

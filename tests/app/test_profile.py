@@ -68,6 +68,15 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert Profile.from_json(made.to_json()) == made
 
 
+class Scores(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+def cannot_compile(graph: object, inputs: object) -> object:
+    raise RuntimeError
+
+
 @pytest.mark.slow
 def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
@@ -84,25 +93,6 @@ def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.Mo
     assert as_inside.compile_s is None
     assert all(point.ran for point in as_inside.points)
     assert "BackendCompilerFailed" in told.warnings[-1]
-
-
-class Scores(nn.Linear):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x)
-
-
-def cannot_compile(graph: object, inputs: object) -> object:
-    raise RuntimeError
-
-
-@pytest.mark.slow
-def test_a_peak_grows_by_what_an_example_takes() -> None:
-    made = profile(hungry(megabytes_per_example=4), batch_sizes=(1, 16, 32))
-
-    few, more = (at(made, size).peak_bytes for size in (16, 32))
-    assert few
-    assert more
-    assert (more - few) / 16 == pytest.approx(4 * MEGABYTE, rel=0.15)
 
 
 @pytest.mark.nightly
@@ -148,42 +138,28 @@ DEATHS = {
 }
 
 
-@pytest.fixture(scope="module")
-def survived() -> tuple[Profile, tuple[str, ...]]:
-    """The profile of a model that dies in one way at each odd batch size, and its warnings."""
-    heard = Told()
-    workload = that_does_by_size({size: action for size, (action, _, _) in DEATHS.items()})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile_search, "_TIMED_S", (0.02,))
-        patch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
-        made = profile(workload, batch_sizes=range(12, 23), listener=heard, budget="5m")
-    return made, tuple(heard.warnings)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("size", DEATHS)
 def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
-    survived: tuple[Profile, tuple[str, ...]], size: int
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, warnings = survived
-    _, status, reason = DEATHS[size]
+    monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
+    told = Told()
+    dying = that_does_by_size({size: action for size, (action, _, _) in DEATHS.items()})
 
-    assert at(made, size).status is status
-    assert reason in reason_text(at(made, size).reason)
-    assert at(made, size + 1).ran
+    made = profile(dying, batch_sizes=range(12, 23), listener=told, budget="5m")
+    normed = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
+
     assert made.largest_batch_size == 22  # no message makes it a lack of memory
-    assert any(f"batch size {size}" in text and reason in text for text in warnings)
-
-
-@pytest.mark.slow
-def test_a_model_that_only_runs_with_two_examples_is_profiled_from_there_on() -> None:
-    made = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
-
-    assert at(made, 1).status is Status.ERROR
-    assert "Expected more than 1 value per channel" in reason_text(at(made, 1).reason)
-    assert at(made, 1).step_s.estimate is None
-    assert at(made, 2).ran
-    assert made.largest_batch_size == 8
+    for size, (_, status, reason) in DEATHS.items():
+        assert at(made, size).status is status
+        assert reason in reason_text(at(made, size).reason)
+        assert at(made, size + 1).ran
+        assert any(f"batch size {size}" in text and reason in text for text in told.warnings)
+    assert at(normed, 1).status is Status.ERROR
+    assert "Expected more than 1 value per channel" in reason_text(at(normed, 1).reason)
+    assert at(normed, 1).step_s.estimate is None
+    assert at(normed, 2).ran
+    assert normed.largest_batch_size == 8
 
 
 @pytest.mark.slow
@@ -234,48 +210,41 @@ def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> N
     assert made.largest_batch_size in (6, 7)
 
 
-@pytest.fixture(scope="module")
-def limited() -> Profile:
-    """8 MB an example and 32 examples, within 140 MB."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile_search, "_TIMED_S", (0.02,))
-        return profile(
-            hungry(megabytes_per_example=8, n=32), memory_limit_bytes=140 * MEGABYTE, budget="2m"
-        )
-
-
 @pytest.mark.slow
-def test_the_largest_batch_size_ran_within_the_limit(limited: Profile) -> None:
-    largest = limited.largest_batch_size
+def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured() -> None:
+    """8 MB an example and 32 examples, within 140 MB."""
+    limit = 140 * MEGABYTE
+    hungry_one = hungry(megabytes_per_example=8, n=32)
 
+    made = profile(hungry_one, memory_limit_bytes=limit, budget="2m")
+
+    largest = made.largest_batch_size
     assert largest is not None
     # The process itself takes some of it, and the limit is found to a quarter.
     assert 140 / 8 / 2 <= largest <= 140 / 8
-    assert 0 < (at(limited, largest).peak_bytes or 0) <= 140 * MEGABYTE
-
-
-@pytest.mark.slow
-def test_what_does_not_fit_is_accumulated_and_measured(limited: Profile) -> None:
-    whole = limited.best_micro_batch(32)
-
+    assert 0 < (at(made, largest).peak_bytes or 0) <= limit
+    whole = made.best_micro_batch(32)
     assert whole is not None
     assert whole.accumulation_steps > 1
-    assert 0 < (whole.peak_bytes or 0) <= 140 * MEGABYTE
-    assert limited.step_s(32).estimate is not None
+    assert 0 < (whole.peak_bytes or 0) <= limit
+    assert made.step_s(32).estimate is not None
+    # Without a limit it grows by what an example takes.
+    made = profile(hungry_one, batch_sizes=(1, 16, 32))
+    few, more = (at(made, size).peak_bytes or 0 for size in (16, 32))
+    assert (more - few) / 16 == pytest.approx(8 * MEGABYTE, rel=0.15)
 
 
 @pytest.mark.slow
 def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "_ASKED_FOR_BYTES", 100 * MEGABYTE)
-
     given = that_does(partial(profiled_workloads.take, 400), at=32)
 
     # What is asked for beyond 2 * 100 MB + 100 MB is refused.
     made = profile(given, batch_sizes=(1, 32), memory_limit_bytes=100 * MEGABYTE)
 
-    refused = [point for point in made.points if point.batch_size == 32 == point.micro_batch_size]
-    assert [point.status for point in refused] == [Status.OOM]
-    assert "memory ran out" in reason_text(refused[0].reason)
+    (refused,) = (p for p in made.points if p.batch_size == 32 == p.micro_batch_size)
+    assert refused.status is Status.OOM
+    assert "memory ran out" in reason_text(refused.reason)
     assert made.largest_batch_size is not None
 
 
@@ -305,11 +274,7 @@ def test_what_cannot_be_profiled_is_one_clear_error(
         profile(given, **named)
 
     assert "\n" not in str(caught.value)
-
-
-def test_without_time_a_profile_has_no_points_and_says_so() -> None:
+    # Without time it has no points, and says so.
     subject = about("profile", workload())
-
-    made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
-
-    assert (made.points, made.stopped) == ((), "time")
+    late = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
+    assert (late.points, late.stopped) == ((), "time")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from batchlab.app.progress import (
     NotebookProgress,
     ProgressState,
@@ -19,28 +17,21 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 
-STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
-
-
-def an_advice() -> ProgressState:
-    state = ProgressState(clock=lambda: 0.0)
-    state.begins(command="advise", subject="mnist-mlp", stages=STAGES)
-    state.budget(spent_s=98.0, budget_s=180.0)
-    state.phase(STAGES[2])
-    state.lead = BestSoFar(
-        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
-    )
-    state.runs = RunsAsked(
-        batch_sizes=(512,),
-        learning_rates=(0.16,),
-        seeds=(2,),
-        why=Reason.of("asked_to_compare"),
-    )
-    return state
+STAGE = "comparing batch sizes"
 
 
 def test_a_terminal_has_all_of_it() -> None:
-    assert progress_lines(an_advice(), 79) == [
+    state = ProgressState(clock=lambda: 0.0)
+    state.begins(command="advise", subject="mnist-mlp", stages=("profile", "target", STAGE))
+    state.budget(spent_s=98.0, budget_s=180.0)
+    state.phase(STAGE)
+    state.lead = BestSoFar(
+        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
+    )
+    why = Reason.of("asked_to_compare")
+    state.runs = RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,), why=why)
+
+    assert progress_lines(state, 79) == [
         "advise mnist-mlp, stage 3 of 3: comparing batch sizes",
         f"[{'█' * 16}{'░' * 14}]   54 %  1m38s of 3m",
         "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)",
@@ -48,7 +39,7 @@ def test_a_terminal_has_all_of_it() -> None:
         "why: to see whether it may be faster",
     ]
     # In a narrow terminal lines are cut, and bar and time are there.
-    lines = progress_lines(an_advice(), 39)
+    lines = progress_lines(state, 39)
     assert max(map(len, lines)) == 39
     assert lines[1] == f"[{'█' * 9}{'░' * 8}]   54 %  1m38s of 3m"
 
@@ -64,14 +55,8 @@ def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
 
     bar = f"[{'█' * 7}{'░' * 23}]   25 %  1m left"
     assert progress_lines(state, 79)[1:] == [bar, f"now: {doing}"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0, "0s"), (59.6, "1m"), (98, "1m38s"), (180, "3m"), (7500, "2h05m")],
-)
-def test_seconds_are_shown_as_on_a_clock(seconds: float, shown: str) -> None:
-    assert clock_text(seconds) == shown
+    shown = {0: "0s", 59.6: "1m", 98: "1m38s", 180: "3m", 7500: "2h05m"}
+    assert {seconds: clock_text(seconds) for seconds in shown} == shown
 
 
 def test_time_goes_by_the_clock_and_what_is_spent_of_a_budget_never_falls() -> None:
@@ -136,13 +121,10 @@ def test_one_output_is_written_again_and_ends_as_one_line() -> None:
 
 def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> None:
     code = (
-        "import sys\n"
-        "from batchlab.app.progress import listener_or_notebook\n"
-        "print(type(listener_or_notebook(None)).__name__, 'IPython' in sys.modules)"
+        "import sys; from batchlab.app.progress import listener_or_notebook as told\n"
+        "print(type(told(None)).__name__, 'IPython' in sys.modules)"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "ProgressListener False\n"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"ProgressListener False\n"
     given = ProgressListener()
     assert listener_or_notebook(given) is given

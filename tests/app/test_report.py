@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,19 +25,13 @@ def lab(lab: Path) -> Path:
     return lab
 
 
-@pytest.fixture(scope="module")
-def advice_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store with an advice, and the id of its study."""
-    path = tmp_path_factory.mktemp("advice") / "advice.db"
-    with Store(path) as store:
-        return path, put_advised(store, made_up_advice()).study_id
-
-
 @pytest.fixture
-def kept(advice_store: tuple[Path, str], tmp_path: Path) -> Advice:
-    """An advice whose runs are in a copy of it."""
-    store = shutil.copy(advice_store[0], tmp_path)
-    return replace(made_up_advice(), kept_in=(str(store), advice_store[1]))
+def kept(tmp_path: Path) -> Advice:
+    """An advice whose runs are in a store."""
+    path = tmp_path / "advice.db"
+    with Store(path) as store:
+        study = put_advised(store, made_up_advice())
+    return replace(made_up_advice(), kept_in=(str(path), study.study_id))
 
 
 def test_text_and_json_are_given_or_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
@@ -82,15 +75,6 @@ def test_tables_and_images_tell_which_files_they_are(
     assert sizes == ["batch_size", *map(str, shown)]
 
 
-def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, made_up_study(batch_sizes=()))
-
-    with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
-        report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
-    assert [file.suffix for file in tmp_path.iterdir()] == [".db"]
-
-
 @pytest.mark.slow
 def test_a_record_writes_the_page_that_the_command_line_writes(
     kept: Advice, tmp_path: Path
@@ -105,17 +89,6 @@ def test_a_record_writes_the_page_that_the_command_line_writes(
     report(tmp_path / "advice.db", path=tmp_path / "command.html")
     assert (tmp_path / "mine.html").read_text() == (tmp_path / "command.html").read_text()
     assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
-
-
-def test_an_advice_whose_runs_are_not_there_says_so(kept: Advice, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
-        made_up_advice().report(tmp_path / "page.html")
-    (tmp_path / "advice.db").rename(tmp_path / "elsewhere.db")
-
-    with pytest.raises(StoreError, match=r"advice\.db"):
-        kept.report(tmp_path / "page.html")
-
-    assert not (tmp_path / "advice.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -134,3 +107,17 @@ def test_a_page_that_cannot_be_written_there_is_refused(
             shown.report(tmp_path / path)
 
         assert str(caught.value).startswith(told.format(tmp_path))
+
+
+def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
+        made_up_advice().report(tmp_path / "page.html")
+    (tmp_path / "advice.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreError, match=r"advice\.db"):
+        kept.report(tmp_path / "page.html")
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, made_up_study(batch_sizes=()))
+    with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
+        report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
+
+    assert {file.name for file in tmp_path.iterdir()} == {"elsewhere.db", "lab.db"}

@@ -17,13 +17,8 @@ from batchlab.errors import StoreError, UsageError
 from batchlab.records.trial import Score, TrialRecord
 from batchlab.store.store import Store
 
-
-def runs_of(advice: Advice, records: tuple[TrialRecord, ...]) -> list[TrialRecord]:
-    """The runs with what it recommends."""
-    found = advice.recommendation
-    assert found is not None
-    named = (found.batch_size, found.learning_rate)
-    return [r for r in records if (r.trial.batch_size, r.trial.learning_rate) == named]
+MADE = made_up_advice()
+DIVERGED = tuple(replace(run, status="diverged") for run in MADE.tried)
 
 
 def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
@@ -35,10 +30,13 @@ def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
 
 
 def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab: Path) -> None:
-    advice = made_up_advice()
+    advice = MADE
     with Store(lab) as store:
         study = put_advised(store, advice)
-        longest = max(runs_of(advice, study.records), key=lambda run: run.steps)
+        found = advice.named
+        named = (found.batch_size, found.learning_rate)
+        runs = [r for r in study.records if (r.trial.batch_size, r.trial.learning_rate) == named]
+        longest = max(runs, key=lambda run: run.steps)
         others = [
             ending_with(replace(longest, trial=replace(longest.trial, seed=seed)), accuracy)
             for seed, accuracy in ((901, 0.90), (902, 0.99), (903, 0.95))
@@ -57,17 +55,12 @@ def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(la
     assert torch.equal(loaded.bias, models[902].bias)
 
 
-def diverged() -> Advice:
-    advice = made_up_advice()
-    return replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))
-
-
 @pytest.mark.parametrize(
     ("advice", "told"),
     [
-        (diverged(), r"no run with batch size .* was trained"),
+        (replace(MADE, tried=DIVERGED), r"no run with batch size .* was trained"),
         (replace(cannot_tell_advice(), provisional=None), "names no configuration"),
-        (made_up_advice(), "cannot be read"),  # its checkpoint is gone
+        (MADE, "cannot be read"),  # its checkpoint is gone
     ],
 )
 def test_weights_that_are_not_there_are_told_and_no_file_is_left(

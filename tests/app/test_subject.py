@@ -164,28 +164,16 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
 
 
 def test_a_subject_without_a_workload_here_is_swept(
-    grid: RecordedGrid, lab: Path, children: list[str], monkeypatch: pytest.MonkeyPatch
+    grid: RecordedGrid, lab: Path, children: list[str]
 ) -> None:
-    def interrupted(engine: RecordedEngine) -> RunEnd:
-        assert is_worked_on(lab)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RecordedEngine, "next_finished", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            swept_about(to_sweep(grid, lab))
-    assert not is_worked_on(lab)
-
     study = swept_about(to_sweep(grid, lab))
 
     assert children == []
+    assert not is_worked_on(lab)
     cells = [(record.trial.seed, record.trial.batch_size) for record in study.records]
     assert cells == [(0, 16), (0, 32), (1, 16), (1, 32)]
     assert [record.steps for record in study.records] == [70] * 4
     assert {timing.batch_size for timing in study.timings} == {16, 32}
-
-
-# ---- of which a cluster takes the trials
 
 
 def test_a_device_of_the_nodes_alone_needs_a_profile(grid: RecordedGrid, lab: Path) -> None:
@@ -201,24 +189,13 @@ def test_a_device_of_the_nodes_alone_needs_a_profile(grid: RecordedGrid, lab: Pa
 
     assert (subject.profiled, subject.n_engines_here) == ([], 0)
     assert advised.advice.recommendation is not None
-
-
-def test_a_sweep_takes_a_device_of_the_nodes_alone() -> None:
-    given: Any = {"workload": "a grid", "budget": None, "device": "cuda:99"}
-    question = asked("sweep", cluster=Cluster(), **given)
-
-    assert not question.is_device_here
+    # A sweep needs none.
+    given |= {"workload": "a grid", "budget": None}
+    assert not asked("sweep", **given).is_device_here
     with pytest.raises(UsageError, match=r"device 'cuda:99': PyTorch .* sees"):
-        asked("sweep", **given)
-
-
-def test_a_cluster_is_asked_the_same_question_as_this_machine(
-    grid: RecordedGrid, lab: Path
-) -> None:
-    here = to_advise(grid, lab)
-    there = to_advise(grid, lab, cluster=Cluster())
-
-    ids = [advised_about(subject).study.study_id for subject in (here, there)]
-
-    assert len(set(ids)) == 1
+        asked("sweep", **(given | {"cluster": None}))
+    # But for that it is the same question as here.
+    here, there = to_advise(grid, lab), to_advise(grid, lab, cluster=Cluster())
+    ids = {advised_about(subject).study.study_id for subject in (here, there)}
+    assert len(ids) == 1
     assert (here.profiled, there.profiled) == ([grid.batch_sizes], [])

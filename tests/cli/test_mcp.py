@@ -39,13 +39,9 @@ def talk(script: Callable[[Client], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def said(result: Any) -> str:
-    return str(result.content[0].text)
-
-
 def document(result: Any) -> Any:
-    assert not result.is_error, said(result)
-    return json.loads(said(result))
+    assert not result.is_error, result.content[0].text
+    return json.loads(result.content[0].text)
 
 
 @pytest.mark.slow
@@ -71,7 +67,9 @@ def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
         assert document(read)["study"] == document(sweep)["study"]
         wrong = await client.call_tool("profile", {"workload": "nope"})
         assert wrong.is_error
-        assert said(wrong).startswith("unknown workload 'nope'; built in are least-squares")
+        assert wrong.content[0].text.startswith(
+            "unknown workload 'nope'; built in are least-squares"
+        )
 
     talk(script)
     assert any("training 4 trials" in str(line) for line in heard)
@@ -119,59 +117,55 @@ def test_a_call_that_is_cancelled_ends_its_command_and_keeps_what_it_has() -> No
     assert record.evaluations
 
 
+OUTSIDE = r"is outside of .*, where this server was started"
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("given", "says"),
     [
-        {"store": "/tmp/lab.db"},
-        {"store": "../lab.db"},
-        {"workload": "../other.py:workload"},
-        {"settings": ["data=/etc"]},
-        {"batch_sizes": "4", "report": "out/../../page.html"},
+        ({"store": "/tmp/lab.db"}, OUTSIDE),
+        ({"store": "../lab.db"}, OUTSIDE),
+        ({"workload": "../other.py:workload"}, OUTSIDE),
+        ({"settings": ["data=/etc"]}, OUTSIDE),
+        ({"batch_sizes": "4", "report": "out/../../page.html"}, OUTSIDE),
+        ({"store": "link/lab.db"}, OUTSIDE),
+        ({"batchsizes": "4"}, "'batchsizes' was unexpected"),
+        ({"store": {"path": "x"}}, "store: .*is not of type 'string', 'number'"),
+        ({"drop_last": "true"}, "drop_last: 'true' is not of type 'boolean'"),
+        ({"settings": "width=8"}, "settings: 'width=8' is not of type 'array'"),
     ],
 )
-def test_what_is_outside_of_the_folder_is_refused(given: Any) -> None:
-    with pytest.raises(UsageError, match=r"is outside of .*, where this server was started"):
+def test_what_is_outside_of_the_folder_or_no_call_is_refused(
+    given: Any, says: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    Path("link").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+
+    with pytest.raises(UsageError, match=says):
         arguments_of("sweep", given)
-
-
-def test_a_link_out_of_the_folder_is_outside(tmp_path_factory: pytest.TempPathFactory) -> None:
-    Path("inside").symlink_to(tmp_path_factory.mktemp("elsewhere"))
-
-    with pytest.raises(UsageError, match="is outside of"):
-        arguments_of("report", {"store": "inside/lab.db"})
 
 
 def test_a_call_is_a_command_line() -> None:
     given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True, "store": None}
-    calls: dict[str, tuple[dict[str, Any], str]] = {
-        "compare": ({"b": "2.db", "a": "1.db"}, "1.db 2.db"),
-        "advise": (
-            {"workload": "mnist-mlp", **given},
-            "mnist-mlp --budget=1m --set=width=8 --set=layers=1 --drop-last",
-        ),
-        "sweep": ({"workload": "mnist-mlp", "drop_last": False}, "mnist-mlp"),
+    settings = ("--set=width=8", "--set=layers=1", "--drop-last")
+
+    advise = arguments_of("advise", {"workload": "mnist-mlp", **given})
+    sweep = arguments_of("sweep", {"workload": "mnist-mlp", "drop_last": False})
+
+    assert advise == ["advise", "--json", "mnist-mlp", "--budget=1m", *settings]
+    assert sweep == ["sweep", "--json", "mnist-mlp"]
+    with pytest.raises(UsageError, match="no tool 'fit'; there are workloads, check"):
+        arguments_of("fit", {})
+    pair = {"b": "2.db", "a": "1.db"}
+    assert arguments_of("compare", pair) == ["compare", "--json", "1.db", "2.db"]
+    wrong: dict[str, Any] = {
+        "--store": r"compare, \$.a: '--store' does not match",
+        ("x", "--json"): "is not of type 'string'",
     }
-
-    for name, (arguments, line) in calls.items():
-        assert arguments_of(name, arguments) == [name, "--json", *line.split()]
-
-
-@pytest.mark.parametrize(
-    ("name", "given", "says"),
-    [
-        ("fit", {}, "no tool 'fit'; there are workloads, check"),
-        ("sweep", {"batchsizes": "4"}, "'batchsizes' was unexpected"),
-        ("compare", {"a": "x"}, "'b' is a required property"),
-        ("compare", {"a": "--store", "b": "x"}, r"compare, \$.a: '--store' does not match"),
-        ("compare", {"a": ["x", "--json"], "b": "x"}, "is not of type 'string'"),
-        ("sweep", {"store": {"path": "x"}}, "store: .*is not of type 'string', 'number'"),
-        ("sweep", {"drop_last": "true"}, "drop_last: 'true' is not of type 'boolean'"),
-        ("sweep", {"settings": "width=8"}, "settings: 'width=8' is not of type 'array'"),
-    ],
-)
-def test_a_call_that_cannot_be_is_refused(name: str, given: Any, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        arguments_of(name, given)
+    for a, says in wrong.items():
+        with pytest.raises(UsageError, match=says):
+            arguments_of("compare", pair | {"a": a})
+    with pytest.raises(UsageError, match="'b' is a required property"):
+        arguments_of("compare", {"a": "x"})
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -194,5 +188,5 @@ def test_without_the_package_one_line_says_what_to_install(
 
     done = do("mcp")
 
-    assert (done.code, done.out) == (2, "")
-    assert done.err == "error: mcp needs the package mcp; pip install 'batchlab[mcp]'\n"
+    told = "error: mcp needs the package mcp; pip install 'batchlab[mcp]'\n"
+    assert (done.code, done.out, done.err) == (2, "", told)

@@ -14,12 +14,11 @@ from batchlab.report.text import text_width
 from batchlab.script.command import TrainingCommand
 
 
-def put_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    found = Terminal()
-    monkeypatch.setattr(sys, "stdout", found)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("LINES", "10")
-    return found
+def shown(text: str) -> int:
+    """Print it; how wide a text may be then."""
+    print_result(lambda: text, headline=lambda: "Use 64.\n")
+    with as_wide_as_stdout():
+        return text_width(88)
 
 
 @pytest.mark.parametrize(
@@ -27,28 +26,21 @@ def put_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     [(9, 1, ""), (10, 1, "\nUse 64.\n"), (5, 61, "\nUse 64.\n")],  # 61 take two rows of 60
 )
 def test_the_headline_of_a_text_taller_than_the_screen_is_its_last_line_too(
-    n_lines: int, length: int, again: str, monkeypatch: pytest.MonkeyPatch
+    n_lines: int,
+    length: int,
+    again: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    terminal = put_on_a_terminal(monkeypatch)
     text = ("x" * length + "\n") * n_lines
-
-    print_result(lambda: text, headline=lambda: "Use 64.\n")
-    with as_wide_as_stdout():
-        assert text_width(88) == 60
-
-    assert terminal.getvalue() == text + again
-
-
-def test_a_pipe_gets_the_text_alone_and_as_wide_as_usual(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", "10")
+    # A pipe gets the text alone, and as wide as usual.
+    assert (shown(text), capsys.readouterr().out) == (88, text)
 
-    print_result(lambda: "x\n" * 50, headline=lambda: "Use 64.\n")
-    with as_wide_as_stdout():
-        wide = text_width(88)
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
 
-    assert (capsys.readouterr().out, wide) == ("x\n" * 50, 88)
+    assert (shown(text), terminal.getvalue()) == (60, text + again)
 
 
 @pytest.mark.parametrize("is_own_command", [False, True])
@@ -65,14 +57,11 @@ def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own
     assert started == [True] * (not is_own_command)
 
 
-PAGE = Path("page.html")
-
-
 @pytest.mark.parametrize(
     ("budget_s", "page", "reserved_s"),
     [
-        (60.0, PAGE, 4.0),
-        (6.0, PAGE, 3.0),  # never more than half of a budget
+        (60.0, Path("page.html"), 4.0),
+        (6.0, Path("page.html"), 3.0),  # never more than half of a budget
         (60.0, None, 0.7),  # text alone
     ],
 )

@@ -66,17 +66,6 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
     assert again == whole
 
 
-def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(
-    do: Any, script: Path
-) -> None:
-    (script / "batchlab.toml").write_text("nonsense = 1")
-
-    done = do("profile", "no-such-workload")
-
-    assert "no-such-workload" in done.err
-    assert "nonsense" not in done.err
-
-
 @pytest.mark.slow
 def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
     do: Any, script: Path
@@ -96,8 +85,7 @@ def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> Non
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
     advise += ("--target", "val_loss=0.6", "--budget", "25s", "--store", "lab.db", "--json")
 
-    advice = do(*advise, *OWN, *RATE).document
-    again = do(*advise, *OWN, *RATE).document
+    advice, again = (do(*advise, *OWN, *RATE).document for _ in range(2))
 
     assert advice["verdict"] in ("recommend", "cannot_tell")
     assert advice["trials"]
