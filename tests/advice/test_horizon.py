@@ -94,7 +94,7 @@ class Scheduled(WatchedEngine):
         return whole - 0.3 * (1 - self._step_at(trial, way) / trial.horizon_steps)
 
     def _step_at(self, trial, way):
-        noise = math.exp(self._seeds_noise(trial))
+        noise = math.exp(self.truth.noise * self._drawn(trial))
         return way * noise * self.truth.steps(trial.batch_size, trial.learning_rate)
 
 
