@@ -22,10 +22,6 @@ class BatchSizeError(UsageError):
     """A batch size (or micro-batch size) that cannot be used with this training set."""
 
 
-class LearningRateError(UsageError):
-    """A learning rate that is not a finite number above 0."""
-
-
 class WorkloadError(BatchlabError):
     """A workload that cannot be found, loaded or trained."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.script.flags import MULTIPLIERS, Flag, ScriptCode, flags_in
+from batchlab.script.flags import MULTIPLIERS, Flag, ScriptCode, drafted, flags_in
 from batchlab.script.run_file import read_run_file
 
 
@@ -113,6 +113,18 @@ def test_the_flags_are_found_in_the_help_of(row: str) -> None:
 
 def test_a_text_without_flags_has_none() -> None:
     assert not any(map(flags_in, ("", "step 1 loss 0.5\n", "--go   on", "-" * 5000, "(" * 99)))
+
+
+def test_values_typed_behind_another_name_of_a_flag_are_the_own_ones() -> None:
+    """`--lr 0.5` stayed in the command next to `--learning-rate=...`, and 0.1 was called yours."""
+    shown = (
+        "  -b N, --batch-size N  (default: 64)\n  --lr RATE, --learning-rate RATE  (default: 0.1)\n"
+    )
+
+    text = drafted(["python", "train.py", "--lr", "0.5", "-b=32"], shown, None).text
+
+    assert "0.5" not in text.partition("metric")[0]
+    assert "\nbatch_size = 32\nlearning_rate = 0.5\n" in text
 
 
 def test_a_flag_with_two_values_is_drafted_with_both() -> None:

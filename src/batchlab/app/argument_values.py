@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
+from batchlab.errors import BatchSizeError, ProfileError, UsageError
 from batchlab.records.run import PlanName
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def checked_rate(value: Any, *, whose: str = "") -> float:
     except (TypeError, ValueError):
         rate = math.nan
     if isinstance(value, (str, bool)) or not (math.isfinite(rate) and rate > 0):
-        raise LearningRateError(
+        raise UsageError(
             f"learning rate {value!r}{whose}: expected a finite number above 0, such as 0.01"
         )
     return rate
@@ -173,7 +173,7 @@ def _several(
 
 # The range of batch sizes depends on the subject.
 checked_batch_sizes = _several("batch size", "(64, 256, 'full')", _batch_size, BatchSizeError)
-checked_rates = _several("learning rate", "(0.01, 0.1)", checked_rate, LearningRateError)
+checked_rates = _several("learning rate", "(0.01, 0.1)", checked_rate)
 checked_plans = _several("plan", f"{PLANS}", partial(checked_choice, "plan", PLANS))
 
 

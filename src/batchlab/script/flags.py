@@ -97,6 +97,7 @@ class Flag:
     """A way to give a script one value."""
 
     name: str  # as typed: `--lr`, or `train.lr` if it overrides a setting
+    names: tuple[str, ...] = ()  # all that the help shows, this one too
     default: str | None = None  # as the help shows it; None if it does not
     others: tuple[str, ...] = ()  # the values behind the first, if it takes several
 
@@ -115,8 +116,8 @@ def flags_in(help_text: str) -> dict[str, Flag]:
     The help may come from argparse, click, absl, Fire, Hydra or the like.
     """
     shown: dict[str, Flag] = {}
-    for names, flag in _shown(help_text):
-        for name in names:
+    for flag in _shown(help_text):
+        for name in flag.names:
             shown.setdefault(plain_flag(name), flag)
     flags: dict[str, Flag] = {}
     for placeholder, names_of_scripts in NAMES.items():
@@ -128,7 +129,7 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 
 def flag_named(help_text: str, typed: str) -> Flag | None:
     """Return the flag that has this name among its names, or None if the help does not show it."""
-    return next((flag for names, flag in _shown(help_text) if typed in names), None)
+    return next((flag for flag in _shown(help_text) if typed in flag.names), None)
 
 
 # Flags that make an update of more than one batch of the size that a script is given.
@@ -295,8 +296,8 @@ def _number(expression: ast.expr | None) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
-    """Yield each flag in a help text, after the list of all its names."""
+def _shown(text: str) -> Iterator[Flag]:
+    """Yield each flag in a help text."""
     hydra = _HYDRA.search(text)
     if hydra:
         yield from _overrides(text[hydra.end() :])
@@ -313,13 +314,14 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
             if not more.strip() or more.lstrip().startswith("-"):
                 break
             help_lines.append(more)
-        flag, default = Flag(name=longest), _DEFAULT.search(" ".join(help_lines))
+        flag = Flag(name=longest, names=tuple(names))
+        default = _DEFAULT.search(" ".join(help_lines))
         if default is not None and default["several"]:
             value, *others = re.split(r"[,\s]+", default["several"])
             flag = replace(flag, default=value, others=tuple(others))
         elif default is not None:
             flag = replace(flag, default=default["value"].rstrip("."))
-        yield names, flag
+        yield flag
 
 
 def _takes_value(flags: str, rest: str) -> bool:
@@ -328,7 +330,7 @@ def _takes_value(flags: str, rest: str) -> bool:
     return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
 
 
-def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
+def _overrides(text: str) -> Iterator[Flag]:
     """Yield the settings of a configuration that is shown as YAML, under their whole names."""
     above: list[tuple[int, str]] = []
     for match in filter(None, map(_YAML_KEY.match, text.splitlines())):
@@ -338,7 +340,7 @@ def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
             above.append((indent, match["key"]))
         else:
             name = ".".join((*(key for _, key in above), match["key"]))
-            yield [name], Flag(name=name, default=value.strip("'\""))
+            yield Flag(name=name, names=(name,), default=value.strip("'\""))
 
 
 _PURPOSES = {
@@ -421,7 +423,7 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
 
 def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
     """Return the command without the values that will change, and these values by placeholder."""
-    by_name = {plain_flag(flag.name): name for name, flag in flags.items()}
+    by_name = {plain_flag(name): at for at, flag in flags.items() for name in flag.names}
     arguments: list[str] = []
     typed: dict[str, str] = {}
     rest = list(command)
