@@ -1,4 +1,4 @@
-"""Comparison of a batch's loss and gradient with those of its pieces, and causes of differences."""
+"""Comparison of a batch's accumulated gradient with its whole gradient; causes of differences."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
-_N = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
-_POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
-_CUTS = 4  # The first keeps the order; others are random, because a piece may lack a class.
-# Weights move by this many standard deviations of their tensor (by this much if all are equal).
+_N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
+_POOL = 512  # If some examples have nothing that the loss averages, 512 are searched.
+_CUTS = 4  # The first cut keeps the order; others are random, because a part may lack a class.
+# Weights move by this fraction of their tensor's standard deviation (or by this, if that is 0).
 _MOVED = 0.05
-# Rounding may cause this relative difference, by the precision of the model.
+# Rounding may cause this relative difference between gradients, by the precision of the model.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 # A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
-# is only scaled. A few grains are rounding; more than the largest grain is not.
+# is only scaled. _GRAINS grains count as rounding, unless a grain exceeds _LARGEST_GRAIN.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
 _DRAWS = 16  # A random loss is averaged over this many draws.
-# A random loss couples examples if the mean of its pieces is off by more than this fraction of it;
-# means differ by chance if they are not this many standard errors apart.
+# A random loss couples examples if the mean loss of the parts differs from the whole loss by more
+# than this fraction of it and by more than this number of standard errors.
 _APART, _STANDARD_ERRORS = 0.05, 6.0
-# Each further copy of the examples adds the same amount to a sum. It is more than _ADDS times the
-# loss, and differs from what the first copy added by at most a fraction of _SAME.
+# A loss is a sum if each further copy of the examples adds the same amount: more than _ADDS times
+# the loss, and equal to what the first copy added up to a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
 
 
@@ -59,7 +59,7 @@ _ADDS, _SAME = 1e-2, 0.1
 
 
 def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accumulation:
-    """Compare the gradient of a batch with that of its pieces, and name what makes them differ.
+    """Compare the gradient of a batch with that of its micro-batches, and find the causes.
 
     Raises:
         WorkloadError: the model fails on its own examples; the message says why.
@@ -94,7 +94,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Pick a few examples whose every gradient gets a fresh model, near the initial weights."""
+    """Pick a few examples; each gradient uses a new model near its initial weights."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -107,7 +107,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield one cause after the other, switching off each that would hide the next."""
+    """Yield each cause in turn, and then disable it, because it would hide the next one."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -143,13 +143,13 @@ def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
 def look_at_loss(
     workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
 ) -> CheckResult:
-    """Compare the loss of a few examples with that of their pieces, in evaluation mode.
+    """Compare the loss of a few examples with the losses of their parts, in evaluation mode.
 
     Raises:
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
             compares each prediction with every target.
     """
-    if workload.loss is None:  # the workload's own step computes its loss in any way it likes
+    if workload.loss is None:  # the workload's own step may compute any loss
         return CheckResult()
     few = _few_of(replace(workload, model=lambda: model, augment=None), device)
     few = replace(few, evaluated=(nn.Module,))
@@ -180,7 +180,7 @@ _RUNS_WITH_OWN = (
 
 
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
-    """Return the loss of a few examples; if it fails, say what lets it run."""
+    """Return the loss of a few examples; if it fails, report the changes with which it runs."""
     workload, batch = few.workload, few.batch(few.all)
     own_size = min(workload.batch_size, size_of(workload.train))
 
@@ -217,12 +217,12 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
 
 
 def _coupling(few: _Few) -> Finding | None:
-    """Return why the loss of a batch is not the mean over its pieces, or None if it is.
+    """Return why the loss of a batch is not the mean over its parts, or None if it is.
 
     Raises:
         WorkloadError: the loss compares each prediction with every target.
     """
-    if few.distance_by_draws() > 0:  # random draws hide the differences between gradients
+    if few.distance_by_draws() > 0:  # so gradients can't be compared, but mean losses can
         if few.is_sum():
             return _finding("sum", "`loss`")
         if few.mean_differs():
@@ -235,13 +235,13 @@ def _coupling(few: _Few) -> Finding | None:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # coupled pairs look like weights if a piece holds both
+            if coupling.cause != "weight":  # coupled pairs look like weights if a part holds both
                 break
     return coupling
 
 
 def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
-    """Return the cause and the place of gradients that do not add up."""
+    """Return why the gradients do not add up, and in which layer, parameter or function."""
     _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
@@ -257,9 +257,9 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
 
 
 def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether the whole is a mixture of its pieces: positive weights that add up to 1.
+    """Return whether `whole` is a weighted mean of `pieces`, by positive weights of sum 1.
 
-    A piece without a gradient has nothing to average, so it has no weight.
+    A piece without a gradient has nothing to average, so its weight is 0.
     """
     with_units = [piece for piece in pieces if bool(piece.any())]
     if not with_units:
@@ -273,9 +273,9 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
 
 
 def _refuse_stretching(few: _Few) -> None:
-    """Refuse a loss in which PyTorch stretches predictions and targets to (n, n).
+    """Refuse a loss in which PyTorch broadcasts predictions and targets to (n, n).
 
-    One is (n, 1) and the other is (n,). PyTorch warns of it only in losses of its own.
+    One has shape (n, 1), the other (n,). PyTorch warns of this only in its own losses.
     """
     shapes: dict[bool, tuple[int, ...]] = {}
 
@@ -304,18 +304,18 @@ def _refuse_stretching(few: _Few) -> None:
 # ---- a few examples
 
 Cut = Sequence[Sequence[int]]
-"""The places of some examples, piece by piece."""
+"""The indices of some examples, one sequence for each part of the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Few:
-    """The loss and gradient of a few examples, whole and in pieces."""
+    """The loss and gradient of a few examples, as one batch and in parts."""
 
     workload: Workload  # its model has the same weights each time
     n: int
-    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these places, always the same
+    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these indices, always the same
     collate_draws: bool  # whether collate uses random numbers
-    rounding: float  # the relative difference between gradients that still counts as rounding
+    rounding: float  # the largest relative difference between gradients that rounding explains
     evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
     n_draws: int = _DRAWS  # how many draws of a random loss are averaged
 
@@ -325,7 +325,7 @@ class _Few:
 
     @property
     def cuts(self) -> list[Cut]:
-        """Cuts into two pieces of unequal size, and into single examples."""
+        """Return the batch cut into two parts of unequal size, and into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
         order, cuts = self.all, list[Cut]()
         for _ in range(_CUTS):
@@ -338,9 +338,9 @@ class _Few:
         return replace(self, workload=replace(self.workload, augment=None))
 
     def with_grains(self, whole: Tensor) -> _Few:
-        """Set `rounding` by how far a third of the gradient of three times the loss is off.
+        """Set `rounding` by comparing the gradient of three times the loss with that of the loss.
 
-        Doubling a loss causes no rounding. If half of that gradient differs, it was clipped.
+        Doubling a loss causes no rounding. If its gradient is not doubled, it was clipped.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -364,9 +364,9 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over pieces, or of one batch's loss times `factor`.
+        """Return the gradient accumulated over pieces, or that of one batch's loss times `factor`.
 
-        Without pieces, the one batch has all examples.
+        If no pieces are given, the batch contains all examples.
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
@@ -386,9 +386,9 @@ class _Few:
         return distance / length
 
     def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
-        """Return how far the gradient accumulated over a cut is from the whole one; 0 if equal.
+        """Return the relative distance of the gradient accumulated over a cut from the whole one.
 
-        The distance is infinite if a piece lacks what the loss or the model needs, such as a second
+        The distance is infinite if a part lacks what the loss or the model needs, such as a second
         class.
         """
         try:
@@ -397,16 +397,16 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return how far another random seed changes the gradient; 0 if it does not."""
+        """Return the relative change of the gradient with another seed; 0 without one."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
 
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
-        """Return a sum of losses, averaged over random draws, and how far chance may move it.
+        """Return a sum of losses, averaged over random draws, and the error of that average.
 
-        Each term is a factor and the places of a batch. If the loss fails on one of the batches,
-        the mean is unknown, so the second value is infinite.
+        Each term is a factor and the indices of a batch's examples. If the loss fails on one batch,
+        the average is unknown, so the error is infinite.
         """
         total = torch.zeros(self.n_draws, dtype=torch.float64)
         for factor, few in terms:
@@ -424,7 +424,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether the mean of a random loss differs from the mean over its pieces."""
+        """Return whether the mean of a random loss differs from the mean over its parts."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, map(self.batch, cut))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -477,15 +477,15 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
 def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
     """Choose examples, at most one of them without units that the loss averages over.
 
-    Units are known labels, positives or tokens. The loss of an example without any is 0 or not a
-    number. One such example is kept, so that one piece has fewer units than the others.
+    Units are known labels, positives or tokens. The loss of an example without units is 0 or NaN.
+    One such example is kept, so that one part of the batch has fewer units than the others.
     """
 
     def have_units(chosen: Sequence[int]) -> bool:
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # the loss does not accept so few examples, so this is unknown
+            return True  # whether it has units is unknown: the loss needs more examples
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)
@@ -501,10 +501,10 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     for few in groups:
         if len(with_units) < n - 1 and have_units(few):
             with_units += [place for place in few if have_units([place])]
-    if not with_units:  # the loss needs several examples, or is never a number
+    if not with_units:  # the loss needs several examples, or is always NaN
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
-        return chosen  # the example is at fault: an input of it is not a number
+        return chosen  # the loss is NaN because of an input of the example
     return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 
@@ -513,7 +513,7 @@ def _length(gradient: Tensor) -> float:
 
 
 def _move(model: nn.Module) -> None:
-    """Move off the initial weights, because a layer of zeros hides the layers before it."""
+    """Move the model off its initial weights: a layer of zeros hides the layers before it."""
     with torch.no_grad():
         for weights in trainable_parameters(model):
             if weights.is_floating_point():

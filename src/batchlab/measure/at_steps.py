@@ -1,7 +1,7 @@
 """Measurements of a model at a step of its training, by the names of their quantities.
 
-What the weights say by themselves (norms, distances), the noise of their gradients, and how fast
-the loss grows around them (sharpness, the largest curvature).
+They are properties of the weights (norms, distances), the noise of their gradients, and the growth
+of the loss around them (sharpness, the largest curvature).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Vector = NDArray[np.float64]
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
-    """Return the Euclidean distance of all tensors together, paired in their order."""
+    """Return the Euclidean distance over all tensors together, paired in their order."""
     return math.hypot(*map(_norm, first, second))
 
 
@@ -59,9 +59,9 @@ _PASS_EXAMPLES = 512
 class LossSurface:
     """The mean loss of some training examples around a model's weights.
 
-    It is the same function each time: examples stay in the same passes, random numbers are the
-    same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
-    training (and as Keskar et al. do). It works on a copy, so the model stays as it is.
+    The function is the same at each call: the examples are cut into the same passes, random numbers
+    are the same, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    training (and in Keskar et al.). The surface uses a copy, so the model does not change.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class LossSurface:
         return total, gradient.double().cpu().numpy()
 
     def hessian_times(self, vector: Vector) -> Vector:
-        """Return the Hessian at the model's own weights times a vector, shape (P,)."""
+        """Return the product of the Hessian at the model's own weights and a vector, shape (P,)."""
         direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
         product = torch.zeros(())
         with self._differentiable(self.weights):
@@ -109,7 +109,7 @@ class LossSurface:
         return product.detach().double().cpu().numpy()
 
     def _gradient_of(self, value: Tensor, *, create_graph: bool = False) -> Tensor:
-        """Return its gradient, shape (P,), which is 0 if it does not depend on the weights."""
+        """Return the gradient of `value`, shape (P,): 0 if independent of the weights."""
         if not value.requires_grad:
             return torch.zeros_like(value).expand(len(self.weights))
         gradients = torch.autograd.grad(
@@ -127,14 +127,14 @@ class LossSurface:
                 parameter.copy_(piece.view_as(parameter))
         with ExitStack() as kernels:
             # The fused kernels of attention have no second derivative. cuDNN's recurrent layers
-            # have none either, and outside of training no first one.
+            # have none either, and in evaluation mode not even a first one.
             kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
             if self._is_recurrent:
                 kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's share and loss; random data sets and layers draw the same each time."""
+        """Yield each pass's share of the examples and its loss, with equal draws each time."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -144,9 +144,9 @@ class LossSurface:
             yield share, loss
 
 
-# The search for the maximum is inexact, as in the paper.
+# The search for the maximum stops after ten iterations, as in the paper, so it is inexact.
 _ITERATIONS = 10
-# The gradient at a trained point is nearly 0, so the search also begins a little away from it.
+# The gradient at a trained point is nearly 0, so another search starts a little away from it.
 _BESIDE = 0.1
 
 
@@ -156,17 +156,17 @@ def sharpness(
     """Return 100 (max f - f) / (1 + f) over a box around the weights, in percent.
 
     The box is |z_i| <= epsilon (|x_i| + 1) around the weights x, or, in the space that the columns
-    of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. The maximum is
-    sought by ten iterations of L-BFGS-B, from the weights and from a random point of a tenth of the
-    box; the larger counts. It is at least 0, and can be compared between solutions of one workload,
-    not between workloads. The paper leaves open where the search starts and how A is drawn. Here
+    of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. L-BFGS-B takes ten
+    iterations from the weights and ten from a random point in a tenth of the box; the larger
+    maximum is used. Sharpness is >= 0, and can be compared between solutions of one workload, not
+    between workloads. The paper does not say where the search starts or how A is drawn; here
     the entries of A are standard normal.
 
     Args:
         surface: the loss around the weights.
         epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
-        n_directions: the columns of A, >= 1; None if every weight may move by itself.
-        seed: the seed of A and of the start.
+        n_directions: the number of columns of A, >= 1; None if every weight moves by itself.
+        seed: the seed of A and of the random starting point.
 
     Raises:
         UsageError: epsilon is not above 0.
@@ -178,7 +178,7 @@ def sharpness(
     stream = np.random.default_rng(seed)
     center, spanned = surface.weights, None
     if n_directions is not None:
-        # Single precision saves memory: for a million weights these are 400 MB.
+        # Use single precision to save memory: for a million weights this array takes 400 MB.
         spanned = stream.standard_normal((len(center), n_directions), dtype=np.float32)
         center = np.linalg.lstsq(
             spanned.T @ spanned, spanned.T @ center.astype(np.float32), rcond=None
@@ -192,7 +192,7 @@ def sharpness(
         return -loss, -gradient
 
     box = epsilon * (np.abs(center) + 1)
-    # `minimize` would turn a million bounds into tuples three times; this does it once.
+    # `minimize` would convert a million bounds to tuples three times; this converts them once.
     bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
     starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
     highest = []
@@ -203,14 +203,14 @@ def sharpness(
     return 100 * (max(at_weights, *highest) - at_weights) / (1 + at_weights)
 
 
-_FEWEST_FOR_LANCZOS = 17  # a smaller Hessian is made whole: Lanczos needs rows, and some curvature
+_FEWEST_FOR_LANCZOS = 17  # smaller Hessians are computed whole, because Lanczos needs several rows
 
 
 def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
     """Return the largest eigenvalue of the Hessian at the model's weights.
 
-    Lanczos iteration uses products of the Hessian and vectors, so a large Hessian is never made. It
-    stops at the relative error `tolerance`; 0 means as exact as the products are.
+    Lanczos iteration needs only products of the Hessian and vectors, so the matrix is not stored.
+    It stops at the relative error `tolerance`; 0 means as exact as the products are.
 
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
     """
@@ -226,15 +226,15 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
 
 # ---- at a step of a training
 
-# This limits the cost of a noise scale. One above about a quarter of it is known only roughly.
+# Limits the cost of a noise scale. A value above a quarter of this number is inexact.
 _MOST_EXAMPLES = 16_384
-# A variance needs several batches. If an epoch has only a few, the smaller number must do.
+# A variance is estimated from several batches: 16, or at least 4 if an epoch has only a few.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-# This many training examples, the same each time, stand for all of them.
+# Loss, sharpness and curvature use this many training examples, the same at each step.
 _LOOKED_AT = 2000
 _EPSILON, _HALF = 1e-3, 5e-4  # The paper uses these two sizes of the box for sharpness.
 _SUBSPACE = 100  # The paper uses this number of directions.
-_TOLERANCE = 1e-3  # An eigenvalue may have this relative error, because seeds differ by more.
+_TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; different seeds differ by more.
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -244,7 +244,7 @@ def _gradient_norm(moment: Moment) -> float | None:
 
 
 def _update_norm(moment: Moment) -> float | None:
-    """Return the length of the last step, or None if the run was resumed after it."""
+    """Return the length of the last update, or None if the run was resumed after it."""
     if not moment.before:
         return None
     return distance_between(moment.model.parameters(), moment.before)
@@ -260,15 +260,15 @@ def _parameter_norm(moment: Moment) -> float:
 
 
 def _noise_scale(moment: Moment) -> float | None:
-    """Return the noise scale, or None if the gradient is lost in the noise of the examples."""
+    """Return the noise scale, or None if noise hides the gradient."""
     noise = GradientNoise(moment.workload, moment.device)
-    # Use the same examples each time, so that errors that the points of a curve share cancel.
+    # Use the same examples at every step, so that errors common to the points of a curve cancel.
     point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
     return point.gradient_noise_scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:
-    """Return the variance at the batch size that the trial has at this step, from drawn batches."""
+    """Return the variance of the gradient at the trial's current batch size, from drawn batches."""
     trial = moment.trial
     if trial.stages:
         trial = trial.throughout(trial.plan.stage_at(moment.step).batch_size)
@@ -284,7 +284,7 @@ def _gradient_variance(moment: Moment) -> float:
 
 
 def _surface(moment: Moment) -> LossSurface:
-    """Return the loss of 2,000 training examples, or of all if there are fewer, around a moment."""
+    """Return the loss surface of 2,000 training examples, or of all if there are fewer."""
     n_train, seed = size_of(moment.workload.train), derived_seed("loss surface")
     chosen = shuffled(n_train, seed=seed)[:_LOOKED_AT]
     return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
@@ -299,7 +299,7 @@ def _top_eigenvalue(moment: Moment) -> float:
     return top_eigenvalue(_surface(moment), tolerance=_TOLERANCE)
 
 
-# Each goes to child processes by its name, so none is a lambda.
+# These functions are sent to child processes by name, so none is a lambda.
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
     "update_norm": _update_norm,
@@ -316,7 +316,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """Return how to measure a model at a step, by quantity; those on request only if `asked`."""
+    """Return the functions that measure a model, by quantity; costly ones only if `asked`."""
     rows = measurement_rows()
     return {
         name: partial(_taken, at_step, rows[name].on_request, rows[name].at_ends)
@@ -326,7 +326,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    """Measure after any step, or on request when an epoch ends or only at both ends of a run."""
+    """Measure after any step; on request only at epoch ends, or only at both ends of a run."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
     is_due = moment.is_last if at_ends else moment.is_end
@@ -335,6 +335,6 @@ def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> 
     try:
         return at_step(moment)
     except Exception:
-        # A failed measurement must not end a training. The model may diverge or not be twice
-        # differentiable, or the memory may be enough only for its steps.
+        # A failed measurement must not end a training: the model may diverge, may not be twice
+        # differentiable, or may leave too little memory.
         return None

@@ -1,4 +1,4 @@
-"""Blocks of steps: their median, whether they drift, and the mean of several processes."""
+"""Blocks of steps: their median, their drift, and the mean over several processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from batchlab.laws.mean import mean_interval
 from batchlab.records.estimate import Estimate
 
 BLOCKS_FOR_ORDER: Final = 6
-"""From this many on, the smallest and the largest hold the median at least 95 times in 100.
+"""From this number of blocks on, the minimum and maximum enclose the median in 95 % of cases.
 
-Whatever their distribution, n of them do with probability 1 - 2^(1 - n).
+For any distribution, those of n blocks do so with probability 1 - 2^(1 - n).
 """
-# The halves of a quiet measurement differ by less.
+# The medians of the two halves of an undisturbed measurement differ by less than this.
 _DRIFT_FRACTION = 0.05
 
 
@@ -35,7 +35,7 @@ def median_of_blocks(values: Sequence[float]) -> Estimate:
     """Return the median with its interval, which is None for a single value."""
     middle, n = statistics.median(values), len(values)
     if n >= BLOCKS_FOR_ORDER:
-        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
+        # Use the largest k whose k-th values from both ends enclose the median in 95 % of cases.
         rank = np.count_nonzero(2 * bdtr(np.arange(n), n, 0.5) <= 0.05) - 1
         ordered = sorted(values)
         return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)

@@ -1,4 +1,4 @@
-"""Branches of a training: what larger batch sizes cost at one place of it, in examples."""
+"""Branches of a training: the extra examples that larger batch sizes need from a step on."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
 TIMES: Final = (2, 4, 8, 16)
-"""The batch sizes of branches, over the one in use."""
+"""The batch sizes of branches, as multiples of the batch size in use."""
 
-# The examples of a branch, as a fraction of those that the training has processed.
+# The examples of a branch, as a fraction of those that the training has processed before it.
 _WINDOW = 0.4
-# The lengths of branches with the batch size in use, over that of the others.
+# The lengths of the branches with the batch size in use, as multiples of the others' length.
 _OWN_WINDOWS = (0.25, 0.5, 1.0, 1.5)
-_FEWEST_STEPS = 8  # of a branch
-_DIVERGED = 1e300  # stands for a loss that is not finite
-# The number of equal stairs in which the rate falls to zero over the second half of a branch.
-# Without them the loss depends on the noise of the last steps, and larger batches have less of it.
+_FEWEST_STEPS = 8  # the fewest steps of a branch
+_DIVERGED = 1e300  # replaces a loss that is not finite
+# The learning rate falls to zero over the second half of a branch in this number of equal stairs.
+# Otherwise the noise of the last steps, smaller at larger batch sizes, would decide the loss.
 _STAIRS = 10
 
 
 def branch_of(trial: Trial, *, at: int, window: float, batch_size: int, factor: float) -> Trial:
-    """Return a training that is the given one up to some examples, then a branch that cools down.
+    """Return the given training up to some examples, followed by a branch that cools down.
 
     Args:
-        trial: the training that it begins as, without stages of its own.
-        at: the examples after which it is another.
-        window: the examples of the branch.
-        batch_size: that of the branch.
-        factor: what the rate is multiplied with.
+        trial: the training before the branch, without stages.
+        at: the number of examples before the branch.
+        window: the number of examples in the branch.
+        batch_size: the batch size of the branch.
+        factor: the factor on the learning rate in the branch.
     """
     stages = [Stage(from_samples=at, batch_size=batch_size, rate_factor=float(factor))]
     for stair in range(_STAIRS):
@@ -61,11 +61,11 @@ def branch_of(trial: Trial, *, at: int, window: float, batch_size: int, factor: 
 
 @dataclass(frozen=True, kw_only=True)
 class Branches:
-    """The branches from where a training is now."""
+    """The branches that start at the current step of a training."""
 
     workload: Workload
     trial: Trial
-    stepper: Stepper  # at `step` of the trial; it is left as it is
+    stepper: Stepper  # at `step` of the trial; branches do not change it
     step: int
     evaluator: Evaluator
 
@@ -79,31 +79,31 @@ class Branches:
 
     @property
     def window(self) -> float:
-        """The examples of a branch."""
+        """The number of examples in a branch."""
         return _WINDOW * self.trial.plan.samples_at(self.step)
 
     @property
     def _factor(self) -> float:
-        """The factor on the peak rate that a schedule has come to; branches keep it."""
+        """The schedule's current factor on the peak learning rate; branches keep this factor."""
         schedule, spans = self.workload.schedule, self.trial.horizon_steps
         if schedule is None or spans is None:
             return 1.0
         return float(schedule(self.step / spans))
 
     def critical_batch_size(self, *, until_s: float = math.inf) -> Estimate:
-        """Return the critical batch size at this place, in examples."""
+        """Return the critical batch size at this step, in examples."""
         estimate = critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
         if estimate.estimate is None and time.monotonic() > until_s:
             return replace(estimate, reason=OUT_OF_TIME)
         return estimate
 
     def wasted(self, *, until_s: float = math.inf) -> list[tuple[float, float, float]]:
-        """Return what each larger batch size wastes, as `laws.branches` takes it.
+        """Return the extra examples of each larger batch size, in the form of `laws.branches`.
 
-        Branches are compared by their loss on validation data. Each larger batch size trains at
-        the rates of the square-root rule and of the linear rule, and the better one counts. No
-        branch begins after the `time.monotonic()` of `until_s`, or once a batch size wastes more
-        examples than the shortest branch shows.
+        Branches are compared by their validation loss. Each larger batch size trains with the
+        learning rates of the square-root rule and of the linear rule, and the lower loss is used.
+        No branch begins after `time.monotonic()` reaches `until_s`, or after a batch size has
+        wasted more examples than the shortest branch can show.
         """
         own_size, window = self.trial.batch_size, self.window
         wasted: list[tuple[float, float, float]] = []
@@ -116,7 +116,7 @@ class Branches:
             lengths = [share * window for share in _OWN_WINDOWS]
             own_losses = [end_loss(own_size, length, 1.0) for length in lengths]
             if not all(longer < shorter for shorter, longer in pairwise(own_losses)):
-                return []  # no number of examples belongs to a loss that does not fall
+                return []  # the loss does not fall, so it can't be converted to examples
             own = list(zip(lengths, own_losses, strict=True))
             for times in TIMES:
                 size = times * own_size
@@ -124,7 +124,7 @@ class Branches:
                     break
                 losses = [end_loss(size, window, factor) for factor in (math.sqrt(times), times)]
                 if math.isnan(sum(losses)):
-                    break  # there was no time or no room for a branch
+                    break  # a branch was not run, because time or memory was missing
                 low, high = examples_to(min(losses), own)
                 if not low:
                     wasted.append((times, window / high, math.inf))
@@ -145,7 +145,7 @@ class Branches:
     def _end_loss(
         self, path: Path, until_s: float, batch_size: int, window: float, factor: float
     ) -> float:
-        """Return the validation loss at the end of a branch; NaN if there was no room for it."""
+        """Return the validation loss at the end of a branch; NaN if it did not fit into memory."""
         if time.monotonic() > until_s:
             return math.nan
         at = self.trial.plan.samples_at(self.step)

@@ -1,4 +1,4 @@
-"""Workload check: whether it can be trained, its loss is a mean, and its metrics run."""
+"""Workload check: whether it trains, its loss is a mean, and its metrics can be computed."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def check_workload(
 ) -> WorkloadSummary:
     """Make the model and check its loss, its metrics, batches of every split and training steps.
 
-    Return `known` completed, with warnings about anything that is odd but can be trained. Without
-    `with_steps` no gradient is computed, because memory may not be enough for it.
+    Return `known` completed, with warnings about anything unusual that does not prevent training.
+    If `with_steps` is false, compute no gradient, because memory may not be enough.
 
     Raises:
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
@@ -85,7 +85,7 @@ def check_workload(
 def _checked_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with asking(workload, "`optimizer`"):
         optimizers = made_optimizers(workload, model, workload.learning_rate)
-        # If it ignores the rate that it is given, all rates that are tried would be the same.
+        # An optimizer that ignores its learning rate would make all tried rates the same.
         twice = made_optimizers(workload, model, 2 * workload.learning_rate)
     rates, doubled = _rates(optimizers), _rates(twice)
     if rates and rates == doubled:
@@ -111,7 +111,7 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
     """Compute every metric as an evaluation does, without gradients.
 
     Raises:
-        WorkloadError: a metric fails; the message says with what it runs, if anything helps.
+        WorkloadError: a metric fails; the message says which change lets it run, if any does.
     """
     for name in workload.metrics:
         _check_metric(workload, model.eval(), name, device)
@@ -128,7 +128,7 @@ _RUNS_ON_VALIDATION = (
 
 
 def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    """Compute a metric on a few training examples and on many of the validation data."""
+    """Compute a metric on a few training examples and on many of the validation examples."""
     metric = replace(as_metric(workload, name), enable_grad=True)
     differentiating = replace(workload, metrics={**workload.metrics, name: metric})
 
@@ -145,7 +145,7 @@ def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch
     if not is_over_all(workload, name):
         few = places(workload, min(_AT_ONCE, n_train))
         first = range(max(1, min(_AT_ONCE, n_validation)))
-        # Its value may be undefined: an F1 without a positive example is 0 / 0.
+        # Its value is not checked: an F1 without a positive example is 0 / 0.
         explained(
             model,
             lambda: add(workload, "train", few, to_end=False),

@@ -1,4 +1,4 @@
-"""Step time of a user's command, which runs until enough of its steps were seen."""
+"""Step time of a user's command, which runs until enough of its steps are timed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import step_intervals
 from batchlab.script.look import Look
 
-# These are enough for an interval that holds the median 95 times in 100, and for clocks to settle.
+# Twelve suffice for an interval with the median in 95 % of cases, and for clocks to settle.
 _STRETCHES = 12
 _TIMED_S = 2.0
-# Fewer must do if a script reports its progress only once in many seconds.
+# Four must suffice if a script reports its progress only once in many seconds.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
-# A training whose trial has no horizon is asked to take this many steps. It may end by itself
-# before, with fewer.
+# A training without a horizon is started with this number of steps. The script may end earlier by
+# itself.
 _MOST_STEPS = 10**9
 
 
 def timed_command(
     command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
 ) -> tuple[ProfilePoint, Look]:
-    """Run a command until enough of its steps were seen, and end it; after `limit_s` at the latest.
+    """Run a command until enough of its steps are timed, or `limit_s` has passed, and end it.
 
-    Return its time and memory at the batch size of `trial`, or why they are not known, and its
-    output, because a run that ended well by itself is a training like any other.
+    Return the time and memory at the batch size of `trial`, or why they are unknown, and the output
+    of the command, which is a complete training if the command ended well by itself.
     """
     values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
     look = Look(command, trial, values, is_timed=True)
@@ -50,7 +50,7 @@ def timed_command(
 
 
 def _is_timed(look: Look) -> bool:
-    """Return whether enough of its steps were seen."""
+    """Return whether enough steps of the command were timed."""
     if not look.moments:
         return False
     n = len(step_intervals(look.moments).step_s)

@@ -1,4 +1,4 @@
-"""A few training examples, and calls of a user's own functions with them."""
+"""Selection of a few training examples, and calls of the user's functions with them."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """The findings of one part of the check of a workload that do not refuse it."""
+    """The findings about a workload from one part of its check that do not refuse the workload."""
 
     warnings: tuple[str, ...] = ()
-    loss_couples: bool = False  # the examples of a batch
-    last_batch_runs: bool = True  # of an epoch, where it is smaller
+    loss_couples: bool = False  # whether the loss depends on which examples share a batch
+    last_batch_runs: bool = True  # whether a smaller last batch of an epoch runs
 
 
 def succeeds(function: Callable[[], object]) -> bool:
-    """Return whether it runs, from fresh random streams; raise if memory runs out."""
+    """Return whether `function` runs, from fresh random streams; raise if memory runs out."""
     seed_everything(_SEED)
     try:
         function()
@@ -63,12 +63,12 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call a function in evaluation mode; if it fails, let the error say with what it runs.
+    """Call a function in evaluation mode; if it fails, report the changes with which it runs.
 
-    A remedy is how the message goes on, and a function that shows whether it is one.
+    A remedy is the text for the message, and a function that runs if the remedy helps.
 
     Raises:
-        WorkloadError: the function raised it.
+        WorkloadError: `function` raised an exception.
     """
 
     def in_training_mode() -> None:
@@ -79,7 +79,7 @@ def explained(
         return function()
     except WorkloadError as error:
         for text, attempt in (*remedies, (_RUNS_IN_TRAINING, in_training_mode)):
-            if succeeds(attempt):  # so that this is said in place of a guess
+            if succeeds(attempt):  # report what was seen to help instead of a guess
                 raise WorkloadError(str(error).removesuffix(OVER_ALL) + text) from error
         raise
 
@@ -91,10 +91,10 @@ _RUNS_IN_TRAINING = (
 
 
 def new_model(workload: Workload) -> nn.Module:
-    """Make a model; refuse one object again and again, trained by the run before.
+    """Make a model; refuse a function that returns one object again, trained by the run before.
 
     Raises:
-        WorkloadError: it is the same, or is no module, or making it raised an exception.
+        WorkloadError: the object is the same or no module, or making it raised an exception.
     """
     with asking(workload, "`model`"):
         model: nn.Module = workload.model()
@@ -104,7 +104,7 @@ def new_model(workload: Workload) -> nn.Module:
                 f"an nn.Module"
             )
         first_model = weakref.ref(model)
-        del model  # there may be no memory for a second one
+        del model  # memory may not hold a second model
         gc.collect()
         seed_everything(_SEED)
         model = workload.model()
@@ -122,11 +122,11 @@ def new_model(workload: Workload) -> nn.Module:
 
 
 def places(workload: Workload, n: int) -> list[int]:
-    """Return the places of `n` training examples as a batch of a training would have them.
+    """Return the indices of `n` training examples that resemble a batch of a training.
 
-    Each of `n` equal parts of the data gives a random one, because the first examples of data that
-    are sorted by class have one class, and evenly spaced ones may meet a pattern of the data. A
-    stream gives its first examples, and the workload's own sampler those that it chooses first.
+    One random example comes from each of `n` equal parts of the data, because the first examples of
+    data sorted by class have one class, and evenly spaced ones may match a pattern of the data. A
+    stream gives its first examples, and the workload's own sampler those it chooses first.
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):
@@ -142,7 +142,7 @@ def places(workload: Workload, n: int) -> list[int]:
 
 
 def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:
-    """Return the examples `chosen` of a split as a batch.
+    """Return the examples of a split at the indices `chosen` as a batch.
 
     Raises:
         WorkloadError: fetching or collating them failed.
@@ -161,11 +161,11 @@ def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
 def batches_of_few(
     workload: Workload, chosen: Sequence[int], accepts: Callable[[Batch], object]
 ) -> tuple[Callable[[Sequence[int]], Batch], bool]:
-    """Return a function from positions in `chosen` to a batch, and whether `collate` draws each.
+    """Return a function from positions in `chosen` to a batch, and whether `collate` draws.
 
-    Single examples are fetched only once, because a data set that draws at random gives others each
-    time. If `collate` draws (masks, negative samples), their batch is made once too, and cut if
-    `accepts` takes a piece of it: a target may number the examples of the whole batch.
+    Each example is fetched only once, because a random data set returns others each time. If
+    `collate` draws (masks, negative samples), the whole batch is made only once too. It is cut if
+    `accepts` takes a part of it, because a target may number the examples of the whole batch.
 
     Raises:
         WorkloadError: fetching or collating them failed.
@@ -174,7 +174,7 @@ def batches_of_few(
     order, source = torch.tensor(chosen), data
     while isinstance(source, ChosenPart):
         source = source.dataset
-    # Tables without a `collate` give rows of their columns, and never draw.
+    # Tables without a `collate` return rows of their columns, and never draw random numbers.
     if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))
@@ -204,7 +204,7 @@ def _has_rows(batch: Batch, n: int) -> bool:
 
 
 def _rows(batch: Batch, positions: Sequence[int]) -> Batch:
-    """Return rows of a batch; a mapping that moves itself to a device stays one of its class."""
+    """Return rows of a batch; a mapping with a `to` method keeps its class."""
     if isinstance(batch, MutableMapping) and not is_container(batch):
         rows = copy.copy(batch)
         rows.update({name: _rows(column, positions) for name, column in batch.items()})
@@ -212,18 +212,18 @@ def _rows(batch: Batch, positions: Sequence[int]) -> Batch:
     return with_tensors(batch, lambda tensor: tensor[list(positions)])
 
 
-# ---- how batches count
+# ---- the counted sizes of batches
 
 
 def check_batch_counts(workload: Workload) -> None:
     """Compare the counted sizes of two small batches with the examples fetched for them.
 
-    Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
-    number of examples (two views of each) is fine, because weights are only compared. Sequences
-    with time first, joined sequences or a list of images give a wrong count.
+    Without a `weight`, the size of a batch is the length of its first tensor. A count of two per
+    example (two views of each) is accepted, because only ratios of sizes matter. Sequences with
+    time first, joined sequences or a list of images give a wrong count.
 
     Raises:
-        WorkloadError: the counts do not grow with the examples.
+        WorkloadError: the counts do not grow in proportion to the examples.
     """
     by_length = [
         name
@@ -236,7 +236,7 @@ def check_batch_counts(workload: Workload) -> None:
     for split in SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # a tuple has tensors with examples first
+        if n == 0 or isinstance(data, tuple):  # all tensors of a tuple have examples first
             continue
         of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
         of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))

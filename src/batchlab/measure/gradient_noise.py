@@ -1,4 +1,4 @@
-"""The noise of gradients, sampled at a model's weights, along a training, or by drawn batches."""
+"""The noise of gradients, sampled at fixed weights, along a training, or from drawn batches."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import epoch_order, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
-# Up to this many blocks of gradients are kept: as many as fit, but at least the fewest.
+# At most 64 blocks of gradients are kept, fewer if memory is short, but at least eight.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
-# Examples in each of the first blocks, and in one pass, which is halved if memory runs out.
+# The examples in each of the first blocks and in one pass, halved if memory runs out.
 _FIRST_BLOCK = 16
 _PASS_EXAMPLES = 256
-# A sample is enough if its interval extends at most this fraction of the noise scale either way.
+# Sampling ends when both ends of the interval are within this fraction of the noise scale.
 PRECISION = 0.2
 # A training set too small for three blocks has no interval.
 _FEWEST_EXAMPLES = 3
-# Other random numbers change a gradient if it moves by more than this share, which is rounding.
+# Rounding changes a gradient by at most this fraction; larger changes are due to random numbers.
 _OTHER_GRADIENT = 1e-5
 
 
 class GradientNoise:
     """A sampler of the gradients of one workload's training examples.
 
-    Every sample uses a copy of the model in its current mode, so that the model, its buffers and
-    its gradients stay as they are. The global random streams stay as they are, too.
+    Every sample uses a copy of the model in its current mode, so the model, its buffers and its
+    gradients do not change. The global random streams do not change either.
     """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
@@ -90,10 +90,10 @@ class GradientNoise:
     ) -> NoisePoint:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
-        Examples are drawn without replacement, twice as many each time, until the 95 % interval of
-        the noise scale extends at most `precision` of it either way, until all (or `most_examples`)
-        have been seen, or until a block ends after the `time.monotonic()` of `until_s`. The point
-        has step 0.
+        Examples are drawn without replacement, twice as many each time. Sampling ends when both
+        ends of the 95 % interval are within the fraction `precision` of the noise scale, when all
+        (or `most_examples`) examples are used, or after the block at `until_s` of
+        `time.monotonic()`. The point has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -102,7 +102,7 @@ class GradientNoise:
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
             order = order[:most_examples]
-            # Fewer blocks give no interval, and less than one block gives nothing at all.
+            # Fewer blocks give no interval, and less than one block gives no estimate.
             unit = min(self._manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             manner = replace(self._manner, unit=unit)
             blocks = self._blocks(copied, order, manner, precision, until_s)
@@ -146,7 +146,7 @@ class GradientNoise:
     ) -> list[_Block]:
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
-        most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two: they are joined in pairs
+        most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two, to join blocks in pairs
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
         n_next = max(1, round(first / manner.unit)) * manner.unit
         blocks: list[_Block] = []
@@ -182,7 +182,7 @@ class GradientNoise:
             squares = gradient.square().sum()
         else:
             gradient, squares = manner.of(self._workload, model, batch)
-        # The block counts by its weight, so that blocks of unlike weight can be joined.
+        # Multiply by the block's weight, so that blocks of different weights can be joined.
         weight = weight_of(self._workload, batch)
         mean_weight = weight / len(chosen)
         return _Block(
@@ -204,19 +204,19 @@ class _Manner:
     """The way to compute the gradients of one model."""
 
     name: str
-    of: Way | None  # None if single examples have no gradients of their own
-    unit: int  # examples whose gradient is taken as one
-    n_train: int | None  # None if gradients depend on random numbers, so that they never run out
+    of: Way | None  # None if the gradients of single examples can't be computed
+    unit: int  # the number of examples whose mean gradient is one unit
+    n_train: int | None  # None if gradients are random, as if there were infinitely many examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
-    """The gradients of some examples, each times its weight."""
+    """The gradients of some examples, each multiplied by its weight."""
 
     n_examples: int
-    weight: float  # their sum
-    gradient: Tensor  # the mean over the examples, shape (P,)
-    unit_sq: float  # the mean squared norm of the units
+    weight: float  # the sum of the examples' weights
+    gradient: Tensor  # the mean gradient of the examples, shape (P,)
+    unit_sq: float  # the mean squared norm of the units' gradients
 
 
 def _joined(blocks: Sequence[_Block]) -> _Block:
@@ -238,7 +238,7 @@ def _sample_of(
     *,
     only: slice = slice(None),
 ) -> GradientSample:
-    """Return the blocks' sample, with gradients times `scales`, shape (P,), or `only` a part."""
+    """Return the blocks' sample of gradients times `scales`, shape (P,), or of the part `only`."""
     sizes = tuple(map(attrgetter("n_examples"), blocks))
     mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / sum(sizes)
     stacked = torch.stack([block.gradient[only] for block in blocks]) / mean_weight
@@ -255,7 +255,7 @@ def _sample_of(
 
 
 def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iterator[LayerNoise]:
-    """Yield the noise of each trainable parameter by itself."""
+    """Yield the noise of each trainable parameter separately."""
     start = 0
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -267,10 +267,10 @@ def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iter
 def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
     """Return Adam's factor for each entry of the gradient, shape (P,), without the learning rate.
 
-    It is 1 / (sqrt(v) + eps), with v corrected for its start at 0.
+    The factor is 1 / (sqrt(v) + eps), where v is corrected for its start at 0.
 
     Returns:
-        None if the optimizer is not of Adam's kind, or has taken no step.
+        None if the optimizer is not a kind of Adam, or has taken no step.
     """
     scales = []
     for group in optimizer.param_groups:
@@ -287,7 +287,7 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:
-    """Return whether the interval extends at most this fraction of the estimate either way."""
+    """Return whether both ends of the interval are within this fraction of the estimate."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
     reach = max(scale.high - scale.estimate, scale.estimate - scale.low)
@@ -305,8 +305,8 @@ def drawn_variance(
 ) -> float:
     """Estimate the variance of a mini-batch gradient without computing the whole set's gradient.
 
-    It is the sample variance over batches that are drawn as the trial draws them, which is tr Cov
-    without bias. A batch of the whole training set without replacement has variance 0.
+    The result is the sample variance over batches drawn in the trial's way, an unbiased estimate of
+    tr Cov. A batch of the whole training set without replacement has variance 0.
 
     Source: Welford 1962, Technometrics 4 (3): a variance in one pass without cancellation.
     """
@@ -318,7 +318,7 @@ def drawn_variance(
         for n_seen in range(1, n_batches + 1):
             batch_seed = derived_seed("variance batch", seed, n_seen)
             order = epoch_order(trial.n_train, seed=batch_seed, epoch=0, sampling=trial.sampling)
-            # The first batch in this order, in micro-batches as in a training.
+            # Use the first batch in this order, cut into micro-batches as in a training.
             pieces = order[: trial.batch_size].split(trial.micro_batch_size)
             batches = batches_at(workload, device, pieces)
             shares = shares_of(workload, batches)
@@ -329,11 +329,11 @@ def drawn_variance(
         return squares / (n_batches - 1)
 
 
-# The losses are checked once per this many steps.
+# The losses are checked every 64 steps.
 _BLOCK_STEPS = 64
-# A training's length is halved this many times: points lie at a half of it, a quarter, and so on.
+# Points lie at the training's end, and at a half, a quarter, ... of its length (eight halvings).
 _HALVINGS = 8
-# The number of last points that have branches: at a quarter, a half and the end.
+# The last three points (a quarter, a half and the end) have branches.
 _BRANCHED = 3
 
 
@@ -344,10 +344,10 @@ class NoiseRequest:
     trial: Trial
     steps: tuple[int, ...]  # the steps to measure at, ascending
     device: str
-    point_s: float  # about the longest time for one point
+    point_s: float  # about the most seconds that one point may take
     memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
     per_layer: bool = False
-    branches: bool = False  # whether the last points also have a critical batch size
+    branches: bool = False  # whether the critical batch size is measured at the last points
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
@@ -359,9 +359,9 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
     """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
 
-    A point with branches is sent again once they are done.
+    A point with branches is sent again when its branches are done.
 
-    Return why the training could not go on to the last step, or None if it did.
+    Return why the training ended before the last step, or None if it did not.
     """
     device = torch.device(request.device)
     limit_memory(device, request.memory_limit_bytes)

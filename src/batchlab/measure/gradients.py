@@ -24,7 +24,7 @@ from batchlab.workload.definition import Batch, Workload
 def batch_gradient(
     workload: Workload, model: nn.Module, batch: Batch, *, factor: float = 1
 ) -> Tensor:
-    """Return the gradient of the batch's loss times a factor, by trainable parameters, shape (P,).
+    """Return the gradient of the batch's loss times a factor by all parameters, shape (P,).
 
     A parameter that the loss does not reach has a gradient of 0.
     """
@@ -45,18 +45,18 @@ def accumulated_gradient(
 
 
 def batches_at(workload: Workload, device: torch.device, pieces: Iterable[Tensor]) -> list[Batch]:
-    """Return the training examples at these places, one batch for each piece."""
+    """Return the training examples at these indices, one batch for each sequence of indices."""
     return [on_device(examples_at(workload, chosen), device) for chosen in pieces]
 
 
 def shares_of(workload: Workload, batches: Iterable[Batch]) -> list[float]:
-    """Return the weight of each batch as a fraction of the weight of all."""
+    """Return the weight of each batch as a fraction of the total weight."""
     weights = list(map(partial(weight_of, workload), batches))
     return [weight / sum(weights) for weight in weights]
 
 
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Return the gradients end to end, shape (P,), in float32 at least; None stands for 0."""
+    """Return the gradients joined to shape (P,), in at least float32; None becomes zeros."""
     flat = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
         if gradient is None:
@@ -66,7 +66,7 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
-    """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
+    """Return the Euclidean norm of the parameters' `.grad`, or None if no parameter has one."""
     norms = []
     for parameter in parameters:
         if parameter.grad is not None:
@@ -78,7 +78,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
 
 
 def gradient_values(gradient: Tensor) -> Tensor:
-    """Return all entries of a gradient, or the nonzero ones if it is sparse (an embedding's)."""
+    """Return all entries of a gradient, or only the stored entries of a sparse one (embeddings)."""
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
@@ -95,11 +95,11 @@ def widened(values: Tensor) -> Tensor:
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return a batch's mean gradient, shape (P,), and each example's squared norm, shape (n,).
 
-    It takes one forward and one backward pass. It is right if every example goes through each layer
-    on its own and along its first dimension; the caller makes sure of that.
+    Computing them takes one forward and one backward pass. They are correct only if each layer
+    handles examples independently along its first dimension, which the caller ensures.
 
     Raises:
-        ValueError: the model has a layer of an unknown kind, or one that does not run exactly once.
+        ValueError: a layer of the model is of an unknown kind, or does not run exactly once.
 
     Source: Goodfellow 2015, arXiv:1510.01799, for linear layers; Li et al. 2022, arXiv:2110.05679,
         section 4, for sequences.
@@ -119,7 +119,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
         if value is None or watched.lengths[layer] != [n] or len(value) != n:
             raise ValueError("a layer did not run once, with its examples first")
         if layer in watched.backs:
-            # The loss is a mean, so what comes back is 1/n of the gradient of an example's own.
+            # The loss is a mean, so multiply by n for the gradient of an example's own loss.
             squares = squares + squared_norms(layer, value, watched.backs[layer] * n)
     return gradient, squares
 
@@ -129,10 +129,10 @@ class WatchedLayers:
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Attach the hooks."""
-        # The first dimension of each layer's outputs, run by run.
+        # The first dimension of each layer's outputs, one number per run.
         self.lengths: dict[nn.Module, list[int]] = {}
         self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
-        # The gradients by the first runs' outputs, as far as a backward pass has come.
+        # The gradient by each first run's output, once the backward pass has reached the layer.
         self.backs: dict[nn.Module, Tensor] = {}
         self.hooks: list[RemovableHandle] = []
         for layer in layers:
@@ -153,19 +153,19 @@ class WatchedLayers:
 
     def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
-            return  # an evaluation, or nothing to train
+            return  # an evaluation, or a layer without trainable parameters
         self.lengths[layer].append(len(output))
         if len(self.lengths[layer]) == 1:
             self._inputs[layer] = inputs[0].detach(), inputs[0]._version
             output.register_hook(lambda back: self.came_back(layer, back))
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
-        """Keep the gradient by the output of a layer's first run, as soon as it is there."""
+        """Keep the gradient by the output of a layer's first run when it is computed."""
         self.backs[layer] = back.detach()
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Return whether `squared_norms` is right for a layer of this kind with its options."""
+    """Return whether `squared_norms` supports a layer of this kind with its options."""
     if type(layer) not in _NORMS:
         return False
     if isinstance(layer, nn.Embedding):
@@ -188,19 +188,19 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
         squares = _NORMS[type(layer)](layer, value, back)
     if bias is not None and bias.requires_grad:
         if isinstance(layer, nn.Conv2d):
-            back = back.movedim(1, -1)  # channels last
+            back = back.movedim(1, -1)  # `squared_norms` needs channels last
         summed = back.reshape(n, -1, bias.numel()).sum(dim=1)
         squares = squares + summed.square().sum(dim=1)
     return squares
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that a training changes."""
+    """Return the parameters that training changes."""
     return list(filter(_is_trainable, model.parameters()))
 
 
 def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
-    """Return how many numbers the parameters have together."""
+    """Return the total number of elements of the parameters."""
     return sum(map(nn.Parameter.numel, parameters))
 
 
@@ -257,7 +257,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# Squared norms by only the weight, from the layer, its input and the gradient by its output.
+# The functions return squared norms by the weight, from the layer, its input and `back`.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
@@ -266,35 +266,35 @@ _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
 }
 
 
-# Norms are compared with gradients one by one on a few examples; float32 rounds to 1e-6 of a norm.
+# Norms are compared on three examples with gradients computed one by one.
 _COMPARED = 3
 _TOLERANCE = 1e-3
-# In half precision the tolerance is this many grains, but never more than the largest tolerance.
+# In half precision the tolerance is ten times the relative rounding (grain), but at most 0.05.
 _GRAINS, _LARGEST_TOLERANCE = 10.0, 0.05
 
 Gradients = tuple[Tensor, Tensor]
 """The mean gradient of a batch, shape (P,), and the squared norm of each example's, shape (n,).
 
-An example's gradient counts by its weight over the batch's mean weight, so that their mean is the
-gradient of the batch's loss.
+An example's gradient is multiplied by its weight over the batch's mean weight, so that the mean of
+these products is the gradient of the batch's loss.
 """
 
 Way = Callable[[Workload, nn.Module, Batch], Gradients]
-"""The workload, the model and a batch -> its gradients."""
+"""A function from the workload, the model and a batch to the batch's gradients."""
 
 
 def per_example(workload: Workload, model: nn.Module, batch: Batch) -> tuple[str, Way] | None:
-    """Return the fastest way to compute the gradients of single examples, after its name.
+    """Return the name of the fastest way to compute single examples' gradients, and the way.
 
-    Return None if an example has no gradient of its own, because batch normalization or the loss
-    couples the examples of a batch, or because the model does not accept a single one.
+    Return None if an example has no gradient independent of the others, because batch normalization
+    or the loss couples the examples, or because the model rejects a single example.
     """
     modes: list[tuple[nn.Module, bool]] = []
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
             return None
         modes.append((module, module.training))
-    model.eval()  # because dropout would draw other numbers for each way
+    model.eval()  # dropout would draw different numbers in each way
     try:
         with untouched_randomness():
             return _first_right(workload, model, next(cut(batch, _COMPARED)))
@@ -308,9 +308,9 @@ def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str,
         truth = one_by_one(workload, model, few)
         whole = batch_gradient(workload, model, few)
         tripled = batch_gradient(workload, model, few, factor=3) / 3
-    except Exception:  # the user's own code does not accept a single example
+    except Exception:  # the user's own code rejects a single example
         return None
-    # In half precision even a factor of 3 changes the gradient by a grain.
+    # Measure the relative rounding: in half precision even a factor of 3 causes some.
     grain = torch.linalg.vector_norm(tripled - whole) / torch.linalg.vector_norm(whole)
     tolerance = min(max(_TOLERANCE, _GRAINS * float(grain)), _LARGEST_TOLERANCE)
     if not _agree(whole, truth[0], tolerance):
@@ -328,7 +328,7 @@ def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
     weights = list(map(partial(weight_of, workload), singles))
     total, squares = torch.zeros(()), []
     for single, weight in zip(singles, weights, strict=True):
-        if weight == 0:  # an example without weight may have an undefined loss, such as 0/0
+        if weight == 0:  # an example without weight is skipped, as its loss may be 0/0
             squares.append(torch.zeros(()))
             continue
         over_mean = weight * len(singles) / sum(weights)

@@ -1,7 +1,7 @@
 """The measured quantities, with the source and the notes of each.
 
 Each row of `MEASUREMENTS` is one quantity; store, CSV, page and `--help` read the rows. The module
-`at_steps` takes those of a model at a step.
+`at_steps` measures the quantities of a model at a step.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _peak_memory_notes(study: Study) -> Iterator[str]:
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
     """Return the variance that sampling implies: tr Sigma / B.
 
-    Without replacement it is multiplied by (N - B) / (N - 1). The value of tr Sigma is the
-    geometric mean of the values that the batch sizes imply.
+    Without replacement the variance is multiplied by (N - B) / (N - 1). The value of tr Sigma is
+    the geometric mean of the values computed from each batch size.
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}
@@ -90,7 +90,7 @@ def _always(code: str) -> Callable[[Study], Iterator[str]]:
 
 
 def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[str]]:
-    """Return a function that says what sharpness is in a box whose sides are a `part`."""
+    """Return a function that yields notes on sharpness in a box with sides of a `part`."""
 
     def notes(study: Study) -> Iterator[str]:
         yield sentence("sharpness_is", directions=text(directions), part=text(part))
@@ -100,7 +100,7 @@ def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[s
 
 
 _IN_100 = " in 100 random directions"
-# The directions and the sides of the box of each kind of sharpness.
+# The number of directions and the sides of the box, for each kind of sharpness.
 _SHARPNESS = {
     "sharpness": ("", "thousandth"),
     "sharpness_half_box": ("", "two-thousandth"),

@@ -26,14 +26,14 @@ from batchlab.records.noise import MonitorReading
 from batchlab.words.catalogue import sentence, text
 from batchlab.words.reasons import reason_text
 
-# A measured step takes about half as long again, so one in fifty costs 1 % of the time.
+# A measured step takes 1.5 times as long, so measuring one in fifty costs 1 % of the time.
 _EVERY = 50
-# The noise scale is that of the last measured steps, at most _KEPT and at least _FEWEST.
+# The noise scale uses the last measured steps: at least _FEWEST and at most _KEPT.
 _KEPT = 40
 _FEWEST = 3
-# The losses kept, those before a loss to compare it with, and how many usual distances are a spike.
+# At most 1000 losses are kept; one is a spike if 8 deviations above the median of 20 before it.
 _LOSSES, _USUAL_LOSSES, _SPIKE = 1000, 20, 8.0
-# A median distance divided by the quartile of the normal distribution is a standard deviation.
+# A normal distribution's median distance from its median, over this, is a standard deviation.
 _QUARTILE = 0.6745
 _MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
 
@@ -47,13 +47,13 @@ class Monitor:
             monitor.step(loss)
         print(monitor)
 
-    One step in fifty is measured: the norms of the gradients of its single examples, computed from
-    the layers' inputs and gradients in its first backward pass. The training stays the same bit for
-    bit. Linear, convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are
+    One step in fifty is measured: the norms of its single examples' gradients are computed from the
+    layers' inputs and gradients in its first backward pass. The training stays bit for bit the
+    same. Linear, convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are
     measured, if they run once per pass and have examples first.
 
     Attributes:
-        latest: (tr Sigma, |G|^2) of the step that is just over, each unbiased; None if it was not
+        latest: unbiased (tr Sigma, |G|^2) of the step that has just ended; None if it was not
             measured.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
@@ -64,8 +64,8 @@ class Monitor:
         """Attach the hooks, so that the first step is measured.
 
         Args:
-            model: the model to train; its layers have hooks only during measured steps.
-            optimizer: its optimizer; only the moment of its step is used.
+            model: the model to train; its layers have hooks only in measured steps.
+            optimizer: the optimizer of the model; the monitor only detects its steps.
         """
         self._parameters = trainable_parameters(model)
         self._layers = _watchable(model)
@@ -94,10 +94,10 @@ class Monitor:
             self._measured = None
 
     def step(self, loss: Tensor | float | None = None) -> None:
-        """Record that an optimizer step is over.
+        """Record that an optimizer step has ended.
 
         Args:
-            loss: the loss of its batch or last micro-batch; a tensor's value is not waited for.
+            loss: the loss of its batch or last micro-batch; a tensor is read without waiting.
         """
         self._step += 1
         self.latest = None
@@ -117,7 +117,7 @@ class Monitor:
 
     @property
     def reading(self) -> MonitorReading:
-        """The measurements up to now."""
+        """The estimates from all measurements so far."""
         scale = self._scale()
         losses = list(map(float, self._losses))
         recent = losses[-_USUAL_LOSSES:]
@@ -146,7 +146,7 @@ class Monitor:
         return f"{first}\n{second}"
 
     def _before_step(self, *_: Any) -> None:
-        # Gradients are complete just before the optimizer's step.
+        # Read the gradients just before the optimizer's step, when they are complete.
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
 
@@ -170,7 +170,7 @@ class _MeasuredStep(WatchedLayers):
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__(layers)
         self._grad_sq: dict[int, Tensor] = {}
-        # The layers that had run once when the first backward pass began.
+        # The layers that had run exactly once when the first backward pass began.
         self._once: list[nn.Module] | None = None
         for layer in layers:
             for parameter in own_parameters(layer):
@@ -194,7 +194,7 @@ class _MeasuredStep(WatchedLayers):
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Return (tr Sigma, |G|^2) of the first pass, each unbiased, or None if not known."""
+        """Return unbiased (tr Sigma, |G|^2) of the first pass, or None if they are unknown."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
@@ -203,7 +203,7 @@ class _MeasuredStep(WatchedLayers):
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
-                continue  # its first dimension is not that of the examples
+                continue  # the first dimension does not count examples
             if value.is_floating_point():
                 value = value.float()
             squares = squares + squared_norms(layer, value, back.float() * n)
@@ -219,7 +219,7 @@ class _MeasuredStep(WatchedLayers):
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
-    """Return the layers whose norms are known and whose parameters no other layer has."""
+    """Return the layers with known norms that share no parameter with another layer."""
     n_holders: Counter[int] = Counter()
     for module in model.modules():
         n_holders.update(map(id, module.parameters(recurse=False)))
@@ -231,7 +231,7 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
 
 
 def _spikes(losses: list[float]) -> int:
-    """Count losses far above those before, by the median distance of these from their median."""
+    """Count losses whose distance above the median before them is many median distances."""
     n_spikes = 0
     for index in range(_USUAL_LOSSES, len(losses)):
         before = losses[index - _USUAL_LOSSES : index]
@@ -242,7 +242,7 @@ def _spikes(losses: list[float]) -> int:
 
 
 def _hint(scale: Estimate, batch_size: int | None) -> Reason:
-    """Return what follows for the batch size, as far as the interval leaves no doubt."""
+    """Return advice about the batch size if the interval of the noise scale allows any."""
     if batch_size is None:
         return scale.reason or Reason.of("monitor_sees_no_layer")
     if scale.low is not None and scale.low > _MOSTLY_NOISE * batch_size:

@@ -93,17 +93,17 @@ class NoisePoint(Sampled):
 
     @property
     def unit_examples(self) -> int:
-        """Examples whose gradient was taken as one."""
+        """The number of examples per unit, whose gradient is computed as one."""
         return self.sample.unit_examples
 
     @property
     def n_examples(self) -> int:
-        """Examples that were seen."""
+        """The number of examples in the sample."""
         return self.sample.n_examples
 
     @property
     def block_examples(self) -> int:
-        """Examples of a block."""
+        """The number of examples in a block."""
         return self.sample.block_examples[0]
 
     @property
@@ -118,12 +118,12 @@ class NoisePoint(Sampled):
 
     @property
     def preconditioned(self) -> Estimate | None:
-        """The noise scale of gradients as Adam rescales them; None if it does not."""
+        """The noise scale of gradients as Adam rescales them; None if Adam does not."""
         return None if self.rescaled is None else noise_scale(self.rescaled).scale
 
     @property
     def is_whole(self) -> bool:
-        """Whether all training examples were seen one by one, so that nothing is left to chance."""
+        """Whether all training examples were seen one by one, so there is no sampling error."""
         return self.unit_examples == 1 and self.n_examples == self.sample.n_train
 
 
@@ -178,7 +178,7 @@ class Noise(Sampled, ShownInNotebook):
 
     @property
     def step(self) -> int:
-        """The last step that was measured."""
+        """The last measured step."""
         return self.along[-1].step
 
     @property

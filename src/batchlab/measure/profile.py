@@ -73,12 +73,12 @@ class ProfilePoint:
 
     @property
     def threads(self) -> int | None:
-        """The number of threads that PyTorch computed with; None if it was not timed."""
+        """The number of threads that PyTorch used; None if the point was not timed."""
         return None if self.timing is None else self.timing.threads
 
     @property
     def limited_bytes(self) -> int | None:
-        """The memory that a limit applies to: the GPU's if a script used one; None if not known."""
+        """The memory that is limited: on the GPU if a script used one; None if unknown."""
         return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
@@ -98,32 +98,32 @@ class ProfilePoint:
 
     @property
     def in_one_piece(self) -> bool:
-        """Whether its batch was not accumulated."""
+        """Whether the batch was not accumulated."""
         return self.micro_batch_size == self.batch_size
 
     @property
     def ran(self) -> bool:
-        """Whether it ran, within the memory limit, and was timed."""
+        """Whether this batch size ran within the memory limit and was timed."""
         return self.status is Status.OK and self.timing is not None
 
     @property
     def is_untimed(self) -> bool:
-        """Whether it ran, and its steps could not be timed."""
+        """Whether this batch size ran, but its steps could not be timed."""
         return self.status is Status.OK and self.timing is None
 
     @property
     def accumulation_steps(self) -> int:
-        """Forward and backward passes per optimizer step."""
+        """The number of forward and backward passes per optimizer step."""
         return -(-self.batch_size // self.micro_batch_size)
 
     @property
     def step_s(self) -> Estimate:
-        """Median seconds per step over the blocks, with a 95 % interval from the blocks.
+        """The median seconds per step over the blocks, with a 95 % interval.
 
-        From six blocks on, the interval lies between two of the ordered blocks, whatever their
-        distribution (with fifteen, the fourth from either end). With two to five it is Student's
-        interval of the blocks' logarithms; one block has no interval. Several processes give their
-        geometric mean; `Profile.timed_s` takes into account how far they lie apart.
+        From six blocks on, the interval lies between two of the ordered blocks (with fifteen, the
+        fourth from either end), for any distribution. With two to five, it is Student's interval of
+        the logarithms; one block has no interval. With several processes, the estimate is their
+        geometric mean; `Profile.timed_s` also uses the scatter between processes.
         """
         if self.timing is None:
             reason = self.reason or Reason.as_written(self.status.value)
@@ -145,8 +145,8 @@ class ProfilePoint:
     def drifted(self) -> bool | None:
         """Whether the two halves of a process's blocks took different times.
 
-        This means that every block of one half is slower than every block of the other, and their
-        medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
+        Then every block of one half is slower than every block of the other, and their medians lie
+        more than 5 % apart. It is None for fewer than six blocks, which are too few to decide.
         """
         drifted: bool | None = None
         for timing in self.timings:
@@ -155,24 +155,24 @@ class ProfilePoint:
         return drifted
 
 
-# On a quiet machine, log ratios of two batch sizes scatter by this much from process to process. It
-# counts as three degrees of freedom, in addition to the scatter that is measured.
+# The prior standard deviation, between processes, of the log ratio of two batch sizes' times on a
+# quiet machine. It has the weight of three degrees of freedom next to the measured scatter.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
-    """Estimate a ratio of step times from its rounds in each process in which both took turns."""
+    """Estimate a ratio of step times from each process in which two sizes took turns."""
     medians = list(map(statistics.median, processes))
     return _RATIO_SCATTER.of_size(medians, geometric_mean(list(map(median_of_blocks, processes))))
 
 
 FEWEST_PROCESSES: Final = 2
-"""Two show how far processes differ."""
+"""Two processes per batch size are enough to estimate the scatter between processes."""
 MOST_PROCESSES: Final = 12
-"""Beyond these, further ones narrow an interval by little."""
-_NARROW = 0.05  # half the width of an interval of the logarithm
+"""The most processes per batch size: further ones hardly narrow an interval."""
+_NARROW = 0.05  # the half width of a log interval that is narrow enough
 
-# The plateau begins at the batch size whose throughput is within this share of the best.
+# The plateau begins at the first batch size with a throughput at most 10 % below the best.
 _PLATEAU_FRACTION = 0.10
 
 
@@ -251,12 +251,12 @@ class Profile(ShownInNotebook):
 
     @property
     def largest_batch_size(self) -> int | None:
-        """The largest batch size that ran in one piece within the limit; None if none did."""
+        """The largest batch size that ran unaccumulated within the limit; None if none did."""
         return max(self.whole_points, default=None)
 
     @cached_property
     def memory(self) -> MemoryFit:
-        """The law M(B) = fixed + per example × B through the peaks of sizes run in one piece."""
+        """The law M(B) = fixed + per example × B, fitted to the peaks of unaccumulated batches."""
         peaks = []
         for point in self.points:
             if point.in_one_piece and point.timing is not None and point.peak_bytes is not None:
@@ -265,21 +265,21 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
-        """The scatter of step times from process to process; None if each size has only one."""
+        """The scatter of step times between processes; None if no size has two processes."""
         return ProcessScatter.of(map(attrgetter("processes_s"), self.ran_points))
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
-        """The law of seconds per step of sizes that ran in one piece; None if fewer than 3 did."""
+        """The law of seconds per step of unaccumulated batches; None if fewer than 3 sizes ran."""
         times = zip(self.whole_points, map(self.timed_s, self.whole_points.values()), strict=True)
         used = points_for_law(list(times), n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
     @property
     def plateau_batch_size(self) -> int | None:
-        """The smallest batch size within 10 % of the best throughput seen; None if none ran.
+        """The smallest batch size within 10 % of the best measured throughput; None if none ran.
 
-        If it is the largest that ran, throughput may still grow beyond it.
+        If this is the largest size that ran, throughput may still grow beyond it.
         """
         speeds: dict[int, float] = {}
         for size in self.whole_points:
@@ -302,9 +302,9 @@ class Profile(ShownInNotebook):
 
     @property
     def not_run(self) -> tuple[NotRun, ...]:
-        """The memory law's prediction for each batch size that has not run in one piece here.
+        """The memory law's prediction for each batch size that was not run unaccumulated here.
 
-        Sizes that ran have a measured peak, so they are not in it.
+        Sizes that ran are left out, because their peak is measured.
         """
         measured, rows = set[int](), list[NotRun]()
         for point in self.points:
@@ -316,17 +316,17 @@ class Profile(ShownInNotebook):
         return tuple(rows)
 
     def are_enough_processes(self, n: int) -> bool:
-        """Return whether `n` processes per size make step times as sure as a decision needs."""
+        """Return whether `n` processes per size give step times precise enough for a decision."""
         scatter = self.process_scatter
         is_sure = scatter is None or scatter.half_width(n) <= _NARROW
         return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
 
     def point(self, batch_size: int, micro_batch_size: int) -> ProfilePoint | None:
-        """Return the point of these sizes, or None if they were not tried."""
+        """Return the point with these sizes, or None if they were not tried."""
         return self._by_shape.get((batch_size, micro_batch_size))
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
-        """Return the profile with these points, in place of those of the same sizes."""
+        """Return the profile with these points, which replace points with the same sizes."""
         by_shape = self._by_shape | {point.shape: point for point in points}
         in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
         return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
@@ -336,14 +336,14 @@ class Profile(ShownInNotebook):
         return {point.shape: point for point in self.points}
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
-        """Return the fastest point of `batch_size`, whole or accumulated; None if none fits."""
+        """Return the fastest point of `batch_size`, accumulated or not; None if none fits."""
         ran = self._that_fit.get(batch_size, ())
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Return seconds per step of a point as it was timed, from its processes' blocks.
+        """Return the seconds per step of a point, only from the blocks of its processes.
 
-        The 95 % interval is for the mean over processes, with `process_scatter` if that is known.
+        The 95 % interval is for the mean over processes; it uses `process_scatter` if known.
         """
         scatter = self.process_scatter
         if scatter is None or not point.timings:
@@ -351,13 +351,13 @@ class Profile(ShownInNotebook):
         return scatter.of_size(point.processes_s, point.step_s)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return seconds per step of `batch_size`, by the fastest way that it ran.
+        """Return the seconds per step of `batch_size`, in the fastest way that it ran.
 
-        It is a weighted mean of its own time and the law through all batch sizes
-        (`StepTimeFit.measured_step_s`); an accumulated batch, and a full batch that the law leaves
-        out, count as timed. Between two measured batch sizes the time is interpolated linearly over
-        logarithms, and its interval is as wide as that of the less observed neighbor. Outside the
-        measured batch sizes the result is a reason.
+        The estimate is a weighted mean of the measured time and the law through all batch sizes
+        (`StepTimeFit.measured_step_s`). An accumulated batch, or a full batch that the law leaves
+        out, has its measured time. Between two measured batch sizes the time is interpolated
+        linearly over logarithms, with an interval as wide as that of the neighbor with fewer
+        observations. Outside the measured batch sizes the result is a reason.
         """
         measured = sorted(self._that_fit)
         if not measured:
@@ -381,9 +381,9 @@ class Profile(ShownInNotebook):
         return below.times(step_s / below.estimate)
 
     def about_step_s(self, batch_size: int) -> float:
-        """Return seconds per step; beyond the measured sizes in proportion to the nearest one's.
+        """Return the seconds per step; beyond the measured sizes, in proportion to the nearest.
 
-        At least one size must have run. One that could not be timed counts with its upper bound.
+        At least one size must have run. A size that could not be timed has its upper bound.
         """
         step_s = self.step_s(batch_size).estimate
         if step_s is not None:
@@ -410,7 +410,7 @@ class Profile(ShownInNotebook):
         document: dict[str, Any] = plain(self)
         for point, row in zip(self.points, document["points"], strict=True):
             step_s = self.timed_s(point)
-            # Two processes of which one takes ten times as long give an interval of days.
+            # Two processes, one of which takes ten times as long, give an interval of days.
             if step_s.is_too_wide:
                 step_s = replace(step_s, low=None, high=None)
             row["step_s"] = plain(step_s)
@@ -443,7 +443,7 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def whole_points(self) -> dict[int, ProfilePoint]:
-        """The points that ran in one piece within the limit, by batch size."""
+        """The unaccumulated points that ran within the limit, by batch size."""
         whole = {}
         for size, points in self._that_fit.items():
             for point in points:
@@ -452,12 +452,12 @@ class Profile(ShownInNotebook):
         return whole
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
-        """Return whether it is within the profile's limit, which may not be the one it ran with."""
+        """Return whether a point is within the profile's limit, perhaps not its own one."""
         used, limit = self.training_bytes(point.limited_bytes), self.memory_limit_bytes
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """Return the peak memory of a training with steps of `step_bytes`; None if not known."""
+        """Return the peak memory of a training whose steps need `step_bytes`; None if unknown."""
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)
@@ -467,7 +467,7 @@ _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
 def _read(document: Any) -> Profile:
-    """Return the profile of a document, from the fields that cannot be computed.
+    """Read the profile from a document, using only the fields that can't be computed.
 
     Raises:
         ProfileError: the document is of another command or schema.

@@ -1,4 +1,4 @@
-"""Searches of a profile: which batch sizes of a workload or command it tries, and for how long."""
+"""Searches of a profile: the batch sizes that are tried, and the time for each of them."""
 
 from __future__ import annotations
 
@@ -19,71 +19,71 @@ from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-# This many bad ends in a row end the growth.
+# The search stops growing the batch size after this many failures in a row.
 _BAD_IN_A_ROW = 2
-# Seconds of timed steps in each process, by budget; the least still gives blocks of several steps.
+# Seconds of timed steps per process, by budget; the least still fits blocks of several steps.
 _TIMED_S = (0.25, 0.15, 0.1)
-# The cost of a child, its copy of the workload and its first steps (measured: 0.1 to 0.3 s).
+# The seconds to start a child, copy the workload and take its first steps (measured: 0.1 to 0.3).
 _OVERHEAD_S = 0.3
-# Costs in steps: one step on all cores and one on a single core to warm up, then three timed ones.
+# The warm-up takes two steps, on all cores and on a single one; then at least three are timed.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe hangs after ten times the expected time, and at least 10 s, as the machine may be busy.
+# A probe is ended after ten times its expected time, and at least 10 s, as the machine may be busy.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
-# The memory limit is known well enough when 1.25 times the largest that ran is too large.
+# The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
-# A prediction this far beyond the ceiling is believed without a probe.
+# A size predicted to need over 1.2 times the memory is skipped without a probe.
 _CLEARLY_BEYOND = 1.2
-# A prediction is tried a little below itself, so that it fits at the first try.
+# The predicted largest size is reduced by 3 %, so that it fits at the first try.
 _JUST_BELOW = 0.97
-# The search tries the largest micro-batch that fits, and halves it this many times.
+# The search accumulates with the largest micro-batch that fits, and with its half and quarter.
 _HALVINGS = 2
 _ROUND_TO = 8  # people and kernels like multiples of 8 between powers of two
 
 
 Probe = Callable[..., ProfilePoint]
-"""Tries a batch size: (batch_size, micro_batch_size, limit_s=seconds after which it is a timeout).
+"""Tries a batch size; arguments: batch_size, micro_batch_size, limit_s=seconds before a timeout.
 
-For a workload it also takes `timed_s`, about how many seconds its steps are timed.
+For a workload, `timed_s` gives the approximate number of seconds of timed steps.
 """
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """Return 1, 2, 4, ... up to the training set, including the usual sizes and the reference."""
+    """Return 1, 2, 4, ... up to the training set's size, the usual sizes and the reference."""
     doubled = {2**power for power in range(n_train.bit_length())}
     sizes = sorted(doubled | {*USUAL_SIZES, reference_batch_size, n_train})
     return tuple(sizes[: bisect(sizes, n_train)])
 
 
 class _OutOfTime(Exception):
-    """There is no time for a probe of this batch size."""
+    """The remaining time is too short for a probe of this batch size."""
 
 
 @dataclass(eq=False)
 class ProfileSearch:
     """A search that grows the batch size, finds the memory limit, and accumulates beyond it.
 
-    It tries each batch size once, the workload's own before larger and then smaller ones, and then
-    times those that ran in one piece again. Points that the profile has already are not tried,
-    but are timed again.
+    Each batch size is tried once: the workload's own, then larger and then smaller ones. Then the
+    sizes that ran unaccumulated are timed again. Points already in the profile are not tried, but
+    are timed again.
     """
 
     probe: Probe
-    profile: Profile  # the points up to now
+    profile: Profile  # the points so far
     _: KW_ONLY
     left_s: Callable[[], float]  # the seconds left of the budget
     listener: ProgressListener
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     ceiling_bytes: int | None = None  # the available memory; None if not known
-    _to_come: list[int] = field(default_factory=list, init=False)  # the sizes not yet tried
-    _too_large: int | None = field(default=None, init=False)  # the smallest that does not fit
+    _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
+    _too_large: int | None = field(default=None, init=False)  # the smallest size that does not fit
     _n_probed: int = field(default=0, init=False)
     _done_fraction: float = field(default=0.0, init=False)
 
     def run(self, batch_sizes: Iterable[int]) -> Profile:
-        """Try these batch sizes as far as time and memory allow, and time again what ran."""
+        """Try these batch sizes while time and memory last; then time those that ran again."""
         sizes = sorted(set(batch_sizes))
         self._to_come = list(sizes)
         first = self.profile.workload.batch_size
@@ -104,11 +104,11 @@ class ProfileSearch:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
-        """Return in which order to try the first with the larger ones, and the smaller ones."""
+        """Yield the larger sizes with the workload's own, and then the smaller ones."""
         return larger, smaller
 
     def _try_in_order(self, sizes: Sequence[int]) -> None:
-        """Try these until several in a row do not run."""
+        """Try these batch sizes in order until several in a row do not run."""
         n_bad = 0
         for size in sizes:
             self._to_come.remove(size)
@@ -121,7 +121,7 @@ class ProfileSearch:
                 self._go_beyond_memory(size)
             else:
                 n_bad += 1
-                # A model may need more examples than the smallest sizes have.
+                # Go on if nothing has run yet, because a model may need more examples per batch.
                 is_over = status is Status.TIMEOUT or self.profile.largest_batch_size
                 if n_bad >= _BAD_IN_A_ROW and is_over:
                     if size != sizes[-1]:
@@ -129,7 +129,7 @@ class ProfileSearch:
                     return
 
     def _go_beyond_memory(self, size: int) -> None:
-        """Find the limit below a size that does not fit, unless it is known, and accumulate."""
+        """Accumulate a size that does not fit, after finding the memory limit if it is unknown."""
         if self._too_large is None or size < self._too_large:
             self._too_large = self._limit_below(size)
             self._stop("memory")
@@ -141,9 +141,9 @@ class ProfileSearch:
             self.may_accumulate = not statuses or Status.OK in statuses
 
     def _is_too_large(self, batch_size: int) -> bool:
-        """Return whether it is known or clearly predicted not to fit.
+        """Return whether a batch size is known or clearly predicted not to fit into memory.
 
-        Predict only near the ceiling; far below it the law rests on peaks that barely differ.
+        Predictions are used only near the ceiling: far below it the peaks barely differ.
         """
         if self._too_large is not None and batch_size >= self._too_large:
             return True
@@ -157,7 +157,7 @@ class ProfileSearch:
         return predicted is not None and batch_size > predicted
 
     def _limit_below(self, too_large: int) -> int:
-        """Halve what does not fit until something does, and close in on the largest that fits."""
+        """Halve the batch size until it fits, then narrow down the largest size that fits."""
         size = self._next_below(too_large)
         while size:
             if not self._tried(size, size).ran:
@@ -172,7 +172,7 @@ class ProfileSearch:
         return largest + 1
 
     def _next_below(self, too_large: int) -> int | None:
-        """Return the next size to try; None or 0 if the limit is known well enough."""
+        """Return the next size to try; None or 0 if the limit is known precisely enough."""
         fits = self.profile.largest_batch_size
         if fits is None:
             return too_large // 2
@@ -186,16 +186,16 @@ class ProfileSearch:
         return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
 
     def _predicted_largest(self, limit_bytes: int | None) -> int | None:
-        """Predict the largest that fits by the memory law; None if there are too few peaks."""
+        """Predict the largest size that fits by the memory law; None if there are too few peaks."""
         law = self.profile.memory
         if limit_bytes is None or law.fixed_bytes.n < SIZES_FOR_LAW:
             return None
         return law.largest_batch_size(limit_bytes)
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Return equal pieces, at first of several sizes and then like the fastest of them.
+        """Yield micro-batch sizes that cut `size` equally: several at first, then the fastest.
 
-        A small last piece would cost nearly as much as a whole one. `largest` ran in one piece.
+        A smaller last micro-batch would take nearly as long as a whole one. `largest` fits.
         """
         in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
         if in_pieces:
@@ -210,7 +210,7 @@ class ProfileSearch:
         return micros
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
-        """Return the point, tried now unless it is known."""
+        """Return the point of these sizes; try it now unless it is known."""
         point = self.profile.point(size, micro)
         if point is not None:
             return point
@@ -223,11 +223,11 @@ class ProfileSearch:
         return point
 
     def _time_again(self) -> None:
-        """Time what ran in one piece in further processes until that is enough or time ends.
+        """Time the sizes that ran unaccumulated in further processes, until time or need ends.
 
-        Sizes take turns, so that a busy moment affects one process of each. The workload's own
-        stays first; the others reverse their order each round, so that what comes and goes affects
-        all of them.
+        Sizes take turns, so that a short disturbance affects one process of each. The workload's
+        own size is always first; the others reverse their order each round, so that a lasting
+        disturbance affects all of them.
         """
         first = self.profile.workload.batch_size
         left = sorted(self.profile.whole_points, key=lambda size: size != first)
@@ -249,10 +249,10 @@ class ProfileSearch:
                     )
 
     def _timed(self, size: int, micro: int, text: str, to_come: Sequence[int]) -> ProfilePoint:
-        """Probe a batch size; `to_come` begins with it.
+        """Probe a batch size; `to_come` is the sizes left to try, starting with this one.
 
         Raises:
-            _OutOfTime: there is no time for it, or time ended meanwhile.
+            _OutOfTime: the time left is too short, or ended during the probe.
         """
         expected_s = self._expected_step_s(size)
         left_s, timed_s = self.left_s(), self._affordable_s(to_come)
@@ -265,11 +265,11 @@ class ProfileSearch:
         self._tell(text, len(to_come), rest_s)
         point = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
         if point.status is Status.TIMEOUT and left_s < limit_s:
-            raise _OutOfTime(size)  # a probe that was cut off says nothing about the model
+            raise _OutOfTime(size)  # the probe ended with the budget, not because of the model
         return point
 
     def _tell(self, text: str, n_to_come: int, left_s: float | None) -> None:
-        # Sizes that come up on the way add to the work, but the fraction must not go back.
+        # Sizes added during the search add to the work, but the fraction must not decrease.
         done_fraction = self._n_probed / (self._n_probed + n_to_come)
         self._done_fraction = max(self._done_fraction, done_fraction)
         self._n_probed += 1
@@ -278,7 +278,7 @@ class ProfileSearch:
         )
 
     def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
-        """Return the probe's point, judged by the memory limit."""
+        """Return the point of a probe, with its status set by the memory limit."""
         point = self.probe(size, micro, **limits_s)
         limit, used = self.profile.memory_limit_bytes, point.limited_bytes
         if limit is None or used is None or used <= limit:
@@ -287,10 +287,10 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Return the time on a line through the smallest and the nearest smaller size that ran.
+        """Predict the step time on a line through the smallest and nearest smaller size that ran.
 
-        It is 0 if none ran. Small batch sizes take nearly the same time, so a time in proportion to
-        one example would put a large batch beyond any budget.
+        The result is 0 if none ran. Small batches take nearly equal times, so a time in proportion
+        to the batch size would put a large one beyond any budget.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)
@@ -306,7 +306,7 @@ class ProfileSearch:
         return nearest_s + slope_s * max(0, batch_size - nearest)
 
     def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """Return the longest timing with which all of `sizes` still fit into the time left."""
+        """Return the longest timing per size with which all `sizes` fit into the time left."""
         left_s = self.left_s()
         for timed_s in _TIMED_S:
             if self._cost_of_all_s(sizes, timed_s) <= left_s:
@@ -323,7 +323,7 @@ def _cost_s(step_s: float, timed_s: float) -> float:
 
 
 def _rounded(size: float, *, above: int, below: int) -> int:
-    """Return `size` as a whole number strictly between the two, if possible a multiple of 8."""
+    """Return `size` as an integer strictly between the bounds, a multiple of 8 if possible."""
     rounded = round(size / _ROUND_TO) * _ROUND_TO
     if above < rounded < below:
         return rounded
@@ -352,35 +352,35 @@ def _larger(one: int | None, other: int | None) -> int | None:
     return max(one, other)
 
 
-# A batch size that is tried again should have this much more time than it took at first.
+# To be timed again, a batch size needs 1.3 times as long as it took at first.
 _AGAIN_FACTOR = 1.3
-_MULTIPLES = 3  # of its own size, tried if most others fail
-# The first size gets at most this share of the time left, because one size says nothing by itself.
+_MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
+# The first size gets at most this fraction of the time left, so that others can be compared.
 _FIRST_SHARE = 0.45
 
 
 @dataclass(eq=False)
 class CommandSearch(ProfileSearch):
-    """A search of a command's batch sizes, of which each start may take minutes.
+    """A search of a command's batch sizes, where each start of the command may take minutes.
 
-    It tries the command's own size, those next to it, then others, and none to find the limit. If
-    most of these fail, it tries some that may not, unless the user named the sizes.
+    It tries the command's own size, its neighbors, then others, but does not search for the memory
+    limit. If most sizes fail, it tries multiples of its own size, unless the user chose the sizes.
     """
 
     are_given: bool = False
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
-        # The nearest sizes on both sides come early, as without them there is nothing to choose.
+        # The nearest sizes on both sides come early, because a choice needs sizes to compare.
         yield from (larger[:1], larger[1:2], smaller, larger[2:])
         others = self._that_may_run()
         self._to_come += others
         yield others
 
     def _that_may_run(self) -> list[int]:
-        """Return multiples of the command's own size, if most others raised an error.
+        """Return multiples of the command's own size, if most other sizes raised an error.
 
-        They divide the training set if its own size does, because a smaller last batch often fails.
+        They divide the training set if that size does: a smaller last batch often fails.
         """
         points, n_train = self.profile.points, self.profile.workload.n_train
         failed = [point for point in points if point.status is Status.ERROR]
@@ -401,7 +401,7 @@ class CommandSearch(ProfileSearch):
         return too_large
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Return the pieces as large as fit, if they are equal."""
+        """Yield the largest micro-batch size that fits, if it divides the batch size."""
         n_pieces = -(-size // largest)
         return [size // n_pieces] if size % n_pieces == 0 else []
 

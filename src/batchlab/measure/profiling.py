@@ -28,8 +28,8 @@ from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import SPLITS, size_of
 
-# A probe may ask for this much above the limit before it is refused, because memory that it asks
-# for and never touches does not count against the limit.
+# A probe may reserve twice the limit before it is refused, because memory that it reserves but
+# never touches does not count against the limit.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
@@ -49,13 +49,13 @@ def measure_profile(
 ) -> Profile:
     """Try the batch sizes, each in a child process with nothing else running.
 
-    Every setting of `trial` but its sizes is kept. The memory limit may be that of a smaller
-    device. When `time.monotonic()` reaches `deadline_s`, the profile is returned as it is, perhaps
-    empty. Sizes of a `known` profile are only timed again. Without one, the memory of an evaluation
-    is measured once, at the first size that fits, because no batch size changes it.
+    All settings of `trial` except its sizes are kept. The memory limit may be that of a smaller
+    device. At `deadline_s` of `time.monotonic()`, the current profile is returned, perhaps empty.
+    Sizes in a `known` profile are only timed again. Otherwise the memory of an evaluation is
+    measured once, at the first size that fits, because it does not depend on the batch size.
 
     Raises:
-        WorkloadError: no batch size could be trained, or fits, or an evaluation does not fit.
+        WorkloadError: no batch size could be trained, or nothing fits in memory.
     """
     evaluation: Ended | None = None
     on = torch.device(device)
@@ -114,12 +114,12 @@ def with_compiled_times(
     deadline_s: float,
     listener: ProgressListener,
 ) -> Profile:
-    """Replace the step times by those of the model that the workload compiles.
+    """Replace the step times by those of the compiled model.
 
-    All batch sizes are timed in one child, because compiling takes far longer than timing, and in a
-    second one. If that fails, the profile stays as it is, with a warning.
+    All batch sizes are timed in one child, and again in a second one, because compiling takes far
+    longer than timing. If a child fails, the profile keeps its times and gets a warning.
     """
-    # Its own size comes first, so that the compiler's time is that of this size.
+    # Time the workload's own size first, so that the compile time is measured at this size.
     reference = profile.workload.batch_size
     ran = sorted(profile.ran_points, key=lambda point: point.batch_size != reference)
     shapes = [(*point.shape, point.threads) for point in ran]
@@ -141,7 +141,7 @@ def with_compiled_times(
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
-    """Raise one clear error if no batch size can be evaluated in the memory allowed."""
+    """Raise an error if an evaluation, alike for all batch sizes, exceeds the memory limit."""
     if limit is None:
         return
     used = evaluation.value
@@ -155,9 +155,9 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
 
 
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
-    """Return the memory that a probe may ask for before it is refused."""
+    """Return the memory that a probe may reserve before it is refused."""
     if device.type == "cuda":
-        return limit_bytes  # the allocator takes no memory that it does not use
+        return limit_bytes  # the GPU's allocator reserves only memory that it uses
     available = available_bytes(device)
     if limit_bytes is None:
         return available
@@ -172,14 +172,14 @@ def _evaluation_bytes(
     device: torch.device,
     wall_bytes: int | None,
 ) -> int | None:
-    """Evaluate the largest split as a trial does, and return this process's peak memory."""
+    """Evaluate the largest split as a trial does; return the peak memory of this process."""
     limit_memory(device, wall_bytes)
     memory, workload = PeakMemory(device), packed.unpack()
     stepper = Stepper(workload, trial, device)
     stepper.steps(stepper.stream(0), 1, first_step=0)
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
     torch.cuda.empty_cache()
-    PeakMemory(device)  # resets the step's peak; `memory` still counts what is held since its start
+    PeakMemory(device)  # reset the step's peak; `memory` includes what is still held
     n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
     n_of["train"] = n_train_evaluated(n_of["train"])
     evaluator = Evaluator(workload, device, batch_size=at_once)
@@ -188,7 +188,7 @@ def _evaluation_bytes(
 
 
 def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None) -> Profile:
-    """Return the profile of this machine before a search."""
+    """Return an empty profile of this machine, to begin a search with."""
     machine = environment()
     name = dict(machine)["processor"]
     if device.startswith("cuda"):
@@ -213,7 +213,7 @@ def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
     """Search the batch sizes of a workload or a command, and return its profile.
 
     Raises:
-        WorkloadError: no batch size could be trained, or none in that memory.
+        WorkloadError: no batch size could be trained, or none fits in the memory limit.
     """
     profile = search.run(batch_sizes)
     statuses = {point.status for point in profile.points}
@@ -224,7 +224,7 @@ def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
 
 
 def _why_nothing_runs(profile: Profile) -> str:
-    """Return the limit and the need of the smallest size, or else the first reason."""
+    """Return the limit and the memory of the smallest size, or else the first point's reason."""
     name, limit = profile.workload.name, profile.memory_limit_bytes
     first = min(profile.points, key=lambda point: point.status is not Status.OOM)
     if first.status is Status.OOM and limit is not None:

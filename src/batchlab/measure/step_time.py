@@ -23,21 +23,21 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-# Each batch size is timed for about a quarter of a second, in blocks of steps, or longer if a step
-# takes long. The median of fifteen blocks lies between the fourth from either end (95 %), so three
-# that something else disturbed don't count.
+# Each batch size is timed for about 0.25 s in blocks of steps, longer if a step is slow. The
+# interval of the median of fifteen blocks goes from the fourth smallest to the fourth largest (95
+# %), so three disturbed blocks do not affect it.
 _TIMED_S = 0.25
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
-# Clocks and allocator take a while to settle: of _SETTLED_OF rounds the first are warm-up too.
+# Clocks and the allocator need time to settle, so the first rounds count as warm-up too.
 _SETTLING_ROUNDS = 2
 _SETTLED_OF = 10
-# More threads are chosen only if they are this much faster, because they also suffer most from
-# whatever else runs on the machine later.
+# More threads are chosen only if they are 1.1 times as fast, because they also suffer most from
+# other work on the machine later.
 _THREADS_MUST_GAIN = 1.1
-# A number of threads that is slower than the best by this factor is not timed any further.
+# A number of threads that is three times as slow as the best is not timed any further.
 _HOPELESS = 3.0
-# If one step takes longer than was asked for, rounds end after this many times as long.
+# If steps are slow, rounds end after four times the requested seconds.
 _MOST_TIMES_LONGER = 4.0
 _PAGE_BYTES = 4096
 
@@ -55,12 +55,12 @@ def measure_step_time(
 ) -> StepTiming:
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
-    Several numbers of threads take turns, block of steps by block; the one with the best median is
-    reported. So a moment in which something else ran affects all of them, and threads that wait
-    for one another on a busy machine are not chosen. Fetching and copying of batches count.
+    Several numbers of threads take turns, block by block; the number with the best median is
+    reported. A short disturbance therefore affects all of them, and a number at which threads wait
+    for one another is not chosen. Fetching and copying of batches are included.
 
-    It takes about `timed_s` in addition to its warm-up, and may ask for `wall_bytes` above what it
-    holds. `threads_to_try` is ascending; None for the `thread_choices` of the device.
+    Timing takes about `timed_s` after the warm-up, and may allocate `wall_bytes` above the current
+    memory. `threads_to_try` is ascending; if it is None, the `thread_choices` of the device apply.
     """
     on = torch.device(device)
     limit_memory(on, wall_bytes)
@@ -77,9 +77,9 @@ def _timed(
     timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
     """Time blocks of steps, and return those of the best number of threads."""
-    # All cores come first, because they are fastest at the first step, which fills the allocator.
+    # Start with all cores, because the first step is slow: it fills the allocator.
     choices = threads_to_try[::-1]
-    # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
+    # The first steps at a new shape select kernels and fill the allocator; store them separately.
     warmup_s, latest_s = list[float](), dict[int, float]()
     for threads in choices * 2:
         if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
@@ -102,7 +102,7 @@ def _timed(
             break
         for threads in choices:
             block_s[threads].append(timer.block(block_steps, threads))
-        # Threads that wait for one another on a busy machine would take up most of the time.
+        # Drop slow numbers of threads, which would take up most of the time on a busy machine.
         choices = _not_hopeless({threads: min(block_s[threads]) for threads in choices})
     if max(map(len, block_s.values())) >= _SETTLED_OF:
         for blocks in block_s.values():
@@ -124,7 +124,7 @@ def _timed(
     )
 
 
-# Two sizes in one process are timed for this long, in blocks that are over before much changes.
+# Two sizes are timed together for 0.4 s, in blocks too short for the machine to change much.
 _IN_TURN_S, _TURN_S = 0.4, 0.015
 Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threads
 
@@ -132,9 +132,9 @@ Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threa
 def measure_in_turn(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
 ) -> tuple[float, ...]:
-    """Return how many times as long a step of the second shape takes, round by round.
+    """Return the second shape's step time over the first's, one ratio per round.
 
-    Both take turns block by block in this process, so what else the machine does affects both.
+    Both take turns block by block in this process, so other work on the machine affects both.
     """
     on, clock = torch.device(device), time.perf_counter
     limit_memory(on, available_bytes(on))
@@ -165,7 +165,7 @@ def measure_compiled(
     """Time steps of the model as the workload compiles it, one shape after the other.
 
     The batch dimension is marked as dynamic, so one compilation serves many batch sizes. Compiling
-    counts as the first warm-up block. Memory is not measured, because it includes the compiler's.
+    is recorded as the first warm-up block. Memory is not measured, as the compiler adds its own.
     """
     on = torch.device(device)
     limit_memory(on, available_bytes(on))
@@ -197,8 +197,8 @@ def _of_any_size(stream: Iterator[Sequence[Batch]]) -> Iterator[Sequence[Batch]]
 def _touch(workload: Workload) -> None:
     """Read a byte of every page of the training tensors.
 
-    They belong to the peak of every batch size alike. If they are not read, each size counts only
-    the examples that its few steps happen to use, and memory seems to grow with what was timed.
+    These tensors are part of the peak memory at every batch size. Unread, they would count only by
+    the examples that the timed steps use, and memory would seem to grow with the batch size.
     """
     columns = resident(workload.train)
     if columns is None:
@@ -209,10 +209,10 @@ def _touch(workload: Workload) -> None:
 
 
 def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
-    """Return the seconds of a step with this number of threads: the least of growing blocks.
+    """Return the seconds of a step with this number of threads: the least over growing blocks.
 
-    A whole block may take many seconds, because on a busy machine threads wait for one another a
-    thousand times as long as one thread takes by itself.
+    It does not start with a whole block, which may take many seconds on a busy machine, where
+    threads wait for one another a thousand times as long as one thread computes alone.
     """
     n_steps, least_s, took_s = 1, math.inf, 0.0
     while n_steps <= most_steps and took_s <= most_s:
@@ -223,7 +223,7 @@ def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
 
 
 def _not_hopeless(step_s: dict[int, float]) -> tuple[int, ...]:
-    """Return the numbers of threads that did not take several times as long as the best."""
+    """Return the numbers of threads that took at most a few times as long as the best."""
     enough_s = _HOPELESS * min(step_s.values())
     return tuple(threads for threads, seconds in step_s.items() if seconds <= enough_s)
 
@@ -255,7 +255,7 @@ class _Timer:
         """Return the seconds that the next `n_steps` steps take with this number of threads."""
         torch.set_num_threads(threads)
         started_s = self.clock()
-        # Reading the losses waits for the device, so this times the work and not the queue.
+        # Reading the losses waits for the device, so the time includes the work of the GPU.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
         return self.clock() - started_s

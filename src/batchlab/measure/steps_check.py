@@ -1,4 +1,4 @@
-"""Checks with real steps of throw-away trainings: whether they run, train, and resume as before."""
+"""Checks with real steps of throw-away trainings: do they run, train, and resume identically."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of
 
-_EXAMPLES = 8  # the batch size of the steps that are looked at more closely
-# A GradScaler skips its first steps until its scale is small enough; a GAN may train one of its
-# parts every few steps.
+_EXAMPLES = 8  # the batch size of most checked steps
+# At most this many steps are taken until a weight changes: a GradScaler skips its first steps until
+# its scale is small, and a GAN may train one of its parts every few steps.
 _MOST_STEPS = 20
-# A training is stopped after at least this many steps, and continues for as many.
+# A training is stopped after at least three steps, and continues for the same number.
 _LEAST_STEPS = 3
-# A lost state changes more than this fraction of the update; kernels that add up in any order,
-# far less.
+# A lost state changes more than this fraction of the update; kernels that add in random order
+# change far less.
 _TOLERANCE = 1e-3
-_GRAINS = 4  # the rounding of a weight may amount to this many grains of its type
+_GRAINS = 4  # a weight's rounding is at most this many relative grains
 _DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
-_MOST_S = 0.5  # a training that takes longer to make and to do a step is not stopped and resumed
+_MOST_S = 0.5  # a slower start and step are not tested for resuming
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
-    """Take real training steps: of a few examples, of an epoch's last batch, stopped and resumed.
+    """Take real training steps: on a few examples, on a last batch, and with a stop and resumption.
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
@@ -52,7 +52,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
     n_train = size_of(workload.train)
     batch_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, batch_size)
-    if not succeeds(lambda: _Steps(workload, device).take(n)):  # it may accept only its own size
+    if not succeeds(lambda: _Steps(workload, device).take(n)):  # it may reject small batches
         n = batch_size
     started_s = time.perf_counter()
     steps = _Steps(workload, device)
@@ -68,7 +68,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
             # Leave out `workload 'mine': `, because a warning begins with it anyway.
             warnings += (str(error).partition(": ")[2],)
             last_batch_runs = False
-    # If the first update waits for a number of steps, the stop comes just before it.
+    # If the first update happens only after several steps, stop just before it.
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)
@@ -76,7 +76,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
-    """Refuse a workload that waits for validation data and has none."""
+    """Refuse a workload that needs validation data and has none."""
     waits = None
     if workload.patience_epochs is not None:
         waits = "patience_epochs"
@@ -93,7 +93,7 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take steps of a new model until a weight changes; return how many, and what is odd.
+    """Take steps of a new model until a weight changes; return their number and warnings.
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
@@ -113,7 +113,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
             f"call loss.backward() between optimizer.zero_grad() and optimizer.step()"
         )
     rate = f"learning rate {workload.learning_rate:g}"
-    # If the examples have nothing to average, the loss may be 0 or not a number.
+    # If the examples have nothing to average, the loss may be 0 or NaN and change no weight.
     if not has_moved and math.isfinite(loss) and loss != 0:
         return n_taken, (
             f"a training step of {n} examples at {rate} changed no weight of the model; is its "
@@ -130,7 +130,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
 def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
     """Warn if reading `n` examples takes longer than their step."""
     in_memory = workload.collate is None and resident(workload.train) is not None
-    if in_memory or is_stream(workload.train):  # there are no workers
+    if in_memory or is_stream(workload.train):  # workers do not apply
         return ()
     for _ in range(2):  # the first step of a model takes longer
         succeeds(lambda: steps.take(n))
@@ -175,7 +175,7 @@ class _Steps:
 def _with_few_examples(workload: Workload, n: int) -> Workload:
     """Keep `n` training examples at most, fetched by this process, and no schedule.
 
-    A schedule may begin with a rate of 0, or need a length.
+    The schedule is dropped because it may begin with a rate of 0, or need a length.
     """
     workload = replace(workload, schedule=None, scheduler=None, scheduler_every="epoch", workers=0)
     if is_stream(workload.train) or workload.make_sampler is not None:
@@ -228,13 +228,13 @@ def _resumption_warnings(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        return ()  # other checks have looked at steps; a trial will report what fails this late
+        return ()  # this late failure is left to trials, because steps were checked before
     update = float((final - initial).norm())
     if not 0 < update < math.inf:
         return ()
     try:
         resumed = _with_a_stop(begin, n_steps)
-    except WorkloadError as error:  # every trial would fail with it at its first checkpoint
+    except WorkloadError as error:  # every trial would fail at its first checkpoint
         raise WorkloadError(f"workload {packed.unpack().name!r}: {error}") from error
     except Exception as error:
         if is_out_of_memory(error):
@@ -274,7 +274,7 @@ def _trained(stepper: Stepper, first: int, n_steps: int) -> Tensor:
 
 
 def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
-    """Return the weights after as many steps, resumed in the middle from a checkpoint."""
+    """Return the weights after `n_steps` steps, with a stop and a checkpoint in the middle."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         stepper = begin()
@@ -287,13 +287,13 @@ def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
             progress=progress,
             beside=stepper.kept,
         )
-        del stepper  # there may be no memory for a second one
+        del stepper  # memory may not hold a second stepper
         stepper = begin()
         load_checkpoint(path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
     return _trained(stepper, n_steps, n_steps)
 
 
 def _distance(one: Tensor, other: Tensor, rounding: float) -> float:
-    """Return how far weights lie apart, except for a fraction of each that is rounding."""
+    """Return the distance of two weights, less a fraction of each that rounding explains."""
     apart = (one - other).abs() - rounding * one.abs()
     return float(apart.clamp_min(0).norm())

@@ -31,30 +31,30 @@ class Stage:
 class _Stretch(NamedTuple):
     """Consecutive steps of one epoch with the same batch size."""
 
-    step: int  # the first of them
-    samples: int  # processed before it
+    step: int  # the first step of the stretch
+    samples: int  # the examples processed before the stretch
     batch_size: int
 
 
 class _Counted(NamedTuple):
-    """The epochs that are counted out, up to where the batch size becomes constant."""
+    """The epochs whose steps are counted individually, until the batch size becomes constant."""
 
     stretches: tuple[_Stretch, ...]
-    epochs: tuple[int, ...]  # the step that begins each of them
+    epochs: tuple[int, ...]  # the first step of each epoch
     end: _Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """The batch size of every step of a run: as its stages say, except in the last of an epoch.
+    """The batch size of every step of a run, by its stages and with a smaller last step per epoch.
 
     Steps and epochs count from 0. Each epoch's examples are cut into batches, and no batch crosses
-    the end of an epoch: the last one has the rest, or is left out. An epoch therefore has a whole
-    number of steps. Everything that converts between steps, samples and epochs uses only these
+    the end of an epoch: the last batch has the remaining examples, or is left out, so an epoch has
+    a whole number of steps. All conversions between steps, samples and epochs use only these
     methods of the trial's plan.
 
-    The epochs up to the end of the one in which the last stage begins are counted out; after them
-    the batch size is constant, from the first step on if there are no stages.
+    The steps of epochs up to the one in which the last stage begins are counted individually. After
+    them, or from the first step on if there are no stages, the batch size is constant.
 
     Attributes:
         n_train: examples in the training set, N.
@@ -69,7 +69,7 @@ class BatchPlan:
     stages: tuple[Stage, ...] = ()
 
     def batch_size_at(self, step: int) -> int:
-        """Return the number of examples of step `step`, known without looking at the batch."""
+        """Return the number of examples of step `step`, without looking at the batch."""
         since = step - self._end.step
         if since < 0:
             return self._stretch(step).batch_size
@@ -77,13 +77,13 @@ class BatchPlan:
         return min(size, self.n_train - since % self._steps_per_epoch * size)
 
     def stage_at(self, step: int) -> Stage:
-        """Return the stage at step `step`: the batch size planned there, and the rate's factor."""
+        """Return the stage at step `step`: its planned batch size and its factor on the rate."""
         place = bisect_right(self.stages, self.samples_at(step), key=lambda s: s.from_samples)
         first = Stage(from_samples=0, batch_size=self.batch_size)
         return self.stages[place - 1] if place else first
 
     def samples_at(self, step: int) -> int:
-        """Return the examples processed in the first `step` steps."""
+        """Return the number of examples processed in the first `step` steps."""
         since = step - self._end.step
         if since < 0:
             stretch = self._stretch(step)
@@ -105,9 +105,9 @@ class BatchPlan:
         return self._end.step + epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
-        """Return the passes over the training set in `step` steps, whole only at epoch ends.
+        """Return the number of epochs in the first `step` steps, an integer only at epoch ends.
 
-        Within an epoch every step counts the same, or by its examples if there are stages.
+        Within an epoch each step is an equal fraction, or is weighted by its examples with stages.
         """
         epoch, since = self.position(step)
         if since == 0:
@@ -118,20 +118,20 @@ class BatchPlan:
         return epoch + (self.samples_at(step) - begin) / (end - begin)
 
     def steps_in(self, epochs: float) -> int:
-        """Return the steps of the shortest run that does at least `epochs` epochs.
+        """Return the number of steps of the shortest run of at least `epochs` epochs.
 
-        If that is a whole number, it is also the step that begins the next epoch.
+        If `epochs` is an integer, the result is also the first step of the next epoch.
         """
         if not self.stages:
             return math.ceil(epochs * self._steps_per_epoch)
         whole = int(epochs)
         begin, end = self._samples_of(whole)
-        # Examples are whole, and a remainder from rounding would count as a step.
+        # Round to whole examples, because a remainder from floating point would add a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
     @property
     def samples_per_step(self) -> float:
-        """The examples of a step, as a mean over the first epoch."""
+        """The mean number of examples of a step over the first epoch."""
         steps = self.steps_in(1)
         return self.samples_at(steps) / steps
 
@@ -148,7 +148,7 @@ class BatchPlan:
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
         """Return the seconds of the first `step` steps, given the seconds per step by batch size.
 
-        A smaller last batch of an epoch counts as a whole one.
+        A smaller last batch of an epoch takes as long as a full one.
         """
         begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
         sizes = [self.batch_size, *(stage.batch_size for stage in self.stages)]
@@ -158,9 +158,9 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of those last batches of epochs that are smaller than planned."""
+        """Return the sizes of the last batches of epochs that are smaller than planned."""
         sizes = set()
-        # All epochs after the counted ones are alike, so one of them is enough.
+        # Later epochs have the same steps, so it is enough to look at the first of them.
         for epoch in range(len(self._counted.epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
             size = self.batch_size_at(last_step)
@@ -169,7 +169,7 @@ class BatchPlan:
         return frozenset(sizes)
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
-        """Return what a reader must know about the last batches and about accumulation."""
+        """Return notes for a reader about the last batches of epochs and about accumulation."""
         notes = []
         rest = self.n_train % self._end.batch_size
         if rest:
@@ -191,13 +191,13 @@ class BatchPlan:
         return self._end.step + since * self._steps_per_epoch
 
     def _samples_of(self, epoch: int) -> tuple[int, int]:
-        """Return the examples processed before an epoch, and by its end."""
+        """Return the numbers of examples processed before an epoch and by its end."""
         return self.samples_at(self._begin_of(epoch)), self.samples_at(self._begin_of(epoch + 1))
 
-    # These are cached, because the stepper asks for the batch size of every single step.
+    # Values are cached, because the stepper asks for the batch size of every step.
     @cached_property
     def _steps_per_epoch(self) -> int:
-        """The steps of an epoch after the counted ones."""
+        """The number of steps of an epoch with a constant batch size."""
         whole, rest = divmod(self.n_train, self._end.batch_size)
         if self.drop_last or rest == 0:
             return whole
@@ -210,12 +210,12 @@ class BatchPlan:
 
     @cached_property
     def _end(self) -> _Stretch:
-        """The place at which the batch size becomes constant."""
+        """The stretch from which on the batch size is constant."""
         return self._counted.end
 
     @cached_property
     def _counted(self) -> _Counted:
-        """The steps until the batch size becomes constant, counted one stretch after another."""
+        """The epochs until the batch size becomes constant, found one stretch after another."""
         stretches: list[_Stretch] = []
         epochs: list[int] = []
         step = samples = 0

@@ -1,4 +1,4 @@
-"""Estimate and Reason: a number with its interval, or a code with values for why there is none."""
+"""Estimate and Reason: a number with its interval, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Reason:
     Attributes:
         code: the key of its sentence in the tables of `batchlab.words`.
         values: the values in the sentence, as (name, value), sorted by name; a value may be a
-            reason that this one quotes, or several values.
+            reason that the sentence quotes, or several values.
     """
 
     code: str
@@ -30,14 +30,14 @@ class Reason:
         """Return the reason called `code` with its values; NumPy's numbers become plain ones.
 
         Raises:
-            TypeError: a value that is no text, number, truth value, reason, None or several of
+            TypeError: a value is not a text, number, truth value, reason, None or a sequence of
                 these.
         """
         return cls.with_values(code, values)
 
     @classmethod
     def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """Return the same as `of` with the values as a mapping, used to read a stored reason.
+        """Do the same as `of`, with the values as a mapping, to read a stored reason.
 
         Raises:
             TypeError: as for `of`.
@@ -46,11 +46,11 @@ class Reason:
 
     @classmethod
     def as_written(cls, text: str) -> Reason:
-        """Return a reason whose text somebody else wrote, as it is."""
+        """Return a reason that consists of a text from elsewhere, unchanged."""
         return cls.of("as_written", text=text)
 
     def quotes(self, other: Reason) -> bool:
-        """Return whether it is the other reason, or quotes it."""
+        """Return whether this reason is the other reason, or quotes it."""
         return self == other or any(
             isinstance(value, Reason) and value.quotes(other) for _, value in self.values
         )
@@ -79,7 +79,7 @@ def _one(value: object) -> One:
     raise TypeError(f"a reason holds text, numbers and reasons, not {value!r}")
 
 
-# From this ratio on, the ends of an interval (30 µs and 3 ms) say no more than its middle.
+# An interval with ends a factor of 100 apart (30 µs and 3 ms) is too wide to be useful.
 _TOO_WIDE = 100.0
 
 
@@ -120,7 +120,7 @@ class Estimate:
     def cannot_tell(
         cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
     ) -> Estimate:
-        """Return bounds at most; `reason` says what was seen and what would settle it."""
+        """Return only bounds, if any; `reason` says what was seen and what is missing."""
         return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
@@ -132,13 +132,13 @@ class Estimate:
 
     @property
     def log_half_width(self) -> float | None:
-        """Half the width of its interval on a log scale; None if it has none, or none above 0."""
+        """Half the interval's width on a log scale; None unless both bounds are above 0."""
         if self.low is None or self.high is None or self.low <= 0:
             return None
         return math.log(self.high / self.low) / 2
 
     def times(self, factor: float) -> Estimate:
-        """Return it times a known factor > 0, with the bounds even if there is no estimate."""
+        """Return the estimate times a known factor > 0, also its bounds if only these are known."""
         return replace(
             self,
             estimate=_scaled(self.estimate, factor),
@@ -147,7 +147,7 @@ class Estimate:
         )
 
     def holds(self, value: float) -> bool:
-        """Return whether `value` lies in the interval; an unknown bound excludes nothing."""
+        """Return whether `value` lies in the interval; an unknown bound excludes no value."""
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
 

@@ -1,4 +1,4 @@
-"""Measurement: what one measured quantity is and needs."""
+"""Measurement: the description of one measured quantity, and the state that it is taken from."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Moment:
             and if a run was resumed right here.
         workload: what is trained, a `Workload`.
         device: where the model is, a `torch.device`.
-        trial: what is trained: its batch size and how it is cut.
-        step: steps taken; 0 at the initial weights.
+        trial: the trial that is trained, with its batch size and micro-batch size.
+        step: the number of steps taken; 0 at the initial weights.
         is_end: whether an epoch or the run ends here.
-        is_last: whether the run has come to the end that was asked for, or has not begun.
+        is_last: whether the run has reached the requested end, or has not begun.
     """
 
     model: Any
@@ -43,7 +43,7 @@ class Moment:
 ExpectedValues = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 AtSteps = dict[str, AtStep]
-# One number and those that it was computed from, or None if it was not measured.
+# A number and the values that it was computed from, or None if the number was not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
 OfTrial = Callable[[TrialRecord], float | None]
 
@@ -81,7 +81,7 @@ class Measurement:
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
 
     def value_of(self, study: Study, batch_size: int) -> float | None:
-        """Return its number for a batch size; None if not measured, or not per batch size."""
+        """Return the value for a batch size; None if unmeasured, or not per batch size."""
         if self.of_batch_size is None:
             return None
         numbers = self.of_batch_size(study, batch_size)

@@ -1,4 +1,4 @@
-"""GradientSample and MonitorReading: what was observed of gradients."""
+"""GradientSample and MonitorReading: observations of gradients."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class GradientSample:
 
     @property
     def n_examples(self) -> int:
-        """The examples of all blocks together."""
+        """The total number of examples in all blocks."""
         return sum(self.block_examples)
 
     @property
     def cosine(self) -> float | None:
         """The mean cosine between the gradients of two blocks; None if one of them is 0.
 
-        It is 0 if blocks agree no more than by chance, and 1 if they are the same.
+        The cosine is 0 if blocks agree no more than by chance, and 1 if they are equal.
         """
         lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
         if not all(lengths):
@@ -53,9 +53,9 @@ class GradientSample:
 
     @property
     def by_blocks(self) -> GradientSample:
-        """The sample as if only the gradients of blocks of one size had been seen.
+        """The sample with blocks as units, as if only gradients of blocks were known.
 
-        These are what accumulation sees. The last block is left out if it is smaller.
+        Accumulation sees only these. The last block is left out if it is smaller.
         """
         examples = self.block_examples[0]
         alike = [index for index, size in enumerate(self.block_examples) if size == examples]

@@ -1,7 +1,7 @@
 """The measured quantities: name, unit and label, one row each; the directions of metrics.
 
-Report, CSV header, `--json` and docs all read these rows; what they say, spelled elsewhere, is a
-defect.
+Report, CSV header, `--json` and docs all read these rows, so that each name, unit and label is
+written only here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 Better = Literal["higher", "lower"]
 FRACTION_METRICS = ("accuracy", "error")
-"""Metrics between 0 and 1, which people read in percent; some scripts print them in percent."""
+"""Metrics between 0 and 1 that are shown in percent; some scripts print them in percent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def quantity(name: str) -> Quantity:
     return _BY_NAME.get(name) or Quantity(name=name, unit="", label=name)
 
 
-# The usual names, without digits after them. Any other direction is asked for, never guessed.
+# Usual names of metrics, without final digits. Other directions must be given by the user.
 _DIRECTIONS: dict[str, Better] = {
     **dict.fromkeys(
         "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
@@ -94,17 +94,17 @@ _DIRECTIONS: dict[str, Better] = {
         "higher",
     ),
 }
-# These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
+# These words may follow the word with the direction (`error_rate`, `f1_macro`, `ep_rew_mean`).
 _BEHIND = frozenset("rate score value mean avg macro micro weighted epoch k".split())
 
 
 def direction_of(metric: str) -> Better | None:
-    """Return a metric's direction by its name, `val_loss` down, `eval_accuracy` up, or None."""
+    """Return a metric's direction by its name (`val_loss` down, `eval_accuracy` up), or None."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
         words.pop()  # "mAP50-95", "ndcg@10"
     if words[-1:] == ["f"] and {*words[-2:-1]} & _DIRECTIONS.keys():
-        words.pop()  # `rmse_f` is that of forces, but `ents_f` is an F-score
+        words.pop()  # `rmse_f` is an RMSE of forces, but `ents_f` is an F-score
     if not words or {"neg", "negative"} & {*words}:
         return None
     return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))

@@ -1,4 +1,4 @@
-"""RunRequest, RunEnd, RunLength: a training run as an engine is asked for it, and its end."""
+"""RunRequest, RunEnd, RunLength: the request for a training run, its end and its length."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 
 AllSplits = Literal["on_the_way", "at_end", "never"]
-"""When train and test data are evaluated too: before training, at some epoch ends and at the end of
-the run; only at the end of the run; never. Validation data are evaluated at every pause."""
+"""When train and test data are evaluated too: before training, at some epoch ends and at the run's
+end; only at the end; never. Validation data are always evaluated."""
 
 TrainerName = Literal["fastest", "plain"]
-"""What takes the steps of trials: PyTorch's own loop ("plain"), or what is fastest and agrees."""
+"""What takes the steps of trials: PyTorch's loop ("plain"), or the fastest that agrees with it."""
 
 PlanName = Literal["small", "large", "grow", "decay"]
-"""A small or a large batch size throughout, one that grows from the small to the large one, and the
-small one whose rate is cut where that one grows."""
+"""A small or a large batch size throughout, one that grows from small to large, and the small one
+with a learning rate that is cut where the growing one grows."""
 
 Kind = int | PlanName
-"""The batch size of a training, or the plan that changes it on the way."""
+"""The batch size of a training, or the plan by which it changes."""
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""The `RunLength.watched_from_samples` of a run that waits for no level: seldom evaluated."""
+"""The `RunLength.watched_from_samples` of a run without a target: it is seldom evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLength:
-    """The length of a trial, which ends at the first of its limits. At least one is given.
+    """The length of a trial, which ends at the first limit reached. At least one limit is given.
 
-    A script may run to its own end instead, which nobody knows beforehand.
+    A script may instead run until it ends by itself, at an unknown length.
 
-    It is not part of a trial's identity: a trial asked for more goes on from its checkpoint.
+    The length is not part of a trial's identity: a longer request resumes from its checkpoint.
 
     Attributes:
         epochs: passes over the training set.
         steps: optimizer steps.
-        until: the target at which it ends.
-        watched_from_samples: before this many samples it is evaluated less often, because the
-            target can't be met there (see `batchlab.plans.cadence`).
-        interval_samples: the least distance between evaluations, except before the run's last.
+        until: the target at which the run ends.
+        watched_from_samples: the number of samples before which the run is evaluated less often,
+            because the target can't be met there (see `batchlab.plans.cadence`).
+        interval_samples: the least samples between evaluations, except before the run's last.
         all_splits: when train and test data are evaluated as well as validation data.
-        to_own_end: whether it runs until it ends by itself, without epochs and steps.
+        to_own_end: whether the run lasts until it ends by itself, without epochs and steps.
     """
 
     epochs: int | None = None
@@ -81,11 +81,11 @@ OUT_OF_TIME = Reason.of("out_of_time")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
-    """One training run to ask an engine for: which trial, and how far.
+    """The request for one training run: a trial and its length.
 
     Attributes:
-        trial: what to train.
-        length: how far; limited in steps or epochs.
+        trial: the trial to run.
+        length: the length of the run, limited in steps or epochs.
     """
 
     trial: Trial
@@ -97,7 +97,7 @@ class RunRequest:
         return self.length.last_step(self.trial)
 
     def opening(self, engine: str) -> TrialRecord:
-        """Return the record that the trial begins with at that engine."""
+        """Return the record with which an engine begins the trial."""
         return TrialRecord(
             trial=self.trial,
             status=None,
@@ -110,7 +110,7 @@ class RunRequest:
         )
 
     def never_begun(self, engine: str) -> TrialRecord:
-        """Return the record if the budget ended before its turn at that engine came."""
+        """Return the record of the trial if the budget ended before the engine began it."""
         return replace(self.opening(engine), status=Status.TIMEOUT, reason=OUT_OF_TIME)
 
 
@@ -119,8 +119,8 @@ class RunEnd:
     """The end of a run: the request, and the whole record of its trial as it ended.
 
     Attributes:
-        request: what was asked.
-        record: the trial with its status for what was asked, and everything seen until then.
+        request: the request for the run.
+        record: the trial with its status for this request, and everything observed until then.
     """
 
     request: RunRequest
@@ -132,9 +132,9 @@ class RunsAsked:
     """The training runs that an advice waits for.
 
     Attributes:
-        batch_sizes: those of the runs, ascending.
-        learning_rates: those of the runs, ascending; each batch size may have its own.
-        seeds: those of the runs, ascending.
+        batch_sizes: the batch sizes of the runs, ascending.
+        learning_rates: the rates of the runs, ascending; each batch size may have its own.
+        seeds: the seeds of the runs, ascending.
         why: why they were asked for.
     """
 
@@ -149,13 +149,13 @@ class Outcome:
     """The end of a run, as a trial's record keeps it.
 
     Attributes:
-        status: its status, or None if it was asked to stop and can go on.
+        status: the status of the trial, or None if it was stopped on request and can go on.
         reason: why it ended badly, or None if it ended well.
         traceback: the whole report of an error.
         peak_bytes: peak memory of its process above the idle process, or None if not known.
-        notes: what a reader of its record must know about its end.
-        engine: what took its steps, or None for what it began with.
-        place: the processor or GPU that it ended on, or None if not known.
+        notes: what a reader of the record must know about the end of the run.
+        engine: the engine at the end, or None if it is the engine at the start.
+        place: the processor or GPU at the end, or None if unknown.
     """
 
     status: Status | None

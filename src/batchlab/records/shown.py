@@ -1,7 +1,7 @@
-"""Shown: records that show themselves through views that they do not import.
+"""Shown: records that display themselves through views that they do not import.
 
-The views belong to rooms above, which read records. The package's surface, which is above all
-rooms, therefore names them here, and a record asks for one when it is shown.
+The views belong to higher-level packages, which import records. The top-level package therefore
+registers the views here, and a record looks up its view when it is shown.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def show_with(**homes: str) -> None:
     """Register the views through which records show themselves from now on.
 
     Args:
-        homes: where each view is, as "module:function"; its module loads when it is first asked
-            for. `notebook`: record -> a piece of HTML; `page`: record, path -> the file written;
-            `document`: record -> what `--json` prints; `frame`: record -> a pandas DataFrame.
+        homes: the location of each view, "module:function", imported at its first use. `notebook`:
+            record -> a piece of HTML; `page`: record, path -> the file written; `document`: record
+            -> what `--json` prints; `frame`: record -> a pandas DataFrame.
     """
     _homes.clear()
     _homes.update(homes)
@@ -44,7 +44,7 @@ class ShownInNotebook:
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """Return HTML for a notebook, or None, so that it shows the `repr`."""
+        """Return HTML for a notebook, or None, so that the notebook shows the `repr`."""
         html: str | None = _view("notebook")(self)
         return html
 

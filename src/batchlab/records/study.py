@@ -74,7 +74,7 @@ class StepTiming:
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 
-# These sizes are always tried, so that an answer can say how good they are here.
+# These sizes are always tried, so that an answer can compare them with the best one.
 USUAL_SIZES = (16, 32, 64, 128)
 
 
@@ -234,7 +234,7 @@ class WorkloadSummary:
         return self.start_s is not None
 
     def n_evaluated(self, split: Split) -> int:
-        """Return how many examples a metric of a split is taken over, 0 if none or not known."""
+        """Return the number of examples for a metric of a split; 0 if none or unknown."""
         if split == "train":
             return self.n_train_evaluated
         return (self.n_validation or 0) if split == "validation" else self.n_test
@@ -247,12 +247,12 @@ class WorkloadSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyName:
-    """The identity of a study in the store, and what is kept with it."""
+    """The identity of a study in the store, and the values that are stored with it."""
 
     study_id: str
-    command: str  # the command line that asked for it
+    command: str  # the command line that started the study
     workload_id: str
-    environment: tuple[tuple[str, str], ...]  # names and values of the place
+    environment: tuple[tuple[str, str], ...]  # names and values of the environment
     margin: float | None = None  # what still counts as ending as well, if it was given
 
 
@@ -297,9 +297,9 @@ class Study(Reported):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `batchlab sweep --json` prints, described by docs/schema/sweep.json.
+        """Return the output of `batchlab sweep --json`, described by docs/schema/sweep.json.
 
-        What only the command knows (the store, the page) is None.
+        Fields that only the command knows (the store, the page) are None.
         """
         return document_of(self)
 
@@ -317,14 +317,14 @@ class Study(Reported):
         return None
 
     def train_s(self, trial: Trial, step: int) -> float | None:
-        """Return the seconds of the first `step` steps by `timings`, None if one is missing."""
+        """Return the seconds of the first `step` steps by `timings`; None if one is missing."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
         if not step_s.keys() >= set(trial.batch_sizes):
             return None
         return trial.plan.train_s_at(step, step_s)
 
     def peak_bytes(self, batch_size: int) -> int | None:
-        """Return peak memory of the timed run, or else of the trials' own processes, if known."""
+        """Return the peak memory of the timed run, or else of the trials' processes, if known."""
         timing = self.timing(batch_size)
         if timing is not None and timing.peak_bytes is not None:
             return timing.peak_bytes

@@ -105,7 +105,7 @@ class Target:
     held_for: float = 0.1
 
     def met_by(self, value: float | None) -> bool:
-        """Return whether `value` is at least as good as the target; None (unknown) is not."""
+        """Return whether `value` is at least as good as the target; false for None (unknown)."""
         if value is None:
             return False
         return value >= self.value if self.better == "higher" else value <= self.value
@@ -133,26 +133,26 @@ class Crossing:
 
     @property
     def held(self) -> bool:
-        """Whether it held for a tenth more examples."""
+        """Whether the target stayed met for a tenth more examples."""
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether an evaluation at `samples` that met the target would show that it held."""
+        """Return whether meeting the target at `samples` too would show that it held."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
     def least(self) -> float:
-        """The least steps it took; if met at the first evaluation, right in 95 of 100 cases."""
+        """The least steps to the target; if met at once, right in 95 of 100 cases."""
         return max(self.after_step, min(self.step, max(1.0, self.step / 20)))
 
     @property
     def middle(self) -> float:
-        """The steps to the target: the middle of the two evaluations that it lies between."""
+        """The steps to the target: the midpoint of the two evaluations around the crossing."""
         return (self.after_step + self.step) / 2
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Return where validation data met `target` to stay, or to the last evaluation, if they did.
+    """Return where validation data met `target` to stay, or until the last evaluation, if so.
 
     Args:
         evaluations: of one run, by step.
@@ -186,8 +186,8 @@ BatchMode = Literal["full", "mini", "stochastic"]
 Setting = str | int | float | bool | None
 
 
-# The workload's patience ended it, or its script ended before the length that it was given, was
-# not asked for any length, or cannot be given one.
+# The workload's patience ended the run, or a script ended before the requested length, had no
+# requested length, or can't be given any.
 _ENDED_ITSELF = (
     "stopped_early",
     "script_stopped_early",
@@ -196,7 +196,7 @@ _ENDED_ITSELF = (
 )
 
 NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
-"""Reasons why a script's training was none of the batch size that it was given."""
+"""Reasons why a script's training did not use the batch size that was given."""
 
 
 class Status(StrEnum):
@@ -213,7 +213,7 @@ class Status(StrEnum):
 
     @property
     def ended_well(self) -> bool:
-        """Whether its numbers may be averaged with those of other trials."""
+        """Whether the trial's numbers may be averaged with those of other trials."""
         return self in (Status.OK, Status.TARGET_REACHED)
 
     @property
@@ -275,10 +275,10 @@ class Trial:
 
     @property
     def identity(self) -> dict[str, object]:
-        """The fields that distinguish it: each that differs from its frozen default.
+        """The fields that identify the trial: each field that differs from its frozen default.
 
-        A field that is added later, with a default, therefore changes the identity of no trial
-        that has the default. `format` rises when an existing field gets another meaning.
+        A new field with a default therefore does not change the identity of existing trials.
+        `format` rises when an existing field gets another meaning.
         """
         differing = {
             field.name: getattr(self, field.name)
@@ -315,16 +315,16 @@ class Trial:
 
     @property
     def largest_batch_size(self) -> int:
-        """The most examples that a step sees."""
+        """The largest number of examples in a step."""
         return max(self.batch_sizes)
 
     @property
     def micro_batch_sizes(self) -> dict[int, int]:
-        """The examples of a pass at each of its batch sizes."""
+        """The micro-batch size at each of the trial's batch sizes."""
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
     def throughout(self, batch_size: int) -> Trial:
-        """Return it with one of its batch sizes at every step, and with its initial rate."""
+        """Return the trial with one of its batch sizes at every step, and with its initial rate."""
         micro = min(batch_size, self.micro_batch_size)
         return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
 
@@ -345,7 +345,7 @@ class Trial:
 
     @property
     def notes(self) -> tuple[Reason, ...]:
-        """The notes about its batches that a reader of its record needs."""
+        """The notes about the trial's batches that a reader of its record needs."""
         notes = self.plan.notes(self.micro_batch_size)
         if self.world_size == 1:
             return notes
@@ -355,7 +355,7 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def _plan(n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]) -> BatchPlan:
-    """Return a plan, cached so that the epochs with stages are counted out only once."""
+    """Return a plan, cached so that the epochs with stages are counted only once."""
     return BatchPlan(n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages)
 
 
@@ -395,32 +395,32 @@ class TrialRecord:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it diverged or ended badly; one that was cut, or ran out of time, has not."""
+        """Whether the trial diverged or ended badly; cut or out of time is not failed."""
         return self.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
 
     @property
     def has_diverged(self) -> bool:
-        """Whether its loss grew out of bounds, or was no longer a number."""
+        """Whether the trial's loss grew beyond bounds, or was not finite."""
         return self.status in (Status.DIVERGED, Status.NAN)
 
     @property
     def is_of_no_size(self) -> bool:
-        """Whether its script trained with another batch size than was given, or did not train."""
+        """Whether the script used another batch size than the given one, or did not train."""
         return self.reason is not None and self.reason.code in NOT_AS_GIVEN
 
     @property
     def has_ended_itself(self) -> bool:
-        """Whether it ended by itself, so that there is no more of it to train."""
+        """Whether the trial ended by itself, so that it can't be trained further."""
         return any(note.code in _ENDED_ITSELF for note in self.notes)
 
     @property
     def ended_by_patience(self) -> bool:
-        """Whether the patience of its workload ended it, so that its best model is kept."""
+        """Whether the workload's patience ended the trial, so that its best model is kept."""
         return any(note.code == "stopped_early" for note in self.notes)
 
     @property
     def ended_well(self) -> bool:
-        """Whether it has ended, and its numbers may be averaged with those of other trials."""
+        """Whether the trial has ended, and its numbers may be averaged with other trials'."""
         return self.status is not None and self.status.ended_well
 
     @property
@@ -444,7 +444,7 @@ class TrialRecord:
 
     @property
     def train_s(self) -> float:
-        """Seconds of training; the machine may have been shared, so never a step time."""
+        """Seconds of training, no measure of a step: the machine may have been shared."""
         return self._last.train_s
 
     @property
@@ -453,7 +453,7 @@ class TrialRecord:
         return self._last.eval_s
 
     def epoch_of(self, evaluation: Evaluation) -> float:
-        """Return the evaluation's place in passes over the training set."""
+        """Return the number of epochs done at an evaluation."""
         return self.trial.plan.epoch_at(evaluation.step)
 
     def curve(self, split: Split, metric: str) -> Iterator[tuple[Evaluation, float]]:
@@ -464,7 +464,7 @@ class TrialRecord:
                 yield evaluation, value
 
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
-        """Return the known values of `metric` on `split` by epochs done, 0 for no training.
+        """Return the known values of `metric` on `split` by epochs done; 0 is the untrained model.
 
         A training whose script chooses when to evaluate may have no value at an epoch's end. Its
         values are then interpolated linearly between the evaluations on either side.
@@ -487,15 +487,15 @@ class TrialRecord:
     def last(self, split: Split, metric: str) -> float | None:
         """Return the last evaluation's value of `metric` on `split`, None if it is not known.
 
-        A trial that ended well was evaluated on all splits then. One that was stopped may not have
-        been: an older value next to a newer one would compare two different models.
+        A trial that ended well was evaluated on all splits at its end. A stopped one may not have
+        been, and older values next to newer ones would compare two different models.
         """
         return self._last.score(split, metric)
 
     def crossing(self, target: Target) -> Crossing | None:
-        """Return where it met `target` on validation data to stay, or to its end, if it did.
+        """Return where the trial met `target` on validation data to stay, or to its end, if it did.
 
-        A run that ended badly before the target had held has not met it.
+        A run that ended badly before the target had held did not meet it.
         """
         crossing = crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:

@@ -1,4 +1,4 @@
-"""Accumulator: a batch cut into micro-batches that fit, with the gradient of the whole batch."""
+"""Accumulator: the gradient of a whole batch, computed in micro-batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _UNSCALED = torch.amp.GradScaler(enabled=False)  # leaves gradients as they are
 
 
 class Accumulator:
-    """An accumulator that takes the gradient of a batch in micro-batches that fit into memory.
+    """An accumulator of the gradient of a batch over micro-batches that fit into memory.
 
         accumulator = batchlab.Accumulator(model, loss, micro_batch_size=32)
         for batch in loader:
             value = accumulator.backward(batch)
             accumulator.step(optimizer)
 
-    The gradient is that of the loss of the whole batch, however it is cut, because each piece
-    counts by its weight. If memory runs out, the micro-batch is halved and the batch starts again
-    from the same buffers and random state. Layers that normalize over the batch see a micro-batch.
+    The gradient is that of the whole batch's loss, however the batch is cut, because micro-batches
+    are weighted. If memory runs out, the micro-batch size is halved and the batch restarts from the
+    same buffers and random state. Layers that normalize over the batch see a micro-batch.
 
     Attributes:
         micro_batch_size: the largest number of examples per pass; it falls when memory runs out.
@@ -72,15 +72,15 @@ class Accumulator:
         self._weight = weight or n_examples
         self._scaler = scaler or _UNSCALED
         self._world_size = _n_processes()
-        # A batch that fits then takes the plain loop: more work would slow its small steps.
+        # Then a batch that fits is neither cut nor weighted, to keep small steps fast.
         self._is_plain = weight is None and scaler is None and self._world_size == 1
 
     def backward(self, batch: Any) -> Tensor:
-        """Replace the gradients in the parameters by that of the batch's mean loss.
+        """Replace the parameters' gradients by the gradient of the batch's mean loss.
 
         Args:
-            batch: tensors with examples first, in tuples, lists and mappings; anything of another
-                length goes into each micro-batch whole.
+            batch: tensors with examples first, in tuples, lists and mappings; a value of another
+                length goes into each micro-batch uncut.
 
         Returns:
             The mean loss over the batch, or over this process's share of it, without its graph.
@@ -100,7 +100,7 @@ class Accumulator:
             except Exception as error:
                 if not is_out_of_memory(error) or not self._may_halve(batch):
                     raise
-            # Outside `except`, the error is gone, and with it the tensors of the frames it held.
+            # Retry outside `except`: the error keeps the tensors of failed frames alive.
             put_back()
             self._halve(batch)
 
@@ -127,7 +127,7 @@ class Accumulator:
         weights = list(map(float, map(self._weight, micro_batches)))
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
-        if n_empty:  # raise in every process, or one would wait for the others
+        if n_empty:  # raise in every process, or the others would wait
             raise UsageError(
                 "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
                 "has no mean; leave such examples out"
@@ -145,7 +145,7 @@ class Accumulator:
         return loss * (everywhere / self._world_size / total)
 
     def _over_all(self, *numbers: float) -> Sequence[float]:
-        """Return the sum of each number over all processes."""
+        """Return the sum over all processes of each number."""
         if self._world_size == 1:
             return numbers
         device = next(self._model.parameters()).device
@@ -179,8 +179,8 @@ def backward_of_parts(
 ) -> Tensor:
     """Add up the gradients of the parts' mean losses, each times its share; return the loss.
 
-    Parts without a share are left out, because the mean over nothing (only padding) is not a
-    number. All passes but the last run in the context `waiting`.
+    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
+    except the last run in the context `waiting`.
     """
     counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []
@@ -190,7 +190,7 @@ def backward_of_parts(
             context = nullcontext
         with context():
             value = loss(part)
-            if share != 1.0:  # a product would slow the step of a small model
+            if share != 1.0:  # skip this product, which would slow a small step
                 value = value * share
             scaled(value).backward()
             losses.append(value.detach())
@@ -212,7 +212,7 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return {key: _piece(entry, place, n) for key, entry in value.items()}
     if not isinstance(value, (Tensor, tuple, list)) or getattr(value, "ndim", 1) == 0:
         return value
-    # A list without tensors holds texts or ids, one per example.
+    # A list without tensors holds texts or ids, one per example, so its items can't be cut.
     if isinstance(value, Tensor) or not any(map(_may_be_cut, value)):
         return value[place] if len(value) == n else value
     pieces = [_piece(item, place, n) for item in value]
@@ -243,7 +243,7 @@ def _n_processes() -> int:
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
-    """Return a function that puts buffers and random streams back as they are now."""
+    """Return a function that restores buffers and random streams to their current state."""
     copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 

@@ -1,4 +1,4 @@
-"""Batches: which examples a step sees, in which order, cut into which micro-batches."""
+"""Batches: the examples of each step, their order, and their cut into micro-batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from batchlab.workload.data import (
 from batchlab.workload.definition import SPLITS, Batch, Data, Workload
 from batchlab.workload.identity import value_digest
 
-# Every random generator accepts a seed below this.
+# The limit of seeds: every random generator accepts a seed below this number.
 _MOST_SEED = 2**31
 
 
@@ -46,10 +46,10 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
-    """Return whether the step may see the training set as it is, without a copy.
+    """Return whether the step may use the training set's tensors in order, without a copy.
 
-    The order within one whole batch matters only to rounding. It does matter if micro-batches
-    normalize over themselves, and `augment` may write into its input.
+    The order within a batch of all examples affects only rounding. It does matter if layers
+    normalize over micro-batches, and `augment` may write into its input.
     """
     return (
         trial.plan.batch_size_at(step) == trial.n_train
@@ -63,7 +63,7 @@ def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
     """Return the indices of one epoch in the order in which `make_sampler` gives them.
 
-    The sampler is asked for batches of the size that the epoch begins with.
+    The sampler is made for the batch size at the beginning of the epoch.
     """
     assert workload.make_sampler is not None
     seed %= _MOST_SEED
@@ -101,7 +101,7 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
 
 
 def is_group(part: object) -> bool:
-    """Return whether a sampler gave the indices of a whole batch at once."""
+    """Return whether a sampler's item holds the indices of a whole batch."""
     return isinstance(part, (list, tuple)) or (
         isinstance(part, Tensor | np.ndarray) and part.ndim == 1
     )
@@ -142,7 +142,7 @@ def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
 
 
 def versions_of(batch: Batch) -> list[int]:
-    """Return how often each tensor of a batch has been written into."""
+    """Return, for each tensor of a batch, the number of times that it was written into."""
     versions: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def versions_of(batch: Batch) -> list[int]:
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
-    """Return training examples as one batch, not augmented, on the device of the data."""
+    """Return the training examples `chosen` as one batch, unaugmented, on the data's device."""
     return fetched(workload.train, chosen, workload.collate)
 
 
@@ -180,7 +180,7 @@ def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
     return None if collate is not None and columns is data else columns
 
 
-# One index_select gathers this many examples: enough to make its cost negligible compared with the
+# One index_select gathers this many examples: enough to make its time negligible compared with the
 # steps, and few enough for the copy to stay in the cache.
 _GATHER_EXAMPLES = 512
 # PyTorch begins every tensor that it allocates at a multiple of this.
@@ -203,10 +203,10 @@ def _resident_epoch(
             yield from _as_they_lie(workload, columns, shaped)
         return
     order = order_of(workload, trial, epoch).to(columns[0].device)
-    taken = plan.samples_at(begin)  # before this epoch
+    taken = plan.samples_at(begin)  # examples before this epoch
     first = begin + first_step
     while first < end:
-        # Take as many steps as one gather has examples for, and at least one.
+        # Take the steps whose examples fit into one gather, and at least one step.
         too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
         last = min(end, max(first + 1, too_many - 1))
         sizes = list(map(plan.batch_size_at, range(first, last)))
@@ -237,9 +237,8 @@ def _as_they_lie(
 def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
     """Return the chosen rows, cut into batches of these sizes.
 
-    The batches share memory only if each begins on a boundary. The kernels for products look at
-    where their operands begin: off a boundary the last bits differ, and a run would differ from
-    one that was resumed in the middle.
+    The batches share memory only if each begins on a boundary. Kernels for products give other last
+    bits for operands off a boundary, so a run would differ from one that was resumed in the middle.
     """
     row_bytes = column[0].numel() * column.element_size() if column.is_floating_point() else 0
     if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
@@ -265,11 +264,11 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
         step = self._first_step + position
-        taken = self._plan.samples_at(self._begin)  # before this epoch
+        taken = self._plan.samples_at(self._begin)  # examples before this epoch
         start = self._plan.samples_at(self._begin + step) - taken
         stop = self._plan.samples_at(self._begin + step + 1) - taken
-        # A dataset that draws random crops must draw the same ones whichever worker serves the
-        # step and wherever the run was resumed.
+        # Seed each step, because a dataset with random crops must draw the same ones in any worker
+        # and after any resumption.
         with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
             return fetched_in_parts(
                 self._workload.train,
@@ -283,12 +282,12 @@ def _fetched_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
     """Yield batches of a map-style Dataset, by a DataLoader with the user's collate and workers."""
-    # The loader has its own generator, because it must not draw from the trial's stream.
+    # Use a separate generator, because the loader must not draw from the trial's random stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     context = None
     if workload.workers:
-        # A trial's process comes from a fork server. Its workers would inherit that and get
-        # the user's functions by plain pickle, which cannot carry them.
+        # A trial's process comes from a fork server. Its workers would use that too and receive the
+        # user's functions by plain pickle, which can't serialize them.
         context = "fork"
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
@@ -306,7 +305,7 @@ def _fetched_epoch(
 def _streamed_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Yield batches of a stream; a resumed run reads on to its place."""
+    """Yield batches of a stream; a resumed run first reads up to its step."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
     reading = StreamPass(workload.train, epoch=epoch, seed=seed, what=what)
@@ -314,7 +313,7 @@ def _streamed_epoch(
     reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
     for step in range(begin + first_step, end):
         examples = reading.take(plan.batch_size_at(step))
-        if step == end - 1:  # check now, because a run may end here
+        if step == end - 1:  # check the length now, as a run may end here
             reading.check_end()
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)
@@ -328,8 +327,8 @@ _COMPARED = 64  # examples: enough to notice another order or another draw
 def check_streams(workload: Workload) -> None:
     """Check, by reading the workload's short streams to the end, that their lengths are right.
 
-    Each epoch reads a copy of the training stream, so a stream that counts its passes itself would
-    stay in the first one forever.
+    Each epoch reads a copy of the training stream, so a stream with a counter of its passes would
+    stay in the first pass forever.
 
     Raises:
         WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
@@ -349,7 +348,7 @@ def check_streams(workload: Workload) -> None:
             reading.check_end()
         if not may_count:
             continue
-        reading.begin()  # after the end, because some streams count there
+        reading.begin()  # copy after the end, where some streams count their pass
         fresh = StreamPass(data, epoch=0, seed=0, what=what)
         again = value_digest(reading.take(n_compared))
         if first == value_digest(fresh.take(n_compared)) and first != again:

@@ -1,6 +1,6 @@
-"""Checkpoint: everything a trial needs to go on as if it had never stopped.
+"""Checkpoint: the complete state from which a trial resumes as if it had never stopped.
 
-One safetensors file: tensors as tensors, the rest as JSON in its header. Nothing is unpickled.
+It is one safetensors file: tensors, and other values as JSON in the header. No pickle is used.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON part of a checkpoint file; `kept` (by name) and `random` are packed.
+    """The JSON header of a checkpoint file; `kept` (by name) and `random` are output of `_packed`.
 
     `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
     """
@@ -70,10 +70,10 @@ class _Header(msgspec.Struct, frozen=True):
     not_in_state_dict: tuple[str, ...] = ()
 
 
-# The names of the model's tensors begin with this in the file.
+# The prefix of the names of the model's tensors in the file.
 _MODEL = "model."
 AVERAGED = "averaged"
-"""The name under which averaged weights are kept, in addition to the raw ones."""
+"""The name of averaged weights, which are stored in addition to the raw weights."""
 _OPTIMIZER = "optimizer"
 _NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 # Reading a file that is damaged, foreign or from another model can raise these errors.
@@ -100,7 +100,7 @@ def save_checkpoint(
 
     Raises:
         StoreError: the disk is full or the file cannot be written.
-        WorkloadError: the optimizer keeps something that is neither a tensor nor JSON.
+        WorkloadError: the optimizer's state has a value that is neither a tensor nor JSON.
     """
     state = _state_of(model)
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
@@ -115,7 +115,7 @@ def save_checkpoint(
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
     )
-    # Copy, because tensors that share memory with each other (tied weights) would be refused.
+    # Copy, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {"batchlab": msgspec.json.encode(header).decode()}
     write_whole(path, lambda temporary: save_file(copies, temporary, metadata=metadata))
@@ -127,7 +127,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StoreError: the disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # it may overwrite what a kill left
+    temporary = path.with_name(f"{path.name}.tmp")  # overwrites the rest of a killed process
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -191,7 +191,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
             for name, name_in_file in _model_names(file.keys()).items():
                 weights[name] = file.get_tensor(name_in_file)
             averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
-            for name, average in averaged:  # an average may have more digits
+            for name, average in averaged:  # an average may have a wider type than its weight
                 weights[name] = file.get_tensor(average["tensor"]).to(weights[name].dtype)
     except _UNREADABLE as error:
         raise StoreError(
@@ -208,13 +208,13 @@ def _header(metadata: dict[str, str]) -> _Header:
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:
-    # Buffers that are not in the state dict count too: without them a resumed run would differ.
+    # Include buffers that are not in the state dict: without them a resumed run would differ.
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
 def _model_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the name in the file of each of the model's tensors, by the model's name."""
+    """Map the model's name of each tensor to its name in the file."""
     return {name.removeprefix(_MODEL): name for name in names if name.startswith(_MODEL)}
 
 
@@ -231,9 +231,9 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Give a buffer that is empty, or has another shape, the shape that was saved.
+    """Give a buffer that is empty or has another shape the saved shape.
 
-    A hidden state that is carried from batch to batch has the shape of its last batch.
+    A hidden state that is carried from batch to batch has the shape of its latest batch.
     """
     models_device = next(iter(_state_of(model).values())).device
     for prefix, module in model.named_modules(remove_duplicate=False):
@@ -245,7 +245,7 @@ def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    # `copy_` would silently stretch a shape and convert a type.
+    # Compare first, because `copy_` would silently broadcast a shape and convert a type.
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
@@ -253,8 +253,8 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return
-    # `load_state_dict` gives every state the type of its parameter (some keep more bits, or
-    # counts) and takes texts apart. Only the devices that it chooses are right.
+    # `load_state_dict` converts every state to its parameter's type (some are wider, or integers)
+    # and splits texts. Use only the devices that it chooses.
     parameters: list[Tensor] = []
     for group in stateful.param_groups:
         parameters += group["params"]
@@ -266,8 +266,8 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
 def _placed(value: Any, like: Any) -> Any:
     """Copy the tensors of `value` to the devices of those in `like`.
 
-    They are always copied, because tensors of a file begin anywhere in it, and a product of such
-    tensors differs in its last bits from one of tensors that begin on a boundary.
+    They are always copied, because tensors in a file are not aligned, and a product of unaligned
+    tensors differs in its last bits from that of aligned ones.
     """
     if isinstance(value, Tensor):
         return value.to(like.device, copy=True)
@@ -279,7 +279,7 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON; its tensors go into `tensors`, by names that begin with `name`."""
+    """Return `value` as JSON; store its tensors in `tensors`, by names that begin with `name`."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -291,7 +291,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[unique] = value
         return {"tensor": unique}
     if isinstance(value, np.ndarray):
-        # Keep bytes, because older torch lacks NumPy's unsigned integers (its random state).
+        # Store bytes, because older torch lacks NumPy's unsigned integers (of its random state).
         tensors[unique] = torch.from_numpy(value.view(np.uint8).copy())
         return {"array": unique, "dtype": value.dtype.str}
     if isinstance(value, (tuple, list)):
@@ -310,7 +310,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value that `_packed` was given."""
+    """Return the value from which `_packed` made `packed` and `tensors`."""
     if isinstance(packed, list):
         return [_unpacked(item, tensors) for item in packed]
     if not isinstance(packed, dict):

@@ -1,4 +1,4 @@
-"""Evaluator: a workload's metrics on its splits, without leaving a trace in the training."""
+"""Evaluator: a workload's metrics on its splits, computed without changing the training."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def is_over_all(workload: Workload, name: str) -> bool:
 
 @contextmanager
 def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
-    """Report an exception of the user's function in one line, with its place.
+    """Report an exception of the user's function in one line, with its location.
 
     Raises:
-        WorkloadError: `what` raised an exception; one for lack of memory is raised as it is.
+        WorkloadError: `what` raised an exception; out of memory is raised unchanged.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Report an exception of a metric with the data `where` it was raised; the loss's as it is."""
+    """Report a metric's exception with its data (`where`); raise one of the loss unchanged."""
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL
@@ -69,14 +69,14 @@ OVER_ALL = (
     "; a metric that needs more examples than one batch, as AUC, recall and F1 do, is "
     'batchlab.Metric(over_all=..., better="higher" or "lower")'
 )
-"""What follows the error of a metric that is computed batch by batch."""
+"""The hint after the error of a metric that is computed batch by batch."""
 
 
 class _WholeSet:
     """A metric of predictions and targets of a whole split, gathered batch by batch on the CPU."""
 
     def __init__(self, workload: Workload, name: str) -> None:
-        """Begin with nothing gathered; a metric object with a state is copied and reset."""
+        """Begin with nothing gathered; copy and reset a metric object that has a state."""
         metric = workload.metrics[name]
         if not isinstance(metric, Metric):
             metric = Metric(over_all=metric, better="higher")
@@ -96,7 +96,7 @@ class _WholeSet:
         """Add the predictions and targets of one batch."""
         with torch.set_grad_enabled(self._with_gradients):
             predictions, targets = self._predicted(model, batch)
-        # Detach tensors in lists too, because each would hold the graph of its whole batch.
+        # Detach tensors in lists too, because each would keep the graph of its batch alive.
         predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
         self._n_batches += 1
@@ -169,25 +169,25 @@ def _joined(batches: list[Any]) -> Any:
     return torch.cat(batches)
 
 
-# An evaluation's forward passes are large enough for speed and small enough for the cache.
+# The most examples per forward pass: enough for speed and few enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
-# The train metric is taken over this many training examples, drawn once by a fixed seed. MNIST's
-# validation and test sets hold as many, so that the three are equally noisy there.
+# The train metric uses this many training examples, drawn once with a fixed seed. MNIST's
+# validation and test sets have the same size, so all three metrics are equally noisy.
 TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
 def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
-    """Return how many of `n_train` training examples the train metric uses, at most `most`."""
+    """Return how many of `n_train` examples the train metric uses, at most `most`."""
     return min(n_train, most)
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     """Return the examples per forward pass of an evaluation, the same for all batch sizes.
 
-    A loss that couples the examples of a batch is another function for every batch size, and two
-    trials can only be compared by the same one. It still differs from the loss that each batch size
-    trained on, so no advice rests on it. Advice may rest on a metric over a fixed pool.
+    A loss that couples the examples of a batch depends on this size, so trials are comparable only
+    with the same size. The evaluated loss still differs from the one that each batch size trained
+    on, so no advice uses it. Advice may use a metric over a fixed pool.
 
     The result is four times the reference batch size, which takes less memory without gradients
     than training does; at least 64, so that evaluations are not slow, and at most 1000. If the
@@ -200,8 +200,8 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 
 
 MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
-"""Adds up metrics over rows of tensors without a pass of PyTorch: columns, places of the rows and
-batch size -> the sums over each batch, by metric; none if it does not know such columns."""
+"""Adds up metrics over rows of tensors without PyTorch: columns, row indices and batch size -> the
+sums over each batch, by metric; empty if it does not support these columns."""
 
 
 class Evaluator:
@@ -219,7 +219,7 @@ class Evaluator:
         batch_size: int,
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
     ) -> None:
-        """Choose the fixed subset of the training set that stands for it."""
+        """Choose the fixed subset of the training set on which the train metric is computed."""
         self._workload = workload
         self._device = device
         n_train = size_of(workload.train)
@@ -248,9 +248,9 @@ class Evaluator:
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
 
-        Anything that draws random numbers (a Dataset, a loss with random masks) draws the same ones
-        each time, so that two evaluations differ only by the model. A metric that is not a finite
-        number has the value None.
+        Random numbers (of a Dataset, or of a loss with random masks) are the same each time, so
+        that two evaluations differ only by the model. A metric that is not a finite number has the
+        value None.
 
         Raises:
             WorkloadError: a metric has written into the examples that it was given.
@@ -295,7 +295,7 @@ class Evaluator:
                 )
 
     def _added_up(self, split: Split) -> dict[str, float]:
-        """Return the metrics that need no pass of PyTorch."""
+        """Return the metrics that are computed without PyTorch."""
         data = self._splits[split]
         if self.fast is None or data.columns is None or data.rows is None:
             return {}
@@ -315,7 +315,7 @@ class Evaluator:
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
-    """Return a metric from its sum and its count, or NaN if nothing was counted."""
+    """Return the metric's sum divided by its count, or NaN if the count is 0."""
     if count <= 0:
         return math.nan
     if metric.finalise is not None:
@@ -336,7 +336,7 @@ class _Sums:
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
-            batch_sum = batch_sum.long()  # booleans would be joined by "or", and bytes overflow
+            batch_sum = batch_sum.long()  # booleans add as "or", and bytes overflow
         if self._total is not None:
             batch_sum = self._total + batch_sum
         self._total = batch_sum
@@ -358,9 +358,9 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 class _SplitData:
     """The examples of a split that are evaluated."""
 
-    batches: Callable[[], Iterable[Batch]]  # returns the same ones each time
+    batches: Callable[[], Iterable[Batch]]  # returns the same batches at each call
     columns: Sequence[Tensor] | None = None  # tensors with all examples, if they are in memory
-    rows: Tensor | None = None  # the places of the examples in the columns
+    rows: Tensor | None = None  # the indices of the examples in the columns
 
 
 def _split_data(
@@ -398,15 +398,15 @@ def _streamed(
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:
-    """Return the number of units that the loss of this batch is a mean over."""
+    """Return the number of units over which this batch's loss is a mean."""
     weight = workload.weight or n_examples
     return float(weight(batch))
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
-    """Return metric `name` as one that adds up; a function of means becomes sums and counts."""
+    """Return metric `name` as one with sums and counts; convert a function that returns means."""
     metric = workload.metrics.get(name)
-    if metric is None:  # it is `loss`, and the workload lists no metric of that name
+    if metric is None:  # the loss, which is not in the workload's metrics
         metric = workload.loss
 
     count = partial(weight_of, workload)
@@ -416,12 +416,12 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return metric
     mean: Callable[[nn.Module, Batch], Tensor] = metric
     if metric is workload.loss:
-        # A loss may differentiate inside (a physical residual does), which only a try can show.
+        # A loss may need gradients (a physical residual does), which only a call shows.
         mean = _with_gradients_if_needed(metric)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
-        # The mean over nothing (a batch of padding) is not a number, and it must not count.
+        # Skip a batch of only padding, whose mean is NaN.
         if weight == 0:
             return torch.zeros((), dtype=torch.float64)
         return torch.as_tensor(mean(model, batch)).double() * weight
@@ -430,7 +430,7 @@ def as_metric(workload: Workload, name: str) -> Metric:
 
 
 def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the metric's sum over a batch, detached; gradients are on only if it asks."""
+    """Return the metric's sum over a batch, detached; enable gradients only if it asks."""
     with torch.set_grad_enabled(metric.enable_grad):
         return torch.as_tensor(metric.sum(model, batch)).detach()
 

@@ -164,12 +164,12 @@ class AveragedWeights:
         for name, average in self._average.items():
             if average.shape == raw[name].shape:
                 average.lerp_(raw[name].to(average.dtype), 1 - decay)
-            else:  # a hidden state, say, whose shape follows the batch's
+            else:  # a buffer of another shape, such as a hidden state
                 self._average[name] = _wide(raw[name])
 
     @contextmanager
     def in_place_of_raw(self) -> Iterator[None]:
-        """Give the model the averaged weights in the block, then the raw ones bit for bit."""
+        """Use the averaged weights inside the block; then restore the raw ones bit for bit."""
         raw = self._raw()
         before = {name: raw[name].detach().clone() for name in self._average}
         try:
@@ -190,7 +190,7 @@ class AveragedWeights:
             self._average[name] = _wide(average).to(self._average[name].device)
 
     def _raw(self) -> dict[str, Tensor]:
-        # A buffer may be another tensor after each step; a parameter stays the same tensor.
+        # Look up buffers each time, because a step may replace them; parameters stay the same.
         buffers = dict(self._model.named_buffers(remove_duplicate=False))
         return {**self._parameters, **_averageable(buffers)}
 
@@ -204,7 +204,7 @@ def _averageable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """Copy so that a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
+    """Copy in a type that keeps a thousandth of a step: bfloat16 has only three digits."""
     least = torch.complex64 if tensor.is_complex() else torch.float32
     return tensor.detach().to(max(tensor.dtype, least, key=lambda kind: kind.itemsize), copy=True)
 
@@ -239,8 +239,8 @@ class RateSchedule:
         if workload.scheduler is not None:
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
-                # Without this, a resumed run would be warned that its first step comes before
-                # `optimizer.step()`, although that was called before the run was stopped.
+                # Otherwise a resumed run would warn that the scheduler's first step precedes
+                # `optimizer.step()`, which was called before the run was stopped.
                 optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = []
         for scheduler in self._schedulers:
@@ -261,14 +261,14 @@ class RateSchedule:
 
     @property
     def follows_metric(self) -> bool:
-        """Whether it needs the metric that counts at the end of each epoch."""
+        """Whether the schedule needs the first metric at the end of each epoch."""
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:
         """Set the rates for step `step`, counted from 0; called once for each step."""
         if self._schedulers:
-            # torch moves a scheduler after a step. Here it moves before the next one, so that a
-            # run that is resumed between the two moves it just once.
+            # torch moves a scheduler after a step. Here it moves before the next step, so that a
+            # run that is resumed between the two steps moves it only once.
             is_due = step > 0 and (
                 self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
             )
@@ -283,12 +283,12 @@ class RateSchedule:
             group["lr"] = rate * factor
 
     def saw(self, value: float) -> None:
-        """Pass on the metric that counts, from validation data at the end of an epoch."""
+        """Pass the first metric, on validation data at the end of an epoch, to the schedulers."""
         for scheduler in self._plateaus:
             scheduler.step(value)
 
     def _groups(self) -> Iterator[dict[str, Any]]:
-        # Look them up each time, because a checkpoint's groups replace those that were made.
+        # Look up the groups each time, because loading a checkpoint replaces them.
         for optimizer in self._optimizers:
             yield from optimizer.param_groups
 
@@ -297,7 +297,7 @@ class RateSchedule:
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None
-        # Make it a float, because a NumPy scalar in the optimizer's groups could not be JSON.
+        # Convert to float, because a checkpoint can't store a NumPy scalar as JSON.
         return float(self._workload.schedule(step / self._trial.horizon_steps))
 
 

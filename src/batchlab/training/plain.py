@@ -1,4 +1,4 @@
-"""The plain trainer: ordinary PyTorch in an ordinary loop. It defines what a trial means."""
+"""The plain trainer: an ordinary PyTorch loop, which defines the result of a trial."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def stopped_early(
     return Reason.of("stopped_early", epochs=epoch, best=best_epoch, metric=metric)
 
 
-# A loss ten times that of the untrained model at three evaluations in a row does not come back to
-# anything useful; a single spike may.
+# A loss above ten times the untrained model's at three evaluations in a row does not recover; a
+# single spike may.
 FACTOR = 10.0
 EVALUATIONS = 3
 
@@ -66,8 +66,8 @@ EVALUATIONS = 3
 def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     """Return why the trial has diverged, or None if it has not.
 
-    Its loss was above `FACTOR` times the untrained model's, or not a finite number, at each of the
-    last `EVALUATIONS` evaluations: on validation data if there are any, else on training batches.
+    A trial has diverged if its loss was above `FACTOR` times the untrained model's, or not finite,
+    at the last `EVALUATIONS` evaluations: on validation data, or else on training batches.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
@@ -90,11 +90,11 @@ def _loss(evaluation: Evaluation) -> float | None:
 
 def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reason | None:
     first, last = evaluations[0], evaluations[-1]
-    # Without a loss the metric that counts stands for it; others may have no value yet.
+    # Without a loss, use the first metric; others may not have a value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
     lost_splits = []
     for score in last.scores:
-        # Test data must not decide anything.
+        # Ignore test data, which must not affect training.
         if score.metric == watched and score.split != "test" and score.value is None:
             lost_splits.append(score.split)
     if not lost_splits:
@@ -104,10 +104,10 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
-# The most seconds and steps between two checks of the clock, the losses and the wish to stop.
+# The most seconds and steps between two checks of the clock, the losses and `stop`.
 _BLOCK_S = 0.05
 _BLOCK_STEPS = 256
-# The fewest seconds between two checkpoints, and the share of the run's time that they may take.
+# The fewest seconds between two checkpoints, and their largest fraction of the run's time.
 _CHECKPOINT_EVERY_S = 0.25
 _CHECKPOINT_FRACTION = 0.02
 
@@ -125,8 +125,8 @@ class Task:
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
         build: the build that trains it natively, or None if there is none.
-        beginnings: where trainings of other lengths may go on from: steps, with the file that gets
-            a checkpoint of each.
+        beginnings: the steps at which a checkpoint is kept for trainings of other lengths to start
+            from, with the file of each.
     """
 
     trial: Trial
@@ -201,8 +201,8 @@ class _TrainingRun:
         self._trainer = trainer_of(workload, task.trial, self._device, task.build)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast
-        self._initial = self._weights()  # before a checkpoint replaces them
-        self._before: list[Tensor] = []  # the weights before the step to an evaluation
+        self._initial = self._weights()  # store them before a checkpoint is loaded
+        self._before: list[Tensor] = []  # the weights before the last step ahead of an evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
@@ -239,7 +239,7 @@ class _TrainingRun:
         return replace(outcome, engine=self._trainer.name, notes=notes)
 
     def _through_pauses(self, stop: Callable[[], bool], most_steps: int) -> Outcome | None:
-        """Train and evaluate to the last step; return how the run ended before, if it did."""
+        """Train and evaluate to the last step; return how the run ended if it ended earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
             outcome = self._train_to(pause, stream, stop, most_steps)
@@ -255,7 +255,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """Return how the run has ended, its last evaluation completed, or None if it goes on."""
+        """Return the outcome of an ended run, after its last evaluation, or None if it goes on."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -294,7 +294,7 @@ class _TrainingRun:
         stop: Callable[[], bool],
         most_steps: int,
     ) -> Outcome | None:
-        """Train up to a pause in blocks of steps; return how the run ended before, if it did."""
+        """Train to the next evaluation in blocks; return how the run ended if it ended earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -307,8 +307,8 @@ class _TrainingRun:
                 self._block_steps = min(most_steps, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
-            # No checkpoint is kept after a bad end, which a resumed run would report at another
-            # step, or at the pause itself, where a resumed run would miss its evaluation.
+            # Write no checkpoint after a bad end, which a resumed run would report at another step,
+            # nor at the evaluation's step itself, where a resumed run would skip the evaluation.
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
@@ -317,7 +317,7 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the steps to the next one at which a beginning is kept."""
+        """Return the number of steps to the next checkpoint for trainings of other lengths."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
@@ -325,8 +325,8 @@ class _TrainingRun:
     def _pauses(self) -> Iterator[Pause]:
         """Return the evaluations still to come, also at each epoch's end if something needs it.
 
-        They depend only on the trial and the length asked for, never on a clock: a run that was
-        killed and goes on must be evaluated where an undisturbed one is.
+        They depend only on the trial and its length, never on a clock, because a run that was
+        killed and resumed must be evaluated at the same steps as an undisturbed run.
         """
         planned = pauses(
             self._trial.plan,
@@ -354,7 +354,7 @@ class _TrainingRun:
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
-        # Add one by one, because the sum must not depend on where a run was interrupted.
+        # Add one by one, so that the sum does not depend on where a run was interrupted.
         for step, (loss, size) in enumerate(zip(losses, sizes, strict=True), start=before.step):
             loss_sum += loss * size
             if not math.isfinite(loss_sum):
@@ -371,10 +371,10 @@ class _TrainingRun:
         return outcome
 
     def _lost(self, loss: float, step: int) -> Outcome:
-        """Return the end of a run whose loss at this step is not finite any more."""
+        """Return the end of a run whose loss at this step is not finite."""
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
-        with suppress(torch.OutOfMemoryError):  # there may be no room for a second model
+        with suppress(torch.OutOfMemoryError):  # memory may not hold a second model
             fresh = Stepper(self._workload, self._trial, self._device)
             untrained = fresh.step(next(fresh.stream(step))).item()
             if not math.isfinite(untrained):
@@ -410,8 +410,8 @@ class _TrainingRun:
     def _complete(self) -> None:
         """Evaluate the last step on all splits if that is missing.
 
-        This is for a trial that ended before this much was asked for, and for one that was stopped
-        past what is asked now, between two evaluations: its weights are not those of the last one.
+        This applies to a trial that ended before a longer request, and to one that was stopped
+        between two evaluations beyond the request, whose weights differ from the last evaluation's.
         """
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))
@@ -430,7 +430,7 @@ class _TrainingRun:
         is_planned = pause.step == self._task.last_step
         if when == "on_the_way":
             is_planned = pause.all_splits
-        # If the target holds here too, this evaluation is the last, which needs all splits.
+        # If this evaluation meets the target, it is the last one, which needs all splits.
         return is_planned or self._may_end()
 
     def _is_epoch_end(self) -> bool:
@@ -466,14 +466,14 @@ class _TrainingRun:
             value = measure(moment)
             if value is not None and not math.isfinite(value):
                 value = None
-            # Most measures are not taken of the initial weights.
+            # Leave out measures that can't be taken of the initial weights.
             if step > 0 or value is not None:
                 measured.append((name, value))
         self._before = []
         return tuple(measured)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
-        """Return the scores on these splits, and the seconds of all evaluations with this one."""
+        """Return the scores on these splits, and the total seconds of evaluations so far."""
         started_s = time.perf_counter()
         evaluated: AbstractContextManager[None] = nullcontext()
         if self._stepper.averaged is not None:
@@ -489,7 +489,7 @@ class _TrainingRun:
     def _keep_beginning(self) -> None:
         for step, path in self._task.beginnings:
             if step == self._progress.step and not self._is_kept(path):
-                # Trainings of other lengths may write the same file at the same time.
+                # Use a unique name, as trainings of other lengths may write this file now.
                 unshared = path.with_name(f"{self._trial.trial_id}.{step}")
                 self._save(unshared)
                 unshared.replace(path)

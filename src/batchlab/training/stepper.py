@@ -1,4 +1,4 @@
-"""Stepper: a trial's model and optimizer, and what one optimizer step does to them."""
+"""Stepper: a trial's model and optimizer, and the computation of one optimizer step."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Stepper:
     Attributes:
         model: the model that is trained.
         optimizers: the optimizers that train it.
-        optimizer: the first of them; the only one, unless the workload has its own `step`.
+        optimizer: the first optimizer; the only one, unless the workload has its own `step`.
         rates: the learning rate of each step.
-        averaged: the average of the weights, evaluated in their place; None if there is none.
+        averaged: the average of the weights, used in evaluations; None if there is none.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Stepper:
         self._plan = trial.plan
         self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
-            torch.cuda.init()  # only random streams that exist can be seeded
+            torch.cuda.init()  # only initialized random streams can be seeded
         seed_everything(trial.seed)
         model = workload.model() if is_compiled else uncompiled(workload.model())
         self.model = _with_memory_of_its_own(model.to(device))
@@ -126,7 +126,7 @@ class Stepper:
         if self._workload.step is not None:
             return self._own_step(micro_batches)
         if self._asks_for_closure:
-            # Such a step returns what the closure gave at its first call, before any update.
+            # LBFGS returns the first result of the closure, from before any update.
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
             return step(lambda: self._gradient(micro_batches))
         loss = self._gradient(micro_batches)
@@ -172,9 +172,9 @@ class Stepper:
             loss = self._workload.loss(self.model, micro_batches[0])
             loss.backward()
             return loss.detach()
-        # Each micro-batch counts by its weight: the last one may be smaller, or hold only padding.
-        # The weight is taken after `augment`, because the loss is the mean over that. If `augment`
-        # mixes two copies of a batch, all weights double, but only their shares count.
+        # Each micro-batch is weighted: the last one may be smaller, or hold only padding. The
+        # weight is taken after `augment`, because the loss is the mean over its output. If
+        # `augment` mixes two copies of a batch, all weights double, but their ratios do not change.
         weights = list(map(partial(weight_of, self._workload), micro_batches))
         total = sum(weights)
         if total == 0:
@@ -190,8 +190,8 @@ class Stepper:
 
 
 def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
-    """Copy buffers whose elements share memory (made by `expand`): they cannot be written to."""
-    copies: dict[int, Tensor] = {}  # a buffer that several modules hold stays one
+    """Copy buffers with elements that share memory (by `expand`), which can't be written to."""
+    copies: dict[int, Tensor] = {}  # a buffer of several modules is copied once
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and _shares_memory_with_itself(buffer):
@@ -208,7 +208,7 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Return `optimizer.step` without the profiler's record around it, if nothing listens there.
+    """Return `optimizer.step` without the profiler's record around it, if it has no hooks.
 
     At batch size 1 that record costs a tenth of the whole step. The function inside is the same.
     An optimizer with hooks, or with a `step` of its own, keeps its `step`.

@@ -1,4 +1,4 @@
-"""The trainers that take a trial's steps. `plain` defines a trial; others must agree with it."""
+"""The trainers of a trial's steps. `plain` defines the results; others must agree with it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from batchlab.workload.definition import Workload
 
 PLAIN, NATIVE = "plain", "native"
 
-# A build is checked at a small size, which has its own kernels for few rows, and at a large one.
+# A build is checked at a small batch size, with kernels for few rows, and at a large one.
 _CHECKED_SIZES = (5, 200)
-# A compiler takes two seconds, so one that is not done by then hangs.
+# A compiler takes two seconds, so it is ended as hanging after this many.
 _COMPILER_S = 15.0
 
 
@@ -30,7 +30,7 @@ class Trainer:
     Attributes:
         name: the name of its kind.
         stepper: the stepper that takes the steps.
-        fast: adds up metrics in its own way, or None if it has none.
+        fast: computes sums of metrics without PyTorch, or None if metrics are not native.
         note: why the build is not used, or None if it is used or there is none.
     """
 
@@ -59,11 +59,11 @@ def trainer_of(
 
 
 def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
-    """Return a checked native build for a workload's trials, or why they can't be trained by it.
+    """Return a native build for a workload's trials that passed its check, or why there is none.
 
     Args:
         workload: the workload to train.
-        trial: one of its trials; it is checked at other batch sizes and the workload's own rate.
+        trial: one of the trials; other batch sizes and the workload's own rate are checked.
     """
     by_reference = replace(trial, learning_rate=workload.learning_rate, scaling_rule="none")
     checked = []

@@ -15,10 +15,9 @@ from batchlab.random_state import untouched_randomness
 def untouched_model(model: nn.Module) -> Iterator[None]:
     """Put the model into eval mode, without gradients, and leave it as it was.
 
-    Modes, buffers, the parameters' `.grad` and the global random streams come back, after an
-    exception too. Inside, no parameter has a `.grad`, because that of the last step is not part of
-    a model, and a resumed run would not have it. Weights are not restored: a metric that moves
-    them has to move them back.
+    Modes, buffers, the parameters' `.grad` and the global random streams are restored, also after
+    an exception. Inside, no parameter has a `.grad`, because the last step's gradient is not part
+    of a model, and a resumed run would not have it. Weights are not restored: a metric that changes
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
@@ -31,7 +30,7 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
         with torch.no_grad(), untouched_randomness():
             yield
     finally:
-        # The same tensors come back, because the user's code may refer to them.
+        # Restore the same tensor objects, because the user's code may refer to them.
         for live, before in buffers:
             live.clear()
             live.update(before)

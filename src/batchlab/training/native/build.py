@@ -1,4 +1,4 @@
-"""Build: the library that C text is compiled to, kept in the user's cache."""
+"""Build: compilation of C text to a library, which is stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     compiler = compiler_of_this_machine()
     if compiler is None:
         raise RefusedError("there is no C compiler (cc, gcc or clang)")
-    file = os.stat(compiler)  # another version has another size or time
+    file = os.stat(compiler)  # another version of the compiler has another size or time
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     try:

@@ -1,4 +1,4 @@
-"""Capture: every operation that a function of tensors makes, seen below autograd, by shape only.
+"""Capture: all operations of a function of tensors, recorded below autograd without values.
 
 The function is run once at each of two batch sizes, on tensors without memory. A number that
 differs between the two runs must be a multiple of the batch size, or a number divided by it.
@@ -23,13 +23,13 @@ _ANOTHER = 1_000_033  # the batch size of the second run, also a prime
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor of a tape: its origin, and its layout in memory.
+    """A tensor of a tape: where it comes from, and its layout in memory.
 
     Attributes:
-        source: its place in the tape's sources, or -1 if it is none of them.
+        source: its index among the tape's sources, or -1 if it is not a source.
         call: the number of the call that returned it, or -1.
-        result: its place in the results of that call.
-        base: the place of the tensor that it is a view of, or -1 if it has memory of its own.
+        result: its index in the results of that call.
+        base: the index of the tensor that it is a view of, or -1 if it has memory of its own.
     """
 
     shape: tuple[int, ...]
@@ -44,7 +44,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An argument that is a tensor: its place among the tensors of the tape."""
+    """An argument that is a tensor: its index among the tensors of the tape."""
 
     place: int
 
@@ -65,7 +65,7 @@ class Tape:
         held: all tensors that it used or made.
         calls: its operations, in order.
         constants: tensors that it used besides its arguments.
-        results: the places of the tensors that it returned; None for a None.
+        results: the indices of the returned tensors; None for a returned None.
     """
 
     held: list[Held] = field(default_factory=list)
@@ -87,8 +87,8 @@ class _Recorder(TorchDispatchMode):
         self.tape = Tape()
         self._places: dict[int, int] = {}
         self._twins: dict[int, Tensor] = {}
-        self._alive: list[Tensor] = []  # an id is reused once its tensor is gone
-        self._of_memory: dict[int, list[int]] = {}  # the places of tensors by their storage
+        self._alive: list[Tensor] = []  # an id is reused once its tensor is freed
+        self._of_memory: dict[int, list[int]] = {}  # the indices of tensors by their storage
         self._stale: set[int] = set()
         self._n_writable = n_writable  # the last sources are the batch, which may be written to
         for place, tensor in enumerate(sources):
@@ -100,7 +100,7 @@ class _Recorder(TorchDispatchMode):
         return False  # otherwise PyTorch loads its own compiler, which takes seconds
 
     def place_of(self, tensor: Tensor) -> int:
-        """Return the place of this tensor on the tape."""
+        """Return the index of this tensor on the tape."""
         place = self._places.get(id(tensor))
         if place is None:
             raise RefusedError("it uses a tensor of unknown origin")
@@ -137,7 +137,7 @@ class _Recorder(TorchDispatchMode):
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            # Close gaps, and keep a dimension that is only repeated (stride 0) once.
+            # Close gaps, and store a dimension that is only repeated (stride 0) once.
             constant = tensor.detach()
             for dim, step in enumerate(tensor.stride()):
                 if not step:
@@ -274,9 +274,9 @@ def captured(
 
 
 def _join_repeated(tape: Tape) -> None:
-    """Replace the results of a repeated call by those of the first: metrics call the model alike.
+    """Replace the results of a repeated call by those of the first: metrics repeat model calls.
 
-    No call changes its arguments, and none draws, so the same call gives the same results again.
+    No call changes its arguments or draws random numbers, so equal calls have equal results.
     """
     results: dict[int, list[int]] = {}
     for place, tensor in enumerate(tape.held):
@@ -297,7 +297,7 @@ def _join_repeated(tape: Tape) -> None:
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Join an argument at both batch sizes; numbers that differ depend on the batch size."""
+    """Join an argument of both runs; a number that differs must depend on the batch size."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

@@ -1,7 +1,7 @@
 """Emit: the text of a C function that runs many steps, or many evaluations, of a graph.
 
-It holds the passes over tiles, with products of matrices and loops over lines, and the update of
-the parameters by their gradients. Each loop over lines is a function of its own.
+The function contains passes over tiles of examples, with matrix products and loops over lines, and
+the update of the parameters. Each loop over lines is a C function of its own.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from batchlab.training.native.graph import (
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
 
-TILE = 256  # examples at most, but up to half more in a single tile
-_NEAR = 2**20  # bytes of a tile that stay in the processor's cache
+TILE = 256  # the most examples of a tile; the last one may have up to half more
+_NEAR = 2**20  # the bytes of a tile that fit into the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Update:
 
     Attributes:
         text: the C of `prepare` and `update`.
-        n_states: how many tensors the optimizer keeps for each parameter.
-        n_numbers: how many numbers it takes for each group of parameters.
+        n_states: the number of tensors that the optimizer keeps for each parameter.
+        n_numbers: the number of settings of each parameter group.
         is_plain: whether a step is `w -= lr * gradient`.
-        groups: the group of each parameter.
+        groups: the index of each parameter's group.
     """
 
     text: str
@@ -85,7 +85,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether a node is a gradient whose product may go straight into its parameter."""
+        """Return whether a product is a gradient to add directly to its parameter."""
         if self._update is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -93,7 +93,7 @@ class _CWriter:
         return any(view.node is node and view.is_whole for view in self._graph.results)
 
     def text(self) -> str:
-        """Return the C, without the kernels that all programs share."""
+        """Return the C without the kernels that all programs share."""
         body = list(self._step())
         taken, spaces = [], ["64"]
         for kind, name, n in self._memory:
@@ -196,7 +196,7 @@ class _CWriter:
         yield "    }"
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Yield C that zeroes what a kernel adds to: all, or only values with or without `rows`."""
+        """Yield C that zeroes the sums of a kernel: all, or only values with or without `rows`."""
         nodes: list[Node] = []
         if kernel.kind == "call":
             nodes += kernel.nodes
@@ -220,7 +220,7 @@ class _CWriter:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
     def _called(self, lines: list[str]) -> str:
-        """Make a loop a function and return its call, because long functions compile slowly."""
+        """Move a loop to a C function and return its call: long functions compile slowly."""
         text = "\n".join(lines)
         nodes = dict(zip(map(self._name, self._plan.nodes), self._plan.nodes, strict=True))
         arguments = ["n", "t0", "B", "noise", "bad"]
@@ -414,7 +414,7 @@ class _Lines:
         return text.replace("{element}", element)
 
     def _with_places(self, text: str, node: Node, segment: Segment) -> str:
-        """Replace `{d0}`, `{d1}`, ... by the place in each dimension."""
+        """Replace `{d0}`, `{d1}`, ... by the index in each dimension."""
         shape = node.space
         first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
         for dim in range(len(node.shape)):

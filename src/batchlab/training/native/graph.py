@@ -1,7 +1,7 @@
-"""Graph: the values of a step as expressions, sums and products, and views of them.
+"""Graph: the values of a step as expressions, sums, products and views of these.
 
-In a shape, the number `STAND_IN` takes the place of the batch size: the first dimension of all
-that has rows (an equal part per example) is a multiple of it, and no other dimension is.
+In a shape, `STAND_IN` takes the place of the batch size. A shape has rows (an equal part per
+example) if its first dimension is a multiple of `STAND_IN`; no other dimension may be one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ C_TYPES = {
 
 
 class RefusedError(Exception):
-    """The refusal to train a workload natively; its text is a clause that says why."""
+    """The refusal to train a workload natively; its text is a clause with the reason."""
 
 
 def unsupported(operation: str) -> RefusedError:
@@ -70,7 +70,7 @@ def contiguous(shape: Shape) -> Shape:
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
-    """Return how many elements these dimensions have together."""
+    """Return the number of elements of these dimensions together."""
     n = math.prod(map(shape.__getitem__, dims))
     return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
@@ -101,7 +101,7 @@ class Node:
             each dimension, and `{column}` for that in the last; or the C of a call, with `{0}`,
             `{1}` for its operands, which are whole, and `{out}` for the memory that it fills.
         dims: the dimensions of its operand that a sum or peak goes over.
-        place: the number of a source among those of its kind.
+        place: the index of a source among the sources of its kind.
     """
 
     kind: str
@@ -114,12 +114,12 @@ class Node:
 
     @property
     def rows(self) -> bool:
-        """Whether it has one part per example."""
+        """Whether the node has one part per example."""
         return has_rows(self.shape)
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """The number of elements of the node."""
         return math.prod(self.shape)
 
     @property
@@ -129,19 +129,19 @@ class Node:
 
     @property
     def space(self) -> Shape:
-        """The sizes of the loops that make it: the last is the length of a line."""
+        """The sizes of the loops that compute the node: the last is the length of a line."""
         if self.kind in ("sum", "peak", "scatter"):
             return loops_of(self.operands[0].shape)
         return loops_of(self.shape)
 
     @property
     def ends_lines(self) -> bool:
-        """Whether it has one number per line of the loops that make it."""
+        """Whether the node has one number per line of the loops that compute it."""
         return self.kind in ("sum", "peak") and self.dims == (len(self.space) - 1,)
 
     @property
     def accumulates(self) -> bool:
-        """Whether its values are complete only after all loops that compute it."""
+        """Whether the node's values are complete only after all loops that compute it."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
         is_alone = self.kind in ("product", "call")
         over_examples = is_alone and not self.rows and self.operands[0].rows
@@ -149,7 +149,7 @@ class Node:
 
     @property
     def c_type(self) -> str:
-        """The C type of its elements, which is double for a float32 sum of everything."""
+        """The C type of the node's elements: double for a float32 sum of all elements."""
         is_total = self.accumulates and self.kind == "sum" and self.size == 1
         if is_total and self.dtype == torch.float32:
             return "double"
@@ -167,7 +167,7 @@ def loops_of(shape: Shape) -> Shape:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """A node as a tensor of some shape: its elements are `offset + index * strides` of the node."""
+    """A node in some shape: the element at `index` is at `offset + index * strides` of the node."""
 
     node: Node
     shape: Shape
@@ -186,12 +186,12 @@ class View:
 
     @property
     def rows(self) -> bool:
-        """Whether its shape has one part per example."""
+        """Whether the view's shape has one part per example."""
         return has_rows(self.shape)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole node in its order in memory, perhaps in other dimensions."""
+        """Whether the view is the whole node in its order in memory, perhaps in another shape."""
         dims = [dim for dim, size in enumerate(self.shape) if size != 1]
         view = self.permuted(dims)
         is_all = math.prod(self.shape) == self.node.size
@@ -229,7 +229,7 @@ class View:
 
 
 def literal(number: Number, suffix: str | None) -> str:
-    """Return a number as C, with the suffix of its type; it is whole if the suffix is None."""
+    """Return a number as C, with the suffix of its type; as an integer if the suffix is None."""
     if isinstance(number, Scaled):
         kind = {None: "int64_t", "f": "float", "": "double"}[suffix]
         return f"({kind}){number}"
@@ -254,7 +254,7 @@ class Graph:
         outputs: the scalars that are reported for each batch; in a step this is the loss.
         gradients: one per parameter, by its place; None if the loss does not depend on it.
         constants: tensors that are neither the model's nor the data's.
-        n_draws: how many times it draws random numbers.
+        n_draws: the number of operations that draw random numbers.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -265,7 +265,7 @@ class Graph:
 
     @property
     def results(self) -> list[View]:
-        """The outputs, and the gradients that there are."""
+        """The outputs, and the gradients that are not None."""
         return [*self.outputs, *filter(None, self.gradients)]
 
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
@@ -284,7 +284,7 @@ class Graph:
         shape: Shape | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> View:
-        """Compute each element from one of each operand; `{0}` in the text is the first operand."""
+        """Compute each element from one element of each operand; `{0}` in the text is the first."""
         dtypes = {dtype}
         shapes = []
         for operand in operands:
@@ -314,12 +314,12 @@ class Graph:
             names.append(name)
             shaped.append(operand.expanded(shape))
         text = re.sub(r"\{(\d+)\}", lambda place: names[int(place[1])], text)
-        if dtype == torch.bool:  # true + true is true, not two
+        if dtype == torch.bool:  # convert to 0 or 1, as true + true is true, not two
             text = f"(({text}) != 0)"
         return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
 
     def draw(self, x: View, chance: float) -> View:
-        """Draw 1 with this chance, else 0, per element; each call and step draws other values."""
+        """Draw 1 with this chance, else 0, per element, with new values at each call and step."""
         text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.n_draws += 1
         return self.point(text, shape=x.shape)
@@ -331,7 +331,7 @@ class Graph:
         return self._reduced("sum", x, dims, keep, dtype or x.dtype)
 
     def peak(self, x: View, dim: int) -> View:
-        """Return the largest along one dimension, which is kept with size 1."""
+        """Return the maximum along one dimension, which is kept with size 1."""
         return self._reduced("peak", x, [dim], True, x.dtype)
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
@@ -345,7 +345,7 @@ class Graph:
         if not x.shape:
             return self.point("{0}", x, dtype=dtype)
         reduced = _dims(x.shape, dims)
-        # Loops need the examples in the first dimension.
+        # Move the examples to the first dimension, which loops need.
         order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
         x = x.permuted(order)
         gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
@@ -355,7 +355,7 @@ class Graph:
         whole = list(x.shape)
         for dim in gone:
             whole[dim] = 1
-        # `loops_of` puts a dimension in front of a single one without examples.
+        # `loops_of` adds a dimension in front of a single dimension without examples.
         is_widened = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + is_widened for dim in gone)
         reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)

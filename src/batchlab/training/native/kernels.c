@@ -19,7 +19,7 @@ struct call {
     double clip;
 };
 
-// ---- Memory: every piece begins where a cache line does.
+// ---- Memory: every array begins at a cache line.
 #define SPACE(type, n) (((int64_t)sizeof(type) * (n) + 127) / 64 * 64)
 #define TAKE(type, n) ((type *)taken(&space, sizeof(type) * (n), SPACE(type, n)))
 #ifdef __SANITIZE_ADDRESS__  // scripts/sanitized: no piece may be left for the next one
@@ -144,7 +144,7 @@ INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
     return (float)(mixed(z) >> 40) * 0x1p-24f;
 }
 
-// ---- Labels and places: one that lies outside is told, and nothing outside is read.
+// ---- Labels and indices: one out of range is reported, and no memory outside is read.
 INLINE int64_t label_of(int64_t label, int64_t ignored, int64_t n, int *bad) {
     if (label != ignored && (label < 0 || label >= n)) *bad = 1;
     return label == ignored ? -1 : label;

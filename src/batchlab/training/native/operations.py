@@ -90,7 +90,7 @@ def _argmax(g: Graph, a: Arguments) -> View:
 
 
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
-    # PyTorch returns the first of equal elements. A line with a NaN has no such place.
+    # PyTorch returns the first index of equal maxima. A line with a NaN has no such index.
     places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
     return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
@@ -109,7 +109,7 @@ def _power(g: Graph, a: Arguments) -> View:
 
 
 def _logical(text: str) -> Operation:
-    """Return the function of a bitwise operation, which is supported on truth values only."""
+    """Return a function for a bitwise operation, supported only on truth values."""
 
     def function(g: Graph, a: Arguments) -> View:
         operands = [a["self"]]
@@ -151,7 +151,7 @@ def _elu_backward(g: Graph, a: Arguments) -> View:
 
 
 def _peak(g: Graph, a: Arguments) -> View:
-    """Return the largest along the last dimension, which is kept."""
+    """Return the maximum along the last dimension, which is kept."""
     x: View = a["self"]
     return g.peak(x, _last(x, a["dim"]))
 
@@ -250,7 +250,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return the function of a loss: the mean, sum or all of an expression of {0} and {1}."""
+    """Return a function for a loss: the mean, sum or all values of an expression of {0} and {1}."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -264,7 +264,7 @@ def _loss_of(text: str) -> Operation:
 
 
 def _slope_of(text: str) -> Operation:
-    """Return the function of a loss's derivative by {0}, times the gradient {2}."""
+    """Return a function for a loss's derivative by {0}, times the gradient {2}."""
 
     def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
@@ -398,7 +398,7 @@ def _cat(g: Graph, a: Arguments) -> View:
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
-    if dim == 0 and tensors[0].rows:  # examples must stay first
+    if dim == 0 and tensors[0].rows:  # stack elsewhere: examples must stay first
         return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
     return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
@@ -485,7 +485,7 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
     windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # C keeps a line of them on the stack
+    if n[1] > 4096:  # C keeps a line of windows on the stack
         raise unsupported("windows, more than 4096 in a line")
     shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
     text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
@@ -589,7 +589,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
-    "empty_like": "0",  # it is filled afterwards
+    "empty_like": "0",  # filled afterwards, so any value will do
     "fill.Scalar": "{value}",
     "zero": "0",
     "mm": lambda g, a: g.product(a["self"], a["mat2"]),
@@ -720,7 +720,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
 
 
 def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
-    """Return each kind with the number of those before it that are alike."""
+    """Return each kind with its index among the sources of the same kind."""
     counts: Counter[str] = Counter()
     places = []
     for kind in kinds:
@@ -762,7 +762,7 @@ def _pointwise(
 
 
 def _laid_out(g: Graph, call: CapturedCall, view: View | None, result: Held) -> View | None:
-    """Return a result in PyTorch's order of memory, because views of it rely on that."""
+    """Return a result in PyTorch's memory order, because later views of it depend on that order."""
     if view is None:
         return None
     if (view.shape, view.dtype) != (result.shape, result.dtype):

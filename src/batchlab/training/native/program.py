@@ -1,4 +1,4 @@
-"""Program: the native build of a workload, made once and sent to the processes that train."""
+"""Program: the native build of a workload, made once and sent to the training processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
 
-STEPS, SCORES = "take_steps", "evaluate"  # the functions of a library
+STEPS, SCORES = "take_steps", "evaluate"  # the names of the C functions
 
 Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of some tensors
 
@@ -38,14 +38,14 @@ class NativeBuild:
     Attributes:
         library: the path of the library.
         parameters: the layout of the model's parameters when they were captured, in order.
-        buffers: the same for the model's buffers.
+        buffers: the layout of the model's buffers.
         columns: the shape and type of an example's parts.
         constants: the other tensors that each function of the library uses, by its name.
         trained: whether the loss depends on each parameter, in their order.
         metrics: the names of the metrics that evaluations return, in order; none if they are not
             native.
-        n_draws: how many times a step draws random numbers, for dropout.
-        is_plain: whether the update is only right without momentum and decay.
+        n_draws: the number of dropout operations in a step that draw random numbers.
+        is_plain: whether the update is right only for an optimizer without momentum and decay.
     """
 
     library: Path
@@ -80,7 +80,7 @@ def native_build(
         timeout_s: the time after which the compiler is ended.
 
     Raises:
-        RefusedError: it can't be trained natively; the error holds the reason.
+        RefusedError: the workload can't be trained natively; the error holds the reason.
     """
     columns = columns_of(workload)
     with untouched_randomness():
@@ -112,7 +112,7 @@ def columns_of(workload: Workload) -> Columns:
     """Return the training examples as tensors in memory.
 
     Raises:
-        RefusedError: they are not in memory, or Python code takes the steps or augments them.
+        RefusedError: the examples are not in memory, or Python code takes steps or augments.
     """
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
@@ -126,7 +126,7 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse gaps, shared memory, and parameters not in float32 or unlike the optimizer's."""
+    """Refuse tensors with gaps or shared memory, and parameters not float32 or not optimized."""
     used_memory: set[int] = set()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         memory = tensor.untyped_storage().data_ptr()
@@ -202,7 +202,7 @@ def _scores_graph(
     try:
         graph, views = _graph(scores, module, columns)
         _settle(graph, list(filter(None, views)), [])
-        if graph.n_draws:  # the plain evaluation draws the same ones each time
+        if graph.n_draws:  # refused: the plain evaluation repeats its draws each time
             raise unsupported("random numbers in an evaluation")
     except RefusedError:
         return None, ()
@@ -221,7 +221,7 @@ def _graph(
         raise RefusedError(
             f"its steps could not be recorded: {type(error).__name__}: {error}"
         ) from error
-    if not before.is_now():  # the program would repeat the same draws at each step
+    if not before.is_now():  # refused: the program would repeat the same draws at each step
         raise unsupported("random numbers outside of a model's layers")
     kinds = ["parameter"] * len(list(module.parameters()))
     kinds += ["buffer"] * (len(module.tensors) - len(kinds))
@@ -230,7 +230,7 @@ def _graph(
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
-    """Give each result memory of its own, in the layout of its tensor."""
+    """Give each result its own memory, in the layout of the tensor that receives it."""
     in_use: set[int] = set()
     for view in outputs:
         if view.rows or any(size != 1 for size in view.shape):
@@ -322,7 +322,7 @@ class Program:
 
 
 def check_same(is_same: bool) -> None:
-    """Refuse a build unless it is for this model and optimizer."""
+    """Raise a refusal of the build unless `is_same`, i.e. model and optimizer match it."""
     if not is_same:
         raise RefusedError("model or optimizer changed after the build")
 

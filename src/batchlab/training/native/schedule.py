@@ -1,8 +1,8 @@
-"""Schedule: the pass over the examples, and the loop, in which each value of a graph is made.
+"""Schedule: the pass over the examples, and the loop, in which each value is computed.
 
-Examples are taken in tiles of a few hundred, so that what a tile needs stays in the cache. A sum
-over examples is complete after the last tile, so a value that uses it is made in another pass over
-the tiles (a level). Each value comes in the last pass it can, so one pass does nearly everything.
+Examples are taken in tiles of a few hundred, so that a tile's data stay in the cache. A sum over
+examples is complete only after the last tile, so a value that uses the sum needs another pass over
+the tiles (a level). Each value is computed in the last possible pass, so most are in one.
 
 In a pass, values with the same number of lines share one loop over lines. Within a line, loops over
 its elements follow one another, each with all expressions whose operands are known by then.
@@ -40,7 +40,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The place of a node: its pass and whether it has tiles, the kernel and the segment there."""
+    """The location of a node: its pass, whether it is tiled, its kernel and its segment."""
 
     bucket: tuple[int, bool]
     kernel: int
@@ -150,7 +150,7 @@ class LoopSchedule:
                 self.stored.add(node)
 
     def is_here(self, view: View, user: Node) -> bool:
-        """Return whether a node's value is at hand when it is used, and need not be read."""
+        """Return whether a node's value is still in a local variable where it is used."""
         place, there = self._at.get(view.node), self._at[user]
         if place is None or self._relation(view, user) is None or not place.shares_kernel(there):
             return False
@@ -178,7 +178,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return the pass of each node: the last in which it may be made."""
+    """Return the pass of each node: the last pass in which it may be computed."""
     earliest: dict[Node, int] = {}
     for node in nodes:
         earliest[node] = 0

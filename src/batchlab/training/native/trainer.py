@@ -35,12 +35,12 @@ _CPU = torch.device("cpu")
 class NativeStepper(Stepper):
     """A `Stepper` that takes the same steps in C; weights and the optimizer's state stay PyTorch's.
 
-    Its numbers differ from those of the plain one by rounding only, and are the same bit for bit
-    however the steps are cut into calls.
+    Its results differ from those of the plain stepper only by rounding, and are bit for bit the
+    same however steps are grouped into calls.
     """
 
     def __init__(self, workload: Workload, trial: Trial, build: NativeBuild) -> None:
-        """Make model and optimizer as the plain one does, and load what was built.
+        """Make model and optimizer as the plain stepper does, and load the build.
 
         Raises:
             RefusedError: the build is not for this workload, the optimizer has hooks or no row, or
@@ -118,7 +118,7 @@ class NativeStepper(Stepper):
         return list(map(plan.batch_size_at, range(first, first + n_steps)))
 
     def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sizes of the passes, how many a step has, and their shares in their step."""
+        """Return the sizes of passes, the number of passes per step, and their shares of a step."""
         most = self._trial.micro_batch_size
         if max(sizes) <= most:
             ones = torch.ones(len(sizes), dtype=torch.int64)
@@ -137,7 +137,7 @@ class NativeStepper(Stepper):
         )
 
     def _index(self, first: int, n_steps: int) -> Tensor:
-        """Return the examples of the steps, in the order of the plain stepper."""
+        """Return the indices of the steps' examples, in the order of the plain stepper."""
         plan = self._plan
         by_epoch = []
         step, last = first, first + n_steps
@@ -160,7 +160,7 @@ class NativeStepper(Stepper):
         return self._order[1]
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
-        """Return the numbers of all parameter groups, one row per step."""
+        """Return the settings of all parameter groups, one row per step."""
         rows: list[list[float]] = []
         n_rows = n_steps if self.rates.changes else 1
         for step in range(first, first + n_rows):
@@ -171,7 +171,7 @@ class NativeStepper(Stepper):
                 row += self._rule.numbers(group)
             rows.append(row)
         numbers = torch.tensor(rows, dtype=torch.float64).expand(n_steps, -1).contiguous()
-        if self._begins():  # PyTorch's momentum begins as the first gradient
+        if self._begins():  # PyTorch's momentum starts as the first gradient
             n_numbers = len(self._rule.numbers(self.optimizer.param_groups[0]))
             numbers[0, n_numbers - 1 :: n_numbers] = 0.0
         return numbers
@@ -211,12 +211,12 @@ def _differs(what: str, step: int) -> RefusedError:
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return True
-    replaced_step = vars(optimizer).get("step")  # a scheduler of PyTorch's replaces it too
+    replaced_step = vars(optimizer).get("step")  # a scheduler of PyTorch replaces `step` too
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
-# C and PyTorch add in different orders. Parameters may therefore differ by a small part of the way
-# that they have gone (and of their size), and losses in the last digits.
+# C and PyTorch add in different orders. Parameters may therefore differ by a small fraction of
+# their total change (and of their size), and losses in the last digits.
 _STEPS = 4
 _OF_WAY = 5e-3
 _OF_SIZE = 1e-6
@@ -227,7 +227,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
     """Compare a few steps of each trial by `build` and by PyTorch, on models of their own.
 
     Raises:
-        RefusedError: they differ by more than rounding.
+        RefusedError: the results differ by more than rounding.
     """
     for trial in trials:
         native = NativeStepper(workload, trial, build)
@@ -253,7 +253,7 @@ def _norm(tensor: Tensor) -> float:
 
 
 def noise_seed(trial: Trial) -> int:
-    """Return the seed of dropout in C, which does not follow PyTorch's random numbers."""
+    """Return the seed of dropout in C, which is independent of PyTorch's random numbers."""
     return derived_seed("native noise", trial.seed)
 
 

@@ -1,8 +1,8 @@
-"""Updates: one row per optimizer, with what PyTorch's own does to each element of a parameter.
+"""Updates: one row per optimizer, with PyTorch's update of each element of a parameter.
 
-`prepare` turns a group's numbers, and the number of steps a parameter has had, into up to eight
-numbers `d`; `update` changes parameters and the optimizer's own tensors in place. Both are as in
-`torch.optim`, term by term. To add an optimizer, add a row to `RULES`.
+`prepare` converts a group's settings, and the number of steps of a parameter, to up to eight
+numbers `d`; `update` changes parameters and the optimizer's tensors in place. Both compute the
+terms of `torch.optim` in its order. To add an optimizer, add a row to `RULES`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class UpdateRule:
     """One optimizer of `torch.optim`.
 
     Attributes:
-        states: the names of the tensors that it keeps for each parameter, shaped like it.
+        states: the names of the tensors kept for each parameter, with the shape of the parameter.
         counts: whether it counts the steps of each parameter, in a tensor `step`.
-        unlike: its switches, each with the only value at which this rule holds.
-        numbers: the numbers of a group at one step.
-        shape: the settings of a group that decide about the text, the same for all groups.
+        unlike: the optimizer's switches, each with the only value that this rule supports.
+        numbers: the settings of a group at one step.
+        shape: the settings of a group that determine the C text, equal for all groups.
         text: the C for a shape.
     """
 
@@ -123,7 +123,7 @@ def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
     """Return the row of an optimizer.
 
     Raises:
-        RefusedError: there is none, or not for its switches, or its groups differ in shape.
+        RefusedError: there is no row, it does not support the switches, or groups differ in shape.
     """
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
