@@ -26,8 +26,8 @@ EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
 FEWEST_TO_TUNE = 30
-"""The trainings of the reference that a budget needs to tune one more setting."""
-# The least chances that are called sure and likely. A recommendation is at least likely.
+"""The least budget, in trainings of the reference, with which one more setting is tuned."""
+# A chance is called sure from 0.95 and likely from 0.8. A recommendation is at least likely.
 SURE, LIKELY = 0.95, 0.8
 
 
@@ -41,7 +41,7 @@ def is_same_rate(one: float, other: float) -> bool:
 
 
 def tenths_of(chance: float) -> int:
-    """Return a chance in tenths, fewer than those of a likely one if it is not likely."""
+    """Return a chance in rounded tenths: at most 9, and at most 7 if it is below `LIKELY`."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -74,7 +74,7 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | RateTried) -> bool:
-        """Return whether a training is the same, however the batch is split."""
+        """Return whether both train alike, no matter how the batch is split into micro-batches."""
         return (variant_of(self), self.learning_rate) == (variant_of(other), other.learning_rate)
 
 
@@ -83,19 +83,19 @@ class Option:
     """A batch size in question, as the profile measured it."""
 
     batch_size: int  # examples per optimizer step
-    micro_batch_size: int  # how it is split to fit memory; equal to `batch_size` if it fits whole
-    # Seconds per step of the user's own training with nothing else running, estimated from this
-    # batch size's own times and from the others'; a mean over an epoch with its last batch.
+    micro_batch_size: int  # examples per pass; fewer than `batch_size` if memory is short
+    # Seconds per step of the user's own training on an idle machine, estimated from the times of
+    # all batch sizes; a mean over an epoch that includes its last, smaller batch.
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None if not reported
     note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
-    # The step time from only its own times, to fit the law; None if `step_s` is that.
+    # The step time from this batch size's times alone, to fit the law; None if equal to `step_s`.
     timed_s: Estimate | None = None
-    adam: AdamSettings | None = None  # Adam's settings that it trains with, if not the reference's
+    adam: AdamSettings | None = None  # Adam's settings at this batch size, if not the reference's
 
     @property
     def runs(self) -> bool:
-        """Whether it ran, so that it may be recommended."""
+        """Whether the batch size ran in the profile; only then may it be recommended."""
         return self.note is None
 
 
@@ -110,7 +110,7 @@ class Question:
     target: Target | None
     target_origin: TargetOrigin  # "given" if the user gave it
     reference: Configuration  # the workload's own configuration
-    # True if nobody chose it: then others are compared with its batch size at the best rate.
+    # True if nobody chose the reference: others are compared with its batch size at the best rate.
     is_usual: bool = False
     # Every batch size in question, ascending; the reference's is among them.
     options: tuple[Option, ...]
@@ -127,21 +127,21 @@ class Question:
     planned_epochs: float | None = None
     # True if other weight decays than the reference's are tried.
     tunes_weight_decay: bool = False
-    # The most epochs of any training; None if one that is no longer in seconds may have any.
+    # The most epochs of any training; None if only the seconds of a training are limited.
     at_most_epochs: float | None = None
     # True if a schedule of the rate can span another number of epochs than the planned one.
     may_stretch: bool = True
-    # That schedule keeps the rate for this first fraction of a training. Until then trainings of
+    # The schedule keeps the rate for this first fraction of a training. Until then trainings of
     # different lengths are identical, so a longer one can resume from a shorter one.
     constant_until: float = 0.0
     # True if the workload's patience may end a training.
     stops_early: bool = False
-    # For objective quality, instead of passes: the fixed seconds of training that all get.
+    # For objective quality, the seconds that every training gets, if not a number of epochs.
     longest_s: float | None = None
     # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
     # reference batch size; rules that do not apply are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
-    # The reason if the metric cannot compare batch sizes, and so nothing is trained; else None.
+    # The reason why the metric cannot compare batch sizes, so that nothing is trained; else None.
     not_comparable: Reason | None = None
 
     @property
@@ -363,7 +363,7 @@ class Ending:
 
     @property
     def found(self) -> tuple[float, ...]:
-        """The values of the seeds that have one."""
+        """The final values that are known."""
         return tuple(value for value in self.values if value is not None)
 
     @property
@@ -396,7 +396,7 @@ class Endings:
     metric: str  # the validation metric
     better: Better  # its direction
     seeds: tuple[int, ...]  # the seeds of all trainings
-    named: Ending  # the recommendation, or else what stays
+    named: Ending  # the recommendation, or else the configuration that stays
     own: Ending  # the reference as it is
     tuned: Ending | None  # the reference batch size at its tuned rate; None without one
     # The amount by which the recommendation ends better than the reference (tuned if nobody chose
@@ -544,15 +544,15 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or else what stays; None if nothing ran."""
+        """The recommendation, or else the configuration that stays; None if nothing ran."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
-        """Set the named learning rate in every group of an optimizer, and what moves with it.
+        """Set the named learning rate, and settings that change with it, in an optimizer's groups.
 
-        With Adam or AdamW, beta 2 and a decoupled weight decay move too if the trainings' did, and
-        so does a weight decay that was tuned; a group without weight decay keeps none. The batch
-        size has to be set in your data loader.
+        With Adam or AdamW, beta 2 and a decoupled weight decay are set too if the trainings changed
+        them, and so is a weight decay that was tuned; a group without weight decay keeps none. The
+        batch size has to be set in your data loader.
 
         Raises:
             UsageError: nothing is named.
@@ -569,7 +569,7 @@ class Advice(Reported):
             factor, decay = self.named.weight_decay_factor, group.get("weight_decay")
             if decay and adam is not None and adam.weight_decay is not None:
                 group["weight_decay"] = factor * adam.weight_decay
-            elif decay and factor != 1:  # called twice, it multiplies only once
+            elif decay and factor != 1:  # a second call must not multiply again
                 initial = group.setdefault("initial_weight_decay", decay)
                 group["weight_decay"] = factor * initial
 
@@ -581,7 +581,7 @@ class Advice(Reported):
         return _document(self, Source())
 
     def other_epochs(self, trial: Trial) -> float | None:
-        """Return the passes that a trial's schedule spans, if not those of the reference's."""
+        """Return the epochs of a trial's schedule, or None if it is as long as the reference's."""
         if trial.horizon_steps is None:
             return None
         spans = trial.plan.epoch_at(trial.horizon_steps)
@@ -593,7 +593,7 @@ class Advice(Reported):
         return trial.batch_size, self.other_epochs(trial), trial.weight_decay_factor
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
-        """Return whether a trial is one of a configuration."""
+        """Return whether a trial has the settings of a configuration."""
         rate, is_same = at.learning_rate, self.variant(trial) == variant_of(at)
         return is_same and rate is not None and is_same_rate(trial.learning_rate, rate)
 
@@ -628,7 +628,7 @@ _NAMES = {"tried": "trials", "endings": "end_quality"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
-    """Return the advice as one JSON document, in seconds and bytes; unknown is null."""
+    """Return the advice as one JSON document, in seconds and bytes; unknown values are null."""
     source = Source(
         command_line=study.command,
         study=study.study_id,

@@ -1,4 +1,4 @@
-"""The advisor: spend the budget of an advice, knowing only an Engine about training."""
+"""The advisor: spend the budget of an advice on runs of an Engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def advise(
         engine: makes the runs.
         watcher: observes which runs are requested; no decision depends on it.
         with_all_options: returns the question with all its options. It is called after the first
-            part of the pilot, while nothing runs; `question` may have only the reference's.
+            part of the pilot, while nothing runs; `question` may have only the reference's option.
         in_turn: returns step_time(second) / step_time(first) of two batch sizes, measured by
             alternating both, or None if it cannot be measured.
         prior: the prior of the surfaces.
@@ -60,10 +60,10 @@ def advise(
 
 
 def best_so_far(run_log: RunLog) -> BestSoFar | None:
-    """Return the leader by the mean over its seeds, or None before any run met the target.
+    """Return the configuration with the best mean over seeds; None before any met the target.
 
     A batch size that was ruled out does not lead, nor does a rate at which a run failed or missed
-    the target. It is not certain: with few seeds the best of many looks better than it is.
+    the target. The leader is uncertain: with few seeds the best of many looks better than it is.
     """
     question = run_log.question
     figures: dict[CellKey, list[float]] = defaultdict(list)
@@ -91,7 +91,7 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
 
 def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
-    """Return seconds or examples to the target, or the metric itself; None if it has none."""
+    """Return a run's seconds or examples to the target, or its metric; None if it has none."""
     question = run_log.question
     if question.objective == "quality":
         return question.best_value(record) if record.ended_well else None

@@ -36,12 +36,12 @@ from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
-# A configuration with at least this chance to do as well is reported as what came nearest.
+# If none is recommended, the best one with at least this chance is reported as the nearest.
 _POSSIBLE = 0.2
 _CONFIDENCE = 0.95
-# A bit more than an octave, because a rate may lie slightly off the octave it stands for.
+# A rate up to this many times as high counts as an octave higher: rates may lie slightly off.
 _UP_TO = 2.1
-# With this many evaluations before it, the time to a target is known well enough.
+# With this many evaluations before a target is met, the time to it is known well enough.
 _MARKS = 10
 _HALF = 0.5  # a configuration that misses the target more often has no expected cost
 
@@ -55,7 +55,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return the advice that nothing could be compared."""
+    """Return an advice without a recommendation, as if nothing could be compared."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     return Advice(
@@ -154,14 +154,14 @@ class _Answer:
         return replace(advice, reason=self._why_it_stays(), provisional=configuration)
 
     def _why_it_stays(self) -> Reason:
-        """Say what came nearest, and whether its chance or its risk speaks against it."""
+        """Return why the reference stays: the nearest alternative and what speaks against it."""
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
         same = {self._named, study.own}
         if self._question.is_usual:
             same.update(study.same_size)
-        # Another length of the user's own batch size is no other batch size.
+        # The user's batch size with another length of training is not another batch size.
         is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
         same.update(np.flatnonzero(is_other).tolist())
         others = {*study.nameable} - same
@@ -197,7 +197,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of it met the level, or came to its end if there is no level."""
+        """Return whether a run of a configuration met the level, or its end if none is set."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -235,7 +235,7 @@ class _Answer:
     # ---- figures
 
     def _steps(self, i: int) -> Estimate:
-        """Return the steps to the level, a lower bound if runs were stopped or missed it."""
+        """Return the steps to the level, or a lower bound if runs were stopped or missed it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -248,7 +248,7 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the steps by the belief to a level that was met or is likely to be."""
+        """Return the expected steps to a level that was met or is likely to be met."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
@@ -259,19 +259,19 @@ class _Answer:
         return _product(steps, self._study.options[size].step_s), samples
 
     def _end(self, i: int) -> Estimate:
-        """Return the final value of its whole trainings, in the metric's unit."""
+        """Return the final value of a configuration's whole trainings, in the metric's unit."""
         if not self._study.cells[i].ended_on:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return self._expected_end(i)
 
     def _expected_end(self, i: int) -> Estimate:
-        """Return the final value by the belief, in the metric's unit."""
+        """Return the final value that the belief expects, in the metric's unit."""
         study = self._study
         if study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
         ends = study.end.value - self._question.sign * worse
-        if self._question.metric in FRACTION_METRICS:  # the belief does not know their bounds
+        if self._question.metric in FRACTION_METRICS:  # the belief does not bound fractions
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
@@ -355,26 +355,26 @@ class _Answer:
         return tuple((rule, factor * rate) for rule, factor in factors)
 
     def _relative(self, i: int) -> Estimate:
-        """Return its cost divided by that of the best."""
+        """Return a configuration's cost divided by that of the best one."""
         if self._question.objective == "quality":
             return self._times_as_far(i, self._best)
         cost, n = self._outlook.mean_cost, len(self._study.cells[i].records)
         return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
     def _cost(self, time_s: Estimate, samples: Estimate, distance: Estimate) -> Estimate:
-        """Return the objective's own figure."""
+        """Return the one of the three figures that the objective minimizes."""
         costs = {"time": time_s, "samples": samples, "quality": distance}
         return costs[self._question.objective]
 
     def _far(self, end: Estimate) -> Estimate:
-        """Return how far from perfect a final value is: 1 - it if higher is better, else itself."""
+        """Return how far from perfect a value is: 1 - value if higher is better, else the value."""
         if self._question.better == "lower" or end.estimate is None:
             return end
         low, high = (None if b is None else 1 - b for b in (end.high, end.low))
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return how many times as far from perfect one configuration ends as another."""
+        """Return one configuration's final distance from perfect divided by another's."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -386,7 +386,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return whether it is surely within the tolerance of the best that was trained."""
+        """Return whether a configuration is surely within `delta` of the best one trained."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -396,7 +396,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
-        """Return the reference's figure over the named one's, as more trainings would show it."""
+        """Return the reference's cost over the named configuration's, as more trainings show it."""
         study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return _exactly(1.0)
@@ -404,7 +404,7 @@ class _Answer:
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
             return decided.gain
-        # The reference was followed only this far, and if it fails it never reaches the level.
+        # The steps that the reference ran, or a whole training if it failed, give a lower bound.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
@@ -417,7 +417,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
-        """Return the same for the reference batch size at its best rate, trained or not."""
+        """Return the gain of the reference batch size at its best rate, trained or not."""
         study, gain = self._study, self._decided.gain_from_batch_size
         if self._named in study.same_size:
             return _exactly(1.0)
@@ -459,7 +459,7 @@ class _Answer:
             all_seeds.update(study.cells[i].ends)
         seeds = sorted(all_seeds)
         endings: dict[int | None, Ending] = {i: self._ending(i, seeds) for i in places}
-        # Compare with the same reference as the chance does.
+        # Final values are compared with the same reference as in the chance.
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned
@@ -510,7 +510,7 @@ class _Answer:
         """Return the run with its final value added if it was a whole training."""
         i = self._study.at(key[0])
         one = self._study.cells[i]
-        if self._study.whole_only:  # it met the target at its end, or not at all
+        if self._study.whole_only:  # only the end of a training decides whether it met the target
             has_met = run.seed in one.met_on
             run = replace(run, steps_to_target=run.steps if has_met else None)
         if run.seed not in one.ends or run.seed not in one.records:
@@ -576,7 +576,7 @@ def _exactly(value: float, *, n: int = 1) -> Estimate:
 
 
 def _product(first: Estimate, second: Estimate) -> Estimate:
-    """Multiply two independent positive estimates; errors add as squares on a log scale."""
+    """Multiply two independent positive estimates; the variances of their logarithms add up."""
     if first.estimate is None:
         bound = None
         if first.low is not None and second.estimate is not None:

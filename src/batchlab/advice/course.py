@@ -52,10 +52,10 @@ class Course:
 
 
 def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """Return how many times as long as the leader a run took to the best level both reached.
+    """Return the challenger's cost over the leader's, to the best level that both reached.
 
-    Levels beyond `most` are not compared. The result is infinite if the challenger is no better
-    than at its start, and 0 if the leader is not.
+    Levels better than `most` are not compared. The result is infinite if the challenger never got
+    better than at its start, and 0 if only the leader did not.
     """
     if not challenger.has_learned:
         return math.inf

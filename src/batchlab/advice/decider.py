@@ -1,4 +1,4 @@
-"""Decider: run a study from its pilot to the configuration it names, by one belief."""
+"""Decider: run a study from its pilot until it names a configuration."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
-# With fewer whole trainings than this the belief has too little data, and single runs race.
+# With a budget of fewer whole trainings the belief has too little data, so single runs race.
 _RACES_BELOW = 2.0
 # The fraction of the budget that a first run to a given level may take.
 _FIRST_SHARE = 0.25
-# The chance that a race's winner is no slower and no worse, not higher than in recorded answers:
-# for a rate two octaves or more above the ridge through the user's, and for any other rate.
+# The chance that a race's winner is no slower and no worse, as in recorded answers or lower: for
+# rates `_FAR_RATE` or more octaves above the ridge through the user's rate, and for other rates.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
@@ -43,7 +43,7 @@ class Decided:
         cell: the configuration to name.
         stopped: why nothing could be compared; None if something was.
         origin: the origin of the level.
-        hardly_learns: that the reference stays near the untrained model; None if it learns.
+        hardly_learns: the reason if the reference stays near the untrained model, else None.
         stays: whether `cell` is the user's own, or the same batch size at its best rate if nobody
             chose the rate.
         chance: how likely five more trainings are neither slower than the reference nor end worse.
@@ -116,7 +116,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether to compare whole trainings: a schedule asks for it and they fit the budget."""
+    """Return whether to compare only whole trainings: there is a schedule and they fit."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:

@@ -11,8 +11,8 @@ from batchlab.advice.study import FAILED
 # The first batch size, as a multiple of the reference's, and the first learning rate there, in
 # octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size is raced if its examples per second are at least this many times as many. A
-# smaller one is raced if the reference's are less than this many times as many as its own.
+# A larger batch size is raced if its throughput is at least this many times the reference's. A
+# smaller one is raced if the reference's throughput is less than this many times that of its own.
 HARDLY_FASTER = 1.25
 # If a configuration ends this many margins worse, no neighboring rate makes up for it.
 _FAR_WORSE = 4.0
@@ -23,9 +23,9 @@ _HARDLY_SEEN = 1 / 8
 class EarlyRace:
     """The race of one study: `run` ranks configurations.
 
-    A batch size of eight times the reference's is cheap on most machines. The race climbs to its
-    best rate and trains the leader as long as the pilot. If that ends worse, it tries a rate or
-    batch size nearer to the reference's.
+    The race begins at eight times the reference batch size, which is cheap on most machines. It
+    climbs to the best rate there and trains the leader as long as the pilot. If the leader ends
+    worse, the race tries a rate or batch size nearer to the reference's.
     """
 
     def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
@@ -64,7 +64,7 @@ class EarlyRace:
             if worse > 1:
                 place = self._instead_of(place, worse)
             elif self._study.fraction < 1:
-                break  # the pilot was cut: ever larger sizes would win now and end worse
+                break  # after a cut pilot, ever larger sizes would win the race but end worse
             else:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
@@ -91,12 +91,12 @@ class EarlyRace:
     # ---- moves
 
     def _twice_both(self) -> int | None:
-        """Return twice the batch size and rate if the race should begin there, or else None."""
+        """Return the configuration of twice the batch size and rate if the race begins there."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
         if 2 * study.weight[self._own_size] < HARDLY_FASTER * study.weight[size]:
-            return None  # its throughput is hardly higher
+            return None  # twice the batch size has hardly more throughput
         return study.nearest(size, self._first_octave + 1)
 
     def _first(self) -> int:
@@ -203,7 +203,7 @@ class EarlyRace:
     # ---- what the runs say
 
     def _ends(self) -> dict[int, float]:
-        """Map each configuration trained to its end to its margins worse than the user's own."""
+        """Map each fully trained configuration to its margins worse than the user's at the end."""
         cells, yours = self._study.cells, 0.0
         reference = cells[self._own]
         if 0 in reference.ends and not reference.failed:
@@ -214,7 +214,7 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether it is slower than one that ends no worse, so it need not be trained."""
+        """Return whether a faster configuration ends no worse, so that this one is dropped."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         if self._study.fraction == 1:
@@ -268,7 +268,7 @@ def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
     """Return the batch sizes that a race from `own` may go to, and the one where it begins.
 
     It begins at eight times the reference batch size. If a batch of that size takes about eight
-    times as long, larger ones gain nothing. Then it begins at an eighth, and keeps to sizes that
+    times as long, larger ones gain nothing. Then the race begins at an eighth, with sizes that
     process as many examples per second, or at `own` if neither larger nor smaller ones may win.
 
     Args:

@@ -80,8 +80,8 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
     """Fit the law to the steps of the shortest trainings that end at the level, at best rates.
 
-    They lie between two lengths of a batch size of which only the longer one ends at the level. At
-    other batch sizes all lengths do, or none does, and the law has to agree with that.
+    These steps lie between two lengths of a batch size of which only the longer one ends at the
+    level. If all lengths of a batch size end there, or none does, the law must not contradict that.
     """
     enclosed, bounds, level = {}, [], study.level_worse
     for size in study.options:
@@ -106,7 +106,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return log2 of the steps of each length of a batch size, and draws of its end at its best."""
+    """Return log2 of the steps of a batch size's lengths, and draws of their best final values."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):
@@ -120,7 +120,7 @@ def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[fl
 def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
     """Return draws of log2 of the steps of a batch size at its best rate, trained or not.
 
-    The law is about tuned rates, and a size that only ran at the reference's rate is too slow.
+    The law is about tuned rates; a size that only ran at the reference's rate would look too slow.
     """
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)

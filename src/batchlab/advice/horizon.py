@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
-# A training is compared at the shortest of these horizons at which it meets the level, with some
-# room for seeds that take longer.
+# A horizon is at least this many times the length to the level, because some seeds take longer.
 _ROOM = 1.15
 
 
 HORIZONS: Final = (0.5, 1.5, 2.0)
-"""The lengths of other schedules that are tried, over that of the reference."""
+"""The lengths of other schedules that are tried, as multiples of the reference's."""
 
 
 def horizon_for(needed: float) -> float:
-    """Return the shortest of the horizons 1, 1.5, 2, 3, 4, 6, 8, ... with room for what is needed.
+    """Return the shortest of the horizons 1, 1.5, 2, 3, 4, 6, 8, ... with room for `needed`.
 
     Args:
         needed: the length to the level, over the length of the reference's training.

@@ -1,4 +1,4 @@
-"""The level that counts as trained, and the level that counts as ending as well."""
+"""The level that counts as trained: as good as the reference ends, or an easier one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# With fewer steps and epochs than these, a plateau may be only a pause in the curve.
+# In a run with fewer steps and epochs than these, a plateau may be only temporary.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 # Levels are rounded to the easier side, by at most this fraction of the margin.
 _ROUNDED_BY = 0.2
@@ -63,7 +63,7 @@ def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) ->
 
 
 def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
-    """Return whether a run has turned, or is at a plateau that is not just a pause."""
+    """Return whether a run has got worse again, or is at a plateau that is not just temporary."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
@@ -99,19 +99,19 @@ def _delta(question: Question, record: TrialRecord) -> float:
     """Return the least difference that the plateau rule counts as an improvement."""
     curve = question.values(record) or [0.0]
     if question.better == "higher" and 0 <= min(curve) <= max(curve) <= 1:
-        return FRACTION_DELTA  # F1 or a balanced accuracy, by whatever name
+        return FRACTION_DELTA  # a fraction such as F1, whatever the metric's name
     return default_delta(question.metric, curve)
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
-    """Return the level that counts as no worse: worse by one margin, in round figures."""
+    """Return the level that counts as no worse than a value: one margin worse, rounded."""
     worse = -1 if better == "higher" else 1
     exact = value + worse * margin
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
     # A value that misses a round figure by a rounding error is that figure: 0.894999 is 0.895.
     units = exact / unit - worse * 1e-6
     rounded = worse * math.ceil(worse * units) * unit
-    # Sums of powers of ten leave a tail: 0.9760000000000001.
+    # Cut the tail that sums of powers of ten leave, as in 0.9760000000000001.
     digits = max(0, -math.floor(math.log10(unit)))
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
@@ -153,8 +153,8 @@ class Pilots:
         if start is not None:
             clear *= STARTED_DELTAS
         else:
-            # Most may have been learned before the first evaluation, and gains count from the
-            # worst of those.
+            # Most may have been learned before the first evaluation, so gains are measured from
+            # the worst first value of all runs.
             firsts = [curve[0] for curve in map(question.values, records) if curve]
             start = min(firsts, key=lambda value: question.sign * value, default=0.0)
         gains = question.sign * np.array(self._values) - question.sign * start
@@ -163,7 +163,7 @@ class Pilots:
         best_delta = _delta(question, records[self._most])
         is_near = bool(gains[0] < clear)
         self._are_near = is_near and most < STARTED_DELTAS * best_delta
-        # A higher rate may gain more if the highest gained by far the most, or all gained little.
+        # A still higher rate may help if the highest gained by far the most, or all gained little.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
@@ -193,7 +193,7 @@ class Pilots:
 
     @property
     def level(self) -> TargetLevel | None:
-        """The level they set; None if none learned, or all hardly did, the highest rate most.
+        """The level that the runs set; None if none learned, or a higher rate has to run first.
 
         The level is as good as the reference's final value. If the reference was cut, it is the
         value at the cut, called easier. If it hardly learns, the best of the others sets the level.

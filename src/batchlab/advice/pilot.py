@@ -13,13 +13,13 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import TrialRecord
 
-# The fraction of the budget that a pilot may take. If it does not see the end of a training, the
-# level is the value it had reached.
+# The fraction of the budget that a pilot may take. If the pilot is cut before the end of a
+# training, the level is the value that it had reached.
 _SHARE = 0.5
-# After this fraction of it the cost of its runs is known better, so its limit is computed again.
+# After this fraction of the pilot its limit is computed again, from the cost of runs seen so far.
 _FIRST_PART = 1 / 8
-# Octaves above the reference rate at which pilots begin. If the first ones diverge or learn
-# nothing, the rate is far off, in either direction.
+# Pairs of pilots' rates, in octaves above the reference rate. If one pair diverges or learns
+# nothing, the next is tried, because the rate may be far off in either direction.
 _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 
 
@@ -30,7 +30,7 @@ class Piloted:
     stopped: Reason | None = None  # why there is no level; None if it is set
     level: TargetLevel | None = None
     end: EndLevel | None = None  # the reference's final value, or its value when it was cut
-    hardly_learns: Reason | None = None  # that the reference does; None if it learns
+    hardly_learns: Reason | None = None  # why the reference hardly learns, else None
     octave: int = 0  # octaves from the reference's rate up to the rate that learns
 
 
@@ -116,7 +116,7 @@ class _Pilot:
 
     @property
     def _is_one_piece(self) -> bool:
-        """Whether to request a whole training at once: its end is planned, and it can't resume."""
+        """Whether to request a whole training at once: its end is planned and runs can't resume."""
         resumes = self._log.engine.capabilities.resumes
         return self._question.planned_epochs is not None and not resumes
 
@@ -145,14 +145,14 @@ class _Pilot:
                 steps = limit
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
-        """Train this many steps at each rate; whole trainings are shown with their test data."""
+        """Train this many steps at each rate; whole trainings are also evaluated on test data."""
         requests = [
             self._log.request(
                 CellKey(self._size, rate),
                 0,
                 steps=steps,
                 whole=whole,
-                # The first epoch would have 64 evaluations, but its curve decides nothing.
+                # Without this, the first epoch would have 64 evaluations that decide nothing.
                 watched_from_samples=self._question.n_train,
             )
             for rate in rates

@@ -19,16 +19,16 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
-# With this many whole trainings, every batch size is trained once before the most promising runs.
+# With a budget of this many whole trainings, every batch size is trained once at first.
 _COVERS_FROM = 10.0
 # If only final values are compared, this many trainings of the reference come before others.
 _REFERENCES = 3
-# Trainings of the named configuration and of those it is compared with, if the budget allows them.
-# Without this cap a study would end only in doubt or at the budget, which favors what stays.
+# The most trainings of the named configuration and of each that it is compared with. Without this
+# limit a study would end only in doubt or with the budget spent, which favors the reference.
 _CONFIRMED = 5
-# The gain of this many further seeds together is considered. At most `_AT_ONCE` of them then run.
+# The gain of 1, 3 or 8 further seeds together is computed; at most `_AT_ONCE` of them then run.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
-# More seeds of a configuration hardly add to what is known, and do not settle other questions.
+# The most seeds of a configuration, because more hardly add to what is known.
 _MOST_SEEDS = 12
 # The most configurations in question at a time; those far behind would only cost computing time.
 _IN_QUESTION = 16
@@ -37,7 +37,7 @@ _LEAST_GAIN = 0.002
 # The most octaves between a new run and one that met the level: of batch size, of learning rate off
 # the ridge through that run, and of weight decay.
 _REACH, _REACH_ACROSS, _REACH_DECAY = 3.0, 2.0, 2.0
-# A challenger's first stretch as a fraction of the leader's cost to the level, and its growth.
+# A challenger runs up to this share of the leader's cost, then each time `_GROWTH` times as far.
 _STRETCH, _GROWTH = 0.25, 1.3
 # A challenger is dropped if it took this fraction longer than the leader to a level both reached.
 # The second number is added to the fraction at first, and fades out.
@@ -66,7 +66,7 @@ class Flight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chase:
-    """A challenger that is followed in stretches as long as it may be faster than a leader."""
+    """A challenger that is trained in stretches as long as it may be faster than a leader."""
 
     leader: int
     lead_cost: float  # the leader's cost to the level
@@ -99,7 +99,7 @@ class Procedure:
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best configuration that is likely to end no worse, or else what stays."""
+        """Return the best configuration that likely ends no worse, or else the one that stays."""
         study, outlook = self.study, self.outlook
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
@@ -184,7 +184,7 @@ class Procedure:
         """Begin the cheapest batch size that never ran, at its rate of the highest utility."""
         study = self.study
         flying = set(study.sizes[self._flying])
-        # Other weight decays may have no runs yet, so the best of them would be a guess.
+        # Only the named weight decay is used: others may have no runs, so theirs would be a guess.
         is_alike = study.places.decay == study.places.decay[self.named]
         for size in sorted(study.options, key=lambda size: study.weight[size] / size):
             if size in flying or not study.is_new_size(size):
@@ -217,7 +217,7 @@ class Procedure:
     def _begin_confirming(self, named: int) -> bool:
         """Train one more seed to confirm the named configuration; return False if none is begun.
 
-        The seed goes to it, to what stays, or to the user's batch size at its best rate.
+        The seed is of this configuration, the one that stays, or the user's size at its best rate.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -243,7 +243,7 @@ class Procedure:
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return configurations that may be named in the end: what stays, and the best others."""
+        """Return configurations that may be named in the end: the one that stays, and the best."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
@@ -304,7 +304,7 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Describe what a run will show; a continued one already showed its steps to the level."""
+        """Describe what a run will show; a continued run already showed its steps to the level."""
         study, one = self.study, self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(
@@ -329,7 +329,7 @@ class Procedure:
         return np.asarray(np.any(near | beside, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration whose seed 0 met the level, or else the nearest to it."""
+        """Return the best configuration whose seed 0 met the level, or else came nearest to it."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -378,7 +378,7 @@ class Procedure:
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
             cost = lead.steps[0][0] + math.log2(study.weight[lead.cell.batch_size])
-        # A run that cannot be resumed would start over for a second stretch.
+        # A run that cannot be resumed gets one long stretch, as it would start over for a second.
         first = _STRETCH if self.log.engine.capabilities.resumes else 1 + _SLACK
         chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
         flight = self._stretch(at, chase)
@@ -453,7 +453,7 @@ class Procedure:
             study.take_in(at, 0, record)
             return
         has_lost = is_seen and not was_cut and self._has_lost(chase, record)
-        # A run that cannot be resumed would start over.
+        # A run that cannot be resumed gets no further stretch, because it would start over.
         is_last = was_cut or not self.log.engine.capabilities.resumes
         if has_lost or (is_last and is_seen):
             self._stop(flight, chase, record, was_cut=not has_lost)
@@ -486,7 +486,7 @@ class Procedure:
         return course, share, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
-        """Record what a challenger showed that gets no further stretch."""
+        """Record what a challenger showed; it gets no further stretch."""
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

@@ -29,7 +29,7 @@ class RunWatcher(Protocol):
         ...
 
 
-# The reason for runs if the step before them does not say more.
+# The reason for runs of each purpose, if the step noted before them gives none.
 _OF_PURPOSE: dict[Purpose, Reason] = {
     "pilot": Reason.of("asked_for_end"),
     "search": Reason.of("asked_to_compare"),
@@ -40,13 +40,13 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 NEARLY_WHOLE: Final = 0.95
 """Recorded trainings end at an evaluation, up to 5 % early, so this fraction counts as whole."""
 MOST_STEPS = 10**9
-# At the reference batch size, training between evaluations takes this many times as long as one of
-# them, so they take at most a third of a run. They then locate a met target less well, but seeds
-# differ by more, and more of them fit. A factor of three or five leaves more for trainings, but
-# loses more answers than those gain (on the record of benchmarks/regret_whole.py).
+# At the reference batch size, the training between two evaluations takes this many times as long
+# as an evaluation, so evaluations take at most a third of a run. The steps to a target are then
+# less exact, but seeds differ by more, and more seeds fit. A factor of three or five leaves more
+# for trainings, but loses more answers than it gains (by benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
-# Even if one takes very long, they are no further apart than this fraction of a whole training, or
-# of 20 epochs if no end is planned.
+# Even if an evaluation takes very long, the next one comes after at most this fraction of a whole
+# training, or of 20 epochs if no end is planned.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
 
@@ -65,12 +65,12 @@ RunKey = tuple[CellKey, int]
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
-    """Return whether a run ended after this many steps; a recording may end a bit before."""
+    """Return whether a run ended after this many steps; a recorded run may end a bit earlier."""
     return record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
-    """Return the samples between evaluations, by the cost of one; 0 if that is not known yet."""
+    """Return the samples between evaluations; 0 if the cost of an evaluation is not known yet."""
     apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
     return math.floor(min(apart, _MOST_OF_A_TRAINING * whole_samples))
 
@@ -126,11 +126,11 @@ class RunLog:
         whole: bool = False,
         watched_from_samples: int = 0,
     ) -> RunRequest:
-        """Return a request of `steps` steps, to the target or to its end if `whole`."""
+        """Return a request for `steps` steps, which ends early at the target unless `whole`."""
         size, rate, horizon, decay = cell
         trial = self.engine.trial(batch_size=size, learning_rate=rate, seed=seed, horizon=horizon)
         trial = replace(trial, weight_decay_factor=decay)
-        # An engine with a fixed set of rates may write one differently.
+        # An engine with a fixed set of rates may change the rate a bit, so the key is kept.
         self._keys[trial] = cell, seed
         length = RunLength(
             steps=steps,
@@ -148,7 +148,7 @@ class RunLog:
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
-        """Return the expected seconds until the last run ends, side by side if the engine can."""
+        """Return the expected seconds until all runs have ended, in parallel if the engine can."""
         costs = [
             self.run_s(
                 request.trial.batch_size,
@@ -187,7 +187,7 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """The least samples between evaluations but a run's last, fixed once one was timed."""
+        """The least samples between evaluations except before a run's last; fixed once timed."""
         if not self._interval_samples:
             question, size = self.question, self.question.reference.batch_size
             whole = (question.planned_epochs or _EPOCHS_UNPLANNED) * question.n_train
@@ -218,7 +218,7 @@ class RunLog:
         if not until or planned is None or not self.engine.capabilities.resumes:
             return 0
         if key in self.records:
-            return 0  # it goes on from its own checkpoint
+            return 0  # this training resumes from its own checkpoint
         (cell, seed), most = key, 0
         for horizon in (1.0, *HORIZONS):
             if horizon > cell.horizon:
@@ -239,7 +239,7 @@ class RunLog:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether a schedule of the rate spans each training, whose end is then part of it."""
+        """Whether a schedule of the rate spans each training, whose length then sets the rates."""
         cell = self.question.reference
         trial = self.engine.trial(
             batch_size=cell.batch_size, learning_rate=cell.learning_rate, seed=0
@@ -259,7 +259,7 @@ class RunLog:
         return max(1, self.plan(batch_size).steps_in(epochs))
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
-        """Run them, wait for the last, and return the whole records in the order of the requests.
+        """Make the runs, wait for all, and return their whole records in the order of the requests.
 
         A record is kept under its cell and seed, with the purpose it was first run for.
         """
@@ -305,14 +305,14 @@ class RunLog:
         self.watcher.asked(runs, purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:
-        """Return where a run that is followed met the level, or None if it did not."""
+        """Return where a run met the level; None if it did not, or only whole trainings count."""
         if self.until is None or self.whole_only:
             return None
         return record.crossing(self.until)
 
     def steps_to_level(self, record: TrialRecord) -> float | None:
         """Return the steps to the level, or None if there is none or the run did not meet it."""
-        if self.until is not None and self.whole_only:  # it meets it at its end, or not at all
+        if self.until is not None and self.whole_only:  # only its end decides
             is_over = is_whole(record, record.trial.horizon_steps or 0)
             value = record.last("validation", self.until.metric)
             return record.steps if is_over and self.until.met_by(value) else None

@@ -43,7 +43,7 @@ _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
 # The lower limit of a variance of two seeds, in squared octaves or margins: evaluations are too far
 # apart to resolve less.
 _LEAST_VARIANCE = 1e-4
-# The number of values of the scatter of final values that the draws of the belief use.
+# The draws of the belief use this many values for the scatter of final values.
 _N_SCATTERS = 4
 # Final values of configurations that end worse by this many margins have a scatter of their own.
 _NEAR = 4.0
@@ -150,7 +150,7 @@ class Configured:
 
 
 class AdviceStudy:
-    """The configurations of a study and their runs; `outlook` is the belief that follows."""
+    """The configurations of a study and their runs; `outlook` computes the belief from them."""
 
     def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
         """Lay out the configurations, without taking in any run.
@@ -189,7 +189,7 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (factors == 1)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned & (self.sizes == own_size))]
-        # Log standard deviation of the step time over the reference's, for sizes timed in turn.
+        # By batch size timed in turn, the standard deviation of log(step time / the reference's).
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of what was trained first if the reference failed;
         # None if the level was given.
@@ -205,10 +205,10 @@ class AdviceStudy:
         self.weigh()
 
     def _horizons(self, size: int) -> list[float]:
-        """Return the lengths of trainings of a batch size, over that of the reference's.
+        """Return the lengths of a batch size's trainings, as multiples of the reference's.
 
-        With a schedule of the rate, those of another length are other trainings. It has those that
-        take no longer than the reference's.
+        With a schedule of the rate, each length is a configuration of its own. Only lengths that
+        take no longer than the reference's training are returned.
         """
         question, log = self.question, self.log
         planned, own_size = question.planned_epochs, question.reference.batch_size
@@ -249,7 +249,7 @@ class AdviceStudy:
         return set(map(float, range(middle - below, middle + above + 1)))
 
     def weigh(self) -> None:
-        """Take in the cost of a step of each batch size: its seconds, or its examples."""
+        """Set the cost of a step of each batch size: its seconds, or its examples."""
         self.weight = {size: self._weight(size) for size in self.options}
         self._log_weight = np.log2([self.weight[size] for size in self.sizes])
         self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
@@ -277,7 +277,7 @@ class AdviceStudy:
         return self._nearest(CellKey(size, self.question.reference.learning_rate), octave)
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with these settings, or with the nearest rate to this one."""
+        """Return the configuration with these settings, at this rate or the nearest one."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self._nearest(cell, octave)
 
@@ -296,7 +296,7 @@ class AdviceStudy:
     def where(
         self, holds: Callable[[Configured], object], among: Iterable[int] | None = None
     ) -> list[int]:
-        """Return the configurations for which something holds, of all or among some."""
+        """Return the configurations for which `holds` is true, of all or of those in `among`."""
         if among is None:
             among = range(len(self.cells))
         return [i for i in among if holds(self.cells[i])]
@@ -308,7 +308,7 @@ class AdviceStudy:
         return np.asarray(rate[:, None] - rate[others] - along)
 
     def of_size(self, size: int, *, failed: bool = True) -> list[int]:
-        """Return the configurations of a batch size, without those that failed if not `failed`."""
+        """Return the configurations of a batch size; those that failed only if `failed`."""
         return self.where(lambda one: one.cell.batch_size == size and (failed or not one.failed))
 
     def is_new_size(self, size: int) -> bool:
@@ -319,9 +319,9 @@ class AdviceStudy:
     def nameable(self) -> list[int]:
         """The user's own configuration, and those that met the level.
 
-        If final values count, they also have one. If only whole trainings are compared, only the
-        belief judges how they end, because the level may come from a lucky training of the
-        reference.
+        If final values count, those without one are left out. If only whole trainings are compared,
+        missing the level rules out none: the level may come from a lucky training of the reference,
+        so that only the belief judges final values.
         """
         at = self.where(lambda one: not one.failed)
         if self.follows:
@@ -342,14 +342,14 @@ class AdviceStudy:
 
     @property
     def follows(self) -> bool:
-        """Whether runs are followed to the level, and not trained to their end at once."""
+        """Whether runs are trained until they meet the level, and not to their end at once."""
         return self.log.until is not None and not self.whole_only
 
     # ---- lengths
 
     @property
     def fraction(self) -> float:
-        """The fraction of a planned training that is seen; 1.0 if all is, or none is planned."""
+        """The fraction of a planned training that the pilot ran; 1.0 if none is planned."""
         planned, pilot_epochs = self.question.planned_epochs, self.log.whole_epochs
         if planned is None or pilot_epochs is None:
             return 1.0
@@ -382,8 +382,8 @@ class AdviceStudy:
     def most_steps(self, i: int) -> int:
         """Return the steps after which a training that has not met the level is given up.
 
-        Where time counts, it may have more epochs than the reference as long as it does not take
-        longer. With a learning-rate schedule each length is a configuration of its own.
+        If time counts, a training may have more epochs than the reference's if it takes no longer.
+        With a learning-rate schedule each length is a configuration of its own.
         """
         epochs = self.log.whole_epochs
         if epochs is None or self.keeps_epochs:
@@ -426,7 +426,7 @@ class AdviceStudy:
         return MOST_STEPS if allowed is None else self.log.steps_in(size, allowed)
 
     def whole_s(self, i: int) -> float:
-        """Return the expected seconds of the budget that one training of that length costs."""
+        """Return the expected seconds of the budget that one training of `whole_steps` costs."""
         length = self.cells[i].cell.batch_size, self.whole_steps(i)
         if length not in self._whole_s:
             self._whole_s[length] = self.log.run_s(*length)
@@ -445,7 +445,7 @@ class AdviceStudy:
     def take_in(
         self, i: int, seed: int, record: TrialRecord, *, guess: tuple[float, float] | None = None
     ) -> None:
-        """Take in what a run showed.
+        """Add the results of a run.
 
         Args:
             i: the configuration.
@@ -515,7 +515,7 @@ class AdviceStudy:
     def _set_length(self, i: int, steps: int) -> None:
         """Set the steps of whole trainings of a configuration, unless one met the level before.
 
-        The ends of others are forgotten, because they are not compared any more.
+        Final values of trainings of another length are dropped, because they no longer compare.
         """
         one = self.cells[i]
         if self.log.whole_epochs is None or one.met_on or steps == self.whole_steps(i):
@@ -535,9 +535,9 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Set the level from all trainings of the configuration behind it, and read all runs again.
+        """Set the level from all trainings of the configuration that set it; read all runs again.
 
-        If nobody chose the rate, use those of the same batch size at the rate that ends best.
+        If nobody chose the rate, use trainings of the same batch size at the rate that ends best.
         """
         if self.end is None or self.log.until is None:
             return
@@ -696,7 +696,7 @@ class AdviceStudy:
 def missed(steps: int) -> tuple[float, float]:
     """Return a guess of log2 of the steps to a level that a run missed, and its error.
 
-    It would have met the level half an octave later, give or take as much.
+    The run is assumed to meet the level half an octave later, give or take half an octave.
     """
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 

@@ -19,7 +19,7 @@ from batchlab.records.quantities import Better
 Array = NDArray[np.float64]
 Values = Sequence[float]  # one per seed
 
-# A bound at 2.5 % is then off by a hundredth of the interval's width.
+# With this many draws, a bound at 2.5 % is off by a hundredth of the interval's width.
 _N_DRAWS = 16_384
 
 
@@ -68,9 +68,9 @@ class CellMeans:
         return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
-        """Pool gaps between the train metric and this one, which is of held-out data.
+        """Pool gaps between the train metric and this held-out metric.
 
-        Seeds fit their training data nearly alike, so a gap scatters as its held-out metric does.
+        Seeds fit the training data about equally well, so gaps scatter as the held-out metric does.
         """
         require_finite(chain(*gaps))
         prior, values = self.prior, [*chain(*self.cells)]
@@ -111,7 +111,7 @@ class CellMeans:
         return Estimate.of(value, interval=_interval(self.draws[:, i], value, confidence), n=n)
 
     def difference(self, i: int, j: int, *, confidence: float = 0.95) -> Estimate:
-        """Return the mean of one cell minus that of another; its n counts the trials of both."""
+        """Return the mean of one cell minus that of another; `n` is the number of their trials."""
         if not (len(self.cells[i]) and len(self.cells[j])):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         value = fmean(self.cells[i]) - fmean(self.cells[j])

@@ -107,7 +107,7 @@ def kind_of(trial: Trial) -> Kind:
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    # Schedules of other lengths and other weight decays in an advice are no seeds of one another.
+    # In an advice, trials with other schedules or weight decays are not seeds of the same cell.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial
@@ -131,8 +131,8 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
     """Return the cell whose curves the report shows, for every batch size and plan.
 
-    It has the best mean final value of the first metric on validation data (train data if there
-    are none). Rates at which every seed ended well are preferred.
+    This cell has the best mean final value of the first metric on validation data, or train data if
+    there are none. Rates at which every seed ended well are preferred.
     """
     split = deciding_split(study)
     sign = 1 if study.workload.metrics[0].better == "higher" else -1

@@ -34,7 +34,7 @@ class EqualBudget:
     def value(self, record: TrialRecord, split: Split) -> float | None:
         """Return a trial's metric when the budget was spent, on the line between two evaluations.
 
-        The result is None if it is not known on both sides, nor exactly at that point.
+        The result is None unless the metric is known at that point or on both sides of it.
         """
         curve = self._curve(record, split)
         if not curve:
@@ -42,7 +42,7 @@ class EqualBudget:
         return curve[-1][1]
 
     def end(self, record: TrialRecord, split: Split) -> float | None:
-        """Return what a trial would have ended with if it had stopped with the budget spent."""
+        """Return the final value of a trial as if it had stopped when the budget was spent."""
         if split != "validation":
             return self.value(record, split)
         curve = [point for point in self._curve(record, split) if point[0] > 0]
@@ -66,7 +66,7 @@ class EqualBudget:
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:
     """Return the largest budget that all of these trials have spent.
 
-    The result is None if there are none, or for time if a step was not timed in isolation.
+    The result is None if there are no trials, or for time if a step was not timed in isolation.
     """
     if name == "time" and None in [study.timing(record.trial.batch_size) for record in records]:
         return None

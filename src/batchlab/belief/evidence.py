@@ -44,7 +44,7 @@ class Measured:
         return self._kinds.index(cell.kind)
 
     def values(self, cell: Cell) -> Sequence[float]:
-        """Return the value of every seed of a compared cell that has one."""
+        """Return the values of a compared cell, one per seed that has a value."""
         return self.means.cells[self._place(cell)]
 
     def level(self, cell: Cell) -> float:
@@ -52,7 +52,7 @@ class Measured:
         return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
-        """Return the mean of any cell with its interval; there is none if it is not compared."""
+        """Return the mean of a cell with its interval; both are unknown if it is not compared."""
         if cell.kind not in self._kinds:
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         return self.means.mean(self._place(cell))
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """What may be as good as the best: batch sizes, then plans; None without intervals."""
+        """The batch sizes, then plans, that may be as good as the best; None without intervals."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
@@ -106,8 +106,8 @@ class Evidence:
         """Gather the cells and the budgets of a study."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         evidence = cls(study=study, cells=cells, budgets=())
-        # A plan changes at set places of its own run. So its trials can be compared only at their
-        # end, and all of them end after the same number of epochs.
+        # A plan changes settings at fixed points of its run, so its trials can be compared only at
+        # their end. All trials end after the same epochs, so that budget can be used.
         names = NAMES[:1] if has_plans(cells) else NAMES
         budgets = map(partial(equal_budget, study, evidence._ended_well), names)
         return replace(evidence, budgets=tuple(filter(None, budgets)))
@@ -166,7 +166,7 @@ class Evidence:
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return what trials end with, or would have ended with after an equal budget."""
+        """Return the final values of trials, at their end or as if cut at an equal budget."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:
@@ -194,7 +194,7 @@ class Evidence:
         )
 
     def by_budget(self) -> dict[str, Measured]:
-        """Return what trials end with after each equal budget that two or more cells spent."""
+        """Return the final values for each equal budget that two or more cells spent."""
         split = budget_split(self.study)
         by_budget = {}
         for budget in self.budgets:
@@ -227,5 +227,5 @@ class Evidence:
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
-        """Return a number from each trial that ended well and has it, by cell."""
+        """Return, by cell, the known values of the trials that ended well."""
         return [known(map(value, cell.ended_well)) for cell in self.cells]

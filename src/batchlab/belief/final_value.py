@@ -21,7 +21,7 @@ V = TypeVar("V", float, float | None)
 # The last part of a run that a line is fitted to.
 _TAIL = 0.25
 _BOUNDS = (1.0, 100.0)  # the largest share, and the largest percentage
-# With fewer evaluations no line shows how far they lie off it.
+# A line goes exactly through fewer evaluations, so their scatter around it is unknown.
 _FEWEST = 3
 # A run whose best model is kept ends with the best mean of this many evaluations in a row.
 _IN_A_ROW = 3
@@ -31,8 +31,8 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     """Return the level at the end, from a least-squares line through the last quarter of a run.
 
     A mean over that quarter would lag behind a metric that still improves. If it has fewer than
-    three evaluations, the line goes through the last three, if they lie in the last half; otherwise
-    the last one counts. Values that lie between 0 and 1, or 100, have an end within these bounds.
+    three evaluations, the line is fitted to the last three if they lie in the last half; otherwise
+    the last value is returned. If all values lie within 0 and 1, or 0 and 100, so does the result.
 
     Args:
         curve: of the validation metric.
@@ -81,7 +81,7 @@ def final_of(
 ) -> float | None:
     """Return the value that a training ends with, or would have ended with after `steps` steps.
 
-    Train and test data are evaluated at too few places for a line: their last value is returned.
+    Train and test data are evaluated too rarely to fit a line, so their last value is returned.
     """
     if split != "validation":
         return record.last(split, metric)
@@ -94,10 +94,10 @@ def final_of(
 
 
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the standard error of the end that a line gives.
+    """Return the standard error of the final value that a line gives.
 
-    Evaluations that scatter at the end of a run make ends that scatter between seeds. It is the
-    least-squares error, also where the end is read off in another way.
+    If evaluations scatter at the end of a run, final values scatter between seeds. The error is
+    that of the least-squares line even if `final_value` follows another rule.
 
     Args:
         curve: (samples, value) of the validation metric after the first step.
@@ -116,7 +116,7 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
 
 
 def end_error_of(record: TrialRecord, metric: str) -> float | None:
-    """Return the error of the end of a run; None if it did not end well, or it is not known."""
+    """Return the error of a run's final value; None if the run failed or it is not known."""
     if not record.ended_well:
         return None
     curve = record.curve("validation", metric)
@@ -124,12 +124,12 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
-    """Return the errors of the ends of runs, as far as they are known."""
+    """Return the known errors of the final values of runs."""
     return known(end_error_of(record, metric) for record in records)
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
-    """Choose the evaluations that count for the end, each with the part of the run done by then."""
+    """Return the evaluations that decide the final value, each with its fraction of the run."""
     if not curve:
         return []
     last = curve[-1][0]

@@ -24,12 +24,12 @@ def margin_of(
     and so have a mean squared error of standardized targets and R2.
 
     Args:
-        value: the final value it is held against.
+        value: the final value that others are compared with.
         metric: its name.
         better: its direction.
         untrained: the value of the untrained model, if known.
         n_examples: how many examples the value is a mean of, if known. The margin of a share is at
-            least one of them.
+            least one example.
     """
     whole, least, left, learned = 1.0, 0.0, value, []
     if metric in FRACTION_METRICS:
@@ -41,7 +41,7 @@ def margin_of(
         left = whole - value
     if untrained is not None and untrained != value:
         learned.append(abs(value - untrained))
-    # Nothing is left to learn: a share then has the margin of one example.
+    # If nothing is left to learn, the margin of a share is one example.
     if left > 0 or least:
         learned.append(max(left, 0.0))
     return max(MARGIN_SHARE * min(learned, default=abs(value)), least) or MARGIN_SHARE

@@ -1,4 +1,4 @@
-"""Outlook: the utility of each configuration under the belief, and that of a further run."""
+"""Outlook: the expected utility of each configuration, and the gain from a further run."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _SHRINK = 4.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scatter:
-    """How far the seeds of one configuration lie apart: standard deviations."""
+    """The standard deviations over the seeds of one configuration."""
 
-    cost: float  # standard deviation of log2 of the cost to the level
-    end: Array  # standard deviation of the final value, in margins: k equally likely, shape (k, n)
+    cost: float  # of log2 of the cost to the level
+    end: Array  # of the final value, in margins: k equally likely values, shape (k, n)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class StandardNoise:
     """Standard normal numbers, always the same, so that only observations change the results.
 
     Draws come in pairs of opposite sign, and no two numbers correlate over them. So a quantity that
-    is linear in the belief has its exact mean; the others hardly correlate by chance.
+    is linear in the belief has its exact mean; other quantities hardly correlate by chance.
     """
 
     surface: Array  # shape (draws, 2 n)
@@ -68,9 +68,9 @@ class Aim:
     """The question, and the configuration that the others are compared with.
 
     Attributes:
-        own: the user's own configuration, by its place.
+        own: the index of the user's own configuration.
         same_size: the configurations with the user's batch size.
-        is_tuned: whether to compare with the same batch size at its best rate, as nobody chose it.
+        is_tuned: whether others are compared with the user's batch size at its best rate instead.
         ends_count: whether final values count; they do not if the user gave the level.
         costs_count: whether costs count; they do not if the best final value is asked for.
         most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
@@ -126,7 +126,7 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
         sd: standard deviations of the moves that the linear model gives them, shape (n,).
 
     Returns:
-        Shape (n,): where the model moves a chance by less, it stays below the least one.
+        Shape (n,): if the model moves a chance by less, the chance stays below `least_chance`.
     """
     sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
@@ -191,7 +191,7 @@ class Outlook:
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
-            # This is the extra cost of a miss over the cost of a training that meets the level.
+            # The extra cost of a miss, over the cost of a training that meets the level.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
@@ -247,14 +247,14 @@ class Outlook:
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int) -> Array:
-        """Return draws of log2 of the cost compared with over that of a configuration.
+        """Return draws of log2 of the reference's cost over that of a configuration.
 
-        They are of five further trainings of both, those that the chance is about.
+        Both costs are means of five further trainings, as for the chance.
         """
         return self._gain_over(self._beside, at)
 
     def gain_over_tuned_draws(self, at: int) -> Array:
-        """Return the same draws over the user's batch size at its best rate, trained or not."""
+        """Return such draws with the user's batch size at its best rate as the reference."""
         return self._gain_over(self._tuned, at)
 
     def _gain_over(self, other: Array, at: int) -> Array:
@@ -274,7 +274,7 @@ class Outlook:
         return self.most_useful(likely | {self.stays(nameable)})
 
     def most_useful(self, some: Iterable[int]) -> int:
-        """Return the configuration of the highest utility, the first of those with the same."""
+        """Return the configuration of the highest utility, the first one in a tie."""
         return int(max(some, key=lambda i: (self.utility[i], -i)))
 
     def stays(self, nameable: Sequence[int]) -> int:
@@ -294,7 +294,7 @@ class Outlook:
 
         The first figure requires that the named configuration is likely no worse, the second does
         not. The utility of every configuration is taken as linear in the run's result, and
-        its chance as a probit of that.
+        its chance as a probit of that result.
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

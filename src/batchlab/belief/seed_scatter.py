@@ -1,4 +1,4 @@
-"""SeedScatter: how far seeds lie apart, from all cells of a study and from earlier trainings."""
+"""SeedScatter: the variance over seeds, from all cells of a study and earlier trainings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 # deviation over seeds. Its prior is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
-# Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.
+# The sum over the log of the usual variance: its step, and its reach around plausible values.
 _STEP, _REACH_SDS = 0.2, 6.0
 _BELOW, _ABOVE = 24.0, 18.0  # reach without a prior: two seeds of one cell say little
 _LEAST_WEIGHT = 1e-6  # lower weights change no bound in its third digit
@@ -77,8 +77,8 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
-# If the error of a run's end is known, these are the prior up to the usual error, and that error.
-# Above it the scatter rises by `_BY_ERROR`; a run that ends smoothly may have landed anywhere.
+# If the error of a run's final value is known: the prior up to a usual error, and that error. Above
+# it the scatter rises by `_BY_ERROR`. Below it the scatter stays: smooth curves differ by seed too.
 PRIORS_OF_ERROR = {
     "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
     "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
@@ -88,7 +88,7 @@ _BY_ERROR = 0.83
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnScatter:
-    """The variance of one seed by the n >= 1 seeds of one cell."""
+    """The variance of one seed, estimated from the n >= 1 seeds of one cell."""
 
     variance: float  # unbiased and above 0; unused for a single seed
     n: int
@@ -101,7 +101,7 @@ class OwnScatter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of the usual variance of one seed, and of how unlike it single cells are.
+    """The posterior of the usual variance of one seed, and of how much cells deviate from it.
 
     Given both, the variance of a cell has the prior s0² d0 / chi²(d0), so its posterior has a
     closed form: (d0 s0² + d s²) / chi²(d0 + d). Smyth estimates s0² and d0 from thousands of genes.
@@ -199,7 +199,7 @@ def _log_unlikeness() -> Array:
 
 @cache
 def _prior_degrees() -> Array:
-    """Return the degrees of freedom that make cells' log standard deviations scatter that much."""
+    """Return the degrees of freedom at which log standard deviations scatter by `_UNLIKENESS`."""
     # log chi² with d degrees has the variance trigamma(d / 2): inverted as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance

@@ -21,7 +21,7 @@ SURE = 0.975
 def as_good(draws: Array, leader: int, margin: float) -> list[int]:
     """Return the other cells that may be as good as the leader, in order.
 
-    Those are the ones that are not surely worse, or surely no worse by more than the margin.
+    A cell is left out only if it is surely worse, and not surely within the margin.
 
     Args:
         draws: of the value of every cell, shape (n_draws, cells).

@@ -23,7 +23,7 @@ _LEAST_LEFT = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsLaw:
-    """The law fitted to every draw, by least squares of relative steps.
+    """The law fitted to every draw, by least squares of the relative errors of the steps.
 
     Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
     arXiv:1812.06162, equation 2.11 in the form of steps.
@@ -102,7 +102,7 @@ def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], leve
         level: the level, in margins.
     """
     short, long = worse
-    # In a few draws the longer one hardly ends better, or neither encloses the level.
+    # In a few draws the longer training hardly ends better, or the two do not enclose the level.
     fraction = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
     return np.asarray(log2_steps[0] + fraction * (log2_steps[1] - log2_steps[0]))
 

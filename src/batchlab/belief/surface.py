@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 # hardly anything is known about that part before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
-# A training that is twice as long has as many steps as one of half the batch size, and they end
+# A training that is twice as long has as many steps as one of half the batch size, and both end
 # about alike. So an octave of length counts as this many octaves of batch size.
 AS_HALF_THE_SIZE: Final = 0.8
 HORIZON_SCALE: Final = 2.0  # scale of the residual along the length, in octaves
@@ -200,7 +200,7 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Return margins by which trainings end worse, from their place on the surface."""
+    """Return margins by which trainings end worse, from values on the surface's scale."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 

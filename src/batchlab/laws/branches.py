@@ -1,9 +1,9 @@
 """The critical batch size from branches: how many examples larger batch sizes waste at one place.
 
-Branches train on from one checkpoint with other batch sizes, over the same examples. One that ends
-with a worse loss than the unchanged batch size has wasted examples: with that batch size, fewer are
-enough for the same loss. By the law S(B) = S_min (1 + B_crit/B), B examples a step take
-(1 + B/B_crit) / (1 + B_0/B_crit) times as many examples as B_0 do.
+Branches train on from one checkpoint with other batch sizes, over the same examples. A branch that
+ends with a worse loss than the unchanged batch size B_0 has wasted examples: B_0 needs fewer to get
+to that loss. By the law S(B) = S_min (1 + B_crit/B), batch size B needs
+(1 + B/B_crit) / (1 + B_0/B_crit) times as many examples as B_0.
 
 Sources: branches are from Merrill et al. 2025, arXiv:2505.23971, and the law is equation 2.11 of
 McCandlish et al. 2018, arXiv:1812.06162.
@@ -30,14 +30,14 @@ _FEWEST = 2  # batch sizes, or there is no estimate
 def examples_to(loss: float, own: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the least and most examples with which the batch size in use gets to a loss.
 
-    They are equal where two of its branches enclose the loss; between them the loss is a line over
-    the log of the examples.
+    Both are equal if two branches of that batch size enclose the loss: the number is interpolated,
+    with the loss as a line over the log of the examples.
 
     Args:
         loss: the loss that another branch ended with.
-        own: examples and final loss of branches with the batch size in use, by examples.
+        own: examples and final loss of branches with the batch size in use, sorted by examples.
     """
-    if not loss <= own[0][1]:  # it may not be a number
+    if not loss <= own[0][1]:  # also true for a loss of NaN
         return 0.0, own[0][0]
     for (fewer, worse), (more, better) in pairwise(own):
         if better <= loss <= worse:
@@ -52,8 +52,8 @@ def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, fl
 
     Args:
         batch_size: the batch size in use.
-        wasted: of each other batch size, how many times the one in use it is, and the least and
-            most examples that it takes for one of the batch size in use; the most may be infinite.
+        wasted: for each other batch size, its ratio to the one in use, and the least and most
+            examples that it takes per example of the one in use; the most may be infinite.
     """
     reason = Reason.of("too_few", what="batch sizes of branches", n=len(wasted), needed=_FEWEST)
     if len(wasted) < _FEWEST:

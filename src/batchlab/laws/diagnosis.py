@@ -1,7 +1,7 @@
 """Diagnosis: what is wrong with a trial, by its curves; each rule is one row with its thresholds.
 
 A rule reads only the record and never its test scores, because a diagnosis may decide what runs
-next. A rule whose curve is missing stays silent; `unjudged` names it.
+next. A rule whose curve is missing finds nothing; `unjudged` returns such rules.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class DiagnosisRule:
 
     sentence: Reason  # what it means and what to try
     needs: Split | None  # the split whose curve it needs, or None if it needs none
-    # It returns the evidence, or None if the rule does not hold.
+    # A function that returns the evidence, or None if the rule does not hold.
     find: Callable[[Case], Reason | None]
 
     @property
@@ -172,10 +172,10 @@ def find_overfitting(case: Case) -> Reason | None:
 
 
 def find_underfitting(case: Case) -> Reason | None:
-    """Find a training loss at rest at half of the untrained one or more, with validation near it.
+    """Find a training loss that settled at half the untrained one or more, validation near it.
 
     Without a validation set there is no plateau; then the rule of slow convergence decides whether
-    the training loss has come to rest.
+    the training loss has settled.
     """
     train = _curve(case.record, "train", "loss")
     if case.diverged or find_slow_convergence(case) or find_not_enough_epochs(case):
@@ -237,7 +237,7 @@ def _curve(record: TrialRecord, split: Split, metric: str) -> list[tuple[float, 
 
 
 def _loss_has_turned(case: Case) -> Reason | None:
-    """Find validation loss 10 % above its best epoch's while training loss is below that one's."""
+    """Find validation loss 10 % above its best epoch's, with training loss below that epoch's."""
     validation = _at_epochs(case.record, "validation", "loss")
     train = _at_epochs(case.record, "train", "loss")
     common = sorted(validation.keys() & train.keys())

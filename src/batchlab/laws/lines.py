@@ -15,7 +15,7 @@ from batchlab.records.estimate import Estimate, Reason
 
 T = TypeVar("T")
 
-# scipy.stats.linregress gives the same line, but its import takes 0.3 s more than scipy.special's.
+# scipy.stats.linregress gives the same line, but is not used: its import takes 0.3 s longer.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the interval around `value`; `variance` is a multiple of the residuals' one."""
+        """Return the interval around `value`; `variance` is in units of the residual variance."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -73,11 +73,11 @@ class StraightLine:
 
 
 SIZES_FOR_LAW = 3
-"""The fewest batch sizes that a law of times or memory is made of."""
+"""The fewest batch sizes that a law of step time or memory is fitted to."""
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Leave out the full batch if there are enough others, because it needs no gathering.
+    """Leave out the full batch if enough others remain: its examples need no gathering.
 
     Args:
         points: (batch size, its measurement).

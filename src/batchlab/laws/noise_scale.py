@@ -87,7 +87,7 @@ def _covariance(sample: GradientSample) -> Array:
     units = (sizes @ unit_sq - sizes * unit_sq) / left
     without = _estimators(sample, left, units, mean_sq)
     spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # The cut into micro-batches is random too, however many of the examples are seen.
+    # The factor 1 - n/N is only for single examples: how micro-batches are cut is random too.
     return spread if sample.unit_examples > 1 else spread * (1 - total * _of_set(sample))
 
 
@@ -97,9 +97,9 @@ def _of_set(sample: GradientSample) -> float:
 
 
 def _estimators(sample: GradientSample, n: Array, unit_sq: Array, mean_sq: Array) -> Array:
-    """Return (tr Sigma, |G|^2) from the mean squared norm of units and that of n examples' mean."""
+    """Return (tr Sigma, |G|^2) from mean squared norms: of units, and of means of n examples."""
     of_set = _of_set(sample)
-    # This is the covariance with N - 1 below, which differences within a sample estimate.
+    # The trace with denominator N - 1, which differences within a sample estimate.
     sample_trace = (unit_sq - mean_sq) / (1 / sample.unit_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
@@ -163,8 +163,8 @@ def _fieller(
 ) -> tuple[float | None, float | None]:
     """Return Fieller's interval: all r for which trace - r |G|^2 is not significantly off 0.
 
-    Its end is None if |G|^2 is not significantly off 0, because the interval is then unbounded. Its
-    beginning is None if tr Sigma is not.
+    The upper bound is None if |G|^2 is not significantly off 0, because the interval is then
+    unbounded. The lower bound is None if tr Sigma is not significantly off 0.
     """
     square = quantile**2
     a = grad_sq**2 - square * covariance[1, 1]
@@ -175,4 +175,4 @@ def _fieller(
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)
-    return low, None  # it begins at the larger root
+    return low, None  # without an upper bound, the interval begins at the larger root

@@ -19,14 +19,14 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Range = tuple[float, float]
 
-# Level, rise, rate and noise are four unknowns; a power law's offset is the fifth.
+# A fit has up to five unknowns: level, rise, rate, noise, and the offset of a power law.
 MIN_POINTS = 6
 MAX_POINTS = 200  # longer curves are averaged in blocks, which is quicker and changes no answer
 MAX_CURVES = 400  # the most curves in a result
 
-_RATE = (math.log(0.004), math.log(5.0))  # log of rate per epoch: from beyond any run to within one
+_RATE = (math.log(0.004), math.log(5.0))  # log of the rate per epoch, from flat to within an epoch
 _POWER = (math.log(0.1), math.log(6.0))  # log of the exponent
-_OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs that the power law has already behind it
+_OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs by which the power law began before epoch 0
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
 _ZOOMS = 3  # after this many the grid is finer than the noise
 # A law may leave this many first points unexplained: a few, or a part of the curve.
@@ -199,7 +199,7 @@ def _tails(rows: Array) -> Array:
 
 
 def _starts(n: int) -> Index:
-    """Return where the fitted pieces of n points start, each with MIN_POINTS or more."""
+    """Return the indices at which a fit may start, with MIN_POINTS or more of n points left."""
     starts = {start for start in _STARTS if start <= n // 2}
     starts |= {int(fraction * n) for fraction in _START_FRACTIONS}
     return np.array(sorted(start for start in starts if start == 0 or n - start >= MIN_POINTS))

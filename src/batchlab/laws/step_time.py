@@ -24,7 +24,7 @@ _ROUNDNESS = (0.1, 1.6)
 # falls in proportion there, so the reach itself does not matter.
 _REACH = 7.0
 # Single batch sizes lie off every smooth law: kernels and caches change with the shape. The prior
-# is half-Cauchy with this median; it counts where there are too few points to see the scatter.
+# is half-Cauchy with this median; it matters only if too few points show the scatter.
 _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (1e-3, 1.0)
 _CELLS = {"knee": 61, "round": 25, "off": 18}
@@ -405,9 +405,9 @@ _EFFICIENCY = 0.37
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessScatter:
-    """Standard deviation of a process's log step time around the batch size's own.
+    """The standard deviation of log step times between processes of the same batch size.
 
-    The blocks of one process do not show it, because they share their place in memory, the core
+    The blocks of one process do not show it, because they share their memory addresses, the core
     that feeds the device, and the machine's other load.
 
     Attributes:
@@ -496,8 +496,8 @@ def timed_in_turn(
 ) -> tuple[Estimate, Estimate, float]:
     """Correct two step times by their ratio in turn; also return the standard error of its log.
 
-    Other load may have slowed only one of them while they were timed apart. So their own ratio is
-    taken to be off by at least its distance from the one in turn, and both move by their variances.
+    Other load may have slowed only one of the two while they were timed separately. So their own
+    ratio is taken to be off by at least its distance from `ratio`; variances weight the moves.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

@@ -234,7 +234,7 @@ class _Runs:
         weight = np.array([0.0, _HOLD, pull])
         off = curve - np.array([0.0, self.log_size.mean(), 0.0])
         deviance, away, square = self.known(log_steps)
-        # A run's scatter is known in this share: all of it unless its steps are an interval.
+        # This share of a run's scatter is known: all of it unless its steps are an interval.
         share = np.maximum(1 - (square - away**2) / self.sd**2, 0.0)[..., None]
         slope = np.sum(away[..., None] * by_parameter, axis=1)
         curvature = np.swapaxes(share * by_parameter, 1, 2) @ by_parameter
@@ -302,7 +302,7 @@ def _shortened(step: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Means:
-    """The k batch sizes on their own, without a curve."""
+    """The mean log steps of each of k batch sizes, without a curve."""
 
     runs: _Runs  # with the seed scatter; without repeats, the lowest plausible one
     group: NDArray[np.intp]  # batch size of each, shape (n,)
@@ -311,7 +311,7 @@ class _Means:
     @classmethod
     def of(cls, runs: _Runs) -> _Means:
         """Fit means and scatter by expectation and maximization."""
-        # Seeds may agree better than their evaluations resolve.
+        # Seeds may agree more closely than evaluations resolve, so the scatter has a lower limit.
         least_sd = max(_LEAST_SD, math.sqrt(runs.rounding_sq.mean()))
         _, group, count = np.unique(runs.log_size, return_inverse=True, return_counts=True)
         degrees = len(group) - len(count)
@@ -358,7 +358,7 @@ class _Curves:
     runs: _Runs
     law: Array  # the best curve of the law
     best: Array
-    point: Array  # the one of the two that estimates are read off
+    point: Array  # `law` or `best`, whichever estimates are read off
     excess: float  # the most that they cost above the best
     pull: float  # an exponent's interval ends at the largest exponent if runs say nothing about it
 
@@ -446,7 +446,7 @@ class _Curves:
     def _ends(
         self, parameter: int, anchors: ArrayLike | None = None, *, is_law: bool = False
     ) -> Array:
-        """Return the least and the greatest value of a parameter, infinite if it has no end.
+        """Return the least and the greatest value of a parameter, infinite if it has no bound.
 
         One row per anchor. From the best curve, each step goes to where the parameter ends on the
         quadratic that cost, slope and curvature describe.
