@@ -1,4 +1,4 @@
-"""Cadence: after which steps a trial pauses to be evaluated."""
+"""Cadence: the steps after which a trial pauses, that is, is evaluated."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from batchlab.records.batch_plan import BatchPlan
 # is longer. So the samples to a target are known to 5 %, whatever the batch size, because all sizes
 # have the same cadence in samples.
 _FARTHEST = 0.05
-# Each mark is this factor above the one before.
+# Each mark, in samples, is this factor times the previous mark.
 _MARK_RATIO = 1.05
 # In the first part of an epoch the marks are evenly spaced instead, with this many per epoch.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before a run has to be watched closely, marks below this factor of the last pause are left out.
+# Before a run has to be watched closely, marks below this factor times the last pause are skipped.
 _UNWATCHED_RATIO = 1.5
 # Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
 # 300 on every third one, ...
 _EPOCH_ENDS_KEPT = 100
-# Train and test data serve no decision, so they wait until 1.5 times as many epochs are done.
+# No decision needs train and test data: they are next evaluated after 1.5 times as many epochs.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -54,7 +54,7 @@ def pauses(
 
     Args:
         plan: how many examples each step sees.
-        last_step: the run's length in steps; always a pause, on all splits.
+        last_step: the run's length in steps; there is always a pause here, on all splits.
         after_step: leave out the pauses up to this step (when a run is resumed).
         watched_from_samples: marks before this number of samples are left out unless the samples
             have grown by half since the last pause. Use it if the target can't be met there yet.
@@ -91,7 +91,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the pauses, and one on only validation data at each epoch end not among them.
+    """Yield the pauses, and at every other epoch end a pause on only validation data.
 
     Use it for a run in which something waits for the metric at the end of every epoch.
     """
@@ -126,7 +126,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Rounding to whole steps can make the gap between two marks too long for one step here.
+        # Rounding to whole steps can make the gap between two marks exceed `_FARTHEST`.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step that is near enough to the pause at `after`, at most `up_to`."""
+    """Return the last step, at most `up_to`, within `_FARTHEST` of the pause at `after`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to

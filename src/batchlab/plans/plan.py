@@ -1,4 +1,4 @@
-"""Plan: how large the batches of a whole training are, and how its rate follows them."""
+"""Plan: the batch sizes of a whole training, and how its learning rate scales with them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Milestone:
     rate_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Take NumPy's numbers as Python's own."""
+        """Convert NumPy numbers to Python numbers."""
         _make_plain(self, "at", "batch_size", "rate_factor")
 
 
@@ -131,7 +131,7 @@ class Plan:
         return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """Convert a place to examples, by the plan up to it."""
+        """Convert `at`, in the plan's unit, to examples; `so_far` is the plan up to `at`."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
@@ -188,7 +188,7 @@ class Plan:
         The rate goes on from its last value, which `after`'s factors multiply.
 
         Raises:
-            UsageError: one of them does not count in epochs, or they have different rules.
+            UsageError: the unit of a plan is not epochs, or the plans have different scaling rules.
         """
         if {self.unit, after.unit} != {"epochs"}:
             raise UsageError("only plans with milestones in epochs can follow one another")
@@ -211,7 +211,7 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's own, so that it can be JSON."""
+    """Convert a NumPy number to a Python number, which can be written as JSON."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -229,9 +229,9 @@ def _check(name: str, value: object, *, is_whole: bool = False) -> None:
 
 
 def from_advice(advice: Any, *, epochs: float) -> Plan:
-    """Return a plan with the batch size and rate that an advice names.
+    """Return a plan with the batch size and learning rate of an advice.
 
-    What else it names (Adam's beta 2, AdamW's weight decay) is set by `advice.apply(optimizer)`.
+    Other settings of the advice (beta 2, weight decay) are set by `advice.apply(optimizer)`.
 
     Args:
         advice: the result of `batchlab.advise`, or a file with the output of
@@ -239,7 +239,7 @@ def from_advice(advice: Any, *, epochs: float) -> Plan:
         epochs: passes over the training data.
 
     Raises:
-        UsageError: it is no advice, or it names nothing.
+        UsageError: `advice` is not an advice, or recommends no batch size.
     """
     where = ""
     try:
@@ -279,13 +279,13 @@ def steps(
     scaling_rule: str | float = "none",
     tokens_per_example: float | None = None,
 ) -> Plan:
-    """Return a plan with other batch sizes from given places on.
+    """Return a plan that changes its batch size at given points of the run.
 
     Args:
-        batch_size: the first one. If `unit` is tokens, all batch sizes are in tokens.
-        sizes: the later sizes by place: {0.3: 256} takes 256 after three tenths of the run.
+        batch_size: the first batch size. If `unit` is tokens, all batch sizes are in tokens.
+        sizes: the later sizes by starting point: {0.3: 256} is 256 after 30 % of the run.
         epochs: passes over the training data.
-        unit: the unit of places: a fraction of the run, or epochs, steps, samples or tokens.
+        unit: the unit of the points: a fraction of the run, or epochs, steps, samples, tokens.
         scaling_rule: how the rate follows the size, as in `Plan`.
         tokens_per_example: how many tokens an example has on average, if `unit` is tokens.
 
@@ -357,8 +357,8 @@ def instead_of_decay(
 ) -> Plan:
     """Multiply the size by `factor` where a schedule would divide the rate by it.
 
-    Beyond `cap` the size stays, and the rate is cut instead. So the rate over the size is that of
-    the schedule throughout.
+    Once the size is at `cap`, the rate is cut instead. So rate / batch size is always as in the
+    schedule.
 
     Args:
         batch_size: the first one.
@@ -378,9 +378,9 @@ def instead_of_decay(
 def seesaw(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 2.0
 ) -> Plan:
-    """Cut the rate by the root of `factor`, and grow the size by it, where a schedule cuts by it.
+    """Divide the rate by sqrt(factor), and multiply the size by `factor`, at a schedule's cuts.
 
-    Beyond `cap` the size stays, and the rate takes the whole cut. Arguments and errors are those
+    Once the size is at `cap`, the rate takes the whole cut. Arguments and errors are those
     of `instead_of_decay`.
 
     Source: Meterez et al. 2025, arXiv:2510.14717.
@@ -397,7 +397,7 @@ def _grown_at_cuts(
     factor: float,
     power: float,
 ) -> Plan:
-    """Grow the size at each cut up to `cap`; the rate changes by that growth to `power`."""
+    """Grow the size at each cut, up to `cap`; multiply the rate by growth ** `power`."""
     if cap < batch_size:
         raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
     if not factor > 1:
@@ -414,7 +414,7 @@ def _grown_at_cuts(
 
 
 def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epochs: float) -> Plan:
-    """Return doublings of `least` that follow a noise scale measured along a run, and never fall.
+    """Return a plan that doubles from `least` up to a measured noise scale, and never shrinks.
 
     Args:
         seen: the gradient noise scale, in examples, by the part of the run where it was measured,
@@ -426,7 +426,7 @@ def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epoc
     Raises:
         UsageError: `most` is below `least`.
 
-    Source: McCandlish et al. 2018, arXiv:1812.06162, section 5.2: a batch as large as the noise.
+    Source: McCandlish et al. 2018, arXiv:1812.06162, section 5.2 (batch size = noise scale).
     """
     if most < least:
         raise UsageError(f"most={most} is below least={least}")

@@ -1,4 +1,4 @@
-"""Policies: batch sizes that are chosen during a training. A rule is a function and its row."""
+"""Policies: batch sizes that are chosen during a training, by a rule and measured quantities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Seen:
 
 
 Rule = Callable[[Seen], float]
-"""The batch size that is wanted, not rounded; NaN if it is not known."""
+"""A function that returns the wanted batch size, not rounded, or NaN if it is unknown."""
 
 _THETA = 0.5
 
@@ -47,7 +47,7 @@ def noise_scale(seen: Seen) -> float:
 
 
 def norm_test(seen: Seen) -> float:
-    """Return the least batch size whose noise is at most theta = 0.5 of its gradient's length.
+    """Return the least batch size whose gradient's noise is at most theta = 0.5 of its norm.
 
     The test is tr Sigma / B <= theta^2 |g_B|^2, where E |g_B|^2 = |G|^2 + tr Sigma / B.
 
@@ -59,7 +59,7 @@ def norm_test(seen: Seen) -> float:
 
 
 def cabs(seen: Seen) -> float:
-    """Return learning rate × tr Sigma / loss, for plain SGD and a least loss of about 0.
+    """Return learning rate × tr Sigma / loss, for plain SGD and a minimal loss of about 0.
 
     Source: Balles et al. 2017, arXiv:1612.05086, section 3.
     """
@@ -120,7 +120,7 @@ class Move:
 
 
 class AdaptiveSize:
-    """A batch size that follows a rule within bounds, but ignores small changes.
+    """A batch size that is set by a rule within bounds, but ignores small changes.
 
         size = AdaptiveSize("noise-scale", first=32, most=2048)
         for batch in DataLoader(train, batch_sampler=AdaptiveSampler(train, size, epochs=10)):
@@ -148,11 +148,11 @@ class AdaptiveSize:
         Args:
             rule: "noise-scale", "norm-test" or "cabs"; a function of `Seen`; or a `Plateau`.
             first: the first batch size.
-            most: the largest.
-            least: the smallest.
-            apart: the size changes if the wanted one is larger or smaller by this factor or more.
-            kept: the share that an average keeps at each measured step. Each quantity is averaged
-                before they are divided, because a mean of ratios would be biased.
+            most: the largest batch size.
+            least: the smallest batch size.
+            apart: the size changes if the wanted size differs by this factor or more.
+            kept: the decay of the moving averages at each measured step. Each quantity is averaged
+                before quantities are divided, because a mean of ratios would be biased.
 
         Raises:
             UsageError: an unknown rule, or bounds that do not hold the first size.
@@ -204,7 +204,7 @@ class AdaptiveSize:
 
     def _move(self, wanted: float) -> None:
         here, (least, most) = self.batch_size, self._bounds
-        if not wanted > 0:  # this holds for NaN too, if the gradient is lost in its noise
+        if not wanted > 0:  # also true for NaN, which a rule returns if noise hides the gradient
             return
         after = max(least, min(most, round(wanted)))
         is_apart = max(after / here, here / after) >= self._apart
@@ -224,7 +224,7 @@ class AdaptiveSize:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict`."""
+        """Continue from a state that `state_dict` returned."""
         self._step, self.batch_size = state_dict["step"], state_dict["batch_size"]
         self._means = {name: (a, b) for name, (a, b) in state_dict["means"].items()}
         self.moves = [Move(**move) for move in state_dict["moves"]]
@@ -240,14 +240,14 @@ class AdaptiveSampler(Sampler[list[int]]):
     """
 
     def __init__(self, data: Sized, size: AdaptiveSize, *, epochs: int, seed: int = 0) -> None:
-        """Draw from this number of epochs of the data, in the order that the seed gives."""
+        """Draw batches from `epochs` passes over the data, in an order set by the seed."""
         self._n_train, self._epochs, self._seed = len(data), epochs, seed
         self._size = size
         self._drawn: list[int] = []  # the sizes of all batches
         self._taken = 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the places of each batch's examples."""
+        """Yield the indices of each batch's examples."""
         samples = sum(self._drawn[: self._taken])
         del self._drawn[self._taken :]
         while samples < self._epochs * self._n_train:
@@ -264,7 +264,7 @@ class AdaptiveSampler(Sampler[list[int]]):
 
     @staticmethod
     def lag(loader: Any) -> int:
-        """Return how many steps late a change comes: the batches that a loader fetches ahead."""
+        """Return the number of batches that a loader fetches ahead: a change takes effect later."""
         return int(loader.num_workers) * int(loader.prefetch_factor or 0)
 
     def state_dict(self, *, step: int) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class AdaptiveSampler(Sampler[list[int]]):
         return {"drawn": self._drawn[:step], "seed": self._seed, "n_train": self._n_train}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict` in the next pass.
+        """Continue in the next pass from a state that `state_dict` returned.
 
         Raises:
             UsageError: the state belongs to another seed or other data.

@@ -26,7 +26,7 @@ class BatchSizeSampler(Sampler[list[int]]):
 
     Every example comes once per epoch (except those that `drop_last` leaves out), in an order that
     the seed and the epoch give, and no batch crosses an epoch's end. The size is a function of the
-    step, so that workers that fetch ahead change nothing.
+    step, so workers that fetch ahead do not delay a change of it.
 
     Attributes:
         plan: the sizes by step, for this data.
@@ -48,8 +48,8 @@ class BatchSizeSampler(Sampler[list[int]]):
 
         Args:
             data: the map-style dataset that the loader loads.
-            plan: of the whole run; its batch sizes are those of all processes together.
-            seed: of the order of examples; the same in every process.
+            plan: the plan of the whole run; a batch size counts the examples of all processes.
+            seed: sets the order of examples; must be the same in every process.
             drop_last: leave out the rest of an epoch if it is smaller than a batch.
             rank: which process this is, from 0 on.
             world_size: how many processes there are; each has its share of every batch.
@@ -80,7 +80,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         self._is_over = False
         self._scheduler: PlanScheduler | None = None
         sizes = list(plan.sizes)
-        for epoch in range(1, math.ceil(plan.epochs) + 1):  # its last batch may be smaller
+        for epoch in range(1, math.ceil(plan.epochs) + 1):  # an epoch's last batch may be smaller
             sizes.append(self.plan.batch_size_at(self.plan.steps_in(epoch) - 1))
         if min(sizes) < world_size:
             raise UsageError(
@@ -93,10 +93,10 @@ class BatchSizeSampler(Sampler[list[int]]):
         return self.n_steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the places of each batch's examples, from `first_step` to the end of the run.
+        """Yield the indices of each batch's examples, from `first_step` to the end of the run.
 
         Raises:
-            UsageError: the run is over, because a pass went to its end.
+            UsageError: the run is over: a pass has yielded its last batch.
         """
         if self._is_over:
             raise UsageError(
@@ -122,9 +122,9 @@ class BatchSizeSampler(Sampler[list[int]]):
         schedule: Callable[[float], float] | None = None,
         warm_up_steps: int = 0,
     ) -> PlanScheduler:
-        """Return the `PlanScheduler` that sets each step's rate; call its `step` after each.
+        """Return the `PlanScheduler` that sets each step's rate; call its `step` after each step.
 
-        It also counts the steps that were taken, which `state_dict` needs.
+        The scheduler also counts the steps that were taken, which `state_dict` needs.
         """
         self._scheduler = PlanScheduler(
             optimizer,
@@ -156,7 +156,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         return {"step": step, **self._identity}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict` in the next pass.
+        """Continue in the next pass from a state that `state_dict` returned.
 
         The number of processes may change, because batches are those of all of them together.
 

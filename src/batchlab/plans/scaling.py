@@ -1,4 +1,4 @@
-"""Scaling rules: how learning rate and Adam's settings follow the batch size."""
+"""Scaling rules: how the learning rate and Adam's settings change with the batch size."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingRule:
-    """A rule by kappa, which is the batch size over the reference batch size.
+    """A rule in terms of kappa = batch size / reference batch size.
 
     Attributes:
-        rate_factor: gives the factor of the rate.
+        rate_factor: a function of kappa that returns the factor of the learning rate.
         move_moments: gives the settings of Adam from those at the reference, or None if kappa is
-            too large for them. It is None itself if the rule leaves everything but the rate.
+            too large for them. None instead of a function if the rule changes only the rate.
         needs_adam: whether the rule is only for optimizers of Adam's kind.
     """
 
@@ -31,8 +31,8 @@ class ScalingRule:
     def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
         """Return Adam's settings from those at the reference, or None if kappa is too large.
 
-        A decoupled weight decay moves so that over an epoch the weights decay as much as at the
-        reference, so its product with the rate grows as kappa.
+        A decoupled weight decay is scaled so that the weights decay as much per epoch as at the
+        reference: learning rate × weight decay grows as kappa.
 
         Source: Wang & Aitchison 2024, arXiv:2405.13698; Bergsma et al. 2025, arXiv:2505.13738.
         """
@@ -59,12 +59,12 @@ def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
-# At large batches beta 2 would forget even the last steps, which made losses spike in practice.
+# With a smaller beta 2, at large batches, Adam forgets the last steps; losses spiked in practice.
 _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return beta 2 ** kappa, at least 0.9, so the second moment's half-life in examples stays.
+    """Return beta 2 ** kappa, at least 0.9: the second moment keeps its half-life in examples.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the floor is batchlab's.
     """
@@ -73,8 +73,8 @@ def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
     return replace(adam, betas=(first, max(least, second**kappa)))
 
 
-# They are in the order in which users see them. Everything stays, or the rate grows as the batch
-# size (Goyal et al. 2017, arXiv:1706.02677) or as its root (Hoffer et al. 2017, arXiv:1705.08741).
+# The rules in the order in which users see them. Sources: "linear", Goyal et al. 2017,
+# arXiv:1706.02677; "sqrt", Hoffer et al. 2017, arXiv:1705.08741.
 SCALING_RULES = {
     "none": ScalingRule(rate_factor=lambda kappa: 1.0),
     "linear": ScalingRule(rate_factor=lambda kappa: kappa, move_moments=_same_half_life),
@@ -102,7 +102,7 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """Return Adam's settings from those at the reference, or None if the rule changes none.
+    """Return Adam's settings at `batch_size`, or None if the rule changes none of them.
 
     Raises:
         UsageError: the rule needs settings that `whose` does not have (None), or does not reach
@@ -136,7 +136,7 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     """Return the betas, eps and decoupled weight decay of a group; None without betas and eps.
 
     If a group does not say whether its decay is decoupled, the name of the optimizer (`whose`)
-    decides: with AdamW in its name it is.
+    decides: the decay of optimizers with AdamW in their name is decoupled.
     """
     from batchlab.records.study import AdamSettings  # the command line has no need of records
 

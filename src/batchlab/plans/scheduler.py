@@ -21,20 +21,20 @@ _BEGAN_WITH = "plan_began_with"
 def scale(
     optimizer: Optimizer, rule: str | float, *, batch_size: int, reference_batch_size: int
 ) -> Callable[[], None]:
-    """Move an optimizer's settings to another batch size, in place, and return the undo function.
+    """Scale an optimizer's settings to another batch size, in place; return the undo function.
 
     Args:
         optimizer: its groups keep the ratios of their rates.
         rule: "none", "linear", "sqrt" or "sde-adam"; or a number, the exponent of the batch size
             in the rate.
-        batch_size: the one to train with.
-        reference_batch_size: the one that its settings are right for.
+        batch_size: the batch size to train with.
+        reference_batch_size: the batch size that the present settings were chosen for.
 
     Returns:
         A function that restores the settings as they were, bit for bit.
 
     Raises:
-        UsageError: an unknown rule, or one that does not reach that far; nothing is changed.
+        UsageError: the rule is unknown or not defined for `batch_size`; nothing is changed.
     """
     before = [_settings(group) for group in optimizer.param_groups]
     factor = scaling_rule(rule).rate_factor(batch_size / reference_batch_size)
@@ -120,7 +120,7 @@ class PlanScheduler(LRScheduler):
                 began = _settings(group)
                 group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
         self._same_until = 0  # nothing changes before this step
-        for size in planned.sizes:  # so that a size is refused now, not in the middle of the run
+        for size in planned.sizes:  # to refuse a batch size now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
         super().__init__(optimizer)
@@ -137,7 +137,7 @@ class PlanScheduler(LRScheduler):
             super().step(epoch)
 
     def go_to(self, step: int) -> None:
-        """Set everything for step `step`, when `step` steps have been taken."""
+        """Set rates and settings for step `step`, after `step` steps were taken."""
         self.last_epoch, self._same_until = step - 1, 0
         self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
         self.step()
@@ -162,7 +162,7 @@ class PlanScheduler(LRScheduler):
         return rates
 
     def _next_change(self, step: int) -> int:
-        """Return the first step after this one at which the rate may differ."""
+        """Return the first step after `step` whose rate may differ."""
         stage = self._plan.stage_at(step)
         if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
             return step + 1
@@ -190,5 +190,5 @@ class PlanScheduler(LRScheduler):
         return {"step": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict`; load the optimizer's state before."""
+        """Continue from a state that `state_dict` returned; load the optimizer's state before."""
         self.go_to(int(state_dict["step"]))

@@ -39,7 +39,7 @@ class Ended:
 
 
 class Line:
-    """The child's end of the connection: it sends messages, and knows whether to stop."""
+    """The child's end of the connection: sends messages, and receives the request to stop."""
 
     def __init__(self, connection: Connection) -> None:
         """Listen for the parent in the background."""
@@ -89,14 +89,14 @@ class Child:
                 return self._died()
             if kind == "said":
                 return payload
-            # Keep it at once: an interrupt below must not lose how the child ended.
+            # Keep the end at once, so that an interrupt below does not lose it.
             self._ended = payload
         self._process.join()
         self.connection.close()
         return self._ended
 
     def ask_to_stop(self) -> None:
-        """Ask the child to stop at its next convenience."""
+        """Ask the child to stop; the child checks for this request from time to time."""
         with suppress(OSError):  # it has just ended: `receive` returns how
             self.connection.send("stop")
 
@@ -148,7 +148,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise here if a child found files of its workload edited: the next would find the same.
+    """Raise the error of a child that found edited files, as every next child would find them.
 
     Raises:
         EditedError: the error of the child.

@@ -32,7 +32,7 @@ class PeakMemory:
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Reset the marks."""
+        """Reset the high-water marks."""
         self._device = device
         self._baseline_bytes: int | None = None
         with suppress(OSError):
@@ -71,8 +71,8 @@ def _number_in(file: Path, pattern: str) -> int | None:
 def available_bytes(device: torch.device) -> int | None:
     """Return how many bytes a new process can get, or None if that is not known.
 
-    On the CPU it is what the machine or its control group has free or in caches that give way,
-    whichever is less. On CUDA it is all of the device, because what is taken counts in a peak.
+    On the CPU: the free memory, with droppable caches, of the machine or its control group,
+    whichever is less. On CUDA: all memory of the device, because a peak includes memory in use.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -86,7 +86,7 @@ def available_bytes(device: torch.device) -> int | None:
 def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
     """Limit this process to about `limit_bytes` above what it holds now.
 
-    This is a wall against running away, not a measure: on the CPU the kernel counts all memory
+    This stops runaway allocations but is not exact: on the CPU the kernel counts all memory
     that is asked for, touched or not. Beyond the limit an allocation is an error of this process;
     without it, the kernel would kill some process, perhaps another one. If the system does not
     report what is held, or `limit_bytes` is None, nothing is limited.
@@ -134,7 +134,7 @@ def kills_for_memory() -> int | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that memory ran out, on the CPU or on a device.
 
-    Its type decides if there is one for it. PyTorch's CPU allocator raises a bare `RuntimeError`,
+    Most such errors have their own type. PyTorch's CPU allocator raises a bare `RuntimeError`,
     which is recognized by the allocator's name in the text.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

@@ -1,4 +1,4 @@
-"""PackedWorkload: a workload on its way to a child process, its numbers in shared memory."""
+"""PackedWorkload: a workload pickled for child processes, with its arrays in shared memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return how another process opens a memory map; None if its content is not in a file."""
+    """Return a function that opens a memory map in another process; None if it has no file."""
     region = file_region(value)
     if region is None:
         return None
@@ -55,10 +55,10 @@ def _opened(
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
-    """Refuse to train with files that differ from those that the workload is known by.
+    """Refuse to train if a file has changed since the workload was identified.
 
     Raises:
-        EditedError: a file was edited, moved or deleted; it names the first one.
+        EditedError: a file was edited, moved or deleted; the message names the first.
     """
     for file in files:
         if not file.is_unchanged():
@@ -69,7 +69,7 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
 
 
 _ALIGNMENT = 64  # bytes; vector instructions are fastest at such addresses
-# Smaller arrays are cheaper to copy than to place.
+# Smaller arrays are pickled by value, which is faster than shared memory.
 _LEAST_ARRAY_BYTES = 64 * 1024
 _NUMBERS = "biufc"  # kinds of NumPy's types: truth values, whole numbers, floats, complex numbers
 
@@ -78,7 +78,7 @@ _Numbers = Tensor | np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """The place of a tensor or an array in the shared memory."""
+    """The position of a tensor or an array in the shared memory."""
 
     dtype: torch.dtype | np.dtype[Any]
     shape: tuple[int, ...]
@@ -147,7 +147,7 @@ class PackedWorkload:
                 place.numbers(memory)[...] = array
 
     def parts(self) -> tuple[dict[str, Any], Any]:
-        """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""
+        """Return the arguments of `of_parts`: all other fields, and the shared memory's content."""
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
@@ -169,7 +169,7 @@ class PackedWorkload:
         return vars(self) | {"_memory": DupFd(self._memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the descriptor."""
+        """Restore the state in the child, with its copy of the descriptor."""
         vars(self).update(state | {"_memory": state["_memory"].detach()})
 
     def __del__(self) -> None:
@@ -291,9 +291,9 @@ def _anonymous_memory(n_bytes: int) -> int:
 
 
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
-    """Return the same workload, known by its model too.
+    """Return the workload with an identity that includes its model.
 
-    If its model cannot be made in time, return it as it was: the check says why.
+    If the model cannot be made in time, return it unchanged; a later check reports why.
 
     Raises:
         EditedError: files of the workload were edited meanwhile.
@@ -311,5 +311,5 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
-    """Make the model once in the child, and return what was seen of it."""
+    """Make the model once in the child, and return the parts for the identity."""
     return made_model(packed.unpack, folder or Path.cwd())

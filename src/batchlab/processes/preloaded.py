@@ -1,4 +1,4 @@
-"""Preloaded: the last module that the fork server imports, to make its children ready.
+"""Preloaded: the last module that the fork server imports; it prepares the children.
 
 It freezes all objects made by then. Otherwise a garbage collection in a child would write into
 every object that the server imported, and so copy that memory into the child.
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-# Compiling again in every child, for every batch size, takes longer than many a training.
+# Turn off torch.compile: compiling in each child, for each batch size, often exceeds the training.
 torch.compiler.set_stance("force_eager")
 
 _SHOWN = mmap.mmap(-1, 2**16)  # children share this memory; a byte is 1 if a warning was shown
@@ -21,7 +21,7 @@ _show = warnings.showwarning
 
 
 def _show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Show a warning if no child has shown it yet, perhaps with other numbers in it."""
+    """Show a warning unless a child has shown it already, even with other numbers in it."""
     text = re.sub(r"\d+", "#", f"{category.__name__} {message}")
     byte = zlib.crc32(text.encode()) % len(_SHOWN)
     if not _SHOWN[byte]:

@@ -1,4 +1,4 @@
-"""ShippedWorkload: a packed workload on its way to another machine."""
+"""ShippedWorkload: a packed workload that can be sent to another machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ShippedWorkload:
         rest: the packed workload without its numbers.
         numbers: the bytes of the numbers, as an array, which is handed over without being copied.
         files: the user's own files that are imported or read, with their bytes.
-        in_place: files too large to travel: each machine must have them at the same path.
+        in_place: files too large to send: each machine must have them at the same path.
         import_from: folders that some of the files are imported from.
         folder: the current folder, because files may be read by a path relative to it.
     """
@@ -57,13 +57,13 @@ class ShippedWorkload:
         )
 
     def arrived(self, new_folder: Path) -> PackedWorkload:
-        """Return the workload in shared memory here; from now on this process finds its files.
+        """Put the workload into shared memory here, and let this process import its files.
 
-        If the files lie here as they did there (in a shared folder), they are used as they are.
+        Files that exist here with the same path and content (a shared folder) are used in place.
         Otherwise they are written below `new_folder`.
 
         Raises:
-            WorkloadError: a file that had to be here is missing, or is another one.
+            WorkloadError: a file of `in_place` is missing here, or has other content.
         """
         for file in self.in_place:
             if not file.is_unchanged():

@@ -37,7 +37,7 @@ class Cluster:
     gpus_per_trial: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no node can give."""
+        """Refuse resources that no node can provide."""
         if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
             raise UsageError(
                 f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
@@ -123,7 +123,7 @@ class Cluster:
         return {node_id for node_id, node in nodes if self.places(node["Resources"])}
 
     def places(self, resources: dict[str, float]) -> int:
-        """Return how many trials a node with these resources takes at a time."""
+        """Return how many trials a node with these resources trains at a time."""
         places = int(resources.get("CPU", 0.0) // self.cpus_per_trial)
         if not self.gpus_per_trial:
             return places

@@ -37,15 +37,15 @@ _LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
 _NEARLY = 0.9
 # With less space than this, a script may have been unable to write its progress.
 _LITTLE_SPACE_BYTES = 256 * 1024
-# The output of a training that ended like this is no place to resume from.
+# A training that ended with one of these is not resumed from its output.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 _NAME = "command"
 
 
 class CommandRun:
-    """One run of a command: it is started, followed, ended when that is due, and stored.
+    """One run of a command: it is started, read, ended when it must end, and stored.
 
-    If it was trained before, what was stored then stays until this run has come as far. A kill at
+    The record of an earlier run of the trial stays until this run has as many steps. A kill at
     any moment therefore loses nothing, and a stored curve is always that of one training.
     """
 
@@ -107,12 +107,12 @@ class CommandRun:
         return (*self._before, *beyond)
 
     def begin_again(self) -> None:
-        """Prepare to run it from its beginning, because it could not be taken up."""
+        """Prepare to train from step 0, because the earlier run could not be resumed."""
         self.resumes, self._verdict = False, None
         self.course = ScriptCourse(self._request, self._command)
 
     def _put(self) -> None:
-        """Store what is new, but keep the earlier run until this one has come as far."""
+        """Store new evaluations, but keep the earlier run's until this run has as many steps."""
         course = self.course
         new, furthest = tuple(course.unstored.values()), max(course.unstored, default=0)
         course.unstored.clear()
@@ -125,9 +125,9 @@ class CommandRun:
             self._replace()
 
     def finish(self, status: Status | None) -> None:
-        """Store the rest of it, before its status is stored.
+        """Store the evaluations that are not stored yet, before the status.
 
-        A run that was cut short before it came as far as the earlier one leaves that one's curve.
+        A run that was cut short before the earlier run's last step leaves the earlier curve.
         """
         self._put()
         assert status is not None
@@ -154,7 +154,7 @@ class CommandRun:
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
-        """Run it until it ends or has to end, and store all that counts of it.
+        """Run the command until it ends or has to end, and store its evaluations.
 
         Raises:
             StoreError: the store or the folder cannot be written.
@@ -176,7 +176,7 @@ class CommandRun:
         return self._verdict or self._verdict_of_end(end), end
 
     def as_looked(self, look: Look) -> tuple[Outcome, CommandEnd]:
-        """Return the same from a look that came to its own end, without running it again."""
+        """Return the same as `until_done`, from a look that ended by itself, without a run."""
         for reading in look.readings:
             if self.course.ended is None:
                 with suppress(ProgressError):
@@ -184,13 +184,13 @@ class CommandRun:
         return self.course.ended or self._verdict_of_end(look.end), look.end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
-        """Return whether it was to go on, but ended by itself before it reported its metric."""
+        """Return whether a resumed run ended by itself before it reported its metric."""
         if not self.resumes or self.course.n_made or end.was_asked:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """Return what a reader of its record must know in addition to notes on its batches."""
+        """Return the notes that the record needs in addition to notes on batches."""
         notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -239,7 +239,7 @@ class CommandRun:
             yield training
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End it in time for the end of the budget, after which its output is not even read."""
+        """End the training before the budget ends, as its output is not read after that."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
@@ -248,9 +248,9 @@ class CommandRun:
             training.stop_reading()
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
-        """Take in the script's progress, and return whether it has to end.
+        """Take in the script's progress, and return whether the script has to end.
 
-        After that, only what a longer run needs is taken in.
+        After that, only evaluations that a longer run needs are taken in.
         """
         goes_further = self._command.takes("resume_from")
         for reading in readings:
@@ -345,7 +345,7 @@ class CommandEngine(StoredEngine):
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return 0.0, not known, because a script reports steps and evaluations together."""
+        """Return 0.0 for unknown, because a script does not report evaluation times alone."""
         return 0.0
 
     # ---- one training
@@ -358,7 +358,7 @@ class CommandEngine(StoredEngine):
         return self._left_s() <= self._grace_s
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Train it to its end or that of the budget, unless it is answered by now."""
+        """Train until the run or the budget ends, unless the store has the run by now."""
         record = self._store.record(request.trial.trial_id)
         is_known = self._is_answered(record, request.length)  # by another process meanwhile
         self._ended.append((request, None if is_known else self._train(request, record)))
@@ -409,7 +409,7 @@ class CommandEngine(StoredEngine):
         return None
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
-        """Warn of what its user can change; what all trainings have in common is said once."""
+        """Warn of problems that the user can solve; warn once of those of all trainings."""
         codes = {note.code for note in notes}
         for note in notes:
             # A script that leaves its training behind has another problem than its length.
@@ -418,17 +418,17 @@ class CommandEngine(StoredEngine):
                 self._warn_once(trial, reason_text(note))
 
     def _warn_once(self, trial: Trial, text: str) -> None:
-        """Warn once per kind: all trainings go wrong alike, except for the numbers."""
+        """Warn once per kind: warnings that differ only in their numbers are of one kind."""
         if self._is_new(text):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether it has the planned epochs; a script's schedule may not fit into fewer."""
+        """Return whether a trial has the planned epochs; a schedule may not fit into fewer."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """End the study if one failure came again and again; other sizes may still be right."""
+        """End the study after `_ENOUGH_FAILURES` of one kind; other batch sizes may be right."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))

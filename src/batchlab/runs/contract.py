@@ -1,4 +1,4 @@
-"""Engine: the contract of what answers with training runs; it knows nothing of torch."""
+"""Engine: the interface of everything that returns training runs; it does not import torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# These hold until the first end: next to other runs and with one thread steps take longer, and
-# runs start a process each. Evaluations are not known yet, so the steps stand for them too.
+# Estimates until the first run ends: side by side and with one thread, steps take longer, and each
+# run starts a process. As evaluations were not timed yet, this slowness covers them too.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
@@ -119,10 +119,10 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """The capabilities of an engine."""
+    """The abilities that not every engine has."""
 
-    resumes: bool  # a longer run of a trial goes on from where it ended, so only what is new costs
-    side_by_side: bool  # it does several runs at a time if the machine allows it
+    resumes: bool  # a longer run of a trial resumes, so that only its new steps cost
+    side_by_side: bool  # it trains several runs at a time if the machine can
     keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
 
 
@@ -130,7 +130,7 @@ class Capabilities:
 class RunPlan:
     """The settings that all runs of one question share."""
 
-    trial: Trial  # its batch size, rate and seed are replaced
+    trial: Trial  # each run replaces its batch size, rate and seed
     device: str  # the PyTorch device, such as "cpu" or "cuda:1"
     listener: ProgressListener  # gets news of the runs
     started_s: float  # the reading of the engine's clock from which the budget counts
@@ -156,7 +156,7 @@ class Engine(Protocol):
     """A source of training runs: a machine, or a recorded grid.
 
     Runs are submitted, and come back one by one as they finish. A run that the engine ended early
-    because time ran out comes back with the status TIMEOUT and what was seen until then.
+    because time ran out comes back with the status TIMEOUT and its evaluations until then.
     """
 
     cost_model: CostModel
@@ -172,25 +172,25 @@ class Engine(Protocol):
 
     @property
     def n_workers(self) -> int:
-        """The number of runs it does at a time: asking for fewer wastes it."""
+        """The number of runs that the engine trains at a time."""
 
     @property
     def n_seeds(self) -> int | None:
-        """The number of seeds it has (0 to n_seeds - 1), or None if it takes any seed."""
+        """The number of seeds (0 to n_seeds - 1) that the engine has, or None for any seed."""
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return the rates it has at a batch size and horizon, ascending, or None for any rate."""
+        """Return the engine's rates for a batch size and horizon, ascending, or None for any."""
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return the trial of these, with everything else as the question has it.
+        """Return the trial with these values, and all other settings from the plan.
 
-        If a schedule of the rate spans it, `horizon` is that span over the planned one.
+        With a learning-rate schedule, `horizon` is its length divided by the planned length.
         """
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Return about how many budget seconds `length` in new steps costs, with evaluations."""
+        """Estimate the budget seconds of a run of `length` new steps, with its evaluations."""
 
     def evaluation_steps(self, batch_size: int) -> float:
         """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""

@@ -21,10 +21,10 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
-# This stands in for the step time of untimed sizes until they have a run; it only orders runs.
+# Step time assumed for untimed batch sizes until one of their runs ends; it only orders runs.
 _UNKNOWN_STEP_S = 1.0
-# An interval between evaluations leaves pauses up to twice as far apart. A run evaluated half as
-# often as that is as good, because another session timed its evaluations again.
+# Evaluations may be up to twice their planned interval apart. A stored run with twice that distance
+# is accepted too, because another session, which timed evaluations anew, may have planned it.
 _AS_GOOD = 4.0
 # A run may be resumed after these ends, and they are not due to the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
@@ -51,7 +51,7 @@ class StoredEngine:
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Answer from a store that knows the workload, with runs that share a plan."""
+        """Answer from a store that has the workload, else train with the settings of a plan."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
@@ -66,7 +66,7 @@ class StoredEngine:
 
     @property
     def n_workers(self) -> int:
-        """The number of runs it does at a time."""
+        """The number of runs that the engine trains at a time."""
         return 1
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
@@ -76,7 +76,7 @@ class StoredEngine:
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return the trial of these, with everything else as the question has it."""
+        """Return the trial with these values, and all other settings from the plan."""
         trial = replace(
             self._plan.trial,
             batch_size=batch_size,
@@ -94,7 +94,7 @@ class StoredEngine:
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         """Return the seconds that a run takes next to others, with start and evaluations.
 
-        They follow from the measured step time, and from what earlier runs took.
+        The estimate uses the measured step time and the times of earlier runs.
         """
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
@@ -127,7 +127,7 @@ class StoredEngine:
         if self._known:
             request = self._known.popleft()
             if self.capabilities.keeps_cadence and not self.cost_model.steps_s:
-                # This keeps evaluations as far apart as those of the session before.
+                # The cost model then plans evaluations as far apart as in the previous session.
                 self._learn(request.trial, from_step=0, wall_s=None)
             return RunEnd(request=request, record=self._answer(request))
         try:
@@ -176,12 +176,12 @@ class StoredEngine:
         raise NotImplementedError
 
     def _is_out_of_time(self) -> bool:
-        """Return whether nothing may begin any more, and runs under way have to end."""
+        """Return whether time is up: no run may begin, and runs under way have to end."""
         raise NotImplementedError
 
     @property
     def _n_running(self) -> int:
-        """The number of its workers that are taken."""
+        """The number of workers that are busy."""
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
@@ -194,7 +194,7 @@ class StoredEngine:
         self._waiting.clear()
 
     def _admit(self, request: RunRequest) -> None:
-        """Get ready for a run that the store does not answer."""
+        """Prepare for a run that is not in the store."""
 
     # ---- the loop
 
@@ -236,7 +236,7 @@ class StoredEngine:
         return is_answered(record, length, keeps_cadence=self.capabilities.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
-        """Return the stored record with the status that it has for what was asked."""
+        """Return the stored record, with its status for the requested length and target."""
         record = self._store.record(request.trial.trial_id)
         if record is None:
             return request.never_begun(self.name)
@@ -254,14 +254,14 @@ class StoredEngine:
         self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether no earlier warning was the same but for its numbers."""
+        """Return whether each earlier warning differs from `text` in more than its numbers."""
         kind = _NUMBERS.sub("#", text)
         is_new = kind not in self._kinds_said
         self._kinds_said.add(kind)
         return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """Learn from the time that a run took; `wall_s` is None if that was another session."""
+        """Update the cost model with a run; `wall_s` is None for a run of another session."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -274,7 +274,7 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Expect the part of a run that its stored record lacks, and return its seconds."""
+        """Add a run's steps that are not stored to the expected work; return their seconds."""
         trial, steps = request.trial, request.last_step
         if record is not None and self.capabilities.resumes:
             steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
@@ -337,7 +337,7 @@ class TimeLeft:
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """Return a stored training with the status that it has for what was asked.
+    """Return a stored training with its status for the requested length and target.
 
     If it was trained for another target or further, its own status answers another question.
     """
@@ -348,7 +348,7 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Return whether a training is stored, and is as long as asked or cannot be longer.
+    """Return whether a stored training is as long as asked, or cannot get longer.
 
     If its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated as
     asked may be done again.

@@ -21,9 +21,9 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import Heard, LocalWorkers
 from batchlab.training.plain import Task
 
-# A training that goes on elsewhere loses at most this much of its work.
+# A run that moves to another node loses at most this many seconds of its work.
 _KEEP_EVERY_S = 30.0
-# A run that has just begun is heard by then, even if others of the node have no news.
+# `hear` waits at most this long at a time, so that it also listens to runs begun meanwhile.
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0
 _FOLDER = "batchlab-node-"
@@ -47,7 +47,7 @@ class NodeAgent:
     """The runs of one node: Ray calls `hear` in one thread, and all else in another."""
 
     def __init__(self) -> None:
-        """Make a folder for its checkpoints, and remove those of agents that were killed."""
+        """Make a folder for checkpoints, and remove the folders of agents that were killed."""
         start_early()
         _remove_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
@@ -120,7 +120,7 @@ class NodeAgent:
         self._workers.kill()
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Kill the runs, and remove the folder of checkpoints."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:

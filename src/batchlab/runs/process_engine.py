@@ -49,7 +49,7 @@ class _Run:
 class ProcessEngine(StoredEngine):
     """An `Engine` that trains in processes of its workers.
 
-    A trial that is asked for more than it has goes on from its checkpoint.
+    A trial that is asked for more steps than it has trained resumes from its checkpoint.
     """
 
     name = PLAIN
@@ -63,26 +63,26 @@ class ProcessEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with runs of `workers`; the rest is as in `StoredEngine`."""
+        """Answer from `store`, else train with `workers`; the rest is as in `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
         self._stop_at_s = math.inf
         self._running: dict[str, _Run] = {}  # by trial
-        self._lost_once: set[str] = set()  # trials whose node was lost under them
+        self._lost_once: set[str] = set()  # trials that lost their node once while they trained
 
     @property
     def n_workers(self) -> int:
-        """The number of runs that its workers take at a time."""
+        """The number of runs that the workers train at a time."""
         return self._workers.n
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return how many steps took as long as an evaluation, or 0.0 if there was none."""
+        """Return the time of an evaluation in steps, or 0.0 if no run was evaluated yet."""
         return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
 
     def cancel(self) -> None:
-        """Have every run write its checkpoint and end, so that it can go on later."""
+        """Make every run write its checkpoint and end, so that the run can be resumed later."""
         try:
             self._stop(None, None)
         finally:
@@ -97,7 +97,7 @@ class ProcessEngine(StoredEngine):
     # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """Refuse what cannot go on, and set when runs must stop to write their checkpoints."""
+        """Refuse a trial that cannot go on; set when runs must stop to write their checkpoints."""
         refuse_to_train_over(self._store, request.trial)
         if self._is_idle:
             left_s = max(0.0, self._left_s())
@@ -128,12 +128,12 @@ class ProcessEngine(StoredEngine):
                 continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
-                # This says nothing about the configuration, and the next runs would fail as well.
+                # The configuration is not to blame and the next runs would fail too: end the study.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
-        """Yield the runs that have ended; store what the others report, at once."""
+        """Yield the runs that have ended; store the progress that the other runs report."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
             if isinstance(message, Ended):
@@ -146,7 +146,7 @@ class ProcessEngine(StoredEngine):
                 self._tell(run.request, run.step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Ask every child to stop, and kill those that don't in time."""
+        """Ask every child process to stop, and kill the children that don't stop in time."""
         self._workers.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
@@ -164,7 +164,7 @@ class ProcessEngine(StoredEngine):
     # ---- the records of one run
 
     def _task(self, request: RunRequest) -> tuple[Task | None, int]:
-        """Store that a run begins; return its task, None if nothing is to do, and first step."""
+        """Store that a run begins; return its task (None if nothing is left) and its first step."""
         trial = request.trial
         record = self._store.record(trial.trial_id)
         if self._is_answered(record, request.length):
@@ -213,23 +213,23 @@ class ProcessEngine(StoredEngine):
     def _progress(
         self, request: RunRequest, record: TrialRecord | None, beginnings: dict[int, Path]
     ) -> Progress | None:
-        """Return the progress of the checkpoint that the run goes on from, or None if of none."""
+        """Return the progress in the checkpoint to resume from, or None to train from step 0."""
         length = request.length
         path = self._store.checkpoint_path(request.trial.trial_id)
-        # A run that was not evaluated where it should have been has to be done again.
+        # A run that lacks evaluations that were asked for is trained again from step 0.
         if record is not None and not was_evaluated(record, length):
             return None
         progress = peek_checkpoint(path)
-        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
+        # Another length has other evaluations: its checkpoint may lack a crossing or an epoch.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
         return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return the steps up to which trainings of other lengths are the same, with their files.
+        """Return checkpoints of trials of other lengths that this trial can start from, by step.
 
-        Where a schedule is constant at first and then falls, only what comes after is different
+        If a schedule is constant at first and then falls, runs differ only after the constant part
         (Hägele et al. 2024, arXiv:2405.18392).
         """
         plan, spans = self._plan, trial.horizon_steps
@@ -245,7 +245,7 @@ class ProcessEngine(StoredEngine):
         return beginnings
 
     def _lost(self, run: _Run, lost: Ended) -> None:
-        """Have it go on elsewhere from its last checkpoint, but end it the second time."""
+        """Resume a run of a lost node on another node; end the run if it is lost twice."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=reason_text(lost.reason))
@@ -259,7 +259,7 @@ class ProcessEngine(StoredEngine):
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
-        """Store the end; an interrupted trial stays open."""
+        """Store how a run ended; an interrupted trial stays open."""
         trial = run.request.trial
         with run.claim:
             wall_s = self._clock() - run.began_s
@@ -277,7 +277,7 @@ class ProcessEngine(StoredEngine):
 
 
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
-    """Make the furthest of these checkpoints that exists the one at `path`; return its progress."""
+    """Copy the existing checkpoint with the most steps to `path`, and return its progress."""
     for step in sorted(beginnings, reverse=True):
         progress = _of_these_versions(peek_checkpoint(beginnings[step]))
         if progress is not None:
@@ -287,17 +287,17 @@ def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | Non
 
 
 def _of_these_versions(progress: Progress | None) -> Progress | None:
-    """Return it unless other versions made it, whose numbers would not mix with those from here."""
+    """Return `progress`, or None if other library versions, with other numbers, made it."""
     if progress is None or progress.versions != library_versions():
         return None
     return progress
 
 
 def refuse_to_train_over(store: Store, trial: Trial) -> None:
-    """Refuse a finished trial whose checkpoint cannot be used: to go on, it would be lost first.
+    """Refuse a finished trial without a usable checkpoint: training again would erase its record.
 
     Raises:
-        StoreError: the trial is such a one; the message names it and the ways out.
+        StoreError: the trial is finished and cannot be resumed; the message says what to do.
     """
     record = store.record(trial.trial_id)
     if record is None or not record.ended_well:
@@ -317,13 +317,13 @@ def refuse_to_train_over(store: Store, trial: Trial) -> None:
 
 
 def _cannot_be_kept(ended: Ended) -> bool:
-    """Return whether its checkpoint could not be written or read."""
+    """Return whether a run ended because its checkpoint could not be written or read."""
     return ended.error == StoreError.__name__
 
 
 def _outcome(ended: Ended) -> Outcome:
     if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
-        return Outcome(status=None)  # it can go on from its checkpoint before
+        return Outcome(status=None)  # the trial can resume from its previous checkpoint
     if ended.status is None:
         assert isinstance(ended.value, Outcome)
         return ended.value
@@ -345,7 +345,7 @@ class RepeatedErrors:
         self._known: dict[object, Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
-        """Note how a trial ended; return whether that newly shows that others like it fail."""
+        """Note how a trial ended; return whether similar trials are now expected to fail."""
         if status is not Status.ERROR or reason is None:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
@@ -359,7 +359,7 @@ class RepeatedErrors:
         return is_new
 
     def why_not(self, trial: Trial) -> Reason | None:
-        """Return why the trial would fail as others of its size did, or None if it may not."""
+        """Return why the trial would fail like others of its batch size, or None if it may not."""
         reason = self._known.get(_kind(trial))
         if reason is None:
             return None
@@ -367,5 +367,5 @@ class RepeatedErrors:
 
 
 def _kind(trial: Trial) -> object:
-    """Return what trials have in common that fail alike: a schedule may be too short for some."""
+    """Return the key of trials that fail alike; it has the horizon, as short schedules may fail."""
     return trial.batch_sizes, trial.micro_batch_size, trial.horizon_steps

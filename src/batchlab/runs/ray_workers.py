@@ -1,7 +1,7 @@
 """RayWorkers: runs on the nodes of a Ray cluster; Ray places, transports and notices deaths.
 
-One actor per node holds that node's children, so that limits, kills and memory are what they are
-on this machine. Ray is loaded only if a cluster is asked for.
+One actor per node holds the node's child processes, so that limits, kills and memory work as they
+do on this machine. Ray is loaded only if a cluster is asked for.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ class RayWorkers:
 
     @property
     def n(self) -> int:
-        """The number of runs that the nodes that are ready have places for."""
+        """The number of runs that all ready nodes together can train at a time."""
         return max(1, sum(node.n for node in self._ready))
 
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
-        """Wait for a node as long as the budget lasts; each warns if PyTorch's loop trains.
+        """Wait for a node until the budget ends; warn of each that trains with PyTorch's loop.
 
         Raises:
             ClusterError: no node can train it, or none was free in time.
@@ -112,7 +112,7 @@ class RayWorkers:
         return None
 
     def start(self, task: Task) -> None:
-        """Begin a run on the node with the most free places."""
+        """Begin a run on the node that has room for the most further runs."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
         content = None
         if task.resume and task.checkpoint is not None:
@@ -180,7 +180,7 @@ class RayWorkers:
         return [node for node in self._nodes.values() if node.settling is None]
 
     def _look_for_nodes(self) -> None:
-        """Take the free places of new nodes."""
+        """Reserve the free resources of new nodes."""
         if time.monotonic() - self._looked_at_s < _LOOK_FOR_NODES_EVERY_S:
             return
         self._looked_at_s = time.monotonic()

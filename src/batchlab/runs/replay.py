@@ -1,4 +1,4 @@
-"""ReplayingEngine: an engine around an engine, which answers from a study's journal first."""
+"""ReplayingEngine: wraps an engine, and answers from a study's journal before asking it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from batchlab.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """The state of a training run when it was answered: its steps, and how it had ended."""
+    """The steps of a training run, and how it had ended, when the engine returned its record."""
 
     trial_id: str
-    length: RunLength  # how far it was asked to go
-    steps: int | None  # at its last evaluation then, or None if it had not begun
+    length: RunLength  # the length that the run was asked for
+    steps: int | None  # at its last evaluation by then; None if it had not begun
     status: Status
     reason: str | None  # why it ended badly, as a store keeps it
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
-        """Return what is needed in addition to the stored trial to answer the same again."""
+        """Return what a replay needs, in addition to the stored trial, to repeat this end."""
         record = end.record
         assert record.status is not None
         return cls(
@@ -41,13 +41,13 @@ class StoredEnd:
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
-        """Return the stored record, cut to what it had when it was answered."""
+        """Return the stored record, cut to the evaluations it had when this end was returned."""
         notes = record.notes
         evaluations: tuple[Evaluation, ...] = ()
         if self.steps is not None:
             n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
             evaluations = record.evaluations[:n]
-        if len(evaluations) < len(record.evaluations):  # it stopped early only later
+        if len(evaluations) < len(record.evaluations):  # the run stopped early only after this end
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
@@ -74,22 +74,22 @@ class JournalEntry:
     elsewhere: str | None = None  # the profile of another machine that the answer rests on
     budget_s: float | None = None  # what the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
-    in_turn: InTurn | None = None  # what timing two batch sizes in turn gave
+    in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
     cost_model: CostModel = field(default_factory=CostModel)  # the engine's model then
-    n_workers: int | None = None  # how many runs the engine did at a time by then
+    n_workers: int | None = None  # how many runs the engine trained at a time by then
     spent_s: float = 0.0  # the budget spent until then
-    best: BestSoFar | None = None  # what led then, which is only shown and decides nothing
+    best: BestSoFar | None = None  # the best trial so far; it is displayed, and no decision uses it
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
 
 
 class Journal:
-    """The journal of one study: first it replays what is stored, then it writes on."""
+    """The journal of one study: it replays its stored entries, then appends new ones."""
 
     def __init__(self, store: Store, study: StudyName) -> None:
-        """Read what the store has of the study.
+        """Read the stored entries of the study.
 
         Raises:
             StoreError: the decisions were changed by another program.
@@ -130,9 +130,9 @@ class Journal:
         return self._written[0].budget_s if self._written else None
 
     def begin(self, entry: JournalEntry) -> None:
-        """Begin the journal with what the question rests on, and forget what was written before.
+        """Begin the journal with its first entry, and delete all entries written before.
 
-        With an empty entry nothing that was learned counts, because the budget gave no answer: the
+        An empty entry also drops all that was learned, because the budget gave no answer: the
         next session has the whole budget, and its runs go on from what the store has of them.
         """
         self._written.clear()
@@ -170,20 +170,20 @@ class Journal:
     # ---- what is new
 
     def note_reading(self, spent_s: float) -> None:
-        """Note a reading; it is stored before anything that follows from it is done."""
+        """Note a reading of the clock; it is stored before any decision that depends on it."""
         self._readings.append(spent_s)
 
     def note_request(self, request: RunRequest) -> None:
-        """Note that a run is asked for: its trial is one of the study's."""
+        """Add the trial of a requested run to the trials of the study."""
         self._trial_ids[request.trial.trial_id] = None
         self._target = request.length.until
 
     def note_best(self, best: BestSoFar | None) -> None:
-        """Note what leads; it is stored with what is written next."""
+        """Note the best trial so far; it is stored with the next entry."""
         self._best = best
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the readings and the study's trials, before anything that follows is done."""
+        """Store the clock's readings and the study's trials, before the study goes on."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -193,7 +193,7 @@ class Journal:
     def put_end(
         self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
     ) -> None:
-        """Store how a run ended, and its record if its engine has not."""
+        """Store how a run ended, and also its record if the inner engine has not stored it."""
         keep_record(self._store, end.record)
         self.write(
             JournalEntry(
@@ -205,7 +205,7 @@ class Journal:
         )
 
     def put_study(self, target: Target | None) -> None:
-        """Store which trials the study has by now, and the target they are asked for."""
+        """Store the study's trials so far, and their target."""
         self._trials_put = tuple(self._trial_ids)
         self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
 
@@ -219,7 +219,7 @@ class Journal:
         self._in_turn_to_come.clear()
 
     def write(self, entry: JournalEntry) -> None:
-        """Store an entry with what leads now."""
+        """Store an entry together with the best trial so far."""
         self._written.append(replace(entry, best=self._best))
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
@@ -227,7 +227,7 @@ class Journal:
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
-    """Return what a study has decided: nothing if it decides nothing or does not exist.
+    """Return the journal of a study: () if it has no journal or does not exist.
 
     Raises:
         StoreError: the decisions were changed by another program.
@@ -248,24 +248,24 @@ def keep_record(store: Store, record: TrialRecord) -> None:
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
         assert record.status is not None
-        # The part of an earlier, shorter answer stays, because that answer is replayed from it.
+        # Evaluations of an earlier, shorter run stay, because that run is replayed from them.
         store.put_record(record)
 
 
 class ReplayingEngine:
-    """An `Engine` that answers from a study's journal as far as it goes, then from another engine.
+    """An `Engine` that answers from a study's journal until its end, then from another engine.
 
     What the inner engine says is written down before anything can follow from it: the readings of
     its clock before the next run is asked for, and the ends of runs in the order in which they
-    finished. Whoever decides only by these therefore decides the same after an interruption at
-    any moment, whatever the inner engine is.
+    finished. A caller that decides only by readings and ends therefore decides the same after an
+    interruption at any moment, whatever the inner engine is.
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
-        # A cluster's number changes during a study, so a replay uses the number of each entry.
+        # A cluster's number of runs changes in a study: a replay uses the number of each entry.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
         # These use the inner engine's cost model as it was at this entry.
@@ -335,7 +335,7 @@ class ReplayingEngine:
         self._inner.cancel()
 
     def _hand_over(self) -> None:
-        """Give the inner engine the requests it lacks, after storing the readings before them."""
+        """Submit waiting requests to the inner engine, after storing the readings before them."""
         waiting = self._under_way[self._n_handed_over :]
         if waiting:
             self._journal.put_readings(spent_s=self._spent_s())

@@ -18,28 +18,28 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, divergence
 
-# A metric that is the same this often, and not perfect, was not trained.
+# If a metric has the same, imperfect value this often, the model was not trained.
 _FEWEST_STILL = 3
 _step_of = attrgetter("step")
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
 
 
 class ScriptCourse:
-    """One training under way: its evaluations, and whether it has to end."""
+    """One training under way: its evaluations, and whether the training has to end."""
 
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
         """Begin without any progress.
 
-        Those of the `earlier` evaluations count that lie before this run's first step.
+        Of the `earlier` evaluations, those before this run's first step are used.
         """
         self._request = request
         self._metric = command.metric  # the validation metric that counts
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # by step
-        self._n_missed = 0  # evaluations that are not looked at again for the target
+        self._n_missed = 0  # leading evaluations already known to miss the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -47,7 +47,7 @@ class ScriptCourse:
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
         self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
-        self.ended: Outcome | None = None  # how it has to end by its progress
+        self.ended: Outcome | None = None  # the outcome to end the training with
         self.step = 0  # updates done, as far as reported
         self.n_made = 0
         self._first_told: dict[str, float] = {}  # first values of what training moves
@@ -57,12 +57,12 @@ class ScriptCourse:
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """All evaluations, by step."""
+        """All evaluations, in the order of their steps."""
         return tuple(self._evaluations)
 
     @property
     def counted(self) -> tuple[Evaluation, ...]:
-        """The evaluations up to where it has to end; later ones are for a longer run."""
+        """The evaluations up to the step at which the training has to end."""
         return self.evaluations if self._counted is None else self._counted
 
     @property
@@ -78,7 +78,7 @@ class ScriptCourse:
         return self.evaluations[bisect_right(self._evaluations, self.last_step, key=_step_of) :]
 
     def take(self, reading: Reading) -> None:
-        """Take in a reading; one that contradicts those before ends the training."""
+        """Take in a reading; end the training if the reading contradicts earlier ones."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -133,7 +133,7 @@ class ScriptCourse:
         return evaluation
 
     def verdict(self) -> Outcome | None:
-        """Return how the training has to end by its last evaluation, or None if it goes on."""
+        """Return the outcome that the last evaluation causes, or None if the training goes on."""
         if self._lost_at is not None:
             reason = Reason.of("metric_not_finite", metric="loss", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
@@ -171,7 +171,7 @@ class ScriptCourse:
         return Outcome(status=Status.ERROR, reason=reason)
 
     def _forget(self) -> None:
-        """Forget this run's evaluations; they are of another number with nearly the same name."""
+        """Drop this run's evaluations, which are of another metric with nearly the same name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
         del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
         self._n_missed = self.n_made = 0
@@ -243,6 +243,6 @@ class ScriptCourse:
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:
-    """Return it as `divergence` reads it: a metric that goes down is read as a loss."""
+    """Return the evaluation for `divergence`, with a metric to minimize as its loss."""
     score = evaluation.scores[0]
     return replace(evaluation, scores=(replace(score, metric="loss"),))

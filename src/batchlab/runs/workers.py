@@ -1,4 +1,4 @@
-"""Workers: where the child processes of an engine run, and what they do there."""
+"""Workers: they run the child processes in which an engine's trials are trained."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Task, train
 from batchlab.training.trainers import PLAIN, built_for
 
-# A build takes a second or two, which a study of fewer examples hardly has. The steps asked for do
-# not decide, so that a trial has the same trainer however often it is asked for more.
+# With fewer examples, the build of the native trainer (1 to 2 s) takes longer than it saves. The
+# steps asked for do not matter, so that a resumed trial keeps its trainer.
 _WORTH_A_BUILD = 5000
 
 
@@ -43,26 +43,26 @@ class Workers(Protocol):
         """The number of runs they take at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Do once what all runs need; return why PyTorch's own loop trains, if it does.
+        """Prepare what all runs need; return why PyTorch's own loop trains, None if it does not.
 
         Raises:
             EditedError: files of the workload are not what they were.
         """
 
     def start(self, task: Task) -> None:
-        """Begin a run, known by the id of its trial."""
+        """Begin a run, which later news identify by the id of its trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the news of the runs as soon as there is some, or nothing after the limit."""
 
     def ask_to_stop(self) -> None:
-        """Have all runs write their checkpoints and end."""
+        """Make all runs write their checkpoints and end."""
 
     def kill(self) -> None:
         """End all runs at once."""
 
     def close(self) -> None:
-        """End all runs, and give back what was taken for them."""
+        """End all runs, and release their resources."""
 
 
 class LocalWorkers:
@@ -85,7 +85,7 @@ class LocalWorkers:
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build once what runs are trained with natively; return why not if that fails."""
+        """Build the native trainer, once; return the reason if that fails."""
         trial = self._plan.trial
         may_build = self._plan.trainer != PLAIN and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:

@@ -16,7 +16,7 @@ _BAR = re.compile(
     r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
     r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
 )
-# These words before a bar say that it counts something other than training.
+# With these words before it, a bar counts something other than training.
 _ELSEWHERE = re.compile(
     r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
     r"fetch|process|read|cach|extract|sav|convert|warm",
@@ -28,7 +28,7 @@ _DOES_ELSE = re.compile(
 )
 _UNIT = re.compile(r"[\d.?]\s*(?P<unit>[A-Za-z]+)/s\b|\ds/(?P<inverse>[A-Za-z]+)")
 _OF_STEPS = re.compile(r"it|ba|step|update|iter.*|batch.*", re.IGNORECASE)
-# A comma before a digit is the number's own: tqdm separates values with a comma and a space.
+# A comma before a digit is part of the number: tqdm separates values with a comma and a space.
 _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
@@ -39,11 +39,11 @@ class ProgressBar(NamedTuple):
     n: int
     total: int
     values: BarValues
-    unit: str = "it"  # what it counts; other units are examples, files or epochs
+    unit: str = "it"  # what the bar counts; other units are examples, files or epochs
 
     @property
     def counts_steps(self) -> bool:
-        """Whether it counts steps of the training."""
+        """Whether the bar counts steps of the training."""
         return _OF_STEPS.fullmatch(self.unit) is not None
 
 
@@ -93,7 +93,7 @@ class EpochBars(LineReader):
     ) -> list[Reading]:
         """Return the readings that a bar completes in an epoch, which is counted from 0.
 
-        If it is not certain that it covers one epoch, they have its length.
+        If the bar may not cover exactly one epoch, the readings have the bar's length.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
@@ -208,7 +208,7 @@ class PassesBar:
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# A bar may vanish at its end or between states, but this part of an epoch has to be shown.
+# A bar may vanish before its last state, but must have shown this fraction of the epoch.
 _NEARLY = 0.9
 # An outer bar is drawn at most ten times a second, so it may lag by this many epochs.
 _BEHIND = 3
@@ -235,14 +235,14 @@ _FROM_0 = ("Sanity Checking", "Training: |")
 # Bars are distinguished by their words, in which digits become #, and their total.
 BarKey = tuple[str, int]
 
-_MOST_WAITING = 1000  # states of a bar that may be the training's; of more, every second is dropped
+_MOST_WAITING = 1000  # states kept of a possible training bar; beyond, every second is dropped
 
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
-    A bar that shows the number of its epoch, such as Lightning's, is the training's. Else it is the
-    first one whose words don't name something else. It is recognized by its words and its length,
+    A bar that shows the number of its epoch, such as Lightning's, is the training's; else the first
+    bar whose words don't name something else. It is recognized by its words and its length,
     and begins again with each epoch. If another one begins before the first has moved, the first
     counts epochs and the other is the training's.
 
@@ -267,10 +267,10 @@ class Tqdm(EpochBars):
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
         self._n_epochs = 0
-        self._others: set[BarKey] = set()  # that began since the training's moved
+        self._others: set[BarKey] = set()  # bars that began since the training's bar moved
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar, which are none if it does not belong to the training."""
+        """Return the readings of a bar, or [] if the bar does not belong to the training."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._epochs.number(0, None)
@@ -357,14 +357,14 @@ class Tqdm(EpochBars):
         self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: BarKey) -> bool:
-        """Return whether the bar taken for the training's encloses `key`, which begins now."""
+        """Return whether bar `key`, which begins now, runs inside the assumed training bar."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Read the bar around the epochs; its values belong to the position of the inner bar."""
+        """Read the bar that counts epochs; its values belong to the position of the inner bar."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)

@@ -38,19 +38,19 @@ _SILENCE = (
     "helps where Python prints. Elsewhere try python -u, print(..., flush=True), or stdbuf -oL "
     "before the command."
 )
-# Dividing the rate by this much shows in any curve that depends on the rate.
+# Dividing the rate by this factor visibly changes any curve that depends on the rate.
 _RATE_FACTOR = 8.0
 # A pass over the data takes this many times as long with larger batches only if its steps compare
 # all pairs of a batch, or the like.
 _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # seconds for which the epochs of a batch size are timed, unless they end first
-# A rate multiplied by this trains nothing, so the metric stays that of the untrained model.
+# A rate multiplied by this factor is too small to train: the metric stays at its first value.
 _NO_TRAINING = 1e-6
-# The metric of that model is compared with batches that are larger or smaller by these factors.
+# The untrained model's metric is compared at batch sizes larger or smaller by these factors.
 _SIZE_FACTORS = (8, 4)
-# Another run gets this many times what the first one took, because its batches may be larger.
+# Another run may take this many times as long as the first, because its batches may be larger.
 _LONGER_RUN = 8
-# Both beginnings are read this many times as far if a flag does not seem to act.
+# If two runs with different values of a flag look the same, both are read this many times as far.
 _READ_FURTHER = 4
 # The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
@@ -71,7 +71,7 @@ def _has_timed_epochs(look: Look) -> bool:
 class CommandCheck:
     """The check of one command, by running its beginning with several values."""
 
-    _first: Look  # with the values that the user trains with now
+    _first: Look  # run with the values that the user trains with now
 
     def __init__(
         self,
@@ -89,10 +89,10 @@ class CommandCheck:
         self._folder = folder
         self._limit_s = limit_s
         self._tell = tell
-        # Both are dicts so that each text stands once, in order.
+        # Both are dicts instead of lists, so that each text is kept once, in order.
         self._warnings: dict[str, None] = {}
-        self._unchecked: dict[str, None] = {}  # what there was no time for
-        # By what they are for and what they train; None if one cannot be followed.
+        self._unchecked: dict[str, None] = {}  # questions that there was no time to check
+        # Looks by purpose and trial; None for a look whose progress cannot be read.
         self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all that were run, in order
 
@@ -100,7 +100,7 @@ class CommandCheck:
         """Run the beginnings and return the findings; oddities and open questions become warnings.
 
         Raises:
-            WorkloadError: it does not train, or its metric is never seen.
+            WorkloadError: the command does not train, or never prints its metric.
             UsageError: a flag does not act, or the number of examples is not known.
             ProgressError: its progress contradicts itself.
         """
@@ -165,7 +165,7 @@ class CommandCheck:
         )
 
     def _set(self, names: Sequence[str]) -> str:
-        """Return those of the flags that the command or its code sets to more than 1."""
+        """Return the flags among `names` that the command or its code sets to more than 1."""
         return " and ".join(self._code.flags_set(names))
 
     # ---- beginnings
@@ -189,9 +189,9 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return a run with other values, made only once, or None if it cannot be followed.
+        """Return a look with other values, run only once, or None if it cannot be read.
 
-        Without `least_s` seconds for it, the result is None, and the question stays open.
+        If fewer than `least_s` seconds are left, return None, and list the question as open.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -204,7 +204,7 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return another beginning, as long as the first or until enough is `shown` to compare.
+        """Return another look, as long as the first or until enough is `shown` to compare.
 
         The result is None if there was no time for it, or if it failed, which becomes a warning.
         """
@@ -230,7 +230,7 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Return a beginning with a rate near 0, or None if the question it is for stays open."""
+        """Return a look with a rate near 0, or None if `question` stays open."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
@@ -355,7 +355,7 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # so late, two runs may differ even without the flag
+                acts = None  # so late, even runs with equal flags may differ
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -393,9 +393,9 @@ class CommandCheck:
             )
 
     def _differ_later(self, own: Trial, other: Trial) -> bool:
-        """Return whether two beginnings differ where they are read further than before.
+        """Return whether two looks differ if they are read further than before.
 
-        A batch that grows to its size, or a machine that is busy, shows little at first.
+        A flag's effect may be late: a batch may grow to its size, or a busy machine may be slow.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
@@ -408,7 +408,7 @@ class CommandCheck:
         return bool(mine and others and LookComparison(mine, None).differs(others))
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
-        """Refuse a metric that follows the batch size although nothing is trained."""
+        """Refuse a metric that changes with the batch size although nothing is trained."""
         now, metric = self._command.batch_size, self._command.metric
         question = f"whether {metric} depends on the batch size itself"
         if not self._command.takes("learning_rate"):
@@ -417,7 +417,7 @@ class CommandCheck:
         if len(self._first.trained) < VALUES:
             return
         far = self._far_sizes(examples)
-        if len(far) < len(_SIZE_FACTORS):  # a single one would confirm nothing
+        if len(far) < len(_SIZE_FACTORS):  # one size alone would confirm nothing
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}

@@ -22,7 +22,7 @@ COUNTS = (
 PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 PlaceholderValue = int | float | str | Path
 
-# By placeholder, the names that scripts use for it. The first one that a script has is taken.
+# By placeholder, the names that scripts use for it. The first name that a script has is used.
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -311,7 +311,7 @@ class TrainingCommand:
     placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse now what would fail later with a less clear message."""
+        """Refuse values that would fail later with a less clear message."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
         config = self.config and self.place / self.config
         object.__setattr__(self, "placeholders", placeholders_of(self.arguments, config))
@@ -361,7 +361,7 @@ class TrainingCommand:
 
     @property
     def unit(self) -> str:
-        """What its batch size counts, for people."""
+        """The unit of the batch size, in words for users."""
         return "examples" if self.token_flag is None else "tokens"
 
     @property
@@ -383,7 +383,7 @@ class TrainingCommand:
         return Trial(
             workload_id=self.name,
             workload=self.name,
-            n_train=self.examples or size,  # a stand-in until the number is known
+            n_train=self.examples or size,  # a placeholder until the number is known
             batch_size=size,
             learning_rate=self.learning_rate or _NO_RATE,
             seed=0,
@@ -406,12 +406,12 @@ class TrainingCommand:
 
     @property
     def place(self) -> Path:
-        """The folder that it runs in, as an absolute path."""
+        """The folder that the command runs in, as an absolute path."""
         return (self.folder or Path()).absolute()
 
     @property
     def name(self) -> str:
-        """Its display name: the file name of its script, or else of its program."""
+        """The display name of the command: the file name of its script, or else of its program."""
         for argument in self.arguments:
             if argument.endswith((".py", ".sh")):
                 return Path(argument).name

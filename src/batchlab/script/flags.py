@@ -1,4 +1,4 @@
-"""The ways in which a command takes its values: flags in its help, and a `batchlab.toml` draft."""
+"""Flags of a command: found in its help and code, and written into a `batchlab.toml` draft."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
 
 
 def _without_placeholders(command: Sequence[str]) -> list[str]:
-    """Drop the placeholders, because a parser refuses `{batch_size}` before it comes to --help."""
+    """Drop the placeholders, because a parser that reads `{batch_size}` fails before --help."""
     arguments: list[str] = []
     for argument in command:
         if not placeholders_in(argument, where=f"the argument {argument!r}"):
@@ -97,7 +97,7 @@ class Flag:
     """A way to give a script one value."""
 
     name: str  # as typed: `--lr`, or `train.lr` if it overrides a setting
-    names: tuple[str, ...] = ()  # all that the help shows, this one too
+    names: tuple[str, ...] = ()  # all names that the help shows, including `name`
     default: str | None = None  # as the help shows it; None if it does not
     others: tuple[str, ...] = ()  # the values behind the first, if it takes several
 
@@ -111,7 +111,7 @@ class Flag:
 
 
 def flags_in(help_text: str) -> dict[str, Flag]:
-    """Return the flags that the help shows, by the placeholder that each belongs to.
+    """Return the flags that the help shows, by the placeholder whose value each takes.
 
     The help may come from argparse, click, absl, Fire, Hydra or the like.
     """
@@ -132,7 +132,7 @@ def flag_named(help_text: str, typed: str) -> Flag | None:
     return next((flag for flag in _shown(help_text) if typed in flag.names), None)
 
 
-# Flags that make an update of more than one batch of the size that a script is given.
+# Flags that use several batches of the given size for one update.
 MULTIPLIERS = (
     *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
     *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
@@ -180,7 +180,7 @@ class ScriptCode:
         return _only(numbers)
 
     def flags_set(self, names: Collection[str]) -> tuple[str, ...]:
-        """Return those of the flags, as typed, that the command or its code sets to more than 1."""
+        """Return the flags among `names`, as typed, that the command or its code sets above 1."""
         typed, set_to = set(), []
         for argument, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
             flag, equals, value = argument.partition("=")
@@ -284,7 +284,7 @@ def _of_name(node: ast.AST) -> _Declared:
 
 
 def _number(expression: ast.expr | None) -> float | None:
-    """Return the number that an expression is, or the first of a list of numbers; else None."""
+    """Return the value of a number, or the first of a list of numbers; else None."""
     if expression is None:
         return None
     try:
@@ -325,7 +325,7 @@ def _shown(text: str) -> Iterator[Flag]:
 
 
 def _takes_value(flags: str, rest: str) -> bool:
-    """Return whether the flag is no switch: its value has a name, or absl's colon follows it."""
+    """Return whether the flag takes a value: the value has a name, or absl's colon follows."""
     has_name = re.search(rf"{_FLAG}[ =][A-Z<\[{{]", flags) is not None
     return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
 
@@ -378,9 +378,9 @@ class Draft:
     """A draft of `batchlab.toml`."""
 
     text: str
-    flags: dict[str, Flag]  # for each placeholder, the flag that takes it
+    flags: dict[str, Flag]  # for each placeholder, the flag that takes its value
     missing: tuple[str, ...]  # the placeholders that a study needs and that no flag takes
-    trouble: str | None  # why what was read may be no help, in one line, or None
+    trouble: str | None  # why the text read may not be a help text, in one line, or None
 
 
 def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draft:
@@ -391,10 +391,10 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
             "what it printed for --help shows no flags that batchlab knows; it may have trained"
         )
     arguments, typed = _without(command, flags)
-    if "epochs" in flags:  # which can be the same for every batch size, unlike steps
+    if "epochs" in flags:  # epochs can be equal for every batch size, unlike steps
         flags.pop("steps", None)
     needed = dict.fromkeys(name for name in NAMES if name not in flags)
-    if flags.keys() & {"epochs", "steps"}:  # one of them is enough
+    if flags.keys() & {"epochs", "steps"}:  # either epochs or steps is enough
         needed.pop("epochs", None)
         needed.pop("steps", None)
     lines = []

@@ -1,4 +1,4 @@
-"""A launched training whose progress is read as it comes, and the step times of its run."""
+"""A running training command, whose progress is read as it is printed, and its step times."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FollowedTraining(Launched):
         grace_s: float = GRACE_S,
         goes_on: bool = False,
     ) -> None:
-        """Start it, with values for all placeholders but `output_dir` and `config`.
+        """Start the training, with values for all placeholders but `output_dir` and `config`.
 
         Its own folder, made if missing, gets its output, its progress and {output_dir}. The marker,
         which is `study/training`, names it among all trainings. If it `goes_on` from where its last
@@ -73,7 +73,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """Pass all readings to `take`, ask for the end once that has enough, and return the end."""
+        """Pass all readings to `take`, end the training once `take` has enough; return the end."""
         while True:
             ended = self.receive()
             if self._is_read:
@@ -84,7 +84,7 @@ class FollowedTraining(Launched):
                 self.stop_reading()
             readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
-            # Once `batchlab.log` reports, only that counts: a script may print the same, rounded.
+            # Once `batchlab.log` is used, ignore the output: a script may print the same, rounded.
             logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
             is_enough = take(logged if self._has_log else readings)
@@ -129,7 +129,7 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
 # Kernels are picked, caches filled and workers started in the first steps, so this fraction of the
 # stretches, and at least one, is warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches. If there are no more without an evaluation, all count.
+# An estimate needs this many stretches. If fewer are without evaluation, all stretches are used.
 _FEWEST = 3
 # A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of its ends. In
 # a short run the limit is one of _PARTS equal parts of it.
@@ -139,7 +139,7 @@ _TIMES_RESOLUTION = 20.0
 
 
 class ProgressMoment(NamedTuple):
-    """A moment at which a script reported how far it is."""
+    """A moment at which a script reported its progress."""
 
     at_s: float  # the time by a monotonic clock
     step: int  # optimizer updates done
@@ -151,7 +151,7 @@ class ProgressMoment(NamedTuple):
 class StepIntervals:
     """Seconds per step, with one value for each stretch of the training."""
 
-    warmup_step_s: tuple[float, ...]  # step times of the first stretches, which do not count
+    warmup_step_s: tuple[float, ...]  # step times of the warm-up, which are not used
     step_s: tuple[float, ...]  # step times of the others, in the order they ran
     # Whether these include the script's evaluations, because it reported its steps too seldom, or
     # too fast, to keep them apart.
@@ -159,7 +159,7 @@ class StepIntervals:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are as many as an estimate needs."""
+        """Whether there are as many step times as an estimate needs."""
         return len(self.step_s) >= _FEWEST
 
 
@@ -173,7 +173,7 @@ def step_intervals(moments: Sequence[ProgressMoment]) -> StepIntervals:
     clear_s = _TIMES_RESOLUTION * max((moment.resolution_s for moment in moments), default=0.0)
     whole_s = sum(map(_seconds, pieces))
     if whole_s <= clear_s:
-        pieces = []  # All came at once, out of a buffer, so these are no step times.
+        pieces = []  # All lines came at once, from a buffer, so their times are no step times.
     shortest_s = min(max(_SHORTEST_S, clear_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if not piece[1].has_metric]
     stretches = _stretches(bare, shortest_s)

@@ -47,7 +47,7 @@ class Logged(LineReader):
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of one call, or None if the line is none of `batchlab.log`."""
+        """Return the reading of one call, or None if the line is not from `batchlab.log`."""
         if not line.startswith('{"batchlab_log"'):
             return None
         try:
@@ -75,7 +75,7 @@ class Logged(LineReader):
 
 
 ANY_SHAPE = ""
-"""The shape of a complaint that is about all readings, but for those of `batchlab.log`."""
+"""The shape of a complaint about all readings except those of `batchlab.log`."""
 
 _LONGEST_LITERAL = 4000
 _DEEPEST_LITERAL = 50
@@ -159,7 +159,7 @@ class JsonLines(NamedNumbers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bars: dict[int, int] = {}  # where each bar without words is, by its total
+        self._bars: dict[int, int] = {}  # the position of each bar without words, by its total
         self._total: int | None = None  # the total of the training's bar
         self._waiting: list[Reading] = []
 
@@ -461,7 +461,7 @@ class PlainLines(LineReader):
         self._has_named_total = False  # as in "iter: 50/2000"
         self._least_rank = 0  # counters of a lower rank are no place by themselves in this run
         self._header = ""  # the split that the last header named
-        self._is_new = False  # whether no line with a counter came below it
+        self._is_new = False  # whether no line with a counter has followed the header
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the numbers of a line by the names before them."""
@@ -648,7 +648,7 @@ class LinePattern(NamedNumbers):
         return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return those groups of a matching line that are numbers."""
+        """Return the groups of a matching line that are numbers."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None
@@ -662,4 +662,4 @@ class LinePattern(NamedNumbers):
 FORMATS: dict[str, type[LineReader]] = {
     row.shape: row for row in (Logged, JsonLines, Table, Block, Keras, Tqdm, PlainLines)
 }
-"""Every format by its name; a line belongs to the first that takes it."""
+"""Every format by its name; a line is read by the first format that recognizes it."""

@@ -19,7 +19,7 @@ _MOST_BYTES = 4 << 20
 _MOST_SEEN = 50_000
 _SHELL = {".sh", ".bash", ".zsh"}
 _CODE = {".py", *_SHELL}
-# Named files with other endings don't count: each training has new logs and checkpoints.
+# Named files with other endings are not hashed: each training has new logs and checkpoints.
 _NAMED = {
     *_CODE,
     *(".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".gin", ".jsonnet", ".ipynb"),
@@ -65,7 +65,7 @@ def _files(command: TrainingCommand) -> Iterator[Path]:
         yield path
         if path.suffix in _CODE:
             folders.append(path.parent)
-    # A module or a script imports from its own folder and from the one that it runs in.
+    # A module or a script imports from its own folder and from the working directory.
     for folder in dict.fromkeys([*folders, place, place / "src"]):
         yield from _code_in(folder)
 
@@ -87,7 +87,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield what the words of a text may name in folders, and the modules after -m in the first."""
+    """Yield paths in folders that words of a text may name, and modules after -m in the first."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):
@@ -99,7 +99,7 @@ def _named_in(text: str, *folders: Path) -> Iterator[Path]:
 def _code_in(folder: Path) -> Iterator[Path]:
     """Yield the Python and shell files of a folder and its packages, always in the same order."""
     entries: list[Path] = []
-    with suppress(OSError):  # there is none, or it may not be read
+    with suppress(OSError):  # the folder is missing or not readable
         entries = sorted(folder.iterdir())
     yield from (path for path in entries if _counts(path, _CODE))
     for path in entries:

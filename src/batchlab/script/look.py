@@ -1,4 +1,4 @@
-"""Looks: beginnings of trainings, read until enough was seen, and whether two of them differ."""
+"""Looks: trainings that are run only until enough was seen, and whether two of them differ."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from batchlab.script.trained_size import Span, TrainedSize, common_span
 # print the same single value by chance.
 VALUES = 2
 _GRACE_S = 5.0
-# The length that a script is asked for if batchlab ends it after a look anyway.
+# A script that batchlab will end after a look is asked for this many epochs.
 _EPOCHS = 1000
 _STEPS = 10**6
-# A moment is known up to the interval at which a chatty command's output is read.
+# Times of progress are known up to the interval at which output is read.
 _CLOCK_S = 0.05
 _PATIENCE = 5.0  # the second epoch is waited for this many times as long as the metric took
 # Epochs are printed rounded to a few digits.
@@ -45,7 +45,7 @@ Enough = Callable[["Look"], bool]
 
 
 class Look:
-    """A training that is run to see how it goes on: what its output showed, and how it ended.
+    """A short run of a training: what its output showed, and how it ended.
 
     Attributes:
         trial: what it trains.
@@ -92,10 +92,10 @@ class Look:
         self._is_timed = is_timed
 
     def run(self, is_enough: Enough, *, folder: Path, marker: str, limit_s: float) -> Self:
-        """Run the command until it `is_enough`, `limit_s` seconds at the most, then end it.
+        """Run the command until `is_enough` of the look, or for `limit_s` seconds; then end it.
 
         Raises:
-            ProgressError: its progress contradicts itself.
+            ProgressError: the progress that the command reports contradicts itself.
         """
         began_s = self._began_s = time.monotonic()
         is_over = is_cut = False
@@ -141,10 +141,10 @@ class Look:
             self.first_values.setdefault(point.step, point.value)
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether its metric was seen often enough.
+        """Return whether the metric was seen often enough.
 
-        If only epochs are counted, they are followed for `least_s` seconds, to be timed. Within the
-        first epoch the second is waited for, which shows how many steps an epoch has.
+        If only epochs are counted, wait at least `least_s` seconds, to time them. Within the first
+        epoch, wait for the second, which shows how many steps an epoch has.
         """
         if self.seen_s == math.inf:
             return False
@@ -204,7 +204,7 @@ class Look:
 
     @property
     def counts_only_epochs(self) -> bool:
-        """Whether its progress says how many epochs are done, and nothing finer."""
+        """Whether the progress counts epochs, but neither steps nor examples."""
         finer = attrgetter("step", "samples", "epoch_length", "epoch_step")
         if any(any(finer(reading)) for reading in self.readings):
             return False
@@ -212,7 +212,7 @@ class Look:
 
     @property
     def needs_examples(self) -> bool:
-        """Whether nothing says how many examples there are, and their number decides."""
+        """Whether the number of examples is needed, but nothing in the output gives it."""
         command = self._command
         if command.examples or self.examples or self.within_epochs:
             return False
@@ -238,7 +238,7 @@ class Look:
 
     @property
     def printed_rate(self) -> float | None:
-        """The learning rate that it prints; None if it prints none, or several."""
+        """The learning rate that the script prints; None if it prints no rate, or several."""
         printed = chain.from_iterable(reading.values for reading in self.readings)
         rates = {value for name, value in printed if plain_flag(name) in NAMES["learning_rate"]}
         return rates.pop() if len(rates) == 1 else None
@@ -289,13 +289,13 @@ def _in_steps(steps: float, trial: Trial) -> Span:
     return (whole - 1) * size + 1, whole * size
 
 
-# Numbers about the machine differ from run to run, whatever the flags do.
+# Numbers about the machine are ignored: they differ between runs with the same flags.
 _OF_MACHINE = re.compile(
     r"(?<![a-z])(speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?![a-z])|per_s(ec)?$|"
     r"^(data|pid|(batch|data|reader)[_ ]cost)$",
     re.IGNORECASE,
 )
-# A script may print a value that it was given without using it.
+# Values given to a script are ignored: it may print a value without using it.
 _GIVEN = {
     *(plain_flag(name) for names in NAMES.values() for name in names),
     "micro_batch_size",
@@ -331,13 +331,13 @@ class LookComparison:
                 self.is_telling = True
 
     def differs(self, look: Look) -> bool:
-        """Return whether a beginning differs from the two where they agree."""
+        """Return whether a look differs from the two runs in a number in which they agree."""
         return bool(_differing(self._steady, _numbers(look)))
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether a beginning differs because of its arguments, or None if that is open.
+        """Return whether a look differs because of its arguments, or None if that is unclear.
 
-        A number that differs only later than the two were compared may do so by itself.
+        A number that differs only after the point up to which the two agree may vary by itself.
         """
         if self.differs(look):
             return True
@@ -346,26 +346,26 @@ class LookComparison:
 
 
 def _numbers(look: Look) -> _Numbers:
-    """Return each number about the training, by its name and the counters that it came with."""
+    """Return each number about the training, by its name and the counters of its reading."""
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
             is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
             if not is_of_machine and plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
-    # The metric has the number of its evaluation, because the steps depend on the batch size.
+    # The metric is keyed by evaluation number, because its steps depend on the batch size.
     for number, value in enumerate(look.first_values.values()):
         numbers["the metric", number] = repr(value)
     return numbers
 
 
 def _differing(one: _Numbers, other: _Numbers) -> set[str]:
-    """Return the names of which two runs printed different values for the same counters."""
+    """Return the names for which two runs printed different values at the same counters."""
     return {key[0] for key in one.keys() & other.keys() if one[key] != other[key]}
 
 
 def has_losses(look: Look) -> bool:
-    """Return whether there are enough different losses that equal ones can't be a coincidence."""
+    """Return whether a look has so varied losses that two runs can't agree by coincidence."""
     losses: dict[object, float] = {}
     for reading in look.readings:
         for name, value in reading.values:

@@ -28,7 +28,7 @@ class GpuMemory:
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Get ready to look; by default with `pynvml`, if it is installed and finds a driver."""
+        """Prepare to measure; by default with `pynvml`, if it is installed and finds a driver."""
         self._nvml = nvml or _library()
         self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self.is_full = False
@@ -36,7 +36,7 @@ class GpuMemory:
         self._is_named = False
 
     def look(self, pids: AbstractSet[int]) -> None:
-        """Look once at what the command's processes hold."""
+        """Measure once how much memory the command's processes hold."""
         nvml: Any = self._nvml
         for index, most_bytes in enumerate(self.most_bytes):
             try:
@@ -73,14 +73,14 @@ def _library() -> ModuleType | None:
 
 INTERVAL_S = 0.2
 COST_FRACTION = 0.002
-"""The share of one core that looking may cost; if it costs more, it happens less often."""
+"""The share of one core that measuring may take; above it, measurements get rarer."""
 
 
 class MemoryWatch:
-    """A thread that looks five times a second, or less often if that would cost more."""
+    """A thread that measures five times a second, or less often to save CPU time."""
 
     def __init__(self, supervisor: int) -> None:
-        """Begin to look at the processes below the supervisor, and at GPUs if NVML is available."""
+        """Start to measure the supervisor's descendants, and GPUs if NVML is available."""
         self._supervisor = supervisor
         self._gpus: GpuMemory | None = None
         self._most_bytes = 0
@@ -90,7 +90,7 @@ class MemoryWatch:
         self._thread.start()
 
     def stop(self, largest_process_bytes: int = 0) -> int | None:
-        """Stop looking and return the most bytes of main memory, or None if nothing was seen.
+        """Stop, and return the peak bytes of main memory, or None if nothing was measured.
 
         Pages that several processes share count once on Linux, elsewhere once in each process.
         `largest_process_bytes` is the peak of the largest process as the kernel recorded it.
@@ -108,7 +108,7 @@ class MemoryWatch:
 
     @property
     def is_gpu_full(self) -> bool:
-        """Whether a GPU that it used was nearly full at one time."""
+        """Whether a GPU that the command used was nearly full at some time."""
         return self._gpus is not None and self._gpus.is_full
 
     def _run(self) -> None:

@@ -38,7 +38,7 @@ def _is_near(asked: str, name: str) -> bool:
 
 
 def _of_kind(name: str, kind: str) -> str:
-    """Return a name with the kind of data before it, unless the name already has it."""
+    """Return a name with the prefix `kind` (of data), unless the name already has the prefix."""
     return name if plain_name(name).startswith(kind) else f"{kind} {name}"
 
 
@@ -62,21 +62,21 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A value that follows the batch size changes by at least the size to this power, which is between a
-# third and a half: a square root counts.
+# A metric depends on the batch size if it changes at least as batch size ** this power. The value
+# is between 1/3 and 1/2, so that a square root is detected.
 _LEAST_POWER = 0.35
-# A smaller share, such as an accuracy of 1 %, may be any multiple of another by chance.
+# Values below this, such as an accuracy of 1 %, are not compared: their ratios are chance.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the most spread at one batch size, over the difference between two
-_ALIKE = 0.15  # the most difference of two powers, over the larger
-# The loss over all pairs of a batch is about the logarithm of the batch size without training. To a
-# batch of twice the size it grows by 0.7 times this share of itself or more.
+_STEADY = 0.1  # the largest spread at one batch size / difference between two sizes
+_ALIKE = 0.15  # the largest difference of two powers / larger power
+# The loss over all pairs of a batch is about log(batch size) without training. From one batch size
+# to twice that size it grows by at least 0.7 × this share of its value.
 _LEAST_LOG, _LEAST_SHARE = 0.7, 0.05
-_LEAST_FACTOR = 1.9  # between two batch sizes that are compared
+_LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
-    """Return whether values of a model that does not train follow the batch size.
+    """Return whether values of an untrained model depend on the batch size.
 
     They grow or fall as a power of it, like a sum over batches, or grow with its logarithm, like
     the loss over all pairs of a batch, by as much between any two batch sizes.
@@ -92,7 +92,7 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             return False
         log_sizes = math.log(size / least)
         powers.append(_power(base, values, log_sizes))
-        # The logarithm of the batch size is added to the values as many times as this, or not.
+        # If values grow with the logarithm of the batch size, this is the factor of the logarithm.
         growth = (min(values) - max(base)) / log_sizes
         if min(base) <= _LEAST_LOG * math.log(least) or growth <= _LEAST_SHARE * max(values):
             growth = 0.0
@@ -106,7 +106,7 @@ def _are_alike(numbers: Sequence[float]) -> bool:
 
 
 def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
-    """Return whether values at two batch sizes differ by far more than they do at one."""
+    """Return whether values differ far more between two batch sizes than within one."""
     if min(len(base), len(values)) < 2:
         return False
     # Values may also change by themselves, such as while batch normalization collects statistics.
@@ -116,7 +116,7 @@ def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
 
 
 def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
-    """Return the power of the batch size that values follow, or 0 for none."""
+    """Return p if values grow as batch size ** p, or 0 if they do not."""
     if min(*base, *values) < _LEAST_VALUE:
         return 0.0
     ratio = max(values) / min(base)
@@ -131,7 +131,7 @@ def counts_updates(shape: str) -> bool:
     return shape not in FORMATS or FORMATS[shape].counts_updates
 
 
-# A bar of this shape may count anything.
+# Readings of this shape come from bars, which may count anything.
 _BARS = "tqdm"
 # At most this many contradictions are described, however many there are.
 _MOST_CONTRADICTIONS = 10
@@ -160,7 +160,7 @@ class ProgressPoints:
     (`eval_loss` for `loss`).
 
     Samples are those that were printed; else steps × batch size; else epochs × training examples,
-    with the steps since the last epoch. Steps of different batch sizes are never compared.
+    plus the steps since the last epoch. Steps of different batch sizes are never compared.
 
     A metric may be printed in two shapes. The first that prints it is followed, except that
     `batchlab.log` replaces all others, and a pattern with a group for the metric all but that.
@@ -190,20 +190,20 @@ class ProgressPoints:
         self._size = size
         self.printed: str | None = None  # the name that is read; None until it was seen
         self.names: dict[str, set[str]] = {}  # the kinds of every measured name, as printed
-        self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
+        self.points: list[MetricPoint] = []  # points with a valid value, by rising samples
         self.first: Reading | None = None  # the first with the metric
-        self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
+        self.contradictions: list[str] = []  # about repeated or ignored values; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
         is_near = partial(_is_near, metric)
         self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
         self._followed: str | None = None
-        self._n_unplaced = 0  # values without a counter that is sure to be theirs
+        self._n_unplaced = 0  # values that may belong to the counter before or after them
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
         self._is_placed = False
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # its place; the error if one follows
+        self._left_out: tuple[Reading, str] | None = None  # its reading; error if one follows
         self._asked_kind: str | None = None  # None if only the name was asked for
         self._kind: str | None = None  # the kind of the values that count
         self._n_doubles = 0  # steps for which two numbers were printed, and no third
@@ -230,7 +230,7 @@ class ProgressPoints:
             self._complaints.setdefault(reading.shape, reading.complaint)
         is_logged = reading.shape == LOG_SHAPE
         if self._is_patterned and reading.shape not in (LOG_SHAPE, LinePattern.shape):
-            reading = replace(reading, values=())  # it only gives a position
+            reading = replace(reading, values=())  # the reading only gives a position
         value = self._value_in(reading)
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
@@ -256,7 +256,7 @@ class ProgressPoints:
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
         point = self._point(place, value)
-        assert point is not None  # a place without a complaint has samples
+        assert point is not None  # a reading without a complaint has samples
         if self.points and self.points[-1].samples == point.samples:
             if self._is_placed and not reading.has_position:
                 self._note(point, place, f"without a counter {value:g}; the first one counts")
@@ -279,7 +279,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Take a name for the metric's if it may be; the name that was asked for goes first."""
+        """Use a name as the metric's if it may be; the name that was asked for has priority."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -289,7 +289,7 @@ class ProgressPoints:
                 self._asked_kind = kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
-            self._restart()  # the values before had a name that is only near
+            self._restart()  # earlier values had a name that only resembles the metric's
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
@@ -301,7 +301,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return the reading with the position of this one: itself, or the last one with one."""
+        """Return `reading` if it has a position, else the last reading that has one."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -323,7 +323,7 @@ class ProgressPoints:
             samples = round(place.epoch * trial.n_train) + since
         if samples is None:
             return None
-        samples = max(0, samples)  # some scripts count what comes before the training as -1
+        samples = max(0, samples)  # some scripts give -1 as the step before the training
         if step is None or not is_updates or step < 0:
             step = trial.plan.step_at(samples)
         return MetricPoint(samples=samples, step=step, value=value)
@@ -336,7 +336,7 @@ class ProgressPoints:
         )
 
     def _unsure_place(self, reading: Reading, place: Reading) -> str | None:
-        """Return why a value cannot be placed along the training, or None if it can."""
+        """Return why the position of a value in the training is unclear, or None if it is clear."""
         complaint = self._complaints.get(place.shape, self._complaints.get(ANY_SHAPE))
         if complaint is not None and place.shape != LOG_SHAPE:
             return f"metric {self.printed!r} has no sure place: {complaint}"
@@ -358,10 +358,10 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Return whether to leave out a value, as its counter went back or its kind is another.
+        """Return whether to ignore a value because its counter went back or its kind differs.
 
-        A value that is printed once after the last epoch may be like this. If one follows at
-        another place, the run is refused.
+        Such a value may be printed once, after the last epoch. If another follows at a
+        different position, the run is refused.
         """
         if self._left_out is not None:
             first, refusal = self._left_out
@@ -441,7 +441,7 @@ class ProgressPoints:
         return f"Recognized: {label}; {self.printed} = {value:g}{where}"
 
     def complaint(self) -> str | None:
-        """Return one line that says why the metric can't be followed, or None if it can."""
+        """Return one line that says why the metric can't be read, or None if it can."""
         if self.not_understood:
             return (
                 f"batchlab.log was given what is no number: {', '.join(self.not_understood)}; give "

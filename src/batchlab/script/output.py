@@ -1,4 +1,4 @@
-"""The output of a training as it arrives: cut into lines, kept at both ends, and read."""
+"""The output of a training: split into lines, read for progress, its two ends kept."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class KeptOutput:
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
-        """Keep a piece, or the part of it that is within the limits."""
+        """Keep a piece of the output, or the part of the piece that is within the limits."""
         if beginning := piece[: max(0, EACH_END_BYTES - self.n_bytes)]:
             self._to_disk(beginning)
         self.n_bytes += len(piece)
@@ -64,7 +64,7 @@ class KeptOutput:
             del self._end[:-EACH_END_BYTES]
 
     def close(self) -> None:
-        """Write the end, after a line with the number of bytes left out between the two."""
+        """Write the end of the output, after a line with the number of bytes left out."""
         n_behind = max(0, self.n_bytes - EACH_END_BYTES)
         if n_behind > EACH_END_BYTES:
             gap = n_behind - EACH_END_BYTES
@@ -107,7 +107,7 @@ class KeptOutput:
 
 
 class OutputReader:
-    """A reader of one run, which takes any bytes, in pieces of any length, in bounded memory.
+    """A reader of one run's output, in pieces of any length, with bounded memory.
 
     A carriage return ends a line like a newline does. A line longer than 64 KiB is cut there, and
     the rest of it is left out.
@@ -178,7 +178,7 @@ class OutputReader:
         return any(reader.is_open for reader in self._readers)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
-        """Return readings without what the clock says, which is no number of the training.
+        """Return readings without times, which are not numbers of the training.
 
         Names that the user chose, for `batchlab.log` or in a pattern, are kept, and so is what may
         be the metric. Bars that were drawn before are placed by these readings or left out.
@@ -207,7 +207,7 @@ _COST_FRACTION = 0.05
 class GrowingFiles:
     """The tables and JSON lines that a training writes into a folder, read as they grow.
 
-    They may be rewritten with one more column or row, so rows that were read before are skipped.
+    Files may be rewritten with one more column or row, so rows that were read before are skipped.
     The shape of a file's readings is its name.
     """
 

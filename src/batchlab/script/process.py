@@ -31,16 +31,16 @@ OWNER = "BATCHLAB_OWNER"
 """Names the batchlab that started it, by its process and the time at which that began."""
 
 _LOOK_AGAIN_S = 0.02
-_SAME_START_S = 2.0  # two processes of one number are further apart, and clocks are set by less
+_SAME_START_S = 2.0  # start times that differ by more belong to two processes of one number
 
 
 def marks(marker: str) -> dict[str, str]:
-    """Return the marks for the environment of a trial's processes; the marker is `study/trial`."""
+    """Return environment variables that mark a trial's processes; `marker` is `study/trial`."""
     return {MARK: marker, OWNER: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
 def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
-    """End what a dead batchlab has left of a study, but not what a living one trains.
+    """End the processes that a dead batchlab left of a study, but not those of a live one.
 
     A study is the first part of its trials' markers. Return how many processes there were.
     """
@@ -218,7 +218,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return what an end means, by its exit code and by what was printed."""
+    """Return the status and reason of an end, from the exit code and the last lines."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
@@ -250,7 +250,7 @@ GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
-# Many processes under one launcher print many lines after the error of one.
+# So many, as many processes of a launcher print many lines after the error of one.
 _N_READ_LINES = 1000
 
 
@@ -285,7 +285,7 @@ class Launched:
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
         report, reporting = os.pipe()
-        # Connections close when they are dropped, unlike numbers, and the supervisor sees that.
+        # Unlike a file number, a Connection closes when dropped, which the supervisor notices.
         self._control = Connection(words, readable=False)
         self.connection = Connection(report, writable=False)  # ready when there is something
         try:
@@ -332,7 +332,7 @@ class Launched:
         return None
 
     def end(self) -> None:
-        """Ask for its end: SIGTERM to all its processes, and SIGKILL after the grace period."""
+        """Have all processes of the command get SIGTERM, and SIGKILL after the grace period."""
         self._tell(supervisor.END)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
@@ -347,7 +347,7 @@ class Launched:
         return ended
 
     def close(self) -> None:
-        """Kill it if it still runs, and wait until nothing of it is left."""
+        """Kill the command if it still runs, and wait until none of its processes is left."""
         self._tell(supervisor.KILL)
         self.wait()
 

@@ -26,14 +26,14 @@ class Reading:
     # does not say how many an epoch has.
     epoch_step: int | None = None
     epoch_samples: int | None = None
-    epoch_number: int | None = None  # of the epoch that it is in, or has just ended; from 0
+    epoch_number: int | None = None  # number, from 0, of the epoch under way or just ended
     is_below: bool = False  # whether it has no counter, and ends the epoch of the lines above
     samples: int | None = None  # training examples seen so far
     # The total of the counter within an epoch, in batches or examples; for a bar that did not begin
     # again yet, the total of the bar.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # what was measured, by the names as printed
-    split: str = ""  # the data that it was measured on, `train`, `val` or `test`; else empty
+    split: str = ""  # the data of the values: `train`, `val`, `test`, or empty if unknown
     unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (taken) or 2.531
     complaint: str | None = None  # why this shape's progress can't be followed from here on
     not_understood: tuple[str, ...] = ()  # given to `batchlab.log` but no number, as `name=value`
@@ -45,12 +45,12 @@ class Reading:
 
     @property
     def counters(self) -> tuple[float | None, ...]:
-        """All of its counters, with None for those that were not printed."""
+        """All counters of the reading, with None for those that were not printed."""
         return self.samples, self.step, self.epoch, self.epoch_step, self.epoch_samples
 
     @property
     def has_position(self) -> bool:
-        """Whether it says how far the training is."""
+        """Whether the reading says how far the training is."""
         return self.step is not None or self.epoch is not None or self.samples is not None
 
 
@@ -95,7 +95,7 @@ SPLIT_WORD = re.compile(
 
 
 def split_of(text: str) -> str:
-    """Return the data that the last such word names, `train`, `val` or `test`, or empty text."""
+    """Return the data that the last word for data means: `train`, `val`, `test`, or ""."""
     split = ""
     for word in SPLIT_WORD.finditer(text):
         split = str(word.lastgroup)
@@ -134,11 +134,11 @@ class Epochs:
         self._first: dict[bool, int] = {}  # the first number, with a total or without one
         self._total: int | None = None
         self._number = 0
-        self._lengths: list[int] = []  # how many epochs each count had before it began again
-        self.complaint: str | None = None  # why they can't be followed any more
+        self._lengths: list[int] = []  # the number of epochs in each count that has begun again
+        self.complaint: str | None = None  # why further epoch numbers can't be understood
 
     def number(self, printed: int, total: int | None) -> int:
-        """Return the number of an epoch, by its number as printed and the total of that."""
+        """Return an epoch's number, from 0, given the printed number and the printed total."""
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
@@ -178,7 +178,7 @@ class Counters:
         self._samples_a_step = 0.0
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
-        """Take in a line that only says which epoch begins."""
+        """Record the epoch that a line without values announces."""
         self.number(number, n_epochs)
         self._inside_epoch = True
 
@@ -224,7 +224,7 @@ class Counters:
         return replace(bare, epoch=epoch, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
-        """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""
+        """Return the epoch number, from 0, for the epoch printed in a line, or None without one."""
         if isinstance(epoch, float):
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
@@ -232,7 +232,7 @@ class Counters:
         return None if self.has_fractions else self._epoch
 
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
-        """Return the samples at a step; a line that prints only the step goes on as those before.
+        """Return the samples at a step; if they are not printed, extrapolate from earlier lines.
 
         While the batch grows within the training, the step does not determine the samples.
         """
@@ -282,7 +282,7 @@ class Counters:
         return number + 1
 
 
-# Only singular names count, because "steps: 1000" is how many there will be.
+# Only singular names are counters, because "steps: 1000" is the planned number of steps.
 COUNTERS = {
     **dict.fromkeys(("step", "_step", "global_step", "iteration", "iter", "it"), "step"),
     **dict.fromkeys(("num_updates", "update"), "step"),
@@ -313,7 +313,7 @@ def spoken_kind(name: str) -> str | None:
 
 @lru_cache(maxsize=1000)
 def rank_of(name: str) -> int:
-    """Return which counter of steps in a line counts: that of the highest rank.
+    """Return the rank of a step counter; of several in a line, the highest rank is used.
 
     An `iter`, a `batch` or a `micro_step` next to a step may be one of several micro-batches of it.
     """
@@ -336,7 +336,7 @@ _EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 
 
 def number_of(text: str) -> float | None:
-    """Return the number that a text is, or None if it is none.
+    """Convert a text to a number, or return None if it is not a number.
 
     A comma separates thousands if it can (`1,234`), and is a decimal comma elsewhere (`0,53`).
     """
@@ -350,12 +350,12 @@ def number_of(text: str) -> float | None:
 
 
 def sure_number_of(text: str) -> float | None:
-    """Return the number that a text is, or None if it is none or its comma has two readings."""
+    """Convert a text to a number; return None if it is not one, or its comma is ambiguous."""
     return None if _EITHER.fullmatch(text) else number_of(text)
 
 
 def count_of(text: str) -> int | None:
-    """Return the count that a text is, a whole number of at least 0, or None if it is none."""
+    """Convert a text to a whole number of at least 0, or return None if it is not one."""
     number = number_of(text)
     if number is None or not 0 <= number < 1e18 or number != int(number):
         return None
@@ -363,19 +363,19 @@ def count_of(text: str) -> int | None:
 
 
 def epoch_of(text: str) -> float | None:
-    """Return an epoch: digits are its number, an int; anything else the passes done, a float."""
+    """Convert a text of digits to an epoch number (int), other texts to passes done (float)."""
     return count_of(text) if text.isdigit() else number_of(text)
 
 
 NamedValues = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
-"""Values by their names, and the names of those that are not sure."""
+"""(name, value) pairs, and the names of values with an ambiguous comma."""
 
 
 def values_of(printed: Iterable[tuple[str, str, str | None]]) -> NamedValues:
     """Return the numbers of one line, each by its name and divided by its total if it has one.
 
-    `9000/10000` is 0.9; without a total a number counts as it is. `2,531` is taken for 2531, and is
-    not sure.
+    `9000/10000` is 0.9; without a total a number is not divided. `2,531` is read as 2531 and listed
+    as unsure.
     """
     values: dict[str, float] = {}
     unsure = []

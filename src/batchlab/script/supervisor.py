@@ -34,10 +34,10 @@ ENDED = struct.Struct("<iiiidqic")
 """The end: wait status of the command, processes left behind, whether it was ended on request,
 kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest process; and if it
 never ran the system's error number, with `d` for the working directory or `c` for itself."""
-NOT_STARTED = struct.Struct("<ic")  # the last two of these
+NOT_STARTED = struct.Struct("<ic")  # the last two fields of `ENDED`
 
 END, KILL = b"e", b"k"
-"""The words of batchlab: end it with a grace, end it at once."""
+"""Batchlab's messages: end the command with a grace period, or end it at once."""
 
 # Each read of an output costs some tenths of a millisecond of CPU time. So the pieces of a chatty
 # command are collected for longer and longer, down to twenty reads a second. A piece after some
@@ -61,7 +61,7 @@ class Supervisor:
     """One command, from its start until none of its processes is left."""
 
     def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
-        """Get ready to listen to batchlab's words at `control`, and to report at `report`."""
+        """Prepare to receive batchlab's messages at `control`, and to report at `report`."""
         self._control, self._report, self._owner = control, report, owner
         self._grace_s = grace_s
         self._command = 0
@@ -83,7 +83,7 @@ class Supervisor:
             os.set_blocking(end, False)
 
     def run(self, argv: list[str], folder: str) -> None:
-        """Start the command in a folder and stay until all is over and reported."""
+        """Start the command in a folder; return once its end is reported and no process is left."""
         kills_before = kills_for_memory()
         self._start(argv, folder)
         while self._has_children():
@@ -179,7 +179,7 @@ class Supervisor:
             self._kill_s = now_s
 
     def _has_children(self) -> bool:
-        """Reap what has ended, and return whether anything of the command is left."""
+        """Reap ended processes, and return whether any process of the command is left."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -271,7 +271,7 @@ class Supervisor:
 
 
 def descendants(ancestor: int) -> dict[int, int]:
-    """Return the living processes below one, each with its process group; zombies are left out."""
+    """Return the live descendants of a process with their process groups, without zombies."""
     children: dict[int, list[int]] = {}
     group, is_alive = {}, {}
     for name in os.listdir("/proc"):

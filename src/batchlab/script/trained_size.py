@@ -23,17 +23,17 @@ _EPOCHS_WITHOUT = 2
 # Epochs are printed with two decimals or more.
 _ROUNDING = 0.01
 Span = tuple[int, int]
-"""The fewest and the most training examples that there can be."""
+"""The least and the greatest possible number of training examples."""
 
 
 def common_span(one: Span, other: Span) -> Span | None:
-    """Return the numbers of examples that are within both, or None if there are none."""
+    """Return the intersection of two ranges of examples, or None if it is empty."""
     fewest, most = max(one[0], other[0]), min(one[1], other[1])
     return (fewest, most) if fewest <= most else None
 
 
 Bounds = tuple[str, float, float]
-"""The fewest and the most `steps` per epoch, or `examples` per step, that were reported."""
+"""Bounds, as reported, on the `steps` per epoch or the `examples` per step."""
 
 
 class Mark(NamedTuple):
@@ -64,17 +64,17 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a step that is printed may be any of these.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, Mark] = {}  # by shape, where it began to count
+        self._begun: dict[str, Mark] = {}  # by shape, the position at which its counter began
         self._last_step: dict[str, int] = {}
         # This is the last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT
         self._off = 1.0  # from an epoch to the passes done, as a whole one may be a number
         # A smaller size may be that of an epoch's last batch, if one of these was printed before.
         self._has_printed_right = self._has_begun = False
-        self._other: str | None = None  # that the size printed last was another one
+        self._other: str | None = None  # says that the size printed last differs
 
     def contradiction(self, reading: Reading) -> str | None:
-        """Return what shows that it trains with another batch size, or None if nothing does."""
+        """Return the evidence that the script trains with another batch size, or None."""
         for name, value in reading.values:
             if _SIZE.fullmatch(name) and reading.split not in ("val", "test"):
                 is_last = self._has_begun and self._has_printed_right and value < min(self._sizes)
@@ -105,7 +105,7 @@ class TrainedSize:
             yield from self._of_loop(reading, reading.epoch_length)
 
     def _passes(self, reading: Reading) -> tuple[float, float]:
-        """Return bounds on the passes done, which are 0 and infinity if nothing is known."""
+        """Return bounds on the passes done: 0 and infinity if nothing is known."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
         # The length of a bar that did not begin again yet may be that of the whole training.
@@ -144,7 +144,7 @@ class TrainedSize:
     # ---- what is expected
 
     def _refuted(self, bounds: Bounds) -> str | None:
-        """Return the bounds in words if no batch size that the run was given can explain them."""
+        """Return the bounds in words if the given batch size cannot explain them, else None."""
         what, fewest, most = bounds
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
@@ -182,7 +182,7 @@ def _over(count: float, n: float) -> float:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Return whether what was printed may be what is expected."""
+    """Return whether the printed bounds are consistent with the expected bounds."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 

@@ -1,4 +1,4 @@
-"""The file behind a store: opened only when it is whole and ours, written in transactions."""
+"""The SQLite file of a store: checked when it is opened, and written in transactions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
 from batchlab.store.schema import UnreadableColumn
 
-BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means blocked
+BUSY_TIMEOUT_S = 10.0  # writers lock the file for milliseconds; a longer lock is an error
 
 _LITTLE_SPACE_BYTES = 256 * 1024
 _AT_WORK = "at-work-{}.lock"  # the gap holds the id of a study
@@ -84,7 +84,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check_place(path: Path, *, create: bool) -> None:
-    """Refuse a path that cannot hold a store, or that holds none although `create` is False."""
+    """Refuse a path that cannot be a store, or that has no store although `create` is False."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
@@ -106,7 +106,7 @@ def _check_place(path: Path, *, create: bool) -> None:
 
 
 def _check_content(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse a file that is not ours, damaged or of another version; an empty file is fine.
+    """Refuse a file that is no store, is damaged or has another version; accept an empty file.
 
     Raises:
         StoreError: the file cannot be used.
@@ -124,7 +124,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise _not_a_store(path, "it is the SQLite file of another program")
     if state != "ok":
         raise _damaged(path, "its pages do not fit together")
-    # Other tables carried this version's number too before the first release.
+    # Before the first release, other tables had this version number too, so check their names.
     if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
             f"{path} was written by another version of batchlab (schema {version} of its own; "
@@ -139,7 +139,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
-        # Ask again under the lock, because another process may have done it while we waited.
+        # Check again under the lock: another process may have made the tables meanwhile.
         if not _version(connection):
             for statement in (*store_schema.TABLES.values(), store_schema.INDEX):
                 connection.execute(statement)
@@ -275,7 +275,7 @@ class StoreFile:
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
-            synchronous = "FULL" if wait_for_disk else "NORMAL"  # the file stays whole with both
+            synchronous = "FULL" if wait_for_disk else "NORMAL"  # neither can corrupt the file
             connection.execute(f"PRAGMA synchronous={synchronous}")
             try:
                 # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
@@ -283,7 +283,7 @@ class StoreFile:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                _undo(connection)  # SQLite has done it if the disk is full
+                _undo(connection)  # on a full disk, SQLite itself has rolled back already
                 raise
 
     @contextmanager
@@ -314,17 +314,17 @@ class StoreFile:
     # ---- the folders next to it
 
     def checkpoint_path(self, trial_id: str) -> Path:
-        """Return the path of a trial's checkpoint; its folder exists, the file may not."""
+        """Return the path of a trial's checkpoint; the folder exists, but the file may not."""
         return self._beside(f"{trial_id}.safetensors")
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Return the folder that a trial which is a command may write to; the caller creates it."""
+        """Return the folder for the output of a command's trial; the caller creates the folder."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
     def claim(self, trial_id: str) -> AbstractContextManager[bool]:
         """Claim a trial for this process; the block gets False if another process has it.
 
-        The claim ends with the block or with the process, however that ends, so it is never stale.
+        The claim ends with the block or the process, even if killed, so it is never stale.
         A child made by a bare fork inside the block shares the claim.
         """
         return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -339,7 +339,7 @@ class StoreFile:
     def is_worked_on(self, study_id: str) -> bool:
         """Return whether a process on this machine works on a study right now."""
         if not (self._folder / _AT_WORK.format(study_id)).exists():
-            return False  # a question must not create files
+            return False  # `_locked` would create the file, but a query must not
         with self._locked(_AT_WORK.format(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
             return not is_free
 

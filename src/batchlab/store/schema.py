@@ -92,7 +92,7 @@ TABLES: Final = {
     )
     """,
 }
-"""The statement that makes each table, by its name, in the order that references ask for."""
+"""The statement that creates each table, by table name; referenced tables come first."""
 
 INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind, device)"
 
@@ -101,7 +101,7 @@ T = TypeVar("T")
 
 
 class UnreadableColumn(Exception):
-    """Text that `JsonColumn.encoded` did not write; the message names what it belongs to."""
+    """A column's text was not written by `JsonColumn.encoded`; the message names the record."""
 
 
 class JsonColumn(Generic[T]):
@@ -115,12 +115,12 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """Return the JSON text of `value` if it reads back equal; the error calls it `what`.
+        """Return the JSON text of `value`, which must read back equal; errors call it `what`.
 
         JSON has no NaN or infinity. msgspec writes null for them, which the comparison detects.
 
         Raises:
-            StoreError: it holds NaN or infinity, or types other than the stated ones.
+            StoreError: `value` contains NaN, infinity, or types other than those of `kind`.
         """
         try:
             encoded = msgspec.json.encode(value, enc_hook=plain_float)
@@ -151,7 +151,7 @@ TARGET: Final = JsonColumn[Target](Target)
 
 
 def if_known(function: Callable[..., T], value: object, *more: str) -> T | None:
-    """Return what a function makes of a value, or None if the value is None."""
+    """Return `function(value)`, or None if the value is None."""
     return None if value is None else function(value, *more)
 
 
@@ -191,7 +191,7 @@ def reason_kept(text: str) -> Reason:
 
 
 def _printable(value: Any) -> Any:
-    """Make the texts of a reason, or of a value of one, printable."""
+    """Make the texts of a reason, or of one of its values, printable."""
     if isinstance(value, Reason):
         return Reason(value.code, _printable(value.values))
     if isinstance(value, tuple):

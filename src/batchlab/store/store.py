@@ -62,8 +62,8 @@ class Store(Trials):
 
         Args:
             workload_id: the workload that was timed.
-            device: as a `StepTiming` has it.
-            place: as a `StepTiming` has it; those that name another place are left out.
+            device: the `device` of the timings.
+            place: as a `StepTiming` has it; timings of another place are left out.
         """
         with self._reading() as connection:
             return self._timings(connection, workload_id, device, place)
@@ -91,7 +91,7 @@ class Store(Trials):
         records: Sequence[TrialRecord],
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """Yield the step times of these trials there, without sizes that a script did not use."""
+        """Yield the step times of trials at `place`, without batch sizes a script did not use."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
         shapes: dict[str, set[tuple[int, int]]] = {}  # by device
         for record in records:
@@ -107,13 +107,13 @@ class Store(Trials):
     def put_study(
         self, study: StudyName, *, trial_ids: Sequence[str], target: Target | None = None
     ) -> None:
-        """Store that a study was asked for; it becomes the latest.
+        """Store that a study was requested; the study becomes the latest.
 
         A study that is asked for again under the same id keeps `created_at` and `spent_s`; the
         rest is replaced.
 
         Args:
-            study: its identity, of a workload in the store.
+            study: the study's identity; its workload must be in the store.
             trial_ids: the trials in the order asked for; they need not have begun.
             target: the target asked for.
         """
@@ -143,7 +143,7 @@ class Store(Trials):
             )
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
-        """Store the decisions of a study in the store, a JSON list, in place of those before."""
+        """Replace the decisions of a study, a JSON list; the study must be in the store."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
@@ -159,7 +159,7 @@ class Store(Trials):
             return text_by(connection, query, study_id)
 
     def study(self, study_id: str | None = None) -> Study:
-        """Return a study with its records; without an id, the one asked for last.
+        """Return a study with its records; without an id, the study requested last.
 
         Records come in the order asked for, without trials that have not begun. Timings are the
         latest of its trials' batch and micro-batch sizes, on their device where it was asked for.
@@ -224,7 +224,7 @@ class Store(Trials):
         return StoreError(f"no study {study_id!r} in {self.path}; it holds {study_ids}")
 
     def put_advice(self, study_id: str, advice: str) -> None:
-        """Store the answer of a study in the store, as JSON, in place of the one before."""
+        """Replace the answer of a study, as JSON; the study must be in the store."""
         row = {"study_id": study_id, "payload": advice}
         with self._writing() as connection:
             put_row(connection, "advices", "study_id", row)

@@ -1,4 +1,4 @@
-"""Trials: what was asked of every training run, what was observed, and how it ended."""
+"""Trials: the request, the observations and the end of every training run."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Trials(StoreFile):
     """The workloads of a store, their trials, and the evaluations of these."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
-        """Store what is known of a workload, in place of an earlier summary with the same id."""
+        """Store the summary of a workload, in place of an earlier one with the same id."""
         encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
         row = {"workload_id": summary.workload_id, "name": summary.name, "summary": encoded}
         with self._writing() as connection:
             put_row(connection, "workloads", "workload_id", row)
 
     def workload(self, workload_id: str) -> WorkloadSummary | None:
-        """Return what is known of a workload, or None if it is not in the store."""
+        """Return the summary of a workload, or None if it is not in the store."""
         with self._reading() as connection:
             return self._workload(connection, workload_id)
 
@@ -72,7 +72,7 @@ class Trials(StoreFile):
         return if_known(_SUMMARY.decoded, text, f"workload {workload_id}")
 
     def begin_trial(self, record: TrialRecord) -> None:
-        """Store that a trial begins or goes on: from now on it has no status.
+        """Store that a trial begins or resumes, and clear its status.
 
         The evaluations, status, reason and traceback of the record are ignored; evaluations are
         stored by `put_evaluations` and dropped by `drop_evaluations_after`.
@@ -80,7 +80,7 @@ class Trials(StoreFile):
         Args:
             record: a record of a workload that is in the store.
         """
-        # This comes first, because a trial with a number that is not finite has no identity.
+        # Encode first, to refuse numbers that are not finite: such a trial has no identity.
         trial = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
         what, target = f"trial {record.trial.trial_id}", record.target
         row = {
@@ -152,14 +152,14 @@ class Trials(StoreFile):
         )
 
     def drop_evaluations_after(self, trial_id: str, step: int) -> None:
-        """Delete the evaluations after a checkpoint at `step`; the run makes them again."""
+        """Delete the evaluations after a checkpoint at `step`; the resumed run repeats them."""
         with self._writing() as connection:
             connection.execute(
                 "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)
             )
 
     def restart_trial(self, trial_id: str) -> None:
-        """Delete what was observed of a trial and that it was resumed, to run it from step 0."""
+        """Delete a trial's observations and the steps it resumed from, to run it from step 0."""
         nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes", "place"))
         with self._writing() as connection:
             self._change_trial(connection, trial_id, nothing | {"resumed_from_steps": "[]"})
@@ -183,7 +183,7 @@ class Trials(StoreFile):
             self._insert_evaluations(connection, trial_id, evaluations)
 
     def finish_trial(self, trial_id: str, end: Outcome | TrialRecord) -> None:
-        """Store how a trial that has begun ended; notes are added to those it began with."""
+        """Store how a begun trial ended; add `notes` to the notes it began with."""
         assert end.status is not None
         with self._writing() as connection:
             what = f"notes of trial {trial_id}"
@@ -203,7 +203,7 @@ class Trials(StoreFile):
             self._change_trial(connection, trial_id, changes)
 
     def put_record(self, record: TrialRecord) -> None:
-        """Store a trial with all that was observed of it: how it began, went and ended.
+        """Store the whole record of a trial: its beginning, evaluations and end.
 
         Evaluations that the store already holds at other steps stay.
 
@@ -216,7 +216,7 @@ class Trials(StoreFile):
             self.finish_trial(record.trial.trial_id, record)
 
     def record(self, trial_id: str) -> TrialRecord | None:
-        """Return a trial and all that was observed of it, or None if it has not begun."""
+        """Return the record of a trial, or None if the trial has not begun."""
         with self._reading() as connection:
             return self._record(connection, trial_id)
 

@@ -31,7 +31,7 @@ def is_container(value: object) -> bool:
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Return the same containers with `function` applied to each thing in them."""
+    """Apply `function` to each item in nested containers; return the same containers."""
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -43,7 +43,7 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what is in the containers, in order, each with its place, such as `["x"][0]`."""
+    """Yield the items of nested containers, in order, with their paths, such as `["x"][0]`."""
     if not is_container(value):
         yield place, value
         return
@@ -55,7 +55,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 class Columns:
     """Tensors and arrays with examples first, in tuples, lists and mappings.
 
-    A batch of it has the same containers, with tensors of the chosen examples.
+    A batch of these data has the same containers, with tensors of the chosen examples.
 
     Attributes:
         parts: the tensors and arrays in the containers, in order.
@@ -117,7 +117,7 @@ def _as_tensor(rows: np.ndarray[Any, Any]) -> Tensor:
 def shared_tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """Return a tensor over the memory of an array, which may be read-only."""
     with warnings.catch_warnings():
-        # Nothing writes to it, because trainings read copies of their own.
+        # A read-only array is safe here: trainings read copies and never write to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
@@ -139,20 +139,20 @@ class Collated:
 
 
 def opened(data: Data, collate: Collate | None) -> tuple[Data, Collate | None]:
-    """Return the data and their collate: their own if they have one, else `collate`."""
+    """Return the data and their own collate, or `collate` if they have none."""
     if isinstance(data, Collated):
         return data.dataset, data.collate
     return data, collate
 
 
 class ChosenPart(Subset[Any]):
-    """Some examples of other data, by their indices in it, which are kept as a tensor.
+    """A subset of other data, given by a tensor of indices.
 
-    A list of indices, as PyTorch's own class has, would take 40 bytes per index and process.
+    A list of indices, as in PyTorch's `Subset`, would take 40 bytes per index and process.
     """
 
     def __init__(self, dataset: Any, indices: Tensor) -> None:
-        """Hold both as they are; `indices` are int64, shape (n,)."""
+        """Keep data and indices as they are; `indices` are int64, shape (n,)."""
         self.dataset = dataset
         self.indices: Any = indices
 
@@ -183,10 +183,10 @@ def shuffled(n: int, *, seed: int) -> Tensor:
 
 
 def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """Return the order in which an epoch uses its examples, the same for every batch size.
+    """Return the order of an epoch's examples, which is the same for every batch size.
 
-    It depends only on the arguments, so a run that is resumed in the middle of an epoch goes on
-    with the same examples that it would have met.
+    The order depends only on the arguments, so a run that is resumed in the middle of an epoch
+    continues with the same examples as without the interruption.
     """
     own_seed = derived_seed("order", seed, epoch)
     if sampling == "reshuffle":
@@ -197,7 +197,7 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 def n_examples(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    If the first tensor has something else first, the check before a study asks for a `weight`.
+    If its first dimension is not the examples, the check before a study asks for a `weight`.
 
     Raises:
         BatchSizeError: there is no tensor with examples first in it.
@@ -234,7 +234,7 @@ def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """Fetch the chosen examples in batches of `most`, the last with what is left."""
+    """Fetch the chosen examples in batches of `most` examples; the last may be smaller."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     data, collate = opened(data, collate)
@@ -247,15 +247,15 @@ def fetched_in_parts(
 
 
 def collated(examples: list[Any], collate: Collate | None, *, most: int) -> tuple[Batch, ...]:
-    """Collate examples into batches of `most`, the last with what is left."""
+    """Collate examples into batches of `most` examples; the last may be smaller."""
     together = collate or default_collate
     return tuple(together(examples[at : at + most]) for at in range(0, len(examples), most))
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """Return the examples, read one by one, or all at once if the data offer that.
+    """Read the examples at given indices, one by one, or at once if the data offer that.
 
-    Those of a stream are found by their place in its first epoch, by reading all before them too.
+    Indices of a stream count from the start of its first epoch; all examples before are read too.
     """
     if is_stream(data):
         reading, wanted = StreamPass(data, epoch=0, seed=0, what="train"), set(chosen)
@@ -295,7 +295,7 @@ class StreamPass:
         """Begin a pass; call `set_epoch(epoch)` first if the data have it."""
         self._what = what
         self._n = len(data)
-        self._data = copy.copy(data)  # another pass may be in another epoch
+        self._data = copy.copy(data)  # a copy, because another pass may be in another epoch
         self._epoch, self._seed = epoch, seed
         self.begin()
 
@@ -325,7 +325,7 @@ class StreamPass:
             n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
-        """Read what is left of the stated length, and check that there is no more."""
+        """Read the rest of the stated length, and check that the stream ends there."""
         self.skip(self._n - self._taken)
         if self._next(1):
             raise WorkloadError(

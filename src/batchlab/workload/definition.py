@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # what `Workload.train` says, or what loading has made of it
+Data = Any  # any type that `Workload.train` allows, or its form after loading
 VALIDATION_EVERY = 10
 """One training example in this many becomes validation data, if these are split off."""
 _BATCH_SIZE = 64
@@ -93,7 +93,7 @@ def uncompiled(model: nn.Module) -> nn.Module:
 
 
 def loader_batch_size(data: Any) -> int | None:
-    """Return the batch size of a DataLoader, or None if it is none or does not say."""
+    """Return the batch size of a DataLoader; None for other data or if it has none."""
     if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
         return None
     size = data.batch_size
@@ -252,7 +252,7 @@ class Workload:
     is_usual: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse now what would fail later, with a less clear message."""
+        """Refuse fields that would fail later, with a less clear message."""
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
         for fault in _faults(self):
@@ -261,7 +261,7 @@ class Workload:
             of_loader = loader_batch_size(self.train)
             object.__setattr__(self, "is_usual", of_loader is None)
             object.__setattr__(self, "batch_size", of_loader or _BATCH_SIZE)
-        if self.batch_size != _BATCH_SIZE:  # another was put in its place
+        if self.batch_size != _BATCH_SIZE:  # the size was replaced
             object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
@@ -303,19 +303,19 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, the one that counts first; `loss` is among them if there is one."""
+        """All metrics, first the one that decides; with a loss, `loss` is among them."""
         if "loss" in self.metrics or self.loss is None:
             return tuple(self.metrics)
         return (*self.metrics, "loss")
 
     @property
     def takes_micro_batches(self) -> bool:
-        """Whether a batch may be cut; the workload's own `step` has to say that it takes pieces."""
+        """Whether batches may be split into micro-batches; an own `step` must declare that."""
         return self.step is None or self.accumulates
 
     @property
     def has_schedule(self) -> bool:
-        """Whether it has a `schedule` or a `scheduler`."""
+        """Whether the workload has a `schedule` or a `scheduler`."""
         return self.schedule is not None or self.scheduler is not None
 
 
@@ -383,7 +383,7 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _faults(workload: Workload) -> Iterator[str]:
-    """Yield the fields that cannot be or do not go together, each with what to write instead."""
+    """Yield a message per field that is invalid or conflicts with another, with the remedy."""
     yield from _faults_of_model(workload.model)
     if workload.loss is not None:
         yield from _faults_of_loss(workload.loss)
@@ -416,7 +416,7 @@ def _faults_of_model(model: Any) -> Iterator[str]:
 
 
 def _faults_of_loss(loss: Any) -> Iterator[str]:
-    """Yield what is wrong with a loss, such as PyTorch's own, which take outputs and labels."""
+    """Yield the errors of a loss; one is to take outputs and labels, as PyTorch's losses do."""
     takes = "which takes outputs and labels; expected a function of the model and a batch: "
     if getattr(loss, "__module__", None) == "torch.nn.functional":
         called = f"torch.nn.functional.{loss.__name__}"
@@ -442,7 +442,7 @@ def _faults_of_loss(loss: Any) -> Iterator[str]:
         )
 
 
-# If a loss takes outputs and not the model, its first argument has one of these names.
+# A loss whose first argument has one of these names takes outputs instead of the model.
 _OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
             "predictions", "x", "y_hat", "y_pred")  # fmt: skip
 

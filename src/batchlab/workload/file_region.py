@@ -1,4 +1,4 @@
-"""The place of a memory map's numbers in its file, and a hash of a file's bytes."""
+"""The position of a memory map's numbers in its file, and a hash of a file's bytes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class FileRegion:
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:
-        """Return the region that is all of a file."""
+        """Return the region of a whole file."""
         return cls(path=str(path), offset=0, n_bytes=Path(path).stat().st_size)
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Return where an array over a memory map lies in its file, or None if it is not all there."""
+    """Return the region of a memory-mapped array in its file; None if part of it is elsewhere."""
     if not isinstance(value, np.ndarray) or not value.size or min(value.strides, default=0) < 0:
         return None
     owner: Any = value

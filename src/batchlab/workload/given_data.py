@@ -47,7 +47,7 @@ from batchlab.workload.definition import (
 )
 from batchlab.workload.file_region import file_region
 
-_OF_PYTORCH = 1  # the batch size of a DataLoader that was given none
+_OF_PYTORCH = 1  # the default batch size of a DataLoader
 
 
 def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
@@ -178,7 +178,7 @@ def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[
             "a smaller last batch"
         )
     collate = _collate_of(loader)
-    if split == "train" or collate == workload.collate:  # the workload's own holds for train
+    if split == "train" or collate == workload.collate:  # the workload's `collate` is for train
         return loader.dataset
     return Collated(dataset=loader.dataset, collate=collate)
 
@@ -230,7 +230,7 @@ def _column(column: Any, what: str, workload: Workload) -> Any:
     if isinstance(column, Tensor):
         return column
     if column.dtype.kind in "OUS" and workload.collate is not None:
-        return column  # words, which the user's own collate turns into numbers
+        return column  # texts, which the user's own collate converts to numbers
     is_mapped = file_region(column) is not None
     _check_kind(column, what, is_mapped=is_mapped)
     if is_mapped:
@@ -291,7 +291,7 @@ def _check(data: Any, split: str, what: str) -> None:
 
 
 def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """Return what a reader must know about the order of the training examples."""
+    """Return notes for readers on the order of the training examples."""
     if is_stream(workload.train):
         for name in ("make_sampler", "workers"):
             if getattr(workload, name):
@@ -320,7 +320,7 @@ _MOST_HELD = 400_000
 # This seed draws the tenth for validation and must never change.
 _SPLIT_SEED = 20_170_308
 FEW_EXAMPLES = 2000
-"""Fewer validate no more than coarsely: which ones they are is as much luck as a seed."""
+"""With fewer validation examples, the metric depends much on which examples were drawn."""
 
 
 def draws_by_seed(workload: Workload) -> bool:
@@ -345,7 +345,7 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(data: Data | None) -> tuple[Tensor, ...]:
-    """Return what `chosen_part` has made, by rows: tensors, or the places of examples."""
+    """Return the rows of a part that `chosen_part` made: tensors, or indices of examples."""
     if isinstance(data, ChosenPart):
         return (data.indices,)
     return tensors_of(data)
@@ -382,7 +382,7 @@ def with_validation(workload: Workload) -> Workload:
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
-    """Return the tensors of a split, or none for examples that are read or made one by one."""
+    """Return the tensors of a split; nothing for examples that are read one by one."""
     if isinstance(data, TensorDataset):
         return data.tensors
     columns = resident(data)

@@ -49,13 +49,13 @@ class MadeModel:
     """The parts of a model, as a child process sees them."""
 
     # Names, shapes and types of its parameters and buffers, and hashes of the files that were read
-    # while it was made. Values do not count: the same seed draws others on another machine.
+    # while it was made. Values are left out: a seed draws different ones on another machine.
     text: str
     files: tuple[SourceFile, ...]  # all files that were read there
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
-    """Call `workload().model` once; one that cannot be made has no parts, and the check says so."""
+    """Call `workload().model` once; return no parts if that fails, which a later check reports."""
     with heard_opening() as on_the_way:
         definition = workload()
     text = ""
@@ -86,15 +86,15 @@ def workload_identity(
     code: Mapping[str, SourceFile],
     read: Mapping[str, SourceFile],
 ) -> tuple[str, dict[str, SourceFile]]:
-    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that count.
+    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules in the hash.
 
-    These are the modules of `code`, by name, and those that values of the workload are imported
-    from. A workload without `code` is identified by what its functions do, too. `read` holds
-    other files that it read, by their place in its folder.
+    The modules are those of `code`, by name, and those that values of the workload are imported
+    from. Without `code`, the code of the workload's functions is hashed too. `read` holds
+    other files that the workload read, by their paths in its folder.
     """
     digest = _Digest()
     if not code:
-        # The planned length, and who chose the batch size, change no step.
+        # Leave out fields that change no step: the planned length, and who chose the batch size.
         fields = {name: getattr(workload, name) for name in Workload.__dataclass_fields__}
         for name in (*SPLITS, "epochs", "is_usual"):
             del fields[name]
@@ -124,10 +124,10 @@ _MARSHAL_VERSION = 2
 
 
 class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
-    """A SHA-256 of what pickle would carry of values, never of where they lie in memory or on disk.
+    """A SHA-256 of the pickled content of values, without addresses in memory or paths on disk.
 
-    A function or class that would travel by value counts by its code and what it names; one that is
-    imported elsewhere counts by its name, and its module is noted.
+    A function or class that is pickled by value is hashed by its code and the objects it uses; an
+    imported one is hashed by its name, and its module is noted.
 
     Attributes:
         modules: the user's own modules that functions and classes would be imported from.
@@ -137,20 +137,20 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = modules if modules is not None else set()
-        # Each value seen, with its number; it is held, so that its id is not given to another.
+        # Each value seen, with its number; values are kept alive, so that no id is reused.
         self._seen: dict[FileRegion | int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        self.fast = True  # pickle's own memo depends on which equal texts are one object
+        self.fast = True  # no memo: it depends on which equal texts are one object
 
     def add(self, value: Any) -> None:
-        """Add any value; one that cannot be pickled is another one each time."""
+        """Add any value; a value that cannot be pickled gets a new hash each time."""
         try:
             self.dump(value)
         except Exception:  # the code of the user's own objects may raise anything
             self.update(os.urandom(16))
 
     def add_data(self, data: Data | None, what: str) -> None:
-        """Add one split, as loading left it."""
+        """Add one split, in the form that loading gave it."""
         if isinstance(data, Columns):
             self.add(list(leaves(data.filled(data.parts))))
         elif isinstance(data, Collated):
@@ -165,11 +165,11 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
                 self.add(example)
 
     def persistent_id(self, obj: Any) -> str | None:
-        """Return what stands for a value met before, numbers, or a set; None for anything else."""
+        """Return a substitute for repeated values, numbers and sets; None for other values."""
         if isinstance(obj, _ATOMS):  # the compiler decides which equal constants are one object
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
-            # C's loops: ten million numbers take half a second.
+            # Hash arrays in C: ten million numbers take half a second.
             return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
         if isinstance(obj, frozenset | set):
             return " ".join(sorted(value_digest(member, self.modules) for member in obj))
@@ -186,7 +186,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         return None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how a value is made, without file names, line numbers and random marks."""
+        """Return how pickle rebuilds a value, without file names, line numbers and random ids."""
         if isinstance(obj, FunctionType):
             obj = getattr(obj, "_torchdynamo_orig_callable", obj)
         if isinstance(obj, CodeType):
@@ -211,7 +211,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         try:
             reduce = self.dispatch_table.get(type(obj))
             return obj.__reduce_ex__(4) if reduce is None else reduce(obj)
-        except Exception:  # what cannot be pickled (a lock, an open file) does not count
+        except Exception:  # skip what cannot be pickled (a lock, an open file)
             return _made_of(type(obj).__qualname__)
 
     def _meet(self, module: str | None) -> None:
@@ -227,7 +227,7 @@ def _sha256(add: Callable[[Any, Any], None], value: Any) -> str:
     digest = hashlib.sha256()
     try:
         add(digest, value)
-    except (TypeError, ValueError, RuntimeError):  # a kind of tensor without numbers to read
+    except (TypeError, ValueError, RuntimeError):  # a kind of tensor whose numbers cannot be read
         digest.update(type(value).__qualname__.encode())
     return digest.hexdigest()
 
@@ -296,7 +296,7 @@ def add_tensor(digest: _Digest, tensor: Tensor) -> None:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Update a hash with type, shape and all numbers of an array; a map counts by its file."""
+    """Update a hash with an array's type, shape and numbers; for a memory map, its file."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -320,9 +320,9 @@ _DEEPEST = 4
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield what may be data in a Dataset: numbers, frames, long lists, files that it names.
+    """Yield the possible data in a Dataset: numbers, frames, long lists, named files.
 
-    All that pickle would carry is too much: caches, random generators and temporary folders.
+    The pickled content would be too much: it has caches, random generators, temporary folders.
     """
     if isinstance(value, Tensor | np.ndarray) or _is_frame(value):
         yield value

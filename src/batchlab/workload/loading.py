@@ -39,7 +39,7 @@ from batchlab.workload.source import (
     told,
 )
 
-# Before the name of a file in which a workload stands, where imported files have their module's.
+# Prefix of a workload's file, in place of the module name that imported files have.
 _MAIN = "workload "
 
 
@@ -51,11 +51,11 @@ class LoadedWorkload:
     # The identity of its source, settings and data, and of its model once a child process has made
     # one (`with_model`).
     workload_id: str
-    reference: str  # how it was named
+    reference: str  # the name that it was loaded by
     settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
     notes: tuple[str, ...] = ()  # what a reader must know about how its data are read
     files: tuple[SourceFile, ...] = ()  # the user's files that child processes import or read
-    folder: Path | None = None  # where files that it reads count; None for the current one
+    folder: Path | None = None  # only files below it are listed; None: current folder
     draws_by_seed: bool = False  # whether each seed draws its own examples for validation
 
 
@@ -135,7 +135,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """Return the workload with an identity that includes its model and what that reads."""
+    """Return the workload with an identity that includes its model and the files it reads."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
     files = _by_path([*loaded.files, *model.files])
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
@@ -186,7 +186,7 @@ def _loaded(
 def _files_read(
     main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
 ) -> dict[str, SourceFile]:
-    """Return the files that a workload's file has read, apart from code, by their place."""
+    """Return the files, other than code, that a workload's file has read, by path."""
     paths = {Path(file.path) for file in code.values()}
     for path in paths:
         if path.suffix == ".py":
@@ -223,7 +223,7 @@ def _make_ready(file: Path) -> None:
 def _in_file(
     file: Path, name: str
 ) -> tuple[Workload | Callable[..., Workload], dict[str, SourceFile]]:
-    """Run a file; return what it holds under a name, and its code by module."""
+    """Run a file; return the object with a given name in it, and the user's code by module."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))
@@ -310,7 +310,7 @@ def _candidates(module: ModuleType) -> list[str]:
 
 
 def _did_you_mean(given: str, possible: Iterable[str]) -> str:
-    """Return a question with the nearest of the possible names, or no text if none is near."""
+    """Return "did you mean ...?" with the nearest possible name, or "" if none is near."""
     close = difflib.get_close_matches(given, list(possible), n=1)
     return f"did you mean {close[0]!r}? " if close else ""
 
@@ -446,7 +446,7 @@ def _is_exact(value: object) -> bool:
 
 
 def _expected(default: Setting, value: object) -> str:
-    """Describe what a setting with that default takes, with the bound if it was exceeded."""
+    """Describe the values a setting with that default accepts, with an exceeded bound."""
     whole = "a whole number"
     if isinstance(value, int) and not isinstance(value, bool):
         whole += " of at most 2^53 - 1"

@@ -21,7 +21,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """Return what the choice called `value` stands for."""
+    """Return the object that the choice `value` stands for."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -86,7 +86,7 @@ class NamedOptimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse now what PyTorch would refuse once training starts, and what it would drop."""
+        """Refuse settings that PyTorch would refuse only in training, or would ignore."""
         chosen(self.name, _CLASSES, setting="optimizer", workload=self.workload)
         check_real(self.momentum, setting="momentum", workload=self.workload, low=0, below=1)
         check_real(self.weight_decay, setting="weight_decay", workload=self.workload, low=0)

@@ -19,9 +19,9 @@ def constant_then_to_zero(fraction: float) -> float:
 
 
 SCHEDULES: Final = MappingProxyType({"wsd": constant_then_to_zero})
-"""By name, the schedules that the setting `schedule` gives to any workload."""
+"""The schedules that the setting `schedule` can give to any workload, by name."""
 
-# A shape is looked at after each thousandth of a training.
+# A shape is evaluated at this many points of a training.
 _PARTS = 1000
 
 

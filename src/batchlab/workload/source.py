@@ -28,7 +28,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file of the user's code, and what it held."""
+    """A file of the user's code, with a hash of its content."""
 
     path: str  # the whole path of the file
     sha256: str  # the hash of its bytes, or of a sample of them if there are many
@@ -41,18 +41,18 @@ class SourceFile:
         return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
-        """Return whether the file still holds the same."""
+        """Return whether the content of the file is unchanged."""
         try:
             return SourceFile.now(self.path) == self
-        except OSError:  # it is gone
+        except OSError:  # the file is gone
             return False
 
 
 def imported_by(file: Path) -> dict[str, SourceFile]:
-    """Return the user's modules that `file` and its modules import, by the name of each.
+    """Return the user's modules, by name, that `file` imports directly or indirectly.
 
-    Imports are read, not run, so those inside functions count. Installed libraries, the standard
-    library and batchlab itself do not count, because their versions are stored with every trial.
+    Imports are found in the text, not run, so imports inside functions are included. Libraries,
+    also Python's own, and batchlab are left out, because every trial stores their versions.
 
     Raises:
         OSError: a file cannot be read.
@@ -170,10 +170,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 def files_below(
     folder: Path, opened: Iterable[str], *, named_in: str = ""
 ) -> dict[str, SourceFile]:
-    """Return the user's own files under a folder, by their place; hidden ones are caches.
+    """Return the user's own files under a folder, by path in it; hidden files are left out.
 
-    The library of `.safetensors` opens its files unheard, so they count if a text names them, or if
-    they lie in the folder of a saved model whose configuration was read.
+    Python's hook misses opened `.safetensors` files, so they are included if a text names them, or
+    if they are in the folder of a saved model whose configuration was read.
     """
     folder = folder.resolve()
     paths = [folder / name for name in _SAFETENSORS.findall(named_in)]
@@ -217,7 +217,7 @@ _unnamed: set[str] = set()
 
 
 def check_not_edited(files: Mapping[str, SourceFile]) -> None:
-    """Refuse modules of this process that hold something else than when they were new here.
+    """Refuse modules whose files have changed since this process imported them.
 
     Raises:
         EditedError: a module was edited; it names the first one.
@@ -245,7 +245,7 @@ def note_unnamed(files: Iterable[SourceFile]) -> None:
 
 
 def forget_imported(files: Mapping[str, SourceFile]) -> None:
-    """Have the modules of a file imported again: one, or a file that it read, may be edited."""
+    """Have a file's modules imported again, because they or files they read may be edited."""
     for name, file in {**files, **files_of_modules(_unnamed)}.items():
         if not file.path.endswith(".py"):  # an extension module is loaded once in a process
             continue
@@ -260,7 +260,7 @@ def forget_imported(files: Mapping[str, SourceFile]) -> None:
 
 
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
-    """Return the readable files of this process's modules as they are now, by module name."""
+    """Return the present state of the readable files of imported modules, by module name."""
     files = {}
     for name in names:
         path = getattr(sys.modules.get(name), "__file__", None)
