@@ -85,7 +85,7 @@ _ROOMS = ("datasets", "plans")  # the submodules that are public as well
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # with it a type checker would accept any misspelled name
+if not TYPE_CHECKING:  # or type checkers would accept any name
 
     def __getattr__(name: str) -> object:  # PEP 562
         if name in _ROOMS:

@@ -1,6 +1,6 @@
-"""Errors for the person who gets them: what was given, what is possible, what to do.
+"""Errors, whose messages say what was given, what is possible and what to do.
 
-Every error carries a single string, so that it survives the way back from a child process.
+Every error has a single string as its argument, so that it can be sent from a child process.
 """
 
 from __future__ import annotations

@@ -39,14 +39,14 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return the hardware of a device, None if not known; asking for a processor wakes no GPU."""
+    """Return a device's hardware, None if unknown; for "cpu" this does not initialize a GPU."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
-    """Return the numbers of threads worth a try: one and all cores, or only one on a GPU."""
+    """Return the numbers of threads to try: one and all cores, or only one for a GPU."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

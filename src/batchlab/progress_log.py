@@ -1,8 +1,8 @@
 """ProgressLog: the progress that a training script reports in a study, one JSON line per call.
 
-`batchlab.log` only appends to a file, whose path is in an environment variable. A path survives
-what a descriptor does not: shells, `torchrun`, containers with a mounted folder, and programs that
-close what they inherited. It uses only the standard library, as it runs in the user's training.
+`batchlab.log` only appends to a file, whose path is in an environment variable. A path, unlike
+a descriptor, is passed on by shells, `torchrun`, containers with a mounted folder, and programs
+that close inherited files. This module needs only the standard library, for any user's training.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def log(
 
 
 class ProgressLog:
-    """The file of one study's trial, as the training sees it.
+    """The file to which a training reports in one trial of a study.
 
     Attributes:
-        path: the file; whoever reads it may cut it to nothing at any time.
+        path: the file, which its reader may truncate at any time.
     """
 
     def __init__(self, path: str) -> None:
@@ -62,11 +62,11 @@ class ProgressLog:
                 line = b"\n" + line
             self._append(line)
         except Exception:
-            # Nothing that a study does may end the training that it watches.
+            # An error in reporting must not end the training.
             return
 
     def _append(self, line: bytes) -> None:
-        # The script may have closed this descriptor, and may use its number for its own file now.
+        # Reopen if the script closed this descriptor, whose number may be another file's by now.
         if self._file is not None and _identity(self._file) != self._identity:
             self._file = None
         if self._file is None:
@@ -85,7 +85,7 @@ def _identity(file: int) -> tuple[int, int] | None:
 
 
 def _line(counters: dict[str, Any], values: dict[str, Any]) -> bytes:
-    """Return one line of JSON, joined by hand: that is five times as fast as `json.dumps`."""
+    """Return one line of JSON, joined by hand, which is five times as fast as `json.dumps`."""
     complaints: list[str] = []
     fields = [f'{{"batchlab_log": 1, "at_s": {time.monotonic()!r}']
     for name, value in counters.items():
@@ -122,7 +122,7 @@ def _shown(given: Any) -> str:
 
 
 def _number(given: Any) -> str | None:
-    """Return a number as JSON ("nan", "inf" and "-inf" as text), or None if it is no number."""
+    """Return a number as JSON ("nan", "inf", "-inf" as text), or None for anything else."""
     number = _float(given)
     if number is None:
         return None
@@ -132,7 +132,7 @@ def _number(given: Any) -> str | None:
 
 
 def _counted(name: str, given: Any) -> str | None:
-    """Return a counter as JSON, or None if it is none; only an epoch may be a fraction."""
+    """Return a counter as JSON, or None if it is invalid; only an epoch may be a fraction."""
     number = _float(given)
     if number is None or not 0 <= number < 1e18:
         return None
@@ -146,7 +146,7 @@ def _float(given: Any) -> float | None:
     if isinstance(given, str | bytes):
         return None
     try:
-        # PyTorch warns if a tensor with a gradient is converted to a number.
+        # Detach, because PyTorch warns if a tensor with a gradient is converted to a number.
         return float(given.detach() if hasattr(given, "detach") else given)
     except Exception:
         return None

@@ -35,7 +35,7 @@ class RandomState:
         )
 
     def is_now(self) -> bool:
-        """Return whether the streams are still in these states, so nothing was drawn from them."""
+        """Return whether the streams are in these states, so that nothing was drawn since."""
         now = RandomState.now()
         return (
             self.python == now.python
@@ -63,7 +63,7 @@ def _is_same(one: Any, other: Any) -> bool:
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global random streams; CUDA's if it is already in use.
 
-    `torch.manual_seed` would also leave a seed for a CUDA that starts later, and it takes 0.2 ms,
+    This avoids `torch.manual_seed`, which also seeds CUDA when that starts later, and takes 0.2 ms,
     as long as a small step, to record its caller.
     """
     random.seed(seed)
@@ -77,7 +77,7 @@ def seed_everything(seed: int) -> None:
 def untouched_randomness(seed: int | None = None) -> Iterator[None]:
     """Put the global streams back after the block, as if nothing had been drawn inside it.
 
-    Inside it they begin with `seed`, if one is given.
+    With `seed`, the streams are seeded at the beginning of the block.
     """
     before = RandomState.now()
     if seed is not None:

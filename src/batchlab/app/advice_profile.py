@@ -1,4 +1,4 @@
-"""The profile of an advice: what is timed before the trainings, and between them."""
+"""The profile of an advice: steps timed before the trainings, and between trainings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.runs.contract import run_all
 from batchlab.store.store import Store
 
-# The profile's share of the budget, and its limits in seconds. A dozen batch sizes of a small model
-# take 7 s to time once, and they are timed again as long as there is time. A larger share would
-# hardly improve the step times, which are more certain than the seeds' scatter by then, and the
-# trainings would lack it.
+# The profile's share of the budget, and its limits in seconds. Timing a dozen batch sizes of a
+# small model once takes 7 s, and is repeated while there is time. A larger share would take time
+# from the trainings, whose scatter between seeds already exceeds the error of the step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # the most, if the budget is hardly enough
-# Timing in turn may take this share of the budget, but at least these seconds; each call may take
-# this part of the rest. More processes add little. One needs at least these seconds and steps.
+_LARGEST_SHARE = 0.4  # the largest share, for a small budget
+# Timing two sizes in turn may take this share of the budget, or these seconds if that is more. A
+# call may take this part of what is left of it, in at most four processes, as more add little. The
+# second line is the expected duration of the first process: a fixed time, and steps of each size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
@@ -37,9 +37,9 @@ def needs_pilot(subject: Subject) -> bool:
 
 
 def profile_for_pilot(subject: Subject) -> Profile | None:
-    """Return the profile of the reference alone, or None if all sizes are profiled at once."""
+    """Return a profile of only the reference, or None if all sizes are to be profiled at once."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
-    # A script may take minutes to start, so it is not started once more just for its pilot.
+    # A script may take minutes to start, so it is not started one more time just for the pilot.
     may_begin = subject.question.profile is None and subject.keeps_cadence
     if not (may_begin and needs_pilot(subject) and size in wanted and len(wanted) > 1):
         return None
@@ -54,7 +54,7 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
-    """Return whether the profile tried only the reference, which runs without being split."""
+    """Return whether a profile tried only the reference, which runs without micro-batches."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -65,7 +65,7 @@ def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
 def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
     """Return the profile of all batch sizes, made while nothing else runs."""
     question, budget = subject.question, subject.question.budget
-    # A script needs its start time for each batch size, each time that it is timed.
+    # A script starts anew for each batch size and each repetition, which takes `start_s`.
     starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
     share_s = _MOST_S + MOST_PROCESSES * starts_s
     if budget.seconds is not None:
@@ -76,7 +76,7 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
         wanted, deadline_s=time.monotonic() + allowed_s, listener=question.listener, known=known
     )
     tried = {point.batch_size for point in profile.points}
-    # The workload's own is tried first; without another one there is nothing to choose from.
+    # The workload's own size is tried first; an advice needs at least one more to choose from.
     is_enough = len(tried) >= min(2, len(wanted)) and (size in tried or size not in wanted)
     if profile.stopped != "time" or is_enough:
         return profile
@@ -84,7 +84,7 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
         limit, more = f"budget {budget.asked_s:.3g} s", "a larger --budget"
     else:
         limit, more = f"{question.trainings:g} trainings", "more --trainings"
-    # The 22 of 23 comes from benchmarks/regret/rule_of_thumb.py.
+    # The "22 of 23" in the message comes from benchmarks/regret/rule_of_thumb.py.
     raise BudgetError(
         f"{limit}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
         f"of {len(wanted)} batch sizes, and the workload's own, {size}, and another are "
@@ -101,12 +101,12 @@ def _wanted(subject: Subject) -> tuple[int, ...]:
 
 
 def refuse_impossible_target(subject: Subject, store: Store) -> None:
-    """Refuse a target that the untrained model meets, or one in percent, which is never met."""
+    """Refuse a target that the untrained model meets, or a share given in percent (above 1)."""
     target, question = subject.target, subject.question
     if target is None or subject.why_not_comparable is not None:
         return
     if not (subject.keeps_cadence and question.is_device_here):
-        return  # it may never show the untrained model, or would train on another device
+        return  # no evaluation of the untrained model, or another device
     limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
     plan = replace(
         run_plan(subject), listener=ProgressListener(), budget_s=limit_s, trainer="plain"
@@ -114,7 +114,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
     one_step = RunRequest(trial=subject.reference, length=RunLength(steps=1, all_splits="never"))
     (record,) = run_all(subject.engine(store, plan, is_here=True), [one_step])
     if not record.evaluations:
-        return  # it cannot be trained, which the profile will say with its reason
+        return  # it cannot be trained; the profile will raise the error
     first = record.evaluations[0].score("validation", target.metric)
     name = subject.summary.name
     if target.met_by(first):
@@ -123,7 +123,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
             f"{name!r} has {target.metric} {first:g}, a target that is met "
             f"before the first step; give a harder one"
         )
-    # A user's own accuracy may be in percent, which its value for the untrained model shows.
+    # A user's accuracy is a share, not in percent, if the untrained model has a value up to 1.
     is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
     if is_share and target.better == "higher" and target.value > 1:
         raise UsageError(
@@ -133,15 +133,15 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
 
 
 class StepTurns:
-    """Ratios of step times, timed in turn within a share of the budget for all of them."""
+    """Ratios of step times of two batch sizes timed in turn, within a share of the budget."""
 
     def __init__(self, subject: Subject) -> None:
-        """Measure nothing yet."""
+        """Keep the subject; nothing is timed yet."""
         self._subject = subject
         self._took_s = 0.0
 
     def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
-        """Yield the ratios of each process, as many as there is time for."""
+        """Yield the ratios of one process after another, as long as there is time."""
         budget = self._subject.question.budget
         points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
         most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s

@@ -1,4 +1,4 @@
-"""AdviceSession: one session of a study, from its question or from where the last one stopped."""
+"""AdviceSession: one session of a study, begun anew or where the last session stopped."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ _OF_PURPOSE: dict[Purpose, str] = {
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
-    """Return the stages of an advice, in order; a pilot is needed if no target is given."""
+    """Return the stages of an advice, in order, with a pilot run if no target is given."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
     return [text(PROFILING), text(SEARCH)]
 
 
 class AdviceProgress:
-    """A `RunWatcher` that reports the stages, the runs and what leads to a listener."""
+    """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
 
     def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
-        """Begin without a stage; `journal` keeps what leads, for anyone who reads the store."""
+        """Begin without a stage; `journal` keeps the leader, for readers of the store."""
         self._listener = listener
         self._journal = journal
         self._stage = ""
         self.is_beginning = False  # the pilot's first part, which is not a stage
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Report a new stage, and the runs."""
+        """Report the stage if it is a new one, and the runs."""
         self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
         self._listener.asked(runs)
 
@@ -81,20 +81,20 @@ class AdviceProgress:
             self._listener.phase(text(stage))
 
     def answered(self, run_log: RunLog) -> None:
-        """Report what leads now."""
+        """Report the configuration that leads now."""
         best = best_so_far(run_log)
         self._listener.best(best)
         if self._journal is not None:
             self._journal.note_best(best)
 
 
-# The time for conclusions after the last run, and the most that it may take of the budget.
+# The time for conclusions after the last run, and its largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
 
 
 class AdviceSession:
-    """One session of a study, from its question or from where the last one stopped."""
+    """One session of a study, begun anew or where the last session stopped."""
 
     def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
         self._store = store
@@ -105,15 +105,15 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._trainings = TrainingsLimit(store, subject)
         self._turns = StepTurns(subject)
-        self._here: Profile  # of this machine, as far as it is measured
-        # By batch size. The engine plans with both of these.
+        self._here: Profile  # of this machine, as far as measured
+        # Both by batch size. They are passed to the engine, which plans with them as they fill.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
         study_id = self._study.study_id
-        # If two processes ask the same at once, one works and the other takes its answer.
+        # If two processes ask the same at once, one does the work and the other reads the answer.
         with (
             own_turn(
                 self._store,
@@ -140,7 +140,7 @@ class AdviceSession:
         return advised
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the budget, unless it is not known before a training has been timed."""
+        """Report the budget, if it is known before a training has been timed."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -156,10 +156,10 @@ class AdviceSession:
         if watcher.is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # A study that is continued has the same profile, so it gets the same limit again.
+        # A continued study has the same profile, so it gets the same limit in seconds.
         self._trainings.set(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
-        # The first session's figure is kept: each session has spent a little else before this.
+        # Keep the first session's budget for runs; what precedes the runs takes varying time.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(options)
@@ -202,7 +202,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """Return the profile to begin with: of all sizes, or of the reference for the pilot."""
+        """Return the profile to begin with: of all sizes, or only of the reference, for a pilot."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         refuse_impossible_target(self._subject, self._store)
@@ -219,7 +219,7 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """Return the advisor's question, which compares examples if a step time is missing."""
+        """Return the advisor's question; without step times it compares examples, not seconds."""
         subject, summary = self._subject, self._subject.summary
         objective = self._asked.objective
         if objective == "time" and any(map(why_untimed, options)):
@@ -253,7 +253,7 @@ class AdviceSession:
     def _with_all_options(
         self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
     ) -> Question:
-        """Return the question with all batch sizes, which are timed now unless they were before."""
+        """Return the question with all batch sizes, timing those that have no profile yet."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(watcher, known=self._here)
@@ -265,14 +265,14 @@ class AdviceSession:
         return replace(question, options=options)
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
-        """Return step_time(second) / step_time(first), timed in turn, or None if not measured."""
+        """Return step_time(second) / step_time(first), timed in turn; None if not measured."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(self._turns.timed(self._here, sizes))
             journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
         if not times:
             return None
-        # An epoch's last batch may be smaller, but only whole batches were timed.
+        # Only whole batches were timed, so correct for an epoch's smaller last batch.
         means = []
         for size in sizes:
             (option,) = options_of(self._here, (size,), trial=self._subject.reference)
@@ -281,17 +281,17 @@ class AdviceSession:
 
     @property
     def _runs_s(self) -> float:
-        """The part of the budget for the runs; the caller's part and the conclusions come after."""
+        """The budget in seconds for runs: without the caller's part and the conclusions."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:
-        """Let the engine plan the options with the figures of this machine's profile."""
+        """Give the engine micro-batch size and step time of the options on this machine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
             best = self._here.best_micro_batch(size)
-            if best is not None:  # this machine may have less memory than the profiled one
+            if best is not None:  # this machine may have less memory than that of the options
                 micro = min(micro, best.micro_batch_size)
             self._micro_batch_sizes[size] = micro
             self._step_s[size] = self._here.about_step_s(size)
@@ -312,6 +312,6 @@ class AdviceSession:
 
 
 def _has_no_answer(advice: Advice) -> bool:
-    """Return whether the budget cut every run, or none began."""
+    """Return whether the budget ended before any run ended well."""
     is_cut = advice.reason.code == "budget_ended_before_reference"
     return is_cut and not any(Status(run.status).ended_well for run in advice.tried)

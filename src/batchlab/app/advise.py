@@ -130,7 +130,7 @@ def advised(question: Request) -> Advised:
 
 
 def _check(subject: Subject) -> None:
-    """Refuse a question that cannot be answered about the subject."""
+    """Refuse a question that cannot be answered for the subject."""
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
@@ -149,7 +149,7 @@ def _check(subject: Subject) -> None:
             f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
             f"one of the two out"
         )
-    # Making each of these refuses impossible values; the length includes the target.
+    # Computing these three raises errors for impossible values; the length includes the target.
     reference, sizes, _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
@@ -195,14 +195,14 @@ def advised_about(subject: Subject) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         advised = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # the stored answer knows what the trainings take
+        if question.budget.seconds is None:  # `trainings` were given; the answer has their seconds
             question.budget.limit(advised.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
 def _study_id(subject: Subject) -> str:
-    """Return a hash of all that the answer depends on, except the machine."""
+    """Return a hash of everything that the answer depends on, except the machine."""
     question, target = subject.question, subject.target
     document = {
         "batchlab": __version__,
@@ -218,7 +218,7 @@ def _study_id(subject: Subject) -> str:
         "profile": question.profile and question.profile.to_json(),
         "device": question.device,
     }
-    # A later addition counts only if it is given, so that older studies are still found.
+    # Include arguments that were added later only if given, so that older studies are still found.
     for name in ("at_most_epochs", "tune", "margin", "trainings"):
         value = getattr(question, name)
         if value is not None:
@@ -231,9 +231,9 @@ def _study_id(subject: Subject) -> str:
 
 
 def _distinct_fields(record: Trial | Target) -> dict[str, object]:
-    """Return the record's fields; those with a default (added later) only if they differ from it.
+    """Return a record's fields, leaving out those that have their default value.
 
-    So a study keeps its id when a field is added, and the same question still finds it.
+    A field added later has a default, so older studies keep their id and are still found.
     """
     at_default = {
         field.name for field in fields(record) if getattr(record, field.name) == field.default

@@ -1,4 +1,4 @@
-"""Argument values: how a text becomes a value, and which values a call from Python may give."""
+"""Argument values: how texts are converted, and how values given in Python are checked."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def checked_count(name: str, value: object) -> int:
 
 
 def as_whole(value: object) -> int | None:
-    """Return a whole number as an int (NumPy's count, truth values do not), or else None."""
+    """Return a whole number, also one of NumPy, as an int; None for anything else, as for bool."""
     if isinstance(value, bool):
         return None
     try:
@@ -158,7 +158,7 @@ def _batch_size(value: object) -> int | Literal["full"]:
 def _several(
     name: str, example: str, check: Callable[[Any], Any], error: type[UsageError] = UsageError
 ) -> Callable[[object], tuple[Any, ...]]:
-    """Return the check of one or more values, each of which has to pass its own."""
+    """Return a function that checks one or more values, each by `check`."""
 
     def checked(values: object) -> tuple[Any, ...]:
         if isinstance(values, str) or not isinstance(values, Iterable):
@@ -171,7 +171,7 @@ def _several(
     return checked
 
 
-# The range of batch sizes depends on the subject.
+# That a batch size is at most N is checked later, because N depends on the subject.
 checked_batch_sizes = _several("batch size", "(64, 256, 'full')", _batch_size, BatchSizeError)
 checked_rates = _several("learning rate", "(0.01, 0.1)", checked_rate)
 checked_plans = _several("plan", f"{PLANS}", partial(checked_choice, "plan", PLANS))
@@ -188,7 +188,7 @@ def checked_margin(value: float) -> float:
 
 
 def checked_device(value: str) -> str:
-    """Return the name of a device, whether this machine has it or not."""
+    """Return the name of a device, which this machine need not have, or refuse the value."""
     kind, _, index = str(value).partition(":")
     if value not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise UsageError(f"device {value!r}: expected cpu, cuda or cuda:N")
@@ -216,14 +216,14 @@ def checked_memory_limit(value: object) -> object:
 
 
 def checked_measurements(names: Collection[str]) -> tuple[str, ...]:
-    """Return the names of measurements without repetitions, or refuse an unknown one."""
+    """Return the distinct names of measurements, or refuse an unknown name."""
     from batchlab.measure.measurements import checked_on_request
 
     return checked_on_request(names)
 
 
 def read_profile(source: Profile | str | Path) -> Profile:
-    """Return a profile as it is, or read the one of a file.
+    """Return a given profile, or read it from a file.
 
     Raises:
         ProfileError: the file cannot be read, or is not a profile.

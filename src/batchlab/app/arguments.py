@@ -1,8 +1,8 @@
-"""Arguments: one table of what the commands take, on the command line, in Python and for agents.
+"""Arguments: one table of the commands' arguments, for command line, Python and agents.
 
-It says how an argument is typed, read, checked and explained, and what it is without being given.
-The command line makes its options of it, the server of agents its schemas, and `asked` the checks
-of a call from Python.
+For each argument the table has its flag, conversion, check, help text and default. The command
+line makes options from the table, the server for agents makes schemas, and `asked` checks calls
+from Python.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from batchlab.plans.scaling import SCALING_RULES, scaling_rule
 
 @dataclass(frozen=True, slots=True)
 class TypedText:
-    """A value that the command line reads from a text."""
+    """The kind of an argument that the command line converts from a text."""
 
-    shown: str  # what `--help` shows in its place
-    read: Callable[[str], object]  # it may raise a UsageError or a ValueError
-    expected: str = ""  # what the message of a ValueError asks for
+    shown: str  # the placeholder in `--help`
+    read: Callable[[str], object]  # converts; may raise a UsageError or ValueError
+    expected: str = ""  # what the message for a ValueError asks for
 
 
-# An argument on the command line is a text, read or as it is, a file, one of several choices, or
-# true if it is given.
+# On the command line an argument is a text (converted or not), a path, a switch that is true if
+# given, or one of several choices.
 ArgumentKind = TypedText | type[str] | type[Path] | type[bool] | tuple[str, ...]
 
 
@@ -37,27 +37,27 @@ ArgumentKind = TypedText | type[str] | type[Path] | type[bool] | tuple[str, ...]
 class Argument:
     """One argument, as every interface knows it."""
 
-    kind: ArgumentKind  # what its text is
-    flag: str | None = None  # how it is typed, if not as its name with dashes
-    default: object = None  # its value without being given; `--help` shows any but None
+    kind: ArgumentKind  # how its text is read
+    flag: str | None = None  # its option, if not its name with dashes
+    default: object = None  # the value if not given; `--help` shows it unless None
     is_repeated: bool = False
-    # Returns the value that counts for one from Python, or refuses it. Without it, a count and a
-    # choice are checked by their kind.
+    # Converts a value given in Python, or refuses it. If None, whole numbers and choices are
+    # checked by their kind.
     check: Callable[[Any], Any] | None = None
 
 
 def argument_of(command: str, name: str) -> Argument | None:
-    """Return an argument of a command, or None if no command has such a one."""
+    """Return an argument of a command, or None if no command has such an argument."""
     return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS.get(name)
 
 
 def help_of(command: str, name: str) -> str:
-    """Return what an argument does in a command."""
+    """Return the help text of an argument in a command."""
     return HELP.get(f"{command} {name}") or HELP[name]
 
 
 def checked(command: str, name: str, value: Any) -> Any:
-    """Return the value of an argument from Python as the command takes it, or refuse it."""
+    """Return an argument's value, given in Python, as the command takes it, or refuse it."""
     argument = argument_of(command, name)
     if argument is None:
         return value
@@ -71,7 +71,7 @@ def checked(command: str, name: str, value: Any) -> Any:
 
 
 def _known_rule(rule: str) -> str:
-    scaling_rule(rule)  # refuses an unknown one
+    scaling_rule(rule)  # raises an error for an unknown rule
     return rule
 
 
@@ -94,7 +94,7 @@ _TARGET = TypedText("METRIC=VALUE", values.target)
 _BUDGET = TypedText("90s|5m|1h30m", seconds_of)
 _TRAIN_TIME = TypedText("90s|5m|1h30m", partial(seconds_of, what="train time"))
 
-# The arguments by their names in Python; where a command differs from others, it stands before.
+# The arguments by name in Python; with the command before the name if they differ by command.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(("time", "samples", "quality"), default="time"),
     "target": Argument(_TARGET),
@@ -160,7 +160,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "require": Argument(("likely", "sure")),
 }
 
-# The text of each in `--help`, by the same names.
+# The help texts, by the same names.
 HELP: Mapping[str, str] = {
     "objective": "What is best. time: the least time to the target. samples: the largest batch "
     "size that needs hardly more examples to get there. quality: the best validation metric after "

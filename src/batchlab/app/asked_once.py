@@ -1,4 +1,4 @@
-"""Asked once: one message that asks for all that is missing of a user's command, after one look."""
+"""Asked once: run a user's command briefly, then ask for all missing facts in one message."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
-# Most scripts have evaluated within these seconds. A look takes at most this share of a budget, and
-# --help as much again, because a script that does not know --help begins to train.
+# A look (a short run) ends after these seconds, in which most scripts evaluate, or this share of a
+# budget. Running --help has the same limit, as a script without --help would begin to train.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
 _EXAMPLES: dict[str, Any] = {
@@ -45,10 +45,10 @@ _EXPLANATIONS = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> TrainingCommand:
-    """Return a training command with the facts that are `known`, and those by its code or --help.
+    """Return a training command with the `known` facts and those found in its code or --help.
 
     Raises:
-        UsageError: some are missing; after a look at the command, the message names all of them.
+        UsageError: facts are missing; the message names all of them, with values from a short run.
     """
     facts = {key: value for key, value in known.items() if value is not None}
     folder = facts.get("folder", Path()).absolute()
@@ -109,7 +109,7 @@ def completed(
 
 
 def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
-    """Return what a command cannot do without."""
+    """Return the facts that a command needs."""
     needs = {"metric"}
     if "learning_rate" in takes:
         needs.add("learning_rate")
@@ -123,12 +123,12 @@ def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set
 
 
 def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
-    """Return whether it is known which values of the metric are better."""
+    """Return whether higher or lower values of the metric are known to be better."""
     return "better" in facts or direction_of(metric) is not None
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Return a look at a command, None if it failed, and the fault as text, empty without one."""
+    """Run a command briefly; return what it showed or None, and the error or an empty text."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:
@@ -144,7 +144,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
 
 
 def _of_validation(names: Sequence[str]) -> str:
-    """Return the name that is most likely to be of validation data."""
+    """Return the metric's name that most likely refers to validation data."""
 
     def doubt(name: str) -> int:
         direction = direction_of(name)

@@ -9,7 +9,7 @@ from numbers import Real
 
 from batchlab.errors import BudgetError, UsageError
 
-# This much of a budget is kept to read back what the children stored, after they have ended.
+# The part of a budget that is kept to read what child processes stored, after they have ended.
 RECORDING_S = 0.3
 
 _TIME = re.compile(
@@ -20,12 +20,12 @@ _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def seconds_of(given: str | float, *, what: str = "budget") -> float:
-    """Return a time in seconds: `90s`, `5m`, `2h` and `1h30m` are read, a number is kept.
+    """Return a time in seconds, from a text such as `90s`, `5m`, `2h` or `1h30m`, or a number.
 
     `what` names the time in the message.
 
     Raises:
-        UsageError: it is something else, or not a finite time above 0.
+        UsageError: the value is something else, or not a finite time above 0.
     """
     value = _read(given) if isinstance(given, str) else given
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
@@ -37,7 +37,7 @@ def seconds_of(given: str | float, *, what: str = "budget") -> float:
 
 
 def _read(text: str) -> float:
-    """Return the text in seconds, or 0 if it is not a time."""
+    """Return the seconds that a text stands for, or 0 if it is not a time."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
         return 0.0
@@ -65,17 +65,17 @@ class Budget:
 
     @property
     def allowed_s(self) -> float:
-        """The limit, where there is one by now."""
+        """The limit, which must have been set."""
         assert self.seconds is not None
         return self.seconds
 
     @property
     def work_ends_s(self) -> float | None:
-        """The `time.monotonic()` at which the last child has ended, or None without a limit."""
+        """The `time.monotonic()` by which child processes have to end, or None without a limit."""
         return None if self.deadline_s is None else self.deadline_s - RECORDING_S
 
     def elapsed_s(self) -> float:
-        """Return the seconds since it began."""
+        """Return the seconds since this budget was created."""
         return time.monotonic() - self.started_s
 
     def time_limit_s(self, at_most_s: float = math.inf) -> float:
@@ -90,5 +90,5 @@ class Budget:
             raise self.ended(f"while {doing}, before any training")
 
     def ended(self, when: str) -> BudgetError:
-        """Return the error that the budget was too small."""
+        """Return the error for a budget that was too small."""
         return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")

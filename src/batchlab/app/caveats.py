@@ -1,4 +1,4 @@
-"""Caveats: what the reader of an advice has to know as well as its figures."""
+"""Caveats: what limits the answer of an advice, for its reader."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from batchlab.script.command import TrainingCommand
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# An evaluation's memory is reported if it exceeds a step's by this: a few buffers do not matter.
+# Report an evaluation's memory if it exceeds a step's by this factor and number of bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# "Early" is this first part of a whole training, or the first epoch of one with this many or more.
+# "Early" is this first part of a training, or the first epoch if it has this many epochs or more.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
-# An option of a command that gives its weight decay.
+# The option that sets the weight decay in a user's command.
 _DECAY_OPTION = re.compile(r"(?:weight[-_.]?decay|\bwd)[= ]([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\b", re.I)
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the advice's caveats, with those about its subject and this machine's profile."""
+    """Return the advice's caveats, then those about the subject and this machine's profile."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -43,7 +43,7 @@ def caveats_of(
 def decay_stayed(
     advice: Advice, summary: WorkloadSummary, subject: object = None
 ) -> Iterator[Reason]:
-    """Say if a weight decay that stays acts twice or half as much per epoch at the named size."""
+    """Say if an unchanged weight decay acts twice or half as much per epoch at the named size."""
     named, reference = advice.named, advice.reference
     if named is None or any(run.weight_decay_factor != 1 for run in advice.tried):
         return
@@ -59,7 +59,7 @@ def decay_stayed(
 
 
 def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
-    """Yield which machine the step times are from, if trainings may have run on another."""
+    """Yield which machine the step times are from, if trainings may have run on another machine."""
     question = subject.question
     elsewhere = question.profile
     there = (elsewhere or here).device_name
@@ -74,11 +74,11 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 
 
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Say which differences chance can explain (95 %) if there are few validation examples.
+    """Say how large a difference chance explains (95 %) if there are few validation examples.
 
     A share gets the interval of Agresti and Coull 1998, The American Statistician 52(2), which is
-    wide even if no example is wrong. Other metrics get no figure. There is no note if examples have
-    weights, because their number then says nothing.
+    wide even if no example is wrong. Other metrics get a note without a number, and weighted
+    examples get none, because their count then does not determine the error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = [run.best_value for run in advice.tried if run.best_value is not None]
@@ -94,7 +94,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
 
 
 def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Say if the reference or the named size meets the level early in a whole training."""
+    """Say if the reference or the named configuration meets the target early in a training."""
     named, level = advice.named, advice.target
     whole: float | None = subject.epochs
     if not whole and advice.endings is not None:
@@ -121,7 +121,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
     if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
         yield Reason.of("evaluation_needs_more", whole=whole, step=step)
     if not has_runs:
-        pass  # there was no rate
+        pass  # nothing was trained, so no learning rate was chosen
     elif trial.horizon_steps:
         schedule = subject.schedule_text
         yield Reason.of("rate_followed_schedule", schedule=schedule, epochs=subject.epochs)
@@ -138,7 +138,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
 
 
 def _without_times(subject: Subject, options: Sequence[Option]) -> Iterator[Reason]:
-    """Say that examples are compared if step times are missing, with the first reason why."""
+    """Say that examples, not seconds, are compared if step times are missing, and why."""
     reasons = {option.batch_size: why_untimed(option) for option in options}
     untimed = [size for size, reason in reasons.items() if reason is not None]
     if untimed and subject.question.objective == "time":

@@ -1,4 +1,4 @@
-"""Compare: `batchlab.compare` puts two studies side by side, with what differs beyond noise."""
+"""Compare: `batchlab.compare` finds the differences of two studies that exceed noise."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side; a file or an id is read from its store or file."""
+    """Return one side of the comparison, which for a file or an id is read from disk."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison: what two studies measured, and how far they differ."""
+"""The arithmetic of a comparison: estimates of two studies, and their ratios or differences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from batchlab.report.short_reports import (
 )
 from batchlab.words.document import plain
 
-_MISSES = 0.05  # the share of comparisons in which any of the intervals may miss
+_MISSES = 0.05  # the share of comparisons in which an interval may be wrong
 _NORMAL_95 = float(ndtri(0.975))
 SizeAndRate = tuple[int, float | None]  # batch size, learning rate
 Estimates = Mapping[SizeAndRate, Estimate]
@@ -42,7 +42,7 @@ Ends = dict[SizeAndRate, tuple[float, list[float]]]  # epochs and final values o
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """One of the two studies, as far as it is known: a study or a profile at least."""
+    """One of the two studies to compare: a study, its profile, or both."""
 
     name: str
     study: Study | None = None
@@ -51,7 +51,7 @@ class Side:
 
     @property
     def target(self) -> Target | None:
-        """The level that its runs had to reach."""
+        """The target that the study's runs had to reach."""
         source = self.advice or self.study
         return source.target if source else None
 
@@ -69,7 +69,7 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs to compare, which are those without a plan and without a tuned weight decay."""
+        """The runs to compare: those without a plan and without a tuned weight decay."""
         if self.study is None:
             return []
         trials = [(run, run.trial) for run in self.study.records]
@@ -82,11 +82,11 @@ class Side:
 
     @property
     def begun(self) -> set[tuple[str, tuple[Evaluation, ...]]]:
-        """Every run, with what tells it from another one of the same trial."""
+        """A key of each run: its trial, and an evaluation by which runs of one trial differ."""
         return {(run.trial.trial_id, run.evaluations[1:2]) for run in self.runs}
 
     def settings(self, target: Target | None) -> dict[str, str]:
-        """Return workload, target, machine and versions by name, and how many runs are unusable."""
+        """Return workload, target, machine, versions and the number of unusable runs, by name."""
         measured = self.profile or self.study
         assert measured is not None
         fields: dict[str, Any] = plain((self.study or measured).workload)
@@ -110,7 +110,7 @@ class Side:
     def step_s(self, wider: float) -> Estimates:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
-        Whole sessions may differ from each other by as much as single processes do.
+        The scatter between sessions is taken to be as large as that between processes.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -123,7 +123,7 @@ class Side:
             for timing in self.timings:
                 times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
             if len(times) >= SIZES_FOR_LAW:
-                # With one process per size, only their residuals from the law show their scatter.
+                # One process per size has no scatter; use the residuals from the fitted law.
                 law = fit_step_time([*times.items()])
                 times = dict(zip(times, map(law.step_s, times), strict=True))
                 session = _NORMAL_95 * law.off_the_law_fraction
@@ -137,7 +137,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> Estimates:
-        """The peak memory of each batch size, in the form that ran fastest."""
+        """The peak memory of each batch size, with its fastest micro-batch size."""
         points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
             sizes = map(attrgetter("batch_size"), self.profile.points)
@@ -146,7 +146,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> Crossings:
-        """Return where the runs of each batch size and rate met a target, if all of them did."""
+        """Return the crossings of a target for each batch size and rate whose runs all met it."""
         met: Crossings = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -163,7 +163,7 @@ class Side:
 
     @property
     def ends(self) -> Ends:
-        """The epochs of whole trainings and their final values, one per seed."""
+        """The epochs of whole trainings, and one final value per seed, by batch size and rate."""
         ends: Ends = {}
         if self.advice is not None:
             if self.advice.endings is not None:
@@ -187,7 +187,7 @@ class Side:
 
 
 def compared(a: Side, b: Side) -> Comparison:
-    """Return what differs between the two sides."""
+    """Return the comparison of two sides."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings(target), b.settings(target)
     return Comparison(
@@ -205,7 +205,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, because runs to the harder one meet it on their way."""
+    """Return the easier target, because runs to the harder target meet the easier one too."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -214,10 +214,10 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield every figure that both have. The more there are, the wider each interval is."""
+    """Yield every figure that both sides have, with intervals that are wider for more figures."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
-    # One more interval is that of the mean change of memory.
+    # The 1 is for the interval of the mean change of memory.
     n_timed = len(a.timed_sizes & b.timed_sizes)
     n_intervals = n_timed + 2 * len(_sizes(*met)) + len(_sizes(*ends)) + 1
     confidence = 1 - _MISSES / n_intervals
@@ -253,7 +253,7 @@ def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # A crossing lies anywhere between two evaluations, for all seeds perhaps at one end.
+            # A crossing lies between two evaluations, for all seeds perhaps near the same end.
             apart = max(map(_log_apart, met[side][key])) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
@@ -338,8 +338,8 @@ def _rows(
 ) -> list[ComparedFigure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
-    A rate chosen by only one of the sides would look better there than it is. `ends` are given for
-    final values, of which differences are compared, and not ratios.
+    The shared rate is chosen by the mean of both sides, to favor neither. If `ends` are given, the
+    figures are final values, which are compared by difference and not by ratio.
     """
     sign = -1
     if better == "higher":
@@ -376,8 +376,8 @@ def _with_mean(
 ) -> Iterator[ComparedFigure]:
     """Yield the rows of a quantity, then the mean of its changes.
 
-    Its bounds are the means of theirs, because the state of a machine affects all batch sizes.
-    With a confidence they are from the scatter of ratios that have no interval of their own.
+    The bounds of the mean are the means of the rows' bounds, because a machine's state affects all
+    batch sizes alike. With `confidence_by_scatter` they come from the scatter of the rows.
     """
     yield from rows
     if not rows:

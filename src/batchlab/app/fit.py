@@ -13,15 +13,15 @@ from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to
 
 PointRow = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
-# No training was ever measured above this or below its inverse, where a law would overflow.
+# Numbers above this or below its inverse are refused, because the law would overflow.
 _MOST = 1e15
 
 
 def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
-    A batch size with several learning rates counts at one of them: of the rates at which the most
-    runs reached the target, that with the least geometric mean steps over seeds, not the best run.
+    A batch size with several learning rates is used at one rate: of the rates at which the most
+    runs reached the target, the one with the least geometric mean of steps over seeds.
 
     Args:
         points: a CSV file, or rows, one per run: `batch_size`, `steps_to_target` (or
@@ -47,7 +47,7 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # A mean over the runs that reached the target would hide those that did not.
+    # Compare first by the share of runs that reached the target, which the mean leaves out.
     logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean
@@ -118,7 +118,7 @@ def _run(row: PointRow) -> StepsObservation:
 
 
 def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
-    written = " ".join(str(row.get(column, "")).split())  # a quote left open spans many lines
+    written = " ".join(str(row.get(column, "")).split())  # a quote left open spans lines
     if written in ("", "None"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Init: a `batchlab.toml` drafted from what a script's `--help` prints; nothing is imported."""
+"""Init: a draft of `batchlab.toml` made from a script's `--help`, without importing the script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXAMPLE = "batchlab init -- python train.py"
 
 
 def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S) -> Draft:
-    """Write a draft of `batchlab.toml` for a training command as it is typed now, and return it.
+    """Write and return a draft of `batchlab.toml` for a training command as it is typed now.
 
     Raises:
         UsageError: there is no command, or the folder already has such a file.
@@ -39,7 +39,7 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
     return draft
 
 
-# Long enough to import a framework; a script that does not know --help is stopped then.
+# Long enough to import a framework; then stop a script that trains because it has no --help.
 _SEEN_WITHIN_S = 30.0
 _TRAINED_WITH = ("batch_size", "learning_rate", "epochs")
 
@@ -47,7 +47,7 @@ _TRAINED_WITH = ("batch_size", "learning_rate", "epochs")
 def trained_with_now(
     code: ScriptCode, wanted: Collection[str], limit_s: float = _SEEN_WITHIN_S
 ) -> dict[str, int | float]:
-    """Return the defaults of a script's own flags, by its code, or else by its `--help`."""
+    """Return the defaults of a script's flags, read from its code, or else from its `--help`."""
     typed = {name: flag_of(code.arguments, name) for name in _TRAINED_WITH if name in wanted}
     defaults = {name: code.default(flag) for name, flag in typed.items() if flag is not None}
     if None in defaults.values():

@@ -1,4 +1,4 @@
-"""Live report: the page of a study in a file, written again and again while the study goes on."""
+"""Live report: the page of a running study, written to a file again and again."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 from batchlab.words.catalogue import sentence, text
 
-# Making a page takes seconds on a core that the study could use.
+# Not more often, because making a page takes seconds on a core that the study could use.
 EVERY_S = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Moment:
-    """A study as it was at one moment, with its answer if it has one."""
+    """The state of a study at one moment, with its answer if there is one."""
 
     shown: Study | Advised
-    status: str  # how far it is, and whether it goes on, in one line
+    status: str  # progress, and whether a process is working, in one line
     is_finished: bool
 
 
@@ -41,9 +41,9 @@ def write_live_page(
 ) -> None:
     """Write the page of a study every 20 s until the study has finished, or until Ctrl-C.
 
-    The store may not exist yet, or hold no study; `say` then gets one line about it. If `study` is
-    None, it is the one asked for last, whichever that is by then. `show` gets `path` once the page
-    is there. The page reloads itself as long as it is written again.
+    If the store does not exist yet, or holds no study, `say` is called with a line about that. If
+    `study` is None, the latest study is taken each time. `show` is called with `path` after the
+    page was first written. The page reloads itself until it is written for the last time.
 
     Raises:
         UsageError: no study has such an id, or more than one.
@@ -64,14 +64,14 @@ def write_live_page(
     except KeyboardInterrupt:
         return
     finally:
-        if page and last is not None and not last.is_finished:  # it would reload forever
+        if page and last is not None and not last.is_finished:  # or it would reload forever
             write_output_file(path, with_status(page, last.status, reload_s=None).encode())
 
 
 def _looks(
     store: Path, study: str | None, *, say: Callable[[str], None], wait: Callable[[float], None]
 ) -> Iterator[_Moment]:
-    """Yield the study every 20 s, as soon as there is one and until it has finished."""
+    """Yield the state of the study every 20 s, from when it exists until it has finished."""
     is_told = False
     while True:
         moment = _moment(store, study)
@@ -86,16 +86,16 @@ def _looks(
 
 
 def _moment(path: Path, wanted: str | None) -> _Moment | None:
-    """Return the study as it is now, or None if there is none yet."""
+    """Return the present state of the study, or None if there is no study yet."""
     try:
         with Store.existing(path) as store:
             if not store.studies():
                 return None
             study_id = study_of(stored_in(store, wanted)).study_id
             is_worked_on = store.is_worked_on(study_id)
-            # Read only after that, so that the last thing that a process stored is included.
+            # Read the study after that, to include what a process stored last.
             shown = stored_in(store, study_id)
-            # Between two parts of a study, all runs that were asked for have ended.
+            # Check both: between two parts of a study, all requested runs have ended.
             is_finished = not is_worked_on and _is_finished(store, shown)
             status = _status(
                 store, study_of(shown), is_finished=is_finished, is_worked_on=is_worked_on
@@ -106,7 +106,7 @@ def _moment(path: Path, wanted: str | None) -> _Moment | None:
 
 
 def _is_finished(store: Store, shown: Study | Advised) -> bool:
-    """Return whether the study has its answer, or all its trials if it needs no answer."""
+    """Return whether an advice has its answer, or a sweep has ended all its trials."""
     if isinstance(shown, Advised):
         return True
     trial_ids = store.trial_ids(shown.study_id)
@@ -117,7 +117,7 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
 
 
 def _has_ended(record: TrialRecord) -> bool:
-    """Return whether the same command would not continue this trial."""
+    """Return whether a trial has ended, so that the same command would not continue it."""
     return record.status is not None and not record.status.may_go_on
 
 
@@ -138,7 +138,7 @@ def _so_far(store: Store, study: Study, n_ended: int) -> str:
     if n_asked and not stored_journal(store, study.study_id):
         words = "{ended} of {n:1 training run has|# training runs have} ended"
         return text(words, ended=n_ended, n=n_asked)
-    # An answer was asked for, and the number of runs that it needs is not known before it is there.
+    # For an advice, give no total: the number of runs is unknown before there is an answer.
     ended = text("{n:one training run has|# training runs have} ended", n=n_ended)
     if study.best_so_far is None:
         return ended

@@ -21,7 +21,7 @@ from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
 
-# The part of the budget that one point may take.
+# The share of the budget that one point may take.
 _POINT_FRACTION = 0.2
 
 
@@ -41,8 +41,8 @@ def noise(
 ) -> Noise:
     """Measure the gradient noise scale of `workload` along a training of its own configuration.
 
-    It is measured in a separate process, at the initial weights and at steps that double from point
-    to point. Each point takes enough examples for an interval of 20 % either way, or all of them.
+    The scale is measured in its own process, at the initial weights and at steps that double from
+    point to point. Each point takes enough examples for an interval of ± 20 %, or all examples.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
@@ -116,7 +116,7 @@ def noise(
 
 
 def _check_may_branch(subject: WorkloadSubject) -> None:
-    """Refuse branches that could not be compared, or whose rate could not be set."""
+    """Refuse branches if batch sizes are not comparable or the learning rate can't be set."""
     lacks = None
     if not subject.summary.has_validation:
         lacks = "no validation set, by which branches are compared; give it one"
@@ -145,7 +145,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """Return the points in order, and why there are no more of them, or None."""
+    """Return the points in order, and why some are missing, or None if they are complete."""
     budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []

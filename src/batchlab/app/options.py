@@ -1,4 +1,4 @@
-"""Options: which batch sizes can be used, by the model and by a profile, and the reference."""
+"""Options: the batch sizes that model and profile allow to use, and the reference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batchlab.words.reasons import reason_text
 
 
 def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return the subject's trials, without smaller last batches if one of those does not run."""
+    """Return the trials, leaving out smaller last batches if one of these does not run."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
@@ -28,7 +28,7 @@ def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
 
 
 def with_last_batches_that_run(subject: Subject, trials: Iterable[Trial]) -> Subject:
-    """Return the subject; if smaller last batches fail and a trial has one, the one without."""
+    """Return the subject, without smaller last batches if a trial has one that cannot run."""
     summary = subject.summary
     if summary.last_batch_runs:
         return subject
@@ -45,7 +45,7 @@ def with_last_batches_that_run(subject: Subject, trials: Iterable[Trial]) -> Sub
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """Return the option, with a note against it if this model cannot be trained with it."""
+    """Return the option, with the reason why not if the model cannot be trained with it."""
     size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
@@ -59,12 +59,12 @@ def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
 
 
 def refused(option: Option, why: Reason) -> Option:
-    """Return the option with a note against it."""
+    """Return the option marked as unusable for a reason."""
     return replace(option, note=why, step_s=Estimate.cannot_tell(why))
 
 
 def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial in which a layer that normalises over the batch would meet a batch of one."""
+    """Refuse a trial in which a batch normalization would get a batch of one example."""
     if not summary.has_batch_norm:
         return
     model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
@@ -90,9 +90,9 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return, by batch size, the factor by which each rule scales the reference's rate."""
+    """Return the factor by which each scaling rule changes the reference's rate, by batch size."""
     reference = subject.summary.batch_size
-    # The options may be only the reference's for now; a profile may have added some.
+    # Take both: options may have only the reference so far, and sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
     return tuple(
         (size, tuple(_multiples(subject.summary, size / reference))) for size in sorted(sizes)
@@ -100,7 +100,7 @@ def rule_multiples(
 
 
 def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
-    """Yield each scaling rule that applies, with its factor on the rate."""
+    """Yield each scaling rule that applies to the optimizer, with its factor for the rate."""
     for name, rule in SCALING_RULES.items():
         if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
             yield name, rule.rate_factor(kappa)
@@ -116,7 +116,7 @@ _UNKNOWN = Reason.of("not_profiled")
 
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
-    """Return the options an advice chooses from; those it cannot use have a note that says why."""
+    """Return the options of an advice; an unusable option has the reason why."""
     summary, trial = subject.summary, subject.reference
     why_not = subject.why_not_comparable
     options = []
@@ -134,7 +134,7 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
 
 
 def _with_adam(option: Option, subject: Subject) -> Option:
-    """Return the option with Adam's settings for its batch size, if they are other ones."""
+    """Return the option with Adam's settings for its batch size if these differ from its own."""
     summary = subject.summary
     if option.batch_size == summary.batch_size:
         return option
@@ -149,7 +149,7 @@ def _with_adam(option: Option, subject: Subject) -> Option:
 
 
 def why_untimed(option: Option) -> Reason | None:
-    """Return why a batch size that runs has no step time; None if it has one, or does not run."""
+    """Return why a usable batch size has no step time; None if it has one or is not usable."""
     if not option.runs:
         return None
     return option.step_s.reason
@@ -158,11 +158,11 @@ def why_untimed(option: Option) -> Reason | None:
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Return each batch size as the profile measured it, or with a note why it cannot be used.
+    """Return each batch size with its figures in the profile, or why it cannot be used.
 
-    Between two batch sizes of the profile the time is interpolated and the memory follows its law,
-    so a profile made elsewhere need not have exactly the same sizes. `trial` says how many examples
-    an epoch's last batch has.
+    Between two batch sizes of the profile the time is interpolated and the memory computed by its
+    law, so a profile made elsewhere need not have exactly the same sizes. `trial` determines the
+    size of an epoch's last batch.
     """
     options = []
     for size in sorted(set(batch_sizes)):
@@ -174,7 +174,7 @@ def options_of(
 
 
 def _whole(option: Option, profile: Profile) -> Option:
-    """Return the option for a step that takes only whole batches."""
+    """Return the option for a training step that cannot be cut into micro-batches."""
     size = option.batch_size
     had_no_room = any(
         point.status is Status.OOM for point in profile.points if point.batch_size == size
@@ -186,7 +186,7 @@ def _whole(option: Option, profile: Profile) -> Option:
 
 
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
-    """Return the workload's own configuration, which the answer is measured against."""
+    """Return the workload's own configuration, with which the answer is compared."""
     size = trial.batch_size
     reference = next(option for option in options if option.batch_size == size)
     if reference.runs:
@@ -238,7 +238,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:
-        # The workload's own and larger ones were tried before it, and the time ran out.
+        # The workload's own size and larger ones are tried first, and then time ran out.
         return _refused(option, Reason.of("profile_ended_before"))
     if between.estimate is None or largest is None or size > largest:
         return _refused(option, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
@@ -248,7 +248,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
     """Return the mean seconds per step of an epoch; a smaller last batch takes its own time.
 
-    A last batch that is smaller than all that were timed takes as long as the smallest of them.
+    If the last batch is smaller than all timed ones, it is taken to need the time of the smallest.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan
     n_steps = plan.steps_in(1)
@@ -261,6 +261,6 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
 
 
 def _refused(option: Option, why: Reason) -> Option:
-    """Return the option with a note why it cannot be used, and without any figures."""
+    """Return the option as unusable for a reason, without step time and memory."""
     nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None, timed_s=None)
     return refused(nothing, why)

@@ -1,4 +1,4 @@
-"""Output files: written whole, or the old ones stay on the disk."""
+"""Output files: either written completely, or the old file stays as it was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SUFFIXES = frozenset({".html", ".csv", ".json", ".md", ".pdf", ".png", ".svg", 
 
 
 class OutputFileError(BatchlabError):
-    """A report that could not be written; what was there before is unchanged."""
+    """A report that could not be written; an earlier file at its path is unchanged."""
 
 
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
-    """Refuse a path now that would otherwise fail only after hours of training.
+    """Refuse a path to which no file can be written, before hours of training.
 
     Args:
         path: the file to be written.
@@ -50,7 +50,7 @@ def check_output_file(
 
 
 def _is_store(path: Path) -> bool:
-    """Return whether this is an SQLite file, which may hold hours of results."""
+    """Return whether a path is an SQLite file, which may hold hours of results."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

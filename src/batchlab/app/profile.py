@@ -19,7 +19,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 PROFILING = "measuring each batch size"
-# Fewer batch sizes are no profile, unless fewer were asked for.
+# Raise an error if the budget ended after fewer batch sizes, unless fewer were asked for.
 _FEWEST_POINTS = 3
 
 
@@ -38,8 +38,8 @@ def profile(
     """Measure step time and peak memory of `workload` by batch size; find the largest that fits.
 
     Each batch size is tried in its own process, from the smallest up, until one does not fit into
-    memory. Then the largest that fits is searched for, and the larger ones are accumulated. Sizes
-    that ran in one piece are timed again in further processes, as far as the budget allows.
+    memory. Then the largest that fits is searched for, and larger ones run in micro-batches. Sizes
+    that ran without micro-batches are timed again in other processes, as far as the budget allows.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.

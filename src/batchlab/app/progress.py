@@ -1,4 +1,4 @@
-"""Progress: what a command has reported, in lines for a terminal or a notebook."""
+"""Progress: the reports of a command, as lines for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from batchlab.words.reasons import reason_text
 
 
 class ProgressState(ProgressListener):
-    """A listener that keeps a command's progress in its attributes, which others show.
+    """A listener that keeps a command's progress in its attributes, for displays to read.
 
     Attributes:
         name: the command that runs, with its subject; "" before it has begun.
-        stages: its stages, in order; empty for a command that has none.
-        stage: what it is at, one of the stages or something else.
-        runs: the training runs that it waits for, or None if it reports none.
-        lead: what leads so far, or None if nothing does yet.
-        doing: what is done just now.
+        stages: the command's stages, in order; empty for a command without stages.
+        stage: the present stage, one of `stages` or another text.
+        runs: the training runs that the command waits for, or None if it reports none.
+        lead: the leading configuration so far, or None if there is none yet.
+        doing: the work that is done right now.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,12 +40,12 @@ class ProgressState(ProgressListener):
         self.doing = ""
         self._clock = clock
         self._began_s = clock()
-        self._budget: tuple[float, float] | None = None  # when it began by the clock, and its size
+        self._budget: tuple[float, float] | None = None  # its start by the clock, and its seconds
         self._done_fraction: float | None = None
         self._ends_s: float | None = None  # by the clock
 
     def changed(self, *, at_once: bool = False) -> None:
-        """Show the change with the next report, or at once; a subclass does it."""
+        """Show a change with the next update, or at once; subclasses implement this."""
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """Keep the command, its subject and its stages."""
@@ -53,13 +53,13 @@ class ProgressState(ProgressListener):
         self.changed(at_once=True)
 
     def phase(self, text: str) -> None:
-        """Begin a stage and forget what was done in the last one."""
+        """Begin a stage, and forget the progress of the previous stage."""
         self.stage, self.runs, self.doing = text, None, ""
         self._done_fraction = self._ends_s = None
         self.changed(at_once=True)
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Keep it. Seconds spent of one budget never fall: an earlier report may know of more."""
+        """Keep the budget; for the same budget, ignore a report of fewer seconds than known."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])
@@ -71,19 +71,19 @@ class ProgressState(ProgressListener):
         self.changed()
 
     def best(self, best: BestSoFar | None) -> None:
-        """Keep what leads."""
+        """Keep the leading configuration."""
         self.lead = best
         self.changed()
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """Keep how far the work is, and what is being done."""
+        """Keep the fraction done, the seconds left and a text on the present work."""
         self._done_fraction, self.doing = min(1.0, max(0.0, done_fraction)), text
         self._ends_s = None if left_s is None else self._clock() + left_s
         self.changed()
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the command began."""
         return self._clock() - self._began_s
 
     @property
@@ -113,7 +113,7 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return the stage, the bar, what leads, what is run and why, one line each if known.
+    """Return one line each, if known, for stage, bar, leader, and the present run with its reason.
 
     A line longer than `width` characters is cut.
     """
@@ -177,7 +177,7 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
 def _runs_text(runs: RunsAsked) -> str:
     sizes = _several("batch size", "batch sizes", list(map(str, runs.batch_sizes)))
     seeds = _several("seed", "seeds", list(map(str, runs.seeds)))
-    if len(runs.batch_sizes) > 1:  # each batch size has its own rates
+    if len(runs.batch_sizes) > 1:  # rates differ by batch size and are left out
         return f"{sizes}, {seeds}"
     rates = [number_text(rate, "rate") for rate in runs.learning_rates]
     return f"{sizes}, {_several('learning rate', 'learning rates', rates)}, {seeds}"
@@ -199,7 +199,7 @@ class NotebookProgress(ProgressState):
     def __init__(
         self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Show nothing before the command begins, and then use `display`, which is IPython's."""
+        """Keep `display`, IPython's function, for when the command begins."""
         super().__init__(clock=clock)
         self._display = display
         self._warnings: list[str] = []
@@ -208,19 +208,19 @@ class NotebookProgress(ProgressState):
         self._output: Any = None
 
     def changed(self, *, at_once: bool = False) -> None:
-        """Write the lines."""
+        """Rewrite the output, at most twice a second unless `at_once`."""
         self._reported_s = self.elapsed_s
         if at_once or self._clock() - self._written_s >= _EVERY_S:
             self._written_s = self._clock()
             self._write(progress_lines(self, WIDTH))
 
     def warning(self, text: str) -> None:
-        """Show a warning with the others, for as long as the cell has its output."""
+        """Add a warning to the output, which stays there."""
         self._warnings.append(f"warning: {text}")
         self.changed(at_once=True)
 
     def ends(self) -> None:
-        """Leave one line with the time until the last report, and the warnings."""
+        """Replace the output by one line with the time until the last report, and the warnings."""
         if self._output is not None:
             self._write([f"{self.name}: {clock_text(self._reported_s)}"])
 
@@ -234,17 +234,17 @@ class NotebookProgress(ProgressState):
 
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
-    """Return the listener given, else one for the notebook that asks, else a silent one."""
+    """Return the given listener, else one for the calling notebook, else a silent listener."""
     return listener or _notebook_progress() or ProgressListener()
 
 
 def _notebook_progress() -> NotebookProgress | None:
-    # If IPython is not loaded yet, this is no notebook; it is never imported here.
+    # Do not import IPython: if it is not loaded yet, this is no notebook.
     interactive = sys.modules.get("IPython")
     if interactive is None:
         return None
     shell = interactive.get_ipython()
-    if shell is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal has none
+    if shell is None or getattr(shell, "kernel", None) is None:  # in a terminal
         return None
     progress = NotebookProgress(import_module("IPython.display").display)
 

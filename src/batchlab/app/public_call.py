@@ -1,4 +1,4 @@
-"""Public calls: the answer to an argument that they do not have, in Python and on command lines."""
+"""Public calls: how an unknown argument is answered, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batchlab.errors import ArgumentNameError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The names that other programs use.
+# Names that other programs use, with batchlab's names.
 _ELSEWHERE = {
     "lr": "learning_rates",
     "lrs": "learning_rates",
@@ -27,7 +27,7 @@ _ELSEWHERE = {
     "db": "store",
     "gpu": "device",
 }
-# Arguments that nobody can give, because the command finds them itself.
+# Arguments that a command does not have, because it finds their values itself.
 _FOUND = {
     ("advise", "learning_rates"): (
         "advise finds the learning rate of each batch size itself. The rate that you train with "
@@ -37,7 +37,7 @@ _FOUND = {
 
 
 def known_name(given: str, known: Iterable[str]) -> str | None:
-    """Return the name that an unknown one, with underscores, may stand for, or None."""
+    """Return the known name that an unknown name probably means, or None."""
     names = list(known)
     elsewhere = _ELSEWHERE.get(given)
     if elsewhere in names:
@@ -48,14 +48,14 @@ def known_name(given: str, known: Iterable[str]) -> str | None:
 
 
 def found_instead(command: str, given: str) -> str | None:
-    """Return the message that a command finds this argument itself, or None if it does not."""
+    """Return the message that a command finds this argument's value itself, or None."""
     return _FOUND.get((command, _ELSEWHERE.get(given, given)))
 
 
 def public_call(function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a public function so that it answers an unknown argument with the name that was meant.
+    """Wrap a public function so that its error for an unknown argument suggests a known name.
 
-    The caller's random streams stay as they were, because a workload's own code may draw from them.
+    The wrapper restores the caller's random streams, which a workload's own code may draw from.
     """
     command, names = function.__name__, tuple(inspect.signature(function).parameters)
 

@@ -1,4 +1,4 @@
-"""Question: one call of batchlab from any interface, checked as far as it needs no subject."""
+"""Question: one call of batchlab from any interface, with the checks that need no subject."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
-# Two to three minutes is what people wait for a first answer.
+# People wait two to three minutes for a first answer.
 DEFAULT_BUDGET_S = 180.0
 
 
@@ -56,9 +56,9 @@ class Request:
     plans: tuple[PlanName, ...] = ()
     device: str = "cpu"
     trainer: TrainerName = "fastest"
-    cluster: Cluster | None = None  # where its trials run, or None for this machine
+    cluster: Cluster | None = None  # where trials run, or None for this machine
     memory_limit_bytes: int | None = None
-    # The profile of another machine, already read, with the question's memory limit.
+    # The profile of another machine, already read, to which the question's memory limit is applied.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None
@@ -107,7 +107,7 @@ class Request:
 
     @property
     def is_device_here(self) -> bool:
-        """Whether this machine has the device; it need not have it if a cluster trains."""
+        """Whether this machine has the device, which only a cluster's nodes need if one trains."""
         kind, _, index = self.device.partition(":")
         return kind != "cuda" or int(index or 0) < torch.cuda.device_count()
 
@@ -121,7 +121,7 @@ def asked(
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Request:
-    """Return the question of a call, from a public function's name and unchecked arguments."""
+    """Return the question of a call, made from the function's name and unchecked arguments."""
     if name == "advise":
         budget = _advice_budget_s(budget, given.get("trainings"))
     counting = Budget(budget, reserved_s=reserved_s)

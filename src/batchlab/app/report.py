@@ -22,7 +22,7 @@ _Files = tuple[Path, ...]
 
 
 class NothingToDrawError(BatchlabError):
-    """A report without anything that a figure could show."""
+    """A study without anything that a figure could show."""
 
 
 _ADVICE: Final = JsonColumn[Advice](Advice)
@@ -54,9 +54,9 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """Return the advice of a stored study, or None if it asked for none or none can be read.
+    """Return the advice of a stored study, or None if there is none that can be read.
 
-    If an answer cannot be read, the same command makes a new one from the stored trials.
+    If it cannot be read, the same command makes a new answer from the stored trials.
     """
     advice = stored_advice(store, study.study_id)
     if advice is None:
@@ -70,7 +70,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 def study_of(shown: Study | Advised) -> Study:
-    """Return the study itself, of one that may have an answer."""
+    """Return the study, without an answer that may come with it."""
     return shown.study if isinstance(shown, Advised) else shown
 
 
@@ -78,8 +78,8 @@ def study_of(shown: Study | Advised) -> Study:
 class Report:
     """The result of `report`."""
 
-    warning: str | None  # why it is less than the study asked for, and what to do, or None
-    text: str | None = None  # text or JSON to print, with a final newline; None if it is in files
+    warning: str | None  # what the report lacks, why, and what to do, or None
+    text: str | None = None  # text or JSON to print, with a final newline; None if written to files
     files: tuple[Path, ...] = ()  # the files that were written
     headline: str | None = None  # the part of a text to read first, with a final newline
 
@@ -150,12 +150,12 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
     entries = stored_journal(store, record.study_id)
     if not entries or store.advice(record.study_id) is not None:
         return record
-    # An advice that has no answer yet shows what leads.
+    # An advice that has no answer yet shows the leading configuration.
     return replace(record, best_so_far=entries[-1].best)
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
-    """Write the page of a study, whether it has just ended or is shown again."""
+    """Write the page of a study to a file."""
     write_output_file(path, page_of(shown).encode())
 
 
@@ -171,7 +171,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text; an advice names its page, and says how it was found if asked to."""
+    """Return a study as text, for an advice with its page and, if `explains`, its steps."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 
@@ -247,7 +247,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page for `Reported.report`; the runs of an advice are read from its store."""
+    """Write the page for `Reported.report`, reading the runs of an advice from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

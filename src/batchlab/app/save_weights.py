@@ -20,10 +20,10 @@ class SavedWeights:
     """The weights that were written."""
 
     path: Path  # the safetensors file
-    record: TrialRecord  # the training run that they are from
+    record: TrialRecord  # the training run that made them
     metric: str  # the validation metric
     value: float | None  # its value for these weights, or None if the run was never evaluated
-    are_averaged: bool = False  # averaged along the run, as they also were when evaluated
+    are_averaged: bool = False  # averaged along the run, as for its evaluations
 
 
 def save_weights(
@@ -88,7 +88,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return the longest run of a configuration, and of equally long ones the best at its end."""
+    """Return the longest run of a configuration; of equally long runs, the one that ended best."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Subject: the workload or script that a question is about, and what the question means for it."""
+"""Subject: the workload or script of a question, and what the question's arguments mean for it."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ KindT = TypeVar("KindT")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
-# Without a target only the final value matters: evaluate just often enough to plot the curve.
+# Evaluations per epoch without a target: just enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# The parts of a run after which `decay` cuts its rate and `grow` takes a larger batch instead, and
+# The fractions of a run after which `decay` cuts the rate and `grow` enlarges the batch, and
 # the factor: three cuts, most of them in the second half, as in usual schedules.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# For a small training set, sizes below 8 are tried too, down to the one with these steps per epoch.
+# For a small training set, try also sizes below 8, down to the size with this many steps per epoch.
 _STEPS_PER_EPOCH = 32
 
 
 class Subject(ABC):
     """The subject of a question: a workload, run in child processes, or a command, run as it is.
 
-    Recorded trainings may be a subject too, so nothing of it has to be in this process.
+    Recorded trainings may be a subject too, so its data and model need not be in this process.
     """
 
-    summary: WorkloadSummary  # what is known about it; complete after `look`
-    name: str  # its name for people
-    is_usual = False  # whether its batch size is just the usual one, which nobody chose
-    has_shape = False  # whether its learning rate may depend on the length of a training
-    may_stretch = False  # whether that shape spans any length that a training is given
-    constant_until = 0.0  # the fraction of a training over which that shape is constant at first
-    schedule_text = "the workload's own schedule"  # that shape, for people
+    summary: WorkloadSummary  # the known facts; complete after `look`
+    name: str  # the name for people
+    is_usual = False  # whether its batch size is a default, which nobody chose
+    has_shape = False  # whether a schedule may fit its learning rate to a training's length
+    may_stretch = False  # whether that schedule adapts to any length of a training
+    constant_until = 0.0  # the first fraction of a training with a constant rate
+    schedule_text = "the workload's own schedule"  # the schedule in words
     stops_early = False  # whether a patience ends its trainings
-    # The epochs that a training of it usually takes, or None if it does not say.
+    # The usual epochs of a training, or None if the subject does not define them.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None  # its usual target, or None if it has none
+    planned_target: tuple[str, float] | None = None  # the usual target, if any
     all_splits: AllSplits = "on_the_way"  # when its training and test data are evaluated
-    weighs_examples = False  # whether its loss is a mean over something else than examples
-    keeps_cadence = True  # whether its runs are evaluated at the marks of `batchlab.plans.cadence`
+    weighs_examples = False  # whether its loss is not a plain mean over examples
+    keeps_cadence = True  # whether runs are evaluated at the steps of `batchlab.plans.cadence`
 
     def __init__(self, question: Request) -> None:
         """Keep the question; nothing is read or run yet."""
@@ -71,7 +71,7 @@ class Subject(ABC):
         self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
 
     def without_last_batches(self) -> Self:
-        """Return the same subject, which leaves out an epoch's smaller last batch."""
+        """Return a copy of this subject that leaves out an epoch's smaller last batch."""
         changed = copy(self)
         changed.drop_last = True
         return changed
@@ -79,7 +79,7 @@ class Subject(ABC):
     # ---- what it is
 
     def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Return what `plan` makes of the question; refuse an impossible one as early as it can."""
+        """Return the result of `plan`, called as early as its errors can be found."""
         return plan()
 
     @abstractmethod
@@ -90,7 +90,7 @@ class Subject(ABC):
 
     @property
     def epochs(self) -> int | None:
-        """The epochs asked for or planned, or None if something else sets a training's length."""
+        """The epochs asked for or planned, or None if a training's length is not in epochs."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -125,33 +125,33 @@ class Subject(ABC):
 
     @property
     def metric(self) -> str:
-        """The metric that an advice compares by: the target's, or else its first."""
+        """The metric that an advice compares by: the target's, or else the subject's first."""
         return self.target.metric if self.target else self.summary.metrics[0].name
 
     @property
     def better(self) -> Better:
-        """Which way that metric improves."""
+        """Whether higher or lower values of the compared metric are better."""
         return next(m.better for m in self.summary.metrics if m.name == self.metric)
 
     @property
     def why_not_comparable(self) -> Reason | None:
-        """The reason why batch sizes cannot be compared by that metric, or None if they can."""
+        """Why batch sizes cannot be compared by that metric, or None if they can."""
         if self.metric == "loss" and self.summary.loss_couples:
             return Reason.of("losses_not_comparable")
         return None
 
     @property
     def settings_rule(self) -> str:
-        """The rule for Adam's settings at other batch sizes, whose rates are tuned anyway."""
+        """The scaling rule for Adam's settings, but not the tuned rate, at other batch sizes."""
         return "none" if self.summary.adam is None else "sqrt"
 
     @abstractmethod
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return the target `(metric, value)` on its validation data, or refuse it."""
+        """Return the target `(metric, value)` on the subject's validation data, or refuse it."""
 
     @property
     def length(self) -> RunLength:
-        """The length of its trials."""
+        """The length of the subject's trials."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -159,7 +159,7 @@ class Subject(ABC):
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """The same, evaluated just often enough for a plot; a stored training needs no more."""
+        """The same length with only enough evaluations for a plot."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -175,7 +175,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes asked for, or else the usual ones for such a question."""
+        """The batch sizes asked for, or else the usual batch sizes for the question."""
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
@@ -189,11 +189,11 @@ class Subject(ABC):
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """The batch sizes and the subject's own, in ascending order."""
+        """The batch sizes and the subject's own batch size, in ascending order."""
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates, with those that the profile of a command added."""
+        """Return the candidates, with batch sizes that the profile of a command added."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -212,7 +212,7 @@ class Subject(ABC):
 
     @property
     def own_rate(self) -> float:
-        """The learning rate that it is trained with now."""
+        """The learning rate that the subject is trained with now."""
         return self.summary.learning_rate
 
     @property
@@ -262,7 +262,7 @@ class Subject(ABC):
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
-        """Return the training of one plan of the two batch sizes."""
+        """Return a training by one of the plans, which use two batch sizes."""
         epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
@@ -327,9 +327,9 @@ class Subject(ABC):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure step time and memory by batch size; stop at the deadline with what there is.
+        """Measure step time and memory by batch size, until all are measured or the deadline.
 
-        Batch sizes of the `known` profile are not tried again, but are timed again.
+        Batch sizes of the `known` profile are not tried for fit again, only timed again.
         """
 
     @abstractmethod
@@ -337,18 +337,18 @@ class Subject(ABC):
         """Time one batch size with nothing else running; return a `StepTiming` or the reason."""
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Return the ratios of their step times, second over first, by round; none for a script."""
+        """Return ratios of two sizes' step times (second / first); none for a script."""
         return Ended()
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a trial that could only be trained further by losing what is stored of it."""
+        """Refuse a trial whose stored record would be lost by training it further."""
         return
 
     @abstractmethod
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
-        """Return the engine that trains it; an engine that keeps records uses the store.
+        """Return an engine that trains the subject and may keep records in the store.
 
-        With `is_here` it trains on this machine, even if a cluster takes the trials.
+        With `is_here` the engine trains on this machine, even if a cluster takes the trials.
         """
 
 
@@ -379,7 +379,7 @@ def outside_of_a_share(metric: str, value: float) -> str:
 
 
 def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
-    """Return what the child returned, or raise its error here with its own class."""
+    """Return the value from a child process, or raise the child's error with its class."""
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value
@@ -397,7 +397,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Wait until no other process has the claim, then hold it during the `with` block."""
+    """Wait until no other process holds the claim `what`, then hold it in the `with` block."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

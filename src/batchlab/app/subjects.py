@@ -1,4 +1,4 @@
-"""The two kinds of subject: a workload, trained in batchlab's own processes, and a command."""
+"""The two subjects: a workload, trained in batchlab's own processes, and a user's command."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 _SWEPT = (64, 256, 1024)
-_LARGER = 16  # the large batch size of plans, as a multiple of the subject's own
+_LARGER = 16  # the large batch size of plans, over the subject's own
 
 
 def subject_of(question: Request) -> Subject:
-    """Return the subject of a question; for a workload in a file this runs the file's code."""
+    """Return the subject of a question; a workload's file is run to load the workload."""
     if isinstance(question.workload, TrainingCommand):
         return CommandSubject(question)
     return WorkloadSubject(question)
@@ -91,18 +91,18 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # check its folder without creating the store
+    except NoStoreError:  # check the store's folder without creating the store
         check_store_folder(store)
         return None
 
 
-# The length of the schedule during timing. The number does not matter to the time of a step.
+# The length of the schedule during timing; any number would do, as step times do not depend on it.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
 
 class WorkloadSubject(Subject):
-    """A workload that trains in child processes of this one."""
+    """A workload that trains in child processes."""
 
     def __init__(self, question: Request) -> None:
         """Load the workload."""
@@ -115,15 +115,15 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.stops_early = workload.patience_epochs is not None
-        scheduler = workload.scheduler  # its length is its own if it takes none
+        scheduler = workload.scheduler  # one without a length argument cannot stretch
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        if self.may_stretch and question.cluster is None:  # nodes keep no beginnings for others
+        if self.may_stretch and question.cluster is None:  # nodes share no constant beginnings
             self.constant_until = constant_until(workload.schedule)
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
         self.weighs_examples = workload.weight is not None
-        if question.train_s is None:  # otherwise seconds of training set the length
+        if question.train_s is None:  # otherwise `train_s` sets the length
             self.planned_epochs = workload.epochs
         if workload.target is not None:
             self.planned_target = (workload.target.metric, workload.target.value)
@@ -149,12 +149,12 @@ class WorkloadSubject(Subject):
 
     @property
     def workload(self) -> Workload:
-        """The workload as it was loaded, but without its data once it is packed."""
+        """The loaded workload, without its data after `packed` was read."""
         return self._loaded.workload
 
     @property
     def packed(self) -> PackedWorkload:
-        """The workload packed for children; from then on this process does not hold its data."""
+        """The workload as files for child processes; this process then drops the data."""
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
@@ -172,13 +172,13 @@ class WorkloadSubject(Subject):
         return super().without_last_batches()
 
     def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Plan before anything runs, and again once the workload's id includes its model."""
+        """Call `plan` before anything runs, and again when the workload's id includes the model."""
         self._refuse()
         plan()
         if self.question.cluster is not None:
             self.question.cluster.connect()
         budget = self.question.budget
-        stored_summary(self.question.store, self.summary.workload_id)  # refuses an unusable one
+        stored_summary(self.question.store, self.summary.workload_id)  # refuses an unusable store
         self._loaded = with_seen_model(
             self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
         )
@@ -187,7 +187,7 @@ class WorkloadSubject(Subject):
         return plan()
 
     def _refuse(self) -> None:
-        """Refuse what cannot be asked about a workload."""
+        """Refuse arguments that a workload cannot be used with."""
         question, workload = self.question, self.workload
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
@@ -216,7 +216,7 @@ class WorkloadSubject(Subject):
             )
 
     def look(self) -> None:
-        """Complete the summary from the store, or from a check in a child."""
+        """Complete the summary from the store, or from a check in a child process."""
         stored = stored_summary(self.question.store, self.summary.workload_id)
         self.summary = stored or self._checked()
         for text in self.summary.warnings:
@@ -231,13 +231,13 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # the profile finds what fits into memory
+            if ended.status is not Status.OOM:  # if out of memory, try the other trials
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return a target on one of its metrics; refuse it if there is no validation data."""
+        """Return a target on a metric of the workload; refuse it without validation data."""
         workload = self.workload
         if not _is_target(target):
             raise UsageError(
@@ -275,7 +275,7 @@ class WorkloadSubject(Subject):
         )
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return a few for a sweep, powers of two for a profile, two for plans, one for noise."""
+        """Return three for a sweep, powers of two for a profile, two for plans, one for noise."""
         n_train, size = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
             return (size, min(n_train, _LARGER * size))
@@ -294,14 +294,14 @@ class WorkloadSubject(Subject):
         return checked_rate(self.summary.learning_rate, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return one training; refuse micro-batches if its step takes only whole batches."""
+        """Return one training; refuse micro-batches if the step takes only whole batches."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
         check_may_be_cut(self.workload, trial)
         return trial
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether a step may be cut into micro-batches; not in an advice if it changes the loss."""
+        """Whether steps may be cut into micro-batches; not in an advice if it changes the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
@@ -313,9 +313,9 @@ class WorkloadSubject(Subject):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure on this machine, each batch size in its own child.
+        """Measure on this machine, each batch size in its own child process.
 
-        In an advice, step times are those of the trainings, which are not compiled.
+        For an advice the model is not compiled, because its trainings are not compiled either.
         """
         is_compiled = self.question.name == "profile" and COMPILED in self.summary.warnings
         trial, device = self._whole_steps, self.question.device
@@ -341,7 +341,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """The reference without a smaller last batch, so that all its steps take the same time."""
+        """The reference without a smaller last batch, so that all steps take the same time."""
         return replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
             drop_last=True,
@@ -349,13 +349,13 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measure the ratios in a child."""
+        """Measure the ratios in a child process."""
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measure the step time in a child."""
+        """Measure the step time in a child process."""
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
@@ -373,24 +373,24 @@ class WorkloadSubject(Subject):
         return ProcessEngine(store, plan, RayWorkers(cluster, self.packed, plan))
 
 
-# The check of a command may take this share of a budget, and never longer than these seconds.
+# The check of a command may take this share of a budget, and at most these seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
 # The share of a budget that starting and timing the batch sizes may take.
 _TIMING_SHARE = 0.3
-# The seconds for which a batch size is timed if its steps are short.
+# The seconds of timing per batch size if steps are short.
 _TIMED_S = 4.0
-# Arguments that act on a workload and cannot act on a script.
+# Arguments that are refused for commands, because they cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans", "tune"),
 )
-# Their default values, which change nothing.
+# The default values of these arguments, which are not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
 class CommandSubject(Subject):
-    """A training command: checked, timed and trained by running it."""
+    """A user's training command, which is run to be checked, timed and trained."""
 
     all_splits = "never"
     keeps_cadence = False
@@ -401,7 +401,7 @@ class CommandSubject(Subject):
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
-        # The script's rate may depend on the length that it gets.
+        # A script that is given its length may have a schedule that depends on it.
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
@@ -409,7 +409,7 @@ class CommandSubject(Subject):
         self._looks: list[Look] = []
 
     def _usual_epochs(self) -> int | None:
-        """Return the default, or None for a script's own end; an advice may have to be given it."""
+        """Return the default epochs, or None if the script runs to its own end."""
         if self.question.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
         if self.has_shape:
@@ -425,7 +425,7 @@ class CommandSubject(Subject):
         return None
 
     def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Plan after a look at the command, which finds the number of examples."""
+        """Call `plan` after `look`, which finds the number of training examples."""
         self._refuse()
         self.look()
         return plan()
@@ -462,7 +462,7 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self) -> None:
-        """Complete the summary from the store or by runs that prove its flags (not to profile)."""
+        """Complete the summary from the store or, unless for a profile, by runs that test flags."""
         if self._is_known:
             return
         stored = stored_summary(self.question.store, self._workload_id)
@@ -511,7 +511,7 @@ class CommandSubject(Subject):
         return Target(metric=metric, value=value, better=command.direction)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return one training, in which each of its processes takes an equal part of the batch."""
+        """Return one training; with several processes each takes an equal part of the batch."""
         n = self._command.devices
         if batch_size % n:
             whose = "your " if batch_size == self.summary.batch_size else ""
@@ -523,7 +523,7 @@ class CommandSubject(Subject):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Those asked for, or else the usual ones; an assumed number of examples bounds none."""
+        """The batch sizes asked for, or else the usual ones; no limit if N is only assumed."""
         sizes = self.question.batch_sizes or ()
         numbers = tuple(size for size in sizes if size != "full")
         is_assumed = self._command.assumes_examples(self.summary.n_train)
@@ -532,7 +532,7 @@ class CommandSubject(Subject):
         return super().batch_sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return a few around its own; for an advice its doubles and halves that can be timed."""
+        """Return a few around the command's own; for an advice those that there is time to time."""
         size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         usual = {max(1, size // 4), size, 4 * size, 16 * size}
@@ -547,7 +547,7 @@ class CommandSubject(Subject):
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
-        """The batch sizes together with its own."""
+        """The batch sizes together with the command's own."""
         return self.candidates
 
     def profile(
@@ -602,7 +602,7 @@ class CommandSubject(Subject):
         return point
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
-        """Return an engine that runs the command, one training at a time."""
+        """Return an engine that runs the command for one training at a time."""
         return CommandEngine(store, self._command, plan, looks=self._looks)
 
 
@@ -614,7 +614,7 @@ def _folder() -> Iterator[Path]:
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return at most `most` of the batch sizes around `own`, two larger ones for each smaller."""
+    """Return at most `most` of the sizes around `own`, two larger ones for each smaller one."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)
@@ -624,7 +624,7 @@ def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int,
 
 
 def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """Return `n` of the sizes, from near to far, with at most one skipped between two of them."""
+    """Return `n` of the sizes, from near to far, skipping at most one between two of them."""
     if n >= len(sizes):
         return list(sizes)
     if n * 2 <= len(sizes):

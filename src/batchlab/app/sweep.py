@@ -118,7 +118,7 @@ def sweep(
 
 
 def swept(subject: Subject) -> Study:
-    """Do what `sweep` does; the subject need not be a workload of this process."""
+    """Sweep any subject, also one that is not a workload of this process."""
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
@@ -129,7 +129,7 @@ def swept(subject: Subject) -> Study:
     subject.look()
     trials = fitting_trials(subject)
     summary = subject.summary
-    for trial in trials:  # refuse a rule that moves settings which the optimizer does not have
+    for trial in trials:  # raises an error if the optimizer lacks settings that the rule changes
         moved_adam(
             summary.adam,
             trial.scaling_rule,
@@ -146,8 +146,8 @@ def swept(subject: Subject) -> Study:
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # the fraction of the remaining budget for each batch size
-# Blocks of steps on a quiet machine lie within a few percent of one another.
+_TIMING_SHARE = 0.2  # of the remaining budget, for each batch size
+# Warn above this difference of blocks of steps, which is a few percent on a quiet machine.
 _UNSTEADY_FRACTION = 0.3
 
 
@@ -201,7 +201,7 @@ class StoredSweep:
         self._say_what_is_left()
 
     def _unfinished(self) -> list[RunRequest]:
-        """Return the runs that still need training, because their stored records do not answer."""
+        """Return the runs whose stored records do not yet have what was asked for."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             run
@@ -240,12 +240,12 @@ class StoredSweep:
     # ---- before training
 
     def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
-        """Read the step time of each of their batch sizes from the store, or measure it now."""
+        """Get the step time of each batch size of the runs from the store, or measure it now."""
         trials: dict[int, Trial] = {}
         for run in runs:
             for size in run.trial.batch_sizes:
                 trials[size] = run.trial.throughout(size)
-        # If two sweeps start at once, one times the steps and the other takes its results.
+        # If two sweeps start at once, one times the steps and the other reads the results.
         with own_turn(
             self._store,
             "step-times",
@@ -277,7 +277,7 @@ class StoredSweep:
         timing = ended.value
         if not isinstance(timing, StepTiming):
             self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
-            # The trial itself will fail in the same way, and is stored with its reason.
+            # Only warn: the trial will fail in the same way, and is stored with the reason.
             self._listener.warning(
                 f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
             )
@@ -319,7 +319,7 @@ class StoredSweep:
 
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # A single trial takes the number of threads that served its batch size best.
+        # A single trial gets the number of threads with which its batch size was fastest.
         first, threads = left[0].trial, 1
         if len(left) == 1 and first.batch_size in self._timings:
             threads = self._timings[first.batch_size].threads

@@ -21,13 +21,13 @@ from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
 FIRST_LOOK_S = 60.0
-_FIRST_EPOCHS = 4  # doubled until a training reaches its end
-# The largest part of the budget that may go to everything but the runs.
+_FIRST_EPOCHS = 4  # doubled until the training reaches its end
+# The largest share of the budget that may go to everything but the runs.
 _MOST_FOR_THE_REST = 0.5
 
 
 def run_plan(subject: Subject) -> RunPlan:
-    """Return the plan that all runs of an advice share, which starts now and has no end."""
+    """Return the plan shared by all runs of an advice; it starts now and has no time limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -41,16 +41,16 @@ def run_plan(subject: Subject) -> RunPlan:
 
 
 class TrainingsLimit:
-    """The limit on an advice's time that its `trainings` give; it does nothing without them."""
+    """The time limit that `trainings` set for an advice; without `trainings` it does nothing."""
 
     def __init__(self, store: Store, subject: Subject) -> None:
-        """Measure nothing yet."""
+        """Keep store and subject; nothing is measured yet."""
         self._store = store
         self._subject = subject
         self._question = subject.question
 
     def set_by_a_first_look(self) -> None:
-        """Set the limit by a first timing of a step; refuse it if too little is left for runs."""
+        """Set the limit by a first timing of a step; refuse one that leaves too little for runs."""
         trainings, budget = self._question.trainings, self._question.budget
         if trainings is None:
             return
@@ -63,7 +63,7 @@ class TrainingsLimit:
         began_s = time.monotonic()
         self.set(self._subject.reference, step_s)
         allowed_s = budget.allowed_s
-        # A first training to find its length is not counted, because the study uses its record.
+        # Do not count the training that finds the length, because the study uses its record.
         rest_s = allowed_s - budget.time_limit_s() - (time.monotonic() - began_s)
         if rest_s > _MOST_FOR_THE_REST * allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * allowed_s)
@@ -74,7 +74,7 @@ class TrainingsLimit:
             )
 
     def set(self, own: Trial | Configuration, step_s: float) -> None:
-        """Set the limit, where a step of the subject's own configuration takes `step_s`."""
+        """Set the limit from `step_s`, the time per step of the subject's own configuration."""
         if self._question.trainings is None:
             return
         one_s = self._question.train_s
@@ -85,9 +85,9 @@ class TrainingsLimit:
 
     @cached_property
     def _epochs_of_one(self) -> float:
-        """The passes of one training: as planned, or else until the reference reaches its end.
+        """The epochs of one training: as planned, or else until the reference reaches its end.
 
-        Its end is the target, its plateau, or the point at which a script ends by itself.
+        The end is the target, a plateau, or the point at which a script ends by itself.
         """
         subject = self._subject
         if subject.epochs is not None:
@@ -112,7 +112,7 @@ class TrainingsLimit:
             length = replace(length, epochs=2 * length.epochs)
 
     def _end_of(self, record: TrialRecord) -> float | None:
-        """Return the passes until it met the target or reached its end, or None if neither."""
+        """Return the epochs until a run met the target or reached its end, or None if neither."""
         target = self._subject.target
         if target is not None:
             crossing = record.crossing(target)

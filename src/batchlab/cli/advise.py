@@ -15,7 +15,7 @@ from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 
 _NOT_MET = 3  # the exit code
-# The least chance that each word stands for.
+# The least probability for each word of --require.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
 
 
@@ -61,11 +61,11 @@ def advise(
             listener=progress,
         )
         if (seconds := question.budget.seconds) is not None:
-            # The answer counts it in the same way, without the start of this process.
+            # Count from when the question was asked, as the answer does, not from process start.
             progress.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
         answer = advised(question)
         progress.phase("writing the report")
-        write_page(answer, report)  # first, so that no later error loses it
+        write_page(answer, report)  # first, so that a later error does not lose the page
     if as_json:
         print(json_document(answer, store=options["store"], page=report))
     else:

@@ -1,4 +1,4 @@
-"""Invocation: one call of the command line, as its command receives it."""
+"""Invocation: one call of the command line, as passed to its command."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Training ends this much before the budget: writing the page takes 1 to 2 s on an idle machine and
-# twice that on a busy one, and the text only a fraction of a second.
+# Training ends this long before the budget: writing the page takes 1 to 2 s on an idle machine and
+# twice that on a busy machine, and writing only text a fraction of a second.
 _REPORT_RESERVE_S = 4.0
 _TEXT_RESERVE_S = 0.7
 
@@ -23,7 +23,7 @@ class Invocation:
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
-        """Return the seconds of a budget that are gone already or go to showing the results."""
+        """Return the seconds of a budget that were spent before this call or show the results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s

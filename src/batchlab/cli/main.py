@@ -1,4 +1,4 @@
-"""The command line: arguments in, one call, result out. Only the agents' server imports this file.
+"""The command line: parses arguments, calls one command, and exits with a code.
 
 Each command has its own file next to this one, which is loaded when the command is used. Results go
 to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
@@ -48,7 +48,7 @@ COMMANDS = (
 # The commands that take a user's own training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
-# These measure in one go, so nothing is kept if they are interrupted.
+# These commands store nothing before they end, so an interruption loses their work.
 _IN_ONE_GO = ("profile", "noise", "check", "init", "mcp")
 
 
@@ -87,7 +87,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
     if number == signal.SIGHUP:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
-            if stat.S_ISCHR(os.fstat(stream).st_mode):  # a terminal that is gone
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # the terminal may be gone
                 os.dup2(nowhere, stream)
     raise KeyboardInterrupt
 
@@ -95,12 +95,12 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
         signal.signal(signal.SIGHUP, _interrupt)
     if arguments is not None:
         sys.exit(_exit_code(arguments))
     code = _exit_code(sys.argv[1:])
-    # Python would need half a second to unload torch piece by piece, with nothing left to do.
+    # Exit without Python's own shutdown, which takes half a second to unload torch.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
@@ -132,7 +132,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
             interrupted = "interrupted"
         print(f"{interrupted}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `batchlab ... | head`: what is left in the buffer has no reader
+    except BrokenPipeError:  # as in `batchlab ... | head`; drop the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     if isinstance(code, int):
@@ -152,11 +152,11 @@ def _said(error: click.ClickException) -> str:
     """Return the error in one line; for an unknown option, with the one that was meant."""
     if isinstance(error, click.NoSuchOption):
         return f"No such option {error.option_name!r}.{_instead(error)}"
-    return " ".join(error.format_message().split())  # a list of choices comes on lines of its own
+    return " ".join(error.format_message().split())  # click puts choices on separate lines
 
 
 def _instead(error: click.NoSuchOption) -> str:
-    """Return what to give instead of an unknown option, or an empty text if nothing is like it."""
+    """Return a suggestion for an unknown option, or an empty text if no option is similar."""
     from batchlab.app.public_call import found_instead, known_name
 
     command, options = "", dict[str, str]()

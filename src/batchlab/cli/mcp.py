@@ -20,7 +20,7 @@ from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
-# Options for terminals and pipelines, options settled here, and options that run code elsewhere.
+# Left out: options for terminals, options that this server sets, and options that run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -55,7 +55,7 @@ async def _serve() -> None:
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             output, failed = await _run(params.name, params.arguments or {}, context), False
-        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # paths raise the last
+        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: by paths
             output, failed = str(error), True
         content = types.TextContent(type="text", text=output)
         return types.CallToolResult(content=[content], is_error=failed)
@@ -77,12 +77,12 @@ def _params(name: str) -> list[click.Parameter]:
 
 
 def input_schema(name: str) -> dict[str, Any]:
-    """Return what a tool takes, the arguments and options of its command, as JSON Schema."""
+    """Return the JSON Schema of a tool's input: the arguments and options of its command."""
     properties: dict[str, Any] = {}
     for param in _params(name):
-        kind: dict[str, Any] = {"type": ["string", "number"]}  # the command reads either as text
+        kind: dict[str, Any] = {"type": ["string", "number"]}  # either is passed as text
         if not isinstance(param, click.Option):
-            kind = {"type": "string", "pattern": "^[^-]"}  # a name, and no option in its place
+            kind = {"type": "string", "pattern": "^[^-]"}  # must not look like an option
         elif param.is_flag:
             kind = {"type": "boolean"}
         elif param.multiple:
@@ -95,8 +95,8 @@ def input_schema(name: str) -> dict[str, Any]:
 
 
 def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
-    """Return a call as a command line, or refuse what its tool does not take."""
-    import jsonschema  # the package mcp brings it
+    """Return a tool call as command-line arguments, or refuse input that the tool does not take."""
+    import jsonschema  # a dependency of the package mcp
 
     if name not in TOOLS:
         raise UsageError(f"no tool {name!r}; there are {', '.join(TOOLS)}")
@@ -128,7 +128,7 @@ def _check_is_below(root: Path, text: str) -> None:
 
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
-    """Run a command without modules of this folder (-P); return its output, report its progress."""
+    """Run a command, report its progress and return its output; -P hides this folder's modules."""
     import anyio
 
     command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)
@@ -145,7 +145,7 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
             code = await process.wait()
         finally:
             if process.returncode is None:  # the call was cancelled
-                process.terminate()  # acts as Ctrl-C, even if that is ignored
+                process.terminate()  # has the effect of Ctrl-C
                 with anyio.CancelScope(shield=True):
                     await process.wait()
         if code:

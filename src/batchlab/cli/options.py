@@ -19,19 +19,19 @@ CLUSTER = "engine address cpus_per_trial gpus_per_trial"
 
 
 class Parsed(click.ParamType[object]):
-    """An option's type that reads its text as its argument says; `--help` shows its `name`."""
+    """A type of options that converts texts by a `TypedText`; `--help` shows its `name`."""
 
     def __init__(self, text: TypedText) -> None:
-        """Read and show as `text` says."""
+        """Take conversion and name from `text`."""
         self.name = text.shown
         self._text = text
 
     def get_metavar(self, param: object, ctx: object = None) -> str:
-        """Return the name as it is: in click's capitals, `full` and `90s` would be refused."""
+        """Return the name unchanged: in click's capitals, examples like `90s` would be invalid."""
         return self.name
 
     def convert(self, value: object, param: object, ctx: object) -> object:
-        """Read a text, and return anything else, which is a default, as it is."""
+        """Convert a text; return anything else, such as a default, unchanged."""
         if not isinstance(value, str):
             return value
         try:
@@ -97,7 +97,7 @@ def _built_in_or_file(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return what a shell offers for a workload: first files, then the built-in names."""
-    from click.shell_completion import CompletionItem  # `--help` doesn't wait for it
+    from click.shell_completion import CompletionItem  # slow; not needed for `--help`
 
     names = [name for name in builtin.workload_names() if name.startswith(incomplete)]
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
@@ -107,7 +107,7 @@ workload = click.argument("workload", default="mnist-mlp", shell_complete=_built
 
 
 def with_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with those of a cluster as one `cluster`, or None for this machine."""
+    """Return the options, with `cluster` (None: this machine) in place of a cluster's options."""
     engine, *names = CLUSTER.split()
     others = {name: value for name, value in options.items() if name not in CLUSTER.split()}
     of_cluster = {name: options[name] for name in names if options[name] is not None}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from batchlab.script.command import TrainingCommand
 
 _RUN_FILE = Path("batchlab.toml")
-# The facts about a training command, each an option.
+# The facts about a training command that are options.
 OWN_COMMAND = "metric better examples batch_size learning_rate pattern config devices"
 
 
@@ -35,7 +35,7 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in options.items() if name not in facts}
     rates = others.get("learning_rates")
     if arguments is not None and rates and facts["learning_rate"] is None:
-        facts["learning_rate"] = rates[0]  # a sweep compares with no other
+        facts["learning_rate"] = rates[0]  # a sweep needs no other reference
     command = _command(context, arguments, facts, file, others)
     if command is not None:
         others["workload"] = command
@@ -65,7 +65,7 @@ def _command(
             "the two"
         )
     if "metric" not in facts and context.info_name == "profile":
-        # A profile only distinguishes evaluations from steps by it, and compares nothing.
+        # A profile needs a metric only to recognize evaluations, so any name will do.
         facts |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
 
@@ -91,7 +91,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
 
 
 def _run_file(context: click.Context) -> dict[str, Any] | None:
-    """Return the file named in place of a workload, or the one here if nothing is named."""
+    """Return the run file given as the workload, or batchlab.toml here if none is given."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None
@@ -108,7 +108,7 @@ def _run_file(context: click.Context) -> dict[str, Any] | None:
 
 
 def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
-    """Return the file's values for options not given, read as the command line would read them."""
+    """Return a run file's values for options not given, converted as on the command line."""
     values = {}
     for param in context.command.params:
         name = str(param.name)

@@ -11,7 +11,7 @@ from batchlab.cli.options import takes, workload
 from batchlab.cli.output import at_work, print_sections
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 
-# The time to end the last probe, if that is necessary, on a busy machine.
+# Reserved to stop the last probe, which may take this long on a busy machine.
 _PROBE_END_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""Progress: what a long command says on stderr while it runs."""
+"""Progress: the output of a long command on stderr while it runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ProgressLines(ProgressState):
     """Plain lines, for a log or a pipe: one per stage and one per warning."""
 
     def phase(self, text: str) -> None:
-        """Print what begins, and how much time is spent by then."""
+        """Print the stage that begins, and the time spent so far."""
         super().phase(text)
         print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        """Print it at once."""
+        """Print the warning at once."""
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
@@ -33,7 +33,7 @@ class ProgressDisplay(ProgressState):
     """A few lines at the bottom of a terminal, drawn again as time goes on."""
 
     def __init__(self) -> None:
-        """Set it up; it is drawn from `__enter__` on."""
+        """Prepare the display, which `__enter__` draws."""
         from rich.console import Console
         from rich.live import Live
 
@@ -57,16 +57,16 @@ class ProgressDisplay(ProgressState):
             yield Text(line, no_wrap=True, overflow="crop")
 
     def __enter__(self) -> ProgressDisplay:
-        """Draw it."""
+        """Draw the display."""
         self._live.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take it away."""
+        """Remove the display."""
         self._live.__exit__(*error)  # type: ignore[arg-type]
 
     def warning(self, text: str) -> None:
-        """Print it above the lines."""
+        """Print the warning above the display."""
         self._live.console.print(f"warning: {text}", markup=False, highlight=False)
 
 

@@ -14,7 +14,7 @@ from batchlab.cli.options import takes
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
-# The study's own processes go first, because its steps may be timed while the page is made.
+# Lower this process's priority: the study may be timing steps while the page is made.
 _NICE = 10
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page again and again for as long as the study goes on."""
+    """Write the page again and again while the study runs."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
@@ -74,9 +74,9 @@ def _write_live(
 
 
 def _show(page: Path) -> None:
-    """Print where the page is, and open it if there is a screen to show it on."""
+    """Print the page's path, and open the page in a browser if there is a screen."""
     print(page, flush=True)
-    # Without a screen, a text browser would take over the terminal.
+    # Without a screen open nothing, because a text browser would take over the terminal.
     screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform == "darwin" or any(name in os.environ for name in screens):
         import webbrowser

@@ -23,7 +23,7 @@ from batchlab.report.advice_rows import (
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
 from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
 
-_Sentences = Iterator[str | Sentence]  # those of one topic
+_Sentences = Iterator[str | Sentence]  # the sentences of one topic
 
 
 def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
@@ -31,7 +31,7 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
 
     Args:
         advice: the advice.
-        study: the study behind it, with the command that started it; None if it is not known.
+        study: the study behind it, with the command that started it; None if unknown.
     """
     sentences = []
     for topic, say in _TOPICS.items():
@@ -65,7 +65,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _pieces(named: Configuration) -> Iterator[str]:
-    """Yield what else a configuration sets, as clauses."""
+    """Yield a clause for each setting of a configuration apart from batch size and rate."""
     adam, factor = named.adam, named.weight_decay_factor
     if named.accumulation_steps > 1:
         yield f", in micro-batches of {named.micro_batch_size}"
@@ -112,7 +112,7 @@ def _level_text(advice: Advice) -> str:
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
-_LEAST_GAIN = 1.01  # a smaller lower bound says nothing
+_LEAST_GAIN = 1.01  # a smaller lower bound of a gain is not reported
 
 
 def _faster(advice: Advice) -> str:
@@ -126,13 +126,13 @@ def _faster(advice: Advice) -> str:
 
 
 def _least_text(ratio: float) -> str:
-    """Return a lower bound of a ratio with the digits of its form, rounded down."""
+    """Return a lower bound of a ratio, rounded down to the digits that ratios are shown with."""
     digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
     return number_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits, "times")
 
 
 def _compared_with(advice: Advice) -> str:
-    """Name the user's configuration, or its batch size at the best rate if nobody chose it."""
+    """Name the user's configuration; if nobody chose one, the usual batch size at its best rate."""
     if advice.is_usual:
         return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
@@ -146,7 +146,7 @@ def _name(at: Configuration) -> str:
 
 
 def how_sure_text(chance: float) -> str:
-    """Return the word for a chance, and its odds: "likely (9 in 10)"."""
+    """Return a probability as a word with odds: "likely (9 in 10)"."""
     if chance >= SURE:
         return "sure (more than 9 in 10)"
     word = "likely" if chance >= LIKELY else "not sure"
@@ -156,11 +156,11 @@ def how_sure_text(chance: float) -> str:
 # ---- what else counts
 
 
-_LONGER = 1.2  # lengths are whole steps, so equal epochs may differ a little
+_LONGER = 1.2  # smaller ratios of epochs may come from rounding to steps
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
-    """Say that what is named trains for more epochs than the user's own, if it does."""
+    """Say if the named configuration trains for more epochs than the user's own."""
     ends = advice.endings
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
@@ -173,18 +173,18 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
 
 
-_FAR = 2.0  # a learning rate that is off by this factor or more is reported
-_GAINS = 1.2  # provided that correcting only the rate makes training this much faster
+_FAR = 2.0  # report a learning rate that is this factor or more from the best
+_GAINS = 1.2  # but only if correcting the rate alone makes training this much faster
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
-    """Say that the user's learning rate is far from its best, and what batch size adds to that."""
+    """Say if the user's learning rate is far from the best, and how much the batch size adds."""
     reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
     if named.epochs is not None or named.weight_decay_factor != 1:
-        return  # part of the gain is that of another length or weight decay
+        return  # part of the gain comes from another length or weight decay
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"
@@ -211,21 +211,21 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rival:
-    """The configuration that ends best, next to the named one."""
+    """The configuration with the best final value, compared with the named configuration."""
 
     best: AnswerRow
     named: AnswerRow
-    ahead: Estimate  # how much better the best one ends
-    values: dict[str, str]  # the names and final values of both, for a sentence
+    ahead: Estimate  # difference of the final values, > 0 if `best` ends better
+    values: dict[str, str]  # names and final values of both, to fill a sentence
 
     @property
     def is_sure(self) -> bool:
-        """Whether it surely ends better."""
+        """Whether the interval of the difference excludes zero."""
         return None not in (self.ahead.low, self.ahead.high) and not self.ahead.holds(0.0)
 
 
 def _rival(advice: Advice) -> _Rival | None:
-    """Return it; None if the named one ends best, or final values don't count or are unknown."""
+    """Return the rival, or None if the named one ends best or final values can't be compared."""
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
@@ -251,7 +251,7 @@ def _rival(advice: Advice) -> _Rival | None:
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
-    """Say that time and final quality conflict, if something else surely ends better."""
+    """Say if a configuration other than the named one surely has a better final value."""
     rival = _rival(advice)
     if rival is None or not rival.is_sure:
         return
@@ -264,7 +264,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
-    """Name the other batch sizes that do as well."""
+    """Name the other batch sizes whose cost is about as low."""
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
         others.remove(str(advice.named.batch_size))
@@ -274,7 +274,7 @@ def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
         yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
 
 
-# Hardly anybody runs more seeds than this to distinguish two final values.
+# If two final values need more seeds than this to be distinguished, no command is proposed.
 _MOST_SEEDS = 12
 
 
@@ -286,7 +286,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     best, named, ahead = rival.best, rival.named, rival.ahead
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # the named one surely ends no worse
+        return  # the named configuration surely ends no worse
     if ahead.estimate is None or ahead.low is None or ahead.high is None:
         return
     margin = 0.0 if advice.endings is None else advice.endings.margin
@@ -295,7 +295,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
-        return  # they are too close for it to matter
+        return  # the final values are too close to matter
     yield sentence("may_end_better", **rival.values)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
@@ -308,13 +308,13 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds that it takes to bring a configuration to n whole trainings."""
+    """Return the seconds of the trainings that a configuration lacks until it has n whole ones."""
     steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    """Say how to get the model of a whole training of what is named, if one is kept."""
+    """Say how to get the trained model of the named configuration, if one is kept."""
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
@@ -378,15 +378,15 @@ def cost_text(advice: Advice) -> str:
 # ---- commands and lines to copy, which continue an advice or put it to use
 
 _PROGRAM = "batchlab "
-# Both say how much may be spent, so one replaces the other.
+# Both options limit what may be spent, so a new value for either removes the other.
 _AMOUNTS = {"--budget", "--trainings"}
-_ID_CHARACTERS = 8  # enough of an id in a store of a million studies
+_ID_CHARACTERS = 8  # enough to identify one of a million studies
 
 
 def follow_up(command: str, options: Mapping[str, str]) -> str:
     """Return the command that started a study, with other values of some options.
 
-    For a call in Python only the arguments are returned, because the rest is not known.
+    For a call in Python only the arguments are returned, because its other code is unknown.
     """
     if not command.startswith(_PROGRAM):
         return ", ".join(map(_argument, options, options.values()))
@@ -400,7 +400,7 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
             words = itertools.chain([word], words)  # the user's own command
             break
         if word in replaced:
-            next(words, None)  # skip its value
+            next(words, None)  # skip the option's value
         elif word.partition("=")[0] not in replaced:
             new.append(word)
     return shlex.join([*new, *itertools.chain.from_iterable(options.items()), *words])
@@ -422,7 +422,7 @@ def weights_command(study: Study) -> str:
 
 
 def report_command(study: Study) -> str:
-    """Return the command that shows a study again as text, with the reasons of each run."""
+    """Return the command that shows a study again as text, with the reason for each run."""
     return shlex.join(["batchlab", "report", *_store_option(study), "--format", "text"])
 
 
@@ -459,8 +459,8 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
 def script_lines(chosen: Configuration) -> tuple[str, ...]:
     """Return lines for a script with `train_set`, `model`, `loss_fn` and `optimizer`.
 
-    They load whole batches and split them, so that the last batch of an epoch, and a batch that the
-    micro-batch size does not divide, get the right weight.
+    The lines load whole batches and split each into micro-batches, which weights every example
+    equally even if a batch is not a multiple of the micro-batch size.
     """
     adam, factor = chosen.adam, chosen.weight_decay_factor
     settings = f"lr={chosen.learning_rate:.6g}"

@@ -1,4 +1,4 @@
-"""The figures of an advice: what each batch size gives, and the evidence for it."""
+"""The figures of an advice: final value and cost by batch size, and the evidence for both."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from batchlab.words.catalogue import sentence, text
 
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
-    """Return the figure of the answer, then its evidence in the order of the argument."""
+    """Return the figure of the answer, then the figures of its evidence in reading order."""
     step_s = {option.batch_size: option.step_s.estimate for option in advice.candidates}
 
     def train_s(trial: Trial, step: int) -> float | None:
@@ -66,7 +66,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
     """Return the study with only the runs that were trained to their end.
 
-    Those as planned have the reference's length and weight decay.
+    With `only_as_planned`, only runs with the reference's length and weight decay are kept.
     """
     whole = set()
     for run in advice.tried:
@@ -82,10 +82,10 @@ def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = Fal
 
 
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
-    """Return the runs of each batch size at the rate that stands for it, ascending.
+    """Return the runs of each batch size at its chosen learning rate, by ascending batch size.
 
-    Among several seeds only those trained longest are kept, so that their mean has no jumps. The
-    named configuration and the user's own have priority at their batch sizes.
+    Of several seeds only the longest runs are kept, so that the mean over seeds has no jumps. At
+    their batch sizes, the named configuration and the user's own are chosen first.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
     if advice.is_usual:
@@ -108,7 +108,7 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
-    """Return how to draw each measured batch size, by its part: named, yours, common or other."""
+    """Return the look of each measured batch size by its role: named, yours, common or other."""
     parts: dict[int, Role] = dict.fromkeys(USUAL_SIZES, "usual")
     parts[advice.reference.batch_size] = "yours"
     if advice.named is not None:
@@ -123,7 +123,7 @@ def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
 def named_looks(
     advice: Advice, looks: Iterable[SizeLook], rows: Iterable[Row]
 ) -> Iterator[tuple[SizeLook, str]]:
-    """Yield one look for each part that rows draw, with its sizes: "common: 16, 32, 128"."""
+    """Yield one look per role that occurs in rows, with its sizes: "common: 16, 32, 128"."""
     drawn = drawn_sizes(rows)
     names: dict[Role, str] = {
         "named": named_label(advice),
@@ -140,7 +140,7 @@ def named_looks(
 
 # ---- the answer
 
-# The key of each kind of mark.
+# The sentence that explains each kind of mark.
 _LEGEND = {
     "band": "Line and band: estimate from all runs, with its 95 % interval.",
     "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",
@@ -152,9 +152,9 @@ _LEGEND = {
 
 
 def answer_figure(advice: Advice) -> Figure:
-    """Draw what the table shows: how each batch size ends, and its time (or samples) to the target.
+    """Draw the final value of each batch size, and its time (or samples) to the target.
 
-    Curve and band are the belief about all batch sizes.
+    Curve and band show the estimates from all runs together, with their intervals.
     """
     words, metric, label = cost_words(advice), advice.metric, end_label(advice)
     ends = list(_end_rows(advice))
@@ -203,10 +203,10 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 
 
 def _framed(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that the axis must fit.
+    """Return the rows that set the range of the axis.
 
-    Next to measured values, the interval of a value that nobody measured gets no more room than all
-    values together have.
+    If there are measured values, the interval of an unmeasured value is cut on either side to the
+    range of all values, because a wide interval would squeeze the rest.
     """
     rows = [row for row in rows if "mean" in row]
     if not kinds_of(rows) & {"point", "verified"}:
@@ -256,7 +256,7 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield the ends of whole trainings by their seconds, and a line of those that none beats."""
+    """Yield final values of whole trainings by their seconds, and the line of the Pareto front."""
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
@@ -278,7 +278,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the mark of one table row, with a label if it is the user's own or named."""
+    """Yield the mark of a table row, with a label for the user's or the named configuration."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
@@ -293,7 +293,7 @@ def _answer_marks(
         yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 
-_EDGE = 2**0.25  # how far the shade extends beyond the batch sizes inside it
+_EDGE = 2**0.25  # factor by which the shade extends beyond its batch sizes
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""An advice as a page, on one screen of a terminal, in a notebook's cell and as files."""
+"""An advice as an HTML page, as a terminal screen, as a notebook cell and as files."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ MOST_LINES, WIDTH = 24, 100
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
 
-    It has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and bars that
-    do not fit are on the page only.
+    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and
+    bars that do not fit are left to the page.
     """
     answer, *others = advice_sentences(advice, study)
     head = _wrapped(answer.text)
@@ -89,7 +89,7 @@ def _wrapped(sentence: str) -> list[str]:
 
 
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
-    """Yield the notes below the table, caveats last: at most three, then how many are left."""
+    """Yield at most three notes for below the table, caveats last, then how many were left out."""
     notes: list[str] = []
     for note in sentences:
         if note.topic not in RESEARCH_TOPICS | {"why", "trained model"}:
@@ -102,9 +102,9 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of what was trained, at most `most` rows, and lines about the others.
+    """Return at most `most` rows of the table of trained sizes, and lines about the others.
 
-    The named configuration and the user's own batch size have priority.
+    The rows of the named configuration and of the user's batch size are kept first.
     """
 
     def rank(row: AnswerRow) -> tuple[bool, bool, int]:
@@ -131,9 +131,9 @@ _LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
 
 
 def bars(advice: Advice) -> str:
-    """Return one line with a bar per batch size, at its best rate; bars begin at 0.
+    """Return one line with a bar per batch size for its cost at the best rate, starting at 0.
 
-    The line is empty for the objective quality, for fewer than two figures, and if it has no room.
+    The line is empty for objective "quality", for fewer than two costs, and if it does not fit.
     """
     words = cost_words(advice)
     least: dict[int, float] = {}
@@ -157,13 +157,13 @@ def bars(advice: Advice) -> str:
 
 @in_its_unit
 def advice_headline(advice: Advice, *, study: Study) -> str:
-    """Return only the answer, to be repeated at the end of a long text."""
+    """Return only the answer, which is repeated at the end of a long text."""
     return "\n".join(_wrapped(advice_sentences(advice, study)[0].text)) + "\n"
 
 
 @in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
-    """Return what was run and why, one line per step, and the lines to paste into a script."""
+    """Return each step of the study with its reason, one per line, and lines for a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
     width = max(map(len, times), default=0)
     explained = ""
@@ -213,7 +213,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
             findings.append(one)
     for caveat in advice.caveats:
         findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
-    findings.sort(key=lambda one: one.topic == "trained model")  # comes last
+    findings.sort(key=lambda one: one.topic == "trained model")  # "trained model" goes last
     looks, untried = advice_looks(advice), untried_text(advice)
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
@@ -248,7 +248,7 @@ _ASKED = {
 
 @in_its_unit
 def advice_files(advice: Advice, study: Study) -> Tables:
-    """Return the tables to export: the batch sizes in question, the runs and the observations."""
+    """Return the tables to export: the candidate batch sizes, the runs and the observations."""
     return {
         "candidates": ("one row per batch size and rate", answer_table(advice)),
         "runs": ("one row per training run", tried_table(advice)),

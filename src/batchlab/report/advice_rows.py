@@ -1,4 +1,4 @@
-"""The rows of an advice: what each batch size gives, as one table that every view shows."""
+"""The rows of an advice: final value and cost by batch size, one table for all views."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
 
 
 def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
-    """Return what all runs together say of a configuration, or None if it is not shown."""
+    """Return the estimate for a configuration from all runs, or None if the advice has none."""
     for believed in advice.believed:
         if _is_at(believed, at):
             return believed
@@ -50,9 +50,9 @@ def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candid
 
 
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
-    """Return what all runs together say of each batch size, ascending.
+    """Return the estimate for each batch size from all runs together, by ascending batch size.
 
-    It is for the learning rate of the batch size, or without one for the rate expected to be best.
+    It is at the candidate's learning rate, or if it has none at the rate expected to be best.
     """
     best: dict[int, Believed] = {}
     for believed in advice.believed:
@@ -72,7 +72,7 @@ SIGN: dict[Better, int] = {"higher": 1, "lower": -1}
 
 
 class RunCost(NamedTuple):
-    """The seconds or examples to the target of one run, or those it took without meeting it."""
+    """The seconds or examples of one run to the target; a lower bound if it missed the target."""
 
     value: float
     is_bound: bool
@@ -84,12 +84,12 @@ class AnswerRow:
 
     Attributes:
         at: the configuration; None if the batch size has no rate because it was not trained.
-        candidate: its batch size.
-        runs: its runs.
+        candidate: the batch size, with its step time and memory.
+        runs: the runs of that configuration.
         end: the validation metric at the end of whole trainings.
-        end_test: their mean on test data, which decides nothing; None if not known.
+        end_test: the mean of the final metric on test data, only shown; None if not known.
         cost: the seconds or examples to the target; only a lower bound if no run has met it.
-        run_costs: the cost of each run; none without a target or a step time.
+        run_costs: the cost of each run; empty without a target or a step time.
     """
 
     at: Configuration | None
@@ -102,17 +102,17 @@ class AnswerRow:
 
     @property
     def is_tried(self) -> bool:
-        """Whether it was trained, or is the user's own or the named one."""
+        """Whether the batch size was trained, or is the user's own or the named one."""
         return self.at is not None or bool(self.runs)
 
     @property
     def has_end(self) -> bool:
-        """Whether it has a final value."""
+        """Whether a final value is known."""
         return self.at is not None and self.end.estimate is not None
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """Yield one row per batch size at its rate, and one each for the user's own and the named."""
+    """Yield a row per batch size at its best rate, and rows for the user's and the named one."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
@@ -185,7 +185,7 @@ def _run_costs(
 def _cost(
     believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
-    """Return the cost by all runs together, or else what the own runs show."""
+    """Return the cost estimated from all runs, or else from this configuration's own runs."""
     if not run_costs:
         return _NOT_TRAINED
     bounds = [cost.value for cost in run_costs if cost.is_bound]
@@ -204,7 +204,7 @@ def _cost(
 
 
 class CostWords(NamedTuple):
-    """The words for the cost of an objective."""
+    """The words for the cost that an objective minimizes."""
 
     quantity: str  # its name in `batchlab.records.quantities`
     name: str
@@ -221,12 +221,12 @@ _COST = {
 
 
 def cost_words(advice: Advice) -> CostWords | None:
-    """Return the words for the cost of an advice; None for quality, and without a target."""
+    """Return the words for the cost of an advice; None for "quality" or without a target."""
     return None if advice.target is None else _COST.get(advice.objective)
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether a final value is the mean of the best evaluations in a row, not the last."""
+    """Return whether final values average the best evaluations in a row, not the last ones."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -238,7 +238,7 @@ def end_label(advice: Advice) -> str:
 
 
 def own_label(advice: Advice) -> str:
-    """Return the label of the user's own configuration, "usual" if nobody chose it."""
+    """Return the label of the user's own configuration, or "usual" if nobody chose one."""
     return "usual" if advice.is_usual else "yours"
 
 
@@ -253,7 +253,7 @@ def named_label(advice: Advice) -> str:
 
 
 def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
-    """Return the table of what each batch size gives, with all rows if `rows` is None."""
+    """Return the table of final value and cost by batch size, with all rows if `rows` is None."""
     words = cost_words(advice)
     caption = "What each batch size gives, with 95 % intervals"
     if advice.endings is not None and overfits(advice):
@@ -308,7 +308,7 @@ def _decay_column(advice: Advice, of: Callable[[Any], TableCell] | None = None) 
 
 
 def _cost_cell(row: AnswerRow) -> TableCell:
-    """Return the cost, or if nothing is known of it how many runs met the target."""
+    """Return the cost of a row, or if that is unknown how many of its runs met the target."""
     if (row.cost.estimate, row.cost.low) != (None, None):
         return row.cost
     n_met = sum(run.steps_to_target is not None for run in row.runs)
@@ -356,7 +356,7 @@ def untried_text(advice: Advice) -> str:
         texts.append(f"No time for: {ranges_text(advice, late)}.")
     if failed:
         note, reason = next(iter(failed.values())), ""
-        if note != advice.reason:  # the answer has said its own reason
+        if note != advice.reason:  # the answer above already states this one
             reason = f" ({clause(note)})"
         texts.append(f"Did not run: {ranges_text(advice, failed)}{reason}.")
     return " ".join(texts)

@@ -1,4 +1,4 @@
-"""Cells in words, as rows, and in the figures that a sweep and an advice share."""
+"""Cells (a batch size or plan of a study) in words, as rows, and in shared figures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cell_label(study: Study, cell: Cell) -> str:
 
 
 def cell_fields(cell: Cell) -> Row:
-    """Return the fields of a cell's rows in a figure: its plan, and its batch size if constant."""
+    """Return a cell's plan, and its batch size if constant, as fields of rows in a figure."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
     if cell.kind == "grow":
@@ -54,12 +54,12 @@ def cell_fields(cell: Cell) -> Row:
 
 
 def figure_looks(study: Study) -> tuple[SizeLook, ...]:
-    """Return how the batch sizes and plans of a study are drawn."""
+    """Return the looks of the batch sizes and plans of a study."""
     plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 
-# ---- what was measured of them
+# ---- what was measured of the cells
 
 
 def budget_text(budget: EqualBudget | None) -> str:
@@ -78,7 +78,7 @@ def measured_text(measured: Measured) -> str:
 
 
 def measured_quantity(measured: Measured) -> str:
-    """Return the quantity that writes measured values."""
+    """Return the quantity whose unit and format measured values are written with."""
     if measured.is_gap:
         return gap_quantity(measured.study)
     return measured.study.workload.metrics[0].name
@@ -92,14 +92,14 @@ def level_text(measured: Measured, cell: Cell) -> str:
 
 
 def gap_quantity(study: Study) -> str:
-    """Return the quantity that writes differences of the metric that counts: shares in points."""
+    """Return the quantity to write differences of the compared metric with: "points" for shares."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
     for record in study.records:
         last = record.last(split, metric)
         if record.ended_well and last is not None and abs(last) > 1:
-            # Some scripts report accuracies in percent, whose differences are points already.
+            # Scripts may report accuracy in percent; its differences are points already.
             return "generalization_gap"
     return "gap_points"
 
@@ -119,7 +119,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Say in a sentence how many trials there are and how they ended."""
+    """Say in a sentence how many trials there are, by the way they ended."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
@@ -139,7 +139,7 @@ def trial_counts(study: Study) -> str:
 def observations_table(study: Study) -> Table:
     """Return every observation of every trial in long format, one row per number.
 
-    A number without a split has an empty one; a trial without evaluations has an empty metric.
+    The split is empty for a number that has none, the metric for a trial without evaluations.
     """
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
@@ -177,8 +177,8 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
             yield (*identity, *place, None, name, value)
 
 
-MOST_POINTS = 80  # per line on the page, nearly as many as can be seen; the CSV has all
-_MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
+MOST_POINTS = 80  # per line on the page, about what can be seen; the CSV has all
+_MOST_MARKS = 8  # point shapes per line, so that lines differ and shapes do not overlap
 
 # ---- values along training
 
@@ -194,9 +194,9 @@ def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, 
 def mean_curve(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return a row for each step, from the first on, that all seeds of a cell have a value at.
+    """Return the mean over a cell's seeds at each step, as rows.
 
-    Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
+    Steps that only some seeds reached are left out: a mean over fewer seeds would jump there.
     """
     if not by_seed:
         return []
@@ -207,7 +207,7 @@ def mean_curve(
 
 
 def marked_rows(line: Row, curve: Sequence[Row]) -> Iterator[Row]:
-    """Yield the rows of a line through mean values, a few of them with a mark."""
+    """Yield the rows of a line through mean values; a few of the rows get a mark."""
     marked = thinned(curve, _MOST_MARKS)
     for place in curve:
         yield {**line, "kind": "curve", "run": "mean", **place, "marked": place in marked}
@@ -224,7 +224,7 @@ def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | Non
 
 
 def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield what the marks of several seeds stand for."""
+    """Yield a sentence on what the marks mean if cells have several seeds."""
     n_seeds = max(map(len, map(attrgetter("ended_well"), cells)), default=0)
     if n_seeds > 1:
         yield "Lines and large marks: means over the seeds. Bands and bars: their range."
@@ -238,10 +238,10 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# Share of the longest line that makes a line whole, and share of it at which the axis begins.
+# A line is whole from the first of these shares of the longest line; the axis begins at the other.
 _WHOLE, _FIRST = 0.99, 0.1
 
-# The horizontal axis of each view of the curves, and the sentence on what is equal in it.
+# The horizontal axis of each view of the curves, and a sentence on what is held equal in the view.
 _VIEWS = {
     "epochs": ("epoch", "equal_epochs"),
     "steps": ("step", "equal_steps"),
@@ -286,7 +286,7 @@ def _curve_panels(
 ) -> Iterator[Panel]:
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
-        # Panels of one metric have the same axis, whatever their data.
+        # Panels of one metric share an axis, so that their splits can be compared.
         of_metric = [row for row in rows if row["metric"] == metric and axis in row]
         drawn = [row for row in of_metric if row["split"] == split]
         marked = levels.get((split, metric), [])
@@ -304,10 +304,10 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that an axis has room for: whole trainings, after a tenth of their length.
+    """Return the rows that set the range of an axis: whole trainings without their first tenth.
 
-    The values of untrained models would hide all differences at the end. Of other lines, which were
-    stopped or met a target, there is room for the end.
+    The values of untrained models would hide all differences at the end. Lines that were stopped
+    early or met a target count only with their last value.
     """
     length: dict[object, float] = {}  # epochs of each line
     last: dict[object, Row] = {}
@@ -328,7 +328,7 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines.
 
-    A trial that did not end well has a line of its own, and any other past the last shared place.
+    A trial that failed has its own line, as has the rest of a trial after the last shared step.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -385,8 +385,8 @@ def rates_figure(
 ) -> Figure:
     """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
 
-    `best` and `believed` are rates by batch size: those that its figures belong to, and the best
-    ones by all runs together. `rules` has what each scaling rule makes of the best at `tuned_at`.
+    `best` has the rate at which each batch size is reported, `believed` the best rate estimated
+    from all runs. `rules` has the rates that each scaling rule derives from the best at `tuned_at`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
@@ -412,9 +412,9 @@ def _rate_rows(
     believed: Mapping[int, float],
     rules: Mapping[str, Mapping[int, float]],
 ) -> Iterator[Row]:
-    if len(best) > 1:  # at one batch size all rules agree, so their names would cover each other
+    if len(best) > 1:  # at one batch size all rules agree and their names would overlap
         for rule, rates in rules.items():
-            names = {max(rates, default=0): rule}  # at the end of its line
+            names = {max(rates, default=0): rule}  # the name goes to the end of the line
             for size, rate in rates.items():
                 yield mark("rule", rate, series=rule, text=names.get(size), batch_size=size)
     if len(believed) > 1:
@@ -427,7 +427,7 @@ def _rate_rows(
         yield mark("point", rate, batch_size=size)
 
 
-# The key of each kind of mark.
+# The sentence that explains each kind of mark.
 _RATE_LEGEND = {
     "point": "Large marks: the rates in the other figures.",
     "run": "Small circles: all rates tried.",
@@ -461,7 +461,7 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
     held_out = held_out_split(study)
-    for split in ("train", held_out):  # the first is drawn solid
+    for split in ("train", held_out):  # the first one is a solid line
         for cell in cells:
             if split is None or isinstance(cell.kind, str):
                 continue  # a plan has no place on an axis of batch sizes

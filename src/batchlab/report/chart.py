@@ -4,14 +4,14 @@ The kinds of rows:
 
     point, mean         an estimate; the mean of the observations
     expected            an estimate without an observation of its own, an open mark
-    run, bound, failed  one run; one of which only a lower bound is known; one that failed
+    run, bound, failed  one run; a run with only a lower bound; a failed run
     curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
-    verified            an estimate of what an answer names, in a ring
-    words, named        words next to a mark; words next to what an answer names
+    verified            an estimate of the configuration that an answer names, in a ring
+    words, named        words next to a mark; words next to the configuration that an answer names
 
-Rows of other kinds are only in the data. If a row has words, its field `text` holds them.
+Rows of other kinds are not drawn, only exported. The words of a row are in its field `text`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from batchlab.report.figure import (
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
 Spec = dict[str, Any]
-_SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
-# CSS variables, which follow the reader's colors.
+_SERIES_DASHES = [[1, 0], [6, 3]]  # the first one is a solid line
+# CSS variables, so that a page uses the reader's color scheme.
 _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 
 
@@ -53,29 +53,29 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 def plot(panel: Panel, looks: Sequence[SizeLook], *, wide: float = 300) -> Spec:
     """Return the specification of a panel's marks, without its size.
 
-    `wide` is about how many pixels the axes leave inside them, for words to find their places.
+    `wide` is about how many pixels wide the area inside the axes is, to place words in.
     """
     marks = _Marks(panel, looks, wide)
     layers = [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()]
     return {"encoding": marks.axes, "layer": layers}
 
 
-# Encodings that replace or extend the value of a row.
+# Encodings that are used in place of, or in addition to, the value of a row.
 _INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
 _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-# A point has its words in the SVG, so that the script of a page can show them.
+# The SVG holds a text for each point, which the script of a page shows on hovering.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
-# An edge of the ground sets words and marks off from what lies under them; see `_svg`.
+# Words and marks get an edge in the background color, to be legible on lines; see `_svg`.
 _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
 
 class _Marks:
-    """The layers of a panel, from back to front; each draws the rows of some kinds."""
+    """The layers of a panel, from back to front; each layer draws the rows of some kinds."""
 
     def __init__(self, panel: Panel, looks: Sequence[SizeLook], wide: float) -> None:
         self.panel, self.wide = panel, wide
@@ -102,7 +102,7 @@ class _Marks:
         self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # A single series sets no dashes: an image's panels share one scale, which the first sets.
+        # A single series has no scale of dashes: an image's panels would all get the first panel's.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
             scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -117,7 +117,7 @@ class _Marks:
         having: str = "kind",
         **style: Any,
     ) -> Iterator[Spec]:
-        """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
+        """Yield a layer of the rows of these kinds with the field `having`, if there are any."""
         rows, wanted = [], kinds.split()
         for row in self.rows:
             if row["kind"] in wanted and row.get(having) not in (None, False):
@@ -141,7 +141,7 @@ class _Marks:
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
 
     def lines(self) -> Iterator[Spec]:
-        """Yield the lines: in ink across batch sizes; along training, one per batch size."""
+        """Yield the lines: in one color across batch sizes, one per batch size along training."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
         band = {**_INTERVAL, **self.color}
@@ -156,7 +156,7 @@ class _Marks:
         yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
 
     def points(self) -> Iterator[Spec]:
-        """Yield the single runs and, drawn over them, the marks that stand for several runs."""
+        """Yield the marks of single runs and, drawn over these, the marks for several runs."""
         bar = {**_INTERVAL, **self.color}
         yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
         yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
@@ -168,7 +168,7 @@ class _Marks:
         yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """Yield a ring around what an answer names, and all words, the most important first."""
+        """Yield a ring around the named configuration, and all words, the most important first."""
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
         yield from self._placed("named", 13, _AROUND, _WORDS, fontWeight="bold")
@@ -179,13 +179,13 @@ class _Marks:
 
     @functools.cached_property
     def places(self) -> _Places:
-        """The places of the words."""
+        """The places of words, which are shared by all layers."""
         return _Places(self.panel, self.axes, self.wide)
 
     def _placed(
         self, kind: str, size: int, shifts: Sequence[_Shift], encoding: Spec, **style: Any
     ) -> Iterator[Spec]:
-        """Yield words of a font size, each where it covers least."""
+        """Yield the words of one kind, each shifted to where it covers least."""
         for row in self.rows:
             if row["kind"] == kind and row.get("text"):
                 row |= self.places.free(row, self._on_its_side(row, shifts), size)
@@ -195,7 +195,7 @@ class _Marks:
         yield from self._of(kind, "text", encoding, "text", **style)
 
     def _on_its_side(self, row: Row, shifts: Sequence[_Shift]) -> list[_Shift]:
-        """Return the shifts that keep words above those of a lower mark of the same batch size."""
+        """Return the shifts that keep words of higher marks of a batch size above lower ones'."""
         value = float(row.get("mean") or 0.0)
         values = [value]
         for other in self.rows:
@@ -215,7 +215,7 @@ _Spot = tuple[float, float]  # pixels from the left and from the top
 _Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
 _Shift = tuple[str, int, int]  # the alignment of words, and pixels to the right and down
 _HIGH = 190.0  # about the height of a chart inside its axes, in pixels
-# Shifts to choose from, the best first: around a mark, along a level, next to the top of a place.
+# Possible shifts, the best first: around a mark, along a level, next to the top of a place.
 _AROUND: list[_Shift] = [
     (align, dx, dy)
     for dy in (0, -18, 18, -30, 30, -45, 45, -60, 60)
@@ -223,18 +223,18 @@ _AROUND: list[_Shift] = [
 ]
 _ALONG: list[_Shift] = [("right", dx, dy) for dx in (-3, -80, -150) for dy in (-8, 9)]
 _AT_TOP: list[_Shift] = [("left", 4, 8), ("right", -4, 8)]
-_OTHER_WORDS = 1000  # how much worse they are to cover than a point of a line
+_OTHER_WORDS = 1000  # covering words counts as covering this many points of lines
 _LINES = ("band", "mean", "curve", "lone", "rule")
 
 
 class _Places:
-    """What a chart draws, as points, and its words, as boxes, to put words where little is."""
+    """The marks of a chart as points and its words as boxes, to place words in empty areas."""
 
     def __init__(self, panel: Panel, axes: Spec, wide: float) -> None:
         self.wide = wide
         self.axis, self.x_scale, self.y_scale = panel.axis, axes["x"]["scale"], axes["y"]["scale"]
         self.drawn: list[_Spot] = []
-        self.taken: list[_Box] = []  # the places that words cover
+        self.taken: list[_Box] = []  # the boxes that words cover
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
             names.append("batch_size")
@@ -249,7 +249,7 @@ class _Places:
                     ends[line] = here
 
     def spot(self, row: Row) -> _Spot:
-        """Return where a row is drawn: at the right without a place, at the top without a value."""
+        """Return the position of a row; without x it is at the right, without y at the top."""
         x, y = _share(self.x_scale, row.get(self.axis)), _share(self.y_scale, row.get("mean"))
         return self.wide * x, _HIGH * (1 - y)
 
@@ -260,13 +260,13 @@ class _Places:
 
     @functools.cached_property
     def points(self) -> np.ndarray[Any, Any]:
-        """The points that are drawn, from the left and from the top."""
+        """All drawn points in pixels: from the left and from the top."""
         return np.array(self.drawn).reshape(-1, 2)
 
     def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
-        """Return the shift of a row's words, of a font size, that covers least, and take it.
+        """Return the shift at which a row's words cover least, and mark that box as taken.
 
-        The words are left out where they would cover others or end far outside of the chart.
+        The words are left out if they would cover other words or extend far beyond the chart.
         """
         x, y = self.spot(row)
         wide, high = 0.64 * size * len(str(row["text"])), 1.4 * size
@@ -286,20 +286,20 @@ class _Places:
             for its_left, its_top, its_right, its_bottom in self.taken:
                 if left < its_right and its_left < right and top < its_bottom and its_top < bottom:
                     covered += _OTHER_WORDS
-            # Words far from their mark seem to belong to another one.
+            # Words far from their mark would seem to belong to another mark.
             return covered + 50 * outside + 0.6 * abs(shift[2])
 
         best = min(shifts, key=cost)
         if cost(best) >= _OTHER_WORDS:
-            return {"text": None}  # the table has it
+            return {"text": None}  # the table has the number
         self.taken.append(box(best))
         return dict(zip(("align", "dx", "dy"), best, strict=True))
 
 
 def _share(scale: Spec, value: Any) -> float:
-    """Return where on an axis a value lies, as a share of its length; 1 without a value.
+    """Return the position of a value on an axis, from 0 to 1; 1 without a value.
 
-    On an axis of a single place it lies in the middle.
+    If the axis has only a single place, the position is the middle.
     """
     if value is None:
         return 1.0
@@ -332,13 +332,13 @@ def _size_axis(sizes: Sequence[int]) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return a channel of numbers; its scale ends at the given domain."""
+    """Return a numeric channel whose scale has exactly the given domain."""
     scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """Return an axis of configurations, left to right; labels break at brackets."""
+    """Return an axis of configurations, left to right; labels break before a bracket."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
     lines = "split(replace(datum.label, ' (', '|('), '|')"
@@ -347,7 +347,7 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 
 def _rate_axis(places: Iterable[float]) -> Spec:
-    """Return an axis with a label at each of a few learning rates, else at round ones."""
+    """Return an axis with a label at each learning rate, or at round values if there are many."""
     values = run = sorted(set(places))
     if len(run) > 6:
         values = _round_values(run[0], run[-1], room=1.3)
@@ -378,18 +378,18 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     return _quantitative(view, scale, _axis(view, values, grid=False))
 
 
-# The ratio of its ends above which a vertical axis is logarithmic: of a quantity, of a metric.
+# A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left free: below, above (where marks have words), of a logarithmic one at both.
+# Shares of an axis left empty: below, above (for words), and at both ends if it is logarithmic.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.2, 0.08
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
-    """Return the vertical axis of the rows; a single trial that diverged does not flatten it.
+    """Return the vertical axis of the rows, whose range ignores single trials that diverged.
 
-    Ratios matter for most quantities. For a metric differences matter, unless a linear axis would
-    hide its small values, as for a loss along its run. A linear axis leaves a share of itself free
-    at its ends, so that no mark lies on the frame.
+    Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
+    difference on a linear axis, unless that would hide small values, as of a loss along training.
+    A linear axis has empty space at its ends, so that no mark lies on the frame.
     """
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
     least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO
@@ -411,7 +411,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Return the lowest and highest value of the rows, never equal; 0 and 1 without values."""
+    """Return a lowest and a higher highest value of the rows; 0 and 1 without values."""
     values: list[float] = []
     for row, field in itertools.product(rows, ("mean", "low", "high")):
         value = row.get(field)
@@ -437,7 +437,7 @@ _FEWEST = 5  # labels of an axis
 
 
 def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
-    """Return round values for a logarithmic axis: few, but at least five if it is not too short.
+    """Return few round values for a logarithmic axis, but at least five unless it is too short.
 
     The axis extends beyond `low` and `high` by the factor `room`.
     """
@@ -455,7 +455,7 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
 
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
-    """Return the axis of a quantity. If labels carry the unit (2 ms, 30 MB), the title does not."""
+    """Return the axis of a quantity, with the unit in its labels (2 ms, 30 MB) or in its title."""
     axis: Spec = {"title": axis_text(quantity), "grid": grid}
     axis |= {"tickCount": 5, "labelExpr": _PLAIN_LABEL}
     unit = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
@@ -463,12 +463,12 @@ def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = 
         si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{unit}'"
         axis |= {"title": label_text(quantity), "labelExpr": f"datum.label === '' ? '' : {si}"}
     if values is not None:
-        # Vega drops every other value if there are more of them than ticks.
+        # Vega drops every other value if there are more values than ticks.
         axis |= {"tickCount": len(values), "values": list(values)}
     return axis
 
 
-# Numbers from 10,000 on get a k, and small rates read 0.0003, not 3e-4 or 300µ.
+# Write numbers from 10,000 on with a k, and small rates as 0.0003, not 3e-4 or 300µ.
 _PLAIN_LABEL = (
     "datum.label === '' ? '' : abs(datum.value) >= 10000 ? format(datum.value, '~s')"
     " : abs(datum.value) >= 1e-4 || datum.value === 0 ? format(datum.value, '~g')"
@@ -480,8 +480,8 @@ _PLAIN_LABEL = (
 
 
 def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> str:
-    """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
-    # By default about as wide as a chart in a row of three, so that its labels keep their size.
+    """Draw a panel as SVG text for a page, in the reader's colors and with texts for points."""
+    # The default is about the width of a chart in a row of three, so that labels are not scaled.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
     return _svg(plot(panel, looks, wide=width - 60) | size | {"config": _CONFIG}, prefix=panel.key)
 
@@ -499,7 +499,7 @@ def _paper_spec(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
 
 
 def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
-    """Return an SVG with the colors of a white ground, for programs that know no variables."""
+    """Return an SVG with colors for a white ground in place of its CSS variables."""
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
     for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df"), (_GROUND, "#ffffff")):
@@ -508,19 +508,19 @@ def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
 
 
 def _svg(spec: Spec, *, prefix: str) -> str:
-    """Draw a specification with `prefix` before the identifiers, which would clash on one page."""
+    """Draw a specification; `prefix` keeps its identifiers apart from other SVGs on a page."""
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
-    # Vega knows no paint order, and would draw an edge over thin letters.
+    # Vega cannot set the paint order, so the edge of letters would cover thin letters.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
-    # The renderer keeps counting from image to image. Renumbered, a page is always the same.
+    # The renderer numbers on from image to image; renumber, so that equal pages have equal text.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
     return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)
 
 
 def prepare() -> None:
-    """Load and start the renderer: half a second, best spent while waiting for something else."""
+    """Load and start the renderer in advance, which takes half a second."""
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
 
 
@@ -532,7 +532,7 @@ def _version() -> str:
 
 _LABELS = {"labelColor": _INK, "titleColor": _INK}
 _CONFIG: Spec = {
-    # Screen readers get the panel's description; labels on a thousand marks would not help.
+    # Screen readers get only the panel's description; a label on each mark would be too much.
     "aria": False,
     "background": None,
     "font": "system-ui, sans-serif",
@@ -545,11 +545,11 @@ _CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
-        "labelLimit": 0,  # no label is cut, as each would have to be measured again
+        "labelLimit": 0,  # cut no label: Vega would measure each one again
     },
-    # A reader's font may be wider than the one that the labels were measured in.
+    # Leave room: a reader's font may be wider than the font that labels were measured in.
     "axisY": {"titlePadding": 12},
-    # The page has one legend for all its charts.
+    # A chart has no legend, because the page has one for all charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
     "title": {"color": _INK, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None},
@@ -580,10 +580,10 @@ def figure_images(
 def figure_image(
     figure: Figure, shown: Iterable[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> bytes:
-    """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
+    """Return panels of a figure with a legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
     panels = [_paper_spec(panel, looks) for panel in shown]
-    # Train, validation and test stand side by side. Four panels are two metrics, no validation.
+    # Three panels per row (train, validation, test); two if four panels have no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
     title = f"({figure.key}) {figure.title}"

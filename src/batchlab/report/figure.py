@@ -1,7 +1,7 @@
 """Figure: one question of a report, answered by charts, the rows that they draw, and sentences.
 
-A row holds the data of one mark of a chart, and is a line of the figure's CSV file. Its `kind` says
-how it is drawn (see `chart`). A `Look` is how all marks of a batch size are drawn.
+A row holds the data of one mark of a chart, and is a line of the figure's CSV file. The row's
+`kind` says how to draw it (see `chart`). A `SizeLook` has color and shape of a batch size's marks.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from batchlab.words.catalogue import sentence, term_text, text
 T = TypeVar("T")
 Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Fields that place words in a chart and say nothing about the measurement.
+# Fields that only place words in a chart, so CSV files leave them out.
 LAYOUT = ("text", "marked", "to_size")
-# Kinds of rows that only annotate a chart, and that are no points.
+# Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
 _ASIDE = ("level", "place", "span", "rule")
 _NO_POINTS = (*_ASIDE, "band", "words", "named")
-# A single place on these axes compares nothing, so a sentence says it better.
+# A chart with a single place on one of these axes compares nothing, so it is left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
 
@@ -36,19 +36,19 @@ _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 class Panel:
     """One chart: a quantity against another."""
 
-    key: str  # its identity on the page
+    key: str  # its identifier on the page
     title: str  # a few words above it
     quantity: str  # the quantity of its vertical axis
-    rows: Sequence[Row]  # what it draws
+    rows: Sequence[Row]  # the marks
     _: KW_ONLY
     axis: str = "batch_size"  # the quantity of its horizontal axis
-    is_metric: bool = False  # whether differences of its quantity matter, not ratios
+    is_metric: bool = False  # whether its quantity is compared by difference, not by ratio
     frame: Sequence[Row] = ()  # rows that its axes must also cover
-    view: str = ""  # the position of its figure's switch that shows it; empty without a switch
+    view: str = ""  # the setting of the figure's switch that shows it; "" without a switch
 
     @property
     def has_marks(self) -> bool:
-        """Whether there is anything to show; side by side, it takes at least two places."""
+        """Whether there is anything to show; axes that compare places need at least two."""
         places = set()
         for row in self.rows:
             if row["kind"] not in (*_ASIDE, "words", "named"):
@@ -57,7 +57,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The names that distinguish its marks, in addition to the batch size."""
+        """The names of series that distinguish the marks, in addition to the batch size."""
         series: dict[str, None] = {}
         for row in self.rows:
             if "series" in row and row["kind"] not in ("band", "rule"):
@@ -66,30 +66,30 @@ class Panel:
 
     @property
     def alternative(self) -> str:
-        """What the chart shows, for readers who do not see it; the table has its numbers."""
+        """A description of the chart for screen readers, without numbers, which the table has."""
         return sentence("chart_in_words", what=self.title, axis=label_text(self.axis))
 
 
 class Figure:
-    """One figure of a report: the panels that have something to show, with rows and numbers."""
+    """One figure of a report: its panels that are not empty, with their rows and a table."""
 
     def __init__(
         self,
         key: str,  # the letter that names it in text and in file names
-        name: str,  # a word for it, on the switch of a page and in file names
+        name: str,  # a word for the figure, on a page's switch and in file names
         title: str,
         panels: Iterable[Panel],
         *,
-        notes: Iterable[str],  # sentences under it: how to read it, what was left out
-        needs: str,  # what a panel needs; a sentence says so if there is no panel
-        data: str = "",  # the name of its CSV file; by default its own
-        rows: Iterable[Row] | None = None,  # the rows of that file; default: its panels' rows
-        table: Table | None = None,  # the table of its numbers; default: from its panels
+        notes: Iterable[str],  # sentences below the figure: how to read it, what was left out
+        needs: str,  # what a panel needs, to be named if there is no panel
+        data: str = "",  # the name of the CSV file; default: the figure's name
+        rows: Iterable[Row] | None = None,  # the rows of the CSV file; default: the panels' rows
+        table: Table | None = None,  # the table of the numbers; default: the panels' points
     ) -> None:
         """Keep the panels that have marks, and collect their rows."""
         self.key, self.name, self.title, self.data = key, name, title, data or name
         self.panels = tuple(filter(attrgetter("has_marks"), panels))
-        self.views: dict[str, list[Panel]] = {}  # those seen at a time, by the switch's names
+        self.views: dict[str, list[Panel]] = {}  # by the switch's settings
         drawn: list[Row] = []
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
@@ -101,7 +101,7 @@ class Figure:
         if rows is None:
             rows = drawn
         self.rows = tuple(rows)
-        # The other views have the same points.
+        # One view is enough, because the other views have the same points.
         self.table = table or points_table(title, next(iter(self.views.values()), []))
 
 
@@ -109,7 +109,7 @@ class Figure:
 
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """Return the batch sizes that have marks, ascending: an axis needs no room for others."""
+    """Return the batch sizes that have marks, ascending; axes leave out the others."""
     placed: set[int] = set()
     marked: set[int] = set()
     for row in rows:
@@ -149,14 +149,14 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return the center and range of one number per seed (at least one); default center: mean."""
+    """Return center and range of at least one number per seed; the default center is the mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """Yield the `seeds_row` of a batch size and, for several observations, one row for each."""
+    """Yield the `seeds_row` of a batch size and, if it has several values, a row for each value."""
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -189,12 +189,12 @@ _PLACED = {
 
 
 def is_point(row: Row) -> bool:
-    """Return whether a row is drawn as a point; on a line, some have a mark."""
+    """Return whether a row is drawn as a point; of the rows of a line only some are."""
     return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 
 def point_words(row: Row, quantity: str) -> str:
-    """Return the value of a point, and below it what it is the value of."""
+    """Return the value of a point and, on a second line, its batch size and place."""
     shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
     return f"{shown}\n{', '.join(_details(row))}".rstrip("\n")
 
@@ -263,7 +263,7 @@ Role = Literal["named", "yours", "usual", "other"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeLook:
-    """The look of one batch size or plan, everywhere in the report."""
+    """The color, dash and shape of one batch size or plan, everywhere in the report."""
 
     kind: Kind
     label: str  # "4096 (full)" for full batch
@@ -271,7 +271,7 @@ class SizeLook:
     dark: str  # color on a dark ground
     dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
     shape: str  # the Vega name of its points' shape
-    part: Role | None = None  # its part in an answer, if colors show that and not the size
+    part: Role | None = None  # its role in an answer, if colors show roles and not sizes
 
     @property
     def css_name(self) -> str:
@@ -280,7 +280,7 @@ class SizeLook:
 
 
 _Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
-# Three batch sizes and the full batch are the same in every report: 64 orange, 256 green, 1024
+# Three batch sizes and the full batch look the same in every report: 64 orange, 256 green, 1024
 # lilac.
 _FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
 _FIXED: dict[int, _Style] = {
@@ -288,7 +288,7 @@ _FIXED: dict[int, _Style] = {
     256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
     1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
 }
-# Found by search: every pair differs by at least 16 (CIE 1976) for normal sight and under the
+# Found by search: every pair differs by at least 16 (CIE 1976) in normal vision and under the
 # protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
 _OTHERS = (
     ("#2135C2", "#808CFF", "triangle-down"),
@@ -296,7 +296,7 @@ _OTHERS = (
     ("#02607F", "#23877F", "triangle-right"),
     ("#460D50", "#CC85B7", "triangle-left"),
 )
-# Five dashes and four colors have no common divisor, so 20 batch sizes differ.
+# Five dashes and four colors are cycled; 5 and 4 are coprime, so 20 batch sizes look different.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
 _PARTS: dict[Role, _Style] = {
     "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
@@ -311,10 +311,10 @@ def looks(
 ) -> tuple[SizeLook, ...]:
     """Return the looks of the batch sizes, in ascending order, and then of the plans.
 
-    No two share color and dash.
+    No two looks have the same color and dash.
     """
     sizes = sorted(set(batch_sizes))
-    # A plan begins as its smallest batch size does, so its color must be far from that one's.
+    # A plan's line begins on that of its smallest batch size, so their colors must differ clearly.
     unused = [style for size, style in _FIXED.items() if size not in sizes]
     fixed: dict[Kind, _Style] = {n_train: _FULL}
     fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
@@ -334,7 +334,7 @@ def looks(
 def part_looks(
     batch_sizes: Iterable[int], parts: Mapping[int, Role], *, n_train: int
 ) -> tuple[SizeLook, ...]:
-    """Return the looks of batch sizes by their part in an answer, in ascending order."""
+    """Return the looks of batch sizes by their role in an answer, by ascending batch size."""
     shown: list[SizeLook] = []
     for size in sorted(set(batch_sizes)):
         part = parts.get(size, "other")

@@ -14,14 +14,14 @@ from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
-# Noise over squared gradient. At a tenth, a batch has hardly any noise left.
+# If a batch gradient's noise over its squared norm is below this, a sentence calls it small.
 _HARDLY_NOISE = 0.1
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield what the noise scale means for the batch size in use, and one row per step.
+    """Yield what the noise scale means for the batch size in use, with one table row per step.
 
-    A second table has one row per parameter if layers were measured.
+    If layers were measured, a second table has one row per parameter.
     """
     notes = tuple(_notes(noise))[:MOST_NOTES]
     title = f"{_meaning(noise)}{_critical(noise)}"
@@ -70,7 +70,7 @@ def _layers_table(noise: Noise) -> Table:
 
 
 def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
-    """Return the columns of both tables: the noise scale and the two terms of its ratio."""
+    """Return the shared columns: the noise scale, its numerator and its denominator."""
     scale = attrgetter("gradient_noise_scale.estimate")
     grad_sq = attrgetter("gradient_norm_squared.estimate")
     trace = attrgetter("noise_trace.estimate")
@@ -90,7 +90,7 @@ def _interval(point: Sampled) -> str:
 
 
 def _notes(noise: Noise) -> Iterator[str]:
-    """Yield what limits the measurement, then how the noise grows, in a sentence or two each."""
+    """Yield sentences on what limits the measurement, then on how the noise scale grows."""
     last = noise.along[-1]
     if noise.stopped is not None:
         yield f"Not measured to the end: {reason_text(noise.stopped)}."
@@ -114,7 +114,7 @@ def _meaning(noise: Noise) -> str:
         return sentence("noise_unknown", step=step)
     if scale.estimate is None:
         return sentence("noise_bound", step=step, low=scale.low)
-    # A batch that is a large part of the training set has less noise; the whole set has none.
+    # Correct for batches drawn without replacement: the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
     if ratio <= _HARDLY_NOISE:
@@ -190,7 +190,7 @@ def _rows(noise: Noise) -> Iterator[Row]:
     for point in noise.along:
         critical = point.critical_batch_size
         if critical is not None and critical.estimate:
-            # A bit to the right, where the bar of the noise scale does not cover its own.
+            # A bit to the right, so that the error bars do not cover each other.
             at = {"batch_size": size, "step": 1.12 * point.step}
             yield from interval_mark("expected", critical, **at)
             words = [mark("words", critical.estimate, **at, text="critical batch size")]
@@ -199,7 +199,7 @@ def _rows(noise: Noise) -> Iterator[Row]:
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
-    """Return the page as text, with what follows for the batch size in use first."""
+    """Return the page as text, which begins with the conclusion for the batch size in use."""
     answer, *layers = noise_sections(noise)
     workload, table = noise.workload, _table(noise)
     files, runs = {"noise": ("one row per step", table)}, {}

@@ -1,4 +1,4 @@
-"""A record in a notebook's cell, and as Python's own dicts, lists and frames."""
+"""A record as a notebook's cell, as Python's own dicts and lists, and as a data frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from batchlab.report.table import Section
 
 
 def record_dict(record: Study) -> dict[str, Any]:
-    """Return what `--json` prints for a study, with None for its page and store."""
+    """Return the document that `--json` prints for a study, with None for page and store."""
     document: dict[str, Any] = json.loads(sweep_document(record, store=None, report=None))
     return document
 
@@ -91,7 +91,7 @@ _VIEW = """\
 
 
 def notebook_view(shown: object) -> str:
-    """Return the record as HTML, its answer first: no script, no style sheet, no address.
+    """Return the record as HTML, answer first, without scripts, style sheets or addresses.
 
     Raises:
         TypeError: the record has no view.
@@ -122,7 +122,7 @@ def _sections(shown: object) -> Iterator[Section]:
 
 
 def _picture(figure: Figure, looks: Sequence[SizeLook], prefix: str) -> Section:
-    """Return the first chart of a figure as a still SVG, and in words; nothing if it has none."""
+    """Return the first chart of a figure as an SVG with a description, or nothing without one."""
     from batchlab.report.chart import paper_svg
 
     if not figure.panels:

@@ -28,11 +28,11 @@ _PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
-    """Fill an HTML template with values; text by users is escaped."""
+    """Fill an HTML template with values, of which users' texts are escaped."""
     return _compiled(template).render(**values)
 
 
-@functools.cache  # compiling takes longer than filling
+@functools.cache  # compiling a template takes longer than filling it
 def _compiled(template: str) -> jinja2.Template:
     import jinja2
 
@@ -47,18 +47,18 @@ def _compiled(template: str) -> jinja2.Template:
 Tables = Mapping[str, tuple[str, Table]]
 """The downloads of a page by name: what a row of the table is, and the table."""
 
-# A larger file is packed, because it would be most of a page of a few megabytes.
+# A larger file is compressed, because it would make up most of a page of a few megabytes.
 _MOST_PLAIN_CHARACTERS = 100_000
-# Browsers refuse to save a data: address of more than 2 MiB.
+# Browsers refuse to save a data: URL of more than 2 MiB, so a larger file gets no link.
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
 
 def download(
     name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
 ) -> tuple[str, str | None]:
-    """Return the name and the data: address of a table as CSV, packed if it is large.
+    """Return file name and data: URL of a table as CSV, compressed if the CSV is large.
 
-    The address is None if it is longer than `most`.
+    The URL is None if it is longer than `most`.
     """
     content = table.to_csv()
     if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
@@ -87,17 +87,17 @@ Facts = Sequence[tuple[str, object]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What the numbers of a page come from."""
+    """The workload, command, time and environment that the numbers of a page come from."""
 
     name: str  # the name of the workload
     command: str
     created_at: str  # ISO 8601
     study_id: str = ""
-    facts: Facts  # on the workload and on what it ran on: names and values
+    facts: Facts  # about workload and environment: names and values
 
     @property
     def source(self) -> str:
-        """The last note under a figure."""
+        """The origin in one sentence, as the last note under a figure."""
         measured = f"Measured with batchlab {__version__}: {self.command}"
         if self.study_id:
             measured = f"Study {self.study_id}. {measured}"
@@ -129,7 +129,7 @@ def study_origin(study: Study) -> Origin:
 
 
 def _study_environment(study: Study) -> Facts:
-    """Return what the trials ran on and with; a library of two versions has both."""
+    """Return hardware and library versions of the trials; different versions are listed."""
     named = dict(study.environment)
     versions: dict[str, set[str]] = {}
     for record in study.records:
@@ -155,9 +155,9 @@ class Page:
     brand: str  # a few words above the headline
     headline: str  # the answer
     lead: str = ""  # the reason for it
-    figures: Sequence[Figure]  # the picture next to the table, then the evidence
+    figures: Sequence[Figure]  # the first goes next to the table, the others are evidence
     looks: Sequence[SizeLook]  # how batch sizes are drawn
-    legend: Callable[[Sequence[Row]], Iterable[tuple[SizeLook, str]]] | None = None  # of drawn rows
+    legend: Callable[[Sequence[Row]], Iterable[tuple[SizeLook, str]]] | None = None  # by rows
     table: Table  # the results of each batch size
     below: Sequence[str] = ()  # sentences below the table
     findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
@@ -166,11 +166,11 @@ class Page:
     summary: str  # a sentence on the runs
     runs: Mapping[str, Table]  # tables of the runs, folded
     research: Sequence[Sentence] = ()  # findings in the words of researchers, folded
-    files: Tables  # tables that can be saved
+    files: Tables  # tables that readers can save
 
 
 def render_page(page: Page) -> str:
-    """Return a page as text that fetches nothing and needs no script to show every chart."""
+    """Return a page as HTML text that loads nothing and shows every chart without a script."""
     from batchlab.report.chart import page_svg
 
     first, *others = page.figures
@@ -184,7 +184,7 @@ def render_page(page: Page) -> str:
         if figure.absent is not None:
             absent[figure.absent] = None
     if charts and len(page.table.rows) == 1:
-        absent = {}  # all that is missing is a second batch size, and the first figure says so
+        absent = {}  # each only lacks a second batch size, as the first figure says
 
     def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
         if page.legend is None:
@@ -229,7 +229,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a line at the bottom of a page, which reloads itself every `reload_s` seconds, if any."""
+    """Add a status line to a page and, with `reload_s`, let the page reload at that interval."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

@@ -36,19 +36,19 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import capitalized, listing, sentence
 
 _GOOD_START = (32, 128)
-_MOST_SEEDS = 50  # a larger estimate is too vague to give as a number
-# Fits on training data are similar within this many improvements that count, so 0.01 of an accuracy
-# or 5 % of a held-out loss. Nobody makes claims about smaller held-out differences, and fits this
-# close cannot explain a larger one.
+_MOST_SEEDS = 50  # above this a number of seeds is given as "more than"
+# Fits on training data are similar if they differ by at most this many margins: 0.01 in accuracy
+# or 5 % of a held-out loss. Claims are about larger held-out differences, which such a small
+# difference in fit cannot explain.
 _IMPROVEMENTS = 5
 
 _Judged = tuple[ClaimVerdict, str]
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
-    """Return every claim with verdict and reason, or nothing for fewer than two batch sizes.
+    """Return each claim with verdict and reason, or nothing for fewer than two batch sizes.
 
-    The topic of each sentence is the claim.
+    The claim is the topic of its sentence.
     """
     evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
@@ -63,10 +63,10 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the size nearest 64 within 32 to 128 is about as good as every size outside.
+    """Judge whether the size in 32..128 nearest to 64 is about as good as every size outside.
 
-    Only equal epochs and equal time are compared. Under equal steps a larger batch sees more
-    data, and wins for that reason.
+    Only equal epochs and equal time are compared, because under equal steps a larger batch wins
+    by seeing more data.
     """
     low, high = _GOOD_START
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
@@ -75,7 +75,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
         return "not_tested", sentence("none_to_its_end", what=f"batch size from {low} to {high}")
     if not outside:
         return "not_tested", sentence("none_to_its_end", what=f"batch size outside {low} to {high}")
-    # Choose by size. The best result of several would look better than it is.
+    # Choose by size, because the best of several noisy results would look too good.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
     how = "at most {margin} worse than any size outside"
@@ -83,7 +83,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
 
 
 def full_batch_converges_better(evidence: Evidence) -> _Judged:
-    """Judge whether full batch is better than every mini-batch size under every budget."""
+    """Judge whether the full batch is better than every mini-batch size under every budget."""
     n_train = evidence.study.workload.n_train
     by_size = dict(zip(map(attrgetter("batch_size"), evidence.cells), evidence.cells, strict=True))
     full = by_size.pop(n_train, None)
@@ -97,10 +97,10 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
 
 
 def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
-    """Return the batch sizes that fit their training data about as well as the best one.
+    """Return the batch sizes that fit the training data about as well as the best batch size.
 
-    A run that has hardly trained says nothing about generalization: its held-out metric only shows
-    how far training got. So there are none if the best one has hardly learned.
+    If the best batch size has hardly learned, there are none, because then a held-out metric shows
+    how far training got, not how well the model generalizes.
     """
     fits = evidence.ends("train", evidence.budgets[0])
     if not fits.ranked:
@@ -120,7 +120,7 @@ def _fit_margin(evidence: Evidence) -> float:
 def _falls_with_size(
     evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
-    """Judge whether the smallest batch size beats the largest and no step between them reverses."""
+    """Judge whether the smallest batch size beats the largest, with no reversal in between."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", sentence("no_held_out_data")
@@ -171,10 +171,10 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement on a cell and all others in every budget; `how` it compares, if so."""
+    """Judge a statement about a cell and all others in every budget; `how` is its wording."""
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # by sentence, the seeds that it takes to decide
+    undecided: dict[str, float] = {}  # the seeds that would decide, by sentence
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]
@@ -206,7 +206,7 @@ def _not_measured(what: str) -> str:
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Say what two cells have, how far that is apart, and why that is not more if it is little."""
+    """Give the values of two cells, their difference, and whether it is unsure or too small."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
@@ -228,13 +228,13 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:
-    """Say that seeds leave a difference open, and about how many would decide."""
+    """Say that there are too few seeds to judge a difference, and about how many would do."""
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
     seeds = f"about {n} seeds of each"
     if n_now <= 1:
-        # With one seed each, the width of the interval comes from the uncertain usual scatter.
+        # With one seed each, the interval comes from an assumed scatter, too vague for a number.
         seeds = "a second seed of each, and perhaps more,"
     elif n <= n_now:
         seeds = "more seeds"

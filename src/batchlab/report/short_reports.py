@@ -1,6 +1,6 @@
-"""Short reports: what a profile, a fitted law, a check and a comparison of two studies have shown.
+"""Short reports: the results of a profile, a fitted law, a check and a comparison of two studies.
 
-Each has an answer, perhaps a table, and at most three notes.
+Each report has an answer, perhaps a table, and at most three notes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from batchlab.words.document import SCHEMA, document_text, plain
 
 # ---- a profile
 
-# On a quiet machine the kernels put sizes less far off. Beyond this the law is a rough guide.
+# Steps further than this from the fitted law call for a note that the law is only a rough guide.
 _FAR_OFF_FRACTION = 0.2
 
 
@@ -81,7 +81,7 @@ def _profile_table(profile: Profile) -> Table:
         Column("threads", of=lambda point: point.timing and point.timing.threads),
         Column("status", has_terms=True, of=lambda point: point.status.value),
     ).without_empty_columns()
-    for key in ("threads", "status"):  # columns that say nothing if all rows have the same
+    for key in ("threads", "status"):  # leave out these columns if all rows have the same value
         if len({*table.by_key().get(key, ())} - {None}) < 2:
             table = table.without(key)
     return table
@@ -95,7 +95,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 
 def _problems(profile: Profile) -> Iterator[str]:
-    """Yield what did not run and why, and what the times include in addition to the steps."""
+    """Yield which sizes did not run and why, and what the times include apart from the steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
@@ -127,9 +127,9 @@ def _step_time_note(profile: Profile) -> str:
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """Say how long a step takes without examples and per example, and where the two are equal.
+    """Give a step's fixed time and time per example, and the batch size at which both are equal.
 
-    `knee` is the batch size at which they are equal, a bound on it, or neither if it is unknown.
+    `knee` is that batch size, or only a bound on it, or neither if it is unknown.
     The sentence has no full stop.
     """
     if (knee.estimate, knee.low, knee.high) == (None, None, None):
@@ -181,9 +181,9 @@ class FitDocument:
 
 
 def fit_section(law: StepsToTargetFit) -> Section:
-    """Return whether a law holds, its parameters, and the steps at each batch size."""
+    """Return whether the law fits, with its parameters and the steps at each batch size."""
     facts: list[str] = []
-    notes: dict[str, None] = {}  # a reason that two parameters share is one note
+    notes: dict[str, None] = {}  # a dict, because parameters may share a reason
     for name, (quantity, label) in _PARAMETERS.items():
         parameter: Estimate = getattr(law, name)
         facts.append(f"{label}: {estimate_text(quantity, parameter)}")
@@ -247,7 +247,7 @@ def check_json(check: Accumulation) -> str:
 
 
 def check_section(check: Accumulation) -> Section:
-    """Return the answer, then each cause with its place and what to do."""
+    """Return whether the gradients agree, and each cause with its place and remedy."""
     title = sentence("another_gradient", workload=check.workload)
     if check.equal:
         average = " on average" if check.findings else ""
@@ -304,7 +304,7 @@ class ComparedFigure:
 
     @property
     def verdict(self) -> Literal["differs", "within_noise", "cannot_tell"]:
-        """Whether the two sides differ beyond noise."""
+        """Whether the two studies differ in this figure beyond noise."""
         if self.change.low is None or self.change.is_too_wide:
             return "cannot_tell"
         return "within_noise" if self.change.holds(float(self.is_ratio)) else "differs"
@@ -340,7 +340,7 @@ class Comparison(ShownInNotebook):
 
 
 def comparison_section(comparison: Comparison) -> Section:
-    """Return what differs, first in a sentence and then as a table."""
+    """Return the differences, first in a sentence and then as a table."""
     return Section(
         title=_comparison_title(comparison),
         facts=tuple(_facts(comparison)),
@@ -381,7 +381,7 @@ def _comparison_title(comparison: Comparison) -> str:
 
 
 def _difference_text(rows: list[ComparedFigure]) -> str:
-    """Describe how a quantity differs: by the mean change if it fits all sizes, else by a range."""
+    """Describe a quantity's change: by its mean if that is true of all sizes, else by a range."""
     last, sizes = rows[-1], [row for row in rows if row.batch_size is not None]
     value, form = last.change.estimate or 0.0, _form(last)
     if last.batch_size is None and all(row.change.holds(value) for row in sizes):
@@ -453,7 +453,7 @@ def _side_text(quantity: str, side: Estimate | None) -> str:
 
 
 def _compared_at(row: ComparedFigure) -> str:
-    """Return the batch size with its rate and epochs, of both sides if they differ."""
+    """Return the batch size with rate and epochs, those of both studies if they differ."""
     if row.batch_size is None:
         return "all"
     place = str(row.batch_size)

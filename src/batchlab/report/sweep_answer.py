@@ -1,4 +1,4 @@
-"""The answer of a sweep: its conclusion, what else a reader should know, and its tables."""
+"""The answer of a sweep: the conclusion, other findings, and tables by size and by trial."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Conclusion:
 def conclusion(study: Study) -> Conclusion:
     """Return the conclusion of a study, which may be that no trial ended well.
 
-    For an advice without an answer it names what leads, because its runs end at the target.
+    For an advice without an answer, whose runs end at the target, it names the best size so far.
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))
@@ -90,7 +90,7 @@ def conclusion(study: Study) -> Conclusion:
 
 
 def _headline(evidence: Evidence) -> str:
-    """Say what did best in equal epochs; without those, what one batch size ended with."""
+    """Name the best batch size after equal epochs; for a single batch size, its final value."""
     measured = evidence.by_budget().get("epochs")
     if measured is not None:
         return _leader_text(measured)
@@ -159,7 +159,7 @@ def _rates_text(study: Study) -> str:
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
-    """Return what else a reader should know about a study, the most important first."""
+    """Return the findings of a study other than its conclusion, the most important first."""
     evidence = Evidence.of(study)
     notes = [*_failed(study)]
     if evidence.cells:
@@ -170,7 +170,7 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
 
 
 def _failed(study: Study) -> Iterator[Sentence]:
-    """Yield how many trials no mean includes, and describe the first of them."""
+    """Yield how many trials are left out of all means, and describe the first of them."""
     failed = [record for record in study.records if not record.ended_well]
     if not failed:
         return
@@ -201,7 +201,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield which size leads in equal time and in equal steps, or why they were not compared."""
+    """Yield the best size in equal time and in equal steps, or why sizes were not compared."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
         code = "time_not_alone"
@@ -221,7 +221,7 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield how many epochs are enough, or which batch sizes were still improving."""
+    """Yield after how many epochs training stops improving, or which sizes still improve."""
     sizes: dict[str, list[int]] = {}
     reasons: dict[str, Reason | None] = {}
     enough, by_id = 0, plateaus(evidence.study)
@@ -268,7 +268,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # After equal epochs all trials have their final values, unless some trained for longer.
+        # The values after equal epochs are final values, unless some trials trained for longer.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
@@ -293,7 +293,7 @@ def sweep_table(study: Study) -> Table:
 
 
 def mean_train_s(study: Study, cell: Cell) -> float | None:
-    """Return the mean seconds of a cell's trainings, None without a step time of its own."""
+    """Return the mean seconds of a cell's trainings, None if its step time is unknown."""
     times = [study.train_s(record.trial, record.steps) for record in cell.ended_well]
     known_s = [seconds for seconds in times if seconds is not None]
     return fmean(known_s) if known_s else None
@@ -377,7 +377,7 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
             values |= {"steps_to_target": crossing.step, "samples_to_target": crossing.samples}
     if held_out is not None:
         values["generalization_gap"] = final_gap(record, held_out, metrics[0].name)
-    # The other fields share their name with an attribute of the record, or else of its trial.
+    # The other fields have the name of an attribute of the record or of its trial.
     for name in TrialDocument.__struct_fields__:
         if name not in values:
             source = record if hasattr(record, name) else record.trial
@@ -445,9 +445,9 @@ def trials_table(study: Study) -> Table:
 
 
 def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
-    """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
+    """Return the reasons for a trial's end, plateau and diagnoses, and its notes, as one text."""
     diagnoses = _diagnoses(study, record, plateau)
-    evidence = list(map(attrgetter("evidence"), diagnoses))  # a plateau may be that of one
+    evidence = list(map(attrgetter("evidence"), diagnoses))  # one may be the plateau's reason
     sentences = []
     for reason in (record.reason, plateau.reason, *record.notes):
         if reason is not None and reason not in evidence:

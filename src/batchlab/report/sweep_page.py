@@ -125,7 +125,7 @@ def sweep_files(study: Study) -> Tables:
 
 @in_its_unit
 def text_report(study: Study) -> str:
-    """Return the answer on one screen: what ended best, one row per batch size, further notes."""
+    """Return the answer on one screen: the best batch size, a row per batch size, and notes."""
     if not study.records:
         return sweep_headline(study)
     shown = answer_section(study)
@@ -146,7 +146,7 @@ def sweep_headline(study: Study) -> str:
 
 
 def answer_section(study: Study) -> Section:
-    """Return which batch size or plan did best, with one row for each."""
+    """Return the best batch size or plan, and a table with a row for each."""
     answer = conclusion(study)
     section = Section(title=answer.headline, facts=tuple(filter(None, [answer.lead])))
     if study.records:
@@ -166,11 +166,11 @@ def claims_text(evidence: Evidence) -> Iterator[str]:
 
 # ---- figures
 
-MOST_MEASURED = 60  # points per line of a measurement along training
+MOST_MEASURED = 60  # points per line of a `--measure` quantity along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """Return the figure of the answer, then its evidence; that of `--measure` only if it ran."""
+    """Return the figure of the answer, then its evidence, with `--measure` figures if any ran."""
     chosen, metric = chosen_cells(study), study.workload.metrics[0].name
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (
@@ -273,7 +273,7 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
 
 # ---- measurements
 
-# The end of the titles of their panels, by the place of a measurement in the figures.
+# How the title of a measurement's panel ends, by the measurement's `figure`.
 _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end": ", at the end"}
 
 
@@ -296,7 +296,7 @@ def cost_figure(study: Study) -> Figure:
 
 
 def measured_figure(study: Study) -> Figure:
-    """Draw what `--measure` gave: along training, or by batch size at its start or end."""
+    """Draw the `--measure` quantities: along training, or by batch size at its start or end."""
     chosen = chosen_cells(study)
     panels: list[Panel] = []
     notes: list[str] = []
@@ -343,14 +343,14 @@ def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
 
 
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
-    """Yield rows by batch size, and the dashed line that theory predicts."""
+    """Yield rows of a measurement by batch size, and the dashed line that theory predicts."""
     middles: dict[int, float] = {}
     for size in study.batch_sizes:
         if measurement.of_batch_size is not None:
             measured = measurement.of_batch_size(study, size)
         else:
             measured = _of_models(chosen, size, measurement)
-        if measured is None or measured[0] == 0:  # the axis cannot show 0
+        if measured is None or measured[0] == 0:  # the logarithmic axis cannot show 0
             continue
         middles[size], values = measured
         yield from size_rows({"batch_size": size}, values, middles[size])
@@ -362,7 +362,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
 def _of_models(
     chosen: Sequence[Cell], size: int, measurement: Measurement
 ) -> tuple[float, tuple[float, ...]] | None:
-    """Return the mean and each trial's value, of the initial weights or else the last one."""
+    """Return mean and values over trials, measured at the initial weights or at the last ones."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
     for cell in chosen:

@@ -32,26 +32,26 @@ TableCell = CellValue | Estimate
 class Column:
     """One column of a table."""
 
-    key: str  # its header in a CSV file
-    quantity: str | None = None  # gives unit and format; by default the one called `key`
-    label: str | None = None  # its header for people; by default the quantity's label
-    has_terms: bool = False  # whether its values are keys that people read as words
-    # Its value for an item; by default its attribute `key`.
+    key: str  # the column's header in a CSV file
+    quantity: str | None = None  # gives unit and format; default: the one called `key`
+    label: str | None = None  # the header for people; default: the quantity's label
+    has_terms: bool = False  # whether values are keys that are shown as words
+    # Returns the column's value for an item; by default the item's attribute `key`.
     of: Callable[[Any], TableCell] | None = None
-    is_minor: bool = False  # whether a phone or a narrow terminal has no room for it
+    is_minor: bool = False  # whether a phone or a narrow terminal leaves the column out
 
     @property
     def header(self) -> str:
-        """Its header for people. Values carry their own unit, so the header has none."""
+        """The header for people, without the unit, which each value has."""
         return self.label or label_text(self.quantity or self.key)
 
     def value_of(self, item: object) -> TableCell:
-        """Return its value for an item."""
+        """Return the column's value for an item."""
         value: TableCell = getattr(item, self.key) if self.of is None else self.of(item)
         return value
 
     def shown(self, value: TableCell) -> str:
-        """Return a value of this column as people read it."""
+        """Return a value of this column as text for people."""
         if isinstance(value, str):
             return term_text(value) if self.has_terms else value
         quantity = self.quantity or self.key
@@ -62,7 +62,7 @@ class Column:
         return _FEWER_DIGITS.sub(lambda number: f"{float(number[0]):#.3g}", shown)
 
 
-# A number of less than three digits before a unit: in a column, "2 ms" is "2.00 ms".
+# A number of fewer than three digits before a unit, to be padded: "2 ms" becomes "2.00 ms".
 _FEWER_DIGITS = re.compile(
     r"(?<![\d.,])(?:[1-9]\d?|[1-9]\.\d)(?= ?(?:[kMG]?B|[kMG]?/s|[µm]?s|min|h)\b)"
 )
@@ -84,12 +84,12 @@ class Table:
         return list(zip(*self.rows, strict=True))
 
     def texts(self) -> Iterator[tuple[str, ...]]:
-        """Yield the rows as people read them."""
+        """Yield the rows as texts for people."""
         for row in self.rows:
             yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
-        """Return whether each column holds numbers, which are aligned to the right."""
+        """Return for each column whether it holds numbers, which are aligned to the right."""
         are_numbers = []
         for values in self.by_column:
             kinds = set(map(type, values))
@@ -97,7 +97,7 @@ class Table:
         return are_numbers
 
     def by_key(self) -> dict[str, Sequence[TableCell]]:
-        """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
+        """Return the values by column key, an estimate as three columns: end, end_low, end_high."""
         by_key: dict[str, Sequence[TableCell]] = {}
         for column, values in zip(self.columns, self.by_column, strict=True):
             by_key[column.key] = list(values)
@@ -107,7 +107,7 @@ class Table:
         return by_key
 
     def to_csv(self) -> str:
-        """Return the table as CSV: full precision, an empty field if a value is not known."""
+        """Return the table as CSV, in full precision and with empty fields for unknown values."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         by_key = self.by_key()
@@ -118,9 +118,9 @@ class Table:
     def to_text(self, *, width: int | None = None) -> str:
         """Return the table as aligned text, without its caption, fitted to the terminal.
 
-        Without a terminal it has at most `width` columns, or as many as it needs if that is None.
-        A table that is too wide gets wrapped headers and words, without its minor columns if that
-        is not enough. If nothing else helps it ends early, and says so. No number is wrapped.
+        Without a terminal the limit is `width` characters, or none if `width` is None. If the table
+        is too wide, headers and words are wrapped, then minor columns are left out, then the last
+        columns, which a line below the table says. No number is wrapped.
         """
         texts = zip(map(attrgetter("header"), self.columns), *self.texts(), strict=True)
         columns = list(map(_TextColumn, self.columns, texts, self.are_numbers()))
@@ -147,7 +147,7 @@ class Table:
         return self.at(filled)
 
     def at(self, places: Sequence[int]) -> Table:
-        """Return the table with only the columns at some places, in that order."""
+        """Return the table with only the columns at the given positions, in that order."""
         return Table(
             caption=self.caption,
             columns=tuple(map(self.columns.__getitem__, places)),
@@ -156,7 +156,7 @@ class Table:
 
 
 def is_known(value: TableCell) -> bool:
-    """Return whether a cell says anything."""
+    """Return whether a cell has a value, or an estimate at least a bound."""
     if isinstance(value, Estimate):
         return (value.estimate, value.low, value.high) != (None, None, None)
     return value not in (None, "", UNKNOWN)
@@ -170,11 +170,11 @@ def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
-NAMED = "▸"  # stands before the best row
+NAMED = "▸"  # the mark before the best row
 
 
 def marked_table(table: Table) -> Table:
-    """Return a table for people, with the column that marks the best row first."""
+    """Return a table for people, whose first column is the one that marks the best row."""
     places = range(len(table.columns))
     return table.at(sorted(places, key=lambda i: table.columns[i].key != "named"))
 
@@ -182,7 +182,7 @@ def marked_table(table: Table) -> Table:
 # ---- as aligned text
 
 _BETWEEN = "  "
-# If possible, words are not wrapped into columns that are narrower than this.
+# Words are wrapped into columns at least this wide, unless the table is still too wide.
 _NARROWEST = 13
 
 
@@ -197,7 +197,7 @@ class _TextColumn:
         return max(map(len, self.texts))
 
     def least(self, narrowest: int) -> int:
-        """Return its width with a wrapped header, and wrapped cells if they are words."""
+        """Return the least width: with a wrapped header, and wrapped cells if they are words."""
         header, *cells = self.texts
         pieces = wrapped_lines(header, 1)
         if self.is_number:
@@ -236,7 +236,7 @@ def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn
     while len(shown) > 2 and _total(least(narrowest)) > room:
         shown.pop()
     widths, at_least = list(map(attrgetter("width"), shown)), least(narrowest)
-    # The widest columns get narrower first.
+    # Narrow the widest columns first.
     while _total(widths) > room and widths != at_least:
         wide = [i for i in range(len(widths)) if widths[i] > at_least[i]]
         widths[max(wide, key=widths.__getitem__)] -= 1
@@ -250,12 +250,12 @@ def _aligned(columns: Sequence[_TextColumn], widths: Sequence[int]) -> Iterator[
             yield _BETWEEN.join(map(_TextColumn.aligned, columns, line, widths)).rstrip()
 
 
-MOST_NOTES = 3  # on a screen, below a table
+MOST_NOTES = 3  # below a table on a screen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Parts of a report that belong together, top to bottom, in a terminal or a notebook."""
+    """A section of a report in a terminal or a notebook, with its parts from top to bottom."""
 
     title: str = ""
     facts: tuple[str, ...] = ()
@@ -280,5 +280,5 @@ def sections_text(sections: Iterable[Section]) -> str:
 
 
 def headline_of(section: Section) -> str:
-    """Return the title of a section, to be repeated where a long text ends."""
+    """Return the title of a section, which is repeated at the end of a long text."""
     return f"{wrapped_text(section.title)}\n"

@@ -1,4 +1,4 @@
-"""Numbers, estimates, reasons and single words as people read them, and lines of a terminal."""
+"""Texts for numbers, estimates, reasons and single words, and lines of a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 LEAST = 40
 MOST = 100
-WIDTH = 88  # the columns of a text without a terminal
+WIDTH = 88  # the columns of a text that is not for a terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
 # No line breaks between a number and its unit or percent sign.
@@ -37,7 +37,7 @@ _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|poin
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Fit the texts of this context to a terminal of `columns` columns, limited to 40 to 100."""
+    """Fit the texts made in this context to a terminal's width, limited to 40 to 100 columns."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -46,35 +46,35 @@ def on_a_terminal(columns: int) -> Iterator[None]:
 
 
 def text_width(usual: int) -> int:
-    """Return the columns that a text may have: those of the terminal, or `usual` without one."""
+    """Return the width for a text in columns: the terminal's, or `usual` without a terminal."""
     return table_width() or usual
 
 
 def table_width() -> int | None:
-    """Return the columns that a table may have, or None if there is no limit."""
+    """Return the width limit of a table in columns, or None if there is no limit."""
     return _columns.get()
 
 
 def wrapped_text(line: str) -> str:
-    """Wrap a text at the terminal's width, else at 88, if words allow it; indent lists ("- ")."""
+    """Wrap a text between words at the terminal's width, else at 88; indent lists ("- ")."""
     indent = "  " if line.startswith("- ") else ""
     return "\n".join(wrapped_lines(line, text_width(WIDTH), indent=indent))
 
 
 def listed(facts: Iterable[str]) -> str:
-    """Write each fact behind a dash, wrapped by `wrapped_text`."""
+    """Return the facts as a list with dashes, each wrapped by `wrapped_text`."""
     return "\n".join(wrapped_text(f"- {fact}") for fact in facts)
 
 
 def unbroken(line: str) -> str:
-    """Return a text in which no line breaks between a number and its unit."""
+    """Return a text whose numbers cannot be separated from their unit by a line break."""
     return _BEFORE_A_UNIT.sub(_NO_BREAK, line)
 
 
 def wrapped_lines(line: str, width: int, *, indent: str = "") -> list[str]:
-    """Wrap a text at `width` characters if words allow it; they are not broken, even at hyphens.
+    """Wrap a text at `width` characters, only between words; a longer word exceeds the width.
 
-    `indent` stands before all lines but the first, within the width.
+    `indent` is put before all lines but the first and counts as part of the width.
     """
     lines = textwrap.wrap(
         unbroken(line),
@@ -90,7 +90,7 @@ def wrapped_lines(line: str, width: int, *, indent: str = "") -> list[str]:
 
 
 def shown_quantity(name: str) -> Quantity:
-    """Return the quantity called `name`, from the records or from a measurement that brings it.
+    """Return the quantity called `name`, which the records or a measurement define.
 
     A user's own metric has neither unit nor direction.
     """
@@ -110,7 +110,7 @@ def quantity_text(name: str, value: float | str | None) -> str:
 
 
 def range_text(name: str, low: float, high: float) -> str:
-    """Write a range of a quantity, "0.961 to 0.972", or one value if both ends read the same."""
+    """Write a range, "0.961 to 0.972", or one value if both ends are written the same."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
     if from_ == to:
         return from_
@@ -118,7 +118,7 @@ def range_text(name: str, low: float, high: float) -> str:
 
 
 def label_text(name: str) -> str:
-    """Return the words for a quantity on an axis or column; a user's metric keeps its name."""
+    """Return the label of a quantity for an axis or column; a user's metric keeps its name."""
     label = shown_quantity(name).label
     if name in NAMED_QUANTITIES or label != name:
         return text(label)
@@ -126,7 +126,7 @@ def label_text(name: str) -> str:
 
 
 def axis_text(name: str) -> str:
-    """Return the label of an axis, with the unit unless the label names it already."""
+    """Return the label of an axis with its unit, unless the label already includes the unit."""
     unit = shown_quantity(name).unit
     if not unit or text(unit) in label_text(name).split():
         return label_text(name)
@@ -134,7 +134,7 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Let a function of a study say tokens instead of examples, if its batch size counts them."""
+    """Let a function of a study write "tokens" for "examples" if batch sizes count tokens."""
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -151,8 +151,8 @@ def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    With one known bound and no value, write that bound. If nothing is known, say so and leave the
-    reason to the caller.
+    With one known bound and no value, write that bound. If nothing is known, write only that; the
+    caller gives the reason.
     """
     if estimate.estimate is None:
         return bound_text(name, estimate) or "can't be told"
@@ -160,17 +160,17 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     return f"{value} (95 %: {interval})" if interval else value
 
 
-# An interval within this share of its value reads as "± 12 %"; a wider one has its two ends.
+# Up to this share of the value, an interval is written as "± 12 %", above it as its two ends.
 _NARROW = 0.5
 _RELATIVE = ("s", "examples")
-_EXACT = 1e-9  # a narrower interval is not shown
-_LONG = 1000.0  # from here on a number has no decimals, and an exponent rather than zeros
+_EXACT = 1e-9  # an interval narrower than this share of the value is not shown
+_LONG = 1000.0  # half-widths from here on have no decimals, or an exponent
 
 
 def spread_text(name: str, estimate: Estimate) -> str:
     """Write an estimate as a cell of a table: "0.9730 ± 0.0012", "910 ms ± 16 %", "> 1.5 s".
 
-    It is a dash if nothing is known.
+    The cell is a dash if nothing is known.
     """
     value, low, high = estimate.estimate, estimate.low, estimate.high
     if value is None and low is not None:
@@ -188,7 +188,7 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if shown_quantity(name).unit not in _RELATIVE:
         digits = max(0, 1 - math.floor(math.log10(half)))
         if value and digits > 6 - math.floor(math.log10(abs(value))):
-            return shown  # the interval is far narrower than the digits of a value
+            return shown  # the interval is narrower than the last digit of the value
         if half >= _LONG:
             return f"{value:.4g} ± {half:.2g}"
         return f"{value:.{digits}f} ± {half:.{digits}f}"
@@ -207,15 +207,15 @@ def _share_spread_text(name: str, value: float, half: float) -> str:
         unit = "points"
     elif abs(value) > 1:
         scale = 1.0
-    # Two decimals throughout a column, or more if the interval would look like none.
+    # Two decimals, so that a column aligns, or more if the interval would be rounded to 0.
     digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
     return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
-    """Write the interval without its level, "11.8 s to 12.9 s"; empty if no bound is known.
+    """Write only the interval, "11.8 s to 12.9 s", or an empty text if no bound is known.
 
-    A time whose interval spans a factor of 100 is called too unsteady instead.
+    For a time whose interval spans a factor of 100, write "too unsteady".
     """
     if name.endswith("_s") and estimate.is_too_wide:
         return "too unsteady"
@@ -225,7 +225,7 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
-    """Write the only known bound, "at least 9,000"; empty if none or both are known."""
+    """Write the only known bound, "at least 9,000"; empty if there are none or two."""
     if estimate.low is not None and estimate.high is None:
         return f"at least {quantity_text(name, estimate.low)}"
     if estimate.high is not None and estimate.low is None:
@@ -260,7 +260,7 @@ def batch_text(study: Study, kind: Kind) -> str:
 
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
-    """Name several in words: "batch sizes 32, 128 and 512", "batch size 32 and the plan “grow”"."""
+    """Name batch sizes and plans: "batch sizes 32 and 512", "batch size 32 and the plan “grow”"."""
     sizes: list[str] = []
     plans: list[str] = []
     for kind in kinds:
@@ -277,7 +277,7 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 
 
 def best_so_far_text(best: BestSoFar) -> str:
-    """Say what leads, as a clause: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
+    """Name the leader as a clause: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
     value = quantity_text(best.quantity, best.value)
     if best.quantity == "time_to_target_s":
         figure = f"{value} to target"
@@ -308,9 +308,9 @@ ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """One thing that a study has shown, or could not show, in plain words."""
+    """One finding of a study, or what it could not find, in plain words."""
 
-    topic: str  # a few words on what it is about: a text of the catalogue, and its key
+    topic: str  # a few words, which are also the key of their text in the catalogue
     text: str  # the finding with its numbers
     verdict: ClaimVerdict | None = None  # only for a claim that was tested
     command: str = ""  # a whole command that does what the text says, if there is one

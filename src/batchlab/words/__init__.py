@@ -1,1 +1,1 @@
-"""Words: the texts that people read, in one place; codes and numbers become sentences here."""
+"""Words: turns codes and numbers into the sentences that people read."""

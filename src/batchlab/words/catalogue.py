@@ -1,7 +1,7 @@
-"""Catalogue: every sentence by its code, and a text with its values written in it.
+"""Catalogue: every sentence by its code, and the filling of texts with values.
 
-A sentence stands in `sentences.toml` and is said by `sentence`. Names, labels and headings stand
-where they are used. They pass through `text` if they hold numbers, counts or the word "examples".
+Sentences are kept in `sentences.toml` and filled by `sentence`. Names, labels and headings are
+literals in the code, filled by `text` if they have numbers, counts or the word "examples".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
 
 @contextmanager
 def counted_in(unit: str) -> Iterator[None]:
-    """Let texts say `unit` in place of "examples", if that is what a batch size counts."""
+    """Let texts have `unit`, in which batch sizes are counted, in place of "examples"."""
     token = _COUNTED.set(unit)
     try:
         yield
@@ -56,7 +56,7 @@ def sentence(code: str, /, **values: Shown) -> str:
     """Return a sentence with its values.
 
     Raises:
-        KeyError: there is no such sentence, or a value of it is lacking.
+        KeyError: there is no such sentence, or a value is missing.
     """
     return text(SENTENCES[code], **values)
 
@@ -85,7 +85,7 @@ def number_text(value: float | None, form: str) -> str:
 
 
 def listing(parts: Sequence[str]) -> str:
-    """Join several things in one phrase: "16, 32 and 64"."""
+    """Join texts in one phrase: "16, 32 and 64"."""
     *most, last = parts
     if not most:
         return last
@@ -93,7 +93,7 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def term_text(key: str) -> str:
-    """Return a key that records hold, as people read it."""
+    """Return the words that people read for a key in records."""
     return text(TERMS.get(key, key))
 
 

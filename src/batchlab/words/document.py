@@ -1,10 +1,10 @@
 """Document: records as `--json` prints them, each reason as a text, a code and values.
 
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
-`reason_values`. A field of several, such as `caveats`, becomes their texts and `caveats_coded`.
-A record shows all fields whose names do not begin with an underscore, or else the fields and
-properties that its class lists in `document`. A field listed in `by_name` holds pairs of a name
-and a value, as tuples or records, and is shown as one object.
+`reason_values`. A field of several reasons, such as `caveats`, becomes `caveats` with the texts
+and `caveats_coded`.
+A record shows the fields and properties that its class lists in `document`, or else all fields
+without a leading underscore. A field in `by_name` holds (name, value) pairs, shown as one object.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def plain(value: object) -> Any:
 
 
 def coded(value: Value) -> Any:
-    """Return a reason, or a value of one, for JSON: a reason as its code and values by name."""
+    """Return a reason, or a reason's value, for JSON: a reason as its code and values by name."""
     if isinstance(value, tuple):
         return list(map(coded, value))
     if isinstance(value, Reason):
@@ -65,7 +65,7 @@ def coded(value: Value) -> Any:
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """Return the reason that a document holds; only its text if this batchlab lacks its words."""
+    """Return a document's reason, as plain text if this version does not know its code."""
     if code is not None:
         try:
             reason = _decoded({"code": code, "values": values or {}})
@@ -123,7 +123,7 @@ def _described(name: str, hint: Any) -> list[tuple[str, Any]]:
 
 @lru_cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Return the names of what a record shows, with their types."""
+    """Return the shown fields and properties of a record's class, with their types."""
     hints = get_type_hints(kind)
     shown = {}
     for name in getattr(kind, "document", [name for name in hints if name[0] != "_"]):
@@ -164,7 +164,7 @@ def _as_shown(hint: Any) -> Any:
     if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__)
-    if list(_hints(hint)) != list(get_type_hints(hint)):  # it describes fields that are not shown
+    if list(_hints(hint)) != list(get_type_hints(hint)):  # "Attributes" has hidden fields
         doc = doc.partition("\n\n    Attributes:")[0]
     return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
 

@@ -1,4 +1,4 @@
-"""Numbers: a measured number with the unit of its quantity, and a time, as English has them."""
+"""Numbers: measured numbers with the units of their quantities, and times, in English."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ THREE_DIGITS = (
     *("steps_to_target", "samples_to_target", "critical_batch_size"),
     *("epochs_to_target", "ratio"),
 )
-# A rate this close (relatively) to its three digits was given with three digits.
+# A rate this close (relatively) to its value in three digits is taken as given by a person.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def english_number(value: float, form: str) -> str:
-    """Write a number as English does.
+    """Write a number in English.
 
     Args:
         value: the number, in the unit of its quantity.
         form: how to write it: a name of `batchlab.records.quantities`, one of `FORMS`, or a format
-            of Python, such as ".3g" or ",". "" leaves it as it is, "metric NAME" is as that metric.
+            of Python, such as ".3g" or ","; "" for `str`; "metric NAME" for a value of that metric.
     """
     if form.startswith(_OF_METRIC):
         form = form_of(form.removeprefix(_OF_METRIC), "")
@@ -43,7 +43,7 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form of a quantity; a user's own, unknown to the records, goes by its unit."""
+    """Return the form of a quantity: its name, or for one unknown to the records its unit."""
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
     if unit in _OF_UNIT:
@@ -52,14 +52,14 @@ def form_of(name: str, unit: str) -> str:
 
 
 def in_percent(share: float) -> float:
-    """Return an accuracy or error in percent; above 1 it is in percent already."""
+    """Return an accuracy or error in percent; a value above 1 is taken to be in percent already."""
     if abs(share) > 1:
         return share
     return 100 * share
 
 
 def moment_text(moment: str) -> str:
-    """Write an ISO 8601 time as the local clock had it, with its zone: "2026-01-01 14:05 CET".
+    """Write an ISO 8601 time in local time with the zone: "2026-01-01 14:05 CET".
 
     A time without a zone is UTC; a text that is no time stays as it is.
     """
@@ -108,13 +108,13 @@ def _seconds_text(value_s: float) -> str:
 
 
 def _about_seconds_text(value_s: float) -> str:
-    """Write two digits, because more would claim a precision that is not there."""
+    """Write an approximate time in two digits."""
     number, unit = _seconds_text(value_s).split()
     return f"{float(f'{float(number):.2g}'):.3g} {unit}"
 
 
 def _as_shown(value: float) -> float:
-    """Return the size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
+    """Return the absolute value in three digits, so that 999.6 ms become 1 s, not 1e+03 ms."""
     return abs(float(f"{value:.3g}"))
 
 
@@ -160,7 +160,7 @@ def _two_digits_text(value: float) -> str:
 def _rate_text(learning_rate: float) -> str:
     """Write a given rate in up to three digits (0.125), a computed one in two (0.113137 is 0.11).
 
-    A search distinguishes rates by a factor of two or its root, so a third digit says nothing.
+    Searched rates differ by at least a factor of 1.4, so a third digit is not needed.
     """
     digits = f"{learning_rate:.3g}"
     if math.isclose(float(digits), learning_rate, rel_tol=SAME_RATE):

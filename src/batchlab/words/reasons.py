@@ -1,4 +1,4 @@
-"""Reasons as text: what happened, and why something is as it is."""
+"""Reasons as text: the explanation of an event or a result in words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from batchlab.words.catalogue import Shown, sentence
 def reason_text(reason: Reason | None) -> str:
     """Return a reason as a clause without its full stop; empty if there is none.
 
-    A reason that another version of batchlab stored, with a code or values that this one lacks, is
-    written as it was stored.
+    A reason that another version of batchlab stored, whose code or values this version does not
+    know, is written as it was stored.
     """
     if reason is None:
         return ""
@@ -24,7 +24,7 @@ def reason_text(reason: Reason | None) -> str:
 
 
 def has_words(reason: Reason) -> bool:
-    """Return whether this batchlab knows its code and values, as other versions have others."""
+    """Return whether this version of batchlab knows the reason's code and values."""
     return _known_words(reason) is not None
 
 
@@ -36,7 +36,7 @@ def _known_words(reason: Reason) -> str | None:
 
 
 def _shown(value: Value) -> Shown:
-    """Return a value as a text takes it: a reason that is quoted becomes its words."""
+    """Return a value for a text, in which a nested reason becomes its words."""
     if isinstance(value, Reason):
         return reason_text(value).rstrip(".")  # a user's error may end with a full stop
     if isinstance(value, tuple):
