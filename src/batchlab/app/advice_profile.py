@@ -23,7 +23,7 @@ from batchlab.store.store import Store
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # the largest share, for a small budget
+_LARGEST_SHARE = 0.4  # the largest share if the budget is small
 # Timing two sizes in turn may take this share of the budget, or these seconds if that is more. A
 # call may take this part of what is left of it, in at most four processes, as more add little. The
 # second line is the expected duration of the first process: a fixed time, and steps of each size.

@@ -1,4 +1,4 @@
-"""AdviceSession: one session of a study, begun anew or where the last session stopped."""
+"""AdviceSession: one session of a study, which is new or goes on where the last one stopped."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ _CONCLUSIONS_SHARE = 0.05
 
 
 class AdviceSession:
-    """One session of a study, begun anew or where the last session stopped."""
+    """One session of a study, which is new or goes on where the last session stopped."""
 
     def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
         self._store = store
@@ -202,7 +202,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """Return the profile to begin with: of all sizes, or only of the reference, for a pilot."""
+        """Return the first profile: of all sizes, or of the reference if a pilot comes first."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         refuse_impossible_target(self._subject, self._store)

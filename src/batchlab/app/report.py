@@ -171,7 +171,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text, for an advice with its page and, if `explains`, its steps."""
+    """Return a study as text; an advice with its page and, if `explains`, its steps."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 

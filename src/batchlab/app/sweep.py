@@ -146,7 +146,7 @@ def swept(subject: Subject) -> Study:
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # of the remaining budget, for each batch size
+_TIMING_SHARE = 0.2  # of the remaining budget per batch size
 # Warn above this difference of blocks of steps, which is a few percent on a quiet machine.
 _UNSTEADY_FRACTION = 0.3
 

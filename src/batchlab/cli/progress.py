@@ -17,7 +17,7 @@ _PER_SECOND = 4
 
 
 class ProgressLines(ProgressState):
-    """Plain lines, for a log or a pipe: one per stage and one per warning."""
+    """Plain lines for a log or a pipe: one per stage and one per warning."""
 
     def phase(self, text: str) -> None:
         """Print the stage that begins, and the time spent so far."""

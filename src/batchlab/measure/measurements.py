@@ -100,7 +100,7 @@ def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[s
 
 
 _IN_100 = " in 100 random directions"
-# The number of directions and the sides of the box, for each kind of sharpness.
+# The number of directions and the sides of the box by the kind of sharpness.
 _SHARPNESS = {
     "sharpness": ("", "thousandth"),
     "sharpness_half_box": ("", "two-thousandth"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-# Turn off torch.compile: compiling in each child, for each batch size, often exceeds the training.
+# Turn off torch.compile: compiling for each batch size in each child often exceeds the training.
 torch.compiler.set_stance("force_eager")
 
 _SHOWN = mmap.mmap(-1, 2**16)  # children share this memory; a byte is 1 if a warning was shown
