@@ -48,7 +48,7 @@ CONTRASTS = """
   const texts = "p, li, td, th, h1, h2, h3, a, dt, dd, summary, label, figcaption, caption, code,"
     + "strong, svg text";
   for (const e of document.querySelectorAll(texts)) {
-    // A cross or an arrow is a mark and no text: marks have a test of their own, test_palette.py.
+    // A cross or an arrow is a mark and no text: marks have a test of their own, test_figures.py.
     if (!e.getClientRects().length || ["", "×", "↑"].includes(e.textContent.trim())) continue;
     const style = getComputedStyle(e);
     const ink = e instanceof SVGElement ? style.fill : style.color;

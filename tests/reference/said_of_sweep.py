@@ -35,12 +35,6 @@ def texts(study, topic):
     return [found.text for found in said if found.topic == topic]
 
 
-def leader(study, budget):
-    """Return the batch size that is clearly ahead, or None if none is."""
-    measured = Evidence.of(study).by_budget()[budget]
-    return measured.ranked[0].kind if measured.rivals == () else None
-
-
 def text(study, topic):
     (found,) = texts(study, topic)
     return found

@@ -107,21 +107,6 @@ def train_by_the_textbook(
     )
 
 
-def weighted_gradient(
-    workload: Workload, model: nn.Module, examples: list[tuple[Tensor, ...]], weights: list[float]
-) -> list[Tensor]:
-    """The gradient of sum(weight * loss) / sum(weight), one example at a time."""
-    total = [torch.zeros_like(parameter) for parameter in model.parameters()]
-    for example, weight in zip(examples, weights, strict=True):
-        if weight == 0:
-            continue
-        batch = tuple(part.unsqueeze(0) for part in example)
-        gradients = torch.autograd.grad(workload.loss(model, batch), list(model.parameters()))
-        for held, gradient in zip(total, gradients, strict=True):
-            held += weight * gradient / sum(weights)
-    return total
-
-
 def beside_the_textbook(
     workload: Workload, trial: Trial, *, epochs: int, **given: Any
 ) -> tuple[Stepper, Trained]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from batchlab.advice.advice import Advice, Option
 from batchlab.app.options import why_untimed
 from batchlab.app.subject import Subject
+from batchlab.laws.mean import known
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS
@@ -81,7 +82,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
     examples get none, because their count then does not determine the error.
     """
     n, metric = subject.summary.n_validation, advice.metric
-    values = [run.best_value for run in advice.tried if run.best_value is not None]
+    values = known(run.best_value for run in advice.tried)
     if not values or not n or n >= FEW_EXAMPLES or subject.weighs_examples:
         return
     which = text("small differences")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from batchlab.laws.mean import known
 from batchlab.laws.steps import StepsToTargetFit
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
@@ -152,7 +153,7 @@ def _memory_note(profile: Profile) -> str:
         reason = clause(fixed.reason or slope.reason)
         return sentence("law_unknown", what="Memory", why=reason)
     note = sentence("memory_law", fixed=fixed.estimate, each=slope.estimate)
-    peaks = [point.peak_bytes for point in profile.points if point.peak_bytes is not None]
+    peaks = known(point.peak_bytes for point in profile.points)
     if (profile.evaluation_bytes or 0) > min(peaks, default=0):
         note += f" {sentence('evaluation_memory', evaluation=profile.evaluation_bytes)}"
     return note
@@ -466,5 +467,5 @@ def _compared_at(row: ComparedFigure) -> str:
 
 
 def _of_both(values: tuple[float | None, float | None], form: str) -> str:
-    shown = [number_text(value, form) for value in values if value is not None]
+    shown = [number_text(value, form) for value in known(values)]
     return " / ".join(dict.fromkeys(shown))

@@ -27,6 +27,7 @@ from batchlab.belief.cells import (
 from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
 from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
+from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
@@ -294,8 +295,7 @@ def sweep_table(study: Study) -> Table:
 
 def mean_train_s(study: Study, cell: Cell) -> float | None:
     """Return the mean seconds of a cell's trainings, None if its step time is unknown."""
-    times = [study.train_s(record.trial, record.steps) for record in cell.ended_well]
-    known_s = [seconds for seconds in times if seconds is not None]
+    known_s = known(study.train_s(record.trial, record.steps) for record in cell.ended_well)
     return fmean(known_s) if known_s else None
 
 
