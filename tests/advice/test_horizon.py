@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.reference import noisy_quadratic
+from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import EPOCHS, OWN, WatchedEngine, advised, true_gain
 from tests.reference.simulated_question import REFERENCE
 
@@ -229,7 +230,8 @@ class NoisyQuadratic(WatchedEngine):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("salt", "s_min", "b_crit"), [(0, 500.0, 300.0), (1, 300.0, 500.0), (0, 800.0, 150.0)]
+    ("salt", "s_min", "b_crit"),
+    by_day([(0, 500.0, 300.0), (1, 300.0, 500.0), (0, 800.0, 150.0)], [(1, 300.0, 500.0)]),
 )
 def test_the_critical_batch_size_under_a_schedule_is_that_of_the_shortest_lengths(
     salt, s_min, b_crit

@@ -36,9 +36,9 @@ STUDIES = [
     *(("alike", trainings, n, WatchedEngine) for trainings in (0.3, 1.2, 2.5) for n in (1, 2)),
 ]
 BY_DAY = [
-    case
-    for case in STUDIES
-    if case[3] is WatchedEngine or case[0] in ("noisy", "large_diverges_late", "own_diverges")
+    ("alike", 1.2, 1, WatchedEngine),
+    *((name, 5.0, 1, WatchedEngine) for name in ("alike", "noisy", "large_ends_worse")),
+    *((name, 4.0, 2, ScriptEngine) for name in ("noisy", "large_diverges_late", "own_diverges")),
 ]
 
 

@@ -493,7 +493,7 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_profiled", [True, False])
+@pytest.mark.parametrize("is_profiled", by_day([True, False], [True]))
 def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
     lab: Path, profiling: Profiling, monkeypatch: pytest.MonkeyPatch, is_profiled: bool
 ) -> None:

@@ -40,8 +40,9 @@ from batchlab.workload.definition import Workload
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each batch size is timed for 20 ms: what is measured here is who survives."""
+    """Each batch size is timed for 20 ms in few processes: what is measured is who survives."""
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+    monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.killed_studies import (
     WITHIN_S,
     is_alive,
@@ -24,9 +25,14 @@ from batchlab.script.supervisor import descendants
 SWEEP = ["sweep", "mine.py:workload", "--batch-sizes", "16", "--epochs", "2000", "--store"]
 
 
+SIGNALS = [(False, signal.SIGTERM), (True, signal.SIGHUP)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("own_command", [False, True], ids=["workload", "command"])
+@pytest.mark.parametrize(
+    ("own_command", "number"),
+    by_day([*SIGNALS, (False, signal.SIGHUP), (True, signal.SIGTERM)], SIGNALS),
+)
 def test_a_signal_to_all_processes_of_a_study_makes_no_result_and_leaves_none(
     own_command: bool, number: signal.Signals, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ TOLD = ("--metric", "val_loss", "--examples", "2000", "--batch-size", "16")
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("batchlab.measure.command_time._TIMED_S", 0.3)
     training_script(tmp_path)
     return tmp_path
 
@@ -73,7 +74,7 @@ def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
     training_script(script, source=TIMED_SOURCE)
     profile = ("profile", "--examples", "2000", "--batch-sizes", "16,32")
 
-    points = do(*profile, "--budget", "15s", "--json", *OWN).document["points"]
+    points = do(*profile, "--budget", "8s", "--json", *OWN).document["points"]
 
     assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok"), (32, "ok")]
     assert all(point["peak_bytes"] > 1e6 for point in points)
@@ -83,7 +84,7 @@ def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
 def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> None:
     training_script(script, source=TIMED_SOURCE)
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
-    advise += ("--target", "val_loss=0.6", "--budget", "25s", "--store", "lab.db", "--json")
+    advise += ("--target", "val_loss=0.6", "--budget", "12s", "--store", "lab.db", "--json")
 
     advice, again = (do(*advise, *OWN, *RATE).document for _ in range(2))
 

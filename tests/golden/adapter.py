@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -151,15 +152,20 @@ class _ByStepClock:
         return end
 
 
+def scripts_timed_shortly() -> AbstractContextManager[Any]:
+    """Time scripts shortly: a golden document leaves out what a clock says."""
+    return patch("batchlab.measure.command_time._TIMED_S", 0.3)
+
+
 def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Document:
     """What `batchlab.advise` answers where step times are told and a clock counts the steps."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patched:
         for kind in (WorkloadSubject, CommandSubject):
-            _tell_times(patch, kind, step_s)
+            _tell_times(patched, kind, step_s)
         return told(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked).to_dict())
 
 
-def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
+def _tell_times(patched: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
     real_engine = kind.engine
 
     def engine(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -176,7 +182,7 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         return Ended(value=tuple(other / one * off for off in (0.99, 1.0, 1.01) * 3))
 
     for way in (engine, timed, profile, in_turn):
-        patch.setattr(kind, way.__name__, way)
+        patched.setattr(kind, way.__name__, way)
 
 
 def precise() -> batchlab.Workload:

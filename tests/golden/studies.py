@@ -36,7 +36,8 @@ class Study:
 
     document: Callable[[Path], Any]
     timed: bool = False  # a real clock is at work: its readings are left out
-    slow: bool = False  # something really trains
+    slow: bool = False  # something really trains, or the planner takes long
+    nightly: bool = False
 
 
 def document_of(name: str, folder: Path) -> Any:
@@ -85,12 +86,17 @@ def _same_time(size: int) -> float:
     return 2.0 / ALIKE.best_steps(size)
 
 
-# Those whose planner takes seconds; the others are enough for `scripts/test unit`.
+# Those whose planner takes seconds: some by day, the others by night.
 LONG = {
-    *("alike", "every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
-    *("pilot-large-ends-worse", "pilot-planned-end", "pilot-recommend", "quality"),
-    *("quality-equal-time", "race-12", "race-20", "race-3", "race-8", "race-two-workers"),
-    *("samples", "target-never-met"),
+    *("alike", "other-reference", "pilot-large-ends-worse", "quality", "race-3", "race-4"),
+    *("race-large-ends-worse", "race-two-workers", "recommend-large", "recommend-noisy"),
+    *("recommend-other-exponent", "recommend-small", "reference-misses", "samples-small-budget"),
+    *("small-budget", "times-unknown"),
+}
+LONG_BY_NIGHT = {
+    *("every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
+    *("pilot-planned-end", "pilot-recommend", "quality-equal-time", "race-12", "race-20"),
+    *("race-8", "samples", "target-never-met"),
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE, FLAT = (64, 128, 256), knee(8192)
@@ -197,9 +203,10 @@ def _sweep(
 
     def document(folder: Path) -> Any:
         sweep = partial(batchlab.sweep, subject(folder), store=folder / "lab.db")
-        if earlier is not None:
-            sweep(**(asked | earlier))
-        return sweep(**asked).to_dict()
+        with adapter.scripts_timed_shortly():
+            if earlier is not None:
+                sweep(**(asked | earlier))
+            return sweep(**asked).to_dict()
 
     return _real(document)
 
@@ -350,7 +357,11 @@ FITS = {
 }
 
 
-ADVICES = {name: replace(study, slow=name in LONG) for name, study in ADVICES.items()}
+ADVICES = {
+    name: replace(study, slow=name in LONG, nightly=name in LONG_BY_NIGHT)
+    for name, study in ADVICES.items()
+}
+REAL_ADVICES["command"] = replace(REAL_ADVICES["command"], nightly=True)  # another one has a target
 # By name; the first word is the command.
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study

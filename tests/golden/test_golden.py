@@ -8,10 +8,12 @@ import pytest
 from tests.golden.compare import DOCUMENTS, differences, read
 from tests.golden.studies import STUDIES, document_of
 
-PARAMS = [
-    pytest.param(name, marks=[pytest.mark.slow] if study.slow else [])
-    for name, study in STUDIES.items()
-]
+PARAMS = []
+for name, study in STUDIES.items():
+    marks = [pytest.mark.slow] if study.slow else []
+    if study.nightly:
+        marks = [pytest.mark.nightly]
+    PARAMS.append(pytest.param(name, marks=marks))
 
 
 @pytest.mark.parametrize("name", PARAMS)

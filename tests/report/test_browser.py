@@ -180,7 +180,7 @@ def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
 
 
 # One of each shape; a page takes ten seconds here, so that the others are for the night.
-IN_THE_SUITE = ("advice-recommend", "advice-cannot_tell", "sweep-rates")
+IN_THE_SUITE = ("advice-recommend", "sweep-rates")
 
 
 @pytest.fixture(scope="module", params=by_day(PAGES, IN_THE_SUITE))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.command_engine import (
     asked,
     command_engine,
@@ -396,10 +397,13 @@ DISTURBED = {  # options of the script, how its first run ends, and how it begin
     "Ctrl-C, and it cannot resume": (NO_RESUME, interrupted, ["anew"]),
     "killed": ((), killed, ["from"]),
 }
+DISTURBED_BY_DAY = (
+    *("the checkpoint is broken", "out of time", "Ctrl-C, and it cannot resume", "killed"),
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", DISTURBED)
+@pytest.mark.parametrize("case", by_day(DISTURBED, DISTURBED_BY_DAY))
 def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
     case, tmp_path, undisturbed
 ):

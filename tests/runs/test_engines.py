@@ -244,7 +244,7 @@ def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None
     ]
 
 
-@pytest.mark.slow  # torch starts three times
+@pytest.mark.nightly  # torch starts three times
 def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path):
     with Store(tmp_path / "lab.db") as store:
         by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))

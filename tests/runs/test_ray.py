@@ -95,7 +95,7 @@ def trained_in(agent: psutil.Process) -> list[psutil.Process]:
     return agent.children(recursive=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
     on_nodes, store, tmp_path, packed
 ):

@@ -173,7 +173,7 @@ def identities_here() -> list[str]:
     return lines + [f"live {identity(model=make(0))}" for make in LIVE.values()]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_workload_and_example_is_the_same_in_two_loads_and_two_processes():
     code = "from tests.workload.test_identity import *; print(*identities_here(), sep='\\n')"
     child = [sys.executable, "-c", code]

@@ -14,8 +14,9 @@ TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{
 
 
 @pytest.fixture
-def ask(do: Any, tmp_path: Path) -> Any:
+def ask(do: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Ask batchlab about a script, or a module, which is copied beside its network first."""
+    monkeypatch.setattr("batchlab.measure.command_time._TIMED_S", 0.3)
 
     def ask(script: str, *arguments: str, takes: tuple[str, ...] = TAKES) -> Any:
         called = (script,) if script.endswith(".py") else ("-m", script)
