@@ -111,7 +111,7 @@ def test_decisions_changed_by_another_program_are_refused(store):
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute("UPDATE studies SET decisions = '[{\"runs\": 3}]'")
 
-    with pytest.raises(StoreError, match="does not read as batchlab wrote it"):
+    with pytest.raises(StoreError, match="its content cannot be read"):
         stored_journal(store, "study")
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
+
 from batchlab.advice.advice import Advice
 from batchlab.app.output_file import check_output_file, write_output_file, write_output_files
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.runs.replay import stored_journal
-from batchlab.store.schema import JsonColumn, UnreadableColumn
+from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
 from batchlab.version import __version__
 from batchlab.words.numbers import moment_text
@@ -39,8 +41,8 @@ def stored_advice(store: Store, study_id: str) -> Advice | None:
     if text is None:
         return None
     try:
-        return _ADVICE.decoded(text, f"the advice of study {study_id}")
-    except UnreadableColumn:
+        return _ADVICE.decoded(text)
+    except msgspec.DecodeError:
         return None
 
 

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.processes.children import OWN_END_S
 from batchlab.records.estimate import Reason
@@ -26,7 +28,7 @@ from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
 from batchlab.script.look import Look
 from batchlab.script.process import CommandEnd, end_leftovers
 from batchlab.script.reading import Reading
-from batchlab.store.schema import JsonColumn, UnreadableColumn
+from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
@@ -92,8 +94,8 @@ class CommandRun:
         """Return the earlier run: what is stored, and what its script had reported beyond that."""
         more: tuple[Evaluation, ...] = ()
         # Without the file, or if its writer was killed, the curve has a wider gap there.
-        with suppress(OSError, UnreadableColumn, UnicodeDecodeError):
-            more = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            more = _LATER.decoded(self._later.read_text(encoding="utf-8"))
         logged: tuple[Evaluation, ...] = ()
         for readings in logged_runs(self._folder):  # each goes on from the one before
             course = ScriptCourse(self._request, self._command, earlier=logged)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar, StudyName
 from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
-from batchlab.store.schema import JsonColumn, if_known, kept_reason, reason_kept
+from batchlab.store.schema import JsonColumn, printable_reason
 from batchlab.store.store import Store
 
 
@@ -25,7 +26,7 @@ class StoredEnd:
     length: RunLength  # the length that the run was asked for
     steps: int | None  # at its last evaluation by then; None if it had not begun
     status: Status
-    reason: str | None  # why it ended badly, as a store keeps it
+    reason: Reason | None  # why it ended badly
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
@@ -37,7 +38,7 @@ class StoredEnd:
             length=end.request.length,
             steps=record.steps if record.evaluations else None,
             status=record.status,
-            reason=if_known(kept_reason, record.reason),
+            reason=printable_reason(record.reason),
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
@@ -52,7 +53,7 @@ class StoredEnd:
         return replace(
             record,
             status=self.status,
-            reason=if_known(reason_kept, self.reason),
+            reason=self.reason,
             target=target,
             evaluations=evaluations,
             notes=notes,
@@ -236,7 +237,7 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
     if text is None:
         return ()
     with explained(store.path):
-        return _DECISIONS.decoded(text, f"what study {study_id} decided")
+        return _DECISIONS.decoded(text)
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:

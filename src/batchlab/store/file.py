@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
-from batchlab.store.schema import UnreadableColumn
 
 BUSY_TIMEOUT_S = 10.0  # writers lock the file for milliseconds; a longer lock is an error
 
@@ -72,15 +73,10 @@ def explained(path: Path) -> Iterator[None]:
     """Turn errors of a store file into a `StoreError` that says what is wrong and what to do."""
     try:
         yield
-    except UnreadableColumn as error:
-        raise StoreError(
-            f"{path} is damaged: {error} does not read as batchlab wrote it; put back a copy of "
-            "the file, or give another file"
-        ) from error
     except sqlite3.Error as error:
         raise _explanation(error, path) from error
-    except UnicodeDecodeError as error:  # from the names of tables and the like
-        raise _damaged(path, "its content cannot be read") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_whole(path, "its content cannot be read") from error
 
 
 def _check_place(path: Path, *, create: bool) -> None:
@@ -121,9 +117,9 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
     if not tables:
         return
     if application_id != store_schema.APPLICATION_ID:
-        raise _not_a_store(path, "it is the SQLite file of another program")
+        raise not_whole(path, "it is the SQLite file of another program")
     if state != "ok":
-        raise _damaged(path, "its pages do not fit together")
+        raise not_whole(path, "its pages do not fit together")
     # Before the first release, other tables had this version number too, so check their names.
     if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
@@ -190,22 +186,12 @@ def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
         )
     if code == sqlite3.SQLITE_READONLY:
         return _read_only(path)
-    # An error without a code is Python's own and means that a column's text is not UTF-8.
-    is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
-    if code == sqlite3.SQLITE_NOTADB:
-        return _not_a_store(path, "it is not an SQLite file")
-    if code == sqlite3.SQLITE_CORRUPT or is_not_text:
-        return _damaged(path, "its content cannot be read")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return StoreError(
             f"{path} cannot be read or written; check that its disk is mounted and sound, and "
             f"that {path}-wal and {path}-shm, where they exist, belong to you"
         )
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StoreError(
-        f"{path}: SQLite stopped with {name} ({error}) and left the file as it was; see what "
-        f"`sqlite3 {path} 'PRAGMA integrity_check'` says, or give another file"
-    )
+    return not_whole(path, f"SQLite says {error}")
 
 
 def _is_disk_full(path: Path) -> bool:
@@ -222,16 +208,11 @@ def _read_only(path: Path) -> StoreError:
     )
 
 
-def _not_a_store(path: Path, found: str) -> StoreError:
+def not_whole(path: Path, found: str) -> StoreError:
+    """Return the error for a file that is no store, or a damaged one."""
     return StoreError(
-        f"{path} is not a batchlab store: {found}; give another file. It was left as it is"
-    )
-
-
-def _damaged(path: Path, found: str) -> StoreError:
-    return StoreError(
-        f"{path} is damaged: {found}; put back a copy of it, or give another file. It was left "
-        "as it is"
+        f"{path} is not a whole batchlab store: {found}; put back a copy of it, or give another "
+        "file. It was left as it is"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -10,12 +9,10 @@ import msgspec
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.trial import Target
-from batchlab.words.document import coded, plain_float, reason_of
-from batchlab.words.reasons import reason_text
+from batchlab.words.document import plain_float
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": `file` and batchlab recognize a store by it
-VERSION: Final = 2
+VERSION: Final = 3
 
 # WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
 # STRICT tables and RETURNING are not used, because a Python 3.11 can have an older SQLite.
@@ -30,15 +27,13 @@ TABLES: Final = {
     "studies": """
     CREATE TABLE studies (
         study_id TEXT PRIMARY KEY,
+        workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
         asked INTEGER NOT NULL UNIQUE,
         created_at TEXT NOT NULL,
-        command TEXT NOT NULL,
-        workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
-        environment TEXT NOT NULL,
+        study TEXT NOT NULL,
         trial_ids TEXT NOT NULL,
-        spent_s REAL NOT NULL DEFAULT 0,
         target TEXT,
-        margin REAL,
+        spent_s REAL NOT NULL DEFAULT 0,
         decisions TEXT NOT NULL DEFAULT '[]'
     )
     """,
@@ -52,30 +47,14 @@ TABLES: Final = {
     CREATE TABLE trials (
         trial_id TEXT PRIMARY KEY,
         workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
-        trial TEXT NOT NULL,
-        engine TEXT NOT NULL,
-        threads INTEGER NOT NULL,
-        versions TEXT NOT NULL,
-        target TEXT,
-        status TEXT,
-        reason TEXT,
-        traceback TEXT,
-        peak_bytes INTEGER,
-        place TEXT,
-        resumed_from_steps TEXT NOT NULL,
-        notes TEXT NOT NULL
+        record TEXT NOT NULL
     )
     """,
     "evaluations": """
     CREATE TABLE evaluations (
         trial_id TEXT NOT NULL REFERENCES trials (trial_id),
         step INTEGER NOT NULL,
-        samples INTEGER NOT NULL,
-        train_s REAL NOT NULL,
-        eval_s REAL NOT NULL,
-        batch_loss REAL,
-        scores TEXT NOT NULL,
-        measured TEXT NOT NULL,
+        evaluation TEXT NOT NULL,
         PRIMARY KEY (trial_id, step)
     ) WITHOUT ROWID
     """,
@@ -98,10 +77,6 @@ INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind,
 
 
 T = TypeVar("T")
-
-
-class UnreadableColumn(Exception):
-    """A column's text was not written by `JsonColumn.encoded`; the message names the record."""
 
 
 class JsonColumn(Generic[T]):
@@ -133,26 +108,19 @@ class JsonColumn(Generic[T]):
             f"that its class states, and None for a number that is not known"
         )
 
-    def decoded(self, text: str, what: str) -> T:
+    def decoded(self, text: str) -> T:
         """Return the value that `encoded` turned into `text`.
 
         Raises:
-            UnreadableColumn: `encoded` did not write the text, or it was changed since.
+            msgspec.DecodeError: `encoded` did not write the text, or it was changed since.
         """
         try:
             return self._decoder.decode(text)
-        except (msgspec.DecodeError, TypeError) as error:
-            raise UnreadableColumn(what) from error
+        except TypeError as error:  # another program has put a number there
+            raise msgspec.DecodeError(str(error)) from error
 
 
-PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
-TARGET: Final = JsonColumn[Target](Target)
-
-
-def if_known(function: Callable[..., T], value: object, *more: str) -> T | None:
-    """Return `function(value)`, or None if the value is None."""
-    return None if value is None else function(value, *more)
 
 
 def printable(text: str) -> str:
@@ -165,37 +133,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a reason; its text is for people who read the file without batchlab."""
-
-    text: str
-    code: str
-    values: dict[str, object]
-
-
-def kept_reason(reason: Reason) -> str:
-    """Return a reason as JSON text, with its code, values and words; surrogates are escaped."""
-    written: Reason = _printable(reason)
-    document = _Kept(text=reason_text(written), **coded(written))
-    return msgspec.json.encode(document, enc_hook=plain_float).decode()
-
-
-def reason_kept(text: str) -> Reason:
-    """Return the reason that `kept_reason` wrote; any other text becomes a reason as written."""
-    try:
-        document = msgspec.json.decode(text, type=_Kept)
-    except msgspec.DecodeError:
-        return Reason.as_written(text)
-    reason = reason_of(document.text, document.code, document.values)
-    return reason or Reason.as_written(document.text)
-
-
-def _printable(value: Any) -> Any:
-    """Make the texts of a reason, or of one of its values, printable."""
+def printable_reason(value: Any) -> Any:
+    """Return a reason, or one of its values, with texts that UTF-8 can hold."""
     if isinstance(value, Reason):
-        return Reason(value.code, _printable(value.values))
+        return Reason(value.code, printable_reason(value.values))
     if isinstance(value, tuple):
-        return tuple(map(_printable, value))
+        return tuple(map(printable_reason, value))
     if isinstance(value, str):
         return printable(value)
     return value

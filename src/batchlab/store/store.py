@@ -5,25 +5,19 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Final
 
 from batchlab.errors import StoreError
 from batchlab.records.study import StepTiming, Study, StudyName, place_of
 from batchlab.records.trial import Target, TrialRecord
-from batchlab.store.schema import (
-    PAIRS,
-    TARGET,
-    TEXTS,
-    JsonColumn,
-    UnreadableColumn,
-    if_known,
-    now,
-    printable,
-)
+from batchlab.store.file import not_whole
+from batchlab.store.schema import TEXTS, JsonColumn, now, printable
 from batchlab.store.trials import Trials, put_row, text_by
 
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
+_STUDY: Final = JsonColumn[StudyName](StudyName)
+_TARGET: Final = JsonColumn[Target | None](Target | None)
 
 
 class Store(Trials):
@@ -76,10 +70,9 @@ class Store(Trials):
             "AND device = ? ORDER BY measurement_id",
             (workload_id, device),
         )
-        what = f"step times of workload {workload_id}"
         latest = {}
         for (value,) in rows:
-            timing = _TIMING.decoded(value, what)
+            timing = _TIMING.decoded(value)
             if timing.place in (place, None):
                 latest[timing.batch_size, timing.micro_batch_size] = timing
         return tuple(timing for _, timing in sorted(latest.items()))
@@ -118,11 +111,12 @@ class Store(Trials):
             target: the target asked for.
         """
         what = f"study {study.study_id!r}"
-        row = asdict(study) | {
-            "command": printable(study.command),
-            "environment": PAIRS.encoded(study.environment, f"environment of {what}"),
+        row: dict[str, object] = {
+            "study_id": study.study_id,
+            "workload_id": study.workload_id,
+            "study": _STUDY.encoded(replace(study, command=printable(study.command)), what),
             "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
-            "target": if_known(TARGET.encoded, target, f"target of {what}"),
+            "target": _TARGET.encoded(target, f"target of {what}"),
         }
         with self._writing() as connection:
             last, created_at = connection.execute(
@@ -166,36 +160,34 @@ class Store(Trials):
         """
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT study_id, command, created_at, workload_id, environment, trial_ids, "
-                "spent_s, target, margin FROM studies WHERE :id IS NULL OR study_id = :id "
-                "ORDER BY asked DESC LIMIT 1",
+                "SELECT study, created_at, trial_ids, target, spent_s FROM studies "
+                "WHERE :id IS NULL OR study_id = :id ORDER BY asked DESC LIMIT 1",
                 {"id": study_id},
             ).fetchone()
             if row is None:
                 raise self._no_study(connection, study_id)
-            found_id, command, created_at, workload_id, environment, trial_ids, *rest = row
-            spent_s, target, margin = rest
-            what = f"study {found_id}"
-            workload = self._workload(connection, workload_id)
+            study_text, created_at, trial_ids, target, spent_s = row
+            name = _STUDY.decoded(study_text)
+            workload = self._workload(connection, name.workload_id)
             if workload is None:  # foreign keys bind us, but not other programs
-                raise UnreadableColumn(f"the workload of {what}")
+                raise not_whole(self.path, "its content cannot be read")
             records = []
-            for trial_id in TEXTS.decoded(trial_ids, what):
+            for trial_id in TEXTS.decoded(trial_ids):
                 record = self._record(connection, trial_id)
                 if record is not None:
                     records.append(record)
-            made_on = PAIRS.decoded(environment, what)
+            timings = self._timings_of(connection, name.workload_id, records, name.environment)
             return Study(
-                study_id=found_id,
-                command=command,
+                study_id=name.study_id,
+                command=name.command,
                 created_at=created_at,
                 workload=workload,
-                environment=made_on,
+                environment=name.environment,
                 records=tuple(records),
-                timings=tuple(self._timings_of(connection, workload_id, records, made_on)),
+                timings=tuple(timings),
                 spent_s=spent_s,
-                target=if_known(TARGET.decoded, target, what),
-                margin=margin,
+                target=_TARGET.decoded(target),
+                margin=name.margin,
             )
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:
@@ -204,8 +196,9 @@ class Store(Trials):
         Times are ISO 8601, UTC.
         """
         with self._reading() as connection:
-            query = "SELECT study_id, created_at, command FROM studies ORDER BY asked"
-            return tuple(connection.execute(query))
+            rows = connection.execute("SELECT created_at, study FROM studies ORDER BY asked")
+            names = [(created_at, _STUDY.decoded(text)) for created_at, text in rows]
+        return tuple((name.study_id, created_at, name.command) for created_at, name in names)
 
     def trial_ids(self, study_id: str) -> tuple[str, ...]:
         """Return the trials that a study has asked for, in order; some may not have begun."""
@@ -214,7 +207,7 @@ class Store(Trials):
             text = text_by(connection, query, study_id)
             if text is None:
                 raise self._no_study(connection, study_id)
-            return TEXTS.decoded(text, f"study {study_id}")
+            return TEXTS.decoded(text)
 
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         rows = connection.execute("SELECT study_id FROM studies ORDER BY asked")

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from batchlab.errors import StoreError
-from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, TrialRecord
 from batchlab.store.file import StoreFile
-from batchlab.store.schema import (
-    PAIRS,
-    TARGET,
-    TEXTS,
-    JsonColumn,
-    UnreadableColumn,
-    if_known,
-    kept_reason,
-    printable,
-    reason_kept,
-)
+from batchlab.store.schema import JsonColumn, printable_reason
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
-_TRIAL: Final = JsonColumn[Trial](Trial)
-_STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
-_SCORES: Final = JsonColumn[tuple[Score, ...]](tuple[Score, ...])
-_MEASURED: Final = JsonColumn[dict[str, float | None]](dict[str, float | None])
-_NUMBERS = ("train_s", "eval_s", "batch_loss")
+_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # without its evaluations
+_EVALUATION: Final = JsonColumn[Evaluation](Evaluation)
 
 
 def put_row(
@@ -69,7 +54,7 @@ class Trials(StoreFile):
     def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
         query = "SELECT summary FROM workloads WHERE workload_id = ?"
         text = text_by(connection, query, workload_id)
-        return if_known(_SUMMARY.decoded, text, f"workload {workload_id}")
+        return None if text is None else _SUMMARY.decoded(text)
 
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or resumes, and clear its status.
@@ -80,37 +65,32 @@ class Trials(StoreFile):
         Args:
             record: a record of a workload that is in the store.
         """
-        # Encode first, to refuse numbers that are not finite: such a trial has no identity.
-        trial = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
-        what, target = f"trial {record.trial.trial_id}", record.target
-        row = {
-            "trial_id": record.trial.trial_id,
-            "workload_id": record.trial.workload_id,
-            "trial": trial,
-            "status": None,
-            "reason": None,
-            "traceback": None,
-            "engine": record.engine,
-            "threads": record.threads,
-            "versions": PAIRS.encoded(record.versions, f"versions of {what}"),
-            "target": if_known(TARGET.encoded, target, f"target of {what}"),
-            "peak_bytes": record.peak_bytes,
-            "place": record.place,
-            "resumed_from_steps": _STEPS.encoded(
-                record.resumed_from_steps, f"resumed_from_steps of {what}"
-            ),
-            "notes": _notes_column(record.notes, f"notes of {what}"),
-        }
+        begun = replace(record, status=None, reason=None, traceback=None)
         with self._writing() as connection:
-            put_row(connection, "trials", "trial_id", row)
+            self._put_trial(connection, begun)
 
-    def _change_trial(
-        self, connection: sqlite3.Connection, trial_id: str, changes: Mapping[str, object]
-    ) -> None:
-        columns = ", ".join(f"{name} = ?" for name in changes)
-        connection.execute(
-            f"UPDATE trials SET {columns} WHERE trial_id = ?", (*changes.values(), trial_id)
-        )
+    def _put_trial(self, connection: sqlite3.Connection, record: TrialRecord) -> None:
+        """Insert or replace a trial's row; evaluations have rows of their own."""
+        trial = record.trial
+        kept = replace(record, evaluations=(), notes=tuple(map(printable_reason, record.notes)))
+        # Encode first, to refuse numbers that are not finite: such a trial has no identity.
+        encoded = _RECORD.encoded(kept, f"a trial of {trial.workload}")
+        row = {
+            "trial_id": trial.trial_id,
+            "workload_id": trial.workload_id,
+            "record": encoded,
+        }
+        put_row(connection, "trials", "trial_id", row)
+
+    def _trial(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
+        """Return the record of a trial without its evaluations, or None if it has not begun."""
+        text = text_by(connection, "SELECT record FROM trials WHERE trial_id = ?", trial_id)
+        return None if text is None else _RECORD.decoded(text)
+
+    def _begun_trial(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord:
+        record = self._trial(connection, trial_id)
+        assert record is not None, f"trial {trial_id} has not begun"
+        return record
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations, all or none; each replaces an earlier one of the same step.
@@ -125,31 +105,16 @@ class Trials(StoreFile):
     def _insert_evaluations(
         self, connection: sqlite3.Connection, trial_id: str, evaluations: Iterable[Evaluation]
     ) -> None:
-        connection.executemany(
-            "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
-            "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [_evaluation_row(trial_id, evaluation) for evaluation in evaluations],
-        )
+        rows = []
+        for evaluation in evaluations:
+            what = f"evaluation at step {evaluation.step} of trial {trial_id}"
+            rows.append((trial_id, evaluation.step, _EVALUATION.encoded(evaluation, what)))
+        connection.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", rows)
 
     def _evaluations(self, connection: sqlite3.Connection, trial_id: str) -> tuple[Evaluation, ...]:
-        rows = connection.execute(
-            "SELECT step, samples, train_s, eval_s, batch_loss, measured, scores "
-            "FROM evaluations WHERE trial_id = ? ORDER BY step",
-            (trial_id,),
-        )
-        what = f"an evaluation of trial {trial_id}"
-        return tuple(
-            Evaluation(
-                step=step,
-                samples=samples,
-                train_s=train_s,
-                eval_s=eval_s,
-                batch_loss=batch_loss,
-                scores=_SCORES.decoded(scores, what),
-                measured=tuple(_MEASURED.decoded(measured, what).items()),
-            )
-            for step, samples, train_s, eval_s, batch_loss, measured, scores in rows
-        )
+        query = "SELECT evaluation FROM evaluations WHERE trial_id = ? ORDER BY step"
+        rows = connection.execute(query, (trial_id,))
+        return tuple(_EVALUATION.decoded(text) for (text,) in rows)
 
     def drop_evaluations_after(self, trial_id: str, step: int) -> None:
         """Delete the evaluations after a checkpoint at `step`; the resumed run repeats them."""
@@ -160,9 +125,17 @@ class Trials(StoreFile):
 
     def restart_trial(self, trial_id: str) -> None:
         """Delete a trial's observations and the steps it resumed from, to run it from step 0."""
-        nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes", "place"))
         with self._writing() as connection:
-            self._change_trial(connection, trial_id, nothing | {"resumed_from_steps": "[]"})
+            restarted = replace(
+                self._begun_trial(connection, trial_id),
+                status=None,
+                reason=None,
+                traceback=None,
+                peak_bytes=None,
+                place=None,
+                resumed_from_steps=(),
+            )
+            self._put_trial(connection, restarted)
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
 
     def replace_evaluations(
@@ -176,9 +149,9 @@ class Trials(StoreFile):
 
         The trial has begun, and that run was resumed from `resumed_from_steps`.
         """
-        steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
         with self._writing() as connection:
-            self._change_trial(connection, trial_id, {"resumed_from_steps": steps})
+            record = self._begun_trial(connection, trial_id)
+            self._put_trial(connection, replace(record, resumed_from_steps=resumed_from_steps))
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
             self._insert_evaluations(connection, trial_id, evaluations)
 
@@ -186,21 +159,18 @@ class Trials(StoreFile):
         """Store how a begun trial ended; add `notes` to the notes it began with."""
         assert end.status is not None
         with self._writing() as connection:
-            what = f"notes of trial {trial_id}"
-            text = text_by(connection, "SELECT notes FROM trials WHERE trial_id = ?", trial_id)
-            assert text is not None
-            all_notes = tuple(dict.fromkeys((*_notes_of(text, what), *end.notes)))
-            changes: dict[str, object] = {
-                "status": end.status.value,
-                "reason": if_known(kept_reason, end.reason),
-                "traceback": if_known(printable, end.traceback),
-                "peak_bytes": end.peak_bytes,
-                "place": end.place,
-                "notes": _notes_column(all_notes, what),
-            }
-            if end.engine is not None:
-                changes["engine"] = end.engine
-            self._change_trial(connection, trial_id, changes)
+            begun = self._begun_trial(connection, trial_id)
+            finished = replace(
+                begun,
+                status=end.status,
+                reason=printable_reason(end.reason),
+                traceback=printable_reason(end.traceback),
+                engine=end.engine or begun.engine,
+                peak_bytes=end.peak_bytes,
+                place=end.place,
+                notes=tuple(dict.fromkeys((*begun.notes, *map(printable_reason, end.notes)))),
+            )
+            self._put_trial(connection, finished)
 
     def put_record(self, record: TrialRecord) -> None:
         """Store the whole record of a trial: its beginning, evaluations and end.
@@ -221,58 +191,7 @@ class Trials(StoreFile):
             return self._record(connection, trial_id)
 
     def _record(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
-        row = connection.execute(
-            "SELECT trial, status, reason, traceback, engine, threads, versions, target, "
-            "peak_bytes, place, resumed_from_steps, notes FROM trials WHERE trial_id = ?",
-            (trial_id,),
-        ).fetchone()
-        if row is None:
+        record = self._trial(connection, trial_id)
+        if record is None:
             return None
-        trial, status, reason, traceback, engine, threads, *rest = row
-        versions, target, peak, place, steps, notes = rest
-        what = f"trial {trial_id}"
-        return TrialRecord(
-            trial=_TRIAL.decoded(trial, what),
-            status=if_known(_status, status, what),
-            reason=if_known(reason_kept, reason),
-            traceback=traceback,
-            engine=engine,
-            threads=threads,
-            versions=PAIRS.decoded(versions, what),
-            target=if_known(TARGET.decoded, target, what),
-            evaluations=self._evaluations(connection, trial_id),
-            peak_bytes=peak,
-            place=place,
-            resumed_from_steps=_STEPS.decoded(steps, what),
-            notes=_notes_of(notes, what),
-        )
-
-
-def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]:
-    what = f"evaluation at step {evaluation.step} of trial {trial_id}"
-    numbers = [getattr(evaluation, name) for name in _NUMBERS]
-    for name, value in zip(_NUMBERS, numbers, strict=True):
-        # SQLite would silently turn NaN into NULL.
-        if value is not None and not math.isfinite(value):
-            raise StoreError(
-                f"{what}: {name} is {value}, which a store does not keep; give None for a number "
-                "that is not known, where that is possible"
-            )
-    scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
-    measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
-    return (trial_id, evaluation.step, evaluation.samples, *numbers, measured, scores)
-
-
-def _notes_column(notes: Sequence[Reason], what: str) -> str:
-    return TEXTS.encoded(tuple(kept_reason(note) for note in notes), what)
-
-
-def _notes_of(text: str, what: str) -> tuple[Reason, ...]:
-    return tuple(reason_kept(note) for note in TEXTS.decoded(text, what))
-
-
-def _status(text: str, what: str) -> Status:
-    try:
-        return Status(text)
-    except ValueError as error:
-        raise UnreadableColumn(what) from error
+        return replace(record, evaluations=self._evaluations(connection, trial_id))
