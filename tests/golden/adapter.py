@@ -15,7 +15,6 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from tests.reference.accumulated_workloads import FAULTS, SOUND
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
@@ -216,18 +215,6 @@ def failing() -> batchlab.Workload:
         return usual.loss(model, batch) * (math.nan if n == 50 else 1.0)
 
     return replace(usual, name="failing", loss=loss, batch_size=10)
-
-
-def checked_faults(kind: str, folder: Path) -> Document:
-    """What `batchlab.check` finds in a sound workload, and after each fault is put into it."""
-    checked = {"sound": SOUND[kind]()}
-    checked |= {name: broken(SOUND[kind]()) for name, (broken, _, _) in FAULTS.items()}
-    document: Document = {}
-    for name, workload in checked.items():
-        found = batchlab.check(workload)
-        findings = [[f.cause, f.where, f.by_chance, f.size is not None] for f in found.findings]
-        document[name] = {"equal": found.equal, "n": found.n_examples, "findings": findings}
-    return document
 
 
 def search_document(

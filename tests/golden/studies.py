@@ -9,7 +9,6 @@ from typing import Any
 
 from tests.golden import adapter
 from tests.golden.compare import golden
-from tests.reference.accumulated_workloads import SOUND
 from tests.reference.made_up import made_up_curves
 from tests.reference.made_up_advice import KINDS
 from tests.reference.made_up_profile import made_up_profile
@@ -373,7 +372,6 @@ STUDIES: dict[str, Study] = {
         ("workloads", {"built-in": _made(adapter.command_line, "workloads", "--json")}),
         ("profile", PROFILES),
         ("noise", NOISES),
-        ("check", {kind: _real(partial(adapter.checked_faults, kind)) for kind in SOUND}),
         ("fit", FITS),
     )
     for name, study in studies.items()
