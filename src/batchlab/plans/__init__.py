@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.plans import policies as policies
     from batchlab.plans.plan import Milestone as Milestone
     from batchlab.plans.plan import Plan as Plan
     from batchlab.plans.plan import constant as constant
@@ -30,8 +29,6 @@ __all__ = [
 if not TYPE_CHECKING:  # the command line needs a scaling rule, but neither numpy nor torch
 
     def __getattr__(name: str) -> object:  # PEP 562
-        if name == "policies":
-            return import_module("batchlab.plans.policies")
         if name not in __all__:
             raise AttributeError(f"batchlab.plans has no {name!r}; it has {', '.join(__all__)}")
         home = "scheduler" if name == "scale" else "plan"
