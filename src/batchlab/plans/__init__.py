@@ -12,19 +12,12 @@ if TYPE_CHECKING:
     from batchlab.plans.plan import Milestone as Milestone
     from batchlab.plans.plan import Plan as Plan
     from batchlab.plans.plan import constant as constant
-    from batchlab.plans.plan import from_advice as from_advice
-    from batchlab.plans.plan import from_noise_scale as from_noise_scale
-    from batchlab.plans.plan import geometric as geometric
     from batchlab.plans.plan import instead_of_decay as instead_of_decay
-    from batchlab.plans.plan import seesaw as seesaw
     from batchlab.plans.plan import steps as steps
     from batchlab.plans.plan import warm_up as warm_up
     from batchlab.plans.scheduler import scale as scale
 
-__all__ = [
-    *("Milestone", "Plan", "constant", "from_advice", "from_noise_scale", "geometric"),
-    *("instead_of_decay", "scale", "seesaw", "steps", "warm_up"),
-]
+__all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
 
 if not TYPE_CHECKING:  # the command line needs a scaling rule, but neither numpy nor torch
 
