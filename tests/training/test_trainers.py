@@ -68,9 +68,13 @@ class Kind:
     def build(self, workload: Workload) -> NativeBuild | None:
         return None if self.name == PLAIN else native_build(workload, folder=self.libraries)
 
+    def name_for(self, trial: Trial) -> str:
+        return PLAIN if trial.accumulates else self.name
+
     def stepper(self, workload: Workload, trial: Trial) -> Stepper:
         trainer = trainer_of(workload, trial, torch.device("cpu"), self.build(workload))
-        assert (trainer.name, trainer.fast is not None) == (self.name, self.name == NATIVE)
+        assert trainer.name == self.name_for(trial)
+        assert (trainer.fast is not None) == (trainer.name == NATIVE)
         return trainer.stepper
 
     def taken(
@@ -85,7 +89,7 @@ class Kind:
 
     def run(self, workload: Workload, trial: Trial, length: RunLength, **fields: Any) -> EngineRun:
         run = run_engine(workload, trial, length, build=self.build(workload), **fields)
-        assert run.outcome.engine == self.name
+        assert run.outcome.engine == self.name_for(trial)
         return run
 
 
@@ -478,11 +482,9 @@ def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
     return optimizer
 
 
-WEIGHTED = workload_with("sgd", weight=lambda batch: float(len(batch[0])))
 # What native leaves to plain, how it is cut, and why.
 LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
-    (noisy("sgd"), {"micro_batch_size": 4}, "dropout"),
-    (WEIGHTED, {"micro_batch_size": 4}, "weight"),
+    (workload_with("sgd"), {"micro_batch_size": 4}, "micro-batches"),
     (small_workload(optimizer=hooked), {}, "hooks"),
 ]
 

@@ -110,14 +110,11 @@ class _CWriter:
             "    const long most = call->largest;",
             f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             "    const int64_t *index = call->index, *sizes = call->sizes;",
-            "    const double *shares = call->shares;",
             *self._sources(),
             *taken,
             "    const unsigned mode = flush_tiny();",
             "    for (int64_t step = 0; step < call->n_steps; step++) {",
-            "    const int64_t n_parts = call->parts[step];",
             f"    double *told = call->told + step * {len(self._graph.outputs)};",
-            f"    for (int k = 0; k < {len(self._graph.outputs)}; k++) told[k] = 0;",
             *body,
             "    }",
             "    restore(mode);",
@@ -149,30 +146,19 @@ class _CWriter:
         gradients = []  # place of the parameter, name in C, number of elements
         for place, gradient in enumerate(graph.gradients):
             if gradient is not None:
-                n = math.prod(gradient.shape)
-                self._memory.append(("float", f"sum{place}", str(n)))
-                gradients.append((place, self._name(gradient.node), n))
-        yield "    for (int64_t part = 0; part < n_parts; part++) {"
+                gradients.append((place, self._name(gradient.node), math.prod(gradient.shape)))
         yield f"    const long B = *sizes++, T = rows_of_tile(B, {self._tile}), n = B, t0 = 0;"
-        yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
+        yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step);"
         yield "    (void)n; (void)t0; (void)noise;"
-        yield "    const double share = *shares++; (void)share;"
         if self._update is not None:
-            yield "    const int at_once = n_parts == 1 && T >= B && !(call->clip > 0);"
+            yield "    const int at_once = T >= B && !(call->clip > 0);"
         for level in range(self._plan.n_levels):
             yield from self._level(level)
         for place, view in enumerate(graph.outputs):
-            yield f"    told[{place}] += share * (double){self._name(view.node)}[{view.offset}];"
-        yield "    if (n_parts > 1) {"
-        for place, name, n in gradients:
-            yield f"    gather_part({n}, sum{place}, {name}, share, part == 0);"
-        yield "    }"
+            yield f"    told[{place}] = (double){self._name(view.node)}[{view.offset}];"
         if self._update is not None:
-            yield "    if (part == n_parts - 1) {"
             yield from self._updates(gradients)
-            yield "    }"
         yield "    index += B;"
-        yield "    }"
 
     def _level(self, level: int) -> Iterator[str]:
         for kernel in self._plan.kernels.get((level, False), []):
@@ -279,8 +265,8 @@ class _CWriter:
         yield "    float clip = 1;"
         yield "    if (call->clip > 0) {"
         yield "    double square = 0;"
-        for place, name, n in gradients:
-            yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
+        for _, name, n in gradients:
+            yield f"    square += square_of({n}, {name});"
         yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
         yield "    }"
         n_of_step = update.n_numbers * (max(update.groups, default=0) + 1)
@@ -293,7 +279,7 @@ class _CWriter:
             states = ", ".join([*pointers, "0", "0"][:2])
             yield f"    {{ float d[8]; prepare(call->numbers + {at}, call->counts[{place}], d);"
             yield f"    float *w = call->parameters[{place}];"
-            whole = f"update({n}, w, n_parts > 1 ? sum{place} : {name}, {states}, clip, d);"
+            whole = f"update({n}, w, {name}, {states}, clip, d);"
             if self._at_once(view.node):
                 a, b = view.node.operands[:2]
                 few = f"at_once && {times_rows(a.shape[1], 'B')} <= FEW"

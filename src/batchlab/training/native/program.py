@@ -44,7 +44,6 @@ class NativeBuild:
         trained: whether the loss depends on each parameter, in their order.
         metrics: the names of the metrics that evaluations return, in order; none if they are not
             native.
-        n_draws: the number of dropout operations in a step that draw random numbers.
         is_plain: whether the update is right only for an optimizer without momentum and decay.
     """
 
@@ -55,7 +54,6 @@ class NativeBuild:
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    n_draws: int
     is_plain: bool
 
 
@@ -103,7 +101,6 @@ def native_build(
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        n_draws=step.n_draws,
         is_plain=update.is_plain,
     )
 
@@ -251,7 +248,7 @@ class Call(ctypes.Structure):
 
     _fields_ = (
         *zip(("parameters", "buffers", "constants", "columns", "states", "counts", "index",
-              "sizes", "parts", "shares", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
+              "sizes", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
         ("n_steps", ctypes.c_int64),
         ("largest", ctypes.c_int64),
         ("first_step", ctypes.c_int64),
@@ -311,7 +308,7 @@ class Program:
             pointers[name] = ctypes.cast(kept_alive[-1], ctypes.c_void_p)
         call = Call(
             **pointers,
-            n_steps=len(arrays["parts"]),
+            n_steps=len(sizes),
             largest=self._room,
             first_step=first_step,
             seed=seed,
@@ -348,13 +345,10 @@ def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
         if not is_packed or examples_layout(columns) != build.columns:
             return {}
         sizes = torch.tensor(list(map(len, index.split(batch_size))))
-        parts = torch.ones(len(sizes), dtype=torch.int64)
         sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
         function(
             index=index.contiguous(),
             sizes=sizes,
-            parts=parts,
-            shares=parts.double(),
             told=sums,
             tensors={"columns": columns},
         )

@@ -44,17 +44,15 @@ class NativeStepper(Stepper):
 
         Raises:
             RefusedError: the build is not for this workload, the optimizer has hooks or no row, or
-                a batch is cut into pieces in a way that only Python knows.
+                a batch is cut into micro-batches.
         """
         super().__init__(workload, trial, _CPU)
         columns = columns_of(workload)
         check_same(build.columns == examples_layout(columns.parts))
         self._run = Program(build, STEPS, self.model)
         check_tensors(self.model, self.optimizer)
-        if build.n_draws and trial.accumulates:
-            raise unsupported("dropout in micro-batches")
-        if workload.weight is not None and trial.accumulates:
-            raise unsupported("`weight` with micro-batches")
+        if trial.accumulates:
+            raise unsupported("micro-batches")
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise unsupported("an optimizer with hooks")
@@ -85,7 +83,6 @@ class NativeStepper(Stepper):
 
     def _steps(self, first: int, n_steps: int) -> tuple[list[float], list[int]]:
         sizes = self._sizes(first, n_steps)
-        micro_sizes, n_micro, shares = self._cut(sizes)
         numbers = self._numbers(first, n_steps)
         losses = torch.empty(n_steps, dtype=torch.float64)
         counts: list[Tensor | None] = [None] * len(self._trained)
@@ -93,9 +90,7 @@ class NativeStepper(Stepper):
             counts = self._state_of(["step"])
         self._run(
             index=self._index(first, n_steps),
-            sizes=micro_sizes,
-            parts=n_micro,
-            shares=shares,
+            sizes=torch.tensor(sizes),
             numbers=numbers,
             told=losses,
             clip=self._workload.clip_norm or 0.0,
@@ -116,25 +111,6 @@ class NativeStepper(Stepper):
         if taken == n_steps * size and not plan.stages:
             return [size] * n_steps
         return list(map(plan.batch_size_at, range(first, first + n_steps)))
-
-    def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sizes of passes, the number of passes per step, and their shares of a step."""
-        most = self._trial.micro_batch_size
-        if max(sizes) <= most:
-            ones = torch.ones(len(sizes), dtype=torch.int64)
-            return torch.tensor(sizes), ones, ones.double()
-        micro_sizes, n_micro, shares = [], [], []
-        for size in sizes:
-            starts = range(0, size, most)
-            n_micro.append(len(starts))
-            for start in starts:
-                micro_sizes.append(min(most, size - start))
-                shares.append(micro_sizes[-1] / size)
-        return (
-            torch.tensor(micro_sizes),
-            torch.tensor(n_micro),
-            torch.tensor(shares, dtype=torch.float64),
-        )
 
     def _index(self, first: int, n_steps: int) -> Tensor:
         """Return the indices of the steps' examples, in the order of the plain stepper."""
@@ -276,7 +252,7 @@ def _mixed(z: int) -> int:
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """A context in which `bernoulli_` draws as kernels.c does, in a step of one pass."""
+    """A context in which `bernoulli_` draws as kernels.c does, in one step."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
