@@ -17,11 +17,11 @@ from batchlab.training.batching import columns_in_memory
 from batchlab.training.evaluator import MetricSums, as_metric, is_over_all
 from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
-from batchlab.training.native.emit import Update, program
+from batchlab.training.native.emit import program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
 from batchlab.training.native.operations import lowered
 from batchlab.training.native.schedule import SOURCES
-from batchlab.training.native.updates import update_of
+from batchlab.training.native.updates import group_numbers, is_plain, rule_of
 from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
@@ -84,15 +84,17 @@ def native_build(
     with untouched_randomness():
         model = uncompiled(workload.model()).train()
         made = made_optimizers(workload, model, workload.learning_rate)
-        update = update_of(made.optimizers[0], list(model.parameters()))
-        check_tensors(model, made.optimizers[0])
+        optimizer = made.optimizers[0]
+        rule_of(optimizer)  # refuse an optimizer without a rule before the model is captured
+        check_tensors(model, optimizer)
         step = _step_graph(workload, model, columns)
         model.eval()
         scores, metrics = _scores_graph(workload, model, columns)
-    functions: list[tuple[str, Graph, Update | None]] = [(STEPS, step, update)]
+    functions: list[tuple[str, Graph, torch.optim.Optimizer | None]] = [(STEPS, step, optimizer)]
     if scores is not None:
         functions.append((SCORES, scores, None))
-    library = built(program(functions), folder=folder, timeout_s=timeout_s)
+    groups = group_numbers(optimizer, list(model.parameters()))
+    library = built(program(functions, groups), folder=folder, timeout_s=timeout_s)
     return NativeBuild(
         library=library,
         parameters=layout_of(model.named_parameters()),
@@ -101,7 +103,7 @@ def native_build(
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        is_plain=update.is_plain,
+        is_plain=is_plain(optimizer),
     )
 
 
