@@ -43,14 +43,16 @@ from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training import checkpoint, plain
 from batchlab.training.native.program import NativeBuild, native_build
+from batchlab.training.native.trainer import NativeStepper
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import NATIVE, PLAIN, trainer_of
+from batchlab.training.trainers import stepper_of
 from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
 N = 50
+PLAIN, NATIVE = Stepper.name, NativeStepper.name
 
 # Of weights, losses and scores, by how much they may be apart: a part of what they are, and of one.
 BITS = {"rtol": 0.0, "atol": 0.0}
@@ -72,10 +74,10 @@ class Kind:
         return PLAIN if trial.accumulates else self.name
 
     def stepper(self, workload: Workload, trial: Trial) -> Stepper:
-        trainer = trainer_of(workload, trial, torch.device("cpu"), self.build(workload))
-        assert trainer.name == self.name_for(trial)
-        assert (trainer.fast is not None) == (trainer.name == NATIVE)
-        return trainer.stepper
+        stepper, _ = stepper_of(workload, trial, torch.device("cpu"), self.build(workload))
+        assert stepper.name == self.name_for(trial)
+        assert (stepper.fast is not None) == (stepper.name == NATIVE)
+        return stepper
 
     def taken(
         self, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()

@@ -17,7 +17,7 @@ from batchlab.records.trial import Trial
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED
-from batchlab.training.evaluator import weight_of
+from batchlab.training.evaluator import MetricSums, weight_of
 from batchlab.training.optimizers import (
     AveragedWeights,
     RateSchedule,
@@ -46,12 +46,17 @@ class Stepper:
     """A trial's model and optimizer on their device, ready to take steps.
 
     Attributes:
+        name: the name of the trainer.
         model: the model that is trained.
         optimizers: the optimizers that train it.
         optimizer: the first optimizer; the only one, unless the workload has its own `step`.
         rates: the learning rate of each step.
         averaged: the average of the weights, used in evaluations; None if there is none.
+        fast: gives the sums of some metrics of the model without PyTorch, or is None.
     """
+
+    name = "plain"
+    fast: MetricSums | None = None
 
     def __init__(
         self, workload: Workload, trial: Trial, device: torch.device, *, is_compiled: bool = False

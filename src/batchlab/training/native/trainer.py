@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.random_state import derived_seed
@@ -39,6 +39,8 @@ class NativeStepper(Stepper):
     same however steps are grouped into calls.
     """
 
+    name = "native"
+
     def __init__(self, workload: Workload, trial: Trial, build: NativeBuild) -> None:
         """Make model and optimizer as the plain stepper does, and load the build.
 
@@ -57,6 +59,8 @@ class NativeStepper(Stepper):
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise unsupported("an optimizer with hooks")
         check_same(is_plain(self.optimizer) == build.is_plain)
+        if build.metrics:
+            self.fast = native_scores(build, self.model)
         self._columns = columns.parts
         self._trained: list[Tensor | None] = []
         for parameter, is_trained in zip(self.model.parameters(), build.trained, strict=True):
@@ -215,7 +219,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
         ):
             if not abs(loss - expected) <= _OF_LOSS * (abs(expected) + 1):
                 raise _differs("loss", step)
-        _check_scores(build, workload, native.model)
+        _check_scores(native, workload)
         for (name, expected_end), end, begin in zip(
             plain.model.named_parameters(), native.model.parameters(), initial, strict=True
         ):
@@ -283,18 +287,18 @@ _EXAMPLES = 300
 _AT_ONCE = 128
 
 
-def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
-    if not build.metrics:
+def _check_scores(native: NativeStepper, workload: Workload) -> None:
+    if native.fast is None:
         return
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
-    scores = native_scores(build, model)(columns.parts, index, _AT_ONCE)
-    with untouched_model(model):
+    scores = native.fast(columns.parts, index, _AT_ONCE)
+    with untouched_model(native.model):
         for name, sums in scores.items():
             metric = as_metric(workload, name)
             expected = 0.0
             for places in index.split(_AT_ONCE):
-                expected += float(evaluated_sum(metric, model, columns.batch(places)))
+                expected += float(evaluated_sum(metric, native.model, columns.batch(places)))
             # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)
