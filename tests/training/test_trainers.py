@@ -292,8 +292,7 @@ def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None
         weights, expected = list(stepper.model.parameters()), list(twin.model.parameters())
         assert (stepper.averaged is None) == (twin.average is None)
         if twin.average is not None:
-            names = [name for name, _ in twin.average.named_parameters()]
-            weights += map(stepper.averaged.state_dict().__getitem__, names)
+            weights += stepper.evaluated.parameters()
             expected += twin.average.parameters()
         torch.testing.assert_close(weights, expected, **apart)
         assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]

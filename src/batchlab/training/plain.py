@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -475,11 +475,7 @@ class _TrainingRun:
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
         """Return the scores on these splits, and the total seconds of evaluations so far."""
         started_s = time.perf_counter()
-        evaluated: AbstractContextManager[None] = nullcontext()
-        if self._stepper.averaged is not None:
-            evaluated = self._stepper.averaged.in_place_of_raw()
-        with evaluated:
-            scores = self._evaluator.scores(self._stepper.model, splits)
+        scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s
 
     def _keep_if_due(self) -> None:

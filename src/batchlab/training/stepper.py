@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
@@ -19,12 +20,13 @@ from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED
 from batchlab.training.evaluator import MetricSums, weight_of
 from batchlab.training.optimizers import (
-    AveragedWeights,
     RateSchedule,
     Stateful,
     asks_for_closure,
+    averaged_model,
     made_optimizers,
     move_settings,
+    update_average,
 )
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
@@ -51,8 +53,8 @@ class Stepper:
         optimizers: the optimizers that train it.
         optimizer: the first optimizer; the only one, unless the workload has its own `step`.
         rates: the learning rate of each step.
-        averaged: the average of the weights, used in evaluations; None if there is none.
-        fast: gives the sums of some metrics of the model without PyTorch, or is None.
+        averaged: the average of the weights; None if there is none.
+        fast: gives the sums of some metrics of `evaluated` without PyTorch, or is None.
     """
 
     name = "plain"
@@ -83,13 +85,18 @@ class Stepper:
         for optimizer in self.optimizers:
             move_settings(optimizer, trial, reference_batch_size=workload.batch_size)
         self.rates = RateSchedule(workload, trial, self._made)
-        self.averaged = None
+        self.averaged: AveragedModel | None = None
         if workload.ema is not None:
-            self.averaged = AveragedWeights(self.model)
+            self.averaged = averaged_model(workload, self.model)
         self._optimizer_step = step_function(self.optimizer)
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
             check_may_be_cut(workload, trial)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model to evaluate: the one that is trained, or that with averaged weights."""
+        return self.model if self.averaged is None else self.averaged.module
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
@@ -116,8 +123,7 @@ class Stepper:
             if scheduled:
                 self.rates.before(step)
             losses.append(self.step(micro_batches))
-            if self.averaged is not None:
-                self.averaged.update(self._average_decay(step))
+            self._update_average(step)
         sizes = map(self._plan.batch_size_at, range(first_step, first_step + n_steps))
         return torch.stack(losses).tolist(), list(sizes)
 
@@ -138,12 +144,12 @@ class Stepper:
         self._optimizer_step()
         return loss
 
-    def _average_decay(self, step: int) -> float:
-        """Return the share of the old weight average kept at a step; larger batches keep less."""
+    def _update_average(self, step: int) -> None:
         workload = self._workload
-        assert workload.ema is not None
-        size = self._plan.stage_at(step).batch_size
-        return float(workload.ema ** (size / workload.batch_size))
+        if self.averaged is not None and workload.ema is not None:
+            size = self._plan.stage_at(step).batch_size
+            decay = float(workload.ema ** (size / workload.batch_size))
+            update_average(self.averaged, self.model, decay)
 
     def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Call the workload's `step` and return the loss that it gave, without its graph."""

@@ -60,7 +60,7 @@ class NativeStepper(Stepper):
             raise unsupported("an optimizer with hooks")
         check_same(is_plain(self.optimizer) == build.is_plain)
         if build.metrics:
-            self.fast = native_scores(build, self.model)
+            self.fast = native_scores(build, self.evaluated)
         self._columns = columns.parts
         self._trained: list[Tensor | None] = []
         for parameter, is_trained in zip(self.model.parameters(), build.trained, strict=True):
@@ -80,7 +80,7 @@ class NativeStepper(Stepper):
         losses, sizes = [], []
         for step in range(first_step, first_step + n_steps):
             loss, size = self._steps(step, 1)
-            self.averaged.update(self._average_decay(step))
+            self._update_average(step)
             losses += loss
             sizes += size
         return losses, sizes
@@ -293,12 +293,12 @@ def _check_scores(native: NativeStepper, workload: Workload) -> None:
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
     scores = native.fast(columns.parts, index, _AT_ONCE)
-    with untouched_model(native.model):
+    with untouched_model(native.evaluated):
         for name, sums in scores.items():
             metric = as_metric(workload, name)
             expected = 0.0
             for places in index.split(_AT_ONCE):
-                expected += float(evaluated_sum(metric, native.model, columns.batch(places)))
+                expected += float(evaluated_sum(metric, native.evaluated, columns.batch(places)))
             # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)
