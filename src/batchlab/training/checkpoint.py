@@ -222,7 +222,6 @@ def _model_names(names: Iterable[str]) -> dict[str, str]:
 
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     saved = {name: tensors[in_file] for name, in_file in _model_names(tensors).items()}
-    _make_room(model, saved)
     state = _state_of(model)
     differences = dict(_kinds(saved).items() ^ _kinds(state).items())
     if differences:
@@ -230,20 +229,6 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(saved[name])
-
-
-def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Give a buffer that is empty or has another shape the saved shape.
-
-    A hidden state that is carried from batch to batch has the shape of its latest batch.
-    """
-    models_device = next(iter(_state_of(model).values())).device
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for leaf, buffer in module._buffers.items():
-            before = saved.get(f"{prefix}.{leaf}".removeprefix("."))
-            if before is not None and (buffer is None or buffer.shape != before.shape):
-                device = buffer.device if buffer is not None else models_device
-                module._buffers[leaf] = torch.empty_like(before, device=device)
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:

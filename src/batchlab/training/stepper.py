@@ -76,7 +76,7 @@ class Stepper:
             torch.cuda.init()  # only initialized random streams can be seeded
         seed_everything(trial.seed)
         model = workload.model() if is_compiled else uncompiled(workload.model())
-        self.model = _with_memory_of_its_own(model.to(device))
+        self.model = model.to(device)
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
@@ -198,24 +198,6 @@ class Stepper:
             micro_batches,
             [weight / total for weight in weights],
         )
-
-
-def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
-    """Copy buffers with elements that share memory (by `expand`), which can't be written to."""
-    copies: dict[int, Tensor] = {}  # a buffer of several modules is copied once
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and _shares_memory_with_itself(buffer):
-                copy = buffer.clone(memory_format=torch.contiguous_format)
-                module._buffers[name] = copies.setdefault(id(buffer), copy)
-    return model
-
-
-def _shares_memory_with_itself(tensor: Tensor) -> bool:
-    if tensor.layout != torch.strided:
-        return False
-    sizes = zip(tensor.shape, tensor.stride(), strict=True)
-    return any(stride == 0 and n > 1 for n, stride in sizes)
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
