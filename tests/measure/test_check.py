@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference.data_kinds import Streamed
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import Unpacked, accuracy
 from torch import Tensor, nn
@@ -272,6 +273,10 @@ REFUSED = [
             validation=DataLoader(list(SEQUENCES), collate_fn=time_first),
         ),
     ),
+    row(
+        "ended after 40 examples, and its length says 45", train=Streamed(X[:40], Y[:40], length=45)
+    ),
+    row("goes on after the 15 examples", validation=Streamed(X[:20], Y[:20], length=15)),
     *(
         row("as batchlab.Metric(..., enable_grad=True)", metrics={name: metric})
         for name, metric in DIFFERENTIATING.items()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.small_workloads import (
+    CLASSES,
     Unpacked,
     cropped_workload,
     cross_entropy,
@@ -56,20 +57,20 @@ plateau = partial(lr_scheduler.ReduceLROnPlateau, mode="max")
 class Kept(nn.Module):
     """A model with an attribute that is no buffer, and a buffer."""
 
-    state: Tensor | None
+    state: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.net = small_mlp()
         self.n = 0
-        self.register_buffer("state", None)
+        self.register_buffer("state", torch.zeros(CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
 
 def step_with_buffer(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
-    scores = model(batch[0]) + (0 if model.state is None else model.state)
+    scores = model(batch[0]) + model.state
     loss = update(optimizer, nn.functional.cross_entropy(scores, batch[1]))
     model.state = scores.detach().mean(0)
     return loss

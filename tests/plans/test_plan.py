@@ -1,20 +1,14 @@
 """Plans: what they are made of, what they are for given data, and what is refused."""
 
-import json
-import math
 import random
-import tempfile
 from bisect import bisect_right
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tests.reference.batch_plan import WalkedBatchPlan
 from tests.reference.least_squares import optimum
-from tests.reference.made_up_advice import made_up_advice
 
 from batchlab import plans
 from batchlab.errors import UsageError
@@ -28,7 +22,6 @@ def sizes_by_step(plan: Plan, n_train: int, *, drop_last: bool = False) -> list[
 
 
 PLACES = {"fraction": 0.5, "epochs": 2, "steps": 20, "samples": 200}
-IN_TOKENS = {"unit": "tokens", "tokens_per_example": 16.0}
 BY_STEPS = plans.steps(8, {25: 32}, unit="steps", epochs=3)
 
 
@@ -40,7 +33,6 @@ BY_STEPS = plans.steps(8, {25: 32}, unit="steps", epochs=3)
             (plans.steps(10, {place: 50}, unit=unit, epochs=4), 100, [10] * 20 + [50] * 4)
             for unit, place in PLACES.items()
         ),
-        (plans.steps(160, {3200: 800}, epochs=4, **IN_TOKENS), 100, [10] * 20 + [50] * 4),
         (plans.constant(30, epochs=2), 100, [30, 30, 30, 10] * 2),
         (plans.constant(10, epochs=1.5), 40, [10] * 6),  # a part of an epoch ends the run
     ],
@@ -66,29 +58,15 @@ def test_steps_at_steps_are_the_walk_that_changes_there(seed: int) -> None:
     assert sizes_by_step(plan, n)[: 4 * n] == expected
 
 
-ROOT = 2**-0.5
 HALVED = Milestone(at=1, batch_size=40, rate_factor=0.5)  # by its rule a step has twice the rate
 
 
-MEASURED = {0.0: 40.0, 0.2: 90.0, 0.4: 70.0, 0.5: math.nan, 0.6: 520.0, 0.8: 1e4}
-
-
 @pytest.mark.parametrize(("plan", "milestones"), [
-    (plans.geometric(8, factor=2, every=0.25, cap=20, epochs=4), [(1.0, 16, 1), (2.0, 20, 1)]),
     # It doubles from its start to the size within its part.
     (plans.warm_up(100, start=16, part=0.3, epochs=10), [(1, 32, 1), (2, 64, 1), (3, 100, 1)]),
     # The rate over the size is that of the schedule.
     (plans.instead_of_decay(128, (0.3, 0.6, 0.8), factor=5, cap=1000, epochs=200),
      [(60, 640, 1.0), (120, 1000, 0.3125), (160, 1000, 0.0625)]),
-    # The rate moves by the root, the size takes the rest.
-    (plans.seesaw(64, (0.25, 0.5, 0.75), factor=2, cap=256, epochs=8),
-     [(2, 128, ROOT), (4, 256, 0.5), (6, 256, 0.25)]),
-    # Doublings between bounds that never fall.
-    (plans.from_noise_scale(MEASURED, least=32, most=1024, epochs=10),
-     [(2.0, 64, 1), (6.0, 512, 1), (8.0, 1024, 1)]),
-    # A plan after a plan goes on with its rate.
-    (plans.instead_of_decay(10, (0.5,), factor=2, cap=10, epochs=4).then(
-        plans.steps(40, {0.5: 80}, epochs=2)), [(2.0, 10, 0.5), (4, 40, 0.5), (5.0, 80, 0.5)]),
 ])  # fmt: skip
 def test_a_rule_gives_these_milestones(plan: Plan, milestones: list[Any]) -> None:
     found = [(m.at, m.batch_size, m.rate_factor) for m in plan.milestones]
@@ -115,28 +93,10 @@ def test_constraints_change_sizes_and_drop_what_they_make_alike() -> None:
     assert [plan.for_data(40).stage_at(step).rate_factor for step in (3, 4)] == [1.0, 1.0]
 
 
-def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
-    advice, path = made_up_advice(), tmp_path / "advice.json"
-    path.write_text(json.dumps(advice.to_dict()))
-
-    named = advice.recommendation
-    plan = Plan(epochs=10, batch_size=named.batch_size, learning_rate=named.learning_rate)
-    assert [plans.from_advice(given, epochs=10) for given in (advice, path)] == [plan, plan]
-
-
 def test_it_is_its_own_json() -> None:
     plan = plans.steps(64, {0.3: 256}, epochs=10)
 
     assert Plan.from_json(plan.to_json()) == plan
-    of_numpy = plans.steps(np.int64(64), {np.float64(0.3): np.int64(256)}, epochs=np.int32(10))
-    assert of_numpy.to_json() == plan.to_json()
-
-
-def of_advice(content: str) -> Plan:
-    with tempfile.NamedTemporaryFile("w") as file:
-        file.write(content)
-        file.flush()
-        return plans.from_advice(file.name, epochs=10)
 
 
 @pytest.mark.parametrize(("make", "message"), [
@@ -153,21 +113,13 @@ def of_advice(content: str) -> Plan:
     (lambda: plans.steps(8, {0: 16}, epochs=3), "milestone 0 in a plan"),
     (lambda: plans.steps(8, {1.0: 16}, epochs=3), "it would never come"),
     (lambda: plans.steps(8, {0.5: 16}, epochs=3, unit="hours"), "unit 'hours'"),
-    (lambda: plans.steps(8, {9: 16}, epochs=3, unit="tokens"), "tokens_per_example"),
-    (lambda: plans.geometric(64, cap=32, epochs=3), "cap=32 is below"),
-    (lambda: plans.geometric(64, cap=128, factor=1, epochs=3), "factor above 1"),
     (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
     (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
     (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
     (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning rate 0.0"),
     (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
-    (lambda: BY_STEPS.then(plans.constant(8, epochs=1)), "milestones in epochs"),
     (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),
-    (lambda: plans.from_advice("/no/advice.json", epochs=10), "No such file"),
-    (lambda: of_advice("{"), "this is no advice"),
-    (lambda: of_advice("[]"), "this is no advice"),
-    (lambda: of_advice('{"recommendation": null, "provisional": null}'), "names nothing"),
 ])  # fmt: skip
 def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message: str) -> None:
     with pytest.raises(UsageError, match=message) as refused:

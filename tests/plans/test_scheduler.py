@@ -35,21 +35,16 @@ def settings_by_step(
     return by_step
 
 
-def rated(factor: float) -> Plan:
-    milestones = (Milestone(at=1, batch_size=10, rate_factor=factor),)
-    return Plan(epochs=2, batch_size=10, milestones=milestones)
-
-
+HALVED = (Milestone(at=1, batch_size=10, rate_factor=0.5),)
+HALF = Plan(epochs=2, batch_size=10, milestones=HALVED)
 BACK = Plan(epochs=3, batch_size=10, milestones=UP_AND_DOWN, scaling_rule="sqrt")
-FALLING = {"schedule": lambda done: 1 - done, "warm_up_steps": 2}
+FALLING = {"schedule": lambda done: 1 - done}
 
 
 @pytest.mark.parametrize(("plan", "rate", "settings", "rates"), [
     (BACK, 0.1, {}, [0.1] * 4 + [0.2] + [0.1] * 4),
-    # A plan's factor, a schedule and a warm-up multiply.
-    (rated(0.5), 0.8, FALLING, [0.8, 0.8 * 7 / 8, 0.8 * 6 / 8, 0.5, 0.3, 0.15, 0.1, 0.05]),
-    # A warm-up alone climbs after a change and stays.
-    (rated(5.0), 1.0, {"warm_up_steps": 3}, [1, 1, 1, 1, 7 / 3, 11 / 3, 5, 5]),
+    # A plan's factor and a schedule multiply.
+    (HALF, 0.8, FALLING, [0.8, 0.7, 0.6, 0.5, 0.2, 0.15, 0.1, 0.05]),
 ])  # fmt: skip
 def test_the_rate_follows_the_size_and_comes_back_to_the_same_number(
     plan: Plan, rate: float, settings: dict[str, Any], rates: list[float]

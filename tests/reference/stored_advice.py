@@ -5,6 +5,7 @@ from tests.reference.made_up_advice import advice_study
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.stored_study import name_of, put_study
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from batchlab.advice.advice import Advice
 from batchlab.app.report import put_advice
@@ -13,7 +14,6 @@ from batchlab.records.trial import TrialRecord
 from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import AVERAGED, Progress, save_checkpoint
-from batchlab.training.optimizers import AveragedWeights
 
 
 def put_advised(store: Store, advice: Advice) -> Study:
@@ -35,7 +35,7 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     model = nn.Linear(3, 2)
     beside = {}
     if averaged:
-        beside = {AVERAGED: AveragedWeights(model)}
+        beside = {AVERAGED: AveragedModel(model)}
         nn.init.zeros_(model.weight)
     said = {
         name: getattr(record, name) for name in ("evaluations", "versions", "engine", "samples")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -23,12 +23,12 @@ from tests.reference.small_workloads import (
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.batch_plan import Stage
 from batchlab.training import batching
-from batchlab.training.batching import check_streams, on_device, order_of, training_batches
+from batchlab.training.batching import on_device, order_of, training_batches
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Workload
@@ -340,43 +340,6 @@ def test_a_wrong_length_is_said_where_an_epoch_ends() -> None:
     for length in (35, 45):
         with pytest.raises(WorkloadError, match="workload 'kinds': "):
             steps_of(streamed(Streamed(*points(N), length=length)))
-    check_streams(streamed(Streamed(*points(90))))
-
-
-class Counting(IterableDataset[Any]):
-    """Reads its examples in an order of each pass, which it counts itself."""
-
-    def __init__(self, *, at_the_end: bool) -> None:
-        self.x, self.labels = points(N)
-        self.passes = 0
-        self.at_the_end = at_the_end
-
-    def __len__(self) -> int:
-        return N
-
-    def __iter__(self) -> Iterator[Any]:
-        draw = torch.Generator().manual_seed(self.passes)
-        self.passes += not self.at_the_end
-        for place in torch.randperm(N, generator=draw).tolist():
-            yield {"x": self.x[place], "y": [self.labels[place], place]}
-        self.passes += self.at_the_end
-
-
-COUNTS = r"'kinds': train counts its passes itself.*give it a set_epoch\(epoch\)"
-
-
-@pytest.mark.parametrize(("stream", "message"), [
-    (Counting(at_the_end=False), COUNTS),
-    (Counting(at_the_end=True), COUNTS),
-    (Streamed(*points(90), length=85), "length says 85;|the 85 examples that"),
-    (Streamed(*points(90), length=95), "length says 95;|the 95 examples that"),
-])  # fmt: skip
-def test_what_a_stream_gets_wrong_is_said_before_anything_is_spent(
-    stream: Any, message: str
-) -> None:
-    with pytest.raises(WorkloadError, match=message) as refused:
-        check_streams(streamed(stream))
-    assert "\n" not in str(refused.value)
 
 
 def test_a_stream_takes_no_sampler() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
 from batchlab.training.checkpoint import load_checkpoint
 from batchlab.training.optimizers import (
-    AveragedWeights,
     adam_settings,
+    averaged_model,
     made_optimizers,
     move_settings,
+    update_average,
 )
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -144,50 +144,28 @@ def test_a_multiple_of_the_weight_decay_comes_on_top_and_a_group_without_keeps_n
 # ---- averages of weights
 
 
-def test_buffers_are_averaged_counts_are_not_and_all_come_back_from_an_error_too() -> None:
-    model = nn.BatchNorm1d(2)
-    averaged = AveragedWeights(model)
+def test_buffers_are_averaged_and_counts_are_the_models() -> None:
+    workload = small(model=lambda: nn.BatchNorm1d(2), ema=0.75)
+    model = workload.model()
+    model.register_buffer("count", torch.tensor(29))  # PyTorch would make 28 of it
+    averaged = averaged_model(workload, model)
     model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
-    averaged.update(0.75)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    with suppress(ZeroDivisionError), averaged.in_place_of_raw():
-        inside = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        raise ZeroDivisionError
+    for _ in range(2):
+        update_average(averaged, model, 0.9)
 
-    assert inside["running_mean"].tolist() == pytest.approx([0.25 * 0.1 * 2, 0.25 * 0.1 * 4])
-    assert int(inside["num_batches_tracked"]) == 1
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    mean = (1 - 0.9**2) * model.running_mean
+    torch.testing.assert_close(averaged.module.running_mean, mean)
+    assert int(averaged.module.num_batches_tracked) == 1
+    assert int(averaged.module.count) == 29
 
 
-def test_a_buffer_that_grows_follows_the_model() -> None:
-    model = nn.Module()
-    model.weight = nn.Parameter(torch.ones(1))
-    model.register_buffer("state", torch.zeros(0))
-    averaged = AveragedWeights(model)
-    model.state = torch.ones(3)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_an_average_of_16_bits_is_refused(dtype: torch.dtype) -> None:
+    workload = small(model=lambda: nn.Linear(2, 2, dtype=dtype), ema=0.9)
 
-    averaged.update(0.9)
-
-    assert averaged.state_dict()["state"].tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
-def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -> None:
-    """A thousandth of the way to one, 2000 times."""
-    model = nn.Linear(2, 2, dtype=dtype)
-    nn.init.zeros_(model.weight)
-    averaged = AveragedWeights(model)
-    nn.init.ones_(model.weight)
-
-    for _ in range(2000):
-        averaged.update(0.999)
-
-    with averaged.in_place_of_raw():
-        inside = model.weight.detach().clone()
-    assert inside.dtype == dtype
-    assert inside[0, 0].item() == pytest.approx(1 - 0.999**2000, rel=2**-8)
-    assert bool((model.weight == 1).all())
+    with pytest.raises(WorkloadError, match="'weight' has 16 bits"):
+        taken(workload, small_trial(workload, batch_size=8), 1)
 
 
 # ---- schedulers

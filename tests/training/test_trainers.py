@@ -43,14 +43,16 @@ from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training import checkpoint, plain
 from batchlab.training.native.program import NativeBuild, native_build
+from batchlab.training.native.trainer import NativeStepper
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import NATIVE, PLAIN, trainer_of
+from batchlab.training.trainers import stepper_of
 from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
 N = 50
+PLAIN, NATIVE = Stepper.name, NativeStepper.name
 
 # Of weights, losses and scores, by how much they may be apart: a part of what they are, and of one.
 BITS = {"rtol": 0.0, "atol": 0.0}
@@ -68,10 +70,14 @@ class Kind:
     def build(self, workload: Workload) -> NativeBuild | None:
         return None if self.name == PLAIN else native_build(workload, folder=self.libraries)
 
+    def name_for(self, trial: Trial) -> str:
+        return PLAIN if trial.accumulates else self.name
+
     def stepper(self, workload: Workload, trial: Trial) -> Stepper:
-        trainer = trainer_of(workload, trial, torch.device("cpu"), self.build(workload))
-        assert (trainer.name, trainer.fast is not None) == (self.name, self.name == NATIVE)
-        return trainer.stepper
+        stepper, _ = stepper_of(workload, trial, torch.device("cpu"), self.build(workload))
+        assert stepper.name == self.name_for(trial)
+        assert (stepper.fast is not None) == (stepper.name == NATIVE)
+        return stepper
 
     def taken(
         self, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()
@@ -85,7 +91,7 @@ class Kind:
 
     def run(self, workload: Workload, trial: Trial, length: RunLength, **fields: Any) -> EngineRun:
         run = run_engine(workload, trial, length, build=self.build(workload), **fields)
-        assert run.outcome.engine == self.name
+        assert run.outcome.engine == self.name_for(trial)
         return run
 
 
@@ -286,8 +292,7 @@ def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None
         weights, expected = list(stepper.model.parameters()), list(twin.model.parameters())
         assert (stepper.averaged is None) == (twin.average is None)
         if twin.average is not None:
-            names = [name for name, _ in twin.average.named_parameters()]
-            weights += map(stepper.averaged.state_dict().__getitem__, names)
+            weights += stepper.evaluated.parameters()
             expected += twin.average.parameters()
         torch.testing.assert_close(weights, expected, **apart)
         assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
@@ -478,11 +483,9 @@ def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
     return optimizer
 
 
-WEIGHTED = workload_with("sgd", weight=lambda batch: float(len(batch[0])))
 # What native leaves to plain, how it is cut, and why.
 LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
-    (noisy("sgd"), {"micro_batch_size": 4}, "dropout"),
-    (WEIGHTED, {"micro_batch_size": 4}, "weight"),
+    (workload_with("sgd"), {"micro_batch_size": 4}, "micro-batches"),
     (small_workload(optimizer=hooked), {}, "hooks"),
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -164,10 +163,7 @@ class Branches:
             )
             steps = max(1, trial.plan.step_at(at + window) - self.step)
             stepper.steps(stepper.stream(self.step), steps, first_step=self.step)
-            averaged = stepper.averaged
-            weights = nullcontext() if averaged is None else averaged.in_place_of_raw()
-            with weights:
-                scores = self.evaluator.scores(stepper.model, ("validation",))
+            scores = self.evaluator.scores(stepper.evaluated, ("validation",))
         except Exception as error:
             if is_out_of_memory(error):
                 return math.nan

@@ -28,12 +28,14 @@ from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
-from batchlab.training.batching import check_streams, on_device
+from batchlab.training.batching import on_device
 from batchlab.training.evaluator import as_metric, asking, asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
-from batchlab.workload.definition import Workload, is_compiled, size_of, uncompiled
+from batchlab.workload.data import StreamPass, is_stream, opened
+from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
 _MANY, _AT_ONCE = 1000, 64
+_SHORT = 10_000  # examples of a stream
 COMPILED: Final = (
     "torch.compile is left out of all trainings, because compiling in every run would take longer "
     "than a short one. Results are the same up to rounding. Compiled steps may be faster, at some "
@@ -65,7 +67,7 @@ def check_workload(
             f"return an nn.Module with some"
         )
     optimizers = _checked_optimizers(workload, model)
-    check_streams(workload)
+    _check_streams(workload)
     check_batch_counts(workload)
     loss = look_at_loss(workload, model, on, with_gradients=with_steps)
     check_metrics(workload, model, on)
@@ -80,6 +82,19 @@ def check_workload(
         loss_couples=loss.loss_couples,
         last_batch_runs=steps.last_batch_runs,
     )
+
+
+def _check_streams(workload: Workload) -> None:
+    """Read the workload's short streams to the end, to check that their lengths are right.
+
+    Raises:
+        WorkloadError: a stream has another length.
+    """
+    for split in SPLITS:
+        data, _ = opened(getattr(workload, split), None)
+        if data is not None and is_stream(data) and len(data) <= _SHORT:
+            what = f"workload {workload.name!r}: {split}"
+            StreamPass(data, epoch=0, seed=0, what=what).check_end()
 
 
 def _checked_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:

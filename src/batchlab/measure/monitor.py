@@ -52,10 +52,6 @@ class Monitor:
     same. Linear, convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are
     measured, if they run once per pass and have examples first.
 
-    Attributes:
-        latest: unbiased (tr Sigma, |G|^2) of the step that has just ended; None if it was not
-            measured.
-
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
         arXiv:2411.00999, for taking the noise of some layers as that of all.
     """
@@ -71,7 +67,6 @@ class Monitor:
         self._layers = _watchable(model)
         self._step = 0
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
-        self.latest: tuple[float, float] | None = None
         self._batch_size: int | None = None
         self._norm: Tensor | None = None
         self._losses: deque[Tensor | float] = deque(maxlen=_LOSSES)
@@ -100,7 +95,6 @@ class Monitor:
             loss: the loss of its batch or last micro-batch; a tensor is read without waiting.
         """
         self._step += 1
-        self.latest = None
         if isinstance(loss, Tensor):
             loss = loss.detach()
         if loss is not None:
@@ -108,9 +102,9 @@ class Monitor:
         measured, self._measured = self._measured, None
         if measured is not None:
             measured.remove()
-            self.latest = measured.pair()
-            if self.latest is not None:
-                self._pairs.append(self.latest)
+            pair = measured.pair()
+            if pair is not None:
+                self._pairs.append(pair)
                 self._batch_size = measured.n_examples
         if self._step % _EVERY == 0:
             self._measured = _MeasuredStep(self._layers)

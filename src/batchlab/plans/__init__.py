@@ -9,29 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.plans import policies as policies
     from batchlab.plans.plan import Milestone as Milestone
     from batchlab.plans.plan import Plan as Plan
     from batchlab.plans.plan import constant as constant
-    from batchlab.plans.plan import from_advice as from_advice
-    from batchlab.plans.plan import from_noise_scale as from_noise_scale
-    from batchlab.plans.plan import geometric as geometric
     from batchlab.plans.plan import instead_of_decay as instead_of_decay
-    from batchlab.plans.plan import seesaw as seesaw
     from batchlab.plans.plan import steps as steps
     from batchlab.plans.plan import warm_up as warm_up
     from batchlab.plans.scheduler import scale as scale
 
-__all__ = [
-    *("Milestone", "Plan", "constant", "from_advice", "from_noise_scale", "geometric"),
-    *("instead_of_decay", "scale", "seesaw", "steps", "warm_up"),
-]
+__all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
 
 if not TYPE_CHECKING:  # the command line needs a scaling rule, but neither numpy nor torch
 
     def __getattr__(name: str) -> object:  # PEP 562
-        if name == "policies":
-            return import_module("batchlab.plans.policies")
         if name not in __all__:
             raise AttributeError(f"batchlab.plans has no {name!r}; it has {', '.join(__all__)}")
         home = "scheduler" if name == "scale" else "plan"

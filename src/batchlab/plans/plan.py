@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
-import numpy as np
 
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import scaling_rule
 from batchlab.records.batch_plan import BatchPlan, Stage
 
-Unit = Literal["epochs", "steps", "samples", "tokens"]
+Unit = Literal["epochs", "steps", "samples"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +31,6 @@ class Milestone:
     batch_size: int
     rate_factor: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Convert NumPy numbers to Python numbers."""
-        _make_plain(self, "at", "batch_size", "rate_factor")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -46,11 +40,10 @@ class Plan:
         epochs: passes over the training data.
         batch_size: examples per step at the beginning.
         milestones: the later changes, in the order of `at`.
-        unit: the unit of the milestones: epochs, steps, samples (examples), or tokens.
+        unit: the unit of the milestones: epochs, steps, or samples (examples).
         scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
             a rule, or the exponent of the size as a number.
         learning_rate: the rate at the beginning, or None for the optimizer's own.
-        tokens_per_example: the mean number of tokens per example, if `unit` is tokens.
     """
 
     epochs: float
@@ -59,7 +52,6 @@ class Plan:
     unit: Unit = "epochs"
     scaling_rule: str | float = "none"
     learning_rate: float | None = None
-    tokens_per_example: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a plan that fits no data.
@@ -67,7 +59,6 @@ class Plan:
         Raises:
             UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
         """
-        _make_plain(self, "epochs", "batch_size", "learning_rate")
         object.__setattr__(self, "milestones", tuple(self.milestones))
         scaling_rule(self.scaling_rule)
         if self.unit not in get_args(Unit):
@@ -75,11 +66,6 @@ class Plan:
         _check("epochs", self.epochs)
         for size in self.sizes:
             _check("batch size", size, is_whole=True)
-        if (self.unit == "tokens") != (self.tokens_per_example is not None):
-            raise UsageError(
-                f"unit {self.unit}, tokens_per_example={self.tokens_per_example}: milestones in "
-                f"tokens need the mean number of tokens of an example, and others have none"
-            )
         if self.learning_rate is not None:
             _check("learning rate", self.learning_rate)
         before = 0.0
@@ -136,7 +122,7 @@ class Plan:
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
             return so_far.samples_at(so_far.steps_in(at))
-        return max(1, round(at / (self.tokens_per_example or 1.0)))
+        return max(1, round(at))
 
     def to_json(self) -> str:
         """Return the plan as JSON, which `from_json` reads."""
@@ -182,87 +168,14 @@ class Plan:
             here = (milestone.batch_size, milestone.rate_factor)
         return replace(self, milestones=tuple(milestones))
 
-    def then(self, after: Plan) -> Plan:
-        """Return this plan followed by another one after its epochs.
-
-        The rate goes on from its last value, which `after`'s factors multiply.
-
-        Raises:
-            UsageError: the unit of a plan is not epochs, or the plans have different scaling rules.
-        """
-        if {self.unit, after.unit} != {"epochs"}:
-            raise UsageError("only plans with milestones in epochs can follow one another")
-        if self.scaling_rule != after.scaling_rule or after.learning_rate is not None:
-            raise UsageError(
-                "a plan that follows has the rule of the one before it, and no learning rate"
-            )
-        factor = self.milestones[-1].rate_factor if self.milestones else 1.0
-        begins = Milestone(at=0, batch_size=after.batch_size)
-        coming = [
-            replace(m, at=self.epochs + m.at, rate_factor=factor * m.rate_factor)
-            for m in (begins, *after.milestones)
-        ]
-        both = replace(
-            self,
-            epochs=self.epochs + after.epochs,
-            milestones=(*self.milestones, *coming),
-        )
-        return both._without_repeats()
-
-
-def _plain(value: Any) -> Any:
-    """Convert a NumPy number to a Python number, which can be written as JSON."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _make_plain(record: object, *names: str) -> None:
-    for name in names:
-        object.__setattr__(record, name, _plain(getattr(record, name)))
-
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
     """Refuse a value that is no number above 0, or that is not whole if it has to be."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and 0 < value < math.inf and (not is_whole or isinstance(value, int))):  # type: ignore[operator]
+    kinds = (int,) if is_whole else (int, float)
+    # Subclasses such as bool and numpy.float64 are refused too; the latter can't become JSON.
+    if type(value) not in kinds or not 0 < value < math.inf:  # type: ignore[operator]
         kind = "a whole number, 1 or more" if is_whole else "a number above 0"
         raise UsageError(f"{name} {value!r} in a plan: expected {kind}")
-
-
-def from_advice(advice: Any, *, epochs: float) -> Plan:
-    """Return a plan with the batch size and learning rate of an advice.
-
-    Other settings of the advice (beta 2, weight decay) are set by `advice.apply(optimizer)`.
-
-    Args:
-        advice: the result of `batchlab.advise`, or a file with the output of
-            `batchlab advise --json`.
-        epochs: passes over the training data.
-
-    Raises:
-        UsageError: `advice` is not an advice, or recommends no batch size.
-    """
-    where = ""
-    try:
-        if hasattr(advice, "to_dict"):
-            document = advice.to_dict()
-        else:
-            where = f"{advice}: "
-            document = msgspec.json.decode(Path(advice).read_bytes())
-        named = document["recommendation"] or document["provisional"]
-        if named is None:
-            raise UsageError(f"{where}this advice names nothing; its `reason` says why")
-        return Plan(
-            epochs=epochs,
-            batch_size=named["batch_size"],
-            learning_rate=named["learning_rate"],
-        )
-    except OSError as error:
-        raise UsageError(f"{where}{error.strerror}") from error
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{where}this is no advice; give what `batchlab.advise` returned, or a file with what "
-            f"`batchlab advise --json` printed"
-        ) from error
 
 
 def constant(batch_size: int, *, epochs: float) -> Plan:
@@ -277,63 +190,31 @@ def steps(
     epochs: float,
     unit: Unit | Literal["fraction"] = "fraction",
     scaling_rule: str | float = "none",
-    tokens_per_example: float | None = None,
 ) -> Plan:
     """Return a plan that changes its batch size at given points of the run.
 
     Args:
-        batch_size: the first batch size. If `unit` is tokens, all batch sizes are in tokens.
+        batch_size: the first batch size.
         sizes: the later sizes by starting point: {0.3: 256} is 256 after 30 % of the run.
         epochs: passes over the training data.
-        unit: the unit of the points: a fraction of the run, or epochs, steps, samples, tokens.
+        unit: the unit of the points: a fraction of the run, or epochs, steps, samples.
         scaling_rule: how the rate follows the size, as in `Plan`.
-        tokens_per_example: how many tokens an example has on average, if `unit` is tokens.
 
     Raises:
         UsageError: as `Plan` says.
     """
-    sizes = {_plain(at): _plain(size) for at, size in sizes.items()}
     for at in sizes:
         _check("milestone", at)
     if unit == "fraction":
         sizes = {at * epochs: size for at, size in sizes.items()}
         unit = "epochs"
-    if tokens_per_example is not None:
-        batch_size = round(batch_size / tokens_per_example)
-        sizes = {at: round(size / tokens_per_example) for at, size in sizes.items()}
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
         milestones=tuple(Milestone(at=at, batch_size=size) for at, size in sizes.items()),
         unit=unit,
         scaling_rule=scaling_rule,
-        tokens_per_example=tokens_per_example,
     )
-
-
-def geometric(
-    batch_size: int, *, cap: int, epochs: float, factor: float = 2.0, every: float = 0.1
-) -> Plan:
-    """Multiply the size by `factor` after each part `every` of the run, up to `cap`.
-
-    Raises:
-        UsageError: a cap below the first size, a factor of 1 or less, or `every` not in 0 to 1.
-    """
-    if cap < batch_size:
-        raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
-    if not (factor > 1 and 0 < every < 1):
-        raise UsageError(
-            f"factor={factor:g}, every={every:g}: expected a factor above 1, and a part of the "
-            f"run between 0 and 1"
-        )
-    grown: dict[float, int] = {}
-    size = float(batch_size)
-    for part in range(1, math.ceil(1 / every)):
-        if size >= cap:
-            break
-        size *= factor
-        grown[part * every] = min(cap, round(size))
-    return steps(batch_size, grown, epochs=epochs)
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
@@ -372,32 +253,6 @@ def instead_of_decay(
 
     Source: Smith et al. 2018, arXiv:1711.00489, section 3.
     """
-    return _grown_at_cuts(batch_size, decays, cap=cap, epochs=epochs, factor=factor, power=0.0)
-
-
-def seesaw(
-    batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 2.0
-) -> Plan:
-    """Divide the rate by sqrt(factor), and multiply the size by `factor`, at a schedule's cuts.
-
-    Once the size is at `cap`, the rate takes the whole cut. Arguments and errors are those
-    of `instead_of_decay`.
-
-    Source: Meterez et al. 2025, arXiv:2510.14717.
-    """
-    return _grown_at_cuts(batch_size, decays, cap=cap, epochs=epochs, factor=factor, power=-0.5)
-
-
-def _grown_at_cuts(
-    batch_size: int,
-    decays: Sequence[float],
-    *,
-    cap: int,
-    epochs: float,
-    factor: float,
-    power: float,
-) -> Plan:
-    """Grow the size at each cut, up to `cap`; multiply the rate by growth ** `power`."""
     if cap < batch_size:
         raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
     if not factor > 1:
@@ -405,36 +260,8 @@ def _grown_at_cuts(
     milestones = []
     for n, place in enumerate(decays, start=1):
         size = min(cap, round(batch_size * factor**n))
-        grown = size / batch_size
         # The rate takes the part of the cut that the size could not take because of the cap.
-        rate = grown**power * grown / factor**n
+        rate = size / batch_size / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
     plan = Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))
     return plan._without_repeats()
-
-
-def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epochs: float) -> Plan:
-    """Return a plan that doubles from `least` up to a measured noise scale, and never shrinks.
-
-    Args:
-        seen: the gradient noise scale, in examples, by the part of the run where it was measured,
-            such as the results of `batchlab.noise`.
-        least: the first and smallest batch size.
-        most: the largest.
-        epochs: passes over the training data.
-
-    Raises:
-        UsageError: `most` is below `least`.
-
-    Source: McCandlish et al. 2018, arXiv:1812.06162, section 5.2 (batch size = noise scale).
-    """
-    if most < least:
-        raise UsageError(f"most={most} is below least={least}")
-    size, sizes = least, {}
-    for place, scale in sorted(seen.items()):
-        # The size changes only by whole doublings, so scatter around one size does not move it.
-        while 2 * size <= most and scale >= 2 * size:
-            size *= 2
-        sizes[place] = size
-    first = sizes.pop(0.0, least)
-    return steps(first, sizes, epochs=epochs)._without_repeats()

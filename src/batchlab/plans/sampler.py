@@ -120,7 +120,6 @@ class BatchSizeSampler(Sampler[list[int]]):
         optimizer: torch.optim.Optimizer,
         *,
         schedule: Callable[[float], float] | None = None,
-        warm_up_steps: int = 0,
     ) -> PlanScheduler:
         """Return the `PlanScheduler` that sets each step's rate; call its `step` after each step.
 
@@ -133,7 +132,6 @@ class BatchSizeSampler(Sampler[list[int]]):
             n_steps=self.n_steps,
             first_step=self.first_step,
             schedule=schedule,
-            warm_up_steps=warm_up_steps,
         )
         return self._scheduler
 

@@ -86,7 +86,6 @@ class PlanScheduler(LRScheduler):
         n_steps: int,
         first_step: int = 0,
         schedule: Callable[[float], float] | None = None,
-        warm_up_steps: int = 0,
     ) -> None:
         """Set the rate of the first step.
 
@@ -101,15 +100,12 @@ class PlanScheduler(LRScheduler):
                 of this plan.
             schedule: a further multiplier of the rate, by the part of the run that is done, 0 to 1;
                 None for only the plan's.
-            warm_up_steps: after each change of the size the rate moves linearly over this number of
-                steps from its previous value to the plan's.
 
         Raises:
             UsageError: the rule moves settings that the optimizer does not have, or too far.
         """
         self._rule = planned.scaling_rule
-        self._plan, self._n_steps = plan, n_steps
-        self._schedule, self._warm_up_steps = schedule, warm_up_steps
+        self._plan, self._n_steps, self._schedule = plan, n_steps, schedule
         first, ratio = float(optimizer.param_groups[0]["lr"]), 1.0
         if planned.learning_rate is not None:
             if not first > 0:
@@ -119,7 +115,6 @@ class PlanScheduler(LRScheduler):
             if first_step == 0 or _BEGAN_WITH not in group:
                 began = _settings(group)
                 group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
-        self._same_until = 0  # nothing changes before this step
         for size in planned.sizes:  # to refuse a batch size now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
@@ -127,26 +122,17 @@ class PlanScheduler(LRScheduler):
         if first_step:
             self.go_to(first_step)
 
-    def step(self, epoch: int | None = None) -> None:
-        """Count a step that was taken, and set the rate of the next one."""
-        has_all = len(self.optimizer.param_groups) == len(self.base_lrs)
-        if has_all and self.last_epoch + 1 < self._same_until:  # under 1 µs instead of 10
-            self.last_epoch += 1
-            self._step_count += 1
-        else:
-            super().step(epoch)
-
     def go_to(self, step: int) -> None:
         """Set rates and settings for step `step`, after `step` steps were taken."""
-        self.last_epoch, self._same_until = step - 1, 0
+        self.last_epoch = step - 1
         self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
         self.step()
 
     def get_lr(self) -> list[float | Tensor]:
         """Return each group's rate for the next step, and set the group's other settings."""
         step = min(self.last_epoch, self._n_steps - 1)
-        size = self._plan.stage_at(step).batch_size
-        factor = self._factor(step)
+        stage = self._plan.stage_at(step)
+        factor = stage.rate_factor
         if self._schedule is not None:
             factor *= float(self._schedule(self.last_epoch / self._n_steps))
         rates: list[float | Tensor] = []
@@ -156,34 +142,13 @@ class PlanScheduler(LRScheduler):
                     f"parameter group {number} was added after the plan's scheduler was made, so "
                     f"its rate at the plan's beginning is not known; make the scheduler after it"
                 )
-            _put(group, self._adam(group, size, whose=type(self.optimizer).__name__))
+            _put(group, self._adam(group, stage.batch_size, whose=type(self.optimizer).__name__))
             rates.append(group[_BEGAN_WITH]["lr"] * factor)
-        self._same_until = self._next_change(step) if self._schedule is None else 0
         return rates
-
-    def _next_change(self, step: int) -> int:
-        """Return the first step after `step` whose rate may differ."""
-        stage = self._plan.stage_at(step)
-        if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
-            return step + 1
-        for later in self._plan.stages:
-            if later.from_samples > stage.from_samples:
-                return self._plan.step_at(later.from_samples)
-        return self._n_steps
 
     def _adam(self, group: dict[str, Any], size: int, *, whose: str) -> Any:
         sizes = {"batch_size": size, "reference_batch_size": self._plan.batch_size}
         return moved_settings(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
-
-    def _factor(self, step: int) -> float:
-        """Return the plan's factor of a step's rate, with the warm-up."""
-        stage = self._plan.stage_at(step)
-        begin = self._plan.step_at(stage.from_samples)
-        n_warm = step - begin + 1
-        if begin == 0 or n_warm >= self._warm_up_steps:
-            return stage.rate_factor
-        before = self._plan.stage_at(begin - 1).rate_factor
-        return before + n_warm / self._warm_up_steps * (stage.rate_factor - before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the steps taken; the groups' first settings are in the optimizer's state."""

@@ -25,7 +25,7 @@ from batchlab.runs.workers import NODE_LOST, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint, write_whole
 from batchlab.training.plain import Task
-from batchlab.training.trainers import PLAIN
+from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 
 # A run that was asked to stop gets this many seconds to write its checkpoint before it is killed,
@@ -52,7 +52,7 @@ class ProcessEngine(StoredEngine):
     A trial that is asked for more steps than it has trained resumes from its checkpoint.
     """
 
-    name = PLAIN
+    name = Stepper.name
     capabilities = Capabilities(resumes=True, side_by_side=True, keeps_cadence=True)
 
     def __init__(
@@ -170,7 +170,7 @@ class ProcessEngine(StoredEngine):
         if self._is_answered(record, request.length):
             return None, 0
         opening = replace(
-            request.opening(PLAIN),
+            request.opening(Stepper.name),
             threads=self._plan.threads,
             versions=library_versions(),
             notes=trial.notes,

@@ -21,7 +21,8 @@ from batchlab.records.trial import Evaluation, Trial
 from batchlab.runs.contract import RunPlan
 from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Task, train
-from batchlab.training.trainers import PLAIN, built_for
+from batchlab.training.stepper import Stepper
+from batchlab.training.trainers import built_for
 
 # With fewer examples, the build of the native trainer (1 to 2 s) takes longer than it saves. The
 # steps asked for do not matter, so that a resumed trial keeps its trainer.
@@ -87,7 +88,7 @@ class LocalWorkers:
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Build the native trainer, once; return the reason if that fails."""
         trial = self._plan.trial
-        may_build = self._plan.trainer != PLAIN and trial.device == "cpu"
+        may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:
             return None
         self._is_ready = True

@@ -18,20 +18,17 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.trial import Trial
 from batchlab.workload.data import (
     Collate,
-    Collated,
     Columns,
     StreamPass,
     collated,
     epoch_order,
     fetched,
     fetched_in_parts,
-    has_set_epoch,
     is_stream,
     mapped,
     resident,
 )
-from batchlab.workload.definition import SPLITS, Batch, Data, Workload
-from batchlab.workload.identity import value_digest
+from batchlab.workload.definition import Batch, Data, Workload
 
 # The limit of seeds: every random generator accepts a seed below this number.
 _MOST_SEED = 2**31
@@ -318,42 +315,3 @@ def _streamed_epoch(
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)
         yield on_device(micro_batches, device)
-
-
-_SHORT = 10_000
-_COMPARED = 64  # examples: enough to notice another order or another draw
-
-
-def check_streams(workload: Workload) -> None:
-    """Check, by reading the workload's short streams to the end, that their lengths are right.
-
-    Each epoch reads a copy of the training stream, so a stream with a counter of its passes would
-    stay in the first pass forever.
-
-    Raises:
-        WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
-    """
-    for split in SPLITS:
-        data = getattr(workload, split)
-        if isinstance(data, Collated):
-            data = data.dataset
-        if data is None or not is_stream(data):
-            continue
-        what = f"workload {workload.name!r}: {split}"
-        reading = StreamPass(data, epoch=0, seed=0, what=what)
-        n_compared = min(len(data), _COMPARED)
-        may_count = split == "train" and not has_set_epoch(data)
-        first = value_digest(reading.take(n_compared)) if may_count else ""
-        if len(data) <= _SHORT:
-            reading.check_end()
-        if not may_count:
-            continue
-        reading.begin()  # copy after the end, where some streams count their pass
-        fresh = StreamPass(data, epoch=0, seed=0, what=what)
-        again = value_digest(reading.take(n_compared))
-        if first == value_digest(fresh.take(n_compared)) and first != again:
-            raise WorkloadError(
-                f"{what} counts its passes itself: read again, it gave other examples. Each epoch "
-                f"reads a copy of it as it is, so all would be alike; give it a set_epoch(epoch), "
-                f"which is called before each epoch"
-            )

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.random_state import RandomState
@@ -74,6 +75,7 @@ class _Header(msgspec.Struct, frozen=True):
 _MODEL = "model."
 AVERAGED = "averaged"
 """The name of averaged weights, which are stored in addition to the raw weights."""
+_MODULE = "module."  # the prefix of the names of an average's tensors, as AveragedModel has it
 _OPTIMIZER = "optimizer"
 _NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 # Reading a file that is damaged, foreign or from another model can raise these errors.
@@ -108,7 +110,7 @@ def save_checkpoint(
     streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
     kept = {}
     for name, stateful in {_OPTIMIZER: optimizer, **beside}.items():
-        kept[name] = _packed(stateful.state_dict(), tensors, name)
+        kept[name] = _packed(_state_dict(stateful), tensors, name)
     header = _Header(
         progress=progress,
         kept=kept,
@@ -187,12 +189,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
-            weights = {}
-            for name, name_in_file in _model_names(file.keys()).items():
-                weights[name] = file.get_tensor(name_in_file)
+            names = _model_names(file.keys())
             averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
-            for name, average in averaged:  # an average may have a wider type than its weight
-                weights[name] = file.get_tensor(average["tensor"]).to(weights[name].dtype)
+            for name, average in averaged:
+                if name.startswith(_MODULE):
+                    names[name.removeprefix(_MODULE)] = average["tensor"]
+            weights = {name: file.get_tensor(in_file) for name, in_file in names.items()}
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
@@ -220,7 +222,6 @@ def _model_names(names: Iterable[str]) -> dict[str, str]:
 
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     saved = {name: tensors[in_file] for name, in_file in _model_names(tensors).items()}
-    _make_room(model, saved)
     state = _state_of(model)
     differences = dict(_kinds(saved).items() ^ _kinds(state).items())
     if differences:
@@ -230,26 +231,20 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             tensor.copy_(saved[name])
 
 
-def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Give a buffer that is empty or has another shape the saved shape.
-
-    A hidden state that is carried from batch to batch has the shape of its latest batch.
-    """
-    models_device = next(iter(_state_of(model).values())).device
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for leaf, buffer in module._buffers.items():
-            before = saved.get(f"{prefix}.{leaf}".removeprefix("."))
-            if before is not None and (buffer is None or buffer.shape != before.shape):
-                device = buffer.device if buffer is not None else models_device
-                module._buffers[leaf] = torch.empty_like(before, device=device)
-
-
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     # Compare first, because `copy_` would silently broadcast a shape and convert a type.
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
+def _state_dict(stateful: Stateful) -> dict[str, Any]:
+    return _state_of(stateful) if isinstance(stateful, AveragedModel) else stateful.state_dict()
+
+
 def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
+    if isinstance(stateful, AveragedModel):
+        for name, tensor in _state_of(stateful).items():
+            tensor.data.copy_(state[name])
+        return
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from batchlab.errors import WorkloadError
 from batchlab.plans.scaling import moved_settings, settings_of
@@ -137,82 +137,41 @@ def move_settings(
         group.update(moved_settings(group, trial.scaling_rule, whose=whose, **sizes))
 
 
-class AveragedWeights:
-    """The average of a model's real and complex parameters and buffers, from the initial ones on.
+def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
+    """Return the average of a model's weights and buffers, which begins with the current ones.
 
-    It covers the same number of examples at every batch size B if its decay per step is
+    Raises:
+        WorkloadError: a parameter has 16 bits, too few to add a thousandth of a step.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype.itemsize < 4:
+            raise WorkloadError(
+                f"workload {workload.name!r}: {name!r} has 16 bits, too few for an average of "
+                f"weights; keep the model in float32 (autocast computes in 16 bits), or give no ema"
+            )
+    averaged = AveragedModel(model, use_buffers=True)
+    averaged.update_parameters(model)  # the first update only copies
+    return averaged
+
+
+def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
+    """Set average = decay * average + (1 - decay) * weights, after a step; copy counts.
+
+    The average covers the same number of examples at every batch size B if the decay is
     `ema ** (B / reference)`.
-
-    It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
 
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
+    average = get_ema_multi_avg_fn(decay)
 
-    def __init__(self, model: nn.Module) -> None:
-        """Begin with the current weights."""
-        self._model = model
-        # A tied weight appears under each of its names, as in a state dict.
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._parameters: dict[str, Tensor] = _averageable(parameters)
-        self._average = {name: _wide(tensor) for name, tensor in self._raw().items()}
-        self._has_buffers = len(self._average) > len(self._parameters)
+    def update(old: Any, new: Any, n_averaged: Any) -> None:
+        if old[0].is_floating_point() or old[0].is_complex():
+            average(old, new, n_averaged)
+        else:  # PyTorch would round an average of whole numbers down
+            torch._foreach_copy_(old, new)
 
-    @torch.no_grad()
-    def update(self, decay: float) -> None:
-        """Set average = decay * average + (1 - decay) * weights, after a step."""
-        raw = self._raw() if self._has_buffers else self._parameters
-        for name, average in self._average.items():
-            if average.shape == raw[name].shape:
-                average.lerp_(raw[name].to(average.dtype), 1 - decay)
-            else:  # a buffer of another shape, such as a hidden state
-                self._average[name] = _wide(raw[name])
-
-    @contextmanager
-    def in_place_of_raw(self) -> Iterator[None]:
-        """Use the averaged weights inside the block; then restore the raw ones bit for bit."""
-        raw = self._raw()
-        before = {name: raw[name].detach().clone() for name in self._average}
-        try:
-            _copy(self._average, raw)
-            yield
-        finally:
-            _copy(before, raw)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the average by the names of the model's parameters and buffers."""
-        return dict(self._average)
-
-    def load_state_dict(self, state_dict: dict[str, Tensor], /) -> None:
-        """Restore an average that `state_dict` returned."""
-        if state_dict.keys() != self._average.keys():
-            raise ValueError("its averaged weights were written for another model")
-        for name, average in state_dict.items():
-            self._average[name] = _wide(average).to(self._average[name].device)
-
-    def _raw(self) -> dict[str, Tensor]:
-        # Look up buffers each time, because a step may replace them; parameters stay the same.
-        buffers = dict(self._model.named_buffers(remove_duplicate=False))
-        return {**self._parameters, **_averageable(buffers)}
-
-
-def _averageable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: tensor
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() or tensor.is_complex()
-    }
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """Copy in a type that keeps a thousandth of a step: bfloat16 has only three digits."""
-    least = torch.complex64 if tensor.is_complex() else torch.float32
-    return tensor.detach().to(max(tensor.dtype, least, key=lambda kind: kind.itemsize), copy=True)
-
-
-@torch.no_grad()
-def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        into[name].copy_(tensor)
+    averaged.multi_avg_fn = update
+    averaged.update_parameters(model)
 
 
 class RateSchedule:

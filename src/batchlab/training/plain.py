@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from batchlab.training.checkpoint import (
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import trainer_of
+from batchlab.training.trainers import stepper_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
 
@@ -198,9 +198,8 @@ class _TrainingRun:
         self._device = torch.device(task.device)
         batch_size = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
-        self._trainer = trainer_of(workload, task.trial, self._device, task.build)
-        self._stepper = self._trainer.stepper
-        self._evaluator.fast = self._trainer.fast
+        self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
+        self._evaluator.fast = self._stepper.fast
         self._initial = self._weights()  # store them before a checkpoint is loaded
         self._before: list[Tensor] = []  # the weights before the last step ahead of an evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
@@ -210,8 +209,9 @@ class _TrainingRun:
             self._progress = self._resumed(task.checkpoint)
             self._emit(self._progress.evaluations)
         else:
-            trainer = self._trainer.name
-            self._progress = Progress(versions=task.versions, engine=trainer, threads=task.threads)
+            self._progress = Progress(
+                versions=task.versions, engine=self._stepper.name, threads=task.threads
+            )
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
@@ -234,9 +234,9 @@ class _TrainingRun:
         if outcome.status is None or outcome.status.ended_well:
             self._keep()
         notes = outcome.notes
-        if self._trainer.note is not None:
-            notes = (*notes, self._trainer.note)
-        return replace(outcome, engine=self._trainer.name, notes=notes)
+        if self._note is not None:
+            notes = (*notes, self._note)
+        return replace(outcome, engine=self._stepper.name, notes=notes)
 
     def _through_pauses(self, stop: Callable[[], bool], most_steps: int) -> Outcome | None:
         """Train and evaluate to the last step; return how the run ended if it ended earlier."""
@@ -475,11 +475,7 @@ class _TrainingRun:
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
         """Return the scores on these splits, and the total seconds of evaluations so far."""
         started_s = time.perf_counter()
-        evaluated: AbstractContextManager[None] = nullcontext()
-        if self._stepper.averaged is not None:
-            evaluated = self._stepper.averaged.in_place_of_raw()
-        with evaluated:
-            scores = self._evaluator.scores(self._stepper.model, splits)
+        scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s
 
     def _keep_if_due(self) -> None:

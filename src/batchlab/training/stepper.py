@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
@@ -17,14 +18,15 @@ from batchlab.records.trial import Trial
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED
-from batchlab.training.evaluator import weight_of
+from batchlab.training.evaluator import MetricSums, weight_of
 from batchlab.training.optimizers import (
-    AveragedWeights,
     RateSchedule,
     Stateful,
     asks_for_closure,
+    averaged_model,
     made_optimizers,
     move_settings,
+    update_average,
 )
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
@@ -46,12 +48,17 @@ class Stepper:
     """A trial's model and optimizer on their device, ready to take steps.
 
     Attributes:
+        name: the name of the trainer.
         model: the model that is trained.
         optimizers: the optimizers that train it.
         optimizer: the first optimizer; the only one, unless the workload has its own `step`.
         rates: the learning rate of each step.
-        averaged: the average of the weights, used in evaluations; None if there is none.
+        averaged: the average of the weights; None if there is none.
+        fast: gives the sums of some metrics of `evaluated` without PyTorch, or is None.
     """
+
+    name = "plain"
+    fast: MetricSums | None = None
 
     def __init__(
         self, workload: Workload, trial: Trial, device: torch.device, *, is_compiled: bool = False
@@ -69,7 +76,7 @@ class Stepper:
             torch.cuda.init()  # only initialized random streams can be seeded
         seed_everything(trial.seed)
         model = workload.model() if is_compiled else uncompiled(workload.model())
-        self.model = _with_memory_of_its_own(model.to(device))
+        self.model = model.to(device)
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
@@ -78,13 +85,18 @@ class Stepper:
         for optimizer in self.optimizers:
             move_settings(optimizer, trial, reference_batch_size=workload.batch_size)
         self.rates = RateSchedule(workload, trial, self._made)
-        self.averaged = None
+        self.averaged: AveragedModel | None = None
         if workload.ema is not None:
-            self.averaged = AveragedWeights(self.model)
+            self.averaged = averaged_model(workload, self.model)
         self._optimizer_step = step_function(self.optimizer)
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
             check_may_be_cut(workload, trial)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model to evaluate: the one that is trained, or that with averaged weights."""
+        return self.model if self.averaged is None else self.averaged.module
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
@@ -111,8 +123,7 @@ class Stepper:
             if scheduled:
                 self.rates.before(step)
             losses.append(self.step(micro_batches))
-            if self.averaged is not None:
-                self.averaged.update(self._average_decay(step))
+            self._update_average(step)
         sizes = map(self._plan.batch_size_at, range(first_step, first_step + n_steps))
         return torch.stack(losses).tolist(), list(sizes)
 
@@ -133,12 +144,12 @@ class Stepper:
         self._optimizer_step()
         return loss
 
-    def _average_decay(self, step: int) -> float:
-        """Return the share of the old weight average kept at a step; larger batches keep less."""
+    def _update_average(self, step: int) -> None:
         workload = self._workload
-        assert workload.ema is not None
-        size = self._plan.stage_at(step).batch_size
-        return float(workload.ema ** (size / workload.batch_size))
+        if self.averaged is not None and workload.ema is not None:
+            size = self._plan.stage_at(step).batch_size
+            decay = float(workload.ema ** (size / workload.batch_size))
+            update_average(self.averaged, self.model, decay)
 
     def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Call the workload's `step` and return the loss that it gave, without its graph."""
@@ -187,24 +198,6 @@ class Stepper:
             micro_batches,
             [weight / total for weight in weights],
         )
-
-
-def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
-    """Copy buffers with elements that share memory (by `expand`), which can't be written to."""
-    copies: dict[int, Tensor] = {}  # a buffer of several modules is copied once
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and _shares_memory_with_itself(buffer):
-                copy = buffer.clone(memory_format=torch.contiguous_format)
-                module._buffers[name] = copies.setdefault(id(buffer), copy)
-    return model
-
-
-def _shares_memory_with_itself(tensor: Tensor) -> bool:
-    if tensor.layout != torch.strided:
-        return False
-    sizes = zip(tensor.shape, tensor.stride(), strict=True)
-    return any(stride == 0 and n > 1 for n, stride in sizes)
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:

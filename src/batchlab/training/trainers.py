@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
-from batchlab.training.evaluator import MetricSums
 from batchlab.training.native.graph import RefusedError
-from batchlab.training.native.program import NativeBuild, native_build, native_scores
+from batchlab.training.native.program import NativeBuild, native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
-
-PLAIN, NATIVE = "plain", "native"
 
 # A build is checked at a small batch size, with kernels for few rows, and at a large one.
 _CHECKED_SIZES = (5, 200)
@@ -23,39 +20,17 @@ _CHECKED_SIZES = (5, 200)
 _COMPILER_S = 15.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trainer:
-    """A way to take the steps of a trial.
-
-    Attributes:
-        name: the name of its kind.
-        stepper: the stepper that takes the steps.
-        fast: computes sums of metrics without PyTorch, or None if metrics are not native.
-        note: why the build is not used, or None if it is used or there is none.
-    """
-
-    name: str
-    stepper: Stepper
-    fast: MetricSums | None = None
-    note: Reason | None = None
-
-
-def trainer_of(
-    workload: Workload,
-    trial: Trial,
-    device: torch.device,
-    build: NativeBuild | None,
-) -> Trainer:
-    """Return the native trainer if there is a build and it takes the trial, else the plain one."""
-    if build is None:
-        return Trainer(name=PLAIN, stepper=Stepper(workload, trial, device))
-    try:
-        stepper = NativeStepper(workload, trial, build)
-    except RefusedError as refused:
-        plain = trainer_of(workload, trial, device, None)
-        return replace(plain, note=_left_to_pytorch(refused))
-    fast = native_scores(build, stepper.model) if build.metrics else None
-    return Trainer(name=NATIVE, stepper=stepper, fast=fast)
+def stepper_of(
+    workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
+) -> tuple[Stepper, Reason | None]:
+    """Return the native stepper if the build takes the trial, else the plain one and why."""
+    note = None
+    if build is not None:
+        try:
+            return NativeStepper(workload, trial, build), None
+        except RefusedError as refused:
+            note = _left_to_pytorch(refused)
+    return Stepper(workload, trial, device), note
 
 
 def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:

@@ -295,17 +295,12 @@ class StreamPass:
         """Begin a pass; call `set_epoch(epoch)` first if the data have it."""
         self._what = what
         self._n = len(data)
-        self._data = copy.copy(data)  # a copy, because another pass may be in another epoch
-        self._epoch, self._seed = epoch, seed
-        self.begin()
-
-    def begin(self) -> None:
-        """Read the data from the start, again from the same object if it was read before."""
         self._taken = 0
-        with untouched_randomness(self._seed):
-            if has_set_epoch(self._data):
-                self._data.set_epoch(self._epoch)
-            self._examples: Iterator[Any] = iter(self._data)
+        data = copy.copy(data)  # because another pass may be in another epoch
+        with untouched_randomness(seed):
+            if has_set_epoch(data):
+                data.set_epoch(epoch)
+            self._examples: Iterator[Any] = iter(data)
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:

@@ -169,11 +169,8 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
         schedule=cosine if has_schedule else None,
     )
     sizes = [1, draw.randint(2, N - 1), N]
-    cuts: list[dict[str, Any]] = [{"batch_size": size} for size in sizes]
-    if not any(isinstance(module, nn.Dropout) for module in workload.model().modules()):
-        cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
     given = {"horizon_steps": 50 if has_schedule else None, "learning_rate": 0.01}
-    return workload, [cut | given for cut in cuts]
+    return workload, [{"batch_size": size, **given} for size in sizes]
 
 
 def check(workload: Workload, cuts: list[dict[str, Any]], folder: Path) -> None:

@@ -289,7 +289,7 @@ def test_where_examples_are_large_tiles_are_small(
     workload = functions_of(kind)
     model, columns = workload.model().train(), program.columns_of(workload)
 
-    tiled = emit._CWriter("", program._step_graph(workload, model, columns), None)
+    tiled = emit._CWriter("", program._step_graph(workload, model, columns), None, ())
 
     assert tiled._tile < 20
     assert_gradients_agree(workload, (37,), libraries)

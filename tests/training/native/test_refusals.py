@@ -23,12 +23,10 @@ from tests.reference.small_workloads import (
 from torch import Tensor, nn
 from torch.nn import functional
 
-from batchlab.training.native import program
-from batchlab.training.native.emit import Update
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
-from batchlab.training.native.updates import update_of
+from batchlab.training.native.updates import RULES
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -147,12 +145,14 @@ def test_a_build_of_another_model_or_optimizer_is_not_taken(libraries: Path) -> 
 def test_an_update_that_is_wrong_does_not_pass_the_check(
     make: Any, right: str, wrong: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mistaken(*given: Any) -> Update:
-        update = update_of(*given)
-        assert right in update.text
-        return replace(update, text=update.text.replace(right, wrong))
+    kind = torch.optim.Adam if make is adam else torch.optim.SGD
+    rule = RULES[kind]
 
-    monkeypatch.setattr(program, "update_of", mistaken)
+    def mistaken(*shape: bool) -> str:
+        assert right in rule.text(*shape)
+        return rule.text(*shape).replace(right, wrong)
+
+    monkeypatch.setitem(RULES, kind, replace(rule, text=mistaken))
     workload = optimizer_of(make)
     build = native_build(workload, folder=libraries)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
 
+from torch.optim import Optimizer
+
 from batchlab.training.native.graph import (
     C_TYPES,
     STAND_IN,
@@ -26,37 +28,22 @@ from batchlab.training.native.graph import (
     unsupported,
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
+from batchlab.training.native.updates import is_plain, rule_of
 
 TILE = 256  # the most examples of a tile; the last one may have up to half more
 _NEAR = 2**20  # the bytes of a tile that fit into the processor's cache
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """The change of the parameters by their gradients: see `batchlab.training.native.updates`.
-
-    Attributes:
-        text: the C of `prepare` and `update`.
-        n_states: the number of tensors that the optimizer keeps for each parameter.
-        n_numbers: the number of settings of each parameter group.
-        is_plain: whether a step is `w -= lr * gradient`.
-        groups: the index of each parameter's group.
-    """
-
-    text: str
-    n_states: int
-    n_numbers: int
-    is_plain: bool
-    groups: tuple[int, ...]
-
-
 class _CWriter:
     """The writer of the C of one schedule."""
 
-    def __init__(self, name: str, graph: Graph, update: Update | None) -> None:
+    def __init__(
+        self, name: str, graph: Graph, optimizer: Optimizer | None, groups: Sequence[int]
+    ) -> None:
         self._function = name
         self._graph = graph
-        self._update = update
+        self._optimizer = optimizer
+        self._groups = groups  # the index of each parameter's group
         self._plan = LoopSchedule(graph)
         self._numbers = dict(zip(self._plan.nodes, count()))
         self._tile = self._examples_of_tile()
@@ -86,7 +73,7 @@ class _CWriter:
 
     def _at_once(self, node: Node) -> bool:
         """Return whether a product is a gradient to add directly to its parameter."""
-        if self._update is None or node.kind != "product" or not node.accumulates:
+        if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
             return False
@@ -110,14 +97,11 @@ class _CWriter:
             "    const long most = call->largest;",
             f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             "    const int64_t *index = call->index, *sizes = call->sizes;",
-            "    const double *shares = call->shares;",
             *self._sources(),
             *taken,
             "    const unsigned mode = flush_tiny();",
             "    for (int64_t step = 0; step < call->n_steps; step++) {",
-            "    const int64_t n_parts = call->parts[step];",
             f"    double *told = call->told + step * {len(self._graph.outputs)};",
-            f"    for (int k = 0; k < {len(self._graph.outputs)}; k++) told[k] = 0;",
             *body,
             "    }",
             "    restore(mode);",
@@ -149,30 +133,19 @@ class _CWriter:
         gradients = []  # place of the parameter, name in C, number of elements
         for place, gradient in enumerate(graph.gradients):
             if gradient is not None:
-                n = math.prod(gradient.shape)
-                self._memory.append(("float", f"sum{place}", str(n)))
-                gradients.append((place, self._name(gradient.node), n))
-        yield "    for (int64_t part = 0; part < n_parts; part++) {"
+                gradients.append((place, self._name(gradient.node), math.prod(gradient.shape)))
         yield f"    const long B = *sizes++, T = rows_of_tile(B, {self._tile}), n = B, t0 = 0;"
-        yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
+        yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step);"
         yield "    (void)n; (void)t0; (void)noise;"
-        yield "    const double share = *shares++; (void)share;"
-        if self._update is not None:
-            yield "    const int at_once = n_parts == 1 && T >= B && !(call->clip > 0);"
+        if self._optimizer is not None:
+            yield "    const int at_once = T >= B && !(call->clip > 0);"
         for level in range(self._plan.n_levels):
             yield from self._level(level)
         for place, view in enumerate(graph.outputs):
-            yield f"    told[{place}] += share * (double){self._name(view.node)}[{view.offset}];"
-        yield "    if (n_parts > 1) {"
-        for place, name, n in gradients:
-            yield f"    gather_part({n}, sum{place}, {name}, share, part == 0);"
-        yield "    }"
-        if self._update is not None:
-            yield "    if (part == n_parts - 1) {"
-            yield from self._updates(gradients)
-            yield "    }"
+            yield f"    told[{place}] = (double){self._name(view.node)}[{view.offset}];"
+        if self._optimizer is not None:
+            yield from self._updates(gradients, self._optimizer)
         yield "    index += B;"
-        yield "    }"
 
     def _level(self, level: int) -> Iterator[str]:
         for kernel in self._plan.kernels.get((level, False), []):
@@ -273,33 +246,34 @@ class _CWriter:
             f"{beta}, {to});"
         )
 
-    def _updates(self, gradients: Sequence[tuple[int, str, int]]) -> Iterator[str]:
-        update = self._update
-        assert update is not None
+    def _updates(
+        self, gradients: Sequence[tuple[int, str, int]], optimizer: Optimizer
+    ) -> Iterator[str]:
+        rule, group = rule_of(optimizer), optimizer.param_groups[0]
+        n_numbers, n_states = len(rule.numbers(group)), len(rule.states(group))
         yield "    float clip = 1;"
         yield "    if (call->clip > 0) {"
         yield "    double square = 0;"
-        for place, name, n in gradients:
-            yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
+        for _, name, n in gradients:
+            yield f"    square += square_of({n}, {name});"
         yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
         yield "    }"
-        n_of_step = update.n_numbers * (max(update.groups, default=0) + 1)
+        n_of_step = n_numbers * len(optimizer.param_groups)
         for place, name, n in gradients:
             view = self._graph.gradients[place]
             assert view is not None
-            at = f"step * {n_of_step} + {update.groups[place] * update.n_numbers}"
-            first_state = place * update.n_states
-            pointers = [f"call->states[{first_state + k}]" for k in range(update.n_states)]
+            at = f"step * {n_of_step} + {self._groups[place] * n_numbers}"
+            pointers = [f"call->states[{place * n_states + k}]" for k in range(n_states)]
             states = ", ".join([*pointers, "0", "0"][:2])
             yield f"    {{ float d[8]; prepare(call->numbers + {at}, call->counts[{place}], d);"
             yield f"    float *w = call->parameters[{place}];"
-            whole = f"update({n}, w, n_parts > 1 ? sum{place} : {name}, {states}, clip, d);"
+            whole = f"update({n}, w, {name}, {states}, clip, d);"
             if self._at_once(view.node):
                 a, b = view.node.operands[:2]
                 few = f"at_once && {times_rows(a.shape[1], 'B')} <= FEW"
                 operands = f"{self._operand(a, after=True)}, {self._operand(b, after=True)}"
                 factors = f"{_sizes(a, b, 'B')}, {operands}"
-                if update.is_plain:
+                if is_plain(optimizer):
                     yield f"    if ({few}) outer_add({factors}, -d[0], w);"
                     yield f"    else if (at_once) product({factors}, 0, -d[0], 1, w);"
                 else:
@@ -529,14 +503,20 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
     return " + ".join(terms)
 
 
-def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
-    """Return the C of some graphs, each under its name; only the first may change parameters."""
+def program(functions: Sequence[tuple[str, Graph, Optimizer | None]], groups: Sequence[int]) -> str:
+    """Return the C of some graphs, each under its name; only the first may have an optimizer.
+
+    Args:
+        functions: a name, the graph, and the optimizer that updates the parameters, if any.
+        groups: the index of each parameter's group in that optimizer.
+    """
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
     texts = [kernels]
-    for name, graph, update in functions:
-        if update is not None:
-            texts += [update.text, _FEW]
-        texts.append(_CWriter(name, graph, update).text())
+    for name, graph, optimizer in functions:
+        if optimizer is not None:
+            rule = rule_of(optimizer)
+            texts += [rule.text(*rule.shape(optimizer.param_groups[0])), _FEW]
+        texts.append(_CWriter(name, graph, optimizer, groups).text())
     return "\n".join(texts)
 
 

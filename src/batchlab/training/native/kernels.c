@@ -10,8 +10,8 @@
 struct call {
     void **parameters, **buffers, **constants, **columns, **states;
     float **counts;
-    const int64_t *index, *sizes, *parts;
-    const double *shares, *numbers;
+    const int64_t *index, *sizes;
+    const double *numbers;
     double *told;
     char *space;
     int64_t n_steps, largest, first_step;
@@ -136,9 +136,7 @@ INLINE uint64_t mixed(uint64_t z) {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
 }
-INLINE uint64_t noise_of(uint64_t seed, uint64_t step, uint64_t part) {
-    return mixed(seed + mixed(step) + part);
-}
+INLINE uint64_t noise_of(uint64_t seed, uint64_t step) { return mixed(seed + mixed(step)); }
 INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
     const uint64_t z = noise + draw * 0x9E3779B97F4A7C15u + element * 0xD1B54A32D192ED03u;
     return (float)(mixed(z) >> 40) * 0x1p-24f;
@@ -166,13 +164,6 @@ __attribute__((unused)) static double square_of(long n, const float *x) {
         total += part;
     }
     return total;
-}
-__attribute__((unused)) static void gather_part(long n, float *total, const float *part,
-                                                double share, int first) {
-    const float factor = (float)share;
-    if (first) memset(total, 0, sizeof(float) * n);
-#pragma omp simd
-    for (long i = 0; i < n; i++) total[i] += factor * part[i];
 }
 
 // ---- Products of matrices, in vectors as wide as the machine has them.

@@ -17,11 +17,11 @@ from batchlab.training.batching import columns_in_memory
 from batchlab.training.evaluator import MetricSums, as_metric, is_over_all
 from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
-from batchlab.training.native.emit import Update, program
+from batchlab.training.native.emit import program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
 from batchlab.training.native.operations import lowered
 from batchlab.training.native.schedule import SOURCES
-from batchlab.training.native.updates import update_of
+from batchlab.training.native.updates import group_numbers, is_plain, rule_of
 from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
@@ -44,7 +44,6 @@ class NativeBuild:
         trained: whether the loss depends on each parameter, in their order.
         metrics: the names of the metrics that evaluations return, in order; none if they are not
             native.
-        n_draws: the number of dropout operations in a step that draw random numbers.
         is_plain: whether the update is right only for an optimizer without momentum and decay.
     """
 
@@ -55,7 +54,6 @@ class NativeBuild:
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    n_draws: int
     is_plain: bool
 
 
@@ -86,15 +84,17 @@ def native_build(
     with untouched_randomness():
         model = uncompiled(workload.model()).train()
         made = made_optimizers(workload, model, workload.learning_rate)
-        update = update_of(made.optimizers[0], list(model.parameters()))
-        check_tensors(model, made.optimizers[0])
+        optimizer = made.optimizers[0]
+        rule_of(optimizer)  # refuse an optimizer without a rule before the model is captured
+        check_tensors(model, optimizer)
         step = _step_graph(workload, model, columns)
         model.eval()
         scores, metrics = _scores_graph(workload, model, columns)
-    functions: list[tuple[str, Graph, Update | None]] = [(STEPS, step, update)]
+    functions: list[tuple[str, Graph, torch.optim.Optimizer | None]] = [(STEPS, step, optimizer)]
     if scores is not None:
         functions.append((SCORES, scores, None))
-    library = built(program(functions), folder=folder, timeout_s=timeout_s)
+    groups = group_numbers(optimizer, list(model.parameters()))
+    library = built(program(functions, groups), folder=folder, timeout_s=timeout_s)
     return NativeBuild(
         library=library,
         parameters=layout_of(model.named_parameters()),
@@ -103,8 +103,7 @@ def native_build(
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        n_draws=step.n_draws,
-        is_plain=update.is_plain,
+        is_plain=is_plain(optimizer),
     )
 
 
@@ -251,7 +250,7 @@ class Call(ctypes.Structure):
 
     _fields_ = (
         *zip(("parameters", "buffers", "constants", "columns", "states", "counts", "index",
-              "sizes", "parts", "shares", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
+              "sizes", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
         ("n_steps", ctypes.c_int64),
         ("largest", ctypes.c_int64),
         ("first_step", ctypes.c_int64),
@@ -311,7 +310,7 @@ class Program:
             pointers[name] = ctypes.cast(kept_alive[-1], ctypes.c_void_p)
         call = Call(
             **pointers,
-            n_steps=len(arrays["parts"]),
+            n_steps=len(sizes),
             largest=self._room,
             first_step=first_step,
             seed=seed,
@@ -348,13 +347,10 @@ def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
         if not is_packed or examples_layout(columns) != build.columns:
             return {}
         sizes = torch.tensor(list(map(len, index.split(batch_size))))
-        parts = torch.ones(len(sizes), dtype=torch.int64)
         sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
         function(
             index=index.contiguous(),
             sizes=sizes,
-            parts=parts,
-            shares=parts.double(),
             told=sums,
             tensors={"columns": columns},
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.random_state import derived_seed
@@ -39,26 +39,28 @@ class NativeStepper(Stepper):
     same however steps are grouped into calls.
     """
 
+    name = "native"
+
     def __init__(self, workload: Workload, trial: Trial, build: NativeBuild) -> None:
         """Make model and optimizer as the plain stepper does, and load the build.
 
         Raises:
             RefusedError: the build is not for this workload, the optimizer has hooks or no row, or
-                a batch is cut into pieces in a way that only Python knows.
+                a batch is cut into micro-batches.
         """
         super().__init__(workload, trial, _CPU)
         columns = columns_of(workload)
         check_same(build.columns == examples_layout(columns.parts))
         self._run = Program(build, STEPS, self.model)
         check_tensors(self.model, self.optimizer)
-        if build.n_draws and trial.accumulates:
-            raise unsupported("dropout in micro-batches")
-        if workload.weight is not None and trial.accumulates:
-            raise unsupported("`weight` with micro-batches")
+        if trial.accumulates:
+            raise unsupported("micro-batches")
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise unsupported("an optimizer with hooks")
         check_same(is_plain(self.optimizer) == build.is_plain)
+        if build.metrics:
+            self.fast = native_scores(build, self.evaluated)
         self._columns = columns.parts
         self._trained: list[Tensor | None] = []
         for parameter, is_trained in zip(self.model.parameters(), build.trained, strict=True):
@@ -78,14 +80,13 @@ class NativeStepper(Stepper):
         losses, sizes = [], []
         for step in range(first_step, first_step + n_steps):
             loss, size = self._steps(step, 1)
-            self.averaged.update(self._average_decay(step))
+            self._update_average(step)
             losses += loss
             sizes += size
         return losses, sizes
 
     def _steps(self, first: int, n_steps: int) -> tuple[list[float], list[int]]:
         sizes = self._sizes(first, n_steps)
-        micro_sizes, n_micro, shares = self._cut(sizes)
         numbers = self._numbers(first, n_steps)
         losses = torch.empty(n_steps, dtype=torch.float64)
         counts: list[Tensor | None] = [None] * len(self._trained)
@@ -93,9 +94,7 @@ class NativeStepper(Stepper):
             counts = self._state_of(["step"])
         self._run(
             index=self._index(first, n_steps),
-            sizes=micro_sizes,
-            parts=n_micro,
-            shares=shares,
+            sizes=torch.tensor(sizes),
             numbers=numbers,
             told=losses,
             clip=self._workload.clip_norm or 0.0,
@@ -116,25 +115,6 @@ class NativeStepper(Stepper):
         if taken == n_steps * size and not plan.stages:
             return [size] * n_steps
         return list(map(plan.batch_size_at, range(first, first + n_steps)))
-
-    def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sizes of passes, the number of passes per step, and their shares of a step."""
-        most = self._trial.micro_batch_size
-        if max(sizes) <= most:
-            ones = torch.ones(len(sizes), dtype=torch.int64)
-            return torch.tensor(sizes), ones, ones.double()
-        micro_sizes, n_micro, shares = [], [], []
-        for size in sizes:
-            starts = range(0, size, most)
-            n_micro.append(len(starts))
-            for start in starts:
-                micro_sizes.append(min(most, size - start))
-                shares.append(micro_sizes[-1] / size)
-        return (
-            torch.tensor(micro_sizes),
-            torch.tensor(n_micro),
-            torch.tensor(shares, dtype=torch.float64),
-        )
 
     def _index(self, first: int, n_steps: int) -> Tensor:
         """Return the indices of the steps' examples, in the order of the plain stepper."""
@@ -239,7 +219,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
         ):
             if not abs(loss - expected) <= _OF_LOSS * (abs(expected) + 1):
                 raise _differs("loss", step)
-        _check_scores(build, workload, native.model)
+        _check_scores(native, workload)
         for (name, expected_end), end, begin in zip(
             plain.model.named_parameters(), native.model.parameters(), initial, strict=True
         ):
@@ -276,7 +256,7 @@ def _mixed(z: int) -> int:
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """A context in which `bernoulli_` draws as kernels.c does, in a step of one pass."""
+    """A context in which `bernoulli_` draws as kernels.c does, in one step."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -307,18 +287,18 @@ _EXAMPLES = 300
 _AT_ONCE = 128
 
 
-def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
-    if not build.metrics:
+def _check_scores(native: NativeStepper, workload: Workload) -> None:
+    if native.fast is None:
         return
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
-    scores = native_scores(build, model)(columns.parts, index, _AT_ONCE)
-    with untouched_model(model):
+    scores = native.fast(columns.parts, index, _AT_ONCE)
+    with untouched_model(native.evaluated):
         for name, sums in scores.items():
             metric = as_metric(workload, name)
             expected = 0.0
             for places in index.split(_AT_ONCE):
-                expected += float(evaluated_sum(metric, model, columns.batch(places)))
+                expected += float(evaluated_sum(metric, native.evaluated, columns.batch(places)))
             # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)

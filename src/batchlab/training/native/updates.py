@@ -7,15 +7,13 @@ terms of `torch.optim` in its order. To add an optimizer, add a row to `RULES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from batchlab.training.native.emit import Update
 from batchlab.training.native.graph import unsupported
 
 Group = dict[str, Any]
@@ -145,17 +143,9 @@ def is_plain(optimizer: torch.optim.Optimizer) -> bool:
     return not has_states and not any(group["weight_decay"] for group in groups)
 
 
-def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
-    """Return the C of an optimizer for these parameters."""
-    rule = rule_of(optimizer)
-    groups = optimizer.param_groups
-    group_of: dict[int, int] = {}
-    for number, group in enumerate(groups):
-        group_of.update(dict.fromkeys(map(id, group["params"]), number))
-    return Update(
-        text=rule.text(*rule.shape(groups[0])),
-        n_states=len(rule.states(groups[0])),
-        n_numbers=len(rule.numbers(groups[0])),
-        is_plain=is_plain(optimizer),
-        groups=tuple(map(group_of.get, map(id, parameters), repeat(-1))),
-    )
+def group_numbers(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
+    """Return the index of each parameter's group; -1 if it is in none."""
+    number_of: dict[int, int] = {}
+    for number, group in enumerate(optimizer.param_groups):
+        number_of.update(dict.fromkeys(map(id, group["params"]), number))
+    return [number_of.get(id(parameter), -1) for parameter in parameters]
