@@ -7,7 +7,6 @@ import math
 import mmap
 import os
 import pickle
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -195,14 +194,7 @@ class PackedWorkload:
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [place.numbers(memory) for place in self._places]
-        # Imports write no cache here, because a file may have been edited. Python checks a cache by
-        # the length of the text and the whole second of its time only, so the cache of an edit may
-        # be taken for that of the file once it is put back. The caller has made the caches.
-        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        try:
-            workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
-        finally:
-            sys.dont_write_bytecode = before
+        workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
         check_unedited(self.files)  # last, because an edit may have been imported meanwhile
         return workload
 
