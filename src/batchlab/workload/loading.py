@@ -30,12 +30,10 @@ from batchlab.workload.pieces import chosen
 from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
     SourceFile,
-    check_not_edited,
     files_below,
     forget_imported,
     heard_opening,
     imported_by,
-    note_unnamed,
     told,
 )
 
@@ -166,11 +164,9 @@ def _loaded(
     read: dict[str, SourceFile] = {}
     if main is not None:
         read = _files_read(main, code, opened, named_in=str(in_order))
-        note_unnamed(read.values())
     run = [file for file in read.values() if file.path.endswith(".py")]
     workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
-    check_not_edited(imported)
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_id,
@@ -217,7 +213,7 @@ def _make_ready(file: Path) -> None:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_imported(imported_by(path))
+        forget_imported(path)
 
 
 def _in_file(
@@ -259,14 +255,11 @@ def _imported(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise WorkloadError(f"{file}: not a Python file; a workload's file ends in .py")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(module_name)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[module_name]
-        if before is not None:
-            sys.modules[module_name] = before
         if isinstance(error, Exception | SystemExit):
             raise WorkloadError(_why_not_run(file, error)) from error
         raise
