@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 import mmap
 import os
 import pickle
-import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -69,33 +67,6 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
 
 
 _ALIGNMENT = 64  # bytes; vector instructions are fastest at such addresses
-# Smaller arrays are pickled by value, which is faster than shared memory.
-_LEAST_ARRAY_BYTES = 64 * 1024
-_NUMBERS = "biufc"  # kinds of NumPy's types: truth values, whole numbers, floats, complex numbers
-
-_Numbers = Tensor | np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
-    """The position of a tensor or an array in the shared memory."""
-
-    dtype: torch.dtype | np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-
-    @property
-    def n_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def numbers(self, memory: mmap.mmap | None) -> Any:
-        """Return the tensor or the array over that memory."""
-        library: Any = np if isinstance(self.dtype, np.dtype) else torch
-        if memory is None or self.n_bytes == 0:
-            return library.empty(self.shape, dtype=self.dtype)
-        count = math.prod(self.shape)
-        flat = library.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
-        return flat.reshape(self.shape)
 
 
 class PackedWorkload:
@@ -139,12 +110,18 @@ class PackedWorkload:
             ) from error
         self._blob = buffer.getvalue()
         self.read_in_place = tuple(dict.fromkeys(packer.maps))
-        self._places, self._n_bytes = _placed(packer.numbers)
+        contents = [buffer.raw() for buffer in packer.buffers]
+        self._places: list[slice] = []
+        self._n_bytes = 0
+        for content in contents:
+            begin = -(-self._n_bytes // _ALIGNMENT) * _ALIGNMENT
+            self._n_bytes = begin + content.nbytes
+            self._places.append(slice(begin, self._n_bytes))
         self._memory = _anonymous_memory(self._n_bytes)
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes)
-            for array, place in zip(packer.numbers, self._places, strict=True):
-                place.numbers(memory)[...] = array
+            for place, content in zip(self._places, contents, strict=True):
+                memory[place] = content
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """Return the arguments of `of_parts`: all other fields, and the shared memory's content."""
@@ -191,40 +168,22 @@ class PackedWorkload:
         Raises:
             EditedError: a file of the user's that it imports or reads was changed.
         """
-        memory = None
+        memory: Any = bytearray()
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
-        numbers = [place.numbers(memory) for place in self._places]
-        # Imports write no cache here, because a file may have been edited. Python checks a cache by
-        # the length of the text and the whole second of its time only, so the cache of an edit may
-        # be taken for that of the file once it is put back. The caller has made the caches.
-        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        try:
-            workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
-        finally:
-            sys.dont_write_bytecode = before
+        numbers = [memoryview(memory)[place] for place in self._places]
+        workload = Workload(**pickle.loads(self._blob, buffers=numbers))
         check_unedited(self.files)  # last, because an edit may have been imported meanwhile
         return workload
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """A pickler that sets each CPU tensor and array aside, once; memory maps stay in files."""
+    """A pickler that sets numbers of tensors and arrays aside; memory maps stay in files."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
-        self.numbers: list[_Numbers] = []  # kept alive, because a freed object's id is reused
+        self.buffers: list[pickle.PickleBuffer] = []
+        super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
         self.maps: list[str] = []  # the files of the memory maps
-        self._position_of: dict[int, int] = {}
-
-    def persistent_id(self, obj: Any) -> int | None:
-        if not (_is_plain_tensor(obj) or _is_plain_array(obj)):
-            return None
-        if id(obj) not in self._position_of:
-            if file_region(obj) is not None:
-                return None
-            self._position_of[id(obj)] = len(self.numbers)
-            self.numbers.append(obj)
-        return self._position_of[id(obj)]
 
     def reducer_override(self, obj: Any) -> Any:
         inner = getattr(obj, "_torchdynamo_orig_callable", None)
@@ -235,10 +194,16 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
         ):
             return _as_written, (inner,)  # the wrapper of torch.compile cannot be pickled
         reduced = reduced_map(obj)
-        if reduced is None:
-            return super().reducer_override(obj)
-        self.maps.append(reduced[1][0].path)
-        return reduced
+        if reduced is not None:
+            self.maps.append(reduced[1][0].path)
+            return reduced
+        if _is_plain_tensor(obj):
+            flat = obj.resolve_conj().resolve_neg().contiguous().reshape(-1)
+            numbers = pickle.PickleBuffer(flat.view(torch.uint8).numpy())
+            return _tensor, (numbers, obj.dtype, tuple(obj.shape))
+        if _is_scattered(obj):  # NumPy would put its numbers into the pickle
+            return np.asarray, (np.ascontiguousarray(obj),)
+        return super().reducer_override(obj)
 
 
 def _as_written(function: FunctionType) -> FunctionType:
@@ -251,32 +216,15 @@ def _is_plain_tensor(obj: Any) -> bool:
     return obj.device.type == "cpu" and obj.layout == torch.strided and not obj.requires_grad
 
 
-def _is_plain_array(obj: Any) -> bool:
-    return (
-        type(obj) in (np.ndarray, np.memmap)
-        and obj.dtype.kind in _NUMBERS
-        and obj.nbytes >= _LEAST_ARRAY_BYTES
-    )
+def _tensor(numbers: memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    if numbers.nbytes == 0:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(numbers, dtype=dtype).reshape(shape)
 
 
-class _Unpacker(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, numbers: list[_Numbers]) -> None:
-        super().__init__(file)
-        self._numbers = numbers
-
-    def persistent_load(self, pid: int) -> _Numbers:
-        return self._numbers[pid]
-
-
-def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
-    places = []
-    end = 0
-    for array in numbers:
-        offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        place = _Place(dtype=array.dtype, shape=tuple(array.shape), offset=offset)
-        places.append(place)
-        end = offset + place.n_bytes
-    return places, end
+def _is_scattered(obj: Any) -> bool:
+    is_map = type(obj) is np.memmap
+    return is_map or (type(obj) is np.ndarray and not (obj.flags.forc or obj.dtype.hasobject))
 
 
 def _anonymous_memory(n_bytes: int) -> int:

@@ -6,17 +6,18 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 import cloudpickle
+import msgspec
+import rfc8785
 import torch
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
@@ -30,12 +31,10 @@ from batchlab.workload.pieces import chosen
 from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
     SourceFile,
-    check_not_edited,
     files_below,
     forget_imported,
     heard_opening,
     imported_by,
-    note_unnamed,
     told,
 )
 
@@ -166,11 +165,9 @@ def _loaded(
     read: dict[str, SourceFile] = {}
     if main is not None:
         read = _files_read(main, code, opened, named_in=str(in_order))
-        note_unnamed(read.values())
     run = [file for file in read.values() if file.path.endswith(".py")]
     workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
-    check_not_edited(imported)
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_id,
@@ -217,7 +214,7 @@ def _make_ready(file: Path) -> None:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_imported(imported_by(path))
+        forget_imported(path)
 
 
 def _in_file(
@@ -259,14 +256,11 @@ def _imported(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise WorkloadError(f"{file}: not a Python file; a workload's file ends in .py")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(module_name)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[module_name]
-        if before is not None:
-            sys.modules[module_name] = before
         if isinstance(error, Exception | SystemExit):
             raise WorkloadError(_why_not_run(file, error)) from error
         raise
@@ -404,57 +398,32 @@ def _with_other_settings(
     return workload, used | rest
 
 
-# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
-_LARGEST_WHOLE = 2**53 - 1
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number below 2^53",
+    float: "a finite number",
+    str: "a text",
+    NoneType: "a text or a finite number",
+}
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """Return `value` as a setting of the type of `default`, or of any type if that is None."""
-    setting: Any = value
-    if hasattr(setting, "item"):  # one of NumPy's numbers
+    given: Any = value
+    if hasattr(given, "item"):  # one of NumPy's numbers
         with suppress(ValueError, RuntimeError):  # several numbers are not one
-            setting = setting.item()
-    if isinstance(setting, str):
-        setting = _read(default, setting)
-    elif isinstance(default, float) and type(setting) is int:
-        setting = type(default)(setting)  # like the text "0", so that both are one trial
-    is_right = type(setting) is type(default)
+            given = given.item()
+    kind: Any = next(kind for kind in _KINDS if isinstance(default, kind))
+    expected = _KINDS[kind]
     if default is None:
-        is_right = setting is None or isinstance(setting, (str, int, float))
-    if not is_right or not _is_exact(setting):
-        raise UsageError(f"setting {name}={value}: expected {_expected(default, setting)}")
-    assert setting is None or isinstance(setting, (str, int, float))
+        kind = Setting
+        with suppress(msgspec.ValidationError):
+            given = msgspec.convert(given, int | float, strict=False)
+    try:
+        setting: Setting = msgspec.convert(given, kind, strict=False)
+        rfc8785.dumps(setting)  # a trial's identity is such JSON, without NaN and large numbers
+    except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
+        raise UsageError(
+            f"setting {name}={value}: expected {expected} (default: {default!r})"
+        ) from error
     return setting
-
-
-def _read(default: Setting, text: str) -> object:
-    """Return a text as the type of a default; one that cannot be read stays a text."""
-    if isinstance(default, bool):
-        return _WORDS.get(text.lower(), text)
-    kinds = (int, float) if default is None else (type(default),)
-    for kind in kinds:
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def _is_exact(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
-
-
-def _expected(default: Setting, value: object) -> str:
-    """Describe the values a setting with that default accepts, with an exceeded bound."""
-    whole = "a whole number"
-    if isinstance(value, int) and not isinstance(value, bool):
-        whole += " of at most 2^53 - 1"
-    if default is None:
-        return f"a text, a finite number or {whole}"
-    if isinstance(default, bool):
-        return "true or false"
-    if isinstance(default, str):
-        return f"a text, such as {default!r}"
-    kind = whole if isinstance(default, int) else "a finite number"
-    return f"{kind}, such as {default}"

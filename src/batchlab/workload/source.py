@@ -10,7 +10,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,6 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from batchlab.errors import EditedError
 from batchlab.workload.file_region import FileRegion, add_region
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -83,25 +82,23 @@ def is_library(file: Path) -> bool:
 
 
 def _imported_names(importer: str, file: Path) -> set[str]:
-    """Return each dotted name that could be a module: `from a import b` names `a` and `a.b`."""
+    """Return each dotted name that could be a module: `from a import b` names `a.b`."""
     if file.suffix != ".py":
         return set()
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # importing it raises the error
         return set()
-    packages = importer.split(".")  # around the file, from the outermost one on
-    if file.name != "__init__.py":
-        del packages[-1]
+    package = importer if file.name == "__init__.py" else importer.rpartition(".")[0]
     names: set[str] = set()
     for node in ast.walk(tree):
-        prefix = ""
-        if isinstance(node, ast.ImportFrom):
-            start = packages[: len(packages) - node.level + 1] if node.level else []
-            prefix = ".".join(filter(None, [*start, node.module]))
-            names.add(prefix)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {f"{prefix}.{alias.name}".lstrip(".") for alias in node.names}
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            with suppress(ImportError):  # it goes beyond the outermost package
+                prefix = importlib.util.resolve_name(prefix, package)
+                names |= {f"{prefix}.{alias.name}" for alias in node.names}
     return names
 
 
@@ -112,7 +109,8 @@ def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     for n in range(1, len(packages) + 1):
         module = ".".join(packages[:n])
         # Some editable installs have a finder of their own, which importing has asked already.
-        spec = PathFinder.find_spec(module, path) or _spec_here(module)
+        loaded_spec = getattr(sys.modules.get(module), "__spec__", None)
+        spec = PathFinder.find_spec(module, path) or loaded_spec
         if spec is None:
             return
         if spec.origin is not None and spec.has_location:
@@ -123,10 +121,6 @@ def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
         path = list(spec.submodule_search_locations or ())
         if not path:
             return
-
-
-def _spec_here(module: str) -> Any:
-    return getattr(sys.modules.get(module), "__spec__", None)
 
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
@@ -209,53 +203,23 @@ def _place_in(folder: Path, path: Path) -> str | None:
     return None
 
 
-# The spec of a module keeps under this name what its file held when the module was new here. After
-# a reload the module has another spec.
-_HELD = "batchlab_held"
-# Modules that no text names, because they were imported by names put together at run time.
-_unnamed: set[str] = set()
+def forget_imported(main: Path) -> None:
+    """Have the modules of a file imported again, because they or files they read may be edited.
 
-
-def check_not_edited(files: Mapping[str, SourceFile]) -> None:
-    """Refuse modules whose files have changed since this process imported them.
+    These are the modules that its text names and all below its folder, because it may import those
+    by names put together at run time.
 
     Raises:
-        EditedError: a module was edited; it names the first one.
+        OSError: a file cannot be read.
     """
-    for name, file in files.items():
-        spec = _spec_here(name)
-        if spec is None:
-            continue
-        if not hasattr(spec, _HELD):
-            setattr(spec, _HELD, file)
-        if getattr(spec, _HELD) != file:
-            raise EditedError(
-                f"{file.path} was edited since it was imported here, and trainings would import it "
-                f"as it is now; restart Python (in a notebook: the kernel) and give the workload "
-                f"again"
-            )
-
-
-def note_unnamed(files: Iterable[SourceFile]) -> None:
-    """Remember which modules were made of these files, which a file just run has read."""
-    paths = {file.path for file in files}
+    named = imported_by(main)
+    near = f"{main.parent}{os.sep}"
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in paths:
-            _unnamed.add(name)
-
-
-def forget_imported(files: Mapping[str, SourceFile]) -> None:
-    """Have a file's modules imported again, because they or files they read may be edited."""
-    for name, file in {**files, **files_of_modules(_unnamed)}.items():
-        if not file.path.endswith(".py"):  # an extension module is loaded once in a process
+        path = getattr(module, "__dict__", {}).get("__file__") or ""
+        if name == "__main__" or not path.endswith(".py"):  # others are loaded once in a process
             continue
-        sys.modules.pop(name, None)
-        _unnamed.discard(name)
-        # Python checks a cache only against the text's length and the second it was written in.
-        with suppress(OSError, NotImplementedError):
-            cache = Path(importlib.util.cache_from_source(file.path))
-            if cache.stat().st_mtime_ns <= Path(file.path).stat().st_mtime_ns:
-                cache.unlink()
+        if name in named or (path.startswith(near) and not is_library(Path(path))):
+            del sys.modules[name]
     importlib.invalidate_caches()
 
 
