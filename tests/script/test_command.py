@@ -145,7 +145,7 @@ def command(**fields: Any) -> TrainingCommand:
     ("fields", "said"),
     [
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
-        ({"arguments": ("t", "{batch_size}", "{nproc_per_node}")}, "did you mean {world_size}"),
+        ({"arguments": ("t", "{bs}")}, "did you mean {batch_size}? For the text itself"),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
         ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),

@@ -22,7 +22,7 @@ COUNTS = (
 PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 PlaceholderValue = int | float | str | Path
 
-# By placeholder, the names that scripts use for it. The first name that a script has is used.
+# By placeholder, the names that scripts use for it.
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -43,22 +43,6 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
         *("max_iter", "train_iters"),
     ),
-    "output_dir": (
-        *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
-        *("work_dir", "workdir", "log_dir", "logdir", "default_root_dir", "checkpoint_dir", "out"),
-    ),
-    "resume_from": (
-        *("resume_from_checkpoint", "resume_from", "resume", "resume_path", "ckpt_path"),
-        *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
-    ),
-}
-# Names that people write between braces, in addition to those of scripts.
-_MEANT = {
-    "rate": "learning_rate",
-    "config_file": "config",
-    **dict.fromkeys(("grad_accum", "gradient_accumulation_steps"), "accumulation_steps"),
-    **dict.fromkeys(("nproc_per_node", "num_processes", "devices"), "world_size"),
-    **{name: placeholder for placeholder, names in NAMES.items() for name in names},
 }
 # `${name}` belongs to a shell or to Hydra; `{{name}}` stands for the text `{name}`. Braces around
 # anything but a lower-case name, as in JSON, are text.
@@ -75,10 +59,11 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     for name in names:
         if name in PLACEHOLDERS:
             continue
-        near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-        meant = _MEANT.get(name, next(iter(near), None))
-        hint = f"did you mean {{{meant}}}? For"
-        if meant is None:
+        meant = [placeholder for placeholder, synonyms in NAMES.items() if name in synonyms]
+        meant += difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+        if meant:
+            hint = f"did you mean {{{meant[0]}}}? For"
+        else:
             placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))
             hint = f"there are {placeholders}; for"
         raise UsageError(
