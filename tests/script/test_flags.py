@@ -18,11 +18,7 @@ from batchlab.script.flags import MULTIPLIERS, ScriptCode
         ("def main(lr: float = typer.Option(0.5, '--lr')): ...", "--lr", 0.5),
         ("flags.DEFINE_float('lr', 0.25, 'rate', 1.0)", "--lr", 0.25),
         ("p.add_argument('--lr', type=float)\np.set_defaults(lr=0.5)", "--lr", None),
-        ("class Config:\n    learning_rate: float = 1e-3", "--learning-rate", 1e-3),
-        ("def main(*, data='x', lr=0.1, wd): ...", "--lr", 0.1),
-        ("learning_rate = 6e-4", "--learning_rate", 6e-4),
-        ("config = {'optim.lr': 2e-2}", "optim.lr", 2e-2),
-        ("b = 4", "-b", None),
+        ("learning_rate = 6e-4", "--learning_rate", None),
         ("print('batch-size', 3), getattr(given, 'batch_size', 1)", "--batch-size", None),
         ("p.add_argument('--lr', default=BASE * 2)\nlr = 3", "--lr", None),
         ("p.add_argument('--lr', default=1)\np.add_argument('--lr', default=2)", "--lr", None),
@@ -38,7 +34,7 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
     assert ScriptCode(["python", "train.py"], tmp_path).default(typed) == expected
 
 
-def test_a_parser_beside_the_script_counts_before_names_in_it(tmp_path: Path) -> None:
+def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import options\ndef sgd(lr=0.5, gpus=8): ...")
     (tmp_path / "options.py").write_text("p.add_argument('--lr', default=0.02)")
     (tmp_path / "other.py").write_text("p.add_argument('--lr', default=3)")

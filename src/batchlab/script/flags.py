@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -33,33 +33,28 @@ RAMP_UPS = (
 )
 _MOST_FILES = 50  # a parser stands near the script, and reading a whole project takes seconds
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
-_Declared = Iterator[tuple[str, ast.expr | None]]
-_Defaults = dict[str, set[float | None]]
 
 
 class ScriptCode:
     """The defaults that a command's code gives to its flags. The code is parsed, never run.
 
-    The scripts of the command are read, and the modules in their folders that they import. A call
-    that declares a flag counts first, as of argparse, click or absl. Only if none names it, as when
-    a framework makes the flags, a variable, a field of a class, an argument of a function or a key
-    of a dictionary with its name counts, in the first file that has one.
+    The scripts of the command are read, and the modules in their folders that they import. A
+    default is what a call that declares the flag gives it, as of argparse, click or absl.
     """
 
     def __init__(self, arguments: Sequence[str], place: Path) -> None:
         """Read the code behind a command that runs in a folder."""
         self.arguments, self.place = arguments, place
-        files = _code_of(arguments, place)
-        self._declared = _defaults(list(chain.from_iterable(files)), _of_parser)
-        self._named = [_defaults(nodes, _of_name) for nodes in files]
+        # By plain flag, the numbers given as defaults, None for one that is no number.
+        self._defaults: dict[str, set[float | None]] = defaultdict(set)
+        for node in _code_of(arguments, place):
+            for name, expression in _declared(node):
+                self._defaults[plain_flag(name)].add(_number(expression))
 
     def default(self, flag: str) -> float | None:
         """Return the number that is the only default of a flag, or None."""
-        name = plain_flag(flag)
-        numbers = self._declared.get(name)
-        if numbers is None and len(name) > 1:  # one letter may be anything
-            numbers = next((names[name] for names in self._named if name in names), None)
-        return _only(numbers)
+        numbers = self._defaults.get(plain_flag(flag), ())
+        return next(iter(numbers)) if len(numbers) == 1 else None
 
     def flags_set(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the flags among `names`, as typed, that the command or its code sets above 1."""
@@ -73,38 +68,23 @@ class ScriptCode:
             if plain_flag(flag) in names and _SEVERAL.fullmatch(value):
                 set_to.append(text)
         for name in sorted({*names} - typed):
-            if (number := _only(self._declared.get(name)) or 0) > 1:
+            if (number := self.default(name) or 0) > 1:
                 set_to.append(f"--{name} {number:g} (the default)")
         return (*set_to,)
 
 
-def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
-    """Return the syntax nodes of each file of a command's code, the nearest `_MOST_FILES`."""
-    files = []
+def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
+    """Yield the syntax nodes of the files of a command's code, the nearest `_MOST_FILES`."""
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
     for path in islice(paths, _MOST_FILES):
         with suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             with warnings.catch_warnings():  # Python warns about escapes such as "\\d"
                 warnings.simplefilter("ignore")
                 nodes = [*ast.walk(ast.parse(path.read_bytes()))]
-            files.append(nodes)
+            yield from nodes
             for file in chain.from_iterable(_imported(node, path, place) for node in nodes):
                 if file not in paths:
                     paths.append(file)
-    return files
-
-
-def _defaults(nodes: Sequence[ast.AST], declared: Callable[[ast.AST], _Declared]) -> _Defaults:
-    """Return the numbers given as defaults, None for one that is no number, by plain flag."""
-    numbers: _Defaults = defaultdict(set)
-    for node in nodes:
-        for name, expression in declared(node):
-            numbers[plain_flag(name)].add(_number(expression))
-    return dict(numbers)
-
-
-def _only(numbers: set[float | None] | None) -> float | None:
-    return next(iter(numbers)) if numbers and len(numbers) == 1 else None
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
@@ -125,7 +105,7 @@ def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
 _DECLARING = {"add_argument", "add_option", "option", "Option"}
 
 
-def _of_parser(node: ast.AST) -> _Declared:
+def _declared(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
     """Yield the flags that a call declares, and the expression for their default if it has one."""
     if not isinstance(node, ast.Call):
         return
@@ -142,27 +122,6 @@ def _of_parser(node: ast.AST) -> _Declared:
         if default is None and called == "Option" and node.args:
             default = node.args[0]
         yield from ((flag, default) for flag in flags if flag.startswith("-"))
-
-
-def _of_name(node: ast.AST) -> _Declared:
-    """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
-    if isinstance(node, ast.Assign):
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                yield target.id, node.value
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        yield node.target.id, node.value
-    elif isinstance(node, ast.arguments):
-        positional = [*node.posonlyargs, *node.args]
-        arguments = (*positional[len(positional) - len(node.defaults) :], *node.kwonlyargs)
-        defaults = (*node.defaults, *node.kw_defaults)
-        for argument, value in zip(arguments, defaults, strict=True):
-            if value is not None:
-                yield argument.arg, value
-    elif isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                yield key.value, value
 
 
 def _number(expression: ast.expr | None) -> float | None:
