@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from batchlab.records.quantities import Better, direction_of
 from batchlab.records.trial import Trial
 from batchlab.script.trained_size import TrainedSize
 
-COUNTS = (
-    *("batch_size", "micro_batch_size", "accumulation_steps", "world_size"),
-    *("seed", "epochs", "steps"),
+PLACEHOLDERS = (
+    *("batch_size", "micro_batch_size", "accumulation_steps", "world_size", "learning_rate"),
+    *("seed", "epochs", "steps", "output_dir", "resume_from", "config"),
 )
-PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 PlaceholderValue = int | float | str | Path
 
 # By placeholder, the names that scripts use for it.
@@ -73,14 +71,18 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     return names
 
 
-def _with_values(text: str, written: Callable[[str, int], str]) -> str:
-    """Replace each placeholder by `written(name, start)`, and unescape braces."""
+def _with_values(text: str, values: Mapping[str, PlaceholderValue | None]) -> str:
+    """Replace each placeholder by its value, and unescape braces.
+
+    Raises:
+        UsageError: a placeholder has no value.
+    """
 
     def replaced(match: re.Match[str]) -> str:
-        text: str | None = match["kept"]
-        if text is None:
-            return written(match["name"], match.start())
-        return text[1:-1] if text.startswith("{") else text
+        kept: str | None = match["kept"]
+        if kept is None:
+            return _written_value(match["name"], values.get(match["name"]))
+        return kept[1:-1] if kept.startswith("{") else kept
 
     return _PLACEHOLDER.sub(replaced, text)
 
@@ -91,12 +93,15 @@ def _written_value(name: str, value: PlaceholderValue | None) -> str:
     Raises:
         UsageError: there is no value.
     """
+    if value is None and name == "resume_from":
+        return ""  # there is nothing to resume from yet
     if value is None:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
     if isinstance(value, str | Path):
         return str(value)
     if name == "learning_rate":
-        return repr(float(value))
+        # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
+        return re.sub(r"^(\d+)e", r"\1.0e", repr(float(value)))
     return str(int(value))
 
 
@@ -133,7 +138,7 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
             f"around it, as in -- {_EXAMPLE}"
         )
-    in_config = config and ConfigTemplate(config).placeholders
+    in_config = config and {*placeholders_in(_template(config), where=str(config))}
     names: set[str] = set()
     for argument in argv:
         names.update(placeholders_in(argument, where=f"the argument {argument!r}"))
@@ -183,69 +188,21 @@ def filled_arguments(
             if argument == "{resume_from}" and has_flag:
                 filled.pop()
             continue
-        filled.append(
-            _with_values(argument, lambda name, _: _written_value(name, values.get(name)))
-        )
+        filled.append(_with_values(argument, values))
     return filled
 
 
-_SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-_NULLS = {"json": "null", "toml": '""', "yaml": "null"}  # TOML has none
-# YAML reads such a path as it is, also within a text. Other texts are quoted.
-_PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
-_QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
+def _template(path: Path) -> str:
+    """Return the text of a configuration file with placeholders.
 
-
-class ConfigTemplate:
-    """The text of a YAML, JSON or TOML file with placeholders where its values belong."""
-
-    def __init__(self, path: Path) -> None:
-        """Read a template.
-
-        Raises:
-            UsageError: no such file, another kind of file, or an unknown placeholder.
-        """
-        self._syntax = _SYNTAXES.get(path.suffix.lower(), "")
-        if not self._syntax:
-            raise UsageError(
-                f"configuration template {path}: expected a file that ends in "
-                f"{', '.join(_SYNTAXES)}"
-            )
-        try:
-            self._text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            trouble = getattr(error, "strerror", "it is no text in UTF-8")
-            raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
-        self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
-
-    def filled(self, values: Mapping[str, PlaceholderValue | None]) -> str:
-        """Return the text with these values, written in the syntax of the file.
-
-        Raises:
-            UsageError: a placeholder has no value.
-        """
-        return _with_values(
-            self._text, lambda name, start: self._written(name, values.get(name), start)
-        )
-
-    def _written(self, name: str, value: PlaceholderValue | None, start: int) -> str:
-        """Write the value of a placeholder that starts at `start`, in the syntax of the file."""
-        line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
-        opened = re.search("[\"']", _QUOTED.sub("", line))
-        if name == "resume_from" and value is None:
-            if opened:
-                return ""
-            return _NULLS[self._syntax]
-        text = _written_value(name, value)
-        if name in COUNTS or name == "learning_rate":
-            # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
-            return re.sub(r"^(-?\d+)e", r"\1.0e", text)
-        if opened and opened[0] == "'":
-            return text.replace("'", "''") if self._syntax == "yaml" else text
-        if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
-            return text
-        quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
-        return quoted[1:-1] if opened else quoted
+    Raises:
+        UsageError: the file can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        trouble = getattr(error, "strerror", "it is no text in UTF-8")
+        raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
 
 
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
@@ -413,7 +370,7 @@ class TrainingCommand:
         values = {**values, "output_dir": output_dir}
         if self.config is not None:
             written = folder / self.config.name
-            text = ConfigTemplate(self.place / self.config).filled(values)
+            text = _with_values(_template(self.place / self.config), values)
             written.write_text(text, encoding="utf-8")
             values["config"] = written
         return filled_arguments(self.arguments, values)
