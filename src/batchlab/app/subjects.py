@@ -43,7 +43,6 @@ from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
-from batchlab.script.look import Look
 from batchlab.script.process import end_leftovers
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
@@ -406,7 +405,6 @@ class CommandSubject(Subject):
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
-        self._looks: list[Look] = []
 
     def _usual_epochs(self) -> int | None:
         """Return the default epochs, or None if the script runs to its own end."""
@@ -492,7 +490,6 @@ class CommandSubject(Subject):
                 tell=tell,
             )
             summary = check.summary(proves=proves)
-            self._looks += check.looks
         budget.refuse_if_out_of_time("checking the command")
         return summary
 
@@ -594,16 +591,11 @@ class CommandSubject(Subject):
 
     def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
         marker = f"{self._workload_id}/timing"
-        point, look = timed_command(
-            self._command, trial, folder=folder, marker=marker, limit_s=limit_s
-        )
-        if look.is_whole:
-            self._looks.append(look)
-        return point
+        return timed_command(self._command, trial, folder=folder, marker=marker, limit_s=limit_s)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
         """Return an engine that runs the command for one training at a time."""
-        return CommandEngine(store, self._command, plan, looks=self._looks)
+        return CommandEngine(store, self._command, plan)
 
 
 @contextmanager
