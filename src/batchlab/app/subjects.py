@@ -43,7 +43,6 @@ from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
-from batchlab.script.process import end_leftovers
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
@@ -481,7 +480,6 @@ class CommandSubject(Subject):
         if budget.seconds is not None:
             limit_s = min(limit_s, _CHECK_SHARE * budget.seconds)
         with _folder() as folder:
-            end_leftovers(self._workload_id)
             check = CommandCheck(
                 self._command,
                 workload_id=self._workload_id,
@@ -558,7 +556,6 @@ class CommandSubject(Subject):
         """Measure in runs of the command, one at a time."""
         trial = self.reference
         with _folder() as folder:
-            end_leftovers(self._workload_id)
             numbers = count()
 
             def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:

@@ -23,7 +23,7 @@ from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
-from batchlab.script.process import CommandEnd, end_leftovers
+from batchlab.script.process import CommandEnd, end_marked
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
@@ -324,7 +324,6 @@ class CommandEngine(StoredEngine):
         self._command = command
         self._takes_rate = command.takes("learning_rate")
         self._failures: Counter[object] = Counter()  # by kind
-        end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return None, which means any rate, if the command takes one, else the plan's rate."""
@@ -352,9 +351,12 @@ class CommandEngine(StoredEngine):
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
         trial = request.trial
         began_s = self._clock()
+        marker = f"{self.marker}/{trial.trial_id}"
+        if record is not None:
+            end_marked(marker)  # left by a batchlab that was killed together with its supervisor
         run = CommandRun(
             *(self._store, self._command, request, record),
-            marker=f"{self.marker}/{trial.trial_id}",
+            marker=marker,
             grace_s=self._grace_s,
             left_s=self._left_s,
             tell=lambda fraction: self._tell(request, fraction),
