@@ -20,10 +20,9 @@ from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
 from batchlab.app.live_report import EVERY_S, write_live_page
-from batchlab.app.progress import ProgressState, progress_lines
 from batchlab.app.report import Advised
 from batchlab.errors import StoreError
-from batchlab.records.study import BestSoFar, Study
+from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
@@ -194,31 +193,17 @@ def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
     assert runs == [["0 of 2"], ["0 of 3"], ["0 of 3"], ["0 of 2"], ["0 of 2"]]
 
 
-def test_of_an_advice_under_way_the_best_so_far_is_told_until_there_is_an_answer(
+def test_of_an_advice_under_way_no_number_of_runs_is_told_until_there_is_an_answer(
     live: Followed,
 ) -> None:
-    best = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
     with store_with_study(live.store) as store:
-        journal = Journal(store, ADVISED)
-        journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
+        Journal(store, ADVISED).begin(JournalEntry(profile="{}", budget_s=100.0))
         store.put_study(ADVISED, trial_ids=["x", "y"])
 
-        def lead() -> None:
-            journal.note_best(best)
-            journal.put_readings(spent_s=2.0)
-
-        with store.working_on(ADVISED.study_id):
-            live.until_ctrl_c(lead)
         live.until_ctrl_c(lambda: put_advised(store, made_up_advice()))
-    state = ProgressState()
-    state.lead = best
-    told = progress_lines(state, 200)[-1]
 
     # How many runs it will need nobody knows, so there is no "of 2".
-    assert live.statuses[0].endswith(": 0 training runs have ended.")
-    assert live.statuses[1].endswith(f": 0 training runs have ended; {told}.")
-    assert told == "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
-    assert live.statuses[-2].startswith("Stopped: 0 training runs have ended; best so far")
+    assert live.statuses[0].startswith("Stopped: 0 training runs have ended. ")
     assert live.statuses[-1].startswith("Finished: ")
     assert "an advice" in live.pages[-1]
 

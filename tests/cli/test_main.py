@@ -30,7 +30,6 @@ OPTIONS = {
     "--device",
     "check": "--set --budget --json --quiet --device",
     "fit": "--json",
-    "init": "",
     "report": "--store --study --format --report --live",
     "compare": "--store --json",
     "weights": "--store --study --output",

@@ -43,7 +43,6 @@ def command_engine(
     budget_s=None,
     horizon_epochs=None,
     listener=None,
-    look=None,
     clock=time.monotonic,
 ) -> CommandEngine:
     """An engine with a store in a folder; its budget counts from 0 of a clock that is given."""
@@ -62,7 +61,7 @@ def command_engine(
         started_s=time.monotonic() if clock is time.monotonic else 0.0,
         budget_s=budget_s,
     )
-    return CommandEngine(store, command, plan, looks=[look] if look else None, clock=clock)
+    return CommandEngine(store, command, plan, clock=clock)
 
 
 def asked(

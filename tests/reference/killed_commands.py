@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.reference.living import living
 
-from batchlab.script.process import end_leftovers
+from batchlab.script.process import end_marked
 
 # Two workers, one of them in a session of its own, and a daemon that ignores SIGTERM.
 COMMAND = """
@@ -95,7 +95,7 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         if victim in ("trial", "supervisor"):
             assert exit_code == 0, place
         if victim == "batchlab and supervisor":
-            end_leftovers(study, grace_s=0.05)
+            _end_both(study)
         until_s = time.monotonic() + WITHIN_S
         while (left := living(study)) and time.monotonic() < until_s:
             time.sleep(0.01)
@@ -104,7 +104,12 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         batchlab.kill()
         batchlab.wait()
         batchlab.stdout.close()  # type: ignore[union-attr]
-        end_leftovers(study, grace_s=0.0)
+        _end_both(study)
+
+
+def _end_both(study: str) -> None:
+    for name in ("a", "b"):
+        end_marked(f"{study}/{name}")
 
 
 def _kill(pid: int) -> None:

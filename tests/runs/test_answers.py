@@ -1,22 +1,17 @@
-"""Whether a stored training answers what is asked, what one costs, and which need no try."""
+"""Whether a stored training answers what is asked, and what one costs."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.reference.local_engine import ask, engine_on
 from tests.reference.made_up import made_up_record, made_up_trial
-from tests.reference.small_workloads import cross_entropy, small_workload
-from torch import Tensor, nn
 
 from batchlab.plans.cadence import pauses
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import CostModel, run_all
+from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs.contract import CostModel
 from batchlab.runs.engine import as_asked, is_answered
-from batchlab.runs.process_engine import RepeatedErrors
 
 TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
@@ -159,71 +154,3 @@ def test_an_unknown_batch_size_is_as_slow_as_the_nearest():
     cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
 
     assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]
-
-
-# Errors that others like it had
-
-
-SHAPE = Reason.as_written("RuntimeError: shape '[5]' is invalid for size 3")
-
-
-def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
-    return replace(made_up_trial(batch_size=batch_size, seed=seed), learning_rate=rate)
-
-
-TWO_RATES, THIRD = (trial(rate=0.1), trial(rate=0.2)), trial(rate=0.4)
-MAY_BE_THE_RATES_FAULT = tuple(
-    Reason.as_written(f"ValueError: {text}")
-    for text in ("the loss is NaN", "expected finite values", "loss diverged", "inf in gradients")
-)
-
-
-@pytest.mark.parametrize(
-    ("changed", "is_answered"),
-    [
-        ({}, True),
-        ({"then": trial(20)}, False),
-        ({"then": replace(THIRD, horizon_steps=80)}, False),
-        ({"ended": TWO_RATES[:1]}, False),
-        ({"ended": TWO_RATES[:1] * 2}, False),
-        *(({"reason": why}, False) for why in MAY_BE_THE_RATES_FAULT),
-        *(({"status": Status(end)}, False) for end in ("diverged", "oom", "killed", "timeout")),
-    ],
-)
-def test_two_equal_errors_answer_for_the_rest_of_their_batch_size_and_nothing_else_does(
-    changed, is_answered
-):
-    case = {"ended": TWO_RATES, "status": Status.ERROR, "reason": SHAPE, "then": THIRD} | changed
-    errors = RepeatedErrors()
-    for each in case["ended"]:
-        errors.note(each, case["status"], case["reason"], 4)
-
-    why = errors.why_not(case["then"])
-
-    assert (why and why.code) == ("failed_alike_before" if is_answered else None)
-
-
-def fails_at_ten(model: nn.Module, batch: Any) -> Tensor:
-    if model.training and len(batch[0]) == 10:
-        raise KeyError("x")
-    return cross_entropy(model, batch)
-
-
-def test_rates_that_fail_alike_cost_two_trials(store):
-    packed = PackedWorkload(replace(small_workload(n=40), loss=fails_at_ten))
-    engine = engine_on(store, packed)
-    requests = [ask(engine, batch_size=size) for size in (10, 10, 10, 10, 20)]
-    for n, request in enumerate(requests):
-        trial = replace(request.trial, learning_rate=0.01 * 2**n)
-        requests[n] = replace(request, trial=trial)
-
-    *of_10, of_20 = run_all(engine, requests)
-
-    assert {record.status for record in of_10} == {Status.ERROR}
-    untrained = [record for record in of_10 if not record.evaluations]
-    assert 1 <= len(untrained) <= 2  # two run side by side
-    assert {record.reason.code for record in untrained} == {"failed_alike_before"}
-    assert of_20.status is Status.OK
-    warnings = engine._listener.warnings
-    assert sum("two trials ended with the same error" in text for text in warnings) == 1
-    assert sum(": error (KeyError: 'x')" in text for text in warnings) == 1

@@ -15,8 +15,6 @@ from tests.reference.by_day import by_day
 from tests.reference.command_engine import (
     asked,
     command_engine,
-    command_summary,
-    command_trial,
     curve,
 )
 from tests.reference.living import living
@@ -32,7 +30,6 @@ from batchlab.records.trial import Evaluation, Status, TrialRecord
 from batchlab.runs.contract import run_all
 from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.script.command import TrainingCommand
-from batchlab.script.look import Look
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
@@ -60,38 +57,6 @@ def test_the_evaluations_are_what_the_script_printed_and_are_stored_once(tmp_pat
     ratios = [math.log(v - 0.1) for _, v in curve(record) if v is not None]
     assert ratios[0] - ratios[-1] == pytest.approx((60 - 2) / 150, abs=1e-6)
     assert record.samples == 60 * 16
-
-
-# Counts its runs, and tells its metric once, after the last step.
-AT_END = """
-open("runs", "a").write("x")
-for step in range(1, 127): print("step", step, "loss", 2 / step)
-print("val_loss 0.5")
-"""
-
-
-@pytest.mark.parametrize(
-    ("more", "takes_seed", "seeds", "runs"),
-    [
-        ((), True, 1, 1),
-        (("{epochs}",), True, 1, 2),  # told another length, it may train otherwise
-        ((), False, 2, 2),  # without a seed a look is one training only
-    ],
-)
-def test_a_look_that_was_the_whole_training_is_not_run_again(
-    more, takes_seed, seeds, runs, tmp_path
-):
-    command = training_script(tmp_path, *more, source=AT_END, seed=takes_seed)
-    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
-    look = Look(command, trial)
-    marker = f"look-{tmp_path}/0"
-    look.run(Look.has_trained, folder=tmp_path / "look", marker=marker, limit_s=30.0)
-    engine = command_engine(command, tmp_path, look=look)
-
-    records = [asked(engine, steps=126, seed=seed) for seed in range(seeds)]
-
-    assert [(each.status, curve(each)) for each in records] == [(Status.OK, [(126, 0.5)])] * seeds
-    assert (tmp_path / "runs").read_text() == "x" * runs
 
 
 def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path):

@@ -25,7 +25,6 @@ from batchlab.advice.advisor import advise
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
-from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
@@ -34,7 +33,6 @@ from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
 PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
-BEST = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
 TRIAL = made_up_trial(batch_size=10, n_train=40)
 REQUEST = RunRequest(trial=TRIAL, length=LENGTH)
 FURTHER = RunRequest(trial=TRIAL, length=RunLength(steps=9))
@@ -64,7 +62,6 @@ def test_what_was_written_is_replayed_in_its_order(store):
     journal.begin(JournalEntry(**begun, spent_s=1.0))  # type: ignore[arg-type]
     for reading_s in (1.5, 0.1 + 0.2):
         journal.note_reading(reading_s)
-    journal.note_best(BEST)
     journal.put_readings(spent_s=2.0, in_turn=((2.0, 1.9),))
     journal.put_readings(spent_s=3.0, in_turn=())
     put_ends(store, end_of(REQUEST))
@@ -77,9 +74,7 @@ def test_what_was_written_is_replayed_in_its_order(store):
     assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
     end, entry = again.replayed_end([OTHER, REQUEST], engine="toy") or (None, None)
     assert (end, entry and entry.cost_model) == (end_of(REQUEST), PACE)
-    entries = stored_journal(store, STUDY.study_id)
-    assert entries[0].elsewhere == '{"gpu": 1}'
-    assert [entry.best for entry in entries] == [None, BEST, BEST, BEST]
+    assert stored_journal(store, STUDY.study_id)[0].elsewhere == '{"gpu": 1}'
 
 
 def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store):

@@ -6,16 +6,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.reference.killed_commands import assert_no_kill_leaves_a_process
-from tests.reference.living import living
 
 from batchlab.script import supervisor
-from batchlab.script.process import MARK, OWNER, end_leftovers, end_marked, marks
+from batchlab.script.process import MARK, end_marked
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -82,78 +81,19 @@ def test_unread_output_makes_the_command_wait_rather_than_fill_memory(start, tmp
     assert len(started.text) == 60_000_000
 
 
-SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
-IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-STUDY = f"tree-{uuid.uuid4().hex}"
-OWN = marks("a/b")[OWNER]
+def test_all_of_one_trial_can_be_ended_whoever_started_it() -> None:
+    study = f"tree-{uuid.uuid4().hex}"
+    own, other = (
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{study}/{trial}"})
+        for trial in (1, 2)
+    )
 
+    end_marked(f"{study}/1")
 
-def dead_owner() -> str:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    return f"{gone.pid}:{time.time():.2f}"
-
-
-def earlier_owner() -> str:
-    """One that had the number of this process before it."""
-    pid, _, started_s = OWN.partition(":")
-    return f"{pid}:{float(started_s) - 100:.2f}"
-
-
-@pytest.fixture
-def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def one(owner: str, *, trial: str = "1", code: str = SLEEPS) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code],
-            env={**os.environ, MARK: f"{STUDY}/{trial}", OWNER: owner},
-            stdout=subprocess.PIPE,
-        )
-        processes.append(process)
-        assert process.stdout.readline() == b"here\n"
-        return process
-
-    yield one
-
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-@pytest.mark.parametrize(
-    ("owner", "asked", "ends"),
-    [
-        (dead_owner, "{study}", -15),
-        # What ignores SIGTERM is killed after a grace.
-        (dead_owner, "{study}/trial", -9),
-        (earlier_owner, "{study}", -15),
-        # What a living batchlab trains, or has no clear mark, is left alone, ...
-        (lambda: OWN, "{study}", None),
-        (lambda: "", "{study}", None),
-        (lambda: "x:y", "{study}", None),
-        # ... and so is a study whose name begins alike.
-        (dead_owner, "{study:.9}", None),
-        (dead_owner, "{study}/tri", None),
-    ],
-)
-def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(owner, asked, ends, run) -> None:
-    left = run(owner(), trial="trial", code=IGNORES_SIGTERM * (ends == -9) + SLEEPS)
-    began_s = time.monotonic()
-
-    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == (ends is not None)
-    assert ends != -9 or time.monotonic() - began_s >= 0.2
-    assert (left.wait(10) if ends else left.poll()) == ends
-    assert living(STUDY) == (() if ends else (left.pid,))
-
-
-def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
-    own, other = run(OWN, trial="1"), run(OWN, trial="2")
-
-    assert end_marked(f"{STUDY}/1") == 1
     assert own.wait(10) == -9
     assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 @pytest.mark.slow

@@ -62,10 +62,9 @@ def stages_of(subject: Subject) -> Sequence[str]:
 class AdviceProgress:
     """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
 
-    def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
-        """Begin without a stage; `journal` keeps the leader, for readers of the store."""
+    def __init__(self, listener: ProgressListener) -> None:
+        """Begin without a stage."""
         self._listener = listener
-        self._journal = journal
         self._stage = ""
         self.is_beginning = False  # the pilot's first part, which is not a stage
 
@@ -82,10 +81,7 @@ class AdviceProgress:
 
     def answered(self, run_log: RunLog) -> None:
         """Report the configuration that leads now."""
-        best = best_so_far(run_log)
-        self._listener.best(best)
-        if self._journal is not None:
-            self._journal.note_best(best)
+        self._listener.best(best_so_far(run_log))
 
 
 # The time for conclusions after the last run, and its largest share of the budget.
@@ -146,7 +142,7 @@ class AdviceSession:
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
-        watcher = AdviceProgress(self._listener, journal)
+        watcher = AdviceProgress(self._listener)
         elsewhere, subject = self._asked.profile, self._subject
         here = self._here = self._begun_with(journal, watcher)
         watcher.is_beginning = is_of_the_reference_alone(here, subject)

@@ -239,10 +239,10 @@ HELP: Mapping[str, str] = {
     "examples": "With a command of your own: how many training examples there are. Default: by "
     "its progress, or assumed if that shows no number.",
     "batch_size": "With a command of your own: the batch size that you train with now. Default: "
-    "the flag's default, by the script's code or --help. Without one advise asks; others take the "
-    "first of --batch-sizes, or 64.",
+    "the flag's default in the script's code. Without one advise asks; others take the first of "
+    "--batch-sizes, or 64.",
     "learning_rate": "With a command of your own: the learning rate that you train with now. "
-    "Default: the flag's default, by the script's code or --help.",
+    "Default: the flag's default in the script's code.",
     "pattern": "A regular expression that finds progress in the output, with groups such as "
     "(?P<step>...) and (?P<val_loss>...). Default: progress is known by its shape.",
     "config": "A configuration file with placeholders. Each training gets a copy with its own "

@@ -9,19 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchlab.app.init import trained_with_now
 from batchlab.errors import ProgressError, UsageError
 from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
-from batchlab.script.command import TrainingCommand, placeholders_of
+from batchlab.script.command import TrainingCommand, flag_of, placeholders_of
 from batchlab.script.flags import RAMP_UPS, ScriptCode
 from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
 # A look (a short run) ends after these seconds, in which most scripts evaluate, or this share of a
-# budget. Running --help has the same limit, as a script without --help would begin to train.
+# budget.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
 _EXAMPLES: dict[str, Any] = {
@@ -45,7 +44,7 @@ _EXPLANATIONS = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> TrainingCommand:
-    """Return a training command with the `known` facts and those found in its code or --help.
+    """Return a training command with the `known` facts and those found in its code.
 
     Raises:
         UsageError: facts are missing; the message names all of them, with values from a short run.
@@ -56,10 +55,9 @@ def completed(
     takes = placeholders_of(facts["arguments"], config)
     needs = _needed(name, takes, params)
     wanted = {"batch_size", "learning_rate", *needs} - facts.keys()
-    share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
     code = ScriptCode(facts["arguments"], folder)
     facts["grows"] = bool(code.flags_set(RAMP_UPS))
-    defaults = trained_with_now(code, wanted, share_s)
+    defaults = trained_with_now(code, wanted)
     for key in defaults.keys() - {"epochs"}:
         facts[key] = defaults[key]
     for size in params.get("batch_sizes") or ():
@@ -72,6 +70,7 @@ def completed(
     if not missing and _is_clear(facts["metric"], facts):
         return TrainingCommand(**facts)
     command = TrainingCommand(**{"better": "lower", **facts, **missing})
+    share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
     look, trouble = _looked(command, max(1.0, min(_LOOK_S, share_s)))
     if name == "advise" and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
@@ -106,6 +105,19 @@ def completed(
             f"{request}. To paste, with your own in place of {', '.join(unsure)}: {paste}"
         )
     raise UsageError(f"{request}. To paste: {paste}")
+
+
+def trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
+    """Return the defaults that a script's code gives to the flags of the `wanted` facts."""
+    trained_with: dict[str, int | float] = {}
+    for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
+        flag = flag_of(code.arguments, name)
+        value = None if flag is None else code.default(flag)
+        if value and value > 0 and name == "learning_rate":
+            trained_with[name] = value
+        elif value and value > 0 and value % 1 == 0:
+            trained_with[name] = int(value)
+    return trained_with
 
 
 def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:

@@ -132,14 +132,9 @@ def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool
 
 
 def _so_far(store: Store, study: Study, n_ended: int) -> str:
-    from batchlab.report.text import best_so_far_text
-
     n_asked = len(store.trial_ids(study.study_id))
     if n_asked and not stored_journal(store, study.study_id):
         words = "{ended} of {n:1 training run has|# training runs have} ended"
         return text(words, ended=n_ended, n=n_asked)
     # For an advice, give no total: the number of runs is unknown before there is an answer.
-    ended = text("{n:one training run has|# training runs have} ended", n=n_ended)
-    if study.best_so_far is None:
-        return ended
-    return text("{ended}; {best}", ended=ended, best=best_so_far_text(study.best_so_far))
+    return text("{n:one training run has|# training runs have} ended", n=n_ended)

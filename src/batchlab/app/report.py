@@ -149,11 +149,8 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
     advised = advice_of(store, record)
     if advised is not None:
         return advised
-    entries = stored_journal(store, record.study_id)
-    if not entries or store.advice(record.study_id) is not None:
-        return record
-    # An advice that has no answer yet shows the leading configuration.
-    return replace(record, best_so_far=entries[-1].best)
+    has_journal = bool(stored_journal(store, record.study_id))
+    return replace(record, awaits_answer=has_journal and store.advice(record.study_id) is None)
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:

@@ -43,8 +43,6 @@ from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
-from batchlab.script.look import Look
-from batchlab.script.process import end_leftovers
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
@@ -406,7 +404,6 @@ class CommandSubject(Subject):
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
-        self._looks: list[Look] = []
 
     def _usual_epochs(self) -> int | None:
         """Return the default epochs, or None if the script runs to its own end."""
@@ -483,7 +480,6 @@ class CommandSubject(Subject):
         if budget.seconds is not None:
             limit_s = min(limit_s, _CHECK_SHARE * budget.seconds)
         with _folder() as folder:
-            end_leftovers(self._workload_id)
             check = CommandCheck(
                 self._command,
                 workload_id=self._workload_id,
@@ -492,7 +488,6 @@ class CommandSubject(Subject):
                 tell=tell,
             )
             summary = check.summary(proves=proves)
-            self._looks += check.looks
         budget.refuse_if_out_of_time("checking the command")
         return summary
 
@@ -561,7 +556,6 @@ class CommandSubject(Subject):
         """Measure in runs of the command, one at a time."""
         trial = self.reference
         with _folder() as folder:
-            end_leftovers(self._workload_id)
             numbers = count()
 
             def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
@@ -594,16 +588,11 @@ class CommandSubject(Subject):
 
     def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
         marker = f"{self._workload_id}/timing"
-        point, look = timed_command(
-            self._command, trial, folder=folder, marker=marker, limit_s=limit_s
-        )
-        if look.is_whole:
-            self._looks.append(look)
-        return point
+        return timed_command(self._command, trial, folder=folder, marker=marker, limit_s=limit_s)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
         """Return an engine that runs the command for one training at a time."""
-        return CommandEngine(store, self._command, plan, looks=self._looks)
+        return CommandEngine(store, self._command, plan)
 
 
 @contextmanager

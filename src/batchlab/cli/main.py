@@ -36,7 +36,6 @@ COMMANDS = (
     "noise",
     "check",
     "fit",
-    "init",
     "report",
     "compare",
     "weights",
@@ -49,7 +48,7 @@ COMMANDS = (
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
 # These commands store nothing before they end, so an interruption loses their work.
-_IN_ONE_GO = ("profile", "noise", "check", "init", "mcp")
+_IN_ONE_GO = ("profile", "noise", "check", "mcp")
 
 
 class CommandFiles(Mapping[str, click.Command]):

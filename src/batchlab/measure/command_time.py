@@ -28,25 +28,23 @@ _MOST_STEPS = 10**9
 
 def timed_command(
     command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
-) -> tuple[ProfilePoint, Look]:
+) -> ProfilePoint:
     """Run a command until enough of its steps are timed, or `limit_s` has passed, and end it.
 
-    Return the time and memory at the batch size of `trial`, or why they are unknown, and the output
-    of the command, which is a complete training if the command ended well by itself.
+    Return the time and memory at the batch size of `trial`, or why they are unknown.
     """
     values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
     look = Look(command, trial, values, is_timed=True)
     try:
         look.run(_is_timed, folder=folder, marker=marker, limit_s=limit_s)
     except OtherBatchSizeError as error:
-        refused = ProfilePoint(
+        return ProfilePoint(
             batch_size=trial.batch_size,
             micro_batch_size=trial.micro_batch_size,
             status=Status.ERROR,
             reason=Reason.as_written(str(error)),
         )
-        return refused, look
-    return _point(look), look
+    return _point(look)
 
 
 def _is_timed(look: Look) -> bool:

@@ -272,8 +272,7 @@ class Study(Reported):
         target: the target asked for, by which `steps_to_target` counts; None if none was.
         margin: how much worse still counts as ending as well, if that was given, in the unit of the
             metric that counts.
-        best_so_far: what leads in an advice that has no answer yet; None if it has one, if nothing
-            leads, or if no advice was asked for.
+        awaits_answer: whether it is of an advice that has no answer yet.
     """
 
     study_id: str
@@ -286,7 +285,7 @@ class Study(Reported):
     spent_s: float
     target: Target | None = None
     margin: float | None = None
-    best_so_far: BestSoFar | None = None
+    awaits_answer: bool = False
 
     def __repr__(self) -> str:
         """Return the workload, the batch sizes, and how many trials there are and ended well."""

@@ -53,7 +53,6 @@ from batchlab.report.text import (
     Sentence,
     batch_sizes_text,
     batch_text,
-    best_so_far_text,
     clause,
     label_text,
     quantity_text,
@@ -77,11 +76,10 @@ class Conclusion:
 def conclusion(study: Study) -> Conclusion:
     """Return the conclusion of a study, which may be that no trial ended well.
 
-    For an advice without an answer, whose runs end at the target, it names the best size so far.
+    The runs of an advice end at the target, so without its answer they are not compared.
     """
-    if study.best_so_far is not None:
-        best = capitalized(best_so_far_text(study.best_so_far))
-        return Conclusion(headline=f"{best}.", lead=sentence("no_answer_yet"))
+    if study.awaits_answer:
+        return Conclusion(headline=sentence("no_answer_yet"))
     evidence = Evidence.of(study)
     if not evidence.cells:
         return Conclusion(headline=sentence("no_trial_to_compare", what="has ended well"))

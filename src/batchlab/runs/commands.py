@@ -25,8 +25,7 @@ from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
-from batchlab.script.look import Look
-from batchlab.script.process import CommandEnd, end_leftovers
+from batchlab.script.process import CommandEnd, end_marked
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
@@ -177,14 +176,6 @@ class CommandRun:
             raise _disk_is_full(self._folder)  # some progress may be missing
         return self._verdict or self._verdict_of_end(end), end
 
-    def as_looked(self, look: Look) -> tuple[Outcome, CommandEnd]:
-        """Return the same as `until_done`, from a look that ended by itself, without a run."""
-        for reading in look.readings:
-            if self.course.ended is None:
-                with suppress(ProgressError):
-                    self.course.take(reading)
-        return self.course.ended or self._verdict_of_end(look.end), look.end
-
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
         """Return whether a resumed run ended by itself before it reported its metric."""
         if not self.resumes or self.course.n_made or end.was_asked:
@@ -323,13 +314,9 @@ class CommandEngine(StoredEngine):
         command: TrainingCommand,
         plan: RunPlan,
         *,
-        looks: list[Look] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with trainings of `command`; the rest is as in `StoredEngine`.
-
-        Each of `looks` that was a whole training is used as one, once.
-        """
+        """Answer from `store`, else train with `command`; the rest is as in `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
             resumes=command.takes("resume_from"),
@@ -338,9 +325,7 @@ class CommandEngine(StoredEngine):
         )
         self._command = command
         self._takes_rate = command.takes("learning_rate")
-        self._looks = [] if looks is None else looks
         self._failures: Counter[object] = Counter()  # by kind
-        end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return None, which means any rate, if the command takes one, else the plan's rate."""
@@ -368,15 +353,17 @@ class CommandEngine(StoredEngine):
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
         trial = request.trial
         began_s = self._clock()
+        marker = f"{self.marker}/{trial.trial_id}"
+        if record is not None:
+            end_marked(marker)  # left by a batchlab that was killed together with its supervisor
         run = CommandRun(
             *(self._store, self._command, request, record),
-            marker=f"{self.marker}/{trial.trial_id}",
+            marker=marker,
             grace_s=self._grace_s,
             left_s=self._left_s,
             tell=lambda fraction: self._tell(request, fraction),
         )
-        look = None if run.resumes else self._whole_look(request)
-        verdict, end = run.until_done() if look is None else run.as_looked(look)
+        verdict, end = run.until_done()
         if run.could_not_be_taken_up(end):
             cause = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
@@ -390,8 +377,7 @@ class CommandEngine(StoredEngine):
         if verdict.status is Status.ERROR:
             outcome = replace(outcome, traceback="\n".join(end.last_lines))
         self._store.finish_trial(trial.trial_id, outcome)
-        ran_s = self._clock() - began_s if look is None else look.took_s
-        ran = (run.course.taken_up_at or 0, ran_s)
+        ran = (run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         self._warn_of_bad_end(trial, outcome)
@@ -400,15 +386,6 @@ class CommandEngine(StoredEngine):
         if outcome.status is Status.ERROR and outcome.reason and self._is_as_long(trial):
             self._stop_if_hopeless(end, outcome.reason)
         return ran
-
-    def _whole_look(self, request: RunRequest) -> Look | None:
-        """Take a look that had the same values as this training and came to its own end."""
-        values = trial_values(request.trial, last_step=request.last_step)
-        names = self._command.placeholders - {"output_dir", "resume_from", "config"}
-        for index, look in enumerate(self._looks):
-            if look.is_whole and all(look.values.get(name) == values[name] for name in names):
-                return self._looks.pop(index)  # without {seed} all looks have the same values
-        return None
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
         """Warn of problems that the user can solve; warn once of those of all trainings."""

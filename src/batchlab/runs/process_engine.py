@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -43,7 +41,6 @@ class _Run:
     claim: ExitStack
     from_step: int
     began_s: float
-    step: int = 0
 
 
 class ProcessEngine(StoredEngine):
@@ -66,7 +63,6 @@ class ProcessEngine(StoredEngine):
         """Answer from `store`, else train with `workers`; the rest is as in `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
-        self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
         self._stop_at_s = math.inf
         self._running: dict[str, _Run] = {}  # by trial
@@ -142,8 +138,7 @@ class ProcessEngine(StoredEngine):
                 continue
             self._store.put_evaluations(trial_id, message)
             if message:
-                run.step = message[-1].step
-                self._tell(run.request, run.step / run.request.last_step)
+                self._tell(run.request, message[-1].step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child process to stop, and kill the children that don't stop in time."""
@@ -175,12 +170,6 @@ class ProcessEngine(StoredEngine):
             versions=library_versions(),
             notes=trial.notes,
         )
-        known_error = self._errors.why_not(trial)
-        if record is None and known_error is not None:
-            self._store.begin_trial(opening)
-            outcome = Outcome(status=Status.ERROR, reason=known_error)
-            self._store.finish_trial(trial.trial_id, outcome)
-            return None, 0
         # This comes before the trial has begun, because it can end the study.
         reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
         if reason is not None:
@@ -267,11 +256,6 @@ class ProcessEngine(StoredEngine):
                 notes = (*trial.notes, *outcome.notes)
                 self._store.finish_trial(trial.trial_id, replace(outcome, notes=notes))
         self._warn_of_bad_end(trial, outcome)
-        if self._errors.note(trial, outcome.status, outcome.reason, run.step):
-            self._listener.warning(
-                f"batch size {trial.batch_size}: two trials ended with the same error, so "
-                f"others like them are not trained"
-            )
         self._tell(run.request, 1.0)
         self._ended.append((run.request, (run.from_step, wall_s)))
 
@@ -328,44 +312,3 @@ def _outcome(ended: Ended) -> Outcome:
         assert isinstance(ended.value, Outcome)
         return ended.value
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
-
-
-_ENOUGH = 2
-_ABOUT_NUMBERS = re.compile(
-    r"\b(nan|not a number|inf|infinite|infinity|(non-?)?finite|diverg\w*|overflow\w*|explod\w*)\b",
-    re.IGNORECASE,
-)
-
-
-class RepeatedErrors:
-    """The errors that trials ended with, by batch size and length of the schedule."""
-
-    def __init__(self) -> None:
-        self._seen: dict[object, set[str]] = defaultdict(set)
-        self._known: dict[object, Reason] = {}
-
-    def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
-        """Note how a trial ended; return whether similar trials are now expected to fail."""
-        if status is not Status.ERROR or reason is None:
-            return False
-        if _ABOUT_NUMBERS.search(reason_text(reason)):
-            return False
-        kind = _kind(trial)
-        alike = self._seen[kind, reason, step]
-        alike.add(trial.trial_id)
-        is_new = len(alike) >= _ENOUGH and kind not in self._known
-        if is_new:
-            self._known[kind] = reason
-        return is_new
-
-    def why_not(self, trial: Trial) -> Reason | None:
-        """Return why the trial would fail like others of its batch size, or None if it may not."""
-        reason = self._known.get(_kind(trial))
-        if reason is None:
-            return None
-        return Reason.of("failed_alike_before", size=trial.batch_size, why=reason)
-
-
-def _kind(trial: Trial) -> object:
-    """Return the key of trials that fail alike; it has the horizon, as short schedules may fail."""
-    return trial.batch_sizes, trial.micro_batch_size, trial.horizon_steps

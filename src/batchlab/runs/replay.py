@@ -10,7 +10,7 @@ from typing import Final
 
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
-from batchlab.records.study import BestSoFar, StudyName
+from batchlab.records.study import StudyName
 from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
@@ -80,7 +80,6 @@ class JournalEntry:
     cost_model: CostModel = field(default_factory=CostModel)  # the engine's model then
     n_workers: int | None = None  # how many runs the engine trained at a time by then
     spent_s: float = 0.0  # the budget spent until then
-    best: BestSoFar | None = None  # the best trial so far; it is displayed, and no decision uses it
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -106,14 +105,12 @@ class Journal:
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
         self._trials_put: tuple[str, ...] = ()
-        self._best: BestSoFar | None = None
         for entry in self._written:
             self.spent_before_s = max(self.spent_before_s, entry.spent_s)
             self._readings_to_come.extend(entry.readings_s)
             self._ends_to_come.extend((entry, end) for end in entry.runs)
             if entry.in_turn is not None:
                 self._in_turn_to_come.append(entry.in_turn)
-            self._best = entry.best
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -179,10 +176,6 @@ class Journal:
         self._trial_ids[request.trial.trial_id] = None
         self._target = request.length.until
 
-    def note_best(self, best: BestSoFar | None) -> None:
-        """Note the best trial so far; it is stored with the next entry."""
-        self._best = best
-
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
         """Store the clock's readings and the study's trials, before the study goes on."""
         readings_s = tuple(self._readings)
@@ -220,8 +213,8 @@ class Journal:
         self._in_turn_to_come.clear()
 
     def write(self, entry: JournalEntry) -> None:
-        """Store an entry together with the best trial so far."""
-        self._written.append(replace(entry, best=self._best))
+        """Store an entry."""
+        self._written.append(entry)
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
         self._store.put_decisions(self._study.study_id, text)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,14 +14,13 @@ from batchlab.records.quantities import Better, direction_of
 from batchlab.records.trial import Trial
 from batchlab.script.trained_size import TrainedSize
 
-COUNTS = (
-    *("batch_size", "micro_batch_size", "accumulation_steps", "world_size"),
-    *("seed", "epochs", "steps"),
+PLACEHOLDERS = (
+    *("batch_size", "micro_batch_size", "accumulation_steps", "world_size", "learning_rate"),
+    *("seed", "epochs", "steps", "output_dir", "resume_from", "config"),
 )
-PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 PlaceholderValue = int | float | str | Path
 
-# By placeholder, the names that scripts use for it. The first name that a script has is used.
+# By placeholder, the names that scripts use for it.
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -43,22 +41,6 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
         *("max_iter", "train_iters"),
     ),
-    "output_dir": (
-        *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
-        *("work_dir", "workdir", "log_dir", "logdir", "default_root_dir", "checkpoint_dir", "out"),
-    ),
-    "resume_from": (
-        *("resume_from_checkpoint", "resume_from", "resume", "resume_path", "ckpt_path"),
-        *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
-    ),
-}
-# Names that people write between braces, in addition to those of scripts.
-_MEANT = {
-    "rate": "learning_rate",
-    "config_file": "config",
-    **dict.fromkeys(("grad_accum", "gradient_accumulation_steps"), "accumulation_steps"),
-    **dict.fromkeys(("nproc_per_node", "num_processes", "devices"), "world_size"),
-    **{name: placeholder for placeholder, names in NAMES.items() for name in names},
 }
 # `${name}` belongs to a shell or to Hydra; `{{name}}` stands for the text `{name}`. Braces around
 # anything but a lower-case name, as in JSON, are text.
@@ -75,10 +57,11 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     for name in names:
         if name in PLACEHOLDERS:
             continue
-        near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-        meant = _MEANT.get(name, next(iter(near), None))
-        hint = f"did you mean {{{meant}}}? For"
-        if meant is None:
+        meant = [placeholder for placeholder, synonyms in NAMES.items() if name in synonyms]
+        meant += difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+        if meant:
+            hint = f"did you mean {{{meant[0]}}}? For"
+        else:
             placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))
             hint = f"there are {placeholders}; for"
         raise UsageError(
@@ -88,14 +71,18 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     return names
 
 
-def _with_values(text: str, written: Callable[[str, int], str]) -> str:
-    """Replace each placeholder by `written(name, start)`, and unescape braces."""
+def _with_values(text: str, values: Mapping[str, PlaceholderValue | None]) -> str:
+    """Replace each placeholder by its value, and unescape braces.
+
+    Raises:
+        UsageError: a placeholder has no value.
+    """
 
     def replaced(match: re.Match[str]) -> str:
-        text: str | None = match["kept"]
-        if text is None:
-            return written(match["name"], match.start())
-        return text[1:-1] if text.startswith("{") else text
+        kept: str | None = match["kept"]
+        if kept is None:
+            return _written_value(match["name"], values.get(match["name"]))
+        return kept[1:-1] if kept.startswith("{") else kept
 
     return _PLACEHOLDER.sub(replaced, text)
 
@@ -106,12 +93,15 @@ def _written_value(name: str, value: PlaceholderValue | None) -> str:
     Raises:
         UsageError: there is no value.
     """
+    if value is None and name == "resume_from":
+        return ""  # there is nothing to resume from yet
     if value is None:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
     if isinstance(value, str | Path):
         return str(value)
     if name == "learning_rate":
-        return repr(float(value))
+        # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
+        return re.sub(r"^(\d+)e", r"\1.0e", repr(float(value)))
     return str(int(value))
 
 
@@ -148,7 +138,7 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
             f"around it, as in -- {_EXAMPLE}"
         )
-    in_config = config and ConfigTemplate(config).placeholders
+    in_config = config and {*placeholders_in(_template(config), where=str(config))}
     names: set[str] = set()
     for argument in argv:
         names.update(placeholders_in(argument, where=f"the argument {argument!r}"))
@@ -198,69 +188,21 @@ def filled_arguments(
             if argument == "{resume_from}" and has_flag:
                 filled.pop()
             continue
-        filled.append(
-            _with_values(argument, lambda name, _: _written_value(name, values.get(name)))
-        )
+        filled.append(_with_values(argument, values))
     return filled
 
 
-_SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-_NULLS = {"json": "null", "toml": '""', "yaml": "null"}  # TOML has none
-# YAML reads such a path as it is, also within a text. Other texts are quoted.
-_PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
-_QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
+def _template(path: Path) -> str:
+    """Return the text of a configuration file with placeholders.
 
-
-class ConfigTemplate:
-    """The text of a YAML, JSON or TOML file with placeholders where its values belong."""
-
-    def __init__(self, path: Path) -> None:
-        """Read a template.
-
-        Raises:
-            UsageError: no such file, another kind of file, or an unknown placeholder.
-        """
-        self._syntax = _SYNTAXES.get(path.suffix.lower(), "")
-        if not self._syntax:
-            raise UsageError(
-                f"configuration template {path}: expected a file that ends in "
-                f"{', '.join(_SYNTAXES)}"
-            )
-        try:
-            self._text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            trouble = getattr(error, "strerror", "it is no text in UTF-8")
-            raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
-        self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
-
-    def filled(self, values: Mapping[str, PlaceholderValue | None]) -> str:
-        """Return the text with these values, written in the syntax of the file.
-
-        Raises:
-            UsageError: a placeholder has no value.
-        """
-        return _with_values(
-            self._text, lambda name, start: self._written(name, values.get(name), start)
-        )
-
-    def _written(self, name: str, value: PlaceholderValue | None, start: int) -> str:
-        """Write the value of a placeholder that starts at `start`, in the syntax of the file."""
-        line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
-        opened = re.search("[\"']", _QUOTED.sub("", line))
-        if name == "resume_from" and value is None:
-            if opened:
-                return ""
-            return _NULLS[self._syntax]
-        text = _written_value(name, value)
-        if name in COUNTS or name == "learning_rate":
-            # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
-            return re.sub(r"^(-?\d+)e", r"\1.0e", text)
-        if opened and opened[0] == "'":
-            return text.replace("'", "''") if self._syntax == "yaml" else text
-        if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
-            return text
-        quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
-        return quoted[1:-1] if opened else quoted
+    Raises:
+        UsageError: the file can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        trouble = getattr(error, "strerror", "it is no text in UTF-8")
+        raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
 
 
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
@@ -428,7 +370,7 @@ class TrainingCommand:
         values = {**values, "output_dir": output_dir}
         if self.config is not None:
             written = folder / self.config.name
-            text = ConfigTemplate(self.place / self.config).filled(values)
+            text = _with_values(_template(self.place / self.config), values)
             written.write_text(text, encoding="utf-8")
             values["config"] = written
         return filled_arguments(self.arguments, values)

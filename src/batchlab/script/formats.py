@@ -296,52 +296,6 @@ class Table(NamedNumbers):
         return is_header
 
 
-class Block(NamedNumbers):
-    """One name and one number per line, between bars or as JSON; the counter may be anywhere."""
-
-    shape = "block"
-    label = "a block of names and numbers"
-    needles = (b"| ", "│".encode(), b'": ', b"': ")
-
-    _OF_LIST = re.compile(r"-?[\d\]][\d.eE+\-]*,?")
-    _ROW = re.compile(
-        r"[|│┃║]\s*(?P<name>[A-Za-z_][^|│┃║]{0,80}?)\s*[|│┃║]\s*(?P<number>[^\s|│┃║]*)\s*[|│┃║]|"
-        r"\{?(?P<quote>[\"'])(?P<key>[^\"':]{1,80})(?P=quote): *(?P<value>\{|[^,{}]*)(?P<end>,?|\})"
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: dict[str, str] = {}
-        self._groups: list[str] = []  # `rollout/` in a box, or in JSON the objects around it
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of a block at the line that closes it."""
-        row = self._ROW.fullmatch(line[:_LONGEST_LINE])
-        if self.is_open and self._OF_LIST.fullmatch(line):
-            return []
-        is_end = row is None or row["end"] == "}"
-        if row is not None:
-            name, text = row["name"] or row["key"], row["number"] or row["value"] or ""
-            if name.endswith("/"):
-                self._groups = [name]
-            elif text == "{":
-                self._groups.append(f"{name}.")
-            elif len(self._rows) < _MOST_ROWS:
-                self._rows["".join(self._groups) + name] = text.strip("\"'")
-        elif self._groups and line.startswith("}"):
-            is_end = not self._groups.pop()
-        self.is_open = not is_end
-        if not is_end:
-            return []
-        block = self._as_printed(self._rows, at_s)
-        self._rows, self._groups = {}, []
-        is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
-        if not (is_whole and block.has_position and block.values):
-            return None
-        return [self._counters.placed(block)]
-
-
-_MOST_ROWS = 200
 _LONGEST_LINE = 2000
 # Progress stands at the beginning of a line, and searching for its words is slower than searching
 # for the metric's name.
@@ -660,6 +614,6 @@ class LinePattern(NamedNumbers):
 
 
 FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row for row in (Logged, JsonLines, Table, Block, Keras, Tqdm, PlainLines)
+    row.shape: row for row in (Logged, JsonLines, Table, Keras, Tqdm, PlainLines)
 }
 """Every format by its name; a line is read by the first format that recognizes it."""

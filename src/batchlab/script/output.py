@@ -1,4 +1,4 @@
-"""The output of a training: split into lines, read for progress, its two ends kept."""
+"""The output of a training: split into lines, read for progress, kept up to a limit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from pathlib import Path
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
 from batchlab.script.reading import LineReader, Reading, is_of_clock, split_of
 
-EACH_END_BYTES = 2 << 20
-"""This much of the beginning and of the end is kept, before it is compressed."""
-_SHOWN_BYTES = 1 << 16
+_KEPT_BYTES = 4 << 20  # before compression
+_LAST_BYTES = 1 << 16
 _FLUSH_S = 1.0
 _SHOWN_CHARACTERS = 400
 _LONGEST_LINE_BYTES = 64 * 1024
@@ -41,36 +40,33 @@ def plain_text(line: bytes) -> str:
 
 
 class KeptOutput:
-    """The first and last two mebibytes of an output in a gzip file, and its last lines.
+    """The first four mebibytes of an output in a gzip file, and its last lines.
 
-    The beginning is on the disk at most a second after it was written, and the end when the file is
-    closed. A full disk costs the file, never the training.
+    They are on the disk at most a second after they were written. A longer output has its last
+    64 KiB in the file too. A full disk costs the file, never the training.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.n_bytes = 0
-        self._end = bytearray()
+        self._n_bytes = 0
+        self._last = b""
         self._flushed_s = 0.0
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
         """Keep a piece of the output, or the part of the piece that is within the limits."""
-        if beginning := piece[: max(0, EACH_END_BYTES - self.n_bytes)]:
+        if beginning := piece[: max(0, _KEPT_BYTES - self._n_bytes)]:
             self._to_disk(beginning)
-        self.n_bytes += len(piece)
-        self._end += piece
-        if len(self._end) > 2 * EACH_END_BYTES:
-            del self._end[:-EACH_END_BYTES]
+        self._n_bytes += len(piece)
+        self._last = (self._last + piece)[-_LAST_BYTES:]
 
     def close(self) -> None:
-        """Write the end of the output, after a line with the number of bytes left out."""
-        n_behind = max(0, self.n_bytes - EACH_END_BYTES)
-        if n_behind > EACH_END_BYTES:
-            gap = n_behind - EACH_END_BYTES
-            self._to_disk(b"\n[batchlab left out %d bytes here]\n" % gap)
-        n_at_end = min(n_behind, EACH_END_BYTES)
-        self._to_disk(bytes(self._end[len(self._end) - n_at_end :]), is_last=True)
+        """Write the last bytes of a long output, after a line with the number of all."""
+        end = b""
+        if self._n_bytes > _KEPT_BYTES:
+            gap = b"\n[of %d bytes, batchlab kept these and the last]\n" % self._n_bytes
+            end = gap + self._last
+        self._to_disk(end, is_last=True)
 
     def last_lines(self, n: int) -> tuple[str, ...]:
         """Return the last lines with content, as a terminal would show them, at most `n`.
@@ -79,8 +75,7 @@ class KeptOutput:
         characters are left out, and a long line is cut.
         """
         shown = []
-        text = self._end[-_SHOWN_BYTES:].decode("utf-8", "replace")
-        for line in text.split("\n"):
+        for line in self._last.decode("utf-8", "replace").split("\n"):
             drawn = list(filter(str.strip, _CONTROLS.sub("", line).split("\r")))
             if drawn:
                 last = drawn[-1].rstrip()

@@ -27,70 +27,28 @@ from batchlab.script.output import KeptOutput
 
 MARK = "BATCHLAB_TRIAL"
 """Names the trial that a process belongs to: the study, a slash, the trial."""
-OWNER = "BATCHLAB_OWNER"
-"""Names the batchlab that started it, by its process and the time at which that began."""
 
 _LOOK_AGAIN_S = 0.02
-_SAME_START_S = 2.0  # start times that differ by more belong to two processes of one number
 
 
-def marks(marker: str) -> dict[str, str]:
-    """Return environment variables that mark a trial's processes; `marker` is `study/trial`."""
-    return {MARK: marker, OWNER: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
+def end_marked(marker: str) -> None:
+    """Kill all processes of one trial, whoever started them; `marker` is `study/trial`.
 
-
-def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
-    """End the processes that a dead batchlab left of a study, but not those of a live one.
-
-    A study is the first part of its trials' markers. Return how many processes there were.
+    Only the holder of the claim on a trial may do so.
     """
-
-    def is_left(environment: Mapping[str, str]) -> bool:
-        is_of_study = f"{environment.get(MARK)}/".startswith(f"{study}/")
-        return is_of_study and _is_orphan(environment)
-
-    return _end(is_left, grace_s)
-
-
-def end_marked(marker: str) -> int:
-    """End all processes of one trial at once, whoever started them, and return their number."""
-    return _end(lambda environment: environment.get(MARK) == marker, 0.0)
-
-
-def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
-    pids: set[int] = set()
-    kill_s = time.monotonic() + grace_s
-    while processes := list(_processes(is_meant)):
-        is_late = time.monotonic() >= kill_s
+    while processes := list(_marked(marker)):
         for process in processes:
             with suppress(psutil.Error):  # it has ended meanwhile
-                if is_late:
-                    process.kill()
-                elif process.pid not in pids:
-                    process.terminate()
-            pids.add(process.pid)
+                process.kill()
         time.sleep(_LOOK_AGAIN_S)
-    return len(pids)
 
 
-def _processes(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Process]:
+def _marked(marker: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
-            is_other = process.pid != os.getpid() and is_meant(process.environ())
-            if is_other and process.status() != psutil.STATUS_ZOMBIE:
+            is_of_trial = process.pid != os.getpid() and process.environ().get(MARK) == marker
+            if is_of_trial and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
-
-
-def _is_orphan(environment: Mapping[str, str]) -> bool:
-    number, _, start = environment.get(OWNER, "").partition(":")
-    try:
-        owner = psutil.Process(int(number))
-        is_dead = owner.status() == psutil.STATUS_ZOMBIE
-        return bool(is_dead or abs(owner.create_time() - float(start)) > _SAME_START_S)
-    except psutil.NoSuchProcess:
-        return True
-    except (ValueError, psutil.AccessDenied):
-        return False  # it has no clear mark
 
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -295,7 +253,7 @@ class Launched:
                     *map(str, (control, reporting, os.getpid(), grace_s, cwd)),
                     *argv,
                 ],
-                env={**environment, **marks(marker), "PYTHONUNBUFFERED": "1"},
+                env={**environment, MARK: marker, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(control, reporting),

@@ -83,6 +83,4 @@ def _parsed(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8; write it as TOML") from None
     except OSError as error:
-        raise UsageError(
-            f"{path} can't be read: {error.strerror}; batchlab init -- python train.py drafts one"
-        ) from None
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None

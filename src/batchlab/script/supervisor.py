@@ -9,7 +9,7 @@ little, and nothing of batchlab. It does the following:
   process that the command started: SIGTERM, a grace, SIGKILL until none is left. On Linux it finds
   them wherever they fled to, because an orphan becomes its own child (it is a subreaper); the proof
   is that the kernel reports no children. Elsewhere it ends the process group.
-- If it is killed itself, the kernel kills the command; `end_marked` or `end_leftovers` the rest.
+- If it is killed itself, the kernel kills the command, and `end_marked` the rest.
 """
 
 from __future__ import annotations

@@ -6,14 +6,12 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.cases.conftest import TAKES
 from tests.reference.by_day import by_day
 
-SNAKE = ("--batch_size", "{batch_size}", *TAKES[2:])
 BS = ("--bs", "{batch_size}", *TAKES[2:])
 TRAINER = (
     *("--per_device_train_batch_size", "{batch_size}"),
@@ -42,7 +40,6 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("finds_its_batch.py", "eval_loss", TRAINER, "it would have 15 to 16"),
     ("once_an_epoch.py", "val/acc", TAKES, "its progress counts only epochs"),
     ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
-    ("trial_of_tuner.py", "Accuracy", SNAKE, ""),
     *((f"prints.py --kind {kind}", "val_loss", TAKES, "") for kind in PRINTED),
     ("prints", "val_loss", TAKES, ""),
     ("prints.py --kind scaled", "val_loss", TAKES, "prints 0.001875 for 0.02 with batch size 24"),
@@ -189,19 +186,6 @@ def test_without_an_evaluation_after_equal_epochs_the_best_is_named(ask: Any) ->
     assert best != "16"  # the first one
     assert done.said.startswith("Eval_loss ended best with ")
     assert f" at batch size {best}," in done.said.partition(".db")[0]
-
-
-@pytest.mark.slow
-def test_what_check_and_timing_ran_to_its_end_is_not_trained_again(ask: Any) -> None:
-    asked = "--metric accuracy --learning-rate 0.02 --learning-rates 0.02 --batch-sizes 32,64"
-    takes = (*SNAKE, "--output_dir", "{output_dir}")
-
-    trials = ask("trial_of_tuner.py", "sweep", *asked.split(), "--json", takes=takes).document
-
-    assert [trial["status"] for trial in trials["trials"]] == ["ok", "ok"]
-    ended_in = Path("ended.txt").read_text()
-    assert "batchlab-" in ended_in  # of check and timing
-    assert ".trials" not in ended_in
 
 
 # ---- what a command does not say is asked for once, in one line to paste
