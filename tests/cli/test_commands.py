@@ -135,7 +135,6 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setattr("os.nice", lambda _: 0)
     monkeypatch.setenv("DISPLAY", ":0")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, STUDY)
@@ -146,7 +145,7 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
     assert (done.code, done.out, done.err) == (0, f"{page}\n", "")
     assert opened == [page.as_uri()]
     assert "what batch size does to made-up" in page.read_text()
-    assert "Finished: 2 training runs." in page.read_text()
+    assert ": 2 training runs have ended." in page.read_text()
 
 
 @pytest.mark.slow

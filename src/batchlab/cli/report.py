@@ -14,9 +14,6 @@ from batchlab.cli.options import takes
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
-# Lower this process's priority: the study may be timing steps while the page is made.
-_NICE = 10
-
 if TYPE_CHECKING:
     from batchlab.app.report import ReportFormat
 
@@ -63,14 +60,7 @@ def _write_live(
 
     path = path or store.with_name("batchlab-live.html")
     check_output_file(path, store=store)
-    os.nice(_NICE)
-    write_live_page(
-        store,
-        study_id,
-        path,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-        show=_show,
-    )
+    write_live_page(store, study_id, path, show=_show)
 
 
 def _show(page: Path) -> None:
