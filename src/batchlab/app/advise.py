@@ -103,7 +103,7 @@ def advise(
             come from `profile`. None to train on this machine.
         store: the SQLite file; created if it is missing.
         command: the command line to store with the study; None for a description of the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:

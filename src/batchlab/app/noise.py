@@ -57,7 +57,7 @@ def noise(
         memory_limit_bytes: the memory that the process may ask for; None for all there is.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
         The noise at every point that the budget reached.

@@ -101,7 +101,7 @@ def sweep(
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
         store: the SQLite file; created if it is missing.
         command: the command line to store with the study; None for a description of the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
