@@ -11,7 +11,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.options import options_of, reference_of, with_last_batches_that_run
+from batchlab.app.options import check_last_batch, options_of, reference_of
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
@@ -177,13 +177,9 @@ def advised_about(subject: Subject) -> Advised:
             f"tune weight_decay: the optimizer of workload {subject.name!r} has none, so there is "
             f"nothing to multiply; give it one first, such as 0.01"
         )
-    subject = with_last_batches_that_run(
-        subject,
-        [
-            replace(subject.reference, batch_size=size, micro_batch_size=size)
-            for size in subject.candidates
-        ],
-    )
+    for size in subject.candidates:
+        trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
+        check_last_batch(subject.summary, trial)
     study = StudyName(
         study_id=_study_id(subject),
         command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from batchlab.app.options import fitting_trials
+from batchlab.app.options import checked_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subjects import WorkloadSubject
@@ -86,7 +86,7 @@ def noise(
     subject.planned(lambda: _last_step(subject, subject.reference, steps))
     question.listener.begins(command="noise", subject=subject.name, stages=())
     subject.look()
-    (trial,) = fitting_trials(subject)
+    (trial,) = checked_trials(subject)
     request = NoiseRequest(
         trial=trial,
         steps=geometric_steps(_last_step(subject, trial, steps)),

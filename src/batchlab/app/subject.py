@@ -6,10 +6,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from itertools import product
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from batchlab import errors
 from batchlab.app.budget import Budget
@@ -68,13 +67,6 @@ class Subject(ABC):
     def __init__(self, question: Request) -> None:
         """Keep the question; nothing is read or run yet."""
         self.question = question
-        self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
-
-    def without_last_batches(self) -> Self:
-        """Return a copy of this subject that leaves out an epoch's smaller last batch."""
-        changed = copy(self)
-        changed.drop_last = True
-        return changed
 
     # ---- what it is
 
@@ -249,7 +241,7 @@ class Subject(ABC):
             batch_size=batch_size,
             micro_batch_size=micro,
             sampling=question.sampling,
-            drop_last=self.drop_last,
+            drop_last=question.drop_last,
             learning_rate=learning_rate * rule.rate_factor(batch_size / self.summary.batch_size),
             scaling_rule=question.scaling_rule,
             horizon_steps=None,

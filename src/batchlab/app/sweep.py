@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from batchlab.app.options import fitting_trials
+from batchlab.app.options import checked_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
@@ -127,7 +127,7 @@ def swept(subject: Subject) -> Study:
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )
     subject.look()
-    trials = fitting_trials(subject)
+    trials = checked_trials(subject)
     summary = subject.summary
     for trial in trials:  # raises an error if the optimizer lacks settings that the rule changes
         moved_adam(
