@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
 from batchlab import errors
-from batchlab.app.budget import Budget
 from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
@@ -382,18 +379,3 @@ def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
     if ended.traceback:
         failed.add_note(ended.traceback)
     raise failed
-
-
-_LOOK_EVERY_S = 0.25
-
-
-@contextmanager
-def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Wait until no other process holds the claim `what`, then hold it in the `with` block."""
-    while True:
-        with store.claim(what) as is_ours:
-            if is_ours:
-                yield
-                return
-        budget.refuse_if_out_of_time(while_waiting)
-        time.sleep(_LOOK_EVERY_S)
