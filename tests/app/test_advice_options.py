@@ -17,57 +17,31 @@ from tests.reference.made_up_profile import (
     step_s,
     told_profile,
 )
-from tests.reference.made_up_study import made_up_summary
 from tests.reference.tiny_workload import tiny
-from tests.reference.told import Told
 from torch import nn
 
-from batchlab.app.options import candidates_in, fitting_trials, options_of, rule_multiples
+from batchlab.app.options import candidates_in, checked_trials, options_of, rule_multiples
 from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Reason
-from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Status
 from batchlab.training.optimizers import adam_settings
 from batchlab.words.reasons import reason_text
 
 # Its epochs have whole batches of 64, 90 and 128.
 TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
-FAILING = replace(made_up_summary(), last_batch_runs=False)
 
 
-def fitted(
-    summary: WorkloadSummary, *batch_sizes: int, n_train: int = 100, **fields: Any
-) -> tuple[list[Trial], list[str]]:
-    """The trials that fit, of a workload that is known to be so, and what is told."""
-    told = Told()
-    x, y = tiny().train
-    rows = [k % len(y) for k in range(n_train)]
-    workload = tiny(train=(x[rows], y[rows]), **fields)
-    subject = about("sweep", workload, batch_sizes=batch_sizes, epochs=2, listener=told)
-    subject.summary = replace(summary, n_train=n_train)
-    return list(fitting_trials(subject)), told.warnings
+def test_a_last_batch_that_does_not_run_is_refused() -> None:
+    subject = about("sweep", tiny(), batch_sizes=(20, 32), epochs=2)
+    assert len(checked_trials(subject)) == 2
+    subject.summary = replace(subject.summary, last_batch_runs=False)
 
-
-@pytest.mark.parametrize(
-    ("summary", "sizes", "drops"),
-    [
-        (made_up_summary(), (32, 33), False),
-        (FAILING, (10, 20), False),
-        (FAILING, (10, 16), True),  # at every batch size
-    ],
-)
-def test_a_last_batch_that_does_not_run_is_left_out(
-    summary: WorkloadSummary, sizes: tuple[int, ...], drops: bool
-) -> None:
-    trials, told = fitted(summary, *sizes)
-
-    assert [(trial.batch_size, trial.drop_last) for trial in trials] == [(s, drops) for s in sizes]
-    assert len(told) == drops
-    if drops:
-        assert "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told[0]
-        (shaped,), _ = fitted(FAILING, 10, n_train=101, schedule=lambda done: 1 - done)
-        assert shaped.horizon_steps == 20
+    with pytest.raises(BatchSizeError, match="32: the last batch of an epoch has 4 of the 100 ex"):
+        checked_trials(subject)
+    subject = about("sweep", tiny(), batch_sizes=(20, 32), epochs=2, drop_last=True)
+    subject.summary = replace(subject.summary, last_batch_runs=False)
+    assert len(checked_trials(subject)) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,7 +58,7 @@ def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str
     subject.summary = replace(subject.summary, has_batch_norm=True)
 
     with pytest.raises(BatchSizeError, match=told):
-        fitting_trials(subject)
+        checked_trials(subject)
     subject = about("advise", tiny(batch_size=50), batch_sizes=(1, 9, 10, 33))
     subject.summary = replace(subject.summary, has_batch_norm=True)
     options = candidates_in(subject, told_profile(subject.summary, step_s, subject.candidates))

@@ -1,8 +1,7 @@
-"""The page of a study that runs: written anew as it goes on, and whole when it has finished."""
+"""The page of a study that runs: written again as it goes on, and once more when it has ended."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,211 +11,75 @@ from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import made_up_advice
-from tests.reference.made_up_study import STUDY as ADVISED
-from tests.reference.made_up_study import store_with_study
-from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
 from batchlab.app.live_report import EVERY_S, write_live_page
-from batchlab.app.report import Advised
-from batchlab.errors import StoreError
-from batchlab.records.study import Study
-from batchlab.records.trial import Status
-from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 
 RELOADS = '<meta http-equiv="refresh" content="20">'
-
-
-class Followed:
-    """A live page from its first look to its end; at each wait the next step is taken.
-
-    After the last step somebody presses Ctrl-C.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.store, self.page = folder / "lab.db", folder / "page.html"
-        self.made: list[int] = []
-        self.said: list[str] = []
-        self.shown: list[str] = []
-        self.pages: list[str] = []
-
-    @property
-    def statuses(self) -> list[str]:
-        status = r'<aside role="status"[^>]*>(.*)</aside>'
-        return [html.unescape(re.findall(status, each)[-1]) for each in self.pages]
-
-    @property
-    def reload(self) -> list[bool]:
-        return [RELOADS in page for page in self.pages]
-
-    def until_ctrl_c(self, *steps: Callable[[], object], study: str | None = None) -> None:
-        following = iter(steps)
-
-        def keep() -> None:
-            if self.page.exists():
-                self.pages.append(self.page.read_text())
-
-        def wait(seconds: float) -> None:
-            assert seconds == EVERY_S
-            keep()
-            step = next(following, None)
-            if step is None:
-                raise KeyboardInterrupt
-            step()
-
-        def show(page: Path) -> None:
-            self.shown.append(page.read_text())
-
-        try:
-            write_live_page(
-                self.store, study, self.page, say=self.said.append, show=show, wait=wait
-            )
-        finally:
-            keep()
+Pages = Callable[..., list[str]]
 
 
 @pytest.fixture
-def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Followed:
-    live = Followed(tmp_path)
-
-    def page_of(shown: Study | Advised) -> str:
-        study = shown.study if isinstance(shown, Advised) else shown
-        live.made.append(len(study.records))
-        what = "an advice" if isinstance(shown, Advised) else "trials"
-        return f"<html><head></head><body><p>{what}: {len(study.records)}</p></body></html>"
-
-    monkeypatch.setattr(live_report, "page_of", page_of)
-    return live
-
-
-@pytest.fixture
-def store(live: Followed) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[Store]:
     """A store with a sweep of which no trial has begun."""
-    with Store(live.store) as store:
+    with Store(tmp_path / "lab.db") as store:
         put_asked(store, STUDY)
         yield store
 
 
-def test_a_line_says_that_a_study_is_waited_for_and_one_that_comes_is_shown_once(
-    live: Followed,
+@pytest.fixture
+def pages_of(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pages:
+    """The pages that are written while a process works; at each wait the next step is taken."""
+
+    def pages_of(*steps: Callable[[], object], study: str | None = None) -> list[str]:
+        page, following = tmp_path / "page.html", iter(steps)
+        pages: list[str] = []
+        shown: list[str] = []
+
+        def wait(seconds: float) -> None:
+            assert seconds == EVERY_S
+            pages.append(page.read_text())
+            next(following)()
+
+        monkeypatch.setattr(live_report.time, "sleep", wait)
+        write_live_page(store.path, study, page, show=lambda page: shown.append(page.read_text()))
+        pages.append(page.read_text())
+        assert shown == pages[:1]
+        return pages
+
+    return pages_of
+
+
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_page_is_written_again_until_no_process_works_on_the_study(
+    pages_of: Pages, store: Store
 ) -> None:
-    def begin() -> None:
-        assert live.shown == live.pages == live.made == []
-        with Store(live.store) as store:
-            put_asked(store, STUDY)
+    with ExitStack() as process:
+        process.enter_context(store.working_on(STUDY.study_id))
+        first, second = (partial(store.put_record, record) for record in STUDY.records)
+        pages = pages_of(first, second, process.close)
 
-    live.until_ctrl_c(live.store.touch, lambda: Store(live.store).close(), begin, lambda: None)
-
-    (said,) = live.said
-    assert str(live.store) in said
-    (shown,) = live.shown
-    assert "trials: 0" in shown
-
-
-def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(
-    live: Followed, store: Store
-) -> None:
-    first, second = STUDY.records
-    timed_out = replace(second, status=Status.TIMEOUT, reason=None)
-    steps = [partial(store.put_record, record) for record in (first, timed_out, second)]
-
-    live.until_ctrl_c(*steps)
-
-    assert live.made == [0, 1, 2, 2]
-    assert live.reload == [True, True, True, False]
-    stopped = "Stopped: {} of 2 training runs have ended. No process works on it now. To go on, "
-    stopped += f"give the same command: {STUDY.command}"
-    # The same command goes on with what timed out.
-    assert live.statuses[:3] == [stopped.format(n) for n in (0, 1, 1)]
-    assert live.statuses[3] == "Finished: 2 training runs."
-    assert "trials: 2" in live.pages[-1]
+    assert [page.count(RELOADS) for page in pages] == [1, 1, 1, 0]
+    assert pages[0].index(RELOADS) < pages[0].index("<title>")
+    assert "No trials yet." in pages[0]
+    status = r'<aside role="status"[^>]*>As of \d\d:\d\d:\d\d: (\d) training runs? ha\w+ ended\.'
+    assert [re.findall(status, page) for page in pages] == [["0"], ["1"], ["2"], ["2"]]
 
 
-def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
-    live: Followed, store: Store
-) -> None:
-    process = ExitStack()
-    process.enter_context(store.working_on(STUDY.study_id))
-
-    # Nothing is stored in between: so it is where the process was killed.
-    live.until_ctrl_c(process.close)
-
-    under_way = r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\."
-    assert re.fullmatch(under_way, live.statuses[0])
-    assert live.statuses[1].startswith("Stopped: 0 of 2 training runs have ended. No process")
-    # The training runs are the same, so the charts are not drawn anew.
-    assert live.made == [0]
-    # Between two parts of a study all runs that were asked for have ended.
-    with store.working_on(STUDY.study_id):
-        for record in STUDY.records:
-            store.put_record(record)
-        live.until_ctrl_c()
-    assert re.fullmatch(r"Under way .*: 2 of 2 training runs have ended\.", live.statuses[-1])
-
-
-def test_the_page_ends_with_ctrl_c_an_error_or_a_study_that_ends_while_it_is_read(
-    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = live_report.stored_in
-
-    def disk_away(*_: object) -> None:
-        raise StoreError("the disk was away")
-
-    def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
-        seen = whole(opened, study)
-        for record in STUDY.records:
-            store.put_record(record)
-        return seen
-
-    live.until_ctrl_c()
-    with pytest.raises(StoreError, match="the disk was away"):
-        live.until_ctrl_c(lambda: monkeypatch.setattr(live_report, "stored_in", disk_away))
-    assert live.reload == [True, False] * 2
-    live.pages.clear()
-    monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
-    live.until_ctrl_c()
-    assert live.statuses == ["Finished: 2 training runs."]
-
-
-def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
-    live: Followed, store: Store
+def test_the_latest_study_is_followed_or_the_one_that_was_named_until_ctrl_c(
+    pages_of: Pages, store: Store
 ) -> None:
     other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
+    put_asked(store, other)
+    store.put_record(other.records[0])
 
-    live.until_ctrl_c(lambda: put_asked(store, other))
-    live.until_ctrl_c(study=STUDY.study_id)
-
-    runs = [re.findall(r"0 of \d", each) for each in live.statuses]
-    assert runs == [["0 of 2"], ["0 of 3"], ["0 of 3"], ["0 of 2"], ["0 of 2"]]
-
-
-def test_of_an_advice_under_way_no_number_of_runs_is_told_until_there_is_an_answer(
-    live: Followed,
-) -> None:
-    with store_with_study(live.store) as store:
-        Journal(store, ADVISED).begin(JournalEntry(profile="{}", budget_s=100.0))
-        store.put_study(ADVISED, trial_ids=["x", "y"])
-
-        live.until_ctrl_c(lambda: put_advised(store, made_up_advice()))
-
-    # How many runs it will need nobody knows, so there is no "of 2".
-    assert live.statuses[0].startswith("Stopped: 0 training runs have ended. ")
-    assert live.statuses[-1].startswith("Finished: ")
-    assert "an advice" in live.pages[-1]
-
-
-@pytest.mark.slow
-def test_the_whole_page_of_a_study_without_a_run_can_be_made(tmp_path: Path) -> None:
-    live = Followed(tmp_path)
-    with Store(live.store) as store:
-        put_asked(store, STUDY)
-
-    live.until_ctrl_c()
-
-    assert "No trials yet." in live.pages[0]
-    assert live.pages[0].count(RELOADS) == 1
-    assert live.pages[0].index(RELOADS) < live.pages[0].index("<title>")
-    assert live.statuses[0].startswith("Stopped: 0 of 2")
+    for study, n_ended in ((None, 1), (STUDY.study_id, 0)):
+        with store.working_on(study or other.study_id):
+            pages = pages_of(ctrl_c, study=study)
+        assert [page.count(RELOADS) for page in pages] == [1, 0]
+        assert all(f": {n_ended} training run" in page for page in pages)

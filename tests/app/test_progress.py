@@ -1,12 +1,13 @@
-"""Where a command is: in lines of a terminal, and in one output of a notebook's cell."""
+"""Where a command is: in lines of a terminal, of a log and of a notebook."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
+import pytest
+
 from batchlab.app.progress import (
-    NotebookProgress,
+    ProgressLines,
     ProgressState,
     clock_text,
     listener_or_notebook,
@@ -76,55 +77,33 @@ def test_time_goes_by_the_clock_and_what_is_spent_of_a_budget_never_falls() -> N
     assert (state.spent, state.done_fraction, state.left_s) == ((90.0, 90.0), 1.0, 0.0)
 
 
-class Cell:
-    """What IPython's `display` shows."""
+def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ProgressLines()
+    lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
+    lines.phase("checking the workload")
+    lines.phase("training 6 trials")
+    lines.warning("odd")
+    lines.progress(done_fraction=0.5, left_s=1.0, text="batch size 8")
+    lines.phase("writing the report")
+    lines.budget(spent_s=98.0, budget_s=180.0)
+    lines.phase("timing")
 
-    def __init__(self) -> None:
-        self.outputs: list[str] = []
-        self.n_displayed = 0
-
-    def display(self, both: dict[str, str], *, raw: bool, display_id: bool) -> Cell:
-        assert raw
-        assert display_id
-        self.n_displayed += 1
-        self.outputs.append(both["text/plain"])
-        return self
-
-    def update(self, both: dict[str, str], *, raw: bool) -> None:
-        assert raw
-        assert both["text/html"].startswith("<pre>")
-        self.outputs.append(both["text/plain"])
-
-
-def test_one_output_is_written_again_and_ends_as_one_line() -> None:
-    now_s = 0.0
-    cell = Cell()
-    progress = NotebookProgress(cell.display, clock=lambda: now_s)
-    progress.begins(command="advise", subject="mine", stages=("first", "second"))
-    progress.budget(spent_s=0.0, budget_s=60.0)
-    progress.phase("second")
-
-    now_s = 98.0
-    progress.warning("<b>odd</b>")
-    n_before = len(cell.outputs)
-    for n in range(10):  # at most twice a second
-        now_s = 98.0 + n / 30
-        progress.progress(done_fraction=n / 100, left_s=None, text=f"run {n}")
-    assert len(cell.outputs) == n_before
-    now_s = 3600.0  # the cell goes on with something else
-    progress.ends()
-
-    assert cell.n_displayed == 1
-    assert "advise mine, stage 2 of 2: second" in cell.outputs[1]
-    assert cell.outputs[-1].splitlines() == ["advise mine: 1m38s", "warning: <b>odd</b>"]
-
-
-def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> None:
-    code = (
-        "import sys; from batchlab.app.progress import listener_or_notebook as told\n"
-        "print(type(told(None)).__name__, 'IPython' in sys.modules)"
+    told = capsys.readouterr()
+    assert (told.out, told.err.splitlines()) == (
+        "",
+        [
+            "sweep mine: checking the workload (0s)",
+            "sweep mine, stage 2 of 2: training 6 trials (0s)",
+            "warning: odd",
+            "sweep mine: writing the report (0s)",
+            "sweep mine, stage 1 of 2: timing (1m38s of 3m)",
+        ],
     )
 
-    assert subprocess.check_output([sys.executable, "-c", code]) == b"ProgressListener False\n"
+
+def test_a_notebook_gets_lines_and_other_callers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ProgressListener()
+    assert type(listener_or_notebook(None)) is ProgressListener
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert type(listener_or_notebook(None)) is ProgressLines
     assert listener_or_notebook(given) is given

@@ -12,7 +12,7 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.advice.advice import Advice
-from batchlab.app.report import NothingToDrawError, ReportFormat, report
+from batchlab.app.report import NothingToDrawError, ReportFormat, stored, write_files
 from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
@@ -34,20 +34,19 @@ def kept(tmp_path: Path) -> Advice:
     return replace(made_up_advice(), kept_in=(str(path), study.study_id))
 
 
-def test_text_and_json_are_given_or_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
+def write(store: Path, output_format: ReportFormat, path: Path) -> tuple[Path, ...]:
+    return write_files(stored(store, None), output_format, path, store=store)
+
+
+def test_text_and_json_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
     with Store.existing(lab) as store:
         study = store.study()
 
-    text, document = report(lab, output_format="text"), report(lab, output_format="json")
+    assert write(lab, "text", tmp_path / "words") == (tmp_path / "words",)
+    write(lab, "json", tmp_path / "document")
 
-    assert (text.text, text.files) == (text_report(study), ())
-    assert (text.headline or "").endswith("2 trials: 2 ok.\n")
-    assert document.headline is None
-    assert json.loads(document.text or "")["study"] == study.study_id
-    assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
-    written = report(lab, output_format="text", path=tmp_path / "words")
-    assert (written.text, written.files) == (None, (tmp_path / "words",))
-    assert (tmp_path / "words").read_text() == text.text
+    assert (tmp_path / "words").read_text() == text_report(study)
+    assert json.loads((tmp_path / "document").read_text())["study"] == study.study_id
 
 
 @pytest.mark.slow
@@ -55,7 +54,7 @@ def test_tables_and_images_tell_which_files_they_are(
     lab: Path, kept: Advice, tmp_path: Path
 ) -> None:
     def names(store: Path, output_format: ReportFormat) -> list[str]:
-        files = report(store, output_format=output_format, path=tmp_path / "made").files
+        files = write(store, output_format, tmp_path / "made")
         assert all(file.stat().st_size > 0 for file in files)
         return [file.name.removeprefix("made") for file in files]
 
@@ -86,7 +85,7 @@ def test_a_record_writes_the_page_that_the_command_line_writes(
     kept.report(tmp_path / "mine.html")
 
     assert path.read_text() == html_page(study)
-    report(tmp_path / "advice.db", path=tmp_path / "command.html")
+    write(tmp_path / "advice.db", "html", tmp_path / "command.html")
     assert (tmp_path / "mine.html").read_text() == (tmp_path / "command.html").read_text()
     assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
 
@@ -118,6 +117,6 @@ def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
     with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
-        report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
+        write(tmp_path / "lab.db", "png", tmp_path / "image.png")
 
     assert {file.name for file in tmp_path.iterdir()} == {"elsewhere.db", "lab.db"}

@@ -8,7 +8,8 @@ import pytest
 from tests.reference.terminal import Terminal, Written, in_a_terminal
 from tests.reference.user_file import write_user_file
 
-from batchlab.cli.progress import ProgressDisplay, ProgressLines, progress_on_stderr
+from batchlab.app.progress import ProgressLines
+from batchlab.cli.progress import ProgressDisplay, progress_on_stderr
 from batchlab.records.progress_listener import ProgressListener
 
 # A command that tells all there is to tell, for as long as a few frames take.
@@ -51,30 +52,6 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
         with progress_on_stderr() as found, progress_on_stderr(quiet=True) as quiet:
             assert isinstance(found, kind)
             assert type(quiet) is ProgressListener
-
-
-def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ProgressLines()
-    lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
-    lines.phase("checking the workload")
-    lines.phase("training 6 trials")
-    lines.warning("odd")
-    lines.progress(done_fraction=0.5, left_s=1.0, text="batch size 8")
-    lines.phase("writing the report")
-    lines.budget(spent_s=98.0, budget_s=180.0)
-    lines.phase("timing")
-
-    told = capsys.readouterr()
-    assert (told.out, told.err.splitlines()) == (
-        "",
-        [
-            "sweep mine: checking the workload (0s)",
-            "sweep mine, stage 2 of 2: training 6 trials (0s)",
-            "warning: odd",
-            "sweep mine: writing the report (0s)",
-            "sweep mine, stage 1 of 2: timing (1m38s of 3m)",
-        ],
-    )
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ from torch.nn import functional
 
 import batchlab
 from batchlab.advice.advisor import advise
+from batchlab.app import report
 from batchlab.app.compare import compare
-from batchlab.app.report import report
 from batchlab.app.subjects import CommandSubject, WorkloadSubject
 from batchlab.cli.main import _exit_code
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
@@ -251,8 +251,9 @@ def csv_tables(store: Path) -> Document:
 
     All rows would take megabytes. A cell that is no number adds nothing to the sum of its column.
     """
-    made = report(store, output_format="csv", path=store.with_name("report.csv"))
-    return {path.stem: _table(path) for path in made.files}
+    path = store.with_name("report.csv")
+    files = report.write_files(report.stored(store, None), "csv", path, store=store)
+    return {file.stem: _table(file) for file in files}
 
 
 def _table(path: Path) -> Document:

@@ -9,8 +9,8 @@ import pytest
 from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import points_of, readings_of, sample
 
+from batchlab import progress_log
 from batchlab.errors import ProgressError, UsageError
-from batchlab.progress_log import ProgressLog
 from batchlab.script.formats import LinePattern
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.reading import Reading
@@ -95,12 +95,17 @@ def test_a_metric_of_a_well_known_output_is_read_where_it_was(row: str) -> None:
     assert ", ".join(found) == places
 
 
-def test_what_was_logged_is_read(tmp_path: Path) -> None:
-    log = ProgressLog(str(tmp_path / "log"))
-    log.write(step=100, samples=6400, values={"val_loss": 0.1 + 0.2, "b c": math.inf})
-    log.write(epoch=0.5, values={"a": "bad"})
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(progress_log, "_PATH", str(tmp_path / "log"))
+    return tmp_path / "log"
 
-    first, second = readings_of((tmp_path / "log").read_bytes())
+
+def test_what_was_logged_is_read(log: Path) -> None:
+    progress_log.log(step=100, samples=6400, **{"val_loss": 0.1 + 0.2, "b c": math.inf})
+    progress_log.log(epoch=0.5, a="bad")  # type: ignore[arg-type]
+
+    first, second = readings_of(log.read_bytes())
 
     assert (first.shape, first.step, first.samples) == ("batchlab", 100, 6400)
     assert first.values == (("val_loss", 0.1 + 0.2), ("b c", math.inf))
@@ -119,12 +124,11 @@ def test_what_was_logged_is_read(tmp_path: Path) -> None:
         ([{"samples": 250, "epoch": 0.25}], [0.25]),
     ],
 )
-def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, tmp_path) -> None:
-    log = ProgressLog(str(tmp_path / "log"))
+def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, log) -> None:
     for counter in counters:
-        log.write(**counter, values={"val_loss": 0.5})
+        progress_log.log(**counter, val_loss=0.5)
 
-    assert [reading.epoch for reading in readings_of((tmp_path / "log").read_bytes())] == epochs
+    assert [reading.epoch for reading in readings_of(log.read_bytes())] == epochs
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +31,7 @@ from batchlab.app.options import (
 )
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
-from batchlab.app.subject import Subject, own_turn
+from batchlab.app.subject import Subject
 from batchlab.app.trainings import TARGET, TrainingsLimit, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
@@ -87,6 +89,8 @@ class AdviceProgress:
 # The time for conclusions after the last run, and its largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
+# The wait between two looks whether another process has finished the same study.
+_LOOK_EVERY_S = 0.25
 
 
 class AdviceSession:
@@ -110,15 +114,7 @@ class AdviceSession:
         """Profile, advise, and read the study back; a finished study is only read."""
         study_id = self._study.study_id
         # If two processes ask the same at once, one does the work and the other reads the answer.
-        with (
-            own_turn(
-                self._store,
-                f"study-{study_id}",
-                budget=self._budget,
-                while_waiting="another process was working on the same question",
-            ),
-            self._store.working_on(study_id),
-        ):
+        with self._own_turn(study_id), self._store.working_on(study_id):
             journal = Journal(self._store, self._study)
             if self._store.decisions(study_id) is None:
                 journal.put_study(self._subject.target)
@@ -134,6 +130,17 @@ class AdviceSession:
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         return advised
+
+    @contextmanager
+    def _own_turn(self, study_id: str) -> Iterator[None]:
+        """Wait until no other process holds the claim on the study, then hold it."""
+        while True:
+            with self._store.claim(f"study-{study_id}") as is_ours:
+                if is_ours:
+                    yield
+                    return
+            self._budget.refuse_if_out_of_time("another process was working on the same question")
+            time.sleep(_LOOK_EVERY_S)
 
     def _tell_of_budget(self, journal: Journal) -> None:
         """Report the budget, if it is known before a training has been timed."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.options import options_of, reference_of, with_last_batches_that_run
+from batchlab.app.options import check_last_batch, options_of, reference_of
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
@@ -103,7 +103,7 @@ def advise(
             come from `profile`. None to train on this machine.
         store: the SQLite file; created if it is missing.
         command: the command line to store with the study; None for a description of the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:
@@ -177,13 +177,9 @@ def advised_about(subject: Subject) -> Advised:
             f"tune weight_decay: the optimizer of workload {subject.name!r} has none, so there is "
             f"nothing to multiply; give it one first, such as 0.01"
         )
-    subject = with_last_batches_that_run(
-        subject,
-        [
-            replace(subject.reference, batch_size=size, micro_batch_size=size)
-            for size in subject.candidates
-        ],
-    )
+    for size in subject.candidates:
+        trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
+        check_last_batch(subject.summary, trial)
     study = StudyName(
         study_id=_study_id(subject),
         command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from batchlab.app.options import fitting_trials
+from batchlab.app.options import checked_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subjects import WorkloadSubject
@@ -57,7 +57,7 @@ def noise(
         memory_limit_bytes: the memory that the process may ask for; None for all there is.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
         The noise at every point that the budget reached.
@@ -86,7 +86,7 @@ def noise(
     subject.planned(lambda: _last_step(subject, subject.reference, steps))
     question.listener.begins(command="noise", subject=subject.name, stages=())
     subject.look()
-    (trial,) = fitting_trials(subject)
+    (trial,) = checked_trials(subject)
     request = NoiseRequest(
         trial=trial,
         steps=geometric_steps(_last_step(subject, trial, steps)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Configuration, Option
@@ -19,29 +19,24 @@ from batchlab.words.reasons import reason_text
 # ---- by the model
 
 
-def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return the trials, leaving out smaller last batches if one of these does not run."""
+def checked_trials(subject: Subject) -> tuple[Trial, ...]:
+    """Return the trials; refuse one with a batch that the model cannot train on."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
-    return with_last_batches_that_run(subject, trials).trials
+        check_last_batch(subject.summary, trial)
+    return trials
 
 
-def with_last_batches_that_run(subject: Subject, trials: Iterable[Trial]) -> Subject:
-    """Return the subject, without smaller last batches if a trial has one that cannot run."""
-    summary = subject.summary
-    if summary.last_batch_runs:
-        return subject
-    for trial in trials:
-        for rest in sorted(trial.plan.last_batch_sizes()):
-            subject.question.listener.warning(
-                f"the smaller last batch of an epoch is left out at every batch size, as with "
-                f"--drop-last: at batch size {trial.batch_size} it has {rest} of the "
-                f"{trial.n_train} examples, and such a step failed when {summary.name!r} was "
-                f"checked"
-            )
-            return subject.without_last_batches()
-    return subject
+def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
+    """Refuse a trial with a smaller last batch if such a batch failed in the workload's check."""
+    rests = trial.plan.last_batch_sizes()
+    if rests and not summary.last_batch_runs:
+        raise BatchSizeError(
+            f"batch size {trial.batch_size}: the last batch of an epoch has {min(rests)} of the "
+            f"{trial.n_train} examples, and such a step failed when {summary.name!r} was checked; "
+            f"use --drop-last (drop_last=True) or another batch size"
+        )
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:

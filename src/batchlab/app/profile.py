@@ -50,7 +50,7 @@ def profile(
         memory_limit_bytes: judge as if the device had only this many bytes; None for all it has.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
         The profile, which includes batch sizes that did not run, with the reason.

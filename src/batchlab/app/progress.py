@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
 
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
-from batchlab.report.text import WIDTH, best_so_far_text
+from batchlab.report.text import best_so_far_text
 from batchlab.words.catalogue import listing, number_text, text
 from batchlab.words.reasons import reason_text
 
@@ -44,19 +40,14 @@ class ProgressState(ProgressListener):
         self._done_fraction: float | None = None
         self._ends_s: float | None = None  # by the clock
 
-    def changed(self, *, at_once: bool = False) -> None:
-        """Show a change with the next update, or at once; subclasses implement this."""
-
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """Keep the command, its subject and its stages."""
         self.name, self.stages = f"{command} {subject}".strip(), tuple(stages)
-        self.changed(at_once=True)
 
     def phase(self, text: str) -> None:
         """Begin a stage, and forget the progress of the previous stage."""
         self.stage, self.runs, self.doing = text, None, ""
         self._done_fraction = self._ends_s = None
-        self.changed(at_once=True)
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
         """Keep the budget; for the same budget, ignore a report of fewer seconds than known."""
@@ -68,18 +59,15 @@ class ProgressState(ProgressListener):
     def asked(self, runs: RunsAsked) -> None:
         """Keep the runs that the command waits for."""
         self.runs = runs
-        self.changed()
 
     def best(self, best: BestSoFar | None) -> None:
         """Keep the leading configuration."""
         self.lead = best
-        self.changed()
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Keep the fraction done, the seconds left and a text on the present work."""
         self._done_fraction, self.doing = min(1.0, max(0.0, done_fraction)), text
         self._ends_s = None if left_s is None else self._clock() + left_s
-        self.changed()
 
     @property
     def elapsed_s(self) -> float:
@@ -190,67 +178,21 @@ def _several(one: str, more: str, values: Sequence[str]) -> str:
     return f"{text(one if len(values) == 1 else more)} {listing(values)}"
 
 
-_EVERY_S = 0.5
+class ProgressLines(ProgressState):
+    """Plain lines for a log, a pipe or a notebook: one per stage and one per warning."""
 
-
-class NotebookProgress(ProgressState):
-    """One output of a notebook's cell, rewritten at most twice a second as the work goes on."""
-
-    def __init__(
-        self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Keep `display`, IPython's function, for when the command begins."""
-        super().__init__(clock=clock)
-        self._display = display
-        self._warnings: list[str] = []
-        self._written_s = -math.inf
-        self._reported_s = 0.0
-        self._output: Any = None
-
-    def changed(self, *, at_once: bool = False) -> None:
-        """Rewrite the output, at most twice a second unless `at_once`."""
-        self._reported_s = self.elapsed_s
-        if at_once or self._clock() - self._written_s >= _EVERY_S:
-            self._written_s = self._clock()
-            self._write(progress_lines(self, WIDTH))
+    def phase(self, text: str) -> None:
+        """Print the stage that begins, and the time spent so far."""
+        super().phase(text)
+        print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        """Add a warning to the output, which stays there."""
-        self._warnings.append(f"warning: {text}")
-        self.changed(at_once=True)
-
-    def ends(self) -> None:
-        """Replace the output by one line with the time until the last report, and the warnings."""
-        if self._output is not None:
-            self._write([f"{self.name}: {clock_text(self._reported_s)}"])
-
-    def _write(self, lines: Sequence[str]) -> None:
-        plain = "\n".join([*lines, *self._warnings])
-        both = {"text/plain": plain, "text/html": f"<pre>{html.escape(plain)}</pre>"}
-        if self._output is None:
-            self._output = self._display(both, raw=True, display_id=True)
-        else:
-            self._output.update(both, raw=True)
+        """Print the warning at once."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
-    """Return the given listener, else one for the calling notebook, else a silent listener."""
-    return listener or _notebook_progress() or ProgressListener()
-
-
-def _notebook_progress() -> NotebookProgress | None:
-    # Do not import IPython: if it is not loaded yet, this is no notebook.
-    interactive = sys.modules.get("IPython")
-    if interactive is None:
-        return None
-    shell = interactive.get_ipython()
-    if shell is None or getattr(shell, "kernel", None) is None:  # in a terminal
-        return None
-    progress = NotebookProgress(import_module("IPython.display").display)
-
-    def end(*_: object) -> None:
-        shell.events.unregister("post_run_cell", end)
-        progress.ends()
-
-    shell.events.register("post_run_cell", end)  # also if the cell is interrupted
-    return progress
+    """Return the given listener, else lines if a notebook calls, else a silent listener."""
+    if listener is None and "ipykernel" in sys.modules:
+        return ProgressLines()
+    return listener or ProgressListener()

@@ -16,11 +16,9 @@ from batchlab.records.study import Study
 from batchlab.runs.replay import stored_journal
 from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
-from batchlab.version import __version__
 from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
-_Files = tuple[Path, ...]
 
 
 class NothingToDrawError(BatchlabError):
@@ -74,67 +72,6 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 def study_of(shown: Study | Advised) -> Study:
     """Return the study, without an answer that may come with it."""
     return shown.study if isinstance(shown, Advised) else shown
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """The result of `report`."""
-
-    warning: str | None  # what the report lacks, why, and what to do, or None
-    text: str | None = None  # text or JSON to print, with a final newline; None if written to files
-    files: tuple[Path, ...] = ()  # the files that were written
-    headline: str | None = None  # the part of a text to read first, with a final newline
-
-
-def report(
-    store: str | Path = "batchlab.db",
-    *,
-    study: str | None = None,
-    output_format: ReportFormat = "html",
-    path: str | Path | None = None,
-) -> Report:
-    """Show a study of a store, as it was shown when it was made.
-
-    Args:
-        store: the SQLite file, which must exist.
-        study: the start of the study's id; None for the one asked for last.
-        output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image per figure) make
-            files; "text" and "json" make text.
-        path: the file to write; those of csv, svg and png lie next to it. None returns text and
-            JSON, and writes anything else to `batchlab-report.` followed by the format.
-
-    Returns:
-        The text, or the files that were written, with a warning if the study's advice is in a
-        form that this version cannot read.
-
-    Raises:
-        UsageError: no study has such an id, or several do; or no file can be written to `path`.
-        StoreError: there is no store, or it cannot be read.
-        OutputFileError: a file cannot be written.
-        NothingToDrawError: no figure has anything to show.
-    """
-    store = Path(store)
-    warning = None
-    with Store.existing(store) as opened:
-        shown = stored_in(opened, study)
-        if isinstance(shown, Study) and opened.advice(shown.study_id) is not None:
-            warning = (
-                f"the advice of study {shown.study_id} is in a form that batchlab {__version__} "
-                f"does not read, so its trials are shown; this asks anew from them: {shown.command}"
-            )
-    words, headline = None, None
-    if output_format == "json":
-        words = json_document(shown, store=store, page=None) + "\n"
-    elif output_format == "text":
-        words, headline = text_of(shown), headline_of(shown)
-    if words is not None and path is None:
-        return Report(warning=warning, text=words, headline=headline)
-    path = Path(path or f"batchlab-report.{output_format}")
-    check_output_file(path, store=store, example=f"report.{output_format}")
-    if words is None:
-        return Report(warning=warning, files=_write_files(shown, output_format, path))
-    write_output_file(path, words.encode())
-    return Report(warning=warning, files=(path,))
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
@@ -205,9 +142,31 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
     return sweep_document(shown, store=store, report=page)
 
 
-def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path) -> _Files:
+def write_files(
+    shown: Study | Advised, output_format: ReportFormat, path: Path | None, *, store: Path
+) -> tuple[Path, ...]:
+    """Write a study as a page, text or JSON, or as tables or images next to `path`.
+
+    Without a path the name is `batchlab-report.` followed by the format.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: no file can be written to `path`.
+        OutputFileError: a file cannot be written.
+        NothingToDrawError: no figure has anything to show.
+    """
+    path = path or Path(f"batchlab-report.{output_format}")
+    check_output_file(path, store=store, example=f"report.{output_format}")
     if output_format == "html":
         write_page(shown, path)
+        return (path,)
+    if output_format in ("text", "json"):
+        words = text_of(shown)
+        if output_format == "json":
+            words = json_document(shown, store=store, page=None) + "\n"
+        write_output_file(path, words.encode())
         return (path,)
     from batchlab.report.advice_figures import advice_figures, advice_looks
     from batchlab.report.advice_page import advice_files

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from batchlab import errors
-from batchlab.app.budget import Budget
 from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
@@ -68,13 +64,6 @@ class Subject(ABC):
     def __init__(self, question: Request) -> None:
         """Keep the question; nothing is read or run yet."""
         self.question = question
-        self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
-
-    def without_last_batches(self) -> Self:
-        """Return a copy of this subject that leaves out an epoch's smaller last batch."""
-        changed = copy(self)
-        changed.drop_last = True
-        return changed
 
     # ---- what it is
 
@@ -249,7 +238,7 @@ class Subject(ABC):
             batch_size=batch_size,
             micro_batch_size=micro,
             sampling=question.sampling,
-            drop_last=self.drop_last,
+            drop_last=question.drop_last,
             learning_rate=learning_rate * rule.rate_factor(batch_size / self.summary.batch_size),
             scaling_rule=question.scaling_rule,
             horizon_steps=None,
@@ -390,18 +379,3 @@ def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
     if ended.traceback:
         failed.add_note(ended.traceback)
     raise failed
-
-
-_LOOK_EVERY_S = 0.25
-
-
-@contextmanager
-def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Wait until no other process holds the claim `what`, then hold it in the `with` block."""
-    while True:
-        with store.claim(what) as is_ours:
-            if is_ours:
-                yield
-                return
-        budget.refuse_if_out_of_time(while_waiting)
-        time.sleep(_LOOK_EVERY_S)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Self
 
 import torch
 
@@ -163,11 +162,6 @@ class WorkloadSubject(Subject):
             without = replace(workload, train=(), validation=None, test=None)
             self._loaded = replace(self._loaded, workload=without)
         return self._packed
-
-    def without_last_batches(self) -> Self:
-        """Return the same subject, without smaller last batches; both share the packed data."""
-        assert self.packed
-        return super().without_last_batches()
 
     def planned(self, plan: Callable[[], PlanT]) -> PlanT:
         """Call `plan` before anything runs, and again when the workload's id includes the model."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from batchlab.app.options import fitting_trials
+from batchlab.app.options import checked_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
-from batchlab.app.subject import Subject, own_turn
+from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import BudgetError
 from batchlab.machine import environment, place_here
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
@@ -26,7 +24,6 @@ from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
@@ -101,7 +98,7 @@ def sweep(
         reserved_s: seconds of the budget that the caller needs for its own work around the call.
         store: the SQLite file; created if it is missing.
         command: the command line to store with the study; None for a description of the call.
-        listener: receives the progress; None for the calling notebook cell, if there is one.
+        listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
@@ -111,7 +108,7 @@ def sweep(
         WorkloadError: the workload cannot be loaded or trained.
         StoreError: the store cannot be used.
         ClusterError: the cluster cannot be reached, or none of its nodes can train it.
-        BudgetError: the budget is too small for one trial.
+        BudgetError: the budget ends before any training.
         KeyboardInterrupt: after everything has been stored.
     """
     return swept(subject_of(asked("sweep", **locals())))
@@ -127,7 +124,7 @@ def swept(subject: Subject) -> Study:
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )
     subject.look()
-    trials = fitting_trials(subject)
+    trials = checked_trials(subject)
     summary = subject.summary
     for trial in trials:  # raises an error if the optimizer lacks settings that the rule changes
         moved_adam(
@@ -182,7 +179,7 @@ class StoredSweep:
         for run in left:
             self._subject.check_can_train(self._store, run.trial)
         if left:
-            self._check_budget(left)
+            self._budget.refuse_if_out_of_time("timing steps")
         summary = self._subject.summary
         study = StudyName(
             study_id=study_id,
@@ -214,13 +211,6 @@ class StoredSweep:
         """The seconds per step of each batch size that was timed."""
         return {size: timing.step_s for size, timing in self._timings.items()}
 
-    def _n_with(self, name: str) -> int:
-        """Return how many trials have this measurement at any of their evaluations."""
-        n_with = 0
-        for record in filter(None, map(self._store.record, self._trial_ids)):
-            n_with += any(e.measurement(name) is not None for e in record.evaluations)
-        return n_with
-
     def _say_what_is_left(self) -> None:
         left = self._unfinished()
         if left:
@@ -228,14 +218,6 @@ class StoredSweep:
                 f"{len(left)} of {len(self._runs)} trials are not finished; the same command "
                 f"goes on with them"
             )
-        for name in self._question.measure:
-            n_without = len(self._runs) - self._n_with(name)
-            if n_without:
-                self._listener.warning(
-                    f"{n_without} of {len(self._runs)} trials have no {name}: they were "
-                    f"trained before it was asked for, did not come to the end of an epoch, or it "
-                    f"could not be told; another --store trains them anew"
-                )
 
     # ---- before training
 
@@ -245,25 +227,18 @@ class StoredSweep:
         for run in runs:
             for size in run.trial.batch_sizes:
                 trials[size] = run.trial.throughout(size)
-        # If two sweeps start at once, one times the steps and the other reads the results.
-        with own_turn(
-            self._store,
-            "step-times",
-            budget=self._budget,
-            while_waiting="another sweep on this store was doing its step-times",
+        first = next(iter(trials.values()))
+        for timing in self._store.timings(
+            first.workload_id, first.device, place=place_here(self._question.device)
         ):
-            first = next(iter(trials.values()))
-            for timing in self._store.timings(
-                first.workload_id, first.device, place=place_here(self._question.device)
-            ):
-                trial = trials.get(timing.batch_size)
-                if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
-                    self._timings[timing.batch_size] = timing
-            untimed = sorted(trials.keys() - self._timings.keys())
-            if untimed:
-                self._listener.phase(text(_TIMING))
-            for size in untimed:
-                self._time(trials[size])
+            trial = trials.get(timing.batch_size)
+            if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
+                self._timings[timing.batch_size] = timing
+        untimed = sorted(trials.keys() - self._timings.keys())
+        if untimed:
+            self._listener.phase(text(_TIMING))
+        for size in untimed:
+            self._time(trials[size])
 
     def _time(self, trial: Trial) -> None:
         size = trial.batch_size
@@ -289,30 +264,6 @@ class StoredSweep:
                 f"the machine was busy while the steps of batch size {size} were timed: half of "
                 f"the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its place in the "
                 f"view by time is as uncertain"
-            )
-
-    def _check_budget(self, left: Sequence[RunRequest]) -> None:
-        """Refuse a budget that is known to be too short even for the shortest trial."""
-        if self._budget.deadline_s is None:
-            return
-        self._budget.refuse_if_out_of_time("timing steps")
-        is_begun = False
-        for run in left:
-            progress = peek_checkpoint(self._store.checkpoint_path(run.trial.trial_id))
-            is_begun |= progress is not None and progress.step > 0
-        length, step_s = self._subject.length, self._step_s
-        if is_begun or length.until is not None or length.to_own_end:
-            return
-        shortest_s = math.inf  # the shortest run whose step time is known
-        for run in left:
-            if step_s.keys() >= set(run.trial.batch_sizes):
-                shortest_s = min(shortest_s, run.trial.plan.train_s_at(run.last_step, step_s))
-        left_s = self._budget.time_limit_s()
-        if left_s < shortest_s < math.inf:
-            raise BudgetError(
-                f"budget {self._budget.seconds:.3g} s: the shortest trial needs about "
-                f"{shortest_s:.1f} s of training and {left_s:.1f} s of the budget are left for "
-                f"it; give a larger --budget, or fewer --epochs"
             )
 
     # ---- training

@@ -7,26 +7,13 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from batchlab.app.progress import ProgressState, progress_lines, stage_text, time_text
+from batchlab.app.progress import ProgressLines, ProgressState, progress_lines
 from batchlab.records.progress_listener import ProgressListener
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 _PER_SECOND = 4
-
-
-class ProgressLines(ProgressState):
-    """Plain lines for a log or a pipe: one per stage and one per warning."""
-
-    def phase(self, text: str) -> None:
-        """Print the stage that begins, and the time spent so far."""
-        super().phase(text)
-        print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
-
-    def warning(self, text: str) -> None:
-        """Print the warning at once."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 class ProgressDisplay(ProgressState):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from batchlab.cli.options import takes
-from batchlab.cli.output import as_wide_as_stdout, print_result
+from batchlab.cli.output import print_result
 from batchlab.errors import UsageError
-
-# Lower this process's priority: the study may be timing steps while the page is made.
-_NICE = 10
 
 if TYPE_CHECKING:
     from batchlab.app.report import ReportFormat
@@ -34,20 +31,16 @@ def report(
     if live:
         _write_live(store, study_id, output_format, path)
         return
-    from batchlab.app.report import report as shown_again
+    from batchlab.app.report import headline_of, json_document, stored, text_of, write_files
 
-    # A file has the usual width of a text, not the width of this terminal.
-    with as_wide_as_stdout() if path is None else contextlib.nullcontext():
-        shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
-    if shown.warning is not None:
-        print(f"warning: {shown.warning}", file=sys.stderr)
-    text, headline = shown.text, shown.headline
-    if text is not None and headline is not None:
-        print_result(lambda: text, headline=lambda: headline)
-    elif text is not None:
-        print(text, end="")
-    for file in shown.files:
-        print(file)
+    shown = stored(store, study_id)
+    if path is None and output_format == "json":
+        print(json_document(shown, store=store, page=None))
+    elif path is None and output_format == "text":
+        print_result(partial(text_of, shown), headline=partial(headline_of, shown))
+    else:
+        for file in write_files(shown, output_format or "html", path, store=store):
+            print(file)
 
 
 def _write_live(
@@ -63,14 +56,7 @@ def _write_live(
 
     path = path or store.with_name("batchlab-live.html")
     check_output_file(path, store=store)
-    os.nice(_NICE)
-    write_live_page(
-        store,
-        study_id,
-        path,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-        show=_show,
-    )
+    write_live_page(store, study_id, path, show=_show)
 
 
 def _show(page: Path) -> None:

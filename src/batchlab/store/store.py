@@ -200,15 +200,6 @@ class Store(Trials):
             names = [(created_at, _STUDY.decoded(text)) for created_at, text in rows]
         return tuple((name.study_id, created_at, name.command) for created_at, name in names)
 
-    def trial_ids(self, study_id: str) -> tuple[str, ...]:
-        """Return the trials that a study has asked for, in order; some may not have begun."""
-        with self._reading() as connection:
-            query = "SELECT trial_ids FROM studies WHERE study_id = ?"
-            text = text_by(connection, query, study_id)
-            if text is None:
-                raise self._no_study(connection, study_id)
-            return TEXTS.decoded(text)
-
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         rows = connection.execute("SELECT study_id FROM studies ORDER BY asked")
         study_ids = ", ".join(row[0] for row in rows)
