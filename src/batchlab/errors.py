@@ -14,10 +14,6 @@ class UsageError(BatchlabError, ValueError):
     """A request that is wrong in itself, so that the command line exits with 2."""
 
 
-class ArgumentNameError(UsageError, TypeError):
-    """An argument that the function does not have."""
-
-
 class BatchSizeError(UsageError):
     """A batch size (or micro-batch size) that cannot be used with this training set."""
 

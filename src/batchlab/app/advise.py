@@ -12,7 +12,6 @@ from typing import Literal
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.options import options_of, reference_of, with_last_batches_that_run
-from batchlab.app.public_call import public_call
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
@@ -20,6 +19,7 @@ from batchlab.app.subjects import subject_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
 from batchlab.records.study import StudyName
@@ -31,7 +31,7 @@ from batchlab.version import __version__
 from batchlab.workload.definition import Workload
 
 
-@public_call
+@untouched_randomness()
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
