@@ -43,7 +43,6 @@ def advise(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     at_most_epochs: int | None = None,
-    tune: Literal["weight_decay"] | None = None,
     train_s: float | None = None,
     memory_limit_bytes: int | None = None,
     profile: Profile | str | Path | None = None,
@@ -86,8 +85,6 @@ def advise(
         at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
             batch size may have more epochs than yours, as long as it takes no longer; None for any
             number of them.
-        tune: "weight_decay" to also try a quarter and four times the optimizer's weight decay;
-            it takes a budget of 30 trainings or more.
         train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
             steps times the step time measured with nothing else running.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
@@ -172,11 +169,6 @@ def advised_about(subject: Subject) -> Advised:
     listener = question.listener
     listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
     subject.look()
-    if question.tune is not None and subject.summary.has_weight_decay is False:
-        raise UsageError(
-            f"tune weight_decay: the optimizer of workload {subject.name!r} has none, so there is "
-            f"nothing to multiply; give it one first, such as 0.01"
-        )
     subject = with_last_batches_that_run(
         subject,
         [
@@ -219,7 +211,7 @@ def _study_id(subject: Subject) -> str:
         "device": question.device,
     }
     # Include arguments that were added later only if given, so that older studies are still found.
-    for name in ("at_most_epochs", "tune", "margin", "trainings"):
+    for name in ("at_most_epochs", "margin", "trainings"):
         value = getattr(question, name)
         if value is not None:
             document[name] = value

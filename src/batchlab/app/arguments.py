@@ -112,7 +112,6 @@ ARGUMENTS: Mapping[str, Argument] = {
     "at_most_epochs": Argument(_COUNT),
     "sweep steps": Argument(_COUNT),
     "noise steps": Argument(_whole_number(0)),
-    "tune": Argument(("weight_decay",)),
     "train_s": Argument(_TRAIN_TIME, flag="--train-time"),
     "memory_limit_bytes": Argument(
         TypedText("2GiB", values.n_bytes), flag="--memory-limit", check=values.checked_memory_limit
@@ -197,8 +196,6 @@ HELP: Mapping[str, str] = {
     "whichever ends first.",
     "noise steps": "How far to train; 0 measures the initial weights alone. Default: the planned "
     "training, or 10 epochs.",
-    "tune": "Also try a quarter and four times the optimizer's weight decay. Takes a budget of 30 "
-    "trainings or more.",
     "train_s": "With --objective quality: compare after this much training time instead of "
     "--epochs.",
     "memory_limit_bytes": "The most memory that training may take. Default: all there is.",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from batchlab.advice.advice import FEWEST_TO_TUNE, Objective
+from batchlab.advice.advice import Objective
 from batchlab.app.arguments import checked
 from batchlab.app.budget import Budget, seconds_of
 from batchlab.app.progress import listener_or_notebook
@@ -44,7 +44,6 @@ class Request:
     seeds: int = 1
     epochs: int | None = None
     at_most_epochs: int | None = None
-    tune: Literal["weight_decay"] | None = None
     steps: int | None = None
     train_s: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -78,11 +77,6 @@ class Request:
             raise UsageError(
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
                 f"this machine; use cpu{others}"
-            )
-        if self.tune and self.trainings is not None and self.trainings < FEWEST_TO_TUNE:
-            raise UsageError(
-                f"tune {self.tune} with {self.trainings:g} trainings: it takes {FEWEST_TO_TUNE} or "
-                f"more; give more, or leave --tune out"
             )
         if self.at_most_epochs is not None and self.objective != "time":
             raise UsageError(

@@ -383,7 +383,7 @@ _TIMED_S = 4.0
 # Arguments that are refused for commands, because they cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans", "tune"),
+    *("device", "trainer", "measure", "plans"),
 )
 # The default values of these arguments, which are not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
