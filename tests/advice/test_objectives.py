@@ -1,6 +1,5 @@
 """A level that is given, and the best end of equally long trainings."""
 
-
 import pytest
 from tests.reference.simulated_advice import (
     END,
@@ -42,12 +41,10 @@ def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "length", [{"planned_epochs": 12.0}, {"planned_epochs": None, "longest_s": 3.0}]
-)
-def test_of_equally_long_trainings_what_ends_best_is_named(length):
+def test_of_equally_long_trainings_what_ends_best_is_named():
     """A batch of 256 ends four margins better, one of 1024 as the reference does."""
-    asked, truth = {"objective": "quality"} | length, (1 - END) / (1 - END - 4 * MARGIN)
+    asked = {"objective": "quality", "planned_epochs": 12.0}
+    truth = (1 - END) / (1 - END - 4 * MARGIN)
 
     advice, engine = advised(
         asked=asked, trainings=10.0, **worse_where(lambda size, rate: size == 256, margins=-4)
@@ -55,10 +52,7 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
 
     assert (advice.target, advice.named.batch_size) == (None, 256)
     for request in engine.asked:
-        steps = 3.0 / engine.step_s(request.trial.batch_size)
-        if "longest_s" not in length:
-            steps = request.trial.plan.steps_in(12)
-        assert request.last_step == int(steps)
+        assert request.last_step == request.trial.plan.steps_in(12)
     assert advice.gain.low <= truth <= advice.gain.high
     assert advice.chance > 0.9
     own, best, other = (advice.candidate(size).relative for size in (64, 256, 1024))

@@ -129,8 +129,6 @@ class Question:
     constant_until: float = 0.0
     # True if the workload's patience may end a training.
     stops_early: bool = False
-    # For objective quality, the seconds that every training gets, if not a number of epochs.
-    longest_s: float | None = None
     # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
     # reference batch size; rules that do not apply are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()

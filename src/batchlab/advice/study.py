@@ -356,8 +356,6 @@ class AdviceStudy:
         """
         cell, epochs = self.cells[i].cell, self.log.whole_epochs
         size = cell.batch_size
-        if self.question.longest_s is not None:
-            return max(1, int(self.question.longest_s / self._step_seconds(size)))
         if self.most_cost is not None:
             return max(1, min(int(self.most_cost / self.weight[size]), self._allowed_steps(size)))
         if epochs is None:

@@ -244,7 +244,6 @@ class AdviceSession:
             may_stretch=subject.may_stretch,
             constant_until=subject.constant_until,
             stops_early=subject.stops_early,
-            longest_s=self._asked.train_s,
             rules=rule_multiples(subject, options),
             not_comparable=subject.why_not_comparable,
         )

@@ -43,7 +43,6 @@ def advise(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     at_most_epochs: int | None = None,
-    train_s: float | None = None,
     memory_limit_bytes: int | None = None,
     profile: Profile | str | Path | None = None,
     settings: Mapping[str, Setting] | None = None,
@@ -66,8 +65,7 @@ def advise(
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
-            hardly more examples) or "quality" (the best validation metric after `epochs` or
-            `train_s`).
+            hardly more examples) or "quality" (the best validation metric after `epochs`).
         target: (metric, value) on validation data that counts as trained; None for the workload's
             own, or else for what a pilot run of the reference reaches.
         margin: how much worse a training may end and still count as no worse, > 0, in the unit of
@@ -85,8 +83,6 @@ def advise(
         at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
             batch size may have more epochs than yours, as long as it takes no longer; None for any
             number of them.
-        train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
-            steps times the step time measured with nothing else running.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
         profile: a profile of another machine, or its file: step times and memory come from there,
             steps to the target from here.
@@ -196,7 +192,7 @@ def advised_about(subject: Subject) -> Advised:
 def _study_id(subject: Subject) -> str:
     """Return a hash of everything that the answer depends on, except the machine."""
     question, target = subject.question, subject.target
-    document = {
+    document: dict[str, object] = {
         "batchlab": __version__,
         "question": "advise",
         "trial": _distinct_fields(subject.reference),
@@ -205,7 +201,6 @@ def _study_id(subject: Subject) -> str:
         "batch_sizes": subject.candidates,
         "budget_s": question.budget.asked_s,
         "epochs": subject.epochs,
-        "train_s": question.train_s,
         "memory_limit_bytes": question.memory_limit_bytes,
         "profile": question.profile and question.profile.to_json(),
         "device": question.device,

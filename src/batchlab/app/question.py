@@ -45,7 +45,6 @@ class Request:
     epochs: int | None = None
     at_most_epochs: int | None = None
     steps: int | None = None
-    train_s: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     scaling_rule: str = "none"
     sampling: Sampling = "reshuffle"
@@ -82,21 +81,6 @@ class Request:
             raise UsageError(
                 f"at most {self.at_most_epochs} epochs with objective {self.objective}: there all "
                 f"batch sizes train for as many epochs; leave it out, or give --epochs"
-            )
-        if self.train_s is None:
-            return
-        train_time = f"train time {self.train_s:g} s"
-        if not (math.isfinite(self.train_s) and self.train_s > 0):
-            raise UsageError(f"{train_time}: expected more than 0, such as 60s")
-        if self.objective != "quality":
-            raise UsageError(
-                f"{train_time}: it is for objective quality; leave it out, or limit runs by "
-                f"--epochs"
-            )
-        if self.epochs is not None:
-            raise UsageError(
-                f"{train_time} and {self.epochs} epochs: both say when quality is compared; give "
-                f"one of the two"
             )
 
     @property
