@@ -252,34 +252,8 @@ def test_init_says_what_it_found_and_what_to_add(do: Do) -> None:
     assert "nonsense" not in told
 
 
-# ---- completion
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_a_completion_script_that_calls_batchlab(shell: str, do: Do) -> None:
-    done = do("completion", shell)
-
-    assert done.code == 0
-    assert f"_BATCHLAB_COMPLETE={shell}_complete" in done.out
-    assert "batchlab" in done.out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("batchlab sw", ["plain,sweep"]),
-        ("batchlab sweep --batch", ["plain,--batch-sizes", "plain,--batch-size"]),
-        ("batchlab sweep --sampling re", ["plain,reshuffle", "plain,replacement"]),
-        (
-            "batchlab sweep mnist",
-            ["file,mnist", "plain,mnist-cnn", "plain,mnist-mlp", "plain,mnist-softmax"],
-        ),
-    ],
-)
-def test_bash_is_offered_commands_options_and_workloads(words: str, offered: list[str]) -> None:
-    """In a process that may not load torch."""
-    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+def test_bash_is_offered_commands_by_a_process_that_may_not_load_torch() -> None:
+    typed = {"COMP_WORDS": "batchlab sw", "COMP_CWORD": "1"}
     code = "import sys; sys.modules['torch'] = None; from batchlab.cli.main import main; main()"
 
     said = subprocess.check_output(
@@ -288,4 +262,4 @@ def test_bash_is_offered_commands_options_and_workloads(words: str, offered: lis
         text=True,
     )
 
-    assert said.split() == offered
+    assert said.split() == ["plain,sweep"]

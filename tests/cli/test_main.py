@@ -35,7 +35,6 @@ OPTIONS = {
     "compare": "--store --json",
     "weights": "--store --study --output",
     "workloads": "--json",
-    "completion": "",
     "mcp": "",
 }
 

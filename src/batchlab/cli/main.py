@@ -41,7 +41,6 @@ COMMANDS = (
     "compare",
     "weights",
     "workloads",
-    "completion",
     "mcp",
 )
 
