@@ -26,10 +26,6 @@ class EditedError(WorkloadError):
     """A workload whose files are no longer what they were when it was loaded."""
 
 
-class DatasetError(BatchlabError):
-    """A data file that is missing, truncated, corrupt or of the wrong shape."""
-
-
 class StoreError(BatchlabError):
     """A store that cannot be opened, read or written."""
 
@@ -52,14 +48,6 @@ class MissingLibraryError(BatchlabError, ImportError):
 
 class TrialError(BatchlabError):
     """A trial that could not be run at all (a trial that ended badly is a record, not this)."""
-
-
-class ProfileError(BatchlabError):
-    """A file that is no profile, or one that is damaged."""
-
-
-class FitError(BatchlabError):
-    """Points that a law cannot be fitted to: too few, not finite, not positive."""
 
 
 class ProgressError(BatchlabError):

@@ -32,7 +32,7 @@ from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, AdviceProgres
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
+from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
@@ -557,7 +557,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 def test_a_profile_of_another_workload_is_refused(
     lab: Path, gpu: Profile, profiling: Profiling
 ) -> None:
-    with pytest.raises(ProfileError, match="'other' with 100 training examples"):
+    with pytest.raises(BatchlabError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
     # So is one in which nothing ran.
     for elsewhere in (without(gpu, 10, 20, 50), replace(gpu, points=())):

@@ -12,8 +12,8 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.advice.advice import Advice
-from batchlab.app.report import NothingToDrawError, ReportFormat, report
-from batchlab.errors import StoreError, UsageError
+from batchlab.app.report import ReportFormat, report
+from batchlab.errors import BatchlabError, StoreError, UsageError
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
 
@@ -117,7 +117,7 @@ def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None
         kept.report(tmp_path / "page.html")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
-    with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
+    with pytest.raises(BatchlabError, match="takes a trial that was evaluated"):
         report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
 
     assert {file.name for file in tmp_path.iterdir()} == {"elsewhere.db", "lab.db"}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchlab.datasets.embedded import SHA256, as_ids, embedded_bytes, load_mnist, load_moby_dick
-from batchlab.errors import DatasetError
+from batchlab.errors import BatchlabError
 
 MD5_UNPACKED = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -34,10 +34,10 @@ def test_every_embedded_file_is_in_the_table_they_stay_below_13_mb_and_mnist_is_
 
 
 def test_what_is_not_there_cannot_be_or_was_changed_is_refused(monkeypatch, tmp_path: Path):
-    with pytest.raises(DatasetError, match=r"emnist\.gz: this installation"):
+    with pytest.raises(BatchlabError, match=r"emnist\.gz: this installation"):
         embedded_bytes("emnist.gz")
     for n in (-1, 60_000):
-        with pytest.raises(DatasetError, match=f"n_validation={n}; expected 0 to 59999"):
+        with pytest.raises(BatchlabError, match=f"n_validation={n}; expected 0 to 59999"):
             load_mnist(n_validation=n)
     name = "train-images-idx3-ubyte.gz"
     content = bytearray(embedded_bytes(name))
@@ -45,7 +45,7 @@ def test_what_is_not_there_cannot_be_or_was_changed_is_refused(monkeypatch, tmp_
     (tmp_path / name).write_bytes(gzip.compress(bytes(content), 1))
     installed = SimpleNamespace(joinpath=lambda _, name: tmp_path / name)
     monkeypatch.setattr(resources, "files", lambda _: installed)
-    with pytest.raises(DatasetError, match="SHA-256"):
+    with pytest.raises(BatchlabError, match="SHA-256"):
         load_mnist()
 
 

@@ -16,7 +16,7 @@ from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import ProfileError, UsageError
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -105,7 +105,7 @@ def advise(
     Raises:
         UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded, or trained at any batch size.
-        ProfileError: `profile` is not a profile, or is one of another workload.
+        BatchlabError: `profile` is not a profile, or is one of another workload.
         StoreError: the store cannot be used.
         ClusterError: the cluster cannot be reached, or none of its nodes can train it.
         BudgetError: the budget is too small for a profile.
@@ -149,7 +149,7 @@ def _check(subject: Subject) -> None:
         return
     profiled = elsewhere.workload
     if (profiled.name, profiled.n_train) != (summary.name, summary.n_train):
-        raise ProfileError(
+        raise BatchlabError(
             f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )

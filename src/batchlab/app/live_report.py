@@ -48,7 +48,7 @@ def write_live_page(
     Raises:
         UsageError: no study has such an id, or more than one.
         StoreError: the store cannot be read.
-        OutputFileError: the page cannot be written.
+        BatchlabError: the page cannot be written.
     """
     last: _Moment | None = None
     page = ""

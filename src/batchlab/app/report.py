@@ -21,10 +21,6 @@ ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
 
 
-class NothingToDrawError(BatchlabError):
-    """A study without anything that a figure could show."""
-
-
 _ADVICE: Final = JsonColumn[Advice](Advice)
 
 
@@ -108,8 +104,7 @@ def report(
     Raises:
         UsageError: no study has such an id, or several do; or no file can be written to `path`.
         StoreError: there is no store, or it cannot be read.
-        OutputFileError: a file cannot be written.
-        NothingToDrawError: no figure has anything to show.
+        BatchlabError: a file cannot be written, or no figure has anything to show.
     """
     store = Path(store)
     warning = None
@@ -229,7 +224,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
         reasons = " ".join(str(figure.absent) for figure in figures)
-        raise NothingToDrawError(f"no figure has anything to show. {reasons}")
+        raise BatchlabError(f"no figure has anything to show. {reasons}")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.errors import DatasetError
+from batchlab.errors import BatchlabError
 
 SHA256 = MappingProxyType(
     {
@@ -33,20 +33,16 @@ SHA256 = MappingProxyType(
 
 
 def embedded_bytes(name: str) -> bytes:
-    """Return the unpacked content of an embedded file.
-
-    Raises:
-        DatasetError: the file is missing or was changed.
-    """
+    """Return the unpacked content of an embedded file; refuse one that was changed."""
     resource = resources.files("batchlab.datasets").joinpath("embedded", name)
     if not resource.is_file():
-        raise DatasetError(
+        raise BatchlabError(
             f"{name}: this installation of batchlab lacks its embedded file; install it again"
         )
     packed = resource.read_bytes()
     digest = hashlib.sha256(packed).hexdigest()
     if digest != SHA256[name]:
-        raise DatasetError(
+        raise BatchlabError(
             f"{name}: the SHA-256 of this embedded file is {digest}, expected {SHA256[name]}; "
             "install batchlab again"
         )
@@ -85,11 +81,11 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
         n_validation: how many, from 0 (none: train on all 60,000) to 59,999.
 
     Raises:
-        DatasetError: `n_validation` is impossible, or an embedded file is not intact.
+        BatchlabError: `n_validation` is impossible, or an embedded file is not intact.
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
     """
     if not 0 <= n_validation < _N_TRAIN:
-        raise DatasetError(
+        raise BatchlabError(
             f"MNIST: n_validation={n_validation}; expected 0 to {_N_TRAIN - 1} of its {_N_TRAIN} "
             "training images, such as 10000"
         )
@@ -125,11 +121,7 @@ class Text:
 
 
 def load_moby_dick() -> Text:
-    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
-
-    Raises:
-        DatasetError: the embedded file is not intact.
-    """
+    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81."""
     return as_ids(embedded_bytes("moby_dick.txt.gz").decode("utf-8"))
 
 
