@@ -34,7 +34,7 @@ from one_training import trial_of
 from record_whole import WORKLOADS
 from whole_level import level_of
 
-from batchlab.errors import FitError, TrialError
+from batchlab.errors import BatchlabError, TrialError
 from batchlab.laws.branches import critical_batch_size
 from batchlab.laws.steps import StepsObservation, fit_steps_to_target
 from batchlab.measure.branches import Branches
@@ -66,7 +66,7 @@ def whole_law(grid: RecordedGrid) -> tuple[Estimate | None, float]:
         observations += [StepsObservation(batch_size=size, after_steps=s, steps=s) for s in found]
     try:
         return fit_steps_to_target(observations).b_crit, best_rate
-    except FitError:
+    except BatchlabError:
         return None, best_rate
 
 

@@ -65,7 +65,6 @@ class Seen:
             size=np.array([math.log2(cell[0] / size) for cell in grid.cells]),
             rate=np.array([float(round(math.log2(cell[1] / rate))) for cell in grid.cells]),
             horizon=np.zeros(len(grid.cells)),
-            decay=np.zeros(len(grid.cells)),
         )
         values, errors = [], []
         for cell, seeds in grid.cells.items():

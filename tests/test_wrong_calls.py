@@ -38,8 +38,3 @@ def test_the_table_has_calls_of_every_name():
 
     assert TABLE.read_text("utf-8").count(">>> ") == len(ROWS) >= 40
     assert names == {"advise", "sweep", "profile", "noise", "check"}
-
-
-def test_an_argument_that_is_not_there_is_a_type_error_as_in_any_function():
-    with pytest.raises(TypeError, match="no argument 'seed'; did you mean 'seeds'"):
-        batchlab.sweep(tiny(), seed=3)  # type: ignore[call-arg]

@@ -14,10 +14,6 @@ class UsageError(BatchlabError, ValueError):
     """A request that is wrong in itself, so that the command line exits with 2."""
 
 
-class ArgumentNameError(UsageError, TypeError):
-    """An argument that the function does not have."""
-
-
 class BatchSizeError(UsageError):
     """A batch size (or micro-batch size) that cannot be used with this training set."""
 
@@ -52,14 +48,6 @@ class MissingLibraryError(BatchlabError, ImportError):
 
 class TrialError(BatchlabError):
     """A trial that could not be run at all (a trial that ended badly is a record, not this)."""
-
-
-class ProfileError(BatchlabError):
-    """A file that is no profile, or one that is damaged."""
-
-
-class FitError(BatchlabError):
-    """Points that a law cannot be fitted to: too few, not finite, not positive."""
 
 
 class ProgressError(BatchlabError):

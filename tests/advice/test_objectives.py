@@ -1,7 +1,4 @@
-"""A level that is given, the best end of equally long trainings, and the weight decay."""
-
-import math
-from collections import Counter
+"""A level that is given, and the best end of equally long trainings."""
 
 import pytest
 from tests.reference.simulated_advice import (
@@ -14,9 +11,6 @@ from tests.reference.simulated_advice import (
     true_gain,
     worse_where,
 )
-
-from batchlab.errors import UsageError
-from batchlab.report.advice_rows import runs_of
 
 
 def given(target=0.97, *, planned_epochs=None, **truth):
@@ -47,12 +41,10 @@ def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "length", [{"planned_epochs": 12.0}, {"planned_epochs": None, "longest_s": 3.0}]
-)
-def test_of_equally_long_trainings_what_ends_best_is_named(length):
+def test_of_equally_long_trainings_what_ends_best_is_named():
     """A batch of 256 ends four margins better, one of 1024 as the reference does."""
-    asked, truth = {"objective": "quality"} | length, (1 - END) / (1 - END - 4 * MARGIN)
+    asked = {"objective": "quality", "planned_epochs": 12.0}
+    truth = (1 - END) / (1 - END - 4 * MARGIN)
 
     advice, engine = advised(
         asked=asked, trainings=10.0, **worse_where(lambda size, rate: size == 256, margins=-4)
@@ -60,10 +52,7 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
 
     assert (advice.target, advice.named.batch_size) == (None, 256)
     for request in engine.asked:
-        steps = 3.0 / engine.step_s(request.trial.batch_size)
-        if "longest_s" not in length:
-            steps = request.trial.plan.steps_in(12)
-        assert request.last_step == int(steps)
+        assert request.last_step == request.trial.plan.steps_in(12)
     assert advice.gain.low <= truth <= advice.gain.high
     assert advice.chance > 0.9
     own, best, other = (advice.candidate(size).relative for size in (64, 256, 1024))
@@ -82,53 +71,3 @@ def test_of_equally_long_trainings_one_that_diverges_is_never_named():
     assert advice.tried[0].status == "diverged"  # the reference
     assert advice.recommendation is not None
     assert advice.named.learning_rate < OWN[1]
-
-
-QUALITY = {"objective": "quality", "tunes_weight_decay": True}
-
-
-class BestAtFourTimes(WatchedEngine):
-    """It ends best with four times its weight decay: two margins better than with its own."""
-
-    def _accuracy(self, trial, way):
-        off = math.log2(trial.weight_decay_factor) / 2 - 1
-        return super()._accuracy(trial, way) - 2 * MARGIN * off**2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("asked", [QUALITY, QUALITY | {"is_usual": True}])
-def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(asked):
-    advice, engine = advised(kind=BestAtFourTimes, asked=asked, trainings=30.0)
-
-    assert advice.verdict == "recommend"
-    assert advice.named.weight_decay_factor == 4
-    counted = Counter(run.weight_decay_factor for run in advice.tried)
-    assert counted.most_common(1)[0][0] == 4
-    own, named = advice.endings.own, advice.endings.named
-    assert (own.weight_decay_factor, named.weight_decay_factor) == (1, 4)
-    assert own in advice.endings.references
-    assert named.mean > own.mean + MARGIN
-    # A configuration's trials are those with its weight decay.
-    trials = {asked.trial for asked in engine.asked if advice.is_of(asked.trial, advice.named)}
-    assert {trial.weight_decay_factor for trial in trials} == {4}
-    assert len(trials) == len(runs_of(advice, advice.named))
-
-
-@pytest.mark.slow
-def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_decay():
-    """Larger batches end two margins worse, but for four times the weight decay."""
-    worse = {"end": lambda size, rate: END - (2 * MARGIN if size > 64 else 0.0)}
-    asked = {"tunes_weight_decay": True}
-
-    tuned, _ = advised(kind=BestAtFourTimes, asked=asked, trainings=40.0, **worse)
-    untuned, _ = advised(kind=BestAtFourTimes, trainings=40.0, **worse)
-
-    assert (untuned.named.batch_size, untuned.named.weight_decay_factor) == (64, 1)
-    assert tuned.named.batch_size > 64
-    assert tuned.named.weight_decay_factor == 4
-    assert tuned.endings.verdict == "no_worse"
-
-
-def test_a_budget_of_fewer_trainings_is_refused_with_how_much_it_takes():
-    with pytest.raises(UsageError, match=r"has room for 20; give 1.5 times as much"):
-        advised(kind=BestAtFourTimes, asked=QUALITY, trainings=20.0)

@@ -18,7 +18,6 @@ from tests.reference.stored_study import put_study
 from tests.reference.studies_to_compare import TARGET, profile_to_compare, study_to_compare
 
 from batchlab.app.compare import compare
-from batchlab.app.comparison import Side
 from batchlab.records.estimate import Estimate
 from batchlab.report.short_reports import ComparedFigure, Comparison, comparison_section
 from batchlab.store.store import Store
@@ -110,10 +109,6 @@ def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
     *sizes, _ = of(compare(a, b), "accuracy")
 
     assert {figure.learning_rates for figure in sizes} == {(0.01, 0.01)}
-    # A run with another weight decay is not compared.
-    first, *others = a.records
-    tuned = replace(first, trial=replace(first.trial, weight_decay_factor=4.0))
-    assert Side(name="A", study=replace(a, records=(tuned, *others))).runs == others
     # One run of each is held against the usual scatter.
     one, longer = (made_up_study(batch_sizes=(64,), epochs=n) for n in (5, 6))
     verdicts = {figure.quantity: figure.verdict for figure in compare(one, longer).figures}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchlab import fit
-from batchlab.errors import FitError
+from batchlab.errors import BatchlabError
 
 SIZES = (16, 64, 256, 1024, 4096)
 Rows = list[dict[str, Any]]
@@ -69,7 +69,7 @@ def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
     table = rows(learning_rate=0.1)
     table[2][column] = bad
 
-    with pytest.raises(FitError, match=f"line 4: {column}=") as refused:
+    with pytest.raises(BatchlabError, match=f"line 4: {column}=") as refused:
         fit(written(tmp_path / "points.csv", table))
     assert "\n" not in str(refused.value)
 
@@ -96,7 +96,7 @@ def test_what_is_no_table_of_points_is_refused(points: Any, told: str, tmp_path:
     if isinstance(points, bytes):
         (tmp_path / "points.csv").write_bytes(points)
 
-    with pytest.raises(FitError, match=told):
+    with pytest.raises(BatchlabError, match=told):
         fit(
             [*rows(), {"batch_size": 8, **points}]
             if isinstance(points, dict)

@@ -110,7 +110,6 @@ BY_QUALITY = {"objective": "quality"}
         ({"epochs": 30, "target": OWN}, {"epochs": 4, "target": ("accuracy", 0.85)}, 4, OWN),
         ({"target": OWN}, BY_QUALITY, 10, None),
         ({"epochs": 30}, BY_QUALITY, 30, None),
-        ({"epochs": 30}, BY_QUALITY | {"train_s": 5.0}, None, None),
     ],
 )
 def test_an_advice_has_the_workloads_epochs_and_target_unless_others_are_given(

@@ -31,7 +31,6 @@ PLACES = Places(
     size=np.array([0.0, 0.0, 1.0, 2.0, 3.0, -1.0, 4.5]),
     rate=np.array([0.0, 1.0, 1.0, -1.0, 3.0, 0.0, 2.0]),
     horizon=np.array([0.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6]),
-    decay=np.array([0.0, 2.0, 0.0, -4.0, 0.0, 2.0, 0.0]),
 )
 N = len(PLACES.size)
 LOG_WEIGHT = np.linspace(-3.0, -1.0, N)
@@ -81,7 +80,7 @@ def test_far_from_what_was_seen_the_shape_is_the_priors():
     """Without trends only the level that all configurations have in common reaches far places."""
     level, size = TrendPrior(mean=np.zeros(5), sd=np.zeros(5)), np.array([0.0, 1, 2, 80, 82])
     prior = replace(PRIOR, cost=level, end=level)
-    places = Places(size=size, rate=PRIOR.ridge * size, horizon=np.zeros(5), decay=np.zeros(5))
+    places = Places(size=size, rate=PRIOR.ridge * size, horizon=np.zeros(5))
     before = Surface.before_any_run(prior, places, np.zeros(5))
     after = before.given([0, 1, 5, 6], [3.0, 2.0, 0.0, 1.0], [0.01] * 4)
 

@@ -235,34 +235,8 @@ def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(do: Do) -
     assert "nonsense" not in told
 
 
-# ---- completion
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_a_completion_script_that_calls_batchlab(shell: str, do: Do) -> None:
-    done = do("completion", shell)
-
-    assert done.code == 0
-    assert f"_BATCHLAB_COMPLETE={shell}_complete" in done.out
-    assert "batchlab" in done.out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("batchlab sw", ["plain,sweep"]),
-        ("batchlab sweep --batch", ["plain,--batch-sizes", "plain,--batch-size"]),
-        ("batchlab sweep --sampling re", ["plain,reshuffle", "plain,replacement"]),
-        (
-            "batchlab sweep mnist",
-            ["file,mnist", "plain,mnist-cnn", "plain,mnist-mlp", "plain,mnist-softmax"],
-        ),
-    ],
-)
-def test_bash_is_offered_commands_options_and_workloads(words: str, offered: list[str]) -> None:
-    """In a process that may not load torch."""
-    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+def test_bash_is_offered_commands_by_a_process_that_may_not_load_torch() -> None:
+    typed = {"COMP_WORDS": "batchlab sw", "COMP_CWORD": "1"}
     code = "import sys; sys.modules['torch'] = None; from batchlab.cli.main import main; main()"
 
     said = subprocess.check_output(
@@ -271,4 +245,4 @@ def test_bash_is_offered_commands_options_and_workloads(words: str, offered: lis
         text=True,
     )
 
-    assert said.split() == offered
+    assert said.split() == ["plain,sweep"]

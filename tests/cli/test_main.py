@@ -20,7 +20,7 @@ OWN_COMMAND = (
 CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --at-most-epochs "
-    "--tune --train-time --margin --memory-limit --profile --set --sampling --drop-last --device "
+    "--margin --memory-limit --profile --set --sampling --drop-last --device "
     f"--trainer --store --report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --margin --set "
     "--sampling --scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store "
@@ -34,7 +34,6 @@ OPTIONS = {
     "compare": "--store --json",
     "weights": "--store --study --output",
     "workloads": "--json",
-    "completion": "",
     "mcp": "",
 }
 

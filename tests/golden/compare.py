@@ -22,15 +22,13 @@ _CLOCK = {
     *("eval_s", "peak_bytes", "samples_per_s", "spent_s", "step_s"),
     *("took_s", "train_s", "trainings", "warmup_s", "block_s"),
 }
-# Fields that came later, with the value that they have where nothing was asked of them.
-_LATER = {"weight_decay_factor": 1.0}
 
 
 def golden(document: Any, *, timed: bool = False) -> Any:
     """The document without what may differ from run to run or be said in other words.
 
-    A field that is null is as one that is not there, and so is a later one with its default.
-    If a real clock was at work its readings are left out.
+    A field that is null is as one that is not there. If a real clock was at work its readings are
+    left out.
     """
     if isinstance(document, dict):
         return {
@@ -49,8 +47,6 @@ def golden(document: Any, *, timed: bool = False) -> Any:
 
 def _is_left_out(name: str, within: dict[str, Any], *, timed: bool) -> bool:
     if name in _PLACES or name == "warnings" or (timed and name in _CLOCK):
-        return True
-    if name in _LATER and within[name] == _LATER[name]:
         return True
     if name == "reference" and isinstance(within[name], str):
         return True  # a workload's file

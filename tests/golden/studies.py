@@ -94,7 +94,7 @@ LONG = {
 }
 LONG_BY_NIGHT = {
     *("every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
-    *("pilot-planned-end", "pilot-recommend", "quality-equal-time", "race-12", "race-20"),
+    *("pilot-planned-end", "pilot-recommend", "race-12", "race-20"),
     *("race-8", "samples", "target-never-met"),
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
@@ -141,9 +141,6 @@ ADVICES = {
     "pilot-fails": _advice(target=None, engine=adapter.Broken),
     "overfitting": _advice(target=None, trainings=40, epochs=30.0, engine=adapter.Overfitting),
     "quality": _advice(_best_at(256), objective="quality", trainings=60, epochs=12.0),
-    "quality-equal-time": _advice(
-        _best_at(32), knee(64), objective="quality", target=None, longest_s=3.0, budget_s=150.0
-    ),
     # Few trainings, down to less than one.
     **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 8, 12, 20)},
     "race-downward": _advice(_with_end(**RACE), knee(8), trainings=4, epochs=12.0, target=None),

@@ -12,7 +12,7 @@ from tests.reference.by_day import by_day
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.step_time import PROCESSES, STUDIES, fit_by_search, law
 
-from batchlab.errors import FitError
+from batchlab.errors import BatchlabError
 from batchlab.laws.step_time import ProcessScatter, fit_step_time, timed_in_turn
 from batchlab.measure.profile import Profile, ProfilePoint, ratio_in_turn
 from batchlab.records.estimate import Estimate
@@ -128,7 +128,7 @@ def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
     fit = fit_step_time([(1, time), (2, time), (4, time)])
 
     assert fit.step_s(2).estimate == pytest.approx(1)
-    with pytest.raises(FitError, match="expected at least 1"):
+    with pytest.raises(BatchlabError, match="expected at least 1"):
         fit.step_s(0)
 
 

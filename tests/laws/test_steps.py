@@ -22,7 +22,7 @@ from tests.reference.steps_to_target import (
     profile_by_search,
 )
 
-from batchlab.errors import FitError
+from batchlab.errors import BatchlabError
 from batchlab.laws.branches import critical_batch_size, examples_to
 from batchlab.laws.steps import StepsObservation, fit_steps_to_target
 
@@ -196,10 +196,10 @@ def test_what_lies_outside_the_measured_range_is_a_bound_or_untold(runs, quantit
 
 
 def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_name():
-    with pytest.raises(FitError, match=r"was reached: 1 \(64\)"):
+    with pytest.raises(BatchlabError, match=r"was reached: 1 \(64\)"):
         fit_steps_to_target(on_the_law((64,), seeds=3))
     never = StepsObservation(batch_size=800, after_steps=500, steps=None)
-    with pytest.raises(FitError, match=r"was reached: 2 \(64, 256\)"):
+    with pytest.raises(BatchlabError, match=r"was reached: 2 \(64, 256\)"):
         fit_steps_to_target([*on_the_law((64, 256)), never])
 
 

@@ -16,7 +16,7 @@ from tests.reference.made_up_profile import (
     step_s,
 )
 
-from batchlab.errors import ProfileError
+from batchlab.errors import BatchlabError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
@@ -153,7 +153,7 @@ NO_DOCUMENTS = ("", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schem
     ],
 )
 def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(text, said: str) -> None:
-    with pytest.raises(ProfileError, match=said) as caught:
+    with pytest.raises(BatchlabError, match=said) as caught:
         Profile.from_json(text)
 
     assert "batchlab profile --json" in str(caught.value)

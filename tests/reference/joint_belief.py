@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 
 from batchlab.belief.surface import (
     AS_HALF_THE_SIZE,
-    DECAY_COST,
-    DECAY_END,
-    DECAY_SCALE,
     HORIZON_SCALE,
     Places,
     SurfacePrior,
@@ -39,9 +36,6 @@ def before_any_run(
         h = _basis(prior, places, i)
         mean[row] = sum(h[k] * trends[kind].mean[k] for k in range(5))
         mean[row] += log_weight[i] if kind == 0 else 0.0
-        decay_mean, decay_sd = (DECAY_COST, DECAY_END)[kind]
-        d = float(places.decay[i])
-        mean[row] += d * decay_mean[0] + d**2 / 4 * decay_mean[1]
         for column in range(2 * n):
             other, j = divmod(column, n)
             g, is_same = _basis(prior, places, j), kind == other
@@ -50,9 +44,6 @@ def before_any_run(
             trend = sum(h[k] * alike[k] * sds[k] * g[k] for k in range(5))
             residual = residuals[kind] * residuals[other] * _matern(prior, places, i, j)
             if is_same:
-                other_d = float(places.decay[j])
-                trend += d * other_d * decay_sd[0] ** 2
-                trend += d**2 / 4 * other_d**2 / 4 * decay_sd[1] ** 2
                 covariance[row, column] = trend + residual + COMMON
             else:
                 covariance[row, column] = trend + prior.residual_correlation * residual
@@ -76,8 +67,7 @@ def _matern(prior: SurfacePrior, places: Places, i: int, j: int) -> float:
     across -= prior.ridge * float(places.size[i] - places.size[j])
     along = _as_size(places, i) - _as_size(places, j)
     longer = float(places.horizon[i] - places.horizon[j])
-    decay = float(places.decay[i] - places.decay[j]) / DECAY_SCALE
-    apart = (along / prior.size_scale, across / prior.rate_scale, longer / HORIZON_SCALE, decay)
+    apart = (along / prior.size_scale, across / prior.rate_scale, longer / HORIZON_SCALE)
     r = math.sqrt(sum(part**2 for part in apart))
     return (1 + math.sqrt(3) * r) * math.exp(-math.sqrt(3) * r)
 

@@ -13,7 +13,8 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_profile
 
-from batchlab.app.output_file import OutputFileError, write_output_file
+from batchlab.app.output_file import write_output_file
+from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.noise import noise_sections
 from batchlab.report.short_reports import profile_section
@@ -154,7 +155,7 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(OutputFileError, match=r"No space left on device.*unchanged.*free some"):
+    with pytest.raises(BatchlabError, match=r"No space left on device.*unchanged.*free some"):
         write_output_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -177,13 +177,6 @@ def halved(optimizer: Any) -> Any:
     return lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
 
 
-def multiplied(name: str, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    optimizer = OPTIMIZERS[name](parameters, lr=rate)
-    for group in optimizer.param_groups:
-        group["weight_decay"] = 4 * group["weight_decay"]
-    return optimizer
-
-
 class Case(NamedTuple):
     """What is trained and how it is cut into steps, and what the textbook is told of it."""
 
@@ -214,9 +207,6 @@ def case(
 
 for name in OPTIMIZERS:
     case(name, workload_with(name), [{"batch_size": size} for size in (1, 7, N)])
-for name in ("decay", "groups", "adam", "adamw"):
-    trials = [{"batch_size": 7, "weight_decay_factor": 4.0}]
-    case(f"more decay of {name}", workload_with(name), trials, optimizer=partial(multiplied, name))
 # Each piece counts by its examples; what is clipped is their sum.
 CLIPPED = (("momentum", None), ("momentum", 0.3), ("momentum", 1e6), ("sgd", 0.1), ("adam", 0.1))
 for name, norm in CLIPPED:

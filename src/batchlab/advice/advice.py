@@ -25,14 +25,12 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-FEWEST_TO_TUNE = 30
-"""The least budget, in trainings of the reference, with which one more setting is tuned."""
 # A chance is called sure from 0.95 and likely from 0.8. A recommendation is at least likely.
 SURE, LIKELY = 0.95, 0.8
 
 
-Variant = tuple[int, float | None, float]
-"""Batch size, other epochs of the schedule, and the factor of the weight decay."""
+Variant = tuple[int, float | None]
+"""Batch size, and other epochs of the schedule."""
 
 
 def is_same_rate(one: float, other: float) -> bool:
@@ -55,8 +53,6 @@ class Configuration:
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
         epochs: the passes that its learning-rate schedule spans, if not those of the reference's.
-        weight_decay_factor: what your own weight decay is multiplied by, in addition to what moves
-            with the batch size (`adam`).
         adam: the betas, eps and weight decay of Adam at this batch size, if the reference has
             others.
     """
@@ -66,7 +62,6 @@ class Configuration:
     accumulation_steps: int = field(init=False)
     learning_rate: float
     epochs: float | None = None
-    weight_decay_factor: float = 1.0
     adam: AdamSettings | None = None
 
     def __post_init__(self) -> None:
@@ -123,8 +118,6 @@ class Question:
     # The epochs of a training as the user plans it; None if only the budget limits it. For
     # objective quality, the fixed number of epochs that all batch sizes get.
     planned_epochs: float | None = None
-    # True if other weight decays than the reference's are tried.
-    tunes_weight_decay: bool = False
     # The most epochs of any training; None if only the seconds of a training are limited.
     at_most_epochs: float | None = None
     # True if a schedule of the rate can span another number of epochs than the planned one.
@@ -134,8 +127,6 @@ class Question:
     constant_until: float = 0.0
     # True if the workload's patience may end a training.
     stops_early: bool = False
-    # For objective quality, the seconds that every training gets, if not a number of epochs.
-    longest_s: float | None = None
     # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
     # reference batch size; rules that do not apply are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
@@ -202,7 +193,6 @@ class RateTried:
             training, or the length of a whole training is not known.
         end_test: the metric on test data after its last step; None as for `end`, or if not known.
         epochs: as in `Configuration`.
-        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -217,7 +207,6 @@ class RateTried:
     end: float | None = None
     end_test: float | None = None
     epochs: float | None = None
-    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,7 +220,6 @@ class Believed:
         ends_better_by: by how much it ends better than what is named, in the metric's unit.
         cost: the objective's own figure of a training that meets the target.
         epochs: as in `Configuration`.
-        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -240,7 +228,6 @@ class Believed:
     ends_better_by: Estimate
     cost: Estimate
     epochs: float | None = None
-    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,7 +257,6 @@ class Candidate:
             configuration's tuned rate, by its name; rules that do not apply are left out.
         note: why it was not trained, or what is odd about it; None if nothing is.
         epochs: as in `Configuration`, for the rate that its figures are for.
-        weight_decay_factor: as in `Configuration`, for that rate.
     """
 
     batch_size: int
@@ -289,7 +275,6 @@ class Candidate:
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
     epochs: float | None = None
-    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -349,7 +334,6 @@ class Ending:
             or was not followed to its end.
         test: the metric on test data after the last step, which decides nothing; None if it is not
             known, or if the training went on next to one that needed more epochs.
-        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -357,7 +341,6 @@ class Ending:
     epochs: float
     values: tuple[float | None, ...]
     test: tuple[float | None, ...]
-    weight_decay_factor: float = 1.0
 
     @property
     def found(self) -> tuple[float, ...]:
@@ -430,8 +413,7 @@ class Endings:
         different: dict[tuple[object, ...], Ending] = {}
         for ending in (self.named, self.own, self.tuned):
             if ending is not None:
-                key = (*ending.cell, ending.epochs, ending.weight_decay_factor)
-                different.setdefault(key, ending)
+                different.setdefault((*ending.cell, ending.epochs), ending)
         return tuple(different.values())
 
     @property
@@ -549,8 +531,8 @@ class Advice(Reported):
         """Set the named learning rate, and settings that change with it, in an optimizer's groups.
 
         With Adam or AdamW, beta 2 and a decoupled weight decay are set too if the trainings changed
-        them, and so is a weight decay that was tuned; a group without weight decay keeps none. The
-        batch size has to be set in your data loader.
+        them; a group without weight decay keeps none. The batch size has to be set in your data
+        loader.
 
         Raises:
             UsageError: nothing is named.
@@ -562,14 +544,11 @@ class Advice(Reported):
         adam = self.named.adam
         for group in optimizer.param_groups:
             group["lr"] = self.named.learning_rate
-            if adam is not None:
-                group.update(betas=adam.betas, eps=adam.eps)
-            factor, decay = self.named.weight_decay_factor, group.get("weight_decay")
-            if decay and adam is not None and adam.weight_decay is not None:
-                group["weight_decay"] = factor * adam.weight_decay
-            elif decay and factor != 1:  # a second call must not multiply again
-                initial = group.setdefault("initial_weight_decay", decay)
-                group["weight_decay"] = factor * initial
+            if adam is None:
+                continue
+            group.update(betas=adam.betas, eps=adam.eps)
+            if adam.weight_decay is not None and group.get("weight_decay"):
+                group["weight_decay"] = adam.weight_decay
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.
@@ -588,7 +567,7 @@ class Advice(Reported):
 
     def variant(self, trial: Trial) -> Variant:
         """Return all that distinguishes a trial's configuration except its rate."""
-        return trial.batch_size, self.other_epochs(trial), trial.weight_decay_factor
+        return trial.batch_size, self.other_epochs(trial)
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
         """Return whether a trial has the settings of a configuration."""
@@ -604,7 +583,7 @@ class Advice(Reported):
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
     """Return all that distinguishes a configuration except its rate."""
-    return at.batch_size, at.epochs, at.weight_decay_factor
+    return at.batch_size, at.epochs
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

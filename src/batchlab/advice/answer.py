@@ -220,7 +220,6 @@ class _Answer:
             micro_batch_size=option.micro_batch_size,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
-            weight_decay_factor=cell.weight_decay_factor,
             adam=option.adam,
         )
 
@@ -305,7 +304,6 @@ class _Answer:
             batch_size=cell.batch_size,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
-            weight_decay_factor=cell.weight_decay_factor,
             end=end,
             ends_better_by=better,
             cost=self._cost(time_s, samples, self._far(end)),
@@ -340,7 +338,6 @@ class _Answer:
             candidate,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
-            weight_decay_factor=cell.weight_decay_factor,
             n_runs=len(study.cells[i].records),
             in_flat_set=self._is_flat(i),
         )
@@ -501,7 +498,6 @@ class _Answer:
             batch_size=one.cell.batch_size,
             learning_rate=one.cell.learning_rate,
             epochs=plan.epoch_at(self._study.whole_steps(i)),
-            weight_decay_factor=one.cell.weight_decay_factor,
             values=tuple(values),
             test=tuple(tests),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import FEWEST_TO_TUNE, Question, TargetOrigin
+from batchlab.advice.advice import Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import end_so_far, untrained_value
 from batchlab.advice.pilot import Piloted, pilot
@@ -29,8 +28,6 @@ _FIRST_SHARE = 0.25
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
-# How many trainings fit is known only roughly, so this fraction of the required number suffices.
-_ENOUGH = 0.8
 TimeInTurn = Callable[[int, int], Estimate | None]
 """Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
 
@@ -98,7 +95,6 @@ def decide(
     if stopped is not None:
         return Decided(cell=own_cell, stopped=stopped, origin=question.target_origin)
     n_whole = _n_whole(study)
-    _refuse_to_tune_on_few(question, n_whole)
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
@@ -162,15 +158,6 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
         raise UsageError(
             f"target {target.metric}={target.value:g}: it is met before the first step (the "
             f"untrained model has {value:g}); give a level that takes training"
-        )
-
-
-def _refuse_to_tune_on_few(question: Question, n_whole: float) -> None:
-    if question.tunes_weight_decay and n_whole < _ENOUGH * FEWEST_TO_TUNE:
-        times = math.ceil(10 * FEWEST_TO_TUNE / n_whole) / 10
-        raise UsageError(
-            f"tune weight_decay: it takes a budget of {FEWEST_TO_TUNE} trainings, and this one has "
-            f"room for {math.floor(n_whole)}; give {times:g} times as much, or leave --tune out"
         )
 
 

@@ -34,9 +34,9 @@ _MOST_SEEDS = 12
 _IN_QUESTION = 16
 # The procedure ends if no run promises a gain of this many octaves.
 _LEAST_GAIN = 0.002
-# The most octaves between a new run and one that met the level: of batch size, of learning rate off
-# the ridge through that run, and of weight decay.
-_REACH, _REACH_ACROSS, _REACH_DECAY = 3.0, 2.0, 2.0
+# The most octaves between a new run and one that met the level: of batch size, and of learning rate
+# off the ridge through that run.
+_REACH, _REACH_ACROSS = 3.0, 2.0
 # A challenger runs up to this share of the leader's cost, then each time `_GROWTH` times as far.
 _STRETCH, _GROWTH = 0.25, 1.3
 # A challenger is dropped if it took this fraction longer than the leader to a level both reached.
@@ -184,12 +184,10 @@ class Procedure:
         """Begin the cheapest batch size that never ran, at its rate of the highest utility."""
         study = self.study
         flying = set(study.sizes[self._flying])
-        # Only the named weight decay is used: others may have no runs, so theirs would be a guess.
-        is_alike = study.places.decay == study.places.decay[self.named]
         for size in sorted(study.options, key=lambda size: study.weight[size] / size):
             if size in flying or not study.is_new_size(size):
                 continue
-            best = self.outlook.most_useful(np.flatnonzero(is_alike & (study.sizes == size)))
+            best = self.outlook.most_useful(np.flatnonzero(study.sizes == size))
             if not study.cells[best].is_over and self._begin(self._shows(best)):
                 self._note(best, Reason.of("not_trained"))
                 return True
@@ -322,11 +320,8 @@ class Procedure:
         start = study.where(lambda one: one.met, among=ran) or ran or with_runs or [study.own]
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
-        decay = np.abs(study.places.decay[:, None] - study.places.decay[start])
-        near = (apart <= _REACH) & (across <= _REACH_ACROSS) & (decay == 0)
-        # Another weight decay is first tried at the same batch size and nearly the same rate.
-        beside = (apart == 0) & (across <= 1) & (decay <= _REACH_DECAY)
-        return np.asarray(np.any(near | beside, axis=1))
+        near = (apart <= _REACH) & (across <= _REACH_ACROSS)
+        return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
         """Return the best configuration whose seed 0 met the level, or else came nearest to it."""

@@ -57,7 +57,6 @@ class CellKey(NamedTuple):
     batch_size: int
     learning_rate: float
     horizon: float = 1.0  # the length of its schedule over the reference's
-    weight_decay_factor: float = 1.0  # its weight decay over the usual one at that batch size
 
 
 RunKey = tuple[CellKey, int]
@@ -127,9 +126,8 @@ class RunLog:
         watched_from_samples: int = 0,
     ) -> RunRequest:
         """Return a request for `steps` steps, which ends early at the target unless `whole`."""
-        size, rate, horizon, decay = cell
+        size, rate, horizon = cell
         trial = self.engine.trial(batch_size=size, learning_rate=rate, seed=seed, horizon=horizon)
-        trial = replace(trial, weight_decay_factor=decay)
         # An engine with a fixed set of rates may change the rate a bit, so the key is kept.
         self._keys[trial] = cell, seed
         length = RunLength(
@@ -333,7 +331,6 @@ class RunLog:
             learning_rate=cell.learning_rate,
             seed=seed,
             epochs=epochs,
-            weight_decay_factor=cell.weight_decay_factor,
             purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,

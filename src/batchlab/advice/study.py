@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -28,12 +27,9 @@ Array = NDArray[np.float64]
 
 # The range of learning rates, in octaves below and above the ridge through the reference.
 _BELOW, _ABOVE = 4, 8
-# Narrower ranges for other training lengths than the reference's and for other weight decays,
-# because there are many such configurations.
+# A narrower range for other training lengths than the reference's, because there are many such
+# configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
-_BELOW_DECAY, _ABOVE_DECAY = 1, 3
-# The factors on the weight decay of a batch size that are tried if it is to be tuned.
-WEIGHT_DECAY_FACTORS = (0.25, 1.0, 4.0)
 # A failed training counts as this many margins worse, which is also the limit for final values.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
@@ -165,30 +161,28 @@ class AdviceStudy:
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
         }
-        decays = WEIGHT_DECAY_FACTORS if question.tunes_weight_decay else (1.0,)
         at = set()
         for size in self.options:
-            for horizon, decay in itertools.product(self._horizons(size), decays):
-                for octave in self._octaves(size, horizon, decay):
-                    at.add((size, horizon, decay, octave))
+            for horizon in self._horizons(size):
+                for octave in self._octaves(size, horizon):
+                    at.add((size, horizon, octave))
         for cell, _ in log.records:
             octave = round(math.log2(cell.learning_rate / own_rate), 3)
-            at.add((cell.batch_size, cell.horizon, cell.weight_decay_factor, octave))
+            at.add((cell.batch_size, cell.horizon, octave))
         in_order = sorted(at)
-        self.sizes, horizons, factors, rates = map(np.array, zip(*in_order, strict=True))
+        self.sizes, horizons, rates = map(np.array, zip(*in_order, strict=True))
         self.cells = [
-            Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon, decay))
-            for size, horizon, decay, octave in in_order
+            Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon))
+            for size, horizon, octave in in_order
         ]
         self.places = Places(
             size=np.log2(self.sizes / own_size),
             rate=rates,
             horizon=np.log2(horizons),
-            decay=np.log2(factors),
         )
         self.own = self.at(CellKey(own_size, own_rate))
-        as_planned = (horizons == 1) & (factors == 1)
-        self.same_size = [int(i) for i in np.flatnonzero(as_planned & (self.sizes == own_size))]
+        as_planned = (horizons == 1) & (self.sizes == own_size)
+        self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
         # By batch size timed in turn, the standard deviation of log(step time / the reference's).
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of what was trained first if the reference failed;
@@ -234,7 +228,7 @@ class AdviceStudy:
         question = self.question
         return self.whole_only and question.objective == "time" and question.may_stretch
 
-    def _octaves(self, size: int, horizon: float, decay: float) -> set[float]:
+    def _octaves(self, size: int, horizon: float) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size, horizon)
@@ -242,9 +236,7 @@ class AdviceStudy:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
         below, above = _BELOW, _ABOVE
-        if decay != 1:
-            below, above = _BELOW_DECAY, _ABOVE_DECAY
-        elif horizon != 1:
+        if horizon != 1:
             below, above = _BELOW_OTHER, _ABOVE_OTHER
         return set(map(float, range(middle - below, middle + above + 1)))
 
@@ -364,8 +356,6 @@ class AdviceStudy:
         """
         cell, epochs = self.cells[i].cell, self.log.whole_epochs
         size = cell.batch_size
-        if self.question.longest_s is not None:
-            return max(1, int(self.question.longest_s / self._step_seconds(size)))
         if self.most_cost is not None:
             return max(1, min(int(self.most_cost / self.weight[size]), self._allowed_steps(size)))
         if epochs is None:

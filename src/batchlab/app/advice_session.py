@@ -243,11 +243,9 @@ class AdviceSession:
             budget_s=budget_s,
             planned_epochs=subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
-            tunes_weight_decay=self._asked.tune is not None,
             may_stretch=subject.may_stretch,
             constant_until=subject.constant_until,
             stops_early=subject.stops_early,
-            longest_s=self._asked.train_s,
             rules=rule_multiples(subject, options),
             not_comparable=subject.why_not_comparable,
         )

@@ -12,14 +12,14 @@ from typing import Literal
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.options import check_last_batch, options_of, reference_of
-from batchlab.app.public_call import public_call
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import ProfileError, UsageError
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
 from batchlab.records.study import StudyName
@@ -31,7 +31,7 @@ from batchlab.version import __version__
 from batchlab.workload.definition import Workload
 
 
-@public_call
+@untouched_randomness()
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
@@ -43,8 +43,6 @@ def advise(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     at_most_epochs: int | None = None,
-    tune: Literal["weight_decay"] | None = None,
-    train_s: float | None = None,
     memory_limit_bytes: int | None = None,
     profile: Profile | str | Path | None = None,
     settings: Mapping[str, Setting] | None = None,
@@ -67,8 +65,7 @@ def advise(
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
-            hardly more examples) or "quality" (the best validation metric after `epochs` or
-            `train_s`).
+            hardly more examples) or "quality" (the best validation metric after `epochs`).
         target: (metric, value) on validation data that counts as trained; None for the workload's
             own, or else for what a pilot run of the reference reaches.
         margin: how much worse a training may end and still count as no worse, > 0, in the unit of
@@ -86,10 +83,6 @@ def advise(
         at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
             batch size may have more epochs than yours, as long as it takes no longer; None for any
             number of them.
-        tune: "weight_decay" to also try a quarter and four times the optimizer's weight decay;
-            it takes a budget of 30 trainings or more.
-        train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
-            steps times the step time measured with nothing else running.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
         profile: a profile of another machine, or its file: step times and memory come from there,
             steps to the target from here.
@@ -112,7 +105,7 @@ def advise(
     Raises:
         UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded, or trained at any batch size.
-        ProfileError: `profile` is not a profile, or is one of another workload.
+        BatchlabError: `profile` is not a profile, or is one of another workload.
         StoreError: the store cannot be used.
         ClusterError: the cluster cannot be reached, or none of its nodes can train it.
         BudgetError: the budget is too small for a profile.
@@ -156,7 +149,7 @@ def _check(subject: Subject) -> None:
         return
     profiled = elsewhere.workload
     if (profiled.name, profiled.n_train) != (summary.name, summary.n_train):
-        raise ProfileError(
+        raise BatchlabError(
             f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
@@ -172,11 +165,6 @@ def advised_about(subject: Subject) -> Advised:
     listener = question.listener
     listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
     subject.look()
-    if question.tune is not None and subject.summary.has_weight_decay is False:
-        raise UsageError(
-            f"tune weight_decay: the optimizer of workload {subject.name!r} has none, so there is "
-            f"nothing to multiply; give it one first, such as 0.01"
-        )
     for size in subject.candidates:
         trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
         check_last_batch(subject.summary, trial)
@@ -200,7 +188,7 @@ def advised_about(subject: Subject) -> Advised:
 def _study_id(subject: Subject) -> str:
     """Return a hash of everything that the answer depends on, except the machine."""
     question, target = subject.question, subject.target
-    document = {
+    document: dict[str, object] = {
         "batchlab": __version__,
         "question": "advise",
         "trial": _distinct_fields(subject.reference),
@@ -209,13 +197,12 @@ def _study_id(subject: Subject) -> str:
         "batch_sizes": subject.candidates,
         "budget_s": question.budget.asked_s,
         "epochs": subject.epochs,
-        "train_s": question.train_s,
         "memory_limit_bytes": question.memory_limit_bytes,
         "profile": question.profile and question.profile.to_json(),
         "device": question.device,
     }
     # Include arguments that were added later only if given, so that older studies are still found.
-    for name in ("at_most_epochs", "tune", "margin", "trainings"):
+    for name in ("at_most_epochs", "margin", "trainings"):
         value = getattr(question, name)
         if value is not None:
             document[name] = value

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from batchlab.errors import BatchSizeError, ProfileError, UsageError
+from batchlab.errors import BatchlabError, BatchSizeError, UsageError
 from batchlab.records.run import PlanName
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def read_profile(source: Profile | str | Path) -> Profile:
     """Return a given profile, or read it from a file.
 
     Raises:
-        ProfileError: the file cannot be read, or is not a profile.
+        BatchlabError: the file cannot be read, or is not a profile.
     """
     from batchlab.measure.profile import Profile
 
@@ -236,11 +236,11 @@ def read_profile(source: Profile | str | Path) -> Profile:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ProfileError(
+        raise BatchlabError(
             f"profile {path}: it cannot be read ({error.strerror}); make one with batchlab profile "
             f"--json > profile.json"
         ) from error
     try:
         return Profile.from_json(text)
-    except ProfileError as error:
-        raise ProfileError(f"profile {path}: {error}") from error
+    except BatchlabError as error:
+        raise BatchlabError(f"profile {path}: {error}") from error

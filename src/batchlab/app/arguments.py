@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,6 @@ _COUNT = _whole_number(1)
 _SIZES = TypedText("64,256,full", values.batch_sizes)
 _TARGET = TypedText("METRIC=VALUE", values.target)
 _BUDGET = TypedText("90s|5m|1h30m", seconds_of)
-_TRAIN_TIME = TypedText("90s|5m|1h30m", partial(seconds_of, what="train time"))
 
 # The arguments by name in Python; with the command before the name if they differ by command.
 ARGUMENTS: Mapping[str, Argument] = {
@@ -112,8 +110,6 @@ ARGUMENTS: Mapping[str, Argument] = {
     "at_most_epochs": Argument(_COUNT),
     "sweep steps": Argument(_COUNT),
     "noise steps": Argument(_whole_number(0)),
-    "tune": Argument(("weight_decay",)),
-    "train_s": Argument(_TRAIN_TIME, flag="--train-time"),
     "memory_limit_bytes": Argument(
         TypedText("2GiB", values.n_bytes), flag="--memory-limit", check=values.checked_memory_limit
     ),
@@ -164,7 +160,7 @@ ARGUMENTS: Mapping[str, Argument] = {
 HELP: Mapping[str, str] = {
     "objective": "What is best. time: the least time to the target. samples: the largest batch "
     "size that needs hardly more examples to get there. quality: the best validation metric after "
-    "--epochs or --train-time.",
+    "--epochs.",
     "advise target": "How good a model must be on validation data to count as trained, such as "
     "accuracy=0.97. Default: the workload's own target, or what your training ends with.",
     "sweep target": "End each training once it is this good on validation data, such as "
@@ -197,10 +193,6 @@ HELP: Mapping[str, str] = {
     "whichever ends first.",
     "noise steps": "How far to train; 0 measures the initial weights alone. Default: the planned "
     "training, or 10 epochs.",
-    "tune": "Also try a quarter and four times the optimizer's weight decay. Takes a budget of 30 "
-    "trainings or more.",
-    "train_s": "With --objective quality: compare after this much training time instead of "
-    "--epochs.",
     "memory_limit_bytes": "The most memory that training may take. Default: all there is.",
     "profile": "Answer for another machine: the file that batchlab profile --json made there.",
     "settings": "Change a setting of the workload, such as width=64. Give it again for another "

@@ -128,8 +128,7 @@ def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set
     if name != "advise":
         return needs
     needs.add("batch_size")
-    has_length = params.get("objective") == "quality" or "epochs" in takes or "steps" in takes
-    if has_length and not params.get("train_s"):
+    if params.get("objective") == "quality" or "epochs" in takes or "steps" in takes:
         needs.add("epochs")
     return needs
 

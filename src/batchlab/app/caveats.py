@@ -46,7 +46,7 @@ def decay_stayed(
 ) -> Iterator[Reason]:
     """Say if an unchanged weight decay acts twice or half as much per epoch at the named size."""
     named, reference = advice.named, advice.reference
-    if named is None or any(run.weight_decay_factor != 1 for run in advice.tried):
+    if named is None:
         return
     stays = bool(summary.has_weight_decay) and summary.adam is None
     if isinstance(subject, TrainingCommand):

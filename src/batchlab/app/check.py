@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import value_of
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.measure.accumulation import check_accumulation
 from batchlab.processes.children import run_in_child
+from batchlab.random_state import untouched_randomness
 from batchlab.records.study import Accumulation
 from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload, check_has_loss
 
 
-@public_call
+@untouched_randomness()
 def check(
     workload: Workload | str = "mnist-mlp",
     *,

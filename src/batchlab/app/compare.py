@@ -30,7 +30,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
     Raises:
         UsageError: both are the same, there is no such study, or it has no answer yet.
         StoreError: there is no such store, or it cannot be read.
-        ProfileError: a file is not a profile.
+        BatchlabError: a file is not a profile.
     """
     one, other = _side(a, Path(store)), _side(b, Path(store))
     if (one.study, one.profile) == (other.study, other.profile):

@@ -69,11 +69,10 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs to compare: those without a plan and without a tuned weight decay."""
+        """The runs to compare: those without a plan."""
         if self.study is None:
             return []
-        trials = [(run, run.trial) for run in self.study.records]
-        return [run for run, t in trials if not t.stages and t.weight_decay_factor == 1]
+        return [run for run in self.study.records if not run.trial.stages]
 
     @property
     def timed_sizes(self) -> set[int]:
@@ -168,7 +167,7 @@ class Side:
         if self.advice is not None:
             if self.advice.endings is not None:
                 for training in self.advice.endings.trainings:
-                    if training.found and training.weight_decay_factor == 1:
+                    if training.found:
                         ends[training.cell] = (training.epochs, [*training.found])
             return ends
         for run in self.runs:

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from batchlab.errors import FitError
+from batchlab.errors import BatchlabError
 from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to_target
 
 PointRow = Mapping[str, object]
@@ -34,7 +34,7 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
         none, and `by_batch_size`, the expected and the measured steps.
 
     Raises:
-        FitError: the points cannot be read, or are too few for a law.
+        BatchlabError: the points cannot be read, or are too few for a law.
     """
     by_size: dict[int, dict[float | None, list[StepsObservation]]] = {}
     for rate, run in _runs(points):
@@ -66,14 +66,14 @@ def _runs(
     for where, row in rows:
         if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
             missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
-            raise FitError(
+            raise BatchlabError(
                 f"{name} has no column {missing}; it has {', '.join(row)}; name them so in the "
                 f"first line, with commas between"
             )
         try:
             yield _number(row, "learning_rate"), _run(row)
-        except FitError as error:
-            raise FitError(f"{name}, {where}: {error}") from None
+        except BatchlabError as error:
+            raise BatchlabError(f"{name}, {where}: {error}") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
@@ -82,35 +82,39 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader = csv.reader(file, skipinitialspace=True)
             header = [column.strip() for column in next(reader, [])]
             if len(set(header)) < len(header):
-                raise FitError(f"{path} has two columns with one name; rename one, or leave it out")
+                raise BatchlabError(
+                    f"{path} has two columns with one name; rename one, or leave it out"
+                )
             for values in filter(None, reader):
                 where = f"line {reader.line_num}"
                 if len(values) != len(header):
-                    raise FitError(
+                    raise BatchlabError(
                         f"{path}, {where}: it has not as many fields as the header has; mend it"
                     )
                 yield where, dict(zip(header, map(str.strip, values), strict=True))
     except FileNotFoundError:
-        raise FitError(f"there is no file {path}; give a CSV file with the points") from None
+        raise BatchlabError(f"there is no file {path}; give a CSV file with the points") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
+        raise BatchlabError(f"{path} cannot be read as CSV: {error}; give a text file") from None
 
 
 def _run(row: PointRow) -> StepsObservation:
     batch_size = _number(row, "batch_size")
     if batch_size is None or batch_size != int(batch_size):
-        raise FitError(f"batch_size={row['batch_size']}; expected a whole number of at least 1")
+        raise BatchlabError(
+            f"batch_size={row['batch_size']}; expected a whole number of at least 1"
+        )
     steps, samples = (_number(row, measure) for measure in _MEASURES)
     if steps is None and samples is not None:
         steps = samples / batch_size
     after = _number(row, "after_steps", least=0.0) or 0.0
     if steps is None and after == 0:
-        raise FitError(
+        raise BatchlabError(
             "a run that never reached its target says for how many steps it did not; give them as "
             "after_steps"
         )
     if steps is not None and steps < after:
-        raise FitError(
+        raise BatchlabError(
             f"the target was reached within {steps:.6g} steps and not after {after:.6g}; mend "
             f"after_steps"
         )
@@ -126,7 +130,7 @@ def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | Non
     except ValueError:
         value = math.nan
     if not least <= value <= _MOST:
-        raise FitError(
+        raise BatchlabError(
             f"{column}={written}; expected a number from {least:g} to {_MOST:g}; mend that point "
             f"or leave it out"
         )

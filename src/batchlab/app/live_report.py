@@ -27,7 +27,7 @@ def write_live_page(
     Raises:
         UsageError: no study has such an id, or more than one.
         StoreError: there is no store or no study, or the store cannot be read.
-        OutputFileError: the page cannot be written.
+        BatchlabError: the page cannot be written.
     """
     with Store.existing(store) as opened:
         study_id = study_of(stored_in(opened, study)).study_id

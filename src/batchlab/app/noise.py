@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from batchlab.app.options import checked_trials
-from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError, WorkloadError
@@ -14,6 +13,7 @@ from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
 from batchlab.processes.children import Child, Ended, refuse_edited
+from batchlab.random_state import untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME
@@ -25,7 +25,7 @@ from batchlab.workload.definition import Workload, check_has_loss
 _POINT_FRACTION = 0.2
 
 
-@public_call
+@untouched_randomness()
 def noise(
     workload: Workload | str = "mnist-mlp",
     *,

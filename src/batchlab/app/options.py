@@ -119,9 +119,6 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
         profile, subject.sizes_in(profile), trial=trial, may_accumulate=subject.may_accumulate
     ):
         option = _with_adam(noted(summary, option, trial), subject)
-        untimed = why_untimed(option)
-        if subject.question.train_s is not None and untimed is not None:
-            option = refused(option, untimed)  # steps for `train_s` need a step time
         if why_not is not None and option.batch_size != summary.batch_size:
             option = refused(option, why_not)
         options.append(option)

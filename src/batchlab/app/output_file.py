@@ -12,10 +12,6 @@ from batchlab.errors import BatchlabError, UsageError
 _SUFFIXES = frozenset({".html", ".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".xlsx"})
 
 
-class OutputFileError(BatchlabError):
-    """A report that could not be written; an earlier file at its path is unchanged."""
-
-
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
@@ -61,11 +57,11 @@ def write_output_file(path: Path, content: bytes) -> None:
     """Write `content` to `path` through a temporary file next to it and a rename.
 
     Raises:
-        OutputFileError: the folder is missing or read-only, `path` is a folder, the disk is full.
+        BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     if path.is_dir():
-        raise OutputFileError(
+        raise BatchlabError(
             f"cannot write {path}: it is a folder; give a file name, such as "
             f"{path / 'batchlab-report.html'}"
         )
@@ -80,7 +76,7 @@ def write_output_file(path: Path, content: bytes) -> None:
         problem, remedy = error.strerror, "free some space"
         if not path.parent.is_dir():
             problem, remedy = f"there is no folder {path.parent}", "make that folder"
-        raise OutputFileError(
+        raise BatchlabError(
             f"cannot write {path} ({len(content)} bytes): {problem}; what was there before is "
             f"unchanged; {remedy} or give another path"
         ) from error
@@ -90,7 +86,7 @@ def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path,
     """Write a file for each of `contents` next to `path`: `report.svg` gives `report-b-epochs.svg`.
 
     Raises:
-        OutputFileError: a file cannot be written.
+        BatchlabError: a file cannot be written.
     """
     files = {path.with_name(f"{path.stem}-{name}{path.suffix}"): c for name, c in contents.items()}
     for file, content in files.items():

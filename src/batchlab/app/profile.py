@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
 from batchlab.script.command import TrainingCommand
@@ -23,7 +23,7 @@ PROFILING = "measuring each batch size"
 _FEWEST_POINTS = 3
 
 
-@public_call
+@untouched_randomness()
 def profile(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from batchlab.advice.advice import FEWEST_TO_TUNE, Objective
+from batchlab.advice.advice import Objective
 from batchlab.app.arguments import checked
 from batchlab.app.budget import Budget, seconds_of
 from batchlab.app.progress import listener_or_notebook
@@ -44,9 +44,7 @@ class Request:
     seeds: int = 1
     epochs: int | None = None
     at_most_epochs: int | None = None
-    tune: Literal["weight_decay"] | None = None
     steps: int | None = None
-    train_s: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     scaling_rule: str = "none"
     sampling: Sampling = "reshuffle"
@@ -79,30 +77,10 @@ class Request:
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
                 f"this machine; use cpu{others}"
             )
-        if self.tune and self.trainings is not None and self.trainings < FEWEST_TO_TUNE:
-            raise UsageError(
-                f"tune {self.tune} with {self.trainings:g} trainings: it takes {FEWEST_TO_TUNE} or "
-                f"more; give more, or leave --tune out"
-            )
         if self.at_most_epochs is not None and self.objective != "time":
             raise UsageError(
                 f"at most {self.at_most_epochs} epochs with objective {self.objective}: there all "
                 f"batch sizes train for as many epochs; leave it out, or give --epochs"
-            )
-        if self.train_s is None:
-            return
-        train_time = f"train time {self.train_s:g} s"
-        if not (math.isfinite(self.train_s) and self.train_s > 0):
-            raise UsageError(f"{train_time}: expected more than 0, such as 60s")
-        if self.objective != "quality":
-            raise UsageError(
-                f"{train_time}: it is for objective quality; leave it out, or limit runs by "
-                f"--epochs"
-            )
-        if self.epochs is not None:
-            raise UsageError(
-                f"{train_time} and {self.epochs} epochs: both say when quality is compared; give "
-                f"one of the two"
             )
 
     @property

@@ -21,10 +21,6 @@ from batchlab.words.numbers import moment_text
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 
 
-class NothingToDrawError(BatchlabError):
-    """A study without anything that a figure could show."""
-
-
 _ADVICE: Final = JsonColumn[Advice](Advice)
 
 
@@ -187,7 +183,7 @@ def write_files(
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
         reasons = " ".join(str(figure.absent) for figure in figures)
-        raise NothingToDrawError(f"no figure has anything to show. {reasons}")
+        raise BatchlabError(f"no figure has anything to show. {reasons}")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 

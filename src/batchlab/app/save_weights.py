@@ -52,7 +52,7 @@ def save_weights(
         UsageError: the study is not an advice or names nothing, no study has such an id, or no
             file can be written to `path`.
         StoreError: there is no store, or the checkpoint is gone.
-        OutputFileError: the file cannot be written.
+        BatchlabError: the file cannot be written.
     """
     from safetensors.torch import save  # it loads torch
 

@@ -83,7 +83,7 @@ class Subject(ABC):
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
-        if self.planned_epochs is not None or question.train_s is not None:
+        if self.planned_epochs is not None:
             return self.planned_epochs
         return self._usual_epochs()
 

@@ -120,8 +120,7 @@ class WorkloadSubject(Subject):
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
         self.weighs_examples = workload.weight is not None
-        if question.train_s is None:  # otherwise `train_s` sets the length
-            self.planned_epochs = workload.epochs
+        self.planned_epochs = workload.epochs
         if workload.target is not None:
             self.planned_target = (workload.target.metric, workload.target.value)
         n_train = size_of(workload.train)
@@ -189,11 +188,6 @@ class WorkloadSubject(Subject):
             raise BatchSizeError(
                 f"batch size {size!r}, the reference of workload {workload.name!r}: expected a "
                 f"whole number of at least 1"
-            )
-        if question.train_s is not None and workload.has_schedule:
-            raise UsageError(
-                f"train time {question.train_s:g} s: workload {workload.name!r} has a learning "
-                f"rate with a shape of its own, which spans epochs; give --epochs instead"
             )
         limit = self.memory_limit_bytes
         if (
@@ -375,7 +369,7 @@ _TIMED_S = 4.0
 # Arguments that are refused for commands, because they cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans", "tune"),
+    *("device", "trainer", "measure", "plans"),
 )
 # The default values of these arguments, which are not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})

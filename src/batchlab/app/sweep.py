@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.app.options import checked_trials
-from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.machine import environment, place_here
 from batchlab.plans.scaling import moved_adam
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study, StudyName
@@ -29,7 +29,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 
-@public_call
+@untouched_randomness()
 def sweep(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,

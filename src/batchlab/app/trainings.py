@@ -54,14 +54,11 @@ class TrainingsLimit:
         trainings, budget = self._question.trainings, self._question.budget
         if trainings is None:
             return
-        step_s = math.nan  # not used if `train_s` sets the length
-        if self._question.train_s is None:
-            first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
-            if first.value is None:
-                return  # the profile will say why
-            step_s = first.value.step_s
+        first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
+        if first.value is None:
+            return  # the profile will say why
         began_s = time.monotonic()
-        self.set(self._subject.reference, step_s)
+        self.set(self._subject.reference, first.value.step_s)
         allowed_s = budget.allowed_s
         # Do not count the training that finds the length, because the study uses its record.
         rest_s = allowed_s - budget.time_limit_s() - (time.monotonic() - began_s)
@@ -77,11 +74,9 @@ class TrainingsLimit:
         """Set the limit from `step_s`, the time per step of the subject's own configuration."""
         if self._question.trainings is None:
             return
-        one_s = self._question.train_s
-        if one_s is None:
-            plan = replace(self._subject.reference, batch_size=own.batch_size).plan
-            one_s = plan.steps_in(self._epochs_of_one) * step_s
-        self._question.budget.limit(self._question.trainings * one_s)
+        plan = replace(self._subject.reference, batch_size=own.batch_size).plan
+        n_steps = plan.steps_in(self._epochs_of_one)
+        self._question.budget.limit(self._question.trainings * (n_steps * step_s))
 
     @cached_property
     def _epochs_of_one(self) -> float:

@@ -107,12 +107,11 @@ def kind_of(trial: Trial) -> Kind:
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    # In an advice, trials with other schedules or weight decays are not seeds of the same cell.
+    # In an advice, trials with other schedules are not seeds of the same cell.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial
-        variant = trial.horizon_steps, trial.weight_decay_factor
-        key = (kind_of(trial), trial.learning_rate, *variant)
+        key = (kind_of(trial), trial.learning_rate, trial.horizon_steps)
         by_key.setdefault(key, []).append(record)
     takes_rate = study.workload.takes_rate
     return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())

@@ -20,11 +20,6 @@ _JITTER = 1e-6
 # about alike. So an octave of length counts as this many octaves of batch size.
 AS_HALF_THE_SIZE: Final = 0.8
 HORIZON_SCALE: Final = 2.0  # scale of the residual along the length, in octaves
-DECAY_SCALE: Final = 4.0  # the same along the weight decay
-# The trend along octaves d of weight decay: means and standard deviations of the coefficients of d
-# and d² / 4. It is the same at all batch sizes, and was chosen by hand.
-DECAY_COST: Final = (0.0, 0.0), (0.1, 0.05)
-DECAY_END: Final = (0.0, 0.1), (0.3, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +30,11 @@ class Places:
         size: log2 of the batch size over the reference's, shape (n,).
         rate: log2 of the learning rate over the reference's, shape (n,).
         horizon: log2 of the length of a training, with its schedule, over the reference's.
-        decay: log2 of the weight decay over the one that goes with the batch size.
     """
 
     size: Array
     rate: Array
     horizon: Array
-    decay: Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,35 +129,29 @@ class Surface:
             places: of the configurations.
             log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
-        h, d = places.horizon, places.decay
+        h = places.horizon
         u, b = prior.off_ridge(places), places.size - AS_HALF_THE_SIZE * h
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
-        decays = np.stack([d, d * d / 4], axis=1)
-        scales = (prior.size_scale, HORIZON_SCALE, prior.rate_scale, DECAY_SCALE)
+        scales = (prior.size_scale, HORIZON_SCALE, prior.rate_scale)
         apart_sq = np.zeros((len(b), len(b)))
-        for coordinate, scale in zip((b, h, u, d), scales, strict=True):
+        for coordinate, scale in zip((b, h, u), scales, strict=True):
             scaled = coordinate / scale
             apart_sq += (scaled[:, None] - scaled) ** 2
         apart = np.sqrt(3 * apart_sq)
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (
-            (basis * trend.sd**2) @ basis.T
-            + (decays * np.square(decay_sd)) @ decays.T
-            + residual**2 * matern
-            + roughness**2 * one
-            + _COMMON
-            for trend, (_, decay_sd), residual, roughness in (
-                (prior.cost, DECAY_COST, prior.cost_residual, prior.cost_roughness),
-                (prior.end, DECAY_END, prior.end_residual, prior.end_roughness),
+            (basis * trend.sd**2) @ basis.T + residual**2 * matern + roughness**2 * one + _COMMON
+            for trend, residual, roughness in (
+                (prior.cost, prior.cost_residual, prior.cost_roughness),
+                (prior.end, prior.end_residual, prior.end_roughness),
             )
         )
         shared = prior.residual_correlation * prior.cost_residual * prior.end_residual
         cross = (basis * (prior.correlation * prior.cost.sd * prior.end.sd)) @ basis.T
         cross += shared * matern
-        cost_mean = basis @ prior.cost.mean + decays @ DECAY_COST[0] + log_weight
-        end_mean = basis @ prior.end.mean + decays @ DECAY_END[0]
+        cost_mean = basis @ prior.cost.mean + log_weight
         return cls(
-            mean=np.concatenate([cost_mean, end_mean]),
+            mean=np.concatenate([cost_mean, basis @ prior.end.mean]),
             covariance=np.block([[cost, cross], [cross.T, end]]),
         )
 

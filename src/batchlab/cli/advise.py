@@ -22,7 +22,7 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
 @click.command()
 @workload
 @takes(
-    "objective target margin budget trainings batch_sizes epochs at_most_epochs tune train_s "
+    "objective target margin budget trainings batch_sizes epochs at_most_epochs "
     "memory_limit_bytes profile settings sampling drop_last device trainer "
     f"{CLUSTER} store report as_json quiet explain require {OWN_COMMAND}"
 )

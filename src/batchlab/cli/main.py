@@ -40,7 +40,6 @@ COMMANDS = (
     "compare",
     "weights",
     "workloads",
-    "completion",
     "mcp",
 )
 
@@ -120,7 +119,8 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        return _refused(f"{_said(error)} (see {_help_of(error, arguments)} --help)", 2)
+        told = " ".join(error.format_message().split())  # click puts choices on separate lines
+        return _refused(f"{told} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
     except BatchlabError as error:
@@ -145,36 +145,6 @@ def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
         return arguments, None
     place = arguments.index("--")
     return arguments[:place], tuple(arguments[place + 1 :])
-
-
-def _said(error: click.ClickException) -> str:
-    """Return the error in one line; for an unknown option, with the one that was meant."""
-    if isinstance(error, click.NoSuchOption):
-        return f"No such option {error.option_name!r}.{_instead(error)}"
-    return " ".join(error.format_message().split())  # click puts choices on separate lines
-
-
-def _instead(error: click.NoSuchOption) -> str:
-    """Return a suggestion for an unknown option, or an empty text if no option is similar."""
-    from batchlab.app.public_call import found_instead, known_name
-
-    command, options = "", dict[str, str]()
-    if error.ctx is not None:
-        command = error.ctx.info_name or ""
-        for param in error.ctx.command.params:
-            if isinstance(param, click.Option):
-                options |= dict(zip(map(_as_argument, param.opts), param.opts, strict=True))
-    argument = _as_argument(error.option_name)
-    if message := found_instead(command, argument):
-        return f" {message}"
-    meant = known_name(argument, options)
-    if meant is None:
-        return ""
-    return f" Did you mean {options[meant]!r}?"
-
-
-def _as_argument(option: str) -> str:
-    return option.removeprefix("--").replace("-", "_")
 
 
 def _refused(line: str, code: int) -> int:

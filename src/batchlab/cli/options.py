@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from batchlab.app.arguments import ArgumentKind, TypedText, argument_of, help_of
 from batchlab.errors import UsageError
-from batchlab.workload import builtin
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 CLUSTER = "engine address cpus_per_trial gpus_per_trial"
 
@@ -93,17 +89,7 @@ def _each_once(
     return by_name
 
 
-def _built_in_or_file(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return what a shell offers for a workload: first files, then the built-in names."""
-    from click.shell_completion import CompletionItem  # slow; not needed for `--help`
-
-    names = [name for name in builtin.workload_names() if name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
-
-
-workload = click.argument("workload", default="mnist-mlp", shell_complete=_built_in_or_file)
+workload = click.argument("workload", default="mnist-mlp")
 
 
 def with_cluster(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchlab.app.public_call import found_instead
 from batchlab.cli.invocation import Invocation
 from batchlab.errors import UsageError
 
@@ -80,8 +79,6 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
         return
     name = next(iter(facts))
     option = name.replace("_", "-")
-    if message := found_instead(context.info_name or "", name):
-        raise UsageError(f"--{option} is for a training command after --. {message}")
     offered = {name for param in context.command.params for name in param.opts}
     meant = f"; did you mean --{option}s?" if f"--{option}s" in offered else ""
     raise UsageError(

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_ndtr, stdtrit
 
-from batchlab.errors import FitError
+from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
@@ -120,18 +120,18 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
         observations: at least three distinct batch sizes at which some run reached the target.
 
     Raises:
-        FitError: fewer than three such batch sizes; the message names those there are.
+        BatchlabError: fewer than three such batch sizes; the message names those there are.
     Source: McCandlish et al. 2018, arXiv:1812.06162, section 2.3.
     """
     if not observations:
-        raise FitError("no runs were given; a fit needs at least one that reached its target")
+        raise BatchlabError("no runs were given; a fit needs at least one that reached its target")
     runs = _Runs.of(observations)
     sizes, group = np.unique([one.batch_size for one in observations], return_inverse=True)
     is_reached = np.bincount(group, np.isfinite(runs.high)) > 0
     k = int(is_reached.sum())
     if k < _SIZES_FOR_A_LAW:
         names = ", ".join(map(str, sizes[is_reached])) or "none"
-        raise FitError(
+        raise BatchlabError(
             f"batch sizes at which the target was reached: {k} ({names}); the law has two "
             f"parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
-from batchlab.errors import ProfileError
+from batchlab.errors import BatchlabError
 from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory, points_for_law
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.measure.blocks import (
@@ -425,12 +425,14 @@ class Profile(ShownInNotebook):
         """Return the profile from which `to_json` made `text`, on this or another machine.
 
         Raises:
-            ProfileError: `text` is not such a document; the message names the field.
+            BatchlabError: `text` is not such a document; the message names the field.
         """
         try:
             return _read(msgspec.json.decode(text))
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
+            raise BatchlabError(
+                f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}"
+            ) from error
 
     @cached_property
     def _that_fit(self) -> dict[int, list[ProfilePoint]]:
@@ -467,22 +469,17 @@ _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
 def _read(document: Any) -> Profile:
-    """Read the profile from a document, using only the fields that can't be computed.
-
-    Raises:
-        ProfileError: the document is of another command or schema.
-        ValidationError: msgspec names a field that is missing or impossible.
-    """
+    """Read the profile from a document, using only the fields that can't be computed."""
     if not isinstance(document, dict):
         return msgspec.convert(document, Profile)
     command, schema = document.get("command"), document.get("schema")
     if isinstance(command, str) and command != "profile":
-        raise ProfileError(
+        raise BatchlabError(
             f"this document is of `batchlab {command}`, not of `batchlab profile`; give a file "
             f"made with: batchlab profile --json"
         )
     if isinstance(schema, int) and schema != SCHEMA:
-        raise ProfileError(
+        raise BatchlabError(
             f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: use "
             f"the batchlab that made it, or {_WHAT_TO_DO}"
         )

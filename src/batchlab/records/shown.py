@@ -65,7 +65,7 @@ class Reported(ShownInNotebook):
 
         Raises:
             UsageError: no file can be written to `path`, or it is a store.
-            OutputFileError: the file cannot be written; an old one is left as it is.
+            BatchlabError: the file cannot be written; an old one is left as it is.
             StoreError: the runs behind an advice cannot be read any more.
         """
         written: Path = _view("page")(self, Path(path))

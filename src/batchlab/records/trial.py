@@ -243,7 +243,6 @@ class Trial:
         drop_last: whether a smaller last batch of an epoch is left out.
         learning_rate: peak learning rate, after scaling.
         scaling_rule: how the rate was made from the reference rate ("none": given as it is).
-        weight_decay_factor: multiplies the weight decay that it has by workload and scaling rule.
         horizon_steps: the steps that a learning-rate shape spans; None for a constant rate.
         stages: other batch sizes and rates, by where in the run they begin; empty if it has one.
         device: "cpu" or "cuda".
@@ -261,7 +260,6 @@ class Trial:
     drop_last: bool = False
     learning_rate: float
     scaling_rule: str = "none"
-    weight_decay_factor: float = 1.0
     horizon_steps: int | None = None
     device: str = "cpu"
     seed: int

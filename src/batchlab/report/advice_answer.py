@@ -6,7 +6,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
@@ -55,7 +55,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
         yield sentence("no_answer_yet")
         return
     code = "use_size"
-    if replace(named, weight_decay_factor=1.0).is_same(reference):
+    if named.is_same(reference):
         code = "stay_with_size"
     elif named.batch_size == reference.batch_size and named.epochs is None:
         code = "keep_size"
@@ -66,18 +66,16 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
 
 def _pieces(named: Configuration) -> Iterator[str]:
     """Yield a clause for each setting of a configuration apart from batch size and rate."""
-    adam, factor = named.adam, named.weight_decay_factor
+    adam = named.adam
     if named.accumulation_steps > 1:
         yield f", in micro-batches of {named.micro_batch_size}"
     if named.epochs is not None:
         message = ", with its schedule over {epochs:.3g} {epochs:epoch|epochs}"
         yield text(message, epochs=named.epochs)
     if adam is not None and adam.weight_decay:
-        yield f", weight decay {adam.weight_decay * factor:.3g}"
+        yield f", weight decay {adam.weight_decay:.3g}"
     if adam is not None:
         yield f", beta 2 {adam.betas[1]:.4g}"
-    if factor != 1 and (adam is None or not adam.weight_decay):
-        yield f", {factor:.4g} times your weight decay"
 
 
 # Reasons for a recommendation.
@@ -140,8 +138,6 @@ def _compared_with(advice: Advice) -> str:
 
 def _name(at: Configuration) -> str:
     over = "" if at.epochs is None else f" over {at.epochs:.3g} epochs"
-    if at.weight_decay_factor != 1:
-        over += f" with {at.weight_decay_factor:g} × weight decay"
     return text("{size} at {rate:rate}{over}", size=at.batch_size, rate=at.learning_rate, over=over)
 
 
@@ -183,8 +179,8 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
-    if named.epochs is not None or named.weight_decay_factor != 1:
-        return  # part of the gain comes from another length or weight decay
+    if named.epochs is not None:
+        return  # part of the gain comes from another length
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"
@@ -462,16 +458,13 @@ def script_lines(chosen: Configuration) -> tuple[str, ...]:
     The lines load whole batches and split each into micro-batches, which weights every example
     equally even if a batch is not a multiple of the micro-batch size.
     """
-    adam, factor = chosen.adam, chosen.weight_decay_factor
+    adam = chosen.adam
     settings = f"lr={chosen.learning_rate:.6g}"
     if adam is not None:
         first, second = adam.betas
         settings += f", betas=({first:g}, {second:.6g})"
     if adam is not None and adam.weight_decay is not None:
-        moved = f"{adam.weight_decay * factor:.4g}"
-        settings += f', weight_decay={moved} if group["weight_decay"] else 0'
-    elif factor != 1:
-        settings += f', weight_decay={factor:g} * group.get("weight_decay", 0)'
+        settings += f', weight_decay={adam.weight_decay:.4g} if group["weight_decay"] else 0'
     lines = (
         f"loader = DataLoader(train_set, batch_size={chosen.batch_size}, shuffle=True)",
         "for group in optimizer.param_groups:  # once, before training",

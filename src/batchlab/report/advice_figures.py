@@ -66,12 +66,11 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
     """Return the study with only the runs that were trained to their end.
 
-    With `only_as_planned`, only runs with the reference's length and weight decay are kept.
+    With `only_as_planned`, only runs with the reference's length are kept.
     """
     whole = set()
     for run in advice.tried:
-        is_as_planned = run.epochs is None and run.weight_decay_factor == 1
-        if run.end is not None and (is_as_planned or not only_as_planned):
+        if run.end is not None and (run.epochs is None or not only_as_planned):
             whole.add((variant_of(run), run.learning_rate, run.seed))
     records = []
     for record in study.records:

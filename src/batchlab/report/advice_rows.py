@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from batchlab.advice.advice import (
     Advice,
@@ -153,7 +153,6 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
                 micro_batch_size=candidate.micro_batch_size,
                 learning_rate=candidate.learning_rate,
                 epochs=candidate.epochs,
-                weight_decay_factor=candidate.weight_decay_factor,
             )
         )
     different: list[Configuration] = []
@@ -265,7 +264,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         at = row.at
         if at is None or at.batch_size != advice.reference.batch_size:
             return ""
-        if at.epochs is not None or at.weight_decay_factor != 1:
+        if at.epochs is not None:
             return ""
         if at.is_same(advice.reference):
             return f"← {own_label(advice)}"
@@ -278,7 +277,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     columns = [
         Column("batch_size", label="batch", of=attrgetter("candidate.batch_size")),
         Column("learning_rate", label="rate", of=lambda row: row.at and row.at.learning_rate),
-        *_decay_column(advice, lambda row: row.at and row.at.weight_decay_factor),
         Column("end", advice.metric, end_label(advice)),
         Column("end_test", advice.metric, test, is_minor=True),
     ]
@@ -299,12 +297,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     if rows is None:
         rows = answer_rows(advice)
     return table_of(caption, rows, *columns).without_empty_columns()
-
-
-def _decay_column(advice: Advice, of: Callable[[Any], TableCell] | None = None) -> list[Column]:
-    if all(run.weight_decay_factor == 1 for run in advice.tried):
-        return []
-    return [Column("weight_decay_factor", "ratio", "× weight decay", of=of)]
 
 
 def _cost_cell(row: AnswerRow) -> TableCell:
@@ -384,7 +376,6 @@ def tried_table(advice: Advice) -> Table:
     columns = []
     if any(run.epochs is not None for run in advice.tried):
         columns.append(Column("epochs", label="schedule over other epochs"))
-    columns += _decay_column(advice)
     return table_of(
         "Every training run, in order",
         advice.tried,

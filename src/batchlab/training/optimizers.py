@@ -132,8 +132,6 @@ def move_settings(
     sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
     for group in optimizer.param_groups:
-        if trial.weight_decay_factor != 1 and group.get("weight_decay"):
-            group["weight_decay"] *= trial.weight_decay_factor
         group.update(moved_settings(group, trial.scaling_rule, whose=whose, **sizes))
 
 
