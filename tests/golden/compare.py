@@ -33,6 +33,8 @@ def golden(document: Any, *, timed: bool = False) -> Any:
     If a real clock was at work its readings are left out.
     """
     if isinstance(document, dict):
+        if document.keys() == {"text", "code", "values"}:  # a reason without its words
+            return {document["code"]: golden(document["values"], timed=timed)}
         return {
             name: golden(value, timed=timed)
             for name, value in document.items()
@@ -52,9 +54,7 @@ def _is_left_out(name: str, within: dict[str, Any], *, timed: bool) -> bool:
         return True
     if name in _LATER and within[name] == _LATER[name]:
         return True
-    if name == "reference" and isinstance(within[name], str):
-        return True  # a workload's file
-    return f"{name}_code" in within or f"{name}_coded" in within
+    return name == "reference" and isinstance(within[name], str)  # a workload's file
 
 
 def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:

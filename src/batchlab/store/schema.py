@@ -11,8 +11,7 @@ import msgspec
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Target
-from batchlab.words.document import coded, plain_float, reason_of
-from batchlab.words.reasons import reason_text
+from batchlab.words.document import plain, plain_float, reason_of
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": `file` and batchlab recognize a store by it
 VERSION: Final = 2
@@ -165,29 +164,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a reason; its text is for people who read the file without batchlab."""
-
-    text: str
-    code: str
-    values: dict[str, object]
-
-
 def kept_reason(reason: Reason) -> str:
     """Return a reason as JSON text, with its code, values and words; surrogates are escaped."""
-    written: Reason = _printable(reason)
-    document = _Kept(text=reason_text(written), **coded(written))
-    return msgspec.json.encode(document, enc_hook=plain_float).decode()
+    return msgspec.json.encode(plain(_printable(reason))).decode()
 
 
 def reason_kept(text: str) -> Reason:
     """Return the reason that `kept_reason` wrote; any other text becomes a reason as written."""
     try:
-        document = msgspec.json.decode(text, type=_Kept)
-    except msgspec.DecodeError:
+        reason = reason_of(msgspec.json.decode(text))
+    except (msgspec.DecodeError, TypeError):
         return Reason.as_written(text)
-    reason = reason_of(document.text, document.code, document.values)
-    return reason or Reason.as_written(document.text)
+    return reason if isinstance(reason, Reason) else Reason.as_written(text)
 
 
 def _printable(value: Any) -> Any:
