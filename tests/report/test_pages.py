@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import json
 import re
-from collections.abc import Iterable
 from dataclasses import replace
-from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,7 +22,6 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 from tests.reference.page import HOSTILE, Page
-from tests.reference.pages import SWEEPS
 from tests.reference.reprs import reprs_in
 
 from batchlab.belief import cells
@@ -35,13 +31,12 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_figures import advice_figures, whole_trainings
-from batchlab.report.advice_page import advice_files, advice_text, render_advice_html
-from batchlab.report.advice_rows import answer_rows, answer_table
+from batchlab.report.advice_page import advice_files, render_advice_html
 from batchlab.report.cells import observations_table
 from batchlab.report.page import csv_files, download
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
-from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
+from batchlab.report.sweep_answer import conclusion, sentences
+from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files
 
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
@@ -261,73 +256,3 @@ def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
     claims = claim_sentences(Evidence.of(whole))
     text = read(render_advice_html(advice, study, None))
     assert [claim.text in text for claim in claims] == [True] * 4
-
-
-# ---- screen, page, notebook and JSON show the same numbers, from one table of rows
-
-
-def cells_of(html: str) -> list[list[str]]:
-    """The cells of the first table, a list per row."""
-    body = html.partition("<tbody>")[2].partition("</tbody>")[0]
-    rows = [re.findall("<td.*?>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[1:]]
-    return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in rows]
-
-
-def on_page(html: str) -> list[str]:
-    """The rows of the table of the answer."""
-    return words(cells_of(html[html.index('id="table-compared"') :]))
-
-
-def words(rows: Iterable[Iterable[str]]) -> list[str]:
-    """Each row in one line, its mark wherever it stood."""
-    found = [sorted(filter(None, map(str.strip, row)), key="▸".__ne__) for row in rows]
-    return [" ".join(row) for row in found]
-
-
-@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
-def test_every_row_of_an_advice_is_the_same_everywhere(kind: str, undrawn: None) -> None:
-    advice = KINDS[kind]()
-    study, table = advice_study(advice), answer_table(advice)
-    tried = [row.is_tried for row in answer_rows(advice)]
-    shown = [row for row, is_tried in zip(table.texts(), tried, strict=True) if is_tried]
-
-    assert words(cells_of(advice._repr_html_())) == words(table.texts())
-    assert on_page(render_advice_html(advice, study, None)) == words(shown) != []
-    # The screen has no room for test data, and for a few of the rows.
-    text = advice_text(advice, study=study, report=None)
-    screen = [" ".join(line.split()) for line in text.splitlines()]
-    at = [i for i, column in enumerate(table.columns) if column.key != "end_test"]
-    narrow = words([row[i] for i in at] for row in shown)
-    assert len(set(narrow) & set(screen)) >= min(len(narrow), 8)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_figures_of_the_table_are_those_of_the_json(kind: str) -> None:
-    advice = KINDS[kind]()
-    document = json.loads(json.dumps(advice.to_dict()))
-    by_size = {each["batch_size"]: each for each in document["candidates"]}
-    table = answer_table(advice).by_key()
-
-    for i, size in enumerate(table["batch_size"]):
-        candidate, is_named = by_size[size], table.get("named", {i: ""})[i]
-        assert table["step_s"][i] == candidate["step_s"]["estimate"]
-        assert table["peak_bytes"][i] == candidate["peak_bytes"]
-        is_its_rate = table["learning_rate"][i] == candidate["learning_rate"]
-        cost = candidate["cost"]
-        if is_its_rate and "cost" in table and not is_named and cost["estimate"] is not None:
-            assert table["cost"][i] == cost["estimate"]
-            assert table["cost_low"][i] == cost["low"]
-
-
-@pytest.mark.parametrize("name", SWEEPS)
-def test_every_row_of_a_sweep_is_the_same_everywhere(name: str, undrawn: None) -> None:
-    study = SWEEPS[name]()
-    rows = words(sweep_table(study).texts())
-
-    assert on_page(html_page(study)) == rows
-    assert words(cells_of(study._repr_html_())) == rows
-    said = " ".join(text_report(study).split())
-    final = "validation" if study.workload.has_validation else "test"
-    column = [each.key for each in sweep_table(study).columns].index(final)
-    for row in sweep_table(study).texts():
-        assert row[column] in said
