@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 import jsonschema
 import msgspec
 import pytest
-from scripts.messages import SOURCE, dead, missing, said
+from scripts.messages import dead, missing, said
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES
@@ -102,71 +100,11 @@ def test_every_name_in_a_sentence_is_given_a_value() -> None:
     assert len({*SENTENCES} - known) <= 25, {*SENTENCES} - known
 
 
-@pytest.mark.slow  # it reads the whole source
-def test_every_value_of_a_sentence_is_shown_or_read() -> None:
-    """What nothing shows and nothing reads is a leftover of an earlier sentence."""
-    source = "".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
-    said_with: dict[tuple[str, frozenset[str]], set[str]] = {}
-    for place in said():
-        if place.values:  # several that are said by one call show its values together
-            shown = said_with.setdefault((place.file, place.values), set())
-            shown |= names_in(SENTENCES[place.code])
-    unused = [
-        (file, name)
-        for (file, values), shown in said_with.items()
-        for name in values - shown
-        if f'named["{name}"]' not in source
-    ]
-
-    assert unused == []
-
-
-def test_what_stands_beside_the_code_is_a_label() -> None:
-    """A sentence has its place in the table; "Small circles: single runs." is the key of a mark."""
-    texts: list[str] = []
-    for path in (SOURCE / "report").glob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
-        constants = {node for node in nodes if isinstance(node, ast.Constant)} - docstrings
-        texts += [node.value for node in constants if isinstance(node.value, str)]
-    page = (SOURCE / "report" / "page.html.j2").read_text("utf-8")
-    texts += re.findall(r'say\("(.*?)"', page)
-
-    assert [each for each in texts if each.endswith(".") and VERBS.search(each)] == []
-
-
-VERBS = re.compile(
-    r"\b(is|are|was|has|have|had|did|does|can|takes?|needs?|ends|differs?|would|may|ran|shows?|"
-    r"gives?|reach(es|ed)?)\b"
-)
-
-
 def test_a_rate_is_written_as_a_rate_in_every_sentence() -> None:
     fields = [field for message in SENTENCES.values() for field in fields_in(message)]
 
     # Without a form it would have all its digits: 0.056568542494923805.
     assert {form for name, form in fields if name == "rate"} == {"rate"}
-
-
-# What is counted there is never one: several seeds or devices, examples by the dozen, a plan.
-NEVER_ONE = {
-    *("batches_are_split", "devices_share_batches", "missed_the_level", "stopped_when_slower"),
-    *("few_validation_examples", "seeds_draw_examples"),
-    *("gradient_lost_in_batches", "gradient_lost_in_noise", "losses_far_above_untrained"),
-    *("metric_never_changed", "no_pilot_learned"),
-    *("rate_followed_schedule", "same_failure_again"),
-}
-
-
-def test_what_may_be_one_is_not_told_in_the_plural() -> None:
-    counts = "n|rest|runs|steps|epochs|missed"
-    plurals = {
-        code
-        for code, message in SENTENCES.items()
-        if re.search(rf"\{{({counts})\}} (?:more |fresh )?(?!its)[a-z]+s\b", message)
-    }
-
-    assert plurals - NEVER_ONE == set()
 
 
 def test_every_text_can_be_written() -> None:
