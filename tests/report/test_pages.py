@@ -5,29 +5,22 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import re
 from dataclasses import replace
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
-    KINDS,
-    KINDS_BY_DAY,
     advice_study,
-    cannot_tell_advice,
     made_up_advice,
     with_endings,
 )
 from tests.reference.page import HOSTILE, Page
-from tests.reference.reprs import reprs_in
 
 from batchlab.belief import cells
 from batchlab.belief.evidence import Evidence
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_figures import advice_figures, whole_trainings
@@ -195,53 +188,6 @@ def test_text_of_a_user_is_never_markup(render) -> None:
     page = Page(text)
     assert len(page.having("script")) == 1
     assert (page.having("b"), page.unmatched) == ([], [])
-
-
-def not_profiled():
-    """The profile's part of a short budget ended before the others, and the pilot took the rest."""
-    advice = cannot_tell_advice()
-    own = tuple(run for run in advice.tried if run.batch_size == advice.reference.batch_size)
-    none = Estimate.cannot_tell(Reason.of("not_trained"))
-    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
-    unknown |= {"learning_rate": None, "peak_bytes": None}
-    candidates = tuple(replace(candidate, **unknown) for candidate in advice.candidates)
-    return replace(advice, tried=own, candidates=candidates, laws=None)
-
-
-DIVERGED = {(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 3)}
-STUDIES = {
-    "no trials": made_up_study(batch_sizes=()),
-    "untrained": made_up_study(batch_sizes=(64,), epochs=0),
-    "one epoch": made_up_study(batch_sizes=(64,), epochs=1),
-    "no held-out data": made_up_study(n_validation=0, n_test=0, timed=False),
-    "all diverged": made_up_study(batch_sizes=(64,), endings=DIVERGED),
-    "two rates": made_up_study(learning_rates=(0.01, 0.1), seeds=2),
-}
-
-
-@pytest.mark.slow  # all kinds of advice in a browser: test_browser.py
-@pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "not profiled", *STUDIES])
-def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn: None) -> None:
-    if kind in STUDIES:
-        text = html_page(STUDIES[kind])
-        assert kind != "one epoch" or text.count("left out, as it takes") == 1
-    else:
-        advice = (KINDS | {"not profiled": not_profiled})[kind]()
-        text = render_advice_html(advice, advice_study(advice), None)
-    page = Page(text)
-
-    assert reprs_in(re.sub("<script.*?</script>", "", text, flags=re.DOTALL)) == []
-    assert (page.unmatched, page.open, len(page.having("h1"))) == ([], [], 1)
-    titles = {title["id"] for title in page.having("h2") if "id" in title}
-    always = {"figures-title", "runs-title", "origin-title"}
-    assert always <= titles
-    cards = {title["id"] for title in page.having("h3") if "id" in title}
-    assert cards <= {f"figure-{key}-title" for key in "bcde"}  # the first has no heading
-    if kind in STUDIES:
-        assert titles - always <= {"folklore-title"}
-    else:
-        has_lines = advice.recommendation is not None
-        assert len(page.having("h2")) == has_lines + ("folklore-title" in titles) + 3
 
 
 def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:

@@ -1,6 +1,5 @@
 """A store: what goes in comes out, whoever writes beside it and whatever is killed."""
 
-import json
 import os
 import signal
 import sqlite3
