@@ -154,14 +154,6 @@ def test_words_stand_on_a_side_of_their_mark_where_nothing_lies():
     assert any(row.get("align") for row in target["data"]["values"])
 
 
-def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one():
-    labels = {5.0: [1, 2, 3, 4], 20.0: [1, 2, 5, 10, 20], 1e3: [1, 3, 10, 30]}
-
-    found = {high: axis(1.0, high)["axis"]["values"][: len(labels[high])] for high in labels}
-
-    assert found == labels
-
-
 def test_the_points_of_a_chart_have_words_in_its_table():
     known = Estimate.of(4.0, interval=(3.0, 5.0), n=3)
     rows = [

@@ -348,11 +348,13 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 def _rate_axis(places: Iterable[float]) -> Spec:
     """Return an axis with a label at each learning rate, or at round values if there are many."""
-    values = run = sorted(set(places))
-    if len(run) > 6:
-        values = _round_values(run[0], run[-1], room=1.3)
+    run = sorted(set(places))
+    axis = _axis("learning_rate", grid=False)
+    if len(run) <= 6:
+        # Vega drops every other value if there are more values than ticks.
+        axis |= {"tickCount": len(run), "values": run}
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
-    return _quantitative("learning_rate", scale, _axis("learning_rate", values, grid=False))
+    return _quantitative("learning_rate", scale, axis)
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
@@ -364,18 +366,15 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     first, last = min(places), max(places)
     if view == "epoch":
         room = 0.02 * (last - first)
-        values = None
         scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
     elif first > 0:
         times = (last / first) ** 0.02
-        values = _round_values(first, last)
         scale = {"type": "log", "domain": [first / times, last * times]}
     else:
         last = max(1.0, last)
-        values = [0, *_round_values(1.0, last)]
         room = (1 + last) ** 0.03
         scale = {"type": "symlog", "constant": 1, "domain": [1 - room, last * room]}
-    return _quantitative(view, scale, _axis(view, values, grid=False))
+    return _quantitative(view, scale, _axis(view, grid=False))
 
 
 # A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
@@ -395,9 +394,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO
     if low > 0 and high / low > least_ratio:
         room = (high / low) ** _LOG_ROOM
-        values = _round_values(low, high, room=room)
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
-        return _quantitative("mean", scale, _axis(quantity, values))
+        return _quantitative("mean", scale, _axis(quantity))
     span = high - low
     # An axis that reaches to 0 ends there.
     ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
@@ -424,50 +422,20 @@ def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-# The leading digits that a logarithmic axis labels, from few to many.
-_DIGITS = (
-    (1.0,),
-    (1.0, 3.0),
-    (1.0, 2.0, 5.0),
-    (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
-    (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
-    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
-)
-_FEWEST = 5  # labels of an axis
-
-
-def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
-    """Return few round values for a logarithmic axis, but at least five unless it is too short.
-
-    The axis extends beyond `low` and `high` by the factor `room`.
-    """
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    values: list[float] = []
-    for digits in _DIGITS:
-        values = []
-        for power, digit in itertools.product(powers, digits):
-            value = digit * 10.0**power
-            if low / room <= value <= high * room:
-                values.append(value)
-        if len(values) >= _FEWEST:
-            break
-    return values
-
-
-def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
+def _axis(quantity: str, *, grid: bool = True) -> Spec:
     """Return the axis of a quantity, with the unit in its labels (2 ms, 30 MB) or in its title."""
     axis: Spec = {"title": axis_text(quantity), "grid": grid}
     axis |= {"tickCount": 5, "labelExpr": _PLAIN_LABEL}
+    axis |= {"gridOpacity": _IF_LABELED, "tickOpacity": _IF_LABELED}
     unit = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     if unit is not None:
         si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{unit}'"
         axis |= {"title": label_text(quantity), "labelExpr": f"datum.label === '' ? '' : {si}"}
-    if values is not None:
-        # Vega drops every other value if there are more values than ticks.
-        axis |= {"tickCount": len(values), "values": list(values)}
     return axis
 
 
+# Vega labels few of the ticks of a logarithmic axis; lines at the others would fill the chart.
+_IF_LABELED: Spec = {"condition": {"test": "datum.label === ''", "value": 0}, "value": 1}
 # Write numbers from 10,000 on with a k, and small rates as 0.0003, not 3e-4 or 300µ.
 _PLAIN_LABEL = (
     "datum.label === '' ? '' : abs(datum.value) >= 10000 ? format(datum.value, '~s')"
