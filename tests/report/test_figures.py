@@ -132,28 +132,6 @@ def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metri
     assert found["domain"][1] > high + 0.1 * (high - low)  # words at the top have room, too
 
 
-def shifts(*rows: dict) -> list[tuple[str, int]]:
-    """How words next to a mark at batch size 64 and 0.8 are aligned and moved down."""
-    ends = [mark("point", value, batch_size=size) for size, value in ((16, 0.6), (512, 1.0))]
-    *_, words = layers(Panel("a-x", "x", "loss", [*ends, *rows]))
-    return [(row["align"], row["dy"]) for row in words["data"]["values"]]
-
-
-def test_words_stand_on_a_side_of_their_mark_where_nothing_lies():
-    words = mark("words", 0.8, batch_size=64, text="some words")
-    at_right, at_left = (mark("point", 0.8, batch_size=size) for size in (128, 32))
-
-    assert shifts(words) == [("left", 0)]
-    assert shifts(words, at_right) == [("right", 0)]
-    assert shifts(words, at_right, at_left) == [("left", -18)]
-    assert shifts(words, words) == [("left", 0), ("right", 0)]
-    assert len(shifts(*[words] * 40)) < 40  # those that would cover others are left out
-    at = {"batch_size": 64, "step": 10, "epoch": 4.0}  # an axis of a single place
-    rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
-    *_, target = layers(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True))
-    assert any(row.get("align") for row in target["data"]["values"])
-
-
 def test_the_points_of_a_chart_have_words_in_its_table():
     known = Estimate.of(4.0, interval=(3.0, 5.0), n=3)
     rows = [
