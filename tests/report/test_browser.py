@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from urllib.parse import unquote
 
 import pytest
 from tests.reference.browser import NEEDS_BROWSER, Browser
@@ -152,28 +151,6 @@ def test_a_command_is_copied_by_its_button(open_page):
     browser.ask("document.querySelector('#origin button').click()")
 
     assert browser.ask("window.did").startswith("copy: batchlab sweep made-up --batch-sizes 64,")
-
-
-def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
-    browser = open_page("advice")
-    saved = "window.saved = [this.href, this.download]"
-    browser.ask(f"HTMLAnchorElement.prototype.click = function () {{ {saved}; }}")
-    browser.choose("steps")
-    press = "document.querySelector('#figure-b [data-image={}]').click()"
-
-    browser.ask(press.format("svg"))
-    address, _ = browser.ask("window.saved")
-    browser.ask(press.format("png"))
-    browser.wait_for("window.saved[0].startsWith('data:image/png')")
-
-    svg = unquote(address.partition(",")[2])
-    assert svg.startswith("<svg")
-    assert "var(--" not in svg
-    assert "validation accuracy" in svg
-    image, name = browser.ask("window.saved")
-    assert name == "batchlab-b-curves.png"
-    assert len(image) > 5_000
-    browser.assert_quiet()
 
 
 # ---- what holds for every page, of any advice and any sweep, in a real browser
