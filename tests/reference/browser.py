@@ -89,24 +89,6 @@ class Browser:
             self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
             self.tell("Target.closeTarget", targetId=other)
 
-    def points(self, panel: str) -> list[dict[str, Any]]:
-        """The points of a chart: where each is in the window, and the lines that it has."""
-        self.ask(f"document.getElementById('{panel}').scrollIntoView({{block: 'center'}})")
-        self.be_awake()
-        return self.ask(
-            f"[...document.querySelectorAll('#{panel} [aria-label]')]"
-            ".map(mark => [mark.getBoundingClientRect(), mark.getAttribute('aria-label')])"
-            ".map(([box, words]) => ({"
-            "x: box.x + box.width / 2, y: box.y + box.height / 2, lines: words.split('\\n')}))"
-        )
-
-    def said_at(self, point: dict[str, Any], *, beside: float = 2.0) -> list[str]:
-        """The lines that are shown when the pointer comes so many pixels beside a point."""
-        at = {"x": point["x"] + beside, "y": point["y"]}
-        self.tell("Input.dispatchMouseEvent", type="mouseMoved", **at)
-        self.wait_for("!document.querySelector('.words').hidden")
-        return self.ask("document.querySelector('.words').textContent").split("\n")
-
     def choose(self, view: str) -> None:
         self.driver.find_element("id", f"view-{view}").click()
 

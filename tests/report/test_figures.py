@@ -92,8 +92,8 @@ def test_a_chart_is_the_same_every_time_with_identifiers_and_words_of_its_own():
     assert f'id="{panel.key}-clip0"' in svg
     assert "url(#clip" not in svg
     assert "var(--batch-64)" in svg
-    assert svg.count('aria-label="batch size: ') == svg.count("aria-label=") == len(marked) > 3
-    assert not re.search('aria-label="[^"]*(undefined|null|NaN)', svg)
+    assert svg.count("<title>batch size: ") == svg.count("<title>") == len(marked) > 3
+    assert not re.search("<title>[^<]*(undefined|null|NaN)", svg)
 
 
 def test_images_for_paper_have_plain_colours_and_a_legend():

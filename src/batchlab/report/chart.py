@@ -61,7 +61,7 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-# The SVG holds a text for each point, which the script of a page shows on hovering.
+# A text for each point, which a browser shows on hovering.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
 # Words and marks get an edge in the background color, to be legible on lines; see `_svg`.
@@ -356,6 +356,9 @@ def _svg(spec: Spec, *, prefix: str) -> str:
     # Vega cannot set the paint order, so the edge of letters would cover thin letters.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
+    # A browser shows the title of a mark on hovering, but not its label.
+    drawn = re.sub(r'aria-label="([^"]*)"([^>]*)/>', r"\2><title>\1</title></path>", drawn)
+    drawn = re.sub(r'aria-label="([^"]*)"([^>]*)>', r"\2><title>\1</title>", drawn)
     # The renderer numbers on from image to image; renumber, so that equal pages have equal text.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
