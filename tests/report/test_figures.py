@@ -20,7 +20,7 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     with_endings,
 )
-from tests.reference.shown import table_rows
+from tests.reference.shown import rows_of, table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
@@ -164,7 +164,7 @@ def figures(advice, profile=None) -> dict[str, Figure]:
 
 
 def rows_in(figure, kind, panel=None) -> list[dict]:
-    return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
+    return [row for row in rows_of(figure, kind=kind) if panel in (None, row["panel"])]
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import base64
 import gzip
 import html
 from dataclasses import replace
-from urllib.parse import unquote
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -23,13 +22,12 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_figures import advice_figures, whole_trainings
+from batchlab.report.advice_figures import whole_trainings
 from batchlab.report.advice_page import advice_files, render_advice_html
-from batchlab.report.cells import observations_table
 from batchlab.report.page import csv_files, download
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences
-from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files
+from batchlab.report.sweep_page import html_page, sweep_files
 
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
@@ -52,10 +50,7 @@ def read(text: str) -> str:
 
 
 def unpacked(address: str) -> bytes:
-    kind, _, content = address.partition(",")
-    if "gzip" in kind:
-        return gzip.decompress(base64.b64decode(content))
-    return unquote(content).encode()
+    return gzip.decompress(base64.b64decode(address.partition(",")[2]))
 
 
 @pytest.fixture(scope="module")
@@ -88,33 +83,18 @@ def test_a_page_is_whole_fetches_nothing_and_has_every_chart_without_a_script(pa
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_tables_and_the_rows_of_every_figure_are_files_in_the_page(pages, name):
+def test_tables_are_files_in_the_page_unless_too_large(pages, name):
     saved = {}
     for link in Page(pages[name]).having("a"):
         if "download" in link:
-            saved[link["download"].removesuffix(".gz")] = unpacked(link["href"])
-    tables = {
-        "advice": lambda: (advice_files(ADVICE, BEHIND), advice_figures(ADVICE, BEHIND, None)),
-        "sweep": lambda: (sweep_files(SWEEP), sweep_figures(SWEEP)),
-    }
+            saved[link["download"]] = unpacked(link["href"])
+    tables = advice_files(ADVICE, BEHIND) if name == "advice" else sweep_files(SWEEP)
 
-    files = csv_files(*tables[name]())
+    files = csv_files(tables)
 
-    assert len(files) > 5
-    assert saved == {f"batchlab-{name}.csv": content for name, content in files.items()}
-
-
-def test_a_file_is_packed_or_left_out_where_it_is_too_large() -> None:
-    table = observations_table(SWEEP)
-
-    name, address = download("data.csv", table, most=10_000)
-
-    assert (name, (address or "").partition(",")[0]) == (
-        "data.csv.gz",
-        "data:application/gzip;base64",
-    )
-    assert unpacked(address or "").decode() == table.to_csv()
-    assert download("data.csv", table, most=100)[1] is None
+    assert saved == {f"batchlab-{key}.csv.gz": content for key, content in files.items()}
+    _, table = tables["observations"]
+    assert download("data.csv", table, most=100) == ("data.csv.gz", None)
 
 
 def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):

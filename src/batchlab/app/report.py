@@ -223,7 +223,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     else:
         figures, looks, tables = sweep_figures(shown), figure_looks(shown), sweep_files(shown)
     if output_format == "csv":
-        first, *others = csv_files(tables, figures).items()
+        first, *others = csv_files(tables).items()
         write_output_file(path, first[1])
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")

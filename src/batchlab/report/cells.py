@@ -277,7 +277,6 @@ def curve_figure(
         panels,
         notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
         needs="a trial that was evaluated after its first step",
-        rows=itertools.chain(rows, *levels.values()),
     )
 
 
@@ -402,7 +401,6 @@ def rates_figure(
         panels,
         notes=notes,
         needs=needs,
-        data="rates",
     )
 
 

@@ -11,7 +11,7 @@ The kinds of rows:
     verified            an estimate of the configuration that an answer names, in a ring
     words, named        words below a mark; words above the configuration that an answer names
 
-Rows of other kinds are not drawn, only exported. The words of a row are in its field `text`.
+Rows of other kinds are not drawn. The words of a row are in its field `text`.
 """
 
 from __future__ import annotations
@@ -426,10 +426,10 @@ def figure_images(
 
 
 def figure_image(
-    figure: Figure, shown: Iterable[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
+    figure: Figure, shown: Sequence[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> bytes:
     """Return panels of a figure with a legend, on white, as the bytes of an SVG or PNG file."""
-    looks = drawn_looks(looks, figure.rows)
+    looks = drawn_looks(looks, shown)
     panels = [_paper_spec(panel, looks) for panel in shown]
     # Three panels per row (train, validation, test); two if four panels have no validation.
     in_a_row = 2 if len(panels) == 4 else 3

@@ -386,8 +386,8 @@ def html_page(study: Study) -> str:
     looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
-    def legend(rows: Sequence[Row]) -> list[tuple[SizeLook, str]]:
-        return [(look, look.label) for look in drawn_looks(looks, rows)]
+    def legend(panels: Sequence[Panel]) -> list[tuple[SizeLook, str]]:
+        return [(look, look.label) for look in drawn_looks(looks, panels)]
 
     page = Page(
         origin=study_origin(study),
