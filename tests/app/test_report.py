@@ -115,7 +115,7 @@ def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None
         kept.report(tmp_path / "page.html")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
-    with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
+    with pytest.raises(NothingToDrawError):
         report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
 
     assert {file.name for file in tmp_path.iterdir()} == {"elsewhere.db", "lab.db"}

@@ -143,7 +143,7 @@ def test_the_points_of_a_chart_have_words_in_its_table():
         mark("level", 5.0, text="limit"),
     ]
     panel = Panel("p", "time to target", "time_to_target_s", rows)
-    figure = Figure("x", "x", "A figure", [panel], notes=(), needs="")
+    figure = Figure("x", "x", "A figure", [panel], notes=())
 
     assert list(figure.table.texts()) == [
         ("64", "4 s (95 %: 3 s to 5 s)", "3 observations"),

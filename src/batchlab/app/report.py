@@ -228,8 +228,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
-        reasons = " ".join(str(figure.absent) for figure in figures)
-        raise NothingToDrawError(f"no figure has anything to show. {reasons}")
+        raise NothingToDrawError("no figure has anything to show; train more batch sizes first")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 

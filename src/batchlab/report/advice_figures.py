@@ -180,7 +180,6 @@ def answer_figure(advice: Advice) -> Figure:
         "What each batch size gives",
         panels,
         notes=_answer_notes(advice, panels),
-        needs="two batch sizes that were trained far enough",
         table=answer_table(advice),
     )
 
@@ -349,7 +348,6 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
             Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
         ],
         notes=_machine_notes(advice, profile),
-        needs="two batch sizes with a step time or memory",
     )
 
 

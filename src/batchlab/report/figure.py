@@ -79,7 +79,6 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences below the figure: how to read it, what was left out
-        needs: str,  # what a panel needs, to be named if there is no panel
         table: Table | None = None,  # the table of the numbers; default: the panels' points
     ) -> None:
         """Keep the panels that have marks."""
@@ -89,9 +88,6 @@ class Figure:
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
-        self.absent: str | None = None
-        if not self.panels:
-            self.absent = sentence("left_out_figure", figure=title, needs=needs)
         # One view is enough, because the other views have the same points.
         self.table = table or points_table(title, next(iter(self.views.values()), []))
 

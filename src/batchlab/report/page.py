@@ -162,16 +162,11 @@ def render_page(page: Page) -> str:
 
     first, *others = page.figures
     charts: dict[str, str] = {}
-    absent: dict[str, None] = {}
     for panel in first.panels:
         charts[panel.key] = page_svg(panel, page.looks, width=410)
     for figure in others:
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, page.looks, width=360)
-        if figure.absent is not None:
-            absent[figure.absent] = None
-    if charts and len(page.table.rows) == 1:
-        absent = {}  # each only lacks a second batch size, as the first figure says
 
     def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
         if page.legend is None:
@@ -195,7 +190,6 @@ def render_page(page: Page) -> str:
         first_legend=legend([first]),
         others=list(filter(attrgetter("panels"), others)),
         others_legend=legend(others),
-        absent=list(absent),
         charts=charts,
     )
 
