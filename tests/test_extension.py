@@ -103,7 +103,7 @@ def test_a_row_more_is_a_measurement_more(monkeypatch, tmp_path):
     assert last.step == 4
     assert norm is not None
     assert norm > 0
-    assert f"largest_weight,{norm}" in csv_files(sweep_files(study), ())["observations"].decode()
+    assert f"largest_weight,{norm}" in csv_files(sweep_files(study))["observations"].decode()
     assert "largest weight" in html_page(study)
 
 

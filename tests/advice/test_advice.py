@@ -68,7 +68,7 @@ PROMISED = {
     "recommendation": "batch_size micro_batch_size accumulation_steps learning_rate",
     "expected": "time_to_target_s steps_to_target samples_to_target peak_bytes",
     "laws": "s_min e_min b_crit",
-    "gain": "estimate low high n reason reason_code reason_values",
+    "gain": "estimate low high n reason",
     "target": "metric value",
 }
 

@@ -48,7 +48,7 @@ def test_an_examples_own_commands_take_a_minute_each(name, tmp_path):
         assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
         assert document["trials"]
         if words[0] == "advise":
-            caveats = [caveat["code"] for caveat in document["caveats_coded"]]
+            caveats = [caveat["code"] for caveat in document["caveats"]]
             assert name != "clip" or "loss_couples" in caveats
 
 

@@ -17,7 +17,7 @@ from tests.reference.large_output import assert_a_large_output_is_kept_small
 import batchlab
 from batchlab.app.sweep import sweep
 from batchlab.report.page import csv_files
-from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
+from batchlab.report.sweep_page import html_page, sweep_files, text_report
 
 pytestmark = pytest.mark.nightly
 
@@ -50,7 +50,7 @@ def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_p
 
     started_s = time.monotonic()
     page.write_text(html_page(study))
-    files = csv_files(sweep_files(study), sweep_figures(study))
+    files = csv_files(sweep_files(study))
     print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
 
     assert len(study.records) == n_trials

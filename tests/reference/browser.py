@@ -28,36 +28,6 @@ A_FRAME = """new Promise(resolve => {
     requestAnimationFrame(() => resolve(true));
     setTimeout(() => resolve(false), 1000);
 })"""
-# The contrast of every text in sight with its ground, the lowest last.
-CONTRASTS = """
-(() => {
-  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-  const light = (c) => {
-    const [r, g, b] = parse(c).slice(0, 3).map((v) => v / 255)
-      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const c = getComputedStyle(e).backgroundColor;
-      if (parse(c)[3] !== 0) return c;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  const seen = [];
-  const texts = "p, li, td, th, h1, h2, h3, a, dt, dd, summary, label, figcaption, caption, code,"
-    + "strong, svg text";
-  for (const e of document.querySelectorAll(texts)) {
-    // A cross or an arrow is a mark and no text: marks have a test of their own, test_figures.py.
-    if (!e.getClientRects().length || ["", "×", "↑"].includes(e.textContent.trim())) continue;
-    const style = getComputedStyle(e);
-    const ink = e instanceof SVGElement ? style.fill : style.color;
-    const [low, high] = [light(ink), light(ground(e))].sort((a, b) => a - b);
-    seen.push([(high + 0.05) / (low + 0.05), e.tagName, e.textContent.slice(0, 40)]);
-  }
-  return [seen.length, seen.sort((a, b) => a[0] - b[0])[0]];
-})()
-"""
 
 
 class Browser:
@@ -118,24 +88,6 @@ class Browser:
             other = self.tell("Target.createTarget", url="about:blank")["targetId"]
             self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
             self.tell("Target.closeTarget", targetId=other)
-
-    def points(self, panel: str) -> list[dict[str, Any]]:
-        """The points of a chart: where each is in the window, and the lines that it has."""
-        self.ask(f"document.getElementById('{panel}').scrollIntoView({{block: 'center'}})")
-        self.be_awake()
-        return self.ask(
-            f"[...document.querySelectorAll('#{panel} [aria-label]')]"
-            ".map(mark => [mark.getBoundingClientRect(), mark.getAttribute('aria-label')])"
-            ".map(([box, words]) => ({"
-            "x: box.x + box.width / 2, y: box.y + box.height / 2, lines: words.split('\\n')}))"
-        )
-
-    def said_at(self, point: dict[str, Any], *, beside: float = 2.0) -> list[str]:
-        """The lines that are shown when the pointer comes so many pixels beside a point."""
-        at = {"x": point["x"] + beside, "y": point["y"]}
-        self.tell("Input.dispatchMouseEvent", type="mouseMoved", **at)
-        self.wait_for("!document.querySelector('.words').hidden")
-        return self.ask("document.querySelector('.words').textContent").split("\n")
 
     def choose(self, view: str) -> None:
         self.driver.find_element("id", f"view-{view}").click()

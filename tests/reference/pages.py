@@ -26,6 +26,8 @@ SWEEPS: dict[str, Callable[[], Study]] = {
         batch_sizes=FOUR_SIZES, learning_rates=(0.01, 0.1), seeds=2, epochs=8, endings=BAD_ENDS
     ),
     "sweep-one-seed": lambda: made_up_study(batch_sizes=(64,), seeds=1, epochs=6, n_test=0),
+    "sweep-untrained": lambda: made_up_study(batch_sizes=(64,), epochs=0),
+    "sweep-two-rates": lambda: made_up_study(learning_rates=(0.01, 0.1), seeds=2),
     "sweep-plans": plan_study,
 }
 NOISE = "noise"

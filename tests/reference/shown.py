@@ -12,7 +12,10 @@ def table_rows(table: Table) -> list[dict[str, Any]]:
 
 
 def rows_of(figure: Figure, **wanted: object) -> list[dict[str, Any]]:
-    """The rows of a figure that have these fields."""
-    return [
-        row for row in figure.rows if all(row.get(name) == value for name, value in wanted.items())
+    """The rows of a figure's first view that have these fields; `panel` is the key of a chart."""
+    drawn = [
+        {"panel": panel.key, **row}
+        for panel in next(iter(figure.views.values()), [])
+        for row in panel.rows
     ]
+    return [row for row in drawn if all(row.get(name) == value for name, value in wanted.items())]

@@ -349,7 +349,7 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
 
     figure = curves(study)
 
-    assert len(figure.rows) <= 6_000
+    assert len(rows_of(figure)) <= 6_000
     # The axis is made for what comes after the first tenth.
     assert min(row["epoch"] for row in figure.panels[0].frame) == 2
     last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]

@@ -41,8 +41,6 @@ NOTES: set[str] = set()  # under the figures that were asked for; each stands on
 def of_figures(figures: Iterable[Figure]) -> Iterator[str]:
     for figure in figures:
         NOTES.update(f"{figure.key}: {note}" for note in figure.notes)
-        if not figure.panels:
-            yield f"{figure.key}: {figure.absent}"
         for panel in figure.panels:
             yield f"{panel.key}: {panel.alternative}"
             yield from of_marks(panel)

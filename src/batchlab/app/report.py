@@ -177,13 +177,12 @@ def write_files(
     else:
         figures, looks, tables = sweep_figures(shown), figure_looks(shown), sweep_files(shown)
     if output_format == "csv":
-        first, *others = csv_files(tables, figures).items()
+        first, *others = csv_files(tables).items()
         write_output_file(path, first[1])
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
-        reasons = " ".join(str(figure.absent) for figure in figures)
-        raise BatchlabError(f"no figure has anything to show. {reasons}")
+        raise BatchlabError("no figure has anything to show; train more batch sizes first")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 

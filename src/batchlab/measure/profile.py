@@ -429,7 +429,7 @@ class Profile(ShownInNotebook):
         """
         try:
             return _read(msgspec.json.decode(text))
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, TypeError) as error:
             raise BatchlabError(
                 f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}"
             ) from error
@@ -489,7 +489,6 @@ def _read(document: Any) -> Profile:
     if not isinstance(points, list):
         points = ()
     for point in points:
-        if isinstance(point, dict) and "reason" in point:
-            coded = point.get("reason_code"), point.get("reason_values")
-            point["reason"] = reason_of(point["reason"], *coded)
+        if isinstance(point, dict) and isinstance(point.get("reason"), dict):
+            point["reason"] = reason_of(point["reason"])
     return msgspec.convert(document, Profile)

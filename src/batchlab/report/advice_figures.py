@@ -120,10 +120,10 @@ def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
 
 
 def named_looks(
-    advice: Advice, looks: Iterable[SizeLook], rows: Iterable[Row]
+    advice: Advice, looks: Iterable[SizeLook], panels: Iterable[Panel]
 ) -> Iterator[tuple[SizeLook, str]]:
-    """Yield one look per role that occurs in rows, with its sizes: "common: 16, 32, 128"."""
-    drawn = drawn_sizes(rows)
+    """Yield one look per role that occurs in charts, with its sizes: "common: 16, 32, 128"."""
+    drawn = drawn_sizes(chain.from_iterable(map(attrgetter("rows"), panels)))
     names: dict[Role, str] = {
         "named": named_label(advice),
         "yours": own_label(advice),
@@ -179,7 +179,6 @@ def answer_figure(advice: Advice) -> Figure:
         "What each batch size gives",
         panels,
         notes=_answer_notes(advice, panels),
-        needs="two batch sizes that were trained far enough",
         table=answer_table(advice),
     )
 
@@ -348,7 +347,6 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
             Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
         ],
         notes=_machine_notes(advice, profile),
-        needs="two batch sizes with a step time or memory",
     )
 
 
@@ -362,12 +360,7 @@ def _step_time_rows(advice: Advice) -> Iterator[Row]:
         if knee is not None and first <= knee <= last:
             yield {"kind": "place", "batch_size": knee, "text": "knee"}
     for candidate in advice.candidates:
-        yield from interval_mark(
-            "point",
-            candidate.step_s,
-            batch_size=candidate.batch_size,
-            micro_batch_size=candidate.micro_batch_size,
-        )
+        yield from interval_mark("point", candidate.step_s, batch_size=candidate.batch_size)
 
 
 def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:

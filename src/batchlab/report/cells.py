@@ -276,8 +276,6 @@ def curve_figure(
         "Learning curves",
         panels,
         notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
-        needs="a trial that was evaluated after its first step",
-        rows=itertools.chain(rows, *levels.values()),
     )
 
 
@@ -381,7 +379,6 @@ def rates_figure(
     rules: Mapping[str, Mapping[int, float]],
     tuned_at: int,
     by_rate: Panel | None = None,
-    needs: str = "a training run",
 ) -> Figure:
     """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
 
@@ -401,8 +398,6 @@ def rates_figure(
         "Learning rate by batch size",
         panels,
         notes=notes,
-        needs=needs,
-        data="rates",
     )
 
 
@@ -455,7 +450,6 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
         "Training and held-out data",
         panels,
         notes=("Marks: means over seeds. Bars: their range.",),
-        needs="two batch sizes with a final value on training and held-out data",
     )
 
 

@@ -9,22 +9,20 @@ The kinds of rows:
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
     verified            an estimate of the configuration that an answer names, in a ring
-    words, named        words next to a mark; words next to the configuration that an answer names
+    words, named        words below a mark; words above the configuration that an answer names
 
-Rows of other kinds are not drawn, only exported. The words of a row are in its field `text`.
+Rows of other kinds are not drawn. The words of a row are in its field `text`.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Literal
 
-import numpy as np
 import vl_convert
 
 from batchlab.records.quantities import FRACTION_METRICS
@@ -50,12 +48,9 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 # ---- marks
 
 
-def plot(panel: Panel, looks: Sequence[SizeLook], *, wide: float = 300) -> Spec:
-    """Return the specification of a panel's marks, without its size.
-
-    `wide` is about how many pixels wide the area inside the axes is, to place words in.
-    """
-    marks = _Marks(panel, looks, wide)
+def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
+    """Return the specification of a panel's marks, without its size."""
+    marks = _Marks(panel, looks)
     layers = [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()]
     return {"encoding": marks.axes, "layer": layers}
 
@@ -66,7 +61,7 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-# The SVG holds a text for each point, which the script of a page shows on hovering.
+# A text for each point, which a browser shows on hovering.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
 # Words and marks get an edge in the background color, to be legible on lines; see `_svg`.
@@ -77,8 +72,8 @@ _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bol
 class _Marks:
     """The layers of a panel, from back to front; each layer draws the rows of some kinds."""
 
-    def __init__(self, panel: Panel, looks: Sequence[SizeLook], wide: float) -> None:
-        self.panel, self.wide = panel, wide
+    def __init__(self, panel: Panel, looks: Sequence[SizeLook]) -> None:
+        self.panel = panel
         frame = panel.frame or panel.rows
         up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         self.axes = {"x": _horizontal_axis(panel), "y": up}
@@ -168,145 +163,25 @@ class _Marks:
         yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """Yield a ring around the named configuration, and all words, the most important first."""
+        """Yield a ring around the named configuration, and all words, the most important last."""
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
-        yield from self._placed("named", 13, _AROUND, _WORDS, fontWeight="bold")
-        yield from self._placed("words", 12, _AROUND, _WORDS)
-        yield from self._placed("rule", 11, _AROUND, _WORDS)
-        yield from self._placed("level", 11, _ALONG, {**_WORDS, "x": {"value": "width"}})
-        yield from self._placed("place", 11, _AT_TOP, {**_WORDS, "y": {"value": 0}})
-
-    @functools.cached_property
-    def places(self) -> _Places:
-        """The places of words, which are shared by all layers."""
-        return _Places(self.panel, self.axes, self.wide)
-
-    def _placed(
-        self, kind: str, size: int, shifts: Sequence[_Shift], encoding: Spec, **style: Any
-    ) -> Iterator[Spec]:
-        """Yield the words of one kind, each shifted to where it covers least."""
+        at_top, at_right = {"y": {"value": 0}}, {"x": {"value": "width"}}
+        yield from self._words("place", 11, at_top, align="left", dx=4, dy=8)
+        yield from self._words("level", 11, at_right, align="right", dx=-3, dy=-8)
+        yield from self._words("rule", 11, align="right", dx=-6, dy=-9)
         for row in self.rows:
-            if row["kind"] == kind and row.get("text"):
-                row |= self.places.free(row, self._on_its_side(row, shifts), size)
-        for name in ("align", "dx", "dy"):
-            style[name] = {"expr": f"datum.{name}"}
+            if row["kind"] in ("words", "named"):
+                low, high = self.axes["x"]["scale"]["domain"]
+                is_right = float(row[self.panel.axis] or 0.0) ** 2 > low * high
+                row["align"] = "right" if is_right else "left"
+        inwards = {"expr": "datum.align"}
+        yield from self._words("words", 12, align=inwards, dy=18)
+        yield from self._words("named", 13, align=inwards, dy=-20, fontWeight="bold")
+
+    def _words(self, kind: str, size: int, at: Spec | None = None, **style: Any) -> Iterator[Spec]:
         style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
-        yield from self._of(kind, "text", encoding, "text", **style)
-
-    def _on_its_side(self, row: Row, shifts: Sequence[_Shift]) -> list[_Shift]:
-        """Return the shifts that keep words of higher marks of a batch size above lower ones'."""
-        value = float(row.get("mean") or 0.0)
-        values = [value]
-        for other in self.rows:
-            is_labeled = other["kind"] in ("named", "words")
-            if is_labeled and other.get("batch_size") == row.get("batch_size"):
-                values.append(float(other["mean"] or 0.0))
-        has_above, has_below = value < max(values), value > min(values)
-        if has_above == has_below:
-            return list(shifts)
-        down = has_above - has_below
-        return [shift for shift in shifts if down * shift[2] >= 0]
-
-
-# ---- places of words
-
-_Spot = tuple[float, float]  # pixels from the left and from the top
-_Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
-_Shift = tuple[str, int, int]  # the alignment of words, and pixels to the right and down
-_HIGH = 190.0  # about the height of a chart inside its axes, in pixels
-# Possible shifts, the best first: around a mark, along a level, next to the top of a place.
-_AROUND: list[_Shift] = [
-    (align, dx, dy)
-    for dy in (0, -18, 18, -30, 30, -45, 45, -60, 60)
-    for align, dx in (("left", 13), ("right", -13), ("center", 0))
-]
-_ALONG: list[_Shift] = [("right", dx, dy) for dx in (-3, -80, -150) for dy in (-8, 9)]
-_AT_TOP: list[_Shift] = [("left", 4, 8), ("right", -4, 8)]
-_OTHER_WORDS = 1000  # covering words counts as covering this many points of lines
-_LINES = ("band", "mean", "curve", "lone", "rule")
-
-
-class _Places:
-    """The marks of a chart as points and its words as boxes, to place words in empty areas."""
-
-    def __init__(self, panel: Panel, axes: Spec, wide: float) -> None:
-        self.wide = wide
-        self.axis, self.x_scale, self.y_scale = panel.axis, axes["x"]["scale"], axes["y"]["scale"]
-        self.drawn: list[_Spot] = []
-        self.taken: list[_Box] = []  # the boxes that words cover
-        names = ["kind", "series", "run", "plan"]
-        if panel.axis != "batch_size":
-            names.append("batch_size")
-        ends: dict[tuple[object, ...], _Spot] = {}  # the last point of each line
-        for row in panel.rows:
-            if {panel.axis, "mean"} <= row.keys():
-                here, line = self.spot(row), tuple(map(row.get, names))
-                for bound in ("low", "high"):
-                    self.draw(here, self.spot({**row, "mean": row.get(bound, row["mean"])}))
-                if row["kind"] in _LINES:
-                    self.draw(ends.get(line, here), here)
-                    ends[line] = here
-
-    def spot(self, row: Row) -> _Spot:
-        """Return the position of a row; without x it is at the right, without y at the top."""
-        x, y = _share(self.x_scale, row.get(self.axis)), _share(self.y_scale, row.get("mean"))
-        return self.wide * x, _HIGH * (1 - y)
-
-    def draw(self, start: _Spot, end: _Spot) -> None:
-        """Add a straight line."""
-        (x, y), (to_x, to_y) = start, end
-        self.drawn += [(x + (to_x - x) * i / 10, y + (to_y - y) * i / 10) for i in range(11)]
-
-    @functools.cached_property
-    def points(self) -> np.ndarray[Any, Any]:
-        """All drawn points in pixels: from the left and from the top."""
-        return np.array(self.drawn).reshape(-1, 2)
-
-    def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
-        """Return the shift at which a row's words cover least, and mark that box as taken.
-
-        The words are left out if they would cover other words or extend far beyond the chart.
-        """
-        x, y = self.spot(row)
-        wide, high = 0.64 * size * len(str(row["text"])), 1.4 * size
-
-        def box(shift: _Shift) -> _Box:
-            align, dx, dy = shift
-            left = x + dx - wide * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
-            return left, y + dy - high / 2, left + wide, y + dy + high / 2
-
-        def cost(shift: _Shift) -> float:
-            left, top, right, bottom = box(shift)
-            outside = max(0.0, -left, right - self.wide, -top, bottom - _HIGH)
-            x_drawn, y_drawn = self.points.T
-            covered = np.count_nonzero(
-                (left < x_drawn) & (x_drawn < right) & (top < y_drawn) & (y_drawn < bottom)
-            )
-            for its_left, its_top, its_right, its_bottom in self.taken:
-                if left < its_right and its_left < right and top < its_bottom and its_top < bottom:
-                    covered += _OTHER_WORDS
-            # Words far from their mark would seem to belong to another mark.
-            return covered + 50 * outside + 0.6 * abs(shift[2])
-
-        best = min(shifts, key=cost)
-        if cost(best) >= _OTHER_WORDS:
-            return {"text": None}  # the table has the number
-        self.taken.append(box(best))
-        return dict(zip(("align", "dx", "dy"), best, strict=True))
-
-
-def _share(scale: Spec, value: Any) -> float:
-    """Return the position of a value on an axis, from 0 to 1; 1 without a value.
-
-    If the axis has only a single place, the position is the middle.
-    """
-    if value is None:
-        return 1.0
-    turn: Any = {"log": math.log, "symlog": math.log1p}.get(scale["type"], float)
-    first, last = scale["domain"]
-    low, at, high = map(turn, (first, min(max(value, first), last), last))
-    return float((at - low) / (high - low)) if low < high else 0.5
+        yield from self._of(kind, "text", {**_WORDS, **(at or {})}, "text", **style)
 
 
 # ---- axes
@@ -348,11 +223,13 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 def _rate_axis(places: Iterable[float]) -> Spec:
     """Return an axis with a label at each learning rate, or at round values if there are many."""
-    values = run = sorted(set(places))
-    if len(run) > 6:
-        values = _round_values(run[0], run[-1], room=1.3)
+    run = sorted(set(places))
+    axis = _axis("learning_rate", grid=False)
+    if len(run) <= 6:
+        # Vega drops every other value if there are more values than ticks.
+        axis |= {"tickCount": len(run), "values": run}
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
-    return _quantitative("learning_rate", scale, _axis("learning_rate", values, grid=False))
+    return _quantitative("learning_rate", scale, axis)
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
@@ -364,24 +241,21 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     first, last = min(places), max(places)
     if view == "epoch":
         room = 0.02 * (last - first)
-        values = None
         scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
     elif first > 0:
         times = (last / first) ** 0.02
-        values = _round_values(first, last)
         scale = {"type": "log", "domain": [first / times, last * times]}
     else:
         last = max(1.0, last)
-        values = [0, *_round_values(1.0, last)]
         room = (1 + last) ** 0.03
         scale = {"type": "symlog", "constant": 1, "domain": [1 - room, last * room]}
-    return _quantitative(view, scale, _axis(view, values, grid=False))
+    return _quantitative(view, scale, _axis(view, grid=False))
 
 
 # A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left empty: below, above (for words), and at both ends if it is logarithmic.
-_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.2, 0.08
+# Shares of an axis left empty for words: below, above, and at both ends if it is logarithmic.
+_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
@@ -395,9 +269,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO
     if low > 0 and high / low > least_ratio:
         room = (high / low) ** _LOG_ROOM
-        values = _round_values(low, high, room=room)
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
-        return _quantitative("mean", scale, _axis(quantity, values))
+        return _quantitative("mean", scale, _axis(quantity))
     span = high - low
     # An axis that reaches to 0 ends there.
     ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
@@ -424,50 +297,20 @@ def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-# The leading digits that a logarithmic axis labels, from few to many.
-_DIGITS = (
-    (1.0,),
-    (1.0, 3.0),
-    (1.0, 2.0, 5.0),
-    (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
-    (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
-    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
-)
-_FEWEST = 5  # labels of an axis
-
-
-def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
-    """Return few round values for a logarithmic axis, but at least five unless it is too short.
-
-    The axis extends beyond `low` and `high` by the factor `room`.
-    """
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    values: list[float] = []
-    for digits in _DIGITS:
-        values = []
-        for power, digit in itertools.product(powers, digits):
-            value = digit * 10.0**power
-            if low / room <= value <= high * room:
-                values.append(value)
-        if len(values) >= _FEWEST:
-            break
-    return values
-
-
-def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
+def _axis(quantity: str, *, grid: bool = True) -> Spec:
     """Return the axis of a quantity, with the unit in its labels (2 ms, 30 MB) or in its title."""
     axis: Spec = {"title": axis_text(quantity), "grid": grid}
     axis |= {"tickCount": 5, "labelExpr": _PLAIN_LABEL}
+    axis |= {"gridOpacity": _IF_LABELED, "tickOpacity": _IF_LABELED}
     unit = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     if unit is not None:
         si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{unit}'"
         axis |= {"title": label_text(quantity), "labelExpr": f"datum.label === '' ? '' : {si}"}
-    if values is not None:
-        # Vega drops every other value if there are more values than ticks.
-        axis |= {"tickCount": len(values), "values": list(values)}
     return axis
 
 
+# Vega labels few of the ticks of a logarithmic axis; lines at the others would fill the chart.
+_IF_LABELED: Spec = {"condition": {"test": "datum.label === ''", "value": 0}, "value": 1}
 # Write numbers from 10,000 on with a k, and small rates as 0.0003, not 3e-4 or 300µ.
 _PLAIN_LABEL = (
     "datum.label === '' ? '' : abs(datum.value) >= 10000 ? format(datum.value, '~s')"
@@ -483,7 +326,7 @@ def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> st
     """Draw a panel as SVG text for a page, in the reader's colors and with texts for points."""
     # The default is about the width of a chart in a row of three, so that labels are not scaled.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
-    return _svg(plot(panel, looks, wide=width - 60) | size | {"config": _CONFIG}, prefix=panel.key)
+    return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
 def paper_svg(panel: Panel, looks: Sequence[SizeLook], *, prefix: str) -> str:
@@ -495,7 +338,7 @@ def paper_svg(panel: Panel, looks: Sequence[SizeLook], *, prefix: str) -> str:
 
 
 def _paper_spec(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
-    return plot(panel, looks, wide=320) | {"width": 320, "height": 220, "title": panel.title}
+    return plot(panel, looks) | {"width": 320, "height": 220, "title": panel.title}
 
 
 def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
@@ -513,6 +356,9 @@ def _svg(spec: Spec, *, prefix: str) -> str:
     # Vega cannot set the paint order, so the edge of letters would cover thin letters.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
+    # A browser shows the title of a mark on hovering, but not its label.
+    drawn = re.sub(r'aria-label="([^"]*)"([^>]*)/>', r"\2><title>\1</title></path>", drawn)
+    drawn = re.sub(r'aria-label="([^"]*)"([^>]*)>', r"\2><title>\1</title>", drawn)
     # The renderer numbers on from image to image; renumber, so that equal pages have equal text.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
@@ -535,6 +381,8 @@ _CONFIG: Spec = {
     # Screen readers get only the panel's description; a label on each mark would be too much.
     "aria": False,
     "background": None,
+    # Words may stand above the frame.
+    "padding": {"left": 5, "right": 5, "top": 16, "bottom": 5},
     "font": "system-ui, sans-serif",
     "axis": {
         **_LABELS,
@@ -578,10 +426,10 @@ def figure_images(
 
 
 def figure_image(
-    figure: Figure, shown: Iterable[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
+    figure: Figure, shown: Sequence[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> bytes:
     """Return panels of a figure with a legend, on white, as the bytes of an SVG or PNG file."""
-    looks = drawn_looks(looks, figure.rows)
+    looks = drawn_looks(looks, shown)
     panels = [_paper_spec(panel, looks) for panel in shown]
     # Three panels per row (train, validation, test); two if four panels have no validation.
     in_a_row = 2 if len(panels) == 4 else 3

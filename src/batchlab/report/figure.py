@@ -1,7 +1,7 @@
-"""Figure: one question of a report, answered by charts, the rows that they draw, and sentences.
+"""Figure: one question of a report, answered by charts, a table of their numbers, and sentences.
 
-A row holds the data of one mark of a chart, and is a line of the figure's CSV file. The row's
-`kind` says how to draw it (see `chart`). A `SizeLook` has color and shape of a batch size's marks.
+A row holds the data of one mark of a chart; its `kind` says how to draw it (see `chart`). A
+`SizeLook` has color and shape of a batch size's marks.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from batchlab.words.catalogue import sentence, term_text, text
 T = TypeVar("T")
 Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Fields that only place words in a chart, so CSV files leave them out.
-LAYOUT = ("text", "marked", "to_size")
 # Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
 _ASIDE = ("level", "place", "span", "rule")
 _NO_POINTS = (*_ASIDE, "band", "words", "named")
@@ -71,7 +69,7 @@ class Panel:
 
 
 class Figure:
-    """One figure of a report: its panels that are not empty, with their rows and a table."""
+    """One figure of a report: its panels that are not empty, with a table of their numbers."""
 
     def __init__(
         self,
@@ -81,26 +79,15 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences below the figure: how to read it, what was left out
-        needs: str,  # what a panel needs, to be named if there is no panel
-        data: str = "",  # the name of the CSV file; default: the figure's name
-        rows: Iterable[Row] | None = None,  # the rows of the CSV file; default: the panels' rows
         table: Table | None = None,  # the table of the numbers; default: the panels' points
     ) -> None:
-        """Keep the panels that have marks, and collect their rows."""
-        self.key, self.name, self.title, self.data = key, name, title, data or name
+        """Keep the panels that have marks."""
+        self.key, self.name, self.title = key, name, title
         self.panels = tuple(filter(attrgetter("has_marks"), panels))
         self.views: dict[str, list[Panel]] = {}  # by the switch's settings
-        drawn: list[Row] = []
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
-            drawn += [{"panel": panel.key, **row} for row in panel.rows]
         self.notes = tuple(notes)
-        self.absent: str | None = None
-        if not self.panels:
-            self.absent = sentence("left_out_figure", figure=title, needs=needs)
-        if rows is None:
-            rows = drawn
-        self.rows = tuple(rows)
         # One view is enough, because the other views have the same points.
         self.table = table or points_table(title, next(iter(self.views.values()), []))
 
@@ -244,18 +231,6 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
     return table
 
 
-# ---- as files
-
-
-def rows_table(rows: Sequence[Row]) -> Table:
-    """Return rows of charts as a table, one column per field but `LAYOUT`."""
-    fields = dict.fromkeys(itertools.chain.from_iterable(rows))
-    for field in LAYOUT:
-        fields.pop(field, None)
-    values = tuple(tuple(map(row.get, fields)) for row in rows)
-    return Table(caption="", columns=tuple(map(Column, fields)), rows=values)
-
-
 # ---- looks
 
 Role = Literal["named", "yours", "usual", "other"]
@@ -350,9 +325,10 @@ def _look(kind: Kind, style: _Style, *, n_train: int, part: Role | None = None) 
     )
 
 
-def drawn_looks(looks: Sequence[SizeLook], rows: Iterable[Row]) -> tuple[SizeLook, ...]:
-    """Return the looks of the batch sizes and plans that occur in rows of charts."""
+def drawn_looks(looks: Sequence[SizeLook], panels: Iterable[Panel]) -> tuple[SizeLook, ...]:
+    """Return the looks of the batch sizes and plans that occur in charts."""
     kinds = set(map(attrgetter("kind"), looks))
+    rows = itertools.chain.from_iterable(map(attrgetter("rows"), panels))
     drawn = {drawn_kind(row, kinds) for row in rows}
     return tuple(look for look in looks if look.kind in drawn)
 

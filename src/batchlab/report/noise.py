@@ -172,7 +172,6 @@ def noise_figure(noise: Noise) -> Figure:
         "The noise scale along a training",
         [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
         notes=(sentence("noise_scale_is"), *explained(_LEGEND, rows)),
-        needs="a point of the training at which the noise scale can be told",
         table=_table(noise),
     )
 

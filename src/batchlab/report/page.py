@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Row, SizeLook, rows_table
+from batchlab.report.figure import Figure, Panel, SizeLook
 from batchlab.report.table import Table, marked_table
 from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
@@ -47,8 +46,6 @@ def _compiled(template: str) -> jinja2.Template:
 Tables = Mapping[str, tuple[str, Table]]
 """The downloads of a page by name: what a row of the table is, and the table."""
 
-# A larger file is compressed, because it would make up most of a page of a few megabytes.
-_MOST_PLAIN_CHARACTERS = 100_000
 # Browsers refuse to save a data: URL of more than 2 MiB, so a larger file gets no link.
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
@@ -56,28 +53,18 @@ MOST_ADDRESS_CHARACTERS = 1_900_000
 def download(
     name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
 ) -> tuple[str, str | None]:
-    """Return file name and data: URL of a table as CSV, compressed if the CSV is large.
+    """Return file name and data: URL of a table as compressed CSV.
 
     The URL is None if it is longer than `most`.
     """
-    content = table.to_csv()
-    if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
-        packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
-        name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
-    else:
-        address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
-    return name, address if len(address) <= most else None
+    packed = base64.b64encode(gzip.compress(table.to_csv().encode(), mtime=0)).decode()
+    address = f"data:application/gzip;base64,{packed}"
+    return f"{name}.gz", address if len(address) <= most else None
 
 
-def csv_files(tables: Tables, figures: Iterable[Figure]) -> dict[str, bytes]:
-    """Return the tables and the rows of the figures as CSV files, by name."""
-    contents: dict[str, bytes] = {}
-    for name, (_, table) in tables.items():
-        contents[name] = table.to_csv().encode()
-    for figure in figures:
-        if figure.panels:
-            contents[figure.data] = rows_table(figure.rows).to_csv().encode()
-    return contents
+def csv_files(tables: Tables) -> dict[str, bytes]:
+    """Return the tables as CSV files, by name."""
+    return {name: table.to_csv().encode() for name, (_, table) in tables.items()}
 
 
 # ---- where the numbers come from
@@ -157,7 +144,7 @@ class Page:
     lead: str = ""  # the reason for it
     figures: Sequence[Figure]  # the first goes next to the table, the others are evidence
     looks: Sequence[SizeLook]  # how batch sizes are drawn
-    legend: Callable[[Sequence[Row]], Iterable[tuple[SizeLook, str]]] | None = None  # by rows
+    legend: Callable[[Sequence[Panel]], Iterable[tuple[SizeLook, str]]] | None = None
     table: Table  # the results of each batch size
     below: Sequence[str] = ()  # sentences below the table
     findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
@@ -175,22 +162,17 @@ def render_page(page: Page) -> str:
 
     first, *others = page.figures
     charts: dict[str, str] = {}
-    absent: dict[str, None] = {}
     for panel in first.panels:
         charts[panel.key] = page_svg(panel, page.looks, width=410)
     for figure in others:
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, page.looks, width=360)
-        if figure.absent is not None:
-            absent[figure.absent] = None
-    if charts and len(page.table.rows) == 1:
-        absent = {}  # each only lacks a second batch size, as the first figure says
 
     def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
         if page.legend is None:
             return []
-        rows = list(itertools.chain.from_iterable(map(attrgetter("rows"), figures)))
-        return list(page.legend(rows))
+        panels = list(itertools.chain.from_iterable(map(attrgetter("panels"), figures)))
+        return list(page.legend(panels))
 
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
@@ -199,7 +181,6 @@ def render_page(page: Page) -> str:
         term_text=term_text,
         unbroken=unbroken,
         marked_table=marked_table,
-        rows_table=rows_table,
         download=download,
         by_topic=_by_topic,
         version=__version__,
@@ -209,7 +190,6 @@ def render_page(page: Page) -> str:
         first_legend=legend([first]),
         others=list(filter(attrgetter("panels"), others)),
         others_legend=legend(others),
-        absent=list(absent),
         charts=charts,
     )
 

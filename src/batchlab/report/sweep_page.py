@@ -219,7 +219,6 @@ def answer_figure(study: Study) -> Figure:
             Panel("a-time", "training time", "equal_time_s", times, axis=axis),
         ],
         notes=_answer_notes(study, finals),
-        needs="two batch sizes with a trial that ended well",
         table=sweep_table(study),
     )
 
@@ -255,7 +254,6 @@ def _rates_figure(study: Study) -> Figure:
         rules=rules,
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
-        needs="two learning rates",
     )
 
 
@@ -291,7 +289,6 @@ def cost_figure(study: Study) -> Figure:
         "Time per step and memory",
         panels,
         notes=notes,
-        needs="two batch sizes with a step time or memory",
     )
 
 
@@ -312,7 +309,6 @@ def measured_figure(study: Study) -> Figure:
         "What the noise does",
         panels,
         notes=(*notes, *seeds_notes(chosen)),
-        needs="a model that was measured along its training",
     )
 
 
@@ -386,8 +382,8 @@ def html_page(study: Study) -> str:
     looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
-    def legend(rows: Sequence[Row]) -> list[tuple[SizeLook, str]]:
-        return [(look, look.label) for look in drawn_looks(looks, rows)]
+    def legend(panels: Sequence[Panel]) -> list[tuple[SizeLook, str]]:
+        return [(look, look.label) for look in drawn_looks(looks, panels)]
 
     page = Page(
         origin=study_origin(study),

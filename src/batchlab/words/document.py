@@ -1,8 +1,5 @@
-"""Document: records as `--json` prints them, each reason as a text, a code and values.
+"""Document: records as `--json` prints them, each reason as its text, code and values.
 
-A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
-`reason_values`. A field of several reasons, such as `caveats`, becomes `caveats` with the texts
-and `caveats_coded`.
 A record shows the fields and properties that its class lists in `document`, or else all fields
 without a leading underscore. A field in `by_name` holds (name, value) pairs, shown as one object.
 """
@@ -17,19 +14,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from batchlab.records.estimate import Reason, Value
-from batchlab.words.reasons import has_words, reason_text
+from batchlab.records.estimate import Reason
+from batchlab.words.reasons import reason_text
 
 SCHEMA = 1
 """Version of the documents; it rises when a field changes its meaning or is removed."""
 
-_REASON = (Reason, Reason | None)  # types of a field that holds a reason, if any
-_REASONS = tuple[Reason, ...]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CODED = msgspec.defstruct(
+_REASON = msgspec.defstruct(
     "Reason",
-    [("code", str), ("values", dict[str, Any])],
-    namespace={"__doc__": "A reason as its code, with the values that its text names."},
+    [("text", str), ("code", str), ("values", dict[str, Any])],
+    namespace={"__doc__": "A reason in words, and as its code with the values in the words."},
 )
 
 
@@ -45,7 +40,10 @@ def schema_text(kind: type) -> str:
 
 
 def plain(value: object) -> Any:
-    """Return plain values for JSON: tuples as lists, records as objects, reasons as text."""
+    """Return plain values for JSON: tuples as lists, records and reasons as objects."""
+    if isinstance(value, Reason):
+        values = {name: plain(item) for name, item in value.values}
+        return {"text": reason_text(value), "code": value.code, "values": values}
     if isinstance(value, msgspec.Struct) or is_dataclass(value):
         return dict(_fields(value))
     if isinstance(value, dict):
@@ -55,70 +53,30 @@ def plain(value: object) -> Any:
     return msgspec.to_builtins(value, enc_hook=plain_float)
 
 
-def coded(value: Value) -> Any:
-    """Return a reason, or a reason's value, for JSON: a reason as its code and values by name."""
-    if isinstance(value, tuple):
-        return list(map(coded, value))
-    if isinstance(value, Reason):
-        return {"code": value.code, "values": {name: coded(item) for name, item in value.values}}
-    return value
+def reason_of(document: Any) -> Any:
+    """Return the reason, or the value of a reason, that `plain` wrote.
 
-
-def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """Return a document's reason, as plain text if this version does not know its code."""
-    if code is not None:
-        try:
-            reason = _decoded({"code": code, "values": values or {}})
-        except TypeError:
-            return Reason.as_written(text or code)
-        if isinstance(reason, Reason) and has_words(reason):
-            return reason
-    if text is None:
-        return None
-    return Reason.as_written(text)
-
-
-def _decoded(value: Any) -> Any:
-    """Invert `coded`; raise a TypeError for anything else."""
-    if isinstance(value, list):
-        return tuple(map(_decoded, value))
-    if not isinstance(value, dict):
-        return value
-    code, values = value.get("code"), value.get("values")
-    if not isinstance(code, str) or not isinstance(values, dict):
-        raise TypeError(f"this is no reason: {value!r}")
-    return Reason.with_values(code, {name: _decoded(item) for name, item in values.items()})
+    Raises:
+        ValidationError: an object is no reason.
+        TypeError: a reason holds a value that no reason can hold.
+    """
+    if isinstance(document, list):
+        return tuple(map(reason_of, document))
+    if not isinstance(document, dict):
+        return document
+    read: Any = msgspec.convert(document, _REASON)
+    return Reason.with_values(read.code, {name: reason_of(it) for name, it in read.values.items()})
 
 
 def _fields(record: Any) -> Iterator[tuple[str, Any]]:
     kind = record.__class__
-    for name, hint in _hints(kind).items():
+    for name in _hints(kind):
         value = getattr(record, name)
         if name in getattr(kind, "by_name", ()):
             pairs = [pair if isinstance(pair, tuple) else astuple(pair) for pair in value]
             yield name, dict(map(plain, pairs))
-        elif hint in _REASON and value is None:
-            yield from dict.fromkeys((name, f"{name}_code", f"{name}_values")).items()
-        elif hint in _REASON:
-            yield name, reason_text(value)
-            yield f"{name}_code", value.code
-            yield f"{name}_values", coded(value)["values"]
-        elif hint == _REASONS:
-            yield name, list(map(reason_text, value))
-            yield f"{name}_coded", coded(value)
         else:
             yield name, plain(value)
-
-
-def _described(name: str, hint: Any) -> list[tuple[str, Any]]:
-    """Return the names and types of what `_fields` yields for one field."""
-    if hint in _REASON:
-        text = str if hint is Reason else str | None
-        code, values = str | None, dict[str, Any] | None
-        return [(name, text), (f"{name}_code", code), (f"{name}_values", values)]
-    if hint == _REASONS:
-        return [(name, list[str]), (f"{name}_coded", list[_CODED])]  # type: ignore[valid-type]
-    return [(name, _as_shown(hint))]
 
 
 @lru_cache
@@ -156,11 +114,11 @@ def _as_shown(hint: Any) -> Any:
         if origin is UnionType:
             origin = Union
         return origin[shown]
+    if hint is Reason:
+        return _REASON
     if not (isinstance(hint, type) and (issubclass(hint, msgspec.Struct) or is_dataclass(hint))):
         return hint
-    fields: list[tuple[str, Any]] = []
-    for name, of_field in _hints(hint).items():
-        fields += _described(name, of_field)
+    fields = [(name, _as_shown(of_field)) for name, of_field in _hints(hint).items()]
     if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__)

@@ -23,11 +23,6 @@ def reason_text(reason: Reason | None) -> str:
     return f"{reason.code.replace('_', ' ')} ({values})"
 
 
-def has_words(reason: Reason) -> bool:
-    """Return whether this version of batchlab knows the reason's code and values."""
-    return _known_words(reason) is not None
-
-
 def _known_words(reason: Reason) -> str | None:
     try:
         return sentence(reason.code, **{name: _shown(value) for name, value in reason.values})

@@ -149,7 +149,7 @@ def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(ask
     assert advice["reference"]["batch_size"] == 64
     assert advice["objective"] == "samples"
     assert all(candidate["fits"] for candidate in advice["candidates"]), done.err
-    assert any("and not by time" in caveat for caveat in advice["caveats"])
+    assert any("and not by time" in caveat["text"] for caveat in advice["caveats"])
 
 
 AT_END = "--metric eval_loss --examples 2000 --batch-size 64 --learning-rate 0.02".split()
@@ -277,7 +277,7 @@ def test_a_target_met_within_the_first_epoch_has_its_whole_interval(ask: Any) ->
         steps = candidate["steps_to_target"]
         if steps["low"] is not None:  # of a single run nothing is known of how far it is off
             assert steps["high"] > 5 * steps["low"]
-    assert "marks_too_wide" in {caveat["code"] for caveat in document["caveats_coded"]}
+    assert "marks_too_wide" in {caveat["code"] for caveat in document["caveats"]}
 
 
 @pytest.mark.nightly
