@@ -160,7 +160,6 @@ def answer_to(
         shortfall=math.inf if cell is None else drawn.shortfall(cell, drawn.judging),
         shortfall_of_own=math.inf if cell is None else drawn.shortfall_of_own(cell, drawn.judging),
         shortfall_error=0.0 if cell is None else drawn.shortfall_error(cell, drawn.judging),
-        is_optimum=cell == drawn.optimum,
         spent=reply.spent_s / budget_s,
         problem=reply.problem,
         chance=reply.chance,

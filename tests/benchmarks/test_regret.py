@@ -288,7 +288,7 @@ FOUND = WholeAnswer(
     **{"workload": "made-up", "profile": "cpu", "rate_octaves": 0, "draw": 0, "who": ADVISE},
     **{"tuned_trainings": 40.0, "whole_trainings": 4.0, "batch_size": 256, "learning_rate": 0.8},
     **{"named_as": "named", "origin": "pilot", "n_workers": 1, "regret": 0.0, "spent": 0.9},
-    **{"of_reference": 0.5, "of_reference_error": 0.1, "is_optimum": True, "n_sizes": 4},
+    **{"of_reference": 0.5, "of_reference_error": 0.1, "n_sizes": 4},
     **{"shortfall": 0.0, "shortfall_of_own": 0.0, "shortfall_error": 0.4, "chance": 0.85},
     **{"gain_low": 1.5, "gain": 2.0, "gain_high": 2.5, "gain_seen": 2.0},
 )
