@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmarks.regret.whole_workloads import warm_up_and_cosine
+from benchmarks.regret.workloads import digits, squared_error, transformer
 from torch import Tensor, nn
-from whole_workloads import warm_up_and_cosine
-from workloads import digits, squared_error, transformer
 
 from batchlab import Metric, Workload
 from batchlab.workload.definition import Batch

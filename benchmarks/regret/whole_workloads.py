@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
-from workloads import (
+from benchmarks.regret.workloads import (
     cnn,
     digits,
     mlp_adam,
@@ -26,6 +25,7 @@ from workloads import (
     transformer,
     with_random_labels,
 )
+from torch import nn
 
 from batchlab import Workload
 from batchlab.workload.pieces import Pixels
