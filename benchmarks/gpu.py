@@ -1,17 +1,16 @@
-"""Measure what needs a GPU, within eight minutes, and write one JSON and one Markdown table.
+"""Measure what needs a GPU, within eight minutes, and append one JSON line per part to a file.
 
-    scripts/gpu         into benchmarks/results/gpu/, in two files named after the GPU
+    scripts/gpu         into benchmarks/results/gpu/, in a file named after the GPU
     scripts/gpu --cpu   a tiny version of each part, which shows whether this script works
 
 Each part has its own share of the time and runs in processes of its own, so one that fails or hangs
-stops no other. Both files are replaced whenever a part begins or ends. They say how each part
-ended, or that it is missing, so this script can be cut off at any time.
+stops no other. The first line is about the machine. The line of a part is written when it ends, so
+this script can be cut off at any time.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import re
@@ -23,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,99 +41,50 @@ ENDING_S = 3  # a command may need this much longer than its budget
 KEPT_CHARACTERS = 6000  # of what a part that failed has written
 
 Result = dict[str, Any]
-"""What a part found, as JSON; "summary" is for the table."""
+"""What a part found, as JSON; it failed if there is an "error"."""
 
 
 class PartError(Exception):
-    """A part did not end as it should; `result` is what it had found until then."""
-
-    def __init__(self, reason: str, result: Result) -> None:
-        super().__init__(reason)
-        self.result = result
+    """A part did not end as it should."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """One thing to measure, and what came of it; `state` and `reason` say why it is not done."""
+    """One thing to measure."""
 
     name: str
     share_s: float  # it is ended after this time
     measure: Callable[[float], Result]  # function of the seconds that it may take
-    state: str = "missing"  # then "under way", then "done" or "failed"
-    reason: str | None = "not begun"
-    took_s: float | None = None
-    result: Result = field(default_factory=dict)
 
-    def run(self, limit_s: float) -> None:
-        """Measure; whatever goes wrong becomes the reason."""
+    def run(self, limit_s: float) -> Result:
+        """Measure; whatever goes wrong becomes the error."""
         began_s = time.monotonic()
         try:
-            self.result = self.measure(limit_s)
-            self.state, self.reason = "done", None
-        except PartError as error:
-            self.state, self.reason, self.result = "failed", str(error), error.result
+            result = self.measure(limit_s)
         except Exception as error:
-            self.state, self.reason = "failed", f"{type(error).__name__}: {error}"
-        self.took_s = time.monotonic() - began_s
+            result = {"error": f"{type(error).__name__}: {error}"}
+        return {"part": self.name, "seconds": round(time.monotonic() - began_s, 1), **result}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """The two files of one machine."""
-
-    folder: Path
-    machine: dict[str, Any]
-
-    def write(self, parts: Sequence[Part]) -> None:
-        """Replace each file with a new one that is whole."""
-        shown = [
-            {name: value for name, value in vars(part).items() if name != "measure"}
-            for part in parts
-        ]
-        document = json.dumps({"machine": self.machine, "parts": shown}, indent=1)
-        name = re.sub(r"[^a-z0-9]+", "-", self.machine["name"].lower()).strip("-")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for file, text in ((f"{name}.json", document), (f"{name}.md", self.table(parts))):
-            new = self.folder / f"{file}.new"
-            new.write_text(text + "\n")
-            new.replace(self.folder / file)
-
-    def table(self, parts: Sequence[Part]) -> str:
-        """Return a row per part, below a line about the machine."""
-        machine = ", ".join(f"{name} {value}" for name, value in self.machine.items() if value)
-        lines = [f"`scripts/gpu`: {machine}", ""]
-        lines += ["| part | state | seconds | result |", "|---|---|--:|---|"]
-        for part in parts:
-            took = "" if part.took_s is None else f"{part.took_s:.0f}"
-            texts = [text for text in (part.reason, part.result.get("summary")) if text]
-            told = " ".join("; ".join(texts).split()).replace("|", "\\|")
-            lines.append(f"| {part.name} | {part.state} | {took} | {told} |")
-        return "\n".join(lines)
-
-
-def run_parts(parts: Sequence[Part], files: Files, *, ends_s: float) -> None:
-    """Run the parts in turn until `time.monotonic()` is `ends_s`, and write what there is.
-
-    Raises:
-        KeyboardInterrupt: after everything has been written.
-    """
+def run_parts(parts: Sequence[Part], file: Path, *, ends_s: float) -> bool:
+    """Run the parts in turn until `time.monotonic()` is `ends_s`; return whether all succeeded."""
+    results: list[Result] = []
     for part in parts:
         limit_s = min(part.share_s, ends_s - time.monotonic())
         if limit_s <= 0:
-            part.reason = "not begun: the time for all parts had ended"
-            continue
-        part.state = "under way"
-        part.reason = "had not ended when this was written: it was still running, or killed"
-        try:
-            files.write(parts)
-            print(f"{part.name}: at most {limit_s:.0f} s", flush=True)
-            part.run(limit_s)
-        except KeyboardInterrupt:
-            part.state, part.reason = "failed", "interrupted"
-            raise
-        finally:
-            files.write(parts)
-    files.write(parts)
+            break
+        print(f"{part.name}: at most {limit_s:.0f} s", flush=True)
+        result = part.run(limit_s)
+        append(file, result)
+        print(f"  {result.get('error') or result.get('summary')}", flush=True)
+        results.append(result)
+    return len(results) == len(parts) and not any("error" in result for result in results)
+
+
+def append(file: Path, line: Result) -> None:
+    """Append a line to the file."""
+    with file.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 # ---- commands
@@ -153,40 +103,28 @@ def run_command(command: Sequence[str], limit_s: float) -> tuple[int | None, str
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
-                preexec_fn=end_with_parent,
             )
             code = None
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 code = process.wait(limit_s)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                if code is None:
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+            if code is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         output_text, errors_text = (path.read_text(errors="replace") for path in paths)
         return code, output_text, errors_text
 
 
-def end_with_parent() -> None:
-    """Have Linux kill this process with its parent: a killed script leaves the GPU to others."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def printed_by(command: Sequence[str], limit_s: float, found: Result | None = None) -> str:
+def printed_by(command: Sequence[str], limit_s: float) -> str:
     """Return what a command prints.
 
     Raises:
-        PartError: it failed or did not end in time; with what was `found` before.
+        PartError: it failed or did not end in time.
     """
     code, output, errors = run_command(command, limit_s)
     if code == 0:
         return output
-    last = (errors.strip().splitlines() or ["no message"])[-1]
     why = f"exit code {code}" if code is not None else f"not ended after {limit_s:.0f} s"
-    raise PartError(f"{why}: {last}", {**(found or {}), "errors": errors[-KEPT_CHARACTERS:]})
+    raise PartError(f"{why}: {errors[-KEPT_CHARACTERS:]}")
 
 
 # ---- the parts
@@ -206,7 +144,7 @@ def run_tests(limit_s: float, *, may_skip: bool) -> Result:
     if code == 0 and (counts["PASSED"] or may_skip):
         return result
     why = f"exit code {code}" if code is not None else f"not ended after {limit_s:.0f} s"
-    raise PartError(f"pytest: {why}", {**result, "output": output[-KEPT_CHARACTERS:]})
+    return {"error": f"pytest: {why}", **result, "output": output[-KEPT_CHARACTERS:]}
 
 
 def profile(limit_s: float, *, model: str, budget_s: float, options: Sequence[str]) -> Result:
@@ -263,15 +201,14 @@ def time_trials(limit_s: float, *, device: str, examples: int, n: int) -> Result
         f"a new process imports PyTorch in {start['import_torch_s']:.2f} s, opens the device in "
         f"{start['open_device_s']:.2f} s and takes a first step in {start['first_step_s']:.2f} s"
     )
-    result = {"summary": summary, "start": start}
     command = [*TRIALS, "trials", device, str(examples), str(n)]
-    result |= json.loads(printed_by(command, max(0.0, ends_s - time.monotonic()), result))
-    new_s, continued_s = (result[name]["beyond_s"] for name in ("new", "continued"))
-    result["summary"] += (
+    costs = json.loads(printed_by(command, max(0.0, ends_s - time.monotonic())))
+    new_s, continued_s = (costs[name]["beyond_s"] for name in ("new", "continued"))
+    summary += (
         f"; beyond steps and evaluations a new trial takes {new_s:.2f} s and a continued one "
         f"{continued_s:.2f} s"
     )
-    return result
+    return {"summary": summary, "start": start, **costs}
 
 
 def advise(limit_s: float, *, budget_s: float, options: Sequence[str]) -> Result:
@@ -368,9 +305,6 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the folder to write to")
     asked = parser.parse_args()
     ends_s = time.monotonic() + ALL_PARTS_S
-    # Ctrl-C is ignored in a job that was started in the background.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
         machine = machine_here("cpu" if asked.cpu else "cuda")
     except PartError as error:
@@ -387,14 +321,14 @@ def main() -> int:
         folder, parts = Path(tempfile.mkdtemp(prefix="batchlab-gpu-")), tiny_parts()
     else:
         folder, parts = ROOT / "benchmarks" / "results" / "gpu", gpu_parts()
-    files = Files(folder=asked.out or folder, machine=machine)
-    try:
-        run_parts(parts, files, ends_s=ends_s)
-    except KeyboardInterrupt:
-        print(f"scripts/gpu: interrupted; what there is lies in {files.folder}", file=sys.stderr)
-        return 130
-    print(f"\n{files.table(parts)}\n\nwritten to {files.folder}")
-    return int(any(part.state != "done" for part in parts))
+    folder = asked.out or folder
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
+    file = folder / f"{name}.jsonl"
+    file.write_text(json.dumps(machine) + "\n")
+    succeeded = run_parts(parts, file, ends_s=ends_s)
+    print(f"written to {file}")
+    return int(not succeeded)
 
 
 if __name__ == "__main__":

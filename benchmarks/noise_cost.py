@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-sys.path.append(str(Path(__file__).parent / "regret"))
-from workloads import WORKLOADS
+sys.path.append(str(Path(__file__).parents[1]))
+from benchmarks.regret.workloads import cnn
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
@@ -112,7 +112,7 @@ def main() -> None:
     for name, chosen, n in BUILT_IN:
         label = " ".join([name, *map("=".join, chosen.items())])
         workloads.append((label, loaded_workload(name, chosen).workload, n))
-    workloads.append(("cnn (of the record)", WORKLOADS["cnn"](), 256))
+    workloads.append(("cnn (of the record)", cnn(), 256))
     torch.set_num_threads(1)
     print("| workload | batch | backward | way | times as long | one by one |")
     print("|---|---|---|---|---|---|")

@@ -34,9 +34,9 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import RecordedGrid, WholeGridHeader
+from benchmarks.recorded.grid import GridHeader, RecordedGrid
 from benchmarks.regret.harness import both, head, percent, question_of, row
-from benchmarks.regret.situation import PROFILES
+from benchmarks.regret.step_times import PROFILES
 from benchmarks.regret.whole_situation import WholeSituation, whole_situation
 from benchmarks.regret_whole import path_of
 from benchmarks.surface_prior import prior_without
@@ -108,9 +108,8 @@ class Situation:
         found = [(*cell, horizon) for horizon, grid in self.grids.items() for cell in grid.cells]
         return [cell for cell in found if self.seconds(cell) <= own_s]
 
-    def _header(self, cell: Cell) -> WholeGridHeader:
+    def _header(self, cell: Cell) -> GridHeader:
         header = self.grids[cell[2]].header
-        assert isinstance(header, WholeGridHeader)
         return header
 
 

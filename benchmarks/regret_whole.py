@@ -1,7 +1,7 @@
-"""The second record of regret: what the advice is worth where no target is given.
+"""The record of regret: what the advice is worth, on recorded whole trainings.
 
     python benchmarks/regret_whole.py [--workloads mlp-narrow ...] [--draws 0 1 ...]
-        [--octaves -3 -1 0] [--workers 1 2] [--processes 1]
+        [--octaves -3 -1 0] [--workers 1 2] [--given] [--processes 1]
 
 For each workload x step times x budget x draw the advice trains the reference to its end, takes the
 level from it, and names a batch size that gets there fastest and ends no worse, or cannot tell. It
@@ -10,7 +10,8 @@ others. Regret is how much longer what it names takes to the level than the opti
 nothing, the reference stays.
 
 With `--octaves` the user's rate lies so far from the best one of its batch size (the one that ends
-best), instead of where it was recorded.
+best), instead of where it was recorded. With `--given` the advice is given a target: the level that
+all recorded trainings of the reference set.
 
 Every habit is charged for what it runs, as the advice is. The advice takes its step times from a
 profile that is off by a few per cent, and pays what the steps really take.
@@ -18,6 +19,7 @@ profile that is off by a few per cent, and pays what the steps really take.
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import time
@@ -31,7 +33,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
-from benchmarks.regret.harness import arguments_of, question_of, write_answers
+from benchmarks.regret.harness import question_of, write_answers
+from benchmarks.regret.step_times import PROFILES
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_situation import (
     WholeSituation,
@@ -75,22 +78,28 @@ class Reply:
     n_sizes: int | None = None
 
 
-def asked(situation: WholeSituation, budget_s: float) -> Question:
-    """Which batch size trains as well as the reference in the least time?"""
+def asked(situation: WholeSituation, budget_s: float, target: Target | None = None) -> Question:
+    """Which batch size trains to the target, or as well as the reference, in the least time?"""
     header = situation.header
     return question_of(
         header,
         situation.timed,
         budget_s,
         learning_rate=situation.reference[1],
+        target=target,
         planned_epochs=header.epochs,
     )
 
 
-def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> Reply:
+def advised(
+    situation: WholeSituation,
+    budget_s: float,
+    n_workers: int = 1,
+    target: Target | None = None,
+) -> Reply:
     """Ask the advice, with a prior that never saw the workload."""
     engine = situation.engine(n_workers)
-    log = RunLog(question=asked(situation, budget_s), engine=engine, until=None)
+    log = RunLog(question=asked(situation, budget_s, target), engine=engine, until=target)
     try:
         found = decide(log, prior_without(situation.header.workload))
     except BatchlabError as error:
@@ -115,10 +124,14 @@ def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> R
 
 
 def replies(
-    situation: WholeSituation, budget_s: float, draw: int, n_workers: int
+    situation: WholeSituation,
+    budget_s: float,
+    draw: int,
+    n_workers: int,
+    target: Target | None = None,
 ) -> Iterator[tuple[str, Reply]]:
     """What the advice names, and every habit; habits train one run at a time."""
-    yield ADVISE, advised(situation, budget_s, n_workers)
+    yield ADVISE, advised(situation, budget_s, n_workers, target)
     if n_workers > 1:
         return
     for who, habit in WHOLE_HABITS.items():
@@ -160,7 +173,6 @@ def answer_to(
         shortfall=math.inf if cell is None else drawn.shortfall(cell, drawn.judging),
         shortfall_of_own=math.inf if cell is None else drawn.shortfall_of_own(cell, drawn.judging),
         shortfall_error=0.0 if cell is None else drawn.shortfall_error(cell, drawn.judging),
-        is_optimum=cell == drawn.optimum,
         spent=reply.spent_s / budget_s,
         problem=reply.problem,
         chance=reply.chance,
@@ -192,6 +204,7 @@ def answers_of(
     draws: Sequence[int],
     octaves: int | None = None,
     n_workers: int = 1,
+    is_given: bool = False,
 ) -> list[WholeAnswer]:
     """All answers for one grid and its step times.
 
@@ -203,6 +216,7 @@ def answers_of(
         octaves: how far the user's rate is from the best one of its batch size; None: the recorded
             rate. No answers if that rate was not recorded.
         n_workers: how many runs the advice has side by side.
+        is_given: whether the advice is given the level as its target.
     """
     grid = RecordedGrid.read(path)
     answers = []
@@ -213,11 +227,12 @@ def answers_of(
                 drawn = drawn.with_rate(octaves)
             except TrialError:
                 return []
+        target = drawn.level.target if is_given else None
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
             answers += [
                 answer_to(drawn, reply, who=who, draw=draw, budget_s=budget_s, n_workers=n_workers)
-                for who, reply in replies(drawn, budget_s, draw, n_workers)
+                for who, reply in replies(drawn, budget_s, draw, n_workers, target)
             ]
     return answers
 
@@ -228,16 +243,26 @@ def path_of(workload: str) -> Path:
     return early if early.exists() else LATER_GRIDS / early.name
 
 
-def main() -> None:
-    arguments = arguments_of(
-        __doc__.splitlines()[0],
-        grids=GRIDS,
-        later_grids=LATER_GRIDS,
-        budgets=BUDGETS,
-        draws=DRAWS,
-        processes=1,
-        out=RESULTS,
+def _arguments() -> argparse.Namespace:
+    recorded, later = (
+        sorted(path.name.removesuffix(".csv.gz") for path in folder.glob("*.csv.gz"))
+        for folder in (GRIDS, LATER_GRIDS)
     )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workloads", nargs="+", choices=recorded + later, default=recorded)
+    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
+    parser.add_argument("--draws", nargs="+", type=int, default=DRAWS)
+    parser.add_argument("--octaves", nargs="+", type=int)
+    parser.add_argument("--workers", nargs="+", type=int, default=[1])
+    parser.add_argument("--given", action="store_true")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
     started_s = time.monotonic()
     jobs = []
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -245,9 +270,10 @@ def main() -> None:
             path = path_of(workload)
             for profile in profiles_of(RecordedGrid.read(path)):
                 if profile in arguments.profiles:
-                    asked_with = arguments.budgets, arguments.draws
-                    for octaves, n in product(arguments.octaves or [None], arguments.workers):
-                        jobs.append(pool.submit(answers_of, path, profile, *asked_with, octaves, n))
+                    asked_with = path, profile, arguments.budgets, arguments.draws
+                    for varied in product(arguments.octaves or [None], arguments.workers):
+                        job = pool.submit(answers_of, *asked_with, *varied, arguments.given)
+                        jobs.append(job)
         answers = [answer for job in jobs for answer in job.result()]
     write_answers(
         arguments.out,

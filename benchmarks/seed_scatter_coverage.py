@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun, WholeGridHeader
+from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun
 from benchmarks.regret.whole_level import end_of, level_of
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -111,7 +111,6 @@ def recorded() -> list[Workload]:
 def _workload(path: Path) -> Workload:
     grid = RecordedGrid.read(path)
     header = grid.header
-    assert isinstance(header, WholeGridHeader)
     own = (header.reference_batch_size, header.reference_learning_rate)
     of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
     curves = [run.curve for run in of_own]

@@ -8,13 +8,23 @@ Prints the tables of step times in benchmarks/results/coverage.md.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from benchmarks.process_scatter import WAYS
 from tests.reference.step_time import ONE_UNSTEADY, PROCESSES, STUDIES, MadeUpTimes
 
 from batchlab.laws.step_time import fit_step_time
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.records.estimate import Estimate
 
+# How a point of a profile with two processes can be read.
+WAYS: dict[str, Callable[[Profile, ProfilePoint], Estimate]] = {
+    "one process": lambda profile, point: replace(point, again=()).step_s,
+    "two": lambda profile, point: point.step_s,
+    "with their scatter": lambda profile, point: profile.timed_s(point),
+    "and the law": lambda profile, point: profile.step_s(point.batch_size),
+}
 _COLUMNS = ("overhead", "per example", "knee", "a number", "step")
 
 

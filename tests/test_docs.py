@@ -114,7 +114,7 @@ def test_every_file_that_a_page_names_is_there():
 
     pages = [ROOT / "README.md", *DOCS.glob("*.md")]
     paths = {path for page in pages for path in named.findall(page.read_text("utf-8"))}
-    assert {"scripts/demo", "benchmarks/regret.py"} <= paths
+    assert {"scripts/demo", "benchmarks/regret_whole.py"} <= paths
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 

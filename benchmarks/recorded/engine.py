@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from benchmarks.recorded.grid import RecordedGrid, RecordedRun, WholeGridHeader
+from benchmarks.recorded.grid import RecordedGrid, RecordedRun
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import n_pauses, pauses
@@ -165,7 +165,7 @@ class RecordedEngine(AnswersAtOnce):
             seed=seed,
         )
         header = grid.header
-        if isinstance(header, WholeGridHeader) and header.has_schedule:
+        if header.has_schedule:
             return replace(trial, horizon_steps=trial.plan.steps_in(header.epochs))
         return trial
 
@@ -252,7 +252,7 @@ class RecordedEngine(AnswersAtOnce):
     def _early_stop(self, run: RecordedRun) -> Reason | None:
         """The note of a run that ended by the workload's patience, before its planned epochs."""
         header = self._grid.header
-        if not isinstance(header, WholeGridHeader) or header.patience_epochs is None:
+        if header.patience_epochs is None:
             return None
         epochs = self._any_trial(run.batch_size).plan.epoch_at(run.steps)
         if run.status is not Status.OK or epochs >= header.epochs:
@@ -282,7 +282,7 @@ class RecordedEngine(AnswersAtOnce):
     def _horizon_of(self, trial: Trial) -> float:
         for horizon, grid in self._grids.items():
             header = grid.header
-            if isinstance(header, WholeGridHeader) and header.has_schedule:
+            if header.has_schedule:
                 if trial.horizon_steps == trial.plan.steps_in(header.epochs):
                     return horizon
         return 1.0

@@ -1,8 +1,8 @@
 """RecordedGrid: trainings of one workload, recorded once at many batch sizes, rates and seeds.
 
 A grid is two files: NAME.csv.gz with a line a trial (batch_size, learning_rate, seed, status,
-steps, curve as `step:value;step:value`), and NAME.json that says what they are. There are grids of
-runs to a given target, and grids of whole trainings.
+steps, curve as `step:value;step:value`), and NAME.json that says what they are. The trainings are
+whole: no level had a part in how long they went on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import statistics
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,8 +33,8 @@ CellKey = tuple[int, float]
 """A batch size and a learning rate."""
 
 
-class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of every grid; further fields in its file are for people.
+class GridHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a grid; further fields in its file are for people.
 
     Attributes:
         workload: its name.
@@ -45,6 +44,11 @@ class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
         reference_batch_size: of the workload's own configuration.
         reference_learning_rate: of the workload's own configuration.
         step_s: measured seconds a step, by batch size.
+        epochs: passes over the training set of each training.
+        has_schedule: whether the learning rate followed a shape that spans them.
+        eval_s: measured seconds of an evaluation on validation data.
+        patience_epochs: trainings end after so many epochs without a better value, and keep their
+            best model; None: each is as long as planned.
     """
 
     workload: str
@@ -54,35 +58,6 @@ class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
     reference_batch_size: int
     reference_learning_rate: float
     step_s: dict[int, float]
-
-
-class GridHeader(_Recorded, frozen=True, kw_only=True):
-    """Of a grid of runs to a given target.
-
-    Attributes:
-        target: the level that counts as trained.
-        easier: a level before it.
-        harder: a level after it; the runs went on until it was met.
-        cut: runs were ended at so many times the fewest steps of their batch size to the target.
-    """
-
-    target: float
-    easier: float
-    harder: float
-    cut: float
-
-
-class WholeGridHeader(_Recorded, frozen=True, kw_only=True):
-    """Of a grid of whole trainings: no level had a part in how long they went on.
-
-    Attributes:
-        epochs: passes over the training set of each training.
-        has_schedule: whether the learning rate followed a shape that spans them.
-        eval_s: measured seconds of an evaluation on validation data.
-        patience_epochs: trainings end after so many epochs without a better value, and keep their
-            best model; None: each is as long as planned.
-    """
-
     epochs: int
     has_schedule: bool
     eval_s: float
@@ -102,7 +77,7 @@ class RecordedRun:
         batch_size: examples per optimizer step.
         learning_rate: its rate.
         seed: seeds initial weights and order of examples.
-        status: how it ended; OK: it is whole, or was cut before the harder level was met.
+        status: how it ended; OK: it is whole.
         curve: (step, value of the validation metric) at every evaluation, by step; None: the value
             was not a finite number.
     """
@@ -124,13 +99,12 @@ class RecordedGrid:
     """All trainings of a grid.
 
     Attributes:
-        header: what they are: runs to a given target, or whole trainings.
+        header: what they are.
         runs: every training by batch size, learning rate and seed.
     """
 
-    header: GridHeader | WholeGridHeader
+    header: GridHeader
     runs: Mapping[tuple[int, float, int], RecordedRun]
-    _cut_steps: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
     _evaluations: dict[tuple[int, float, int, float], tuple[Evaluation, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -152,21 +126,6 @@ class RecordedGrid:
         path = Path(path)
         header = _header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
         return cls(header=header, runs=_runs(path))
-
-    @property
-    def target(self) -> Target:
-        """The level that counts as trained."""
-        return self._level(self._of_given_target.target)
-
-    @property
-    def easier(self) -> Target:
-        """A level before the target."""
-        return self._level(self._of_given_target.easier)
-
-    @property
-    def harder(self) -> Target:
-        """A level after the target."""
-        return self._level(self._of_given_target.harder)
 
     @cached_property
     def cells(self) -> Mapping[CellKey, tuple[int, ...]]:
@@ -219,31 +178,6 @@ class RecordedGrid:
             f"these, nothing is made up between them"
         )
 
-    def cut_steps(self, batch_size: int) -> float:
-        """Where the runs of a batch size are cut: `cut` times the least mean steps to target.
-
-        Cells in which a run missed the target do not count for the least mean.
-
-        Raises:
-            TrialError: the grid has no such batch size, or no cell of it in which all runs met it.
-        """
-        if batch_size not in self._cut_steps:
-            means = []
-            for rate in self.learning_rates(batch_size):
-                cell = batch_size, rate
-                runs = [self.runs[*cell, seed] for seed in self.cells[cell]]
-                found = [self.steps_to(run, self.target) for run in runs]
-                met = [steps for steps in found if steps is not None]
-                if len(met) == len(found):
-                    means.append(statistics.fmean(met))
-            if not means:
-                raise TrialError(
-                    f"the grid of {self.header.workload!r} has no learning rate at batch size "
-                    f"{batch_size} with which every run met the target; record more rates"
-                )
-            self._cut_steps[batch_size] = self._of_given_target.cut * min(means)
-        return self._cut_steps[batch_size]
-
     def steps_to(self, run: RecordedRun, target: Target) -> float | None:
         """Steps of a run to the target, as every record of a trial tells them; None: it missed."""
         key = run.batch_size, run.learning_rate, run.seed, target
@@ -280,20 +214,6 @@ class RecordedGrid:
         """Examples processed by then; the last batch of an epoch may have fewer."""
         plan = BatchPlan(n_train=self.header.n_train, batch_size=batch_size, drop_last=False)
         return plan.samples_at(step)
-
-    @property
-    def _of_given_target(self) -> GridHeader:
-        if isinstance(self.header, GridHeader):
-            return self.header
-        raise TrialError(
-            f"the grid of {self.header.workload!r} holds whole trainings of {self.header.epochs} "
-            f"epochs: no target was given, and no run was cut; take a level from how they end"
-        )
-
-    def _level(self, value: float) -> Target:
-        # The runs were ended soon after they first met the harder level.
-        header = self.header
-        return Target(metric=header.metric, value=value, better=header.better, held_for=0)
 
 
 def _runs(path: Path) -> dict[tuple[int, float, int], RecordedRun]:
@@ -347,24 +267,14 @@ def _run(path: Path, number: int, line: list[str]) -> RecordedRun:
     return run
 
 
-class _Epochs(msgspec.Struct):
-    """The one field that tells the two kinds apart."""
-
-    epochs: int | None = None
-
-
-def _header(path: Path) -> GridHeader | WholeGridHeader:
+def _header(path: Path) -> GridHeader:
     """What the JSON file at `path` says.
 
     Raises:
         BatchlabError: it is missing, or lacks something; the message names it.
     """
     try:
-        content = path.read_bytes()
-        is_whole = msgspec.json.decode(content, type=_Epochs).epochs is not None
-        if is_whole:
-            return msgspec.json.decode(content, type=WholeGridHeader)
-        return msgspec.json.decode(content, type=GridHeader)
+        return msgspec.json.decode(path.read_bytes(), type=GridHeader)
     except OSError as error:
         raise BatchlabError(
             f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmarks.regret.whole_workloads import warm_up_and_cosine
+from benchmarks.regret.workloads import digits, squared_error, transformer
 from torch import Tensor, nn
-from whole_workloads import warm_up_and_cosine
-from workloads import digits, squared_error, transformer
 
 from batchlab import Metric, Workload
 from batchlab.workload.definition import Batch
@@ -38,7 +38,6 @@ def transformer_cosine() -> Workload:
         train=(plain.train[0][: 2 * N_TRAIN].clone(),),
         optimizer=NamedOptimizer(name="adamw", workload="transformer-cosine", weight_decay=0.1),
         schedule=warm_up_and_cosine,
-        target=None,
         epochs=16,
     )
 
@@ -129,13 +128,6 @@ FRESH: dict[str, Callable[[], Workload]] = {
     "contrastive": contrastive,
     "transformer-cosine": transformer_cosine,
     "resnet": resnet,
-}
-
-FRESH_BATCH_SIZES: dict[str, tuple[int, int]] = {
-    "early-stopping": (16, 2048),
-    "contrastive": (16, 2048),
-    "transformer-cosine": (32, 2048),
-    "resnet": (32, 2048),
 }
 
 

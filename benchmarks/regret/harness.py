@@ -1,8 +1,7 @@
-"""What both records of regret share: the question, the options, the file of answers, tables."""
+"""What both records of regret share: the question, the file of answers, tables."""
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import math
@@ -11,8 +10,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recorded.grid import GridHeader, WholeGridHeader
-from benchmarks.regret.situation import PROFILES
+from benchmarks.recorded.grid import GridHeader
 
 from batchlab.advice.advice import Configuration, Option, Question
 from batchlab.records.estimate import Estimate
@@ -20,7 +18,7 @@ from batchlab.records.trial import Target
 
 
 def question_of(
-    header: GridHeader | WholeGridHeader,
+    header: GridHeader,
     step_s: Mapping[int, Estimate],
     budget_s: float,
     *,
@@ -64,50 +62,6 @@ def question_of(
         planned_epochs=planned_epochs,
         at_most_epochs=planned_epochs,  # no more were recorded
     )
-
-
-def exactly(step_s: Mapping[int, float]) -> dict[int, Estimate]:
-    """Step times as if they were known."""
-    return {
-        size: Estimate.of(true_s, interval=(true_s, true_s), n=8) for size, true_s in step_s.items()
-    }
-
-
-def arguments_of(
-    about: str,
-    *,
-    grids: Path,
-    later_grids: Path | None = None,
-    budgets: Sequence[float],
-    draws: int | Sequence[int],
-    processes: int,
-    out: Path,
-) -> argparse.Namespace:
-    """What was asked for on the command line; the record's own values where nothing was.
-
-    Args:
-        about: one line on the command.
-        grids: the folder of the recorded workloads; all of these are asked about by default.
-        later_grids: of further ones, asked about where they are named; then `--octaves` is there.
-        budgets: in the record's unit.
-        draws: how many splits of the seeds, or which.
-        processes: side by side.
-        out: the file of answers.
-    """
-    recorded = _names_in(grids)
-    later = [] if later_grids is None else _names_in(later_grids)
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--workloads", nargs="+", choices=recorded + later, default=recorded)
-    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
-    parser.add_argument("--budgets", nargs="+", type=float, default=budgets)
-    several = None if isinstance(draws, int) else "+"
-    parser.add_argument("--draws", type=int, nargs=several, default=draws)
-    if later_grids is not None:
-        parser.add_argument("--octaves", nargs="+", type=int)
-    parser.add_argument("--workers", nargs="+", type=int, default=[1])
-    parser.add_argument("--processes", type=int, default=processes)
-    parser.add_argument("--out", type=Path, default=out)
-    return parser.parse_args()
 
 
 def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
@@ -154,10 +108,6 @@ def head(*cells: str) -> list[str]:
 def row(*cells: str) -> str:
     """One line of a table."""
     return "| " + " | ".join(cells) + " |"
-
-
-def _names_in(grids: Path) -> list[str]:
-    return sorted(path.name.removesuffix(".csv.gz") for path in grids.glob("*.csv.gz"))
 
 
 def _plain(value: object) -> object:

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmarks.regret.workloads import N_TRAIN, Labelled, digits
 from torch import Tensor, nn
-from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Metric, Workload
 from batchlab.workload.builtin.moby_dick import workload as moby_dick

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmarks.regret.workloads import N_TRAIN, Labelled, digits
 from torch import Tensor, nn
-from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Workload
 from batchlab.workload.definition import Batch

@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
 from benchmarks.regret.harness import head, row
-from benchmarks.regret.whole_habits import FREE_STEP, free_batch_size
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
 from benchmarks.regret_whole import GRIDS, LATER_GRIDS
+
+# A larger batch is free while its step takes at most this many times as long.
+FREE_STEP = 1.5
 
 Rule = Callable[[WholeSituation], CellKey | None]
 
@@ -42,7 +44,10 @@ def free(power: float) -> Rule:
     """The largest whose step takes at most 1.5 times the smallest's, its rate by a power of it."""
 
     def rule(situation: WholeSituation) -> CellKey | None:
-        size = max(free_batch_size(situation), situation.reference[0])
+        step_s = situation.step_s
+        most_s = FREE_STEP * step_s[min(step_s)]
+        size = max(size for size in step_s if step_s[size] <= most_s)
+        size = max(size, situation.reference[0])
         larger = size / situation.reference[0]
         return nearest(situation, size, situation.reference[1] * larger**power)
 

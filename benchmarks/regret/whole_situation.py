@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun, WholeGridHeader
-from benchmarks.regret.situation import MOST_MISSES, PROFILES, measured_profile, step_times
+from benchmarks.recorded.grid import CellKey, GridHeader, RecordedGrid, RecordedRun
+from benchmarks.regret.step_times import PROFILES, measured_profile, step_times
 from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, untrained_value
 
 from batchlab.belief.margin import margin_of
@@ -24,6 +24,8 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target
 
 N_SEEN = 9
+# A configuration that misses the level this often is no answer.
+MOST_MISSES = 0.5
 # How far a profile is off, log: by two processes and the law (benchmarks/results/coverage.md).
 USUAL_STEP_TIME_SD = 0.02
 STEP_TIME_SD = {"H200": 0.087}
@@ -62,9 +64,8 @@ class WholeSituation:
     reference: CellKey
 
     @property
-    def header(self) -> WholeGridHeader:
+    def header(self) -> GridHeader:
         """What the grid is."""
-        assert isinstance(self.grid.header, WholeGridHeader)
         return self.grid.header
 
     def engine(self, n_workers: int = 1) -> RecordedEngine:
@@ -266,7 +267,6 @@ def whole_situation(grid: RecordedGrid, profile: str, *, draw: int) -> WholeSitu
     seen += stream.sample(elsewhere, N_SEEN - n_everywhere)
     step_s = step_times(grid, profile)
     header = grid.header
-    assert isinstance(header, WholeGridHeader)
     return WholeSituation(
         grid=grid,
         profile=profile,
@@ -301,7 +301,6 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
     on. Over all others and all choices of `n_seeds` seeds; the worst of these counts.
     """
     header = grid.header
-    assert isinstance(header, WholeGridHeader)
     cell = own_configuration(grid)
     levels = {seed: _level(grid, header, seed) for seed in grid.cells[cell]}
     sign = 1 if header.better == "higher" else -1
@@ -319,7 +318,6 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
 def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
     """Return the standard deviation, from seed to seed, of what a cell ends with, in margins."""
     header = grid.header
-    assert isinstance(header, WholeGridHeader)
     curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
     keeps_best = header.keeps_best
     level = level_of(curves, metric=header.metric, better=header.better, keeps_best=keeps_best)
@@ -327,7 +325,7 @@ def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
     return statistics.stdev(end for end in ends if end is not None) / level.margin
 
 
-def _level(grid: RecordedGrid, header: WholeGridHeader, seed: int) -> Target:
+def _level(grid: RecordedGrid, header: GridHeader, seed: int) -> Target:
     """What one training of the reference sets."""
     size, rate = header.reference_batch_size, header.reference_learning_rate
     curve = grid.runs[*grid.cell(size, rate), seed].curve

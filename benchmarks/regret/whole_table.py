@@ -32,24 +32,9 @@ CHOSEN_ON = (
     "cnn",
     "transformer",
 )
-# From so many trainings of the tuned reference on, to the next of them.
-BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 # From so many whole trainings of the reference on, to the next of them: what a user knows.
 WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
 N_RESAMPLES = 1000
-_ENOUGH = 12.0
-_OF_ADVICE = (
-    "trainings",
-    "answers",
-    "median",
-    "90th percentile",
-    "is the optimum",
-    "named",
-    "named ends worse",
-    "for sure",
-    "of these, level from the end",
-    "spent",
-)
 _LOW, _HIGH = 0.025, 0.975
 # So many standard errors above are 5 %, one-sided.
 _BY_CHANCE = 1.645
@@ -79,7 +64,6 @@ class WholeAnswer:
         shortfall: how many margins worse than the better of the references it ends.
         shortfall_of_own: how many margins worse than the reference as it is.
         shortfall_error: its standard error, by the scatter of the reference's ends.
-        is_optimum: whether it is the optimum itself.
         spent: of the budget, a fraction.
         problem: the error that the advice ended with, if any.
         chance: how likely it is neither slower nor ends worse, as stated; None: it stays.
@@ -109,7 +93,6 @@ class WholeAnswer:
     shortfall: float
     shortfall_of_own: float
     shortfall_error: float
-    is_optimum: bool
     spent: float
     problem: str = ""
     chance: float | None = None
@@ -130,11 +113,6 @@ class WholeAnswer:
         return self.shortfall > 1
 
     @property
-    def ends_worse_for_sure(self) -> bool:
-        """Whether it does so by more than the few judging seeds make by chance in one of twenty."""
-        return self.shortfall > 1 + _BY_CHANCE * self.shortfall_error
-
-    @property
     def is_worse_than_own_for_sure(self) -> bool:
         """Whether it is slower than the reference as it is, or ends worse, by more than chance."""
         is_slower = self.of_reference > 1 + _BY_CHANCE * self.of_reference_error
@@ -144,12 +122,8 @@ class WholeAnswer:
 
 
 def tables(answers: Sequence[WholeAnswer]) -> str:
-    """What tests the advisor's constants, then what they were chosen on, as Markdown."""
+    """What the answers were worth, and what went wrong, as Markdown."""
     lines = []
-    for title, is_chosen_on in (("Not used for", False), ("Used for", True)):
-        some = [each for each in answers if (each.workload in CHOSEN_ON) == is_chosen_on]
-        if some:
-            lines += [f"## {title} the constants", "", table(some), ""]
     own = [each for each in answers if each.who == ADVISE]
     for title, some in (
         ("The user's rate is within an octave of the best", [e for e in own if e.has_good_rate]),
@@ -159,7 +133,9 @@ def tables(answers: Sequence[WholeAnswer]) -> str:
             lines += [f"## {title}, by the budget in whole trainings of the reference", ""]
             lines += [*by_whole_trainings(some), ""]
             lines += ["What is stated beside what was seen.", "", *stated(some), ""]
-    lines += ["## All, beside the habits", "", *beside_habits(answers)]
+    lines += ["## All, beside the habits", "", *beside_habits(answers), ""]
+    problems = Counter(each.problem for each in own if each.problem)
+    lines += [f"- problem, {n} times: {text}" for text, n in problems.items()]
     return "\n".join(lines).rstrip()
 
 
@@ -261,66 +237,6 @@ def _gain_held(some: Sequence[WholeAnswer]) -> float:
     )
 
 
-def table(answers: Sequence[WholeAnswer]) -> str:
-    """What these answers were worth, as Markdown."""
-    habits = list(dict.fromkeys(each.who for each in answers if each.who != ADVISE))
-    own = [each for each in answers if each.who == ADVISE]
-    lines = [
-        "Regret, median / 90th percentile, by the budget in trainings of the tuned reference.",
-        "",
-        *head("trainings", "whole trainings", ADVISE, *habits),
-    ]
-    for name, some in _binned(answers):
-        whole = statistics.median(each.whole_trainings for each in some)
-        cells = [both(_regrets(some, who)) for who in (ADVISE, *habits)]
-        lines.append(row(name, f"{whole:.3g}", *cells))
-    lines += ["", "The share that ends worse by more than the margin.", ""]
-    lines += head("trainings", ADVISE, *habits)
-    for name, some in _binned(answers):
-        cells = [_worse([each for each in some if each.who == who]) for who in (ADVISE, *habits)]
-        lines.append(row(name, *cells))
-    lines += ["", "The advice, with 95 % intervals over workloads.", "", *head(*_OF_ADVICE)]
-    lines += [row(name, *_of_advice(some)) for name, some in _binned(own)]
-    lines += ["", "The advice by workload, from 12 trainings on.", "", *_by_workload(own)]
-    problems = Counter(each.problem for each in own if each.problem)
-    lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
-    return "\n".join(lines).rstrip()
-
-
-def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
-    lines = head(
-        "workload",
-        "answers",
-        "median / 90th percentile",
-        "named ends worse",
-        "for sure",
-    )
-    for workload in sorted({each.workload for each in own}):
-        some = [e for e in own if e.workload == workload and e.tuned_trainings >= _ENOUGH]
-        if some:
-            regrets = both([each.regret for each in some])
-            named = [each for each in some if each.named_as != "reference"]
-            worse = _worse(named), _for_sure(named)
-            lines.append(row(workload, str(len(some)), regrets, *worse))
-    return lines
-
-
-def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
-    named = [each for each in own if each.named_as != "reference"]
-    at_the_end = [each for each in named if each.origin == "pilot"]
-    return [
-        str(len(own)),
-        _with_interval(own, lambda some: quantile((each.regret for each in some), 0.5)),
-        _with_interval(own, lambda some: quantile((each.regret for each in some), 0.9)),
-        _with_interval(own, lambda some: statistics.fmean(each.is_optimum for each in some)),
-        str(len(named)),
-        _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
-        _for_sure(named),
-        _worse(at_the_end),
-        percent(statistics.median(each.spent for each in own)),
-    ]
-
-
 def _with_interval(
     answers: Sequence[WholeAnswer], value_of: Callable[[Sequence[WholeAnswer]], float]
 ) -> str:
@@ -349,22 +265,6 @@ def _interval_over_workloads(
     return quantile(values, _LOW), quantile(values, _HIGH)
 
 
-def _bin_of(tuned_trainings: float) -> str:
-    number = sum(tuned_trainings >= start for start in BINS) - 1
-    if number == 0:
-        return f"< {BINS[1]:g}"
-    if number == len(BINS) - 1:
-        return f"> {BINS[-1]:g}"
-    return f"{BINS[number]:g} to {BINS[number + 1]:g}"
-
-
-def _binned(answers: Sequence[WholeAnswer]) -> list[tuple[str, list[WholeAnswer]]]:
-    groups: dict[str, list[WholeAnswer]] = {}
-    for each in sorted(answers, key=lambda each: each.tuned_trainings):
-        groups.setdefault(_bin_of(each.tuned_trainings), []).append(each)
-    return list(groups.items())
-
-
 def whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[WholeAnswer]]]:
     """Yield the answers by the budget in whole trainings, as far as there are any."""
     for low, high in pairwise(WHOLE_BINS):
@@ -375,19 +275,3 @@ def whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[Whole
 
 def _name_of_bin(low: float, high: float) -> str:
     return f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
-
-
-def _regrets(answers: Sequence[WholeAnswer], who: str) -> list[float]:
-    return [each.regret for each in answers if each.who == who]
-
-
-def _worse(answers: Sequence[WholeAnswer]) -> str:
-    if not answers:
-        return "-"
-    return f"{percent(statistics.fmean(each.ends_worse for each in answers))} of {len(answers)}"
-
-
-def _for_sure(answers: Sequence[WholeAnswer]) -> str:
-    if not answers:
-        return "-"
-    return percent(statistics.fmean(each.ends_worse_for_sure for each in answers))

@@ -1,6 +1,6 @@
 """The workloads of the record of whole trainings: each with the epochs that a training takes.
 
-The eight of the first record, one with batch normalization, and two under a learning-rate shape.
+The eight of `workloads`, one with batch normalization, and two under a learning-rate shape.
 All have 10,000 examples for validation (10,000 predictions, where an example holds several): how
 two trainings end is told apart by tenths of a per cent. The epochs are those at which the
 validation curve of the reference is about flat.
@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
-from workloads import (
+from benchmarks.regret.workloads import (
     cnn,
     digits,
     mlp_adam,
@@ -26,6 +25,7 @@ from workloads import (
     transformer,
     with_random_labels,
 )
+from torch import nn
 
 from batchlab import Workload
 from batchlab.workload.pieces import Pixels
@@ -48,7 +48,7 @@ def warm_up_and_cosine(fraction: float) -> float:
 
 def _of_digits(workload: Workload, epochs: int) -> Workload:
     _, validation = digits(N_VALIDATION)
-    return replace(workload, validation=validation, epochs=epochs, target=None)
+    return replace(workload, validation=validation, epochs=epochs)
 
 
 def _noisy(epochs: int) -> Workload:
@@ -69,10 +69,10 @@ def _normalised() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(48, 10))
 
 
-# In the order in which they are recorded, the cheapest first.
+# The cheapest first.
 WHOLE_WORKLOADS: dict[str, Callable[[], Workload]] = {
     "mlp-narrow": lambda: _of_digits(mlp_narrow(), 30),
-    "tabular": lambda: replace(tabular(N_VALIDATION), epochs=30, target=None),
+    "tabular": lambda: replace(tabular(N_VALIDATION), epochs=30),
     "noisy-labels": lambda: _noisy(20),
     "mlp-adam": lambda: _of_digits(mlp_adam(), 25),
     "batchnorm": lambda: _of_digits(batchnorm(), 15),
@@ -80,13 +80,6 @@ WHOLE_WORKLOADS: dict[str, Callable[[], Workload]] = {
     "mlp-adam-cosine": lambda: _with_cosine(_of_digits(mlp_adam(), 25)),
     "softmax": lambda: _of_digits(softmax(), 40),
     "mlp-wide": lambda: _of_digits(mlp_wide(), 20),
-    "transformer": lambda: replace(transformer(N_VALIDATION // 8), epochs=20, target=None),
+    "transformer": lambda: replace(transformer(N_VALIDATION // 8), epochs=20),
     "cnn": lambda: _of_digits(cnn(), 20),
-}
-
-# From where batch sizes are taken by doubling, and to where: the dear ones have fewer.
-WHOLE_BATCH_SIZES: dict[str, tuple[int, int]] = {
-    "cnn": (32, 4096),
-    "transformer": (32, 2048),
-    "mlp-wide": (32, 4096),
 }

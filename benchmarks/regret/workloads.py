@@ -1,4 +1,4 @@
-"""The workloads of the record of regret: eight small trainings, each with its reference and target.
+"""Eight small trainings of the record of regret, each with its reference.
 
 All have 16,384 training examples, so that batch sizes up to 8192 exist, and 2,000 for validation,
 so that an evaluation costs less than the steps before it. Digits have 14 x 14 pixels, each the mean
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from batchlab import Workload
 from batchlab.datasets.embedded import load_mnist
-from batchlab.records.trial import Target
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
 from batchlab.workload.pieces import NamedOptimizer, Pixels, accuracy, cross_entropy
 
@@ -30,17 +29,17 @@ Labelled = tuple[Tensor, Tensor]
 
 def mlp_narrow() -> Workload:
     """MNIST, one hidden layer of 32 units, SGD with momentum 0.9."""
-    return _digits("mlp-narrow", lambda: mlp(32), target=0.92)
+    return _digits("mlp-narrow", lambda: mlp(32))
 
 
 def mlp_wide() -> Workload:
     """MNIST, two hidden layers of 128 units, SGD with momentum 0.9."""
-    return _digits("mlp-wide", lambda: mlp(128, 128), target=0.93)
+    return _digits("mlp-wide", lambda: mlp(128, 128))
 
 
 def mlp_adam() -> Workload:
     """MNIST, one hidden layer of 64 units, Adam."""
-    adam = _digits("mlp-adam", lambda: mlp(64), target=0.93)
+    adam = _digits("mlp-adam", lambda: mlp(64))
     optimizer = NamedOptimizer(name="adam", workload="mlp-adam")
     return replace(adam, optimizer=optimizer, learning_rate=0.001)
 
@@ -48,12 +47,12 @@ def mlp_adam() -> Workload:
 def softmax() -> Workload:
     """MNIST, softmax regression, plain SGD."""
     plain = NamedOptimizer(name="sgd", workload="softmax", momentum=0.0)
-    return replace(_digits("softmax", mlp, target=0.875), optimizer=plain)
+    return replace(_digits("softmax", mlp), optimizer=plain)
 
 
 def cnn() -> Workload:
     """MNIST, two convolutions of 8 and 16 channels, SGD with momentum 0.9."""
-    return _digits("cnn", _cnn, target=0.91)
+    return _digits("cnn", _cnn)
 
 
 def noisy_labels() -> Workload:
@@ -61,7 +60,7 @@ def noisy_labels() -> Workload:
 
     The highest accuracy that can be reached is 0.82: of the random labels a tenth is right.
     """
-    noisy = _digits("noisy-labels", lambda: mlp(64), target=0.77)
+    noisy = _digits("noisy-labels", lambda: mlp(64))
     stream = np.random.default_rng(20)
     return replace(
         noisy,
@@ -86,7 +85,7 @@ def transformer(n_windows: int = N_VALIDATION // 4) -> Workload:
         metrics={},
         batch_size=64,
         learning_rate=0.001,
-        target=Target(metric="loss", value=2.5, better="lower"),
+        target=None,
     )
 
 
@@ -109,41 +108,7 @@ def tabular(n_validation: int = N_VALIDATION) -> Workload:
         optimizer=NamedOptimizer(name="sgd", workload="tabular"),
         batch_size=64,
         learning_rate=0.01,
-        target=Target(metric="loss", value=0.16, better="lower"),
     )
-
-
-# In the order in which they are recorded.
-WORKLOADS: dict[str, Callable[[], Workload]] = {
-    "mlp-narrow": mlp_narrow,
-    "mlp-adam": mlp_adam,
-    "softmax": softmax,
-    "tabular": tabular,
-    "noisy-labels": noisy_labels,
-    "cnn": cnn,
-    "transformer": transformer,
-    "mlp-wide": mlp_wide,
-}
-
-# A level of the metric that is easier than the target and one that is harder: the runs go on to the
-# harder one, so that a decision can be repeated at all three.
-EASIER_AND_HARDER: dict[str, tuple[float, float]] = {
-    "mlp-narrow": (0.90, 0.93),
-    "mlp-adam": (0.91, 0.94),
-    "softmax": (0.86, 0.885),
-    "tabular": (0.2, 0.14),
-    "noisy-labels": (0.75, 0.78),
-    "cnn": (0.88, 0.925),
-    "transformer": (2.6, 2.45),
-    "mlp-wide": (0.91, 0.94),
-}
-
-# From where batch sizes are taken by doubling, and to where: the dear ones have fewer.
-BATCH_SIZES: dict[str, tuple[int, int]] = {
-    "cnn": (16, 4096),
-    "transformer": (8, 2048),
-    "mlp-wide": (8, 4096),
-}
 
 
 @cache
@@ -159,7 +124,7 @@ def digits(n_validation: int) -> tuple[Labelled, Labelled]:
     return train, validation
 
 
-def _digits(name: str, model: Callable[[], nn.Module], *, target: float) -> Workload:
+def _digits(name: str, model: Callable[[], nn.Module]) -> Workload:
     train, validation = digits(N_VALIDATION)
     return Workload(
         name=name,
@@ -171,7 +136,6 @@ def _digits(name: str, model: Callable[[], nn.Module], *, target: float) -> Work
         optimizer=NamedOptimizer(name="sgd", workload=name),
         batch_size=64,
         learning_rate=0.01,
-        target=Target(metric="accuracy", value=target, better="higher"),
     )
 
 

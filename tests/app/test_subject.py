@@ -13,7 +13,7 @@ from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_profile import told_profile
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.recorded_grid import TARGET, made_up_rows, write_grid
 from tests.reference.told import Told
 
 from batchlab.app.advise import advised_about
@@ -61,7 +61,7 @@ class GridSubject(Subject):
         pass
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        return self._grid.target
+        return TARGET
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         trial = super().trial(batch_size, learning_rate, seed=seed)
@@ -88,7 +88,7 @@ def grid_subject(
 
 
 def to_advise(grid: RecordedGrid, lab: Path, **given: Any) -> GridSubject:
-    target, sizes = (grid.target.metric, grid.target.value), grid.batch_sizes
+    target, sizes = (TARGET.metric, TARGET.value), grid.batch_sizes
     return grid_subject(grid, lab, "advise", target=target, batch_sizes=sizes, budget=60.0, **given)
 
 

@@ -1,4 +1,4 @@
-"""The records of regret: chosen on some seeds, valued on others; whole trainings too."""
+"""The record of regret: chosen on some seeds, valued on others."""
 
 import math
 import statistics
@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
+from benchmarks.regret.step_times import step_times
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_level import level_of
-from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, whole_situation
+from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, profiles_of, whole_situation
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
-from benchmarks.regret.workloads import mlp_narrow
+from benchmarks.regret.whole_workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
 from tests.reference.made_up import approach, made_up_record
-from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
-from tests.reference.script import BENCHMARKS, script
 from tests.reference.simulated_question import knee, question
 from tests.reference.small_workloads import small_trial
 from tests.reference.whole_grid import EPOCHS, N_SEEDS, rise, write_rows, write_whole_grid
@@ -23,63 +21,15 @@ from tests.reference.whole_grid import EPOCHS, N_SEEDS, rise, write_rows, write_
 from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
 from batchlab.records.run import RunLength
+from benchmarks import regret_whole
 
 pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
 
-RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
-
-
-@pytest.fixture
-def drawn(tmp_path):
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(20)))
-    return situation(grid, "cpu", split=0)
-
-
-@pytest.fixture(scope="module")
-def harness():
-    """benchmarks/regret.py, which is a script beside the folder of the same name."""
-    with script("regret.py") as module:
-        yield module
-
-
-# ---- the recorded grids
-
-
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
-def test_a_recorded_grid_is_small_has_no_gap_and_judges_what_may_be_chosen(path):
-    grid = RecordedGrid.read(path)
-    drawn = situation(grid, "cpu", split=0)
-
-    assert path.stat().st_size <= 2_000_000
-    assert math.isfinite(drawn.reference_s)
-    assert math.isfinite(drawn.regret(drawn.reference))
-    for size in grid.batch_sizes:
-        rates = grid.learning_rates(size)
-        cells = ((size, rate) for rate in rates)
-        best = min(
-            (statistics.fmean(found), cell) for cell in cells if (found := _steps(grid, cell))
-        )
-        assert len(grid.cells[best[1]]) >= 8, best
-        octaves = [math.log2(rate / grid.header.reference_learning_rate) for rate in rates]
-        first = round(octaves[0])
-        assert octaves == pytest.approx(list(range(first, first + len(octaves))))
-    for profile in PROFILES:
-        times = step_times(grid, profile)
-        assert sorted(times) == list(grid.batch_sizes)
-        assert min(times.values()) > 0
-
-
-def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
-    """Steps to target of the runs of a cell, empty where one missed it."""
-    found = [grid.steps_to(grid.runs[*cell, seed], grid.target) for seed in grid.cells[cell]]
-    met = [steps for steps in found if steps is not None]
-    return met if len(met) == len(found) else []
-
 
 def test_a_recorded_run_is_what_training_gives_again():
-    grid = RecordedGrid.read(BENCHMARKS / "regret" / "mlp-narrow.csv.gz")
+    grid = RecordedGrid.read(regret_whole.GRIDS / "mlp-narrow.csv.gz")
     run = grid.runs[64, 0.16, 0]
-    workload = mlp_narrow()
+    workload = WHOLE_WORKLOADS["mlp-narrow"]()
     trial = small_trial(workload, batch_size=64, learning_rate=0.16)
 
     again = run_engine(workload, trial, RunLength(steps=run.curve[12][0]))
@@ -89,75 +39,6 @@ def test_a_recorded_run_is_what_training_gives_again():
     for (step, value), (recorded_step, recorded) in zip(curve, run.curve[:13], strict=True):
         assert step == recorded_step
         assert value == pytest.approx(recorded, abs=0.01)
-
-
-# ---- what is worth what
-
-
-def test_what_is_seen_is_not_what_values(drawn):
-    for split in range(20):
-        other = situation(drawn.grid, "cpu", split=split)
-        assert sorted(other.seen + other.held_back) == list(range(20))
-        assert len(other.seen) == 10
-        # Every cell has seeds of both kinds: those up to 4 are everywhere.
-        assert {seed < 5 for seed in other.seen} == {True, False}
-        assert any(seed < 5 for seed in other.held_back)
-
-
-def test_the_best_cell_has_no_regret(drawn):
-    # 32 steps of 1 ms each are fewer milliseconds than 40 of 2 ms: 64 loses by its step time.
-    assert drawn.best(drawn.grid.cells) == (32, 0.2)
-    assert drawn.regret((32, 0.2)) == 0.0
-
-
-def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path):
-    # Two rates: one is faster on the seeds that are seen, the other on those held back.
-    rows = [
-        (16, rate, seed, "ok", line_to(20 if (seed in (0, 1, 2)) == (rate == 0.1) else 10))
-        for rate in (0.1, 0.2)
-        for seed in range(6)
-    ]
-    grid = RecordedGrid.read(write_grid(tmp_path, rows))
-    drawn = Situation(
-        grid=grid, profile="cpu", step_s={16: 1.0}, seen=(0, 1, 2), held_back=(3, 4, 5)
-    )
-
-    assert drawn.best(grid.cells) == (16, 0.2)
-    assert drawn.regret((16, 0.1)) == pytest.approx(9.5 / 19.5 - 1)
-
-
-# ---- the advice
-
-
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(harness, drawn, n_workers):
-    budget_s = 0.5 * drawn.search_cost_s
-
-    reply = harness.advised(drawn, budget_s, n_workers)
-
-    assert reply.problem == ""
-    assert drawn.regret(reply.cell) < 0.5
-    assert 0 < reply.spent_s <= budget_s
-    assert reply.chance > 0.9
-    low, high = reply.gain
-    times = [drawn.seconds_to_target(cell, drawn.seen) for cell in (drawn.reference, reply.cell)]
-    assert low < times[0] / times[1] < high
-
-
-def test_a_recording_that_ends_before_the_level_is_asked_for_once(harness, tmp_path):
-    """One rate is three times as fast on every other seed, whose recordings end late."""
-    rows = [
-        (16, rate, seed, "ok", line_to(steps, last=end))
-        for rate, steps, end in ((0.1, 200, 240), (0.2, 60, 80), (0.2, 600, 300))
-        for seed in range(20)
-        if rate == 0.1 or (seed % 2 == 0) == (steps == 60)
-    ]
-    drawn = situation(RecordedGrid.read(write_grid(tmp_path, rows)), "cpu", split=0)
-
-    reply = harness.advised(drawn, 4 * drawn.search_cost_s)
-
-    assert reply.problem == ""
-    assert reply.spent_s < 4 * drawn.search_cost_s
 
 
 # Whole trainings as a question: what is seen does not judge
@@ -283,31 +164,24 @@ def test_the_level_of_one_training_is_that_of_the_advice():
 # The advice without a target, and the table of its answers
 
 
-WHOLE_RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
+WHOLE_RECORDED = sorted(regret_whole.GRIDS.glob("*.csv.gz"))
 FOUND = WholeAnswer(
     **{"workload": "made-up", "profile": "cpu", "rate_octaves": 0, "draw": 0, "who": ADVISE},
     **{"tuned_trainings": 40.0, "whole_trainings": 4.0, "batch_size": 256, "learning_rate": 0.8},
     **{"named_as": "named", "origin": "pilot", "n_workers": 1, "regret": 0.0, "spent": 0.9},
-    **{"of_reference": 0.5, "of_reference_error": 0.1, "is_optimum": True, "n_sizes": 4},
+    **{"of_reference": 0.5, "of_reference_error": 0.1, "n_sizes": 4},
     **{"shortfall": 0.0, "shortfall_of_own": 0.0, "shortfall_error": 0.4, "chance": 0.85},
     **{"gain_low": 1.5, "gain": 2.0, "gain_high": 2.5, "gain_seen": 2.0},
 )
 
 
-@pytest.fixture(scope="module")
-def whole_harness():
-    """benchmarks/regret_whole.py, which is a script."""
-    with script("regret_whole.py") as module:
-        yield module
-
-
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_advice_sets_its_level_from_a_whole_training(whole_harness, tmp_path, n_workers):
+def test_the_advice_sets_its_level_from_a_whole_training(tmp_path, n_workers):
     drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
     budget_s = 75 * drawn.tuned_reference_s
 
-    question = whole_harness.asked(drawn, 1.0)
-    reply = whole_harness.advised(drawn, budget_s, n_workers)
+    question = regret_whole.asked(drawn, 1.0)
+    reply = regret_whole.advised(drawn, budget_s, n_workers)
 
     assert (question.target, question.planned_epochs) == (None, EPOCHS)
     assert (reply.problem, reply.origin, reply.named_as) == ("", "pilot", "named")
@@ -318,22 +192,31 @@ def test_the_advice_sets_its_level_from_a_whole_training(whole_harness, tmp_path
     assert reply.chance > 0.8
 
 
-def test_every_habit_answers_beside_the_advice(whole_harness, tmp_path):
+def test_a_given_target_is_the_level_of_all_trainings(tmp_path):
     path = write_whole_grid(tmp_path)
 
-    answers = whole_harness.answers_of(path, "cpu", (18.0,), (0,))
+    (answer,) = regret_whole.answers_of(path, "cpu", (75.0,), (0,), None, 2, True)
 
-    assert [each.who for each in answers] == [ADVISE, *whole_harness.WHOLE_HABITS]
+    assert (answer.problem, answer.origin, answer.named_as) == ("", "given", "named")
+    assert (answer.of_reference < 1, answer.chance > 0.8) == (True, True)
+
+
+def test_every_habit_answers_beside_the_advice(tmp_path):
+    path = write_whole_grid(tmp_path)
+
+    answers = regret_whole.answers_of(path, "cpu", (18.0,), (0,))
+
+    assert [each.who for each in answers] == [ADVISE, *WHOLE_HABITS]
     reference = answers[1]
     assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
     assert reference.named_as == "reference"
-    assert "## All, beside the habits" in whole_harness.tables(answers)
+    assert "## All, beside the habits" in regret_whole.tables(answers)
 
 
-def test_a_user_with_a_good_rate_is_asked_with_that_rate(whole_harness, tmp_path):
+def test_a_user_with_a_good_rate_is_asked_with_that_rate(tmp_path):
     path = write_whole_grid(tmp_path)
 
-    (answer,), none = (whole_harness.answers_of(path, "cpu", (18.0,), (0,), o, 2) for o in (0, -20))
+    (answer,), none = (regret_whole.answers_of(path, "cpu", (18.0,), (0,), o, 2) for o in (0, -20))
 
     assert (answer.rate_octaves, answer.has_good_rate, none) == (0, True, [])
     assert (answer.problem, answer.n_workers) == ("", 2)
@@ -387,3 +270,7 @@ def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path):
         assert octaves == pytest.approx(list(range(first, first + len(octaves))))
     for cell in (drawn.reference, drawn.tuned_reference, drawn.optimum):
         assert len(grid.cells[cell]) == len(grid.seeds)
+    for profile in profiles_of(grid):
+        times = step_times(grid, profile)
+        assert sorted(times) == list(grid.batch_sizes)
+        assert min(times.values()) > 0

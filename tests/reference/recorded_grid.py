@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from batchlab.records.trial import Target
+
 Row = tuple[int, float, int, str, Sequence[tuple[int, float | None]]]
 """Batch size, learning rate, seed, status, and (step, value) of every evaluation."""
 
+TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
 HEADER: Mapping[str, Any] = {
     "workload": "made-up",
     "n_train": 1024,
     "metric": "loss",
     "better": "lower",
-    "target": 0.5,
-    "easier": 0.6,
-    "harder": 0.4,
+    "epochs": 2,
+    "has_schedule": False,
     "reference_batch_size": 16,
     "reference_learning_rate": 0.1,
-    "cut": 3.5,
+    "eval_s": 0.0005,
     "step_s": {"16": 0.001, "32": 0.001, "64": 0.002},
 }
 

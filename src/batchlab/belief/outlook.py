@@ -24,7 +24,7 @@ _N_JUDGING = 5
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # A training that ends this many standard deviations of seeds below the level meets it in half of
 # the cases, because a curve wobbles and has to hold the level for only a tenth more examples. The
-# number was fitted to the recorded trainings by `python -m benchmarks.missed_trainings`.
+# number was fitted to the recorded trainings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # the utility of a configuration that failed
 # Slopes fitted to few draws are shrunk, as they are never quite 0 even if a run shows nothing.
