@@ -150,8 +150,7 @@ def write_files(
 
     Raises:
         UsageError: no file can be written to `path`.
-        OutputFileError: a file cannot be written.
-        NothingToDrawError: no figure has anything to show.
+        BatchlabError: a file cannot be written, or no figure has anything to show.
     """
     path = path or Path(f"batchlab-report.{output_format}")
     check_output_file(path, store=store, example=f"report.{output_format}")
