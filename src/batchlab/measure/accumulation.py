@@ -179,6 +179,13 @@ _RUNS_WITH_OWN = (
 )
 
 
+NEEDS_GRADIENTS = (
+    ": evaluations are without gradients; decorate a function that differentiates with "
+    "@torch.enable_grad()"
+)
+"""The end of the message about a function that runs only with gradients."""
+
+
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
     """Return the loss of a few examples; if it fails, report the changes with which it runs."""
     workload, batch = few.workload, few.batch(few.all)
@@ -188,7 +195,9 @@ def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
         with asking(workload, f"`loss` of {few.n} examples"):
             loss = workload.loss(model, batch)
             _check_loss(workload, loss)
-            return loss.item()
+        with torch.no_grad(), asking(workload, "`loss` in an evaluation", NEEDS_GRADIENTS):
+            workload.loss(model, batch)
+        return loss.item()
 
     def value_of_own() -> float:
         chosen = places(workload, own_size)

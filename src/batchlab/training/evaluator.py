@@ -83,7 +83,6 @@ class _WholeSet:
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = metric.predict
         self._judge: Any = metric.over_all
-        self._with_gradients = metric.enable_grad
         self._predictions: list[Any] = []
         self._targets: list[Any] = []
         self._n_batches = 0
@@ -94,8 +93,7 @@ class _WholeSet:
 
     def add(self, model: nn.Module, batch: Batch) -> None:
         """Add the predictions and targets of one batch."""
-        with torch.set_grad_enabled(self._with_gradients):
-            predictions, targets = self._predicted(model, batch)
+        predictions, targets = self._predicted(model, batch)
         # Detach tensors in lists too, because each would keep the graph of its batch alive.
         predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
@@ -332,7 +330,7 @@ class _Sums:
         self._count = 0.0
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        batch_sum = evaluated_sum(self._metric, model, batch)
+        batch_sum = torch.as_tensor(self._metric.sum(model, batch)).detach()
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
@@ -415,9 +413,6 @@ def as_metric(workload: Workload, name: str) -> Metric:
             metric = replace(metric, count=count)
         return metric
     mean: Callable[[nn.Module, Batch], Tensor] = metric
-    if metric is workload.loss:
-        # A loss may need gradients (a physical residual does), which only a call shows.
-        mean = _with_gradients_if_needed(metric)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
@@ -427,31 +422,3 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return torch.as_tensor(mean(model, batch)).double() * weight
 
     return Metric(sum=sum_of_means, count=count, better=workload.better(name))
-
-
-def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the metric's sum over a batch, detached; enable gradients only if it asks."""
-    with torch.set_grad_enabled(metric.enable_grad):
-        return torch.as_tensor(metric.sum(model, batch)).detach()
-
-
-def _with_gradients_if_needed(
-    loss: Callable[[nn.Module, Batch], Tensor],
-) -> Callable[[nn.Module, Batch], Tensor]:
-    """Return the loss without gradients, or with them once it has worked only with them."""
-    needs_gradients = False
-
-    def evaluated(model: nn.Module, batch: Batch) -> Tensor:
-        nonlocal needs_gradients
-        if not needs_gradients:
-            try:
-                return loss(model, batch)
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-        with torch.enable_grad():
-            value = torch.as_tensor(loss(model, batch)).detach()
-        needs_gradients = True
-        return value
-
-    return evaluated
