@@ -259,7 +259,10 @@ REFUSED = [
     row("it sets 0.001 always", optimizer=lambda parts, rate: torch.optim.Adam(parts)),
     row("does not depend on the model", loss=lambda m, batch: m(batch[0]).sum().detach()),
     row("returned a float", loss=lambda model, batch: cross_entropy(model, batch).item()),
-    row("returned a tensor of shape (8, 3)", loss=lambda model, batch: model(batch[0])),
+    row(
+        "returned a Tensor; expected a tensor with one number",
+        loss=lambda model, batch: model(batch[0]),
+    ),
     row("; with your own 10 it runs: the size of a batch st", loss=of_ten_examples, batch_size=10),
     row("metric 'f' of 10 examples of validation raised ValueError: only one", metrics=NO_NUMBER),
     row(NO_MODE, **DETECTOR, loss=lambda model, batch: model(*batch)["loss"]),

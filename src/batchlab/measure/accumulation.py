@@ -32,7 +32,6 @@ from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import asking
-from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
@@ -212,8 +211,8 @@ def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
 def _check_loss(workload: Workload, loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         raise WorkloadError(
-            f"workload {workload.name!r}: `loss` returned {described(loss)}; expected a tensor "
-            f"with one number, the mean over the batch (loss.mean() makes one)"
+            f"workload {workload.name!r}: `loss` returned a {type(loss).__name__}; expected a "
+            f"tensor with one number, the mean over the batch (loss.mean() makes one)"
         )
     if not loss.requires_grad:
         raise WorkloadError(

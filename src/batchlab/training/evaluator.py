@@ -101,36 +101,20 @@ class _WholeSet:
         if self._is_fed:
             self._judge.update(predictions, targets)
             return
-        self._gather("predictions", predictions, self._predictions)
-        self._gather("targets", targets, self._targets)
+        self._predictions.append(predictions)
+        self._targets.append(targets)
 
     def value(self) -> float:
         """Return the metric of everything gathered, or NaN if nothing was gathered."""
         if not self._n_batches:
             return math.nan
         if self._is_fed:
-            source = "compute()"
-            result = self._judge.compute()
-        else:
-            source = "`over_all`"
-            result = self._judge(_joined(self._predictions), _joined(self._targets))
-        try:
-            return float(result)
-        except (TypeError, ValueError, RuntimeError):
-            shape = f" of shape {tuple(result.shape)}" if isinstance(result, Tensor) else ""
-            raise WorkloadError(
-                f"{self._what}: {source} gave a {type(result).__name__}{shape}; expected one number"
-            ) from None
+            return float(self._judge.compute())
+        return float(self._judge(_joined(self._predictions), _joined(self._targets)))
 
     def _predicted(self, model: nn.Module, batch: Batch) -> tuple[Any, Any]:
         if self._predict is not None:
-            pair = self._predict(model, batch)
-            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-                raise WorkloadError(
-                    f"{self._what}: `predict` returned a {type(pair).__name__}; expected a pair: "
-                    f"(predictions, targets)"
-                )
-            return pair[0], pair[1]
+            return self._predict(model, batch)
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
             raise WorkloadError(
                 f"{self._what}: the batch is no pair of inputs and targets but a "
@@ -139,26 +123,6 @@ class _WholeSet:
                 f"better=...)"
             )
         return model(batch[0]), batch[1]
-
-    def _gather(self, name: str, values: Any, gathered: list[Any]) -> None:
-        if isinstance(values, list):
-            gathered.append(values)
-            return
-        if not isinstance(values, Tensor) or values.ndim == 0:
-            kind = type(values).__name__
-            if isinstance(values, Tensor):
-                kind = "tensor with one number"
-            raise WorkloadError(
-                f"{self._what}: the {name} of a batch are a {kind}; expected a tensor with "
-                f"examples first, or a list"
-            )
-        if gathered and values.shape[1:] != gathered[0].shape[1:]:
-            raise WorkloadError(
-                f"{self._what}: its {name} have the shape {tuple(gathered[0].shape)} in one batch "
-                f"and {tuple(values.shape)} in another; expected the same but for the examples "
-                f"first: let `predict` return rows of one length, or lists"
-            )
-        gathered.append(values)
 
 
 def _joined(batches: list[Any]) -> Any:
