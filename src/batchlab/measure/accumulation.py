@@ -32,7 +32,6 @@ from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import asking
-from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
@@ -179,6 +178,13 @@ _RUNS_WITH_OWN = (
 )
 
 
+NEEDS_GRADIENTS = (
+    ": evaluations are without gradients; decorate a function that differentiates with "
+    "@torch.enable_grad()"
+)
+"""The end of the message about a function that runs only with gradients."""
+
+
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
     """Return the loss of a few examples; if it fails, report the changes with which it runs."""
     workload, batch = few.workload, few.batch(few.all)
@@ -188,7 +194,9 @@ def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
         with asking(workload, f"`loss` of {few.n} examples"):
             loss = workload.loss(model, batch)
             _check_loss(workload, loss)
-            return loss.item()
+        with torch.no_grad(), asking(workload, "`loss` in an evaluation", NEEDS_GRADIENTS):
+            workload.loss(model, batch)
+        return loss.item()
 
     def value_of_own() -> float:
         chosen = places(workload, own_size)
@@ -203,8 +211,8 @@ def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
 def _check_loss(workload: Workload, loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         raise WorkloadError(
-            f"workload {workload.name!r}: `loss` returned {described(loss)}; expected a tensor "
-            f"with one number, the mean over the batch (loss.mean() makes one)"
+            f"workload {workload.name!r}: `loss` returned a {type(loss).__name__}; expected a "
+            f"tensor with one number, the mean over the batch (loss.mean() makes one)"
         )
     if not loss.requires_grad:
         raise WorkloadError(

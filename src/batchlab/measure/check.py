@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.accumulation import look_at_loss
+from batchlab.measure.accumulation import NEEDS_GRADIENTS, look_at_loss
 from batchlab.measure.examples import (
     CheckResult,
     batch_from,
@@ -29,7 +29,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
 from batchlab.training.batching import on_device
-from batchlab.training.evaluator import as_metric, asking, asking_metric, is_over_all, tally_of
+from batchlab.training.evaluator import asking, asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
@@ -132,10 +132,6 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
         _check_metric(workload, model.eval(), name, device)
 
 
-_NEEDS_GRADIENTS = (
-    ": evaluations are without gradients; give a metric that differentiates as "
-    "batchlab.Metric(..., enable_grad=True)"
-)
 _RUNS_ON_VALIDATION = (
     ": on validation examples it runs, but metrics are taken on both; if `collate` augments "
     "(mixup), give that as `augment`, which changes only what steps get"
@@ -144,12 +140,13 @@ _RUNS_ON_VALIDATION = (
 
 def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
     """Compute a metric on a few training examples and on many of the validation examples."""
-    metric = replace(as_metric(workload, name), enable_grad=True)
-    differentiating = replace(workload, metrics={**workload.metrics, name: metric})
 
-    def add(workload: Workload, split: Split, chosen: Sequence[int], *, to_end: bool) -> None:
+    def add(
+        split: Split, chosen: Sequence[int], *, to_end: bool, with_gradients: bool = False
+    ) -> None:
         tally, data = tally_of(workload, name), getattr(workload, split)
-        with torch.no_grad(), asking_metric(workload, name, f"{len(chosen)} examples of {split}"):
+        asked = asking_metric(workload, name, f"{len(chosen)} examples of {split}")
+        with torch.set_grad_enabled(with_gradients), asked:
             for start in range(0, len(chosen), _AT_ONCE):
                 chunk = chosen[start : start + _AT_ONCE]
                 tally.add(model, on_device(batch_from(workload, data, chunk, split=split), device))
@@ -163,15 +160,15 @@ def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch
         # Its value is not checked: an F1 without a positive example is 0 / 0.
         explained(
             model,
-            lambda: add(workload, "train", few, to_end=False),
-            (_NEEDS_GRADIENTS, lambda: add(differentiating, "train", few, to_end=False)),
-            (_RUNS_ON_VALIDATION, lambda: add(workload, "validation", first, to_end=False)),
+            lambda: add("train", few, to_end=False),
+            (NEEDS_GRADIENTS, lambda: add("train", few, to_end=False, with_gradients=True)),
+            (_RUNS_ON_VALIDATION, lambda: add("validation", first, to_end=False)),
         )
     split: Split = "validation" if n_validation else "train"
     n = n_validation or n_train
     spread = torch.linspace(0, n - 1, min(n, _MANY)).round().long().tolist()
     explained(
         model,
-        lambda: add(workload, split, spread, to_end=True),
-        (_NEEDS_GRADIENTS, lambda: add(differentiating, split, spread, to_end=True)),
+        lambda: add(split, spread, to_end=True),
+        (NEEDS_GRADIENTS, lambda: add(split, spread, to_end=True, with_gradients=True)),
     )

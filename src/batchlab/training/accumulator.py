@@ -10,7 +10,7 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes.memory import is_out_of_memory
@@ -54,7 +54,7 @@ class Accumulator:
 
         Args:
             model: the model to train; a DistributedDataParallel waits for the other processes
-                only in the last micro-batch of a step.
+                only in the last micro-batch of a step, and averages over them.
             loss: `loss(model, batch)` returns the mean over a batch, a tensor with one number.
             micro_batch_size: the largest number of examples in a forward and backward pass.
             weight: `weight(batch)` returns the number of units that the loss is a mean over
@@ -71,9 +71,6 @@ class Accumulator:
         self._loss = loss
         self._weight = weight or n_examples
         self._scaler = scaler or _UNSCALED
-        self._world_size = _n_processes()
-        # Then a batch that fits is neither cut nor weighted, to keep small steps fast.
-        self._is_plain = weight is None and scaler is None and self._world_size == 1
 
     def backward(self, batch: Any) -> Tensor:
         """Replace the parameters' gradients by the gradient of the batch's mean loss.
@@ -88,12 +85,11 @@ class Accumulator:
         Raises:
             BatchlabError: the batch has no weight, or no tensor to count its examples by.
             Exception: any error of the loss, and out of memory that halving cannot mend: with a
-                single example, or if several processes train.
+                single example, or of a DistributedDataParallel.
         """
-        parameters, buffers = _tensors_of(self._model)
-        put_back = _remembered(buffers)
+        put_back = _remembered(list(self._model.buffers()))
         while True:
-            for parameter in parameters:
+            for parameter in self._model.parameters():
                 parameter.grad = None
             try:
                 return self._backward(batch)
@@ -119,42 +115,26 @@ class Accumulator:
         self._scaler.update()
 
     def _backward(self, batch: Any) -> Tensor:
-        if self._is_plain and n_examples(batch) <= self.micro_batch_size:
-            loss = self._loss(self._model, batch)
-            loss.backward()
-            return loss.detach()
         micro_batches = list(cut(batch, self.micro_batch_size))
         weights = list(map(float, map(self._weight, micro_batches)))
         total = sum(weights)
-        everywhere, n_empty = self._over_all(total, float(total == 0))
-        if n_empty:  # raise in every process, or the others would wait
+        if total == 0:
             raise UsageError(
-                "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
-                "has no mean; leave such examples out"
+                "the weight of the whole batch is 0, so its loss has no mean; leave such examples "
+                "out"
             )
-        # DistributedDataParallel averages over processes, whose total weights may differ.
-        loss = backward_of_parts(
+        return backward_of_parts(
             lambda micro_batch: self._loss(self._model, micro_batch),
             micro_batches,
-            [weight * self._world_size / everywhere for weight in weights],
+            [weight / total for weight in weights],
             waiting=getattr(self._model, "no_sync", nullcontext),
             scaled=self._scaler.scale,
         )
-        if self._world_size == 1:
-            return loss
-        return loss * (everywhere / self._world_size / total)
-
-    def _over_all(self, *numbers: float) -> Sequence[float]:
-        """Return the sum over all processes of each number."""
-        if self._world_size == 1:
-            return numbers
-        device = next(self._model.parameters()).device
-        summed = torch.tensor(numbers, dtype=torch.float64, device=device)
-        distributed.all_reduce(summed)
-        return summed.tolist()
 
     def _may_halve(self, batch: Any) -> bool:
-        return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
+        # A second pass in one process would leave the others waiting.
+        is_alone = not hasattr(self._model, "no_sync")
+        return is_alone and min(self.micro_batch_size, n_examples(batch)) > 1
 
     def _halve(self, batch: Any) -> None:
         size = min(self.micro_batch_size, n_examples(batch))
@@ -221,25 +201,6 @@ def _piece(value: Any, place: slice, n: int) -> Any:
 
 def _may_be_cut(value: Any) -> bool:
     return isinstance(value, (Tensor, Mapping, tuple, list))
-
-
-def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return a model's parameters and buffers; a tied one appears once for each of its names.
-
-    PyTorch's own two iterators take three times as long, which would slow a small step.
-    """
-    parameters: list[Tensor | None] = []
-    buffers: list[Tensor | None] = []
-    for module in model.modules():
-        parameters += module._parameters.values()
-        buffers += module._buffers.values()
-    return [p for p in parameters if p is not None], [b for b in buffers if b is not None]
-
-
-def _n_processes() -> int:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size()
-    return 1
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:

@@ -83,7 +83,6 @@ class _WholeSet:
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = metric.predict
         self._judge: Any = metric.over_all
-        self._with_gradients = metric.enable_grad
         self._predictions: list[Any] = []
         self._targets: list[Any] = []
         self._n_batches = 0
@@ -94,8 +93,7 @@ class _WholeSet:
 
     def add(self, model: nn.Module, batch: Batch) -> None:
         """Add the predictions and targets of one batch."""
-        with torch.set_grad_enabled(self._with_gradients):
-            predictions, targets = self._predicted(model, batch)
+        predictions, targets = self._predicted(model, batch)
         # Detach tensors in lists too, because each would keep the graph of its batch alive.
         predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
@@ -103,36 +101,20 @@ class _WholeSet:
         if self._is_fed:
             self._judge.update(predictions, targets)
             return
-        self._gather("predictions", predictions, self._predictions)
-        self._gather("targets", targets, self._targets)
+        self._predictions.append(predictions)
+        self._targets.append(targets)
 
     def value(self) -> float:
         """Return the metric of everything gathered, or NaN if nothing was gathered."""
         if not self._n_batches:
             return math.nan
         if self._is_fed:
-            source = "compute()"
-            result = self._judge.compute()
-        else:
-            source = "`over_all`"
-            result = self._judge(_joined(self._predictions), _joined(self._targets))
-        try:
-            return float(result)
-        except (TypeError, ValueError, RuntimeError):
-            shape = f" of shape {tuple(result.shape)}" if isinstance(result, Tensor) else ""
-            raise WorkloadError(
-                f"{self._what}: {source} gave a {type(result).__name__}{shape}; expected one number"
-            ) from None
+            return float(self._judge.compute())
+        return float(self._judge(_joined(self._predictions), _joined(self._targets)))
 
     def _predicted(self, model: nn.Module, batch: Batch) -> tuple[Any, Any]:
         if self._predict is not None:
-            pair = self._predict(model, batch)
-            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
-                raise WorkloadError(
-                    f"{self._what}: `predict` returned a {type(pair).__name__}; expected a pair: "
-                    f"(predictions, targets)"
-                )
-            return pair[0], pair[1]
+            return self._predict(model, batch)
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
             raise WorkloadError(
                 f"{self._what}: the batch is no pair of inputs and targets but a "
@@ -141,26 +123,6 @@ class _WholeSet:
                 f"better=...)"
             )
         return model(batch[0]), batch[1]
-
-    def _gather(self, name: str, values: Any, gathered: list[Any]) -> None:
-        if isinstance(values, list):
-            gathered.append(values)
-            return
-        if not isinstance(values, Tensor) or values.ndim == 0:
-            kind = type(values).__name__
-            if isinstance(values, Tensor):
-                kind = "tensor with one number"
-            raise WorkloadError(
-                f"{self._what}: the {name} of a batch are a {kind}; expected a tensor with "
-                f"examples first, or a list"
-            )
-        if gathered and values.shape[1:] != gathered[0].shape[1:]:
-            raise WorkloadError(
-                f"{self._what}: its {name} have the shape {tuple(gathered[0].shape)} in one batch "
-                f"and {tuple(values.shape)} in another; expected the same but for the examples "
-                f"first: let `predict` return rows of one length, or lists"
-            )
-        gathered.append(values)
 
 
 def _joined(batches: list[Any]) -> Any:
@@ -332,7 +294,7 @@ class _Sums:
         self._count = 0.0
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        batch_sum = evaluated_sum(self._metric, model, batch)
+        batch_sum = torch.as_tensor(self._metric.sum(model, batch)).detach()
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
@@ -415,9 +377,6 @@ def as_metric(workload: Workload, name: str) -> Metric:
             metric = replace(metric, count=count)
         return metric
     mean: Callable[[nn.Module, Batch], Tensor] = metric
-    if metric is workload.loss:
-        # A loss may need gradients (a physical residual does), which only a call shows.
-        mean = _with_gradients_if_needed(metric)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
@@ -427,31 +386,3 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return torch.as_tensor(mean(model, batch)).double() * weight
 
     return Metric(sum=sum_of_means, count=count, better=workload.better(name))
-
-
-def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the metric's sum over a batch, detached; enable gradients only if it asks."""
-    with torch.set_grad_enabled(metric.enable_grad):
-        return torch.as_tensor(metric.sum(model, batch)).detach()
-
-
-def _with_gradients_if_needed(
-    loss: Callable[[nn.Module, Batch], Tensor],
-) -> Callable[[nn.Module, Batch], Tensor]:
-    """Return the loss without gradients, or with them once it has worked only with them."""
-    needs_gradients = False
-
-    def evaluated(model: nn.Module, batch: Batch) -> Tensor:
-        nonlocal needs_gradients
-        if not needs_gradients:
-            try:
-                return loss(model, batch)
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-        with torch.enable_grad():
-            value = torch.as_tensor(loss(model, batch)).detach()
-        needs_gradients = True
-        return value
-
-    return evaluated

@@ -64,20 +64,14 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
             f"workload {workload.name!r}: `optimizer` returned a dict, and only a `step` of your "
             f"own knows when each of them steps; give step=..., or return one optimizer"
         )
-    optimizers = []
-    for name, stateful in returned.items():
-        if not (isinstance(name, str) and isinstance(stateful, Stateful)):
-            raise WorkloadError(
-                f"workload {workload.name!r}: the dict that `optimizer` returned has an "
-                f"object of type {type(stateful).__name__} under {name!r}; expected names with "
-                f"optimizers, or with what has a state_dict and a load_state_dict"
-            )
-        if isinstance(stateful, torch.optim.Optimizer):
-            optimizers.append(stateful)
-    if not optimizers:
+    optimizers = [it for it in returned.values() if isinstance(it, torch.optim.Optimizer)]
+    are_stateful = all(isinstance(it, Stateful) for it in returned.values())
+    if not (optimizers and are_stateful and all(isinstance(name, str) for name in returned)):
+        kinds = ", ".join(type(it).__name__ for it in returned.values())
         raise WorkloadError(
-            f"workload {workload.name!r}: the dict that `optimizer` returned has no "
-            f"torch.optim.Optimizer in it; expected at least one"
+            f"workload {workload.name!r}: `optimizer` returned a dict of {kinds}; expected names "
+            f"with at least one torch.optim.Optimizer, and else with what has a state_dict and a "
+            f"load_state_dict"
         )
     first = optimizers[0]
     kept = {f"optimizer {name}": entry for name, entry in returned.items() if entry is not first}

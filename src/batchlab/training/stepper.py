@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,19 +28,6 @@ from batchlab.training.optimizers import (
     update_average,
 )
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
-
-
-def described(returned: Any) -> str:
-    """Describe what a function of the user's has returned."""
-    if returned is None:
-        return "nothing"
-    if isinstance(returned, Tensor):
-        return f"a tensor of shape {tuple(returned.shape)}"
-    if isinstance(returned, Mapping):
-        if not returned:
-            return "an empty dict"
-        return f"a dict that begins with {described(next(iter(returned.values())))}"
-    return f"a {type(returned).__name__}"
 
 
 class Stepper:
@@ -165,8 +151,8 @@ class Stepper:
         if isinstance(loss, int | float):
             return torch.tensor(float(loss))
         raise WorkloadError(
-            f"workload {workload.name!r}: `step` returned {described(returned)}; expected the "
-            f"batch's loss, a tensor with one number, or a dict of such with the loss first"
+            f"workload {workload.name!r}: `step` returned a {type(returned).__name__}; expected "
+            f"the batch's loss, a tensor with one number, or a dict of such with the loss first"
         )
 
     def _gradient(self, micro_batches: Sequence[Batch]) -> Tensor:

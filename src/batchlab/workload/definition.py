@@ -118,8 +118,6 @@ class Metric:
         predict: for `over_all`, function(model, batch) -> (predictions, targets) of a batch;
             None for `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
-        enable_grad: whether `sum` or `predict` differentiates itself (a physical residual, forces
-            from an energy), so that the evaluation, usually without gradients, keeps them.
 
     Raises:
         WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
@@ -131,7 +129,6 @@ class Metric:
     over_all: Callable[[Any, Any], float] | Any | None = None
     predict: Callable[[nn.Module, Batch], tuple[Any, Any]] | None = None
     better: Better = None  # type: ignore[assignment]  # left out, it is refused in plain words
-    enable_grad: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction, and a metric that cannot be computed."""

@@ -188,21 +188,16 @@ typedef int32_t places4 __attribute__((vector_size(16)));
 #define LINE 4096  // elements of such a line at once
 #define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
 #define BROAD (2 * WIDTH)
-#ifdef MANY
-#define WIDE 8
-#else
-#define WIDE 4
-#endif
 
 // C (m, n) = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B, B's lines `bk` apart.
 INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
                   const float *b, long bk, float *c, long cm, long columns, const float *bias,
                   float alpha, float beta) {
-    vec sum[8][8];
+    vec sum[8][2];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int j = 0; j < w; j++) sum[i][j] = (vec){0};
     for (long k = 0; k < K; k++) {
-        vec right[8];
+        vec right[2];
         UNROLL for (int j = 0; j < w; j++) right[j] = *(const vec *)(b + k * bk + j * WIDTH);
         UNROLL for (int i = 0; i < m; i++) {
             const vec left = a[i * am + k * ak] - (vec){0};
@@ -249,14 +244,6 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
         LINES(1, 1);
     }
 }
-static void wide_panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
-                       float *c, long cm, const float *bias, float alpha, float beta) {
-    const long columns = WIDE * WIDTH;
-    long i = 0;
-    LINES(2, WIDE);
-    LINES(1, WIDE);
-}
-
 // Four sums of vectors at once.
 INLINE vec4 sums(vec a, vec b, vec c, vec d) {
     vec4 part[4];
@@ -375,11 +362,7 @@ static void product(long M, long N, long K, const float *a, long am, long ak, co
         const long deep = K - k < DEEP ? K - k : DEEP;
         const float *left = a + k * ak, *right = b + k * bk, *some = k ? 0 : bias;
         const float old = k ? 1 : beta;
-        long n = 0;
-        if (bn == 1 && M <= 2)
-            for (; n + WIDE * WIDTH <= N; n += WIDE * WIDTH)
-                wide_panel(M, deep, left, am, ak, right + n, bk, c + n, N, some ? some + n : 0, alpha, old);
-        for (; n < N; n += BROAD) {
+        for (long n = 0; n < N; n += BROAD) {
             const long columns = N - n < BROAD ? N - n : BROAD;
             const float *from = right + n * bn;
             long apart = bk;

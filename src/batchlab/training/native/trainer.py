@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from batchlab.random_state import derived_seed
 from batchlab.records.trial import Trial
 from batchlab.training.batching import order_of, sees_all_as_they_lie
-from batchlab.training.evaluator import as_metric, evaluated_sum
+from batchlab.training.evaluator import as_metric
 from batchlab.training.native.graph import RefusedError, unsupported
 from batchlab.training.native.program import (
     STEPS,
@@ -298,7 +298,7 @@ def _check_scores(native: NativeStepper, workload: Workload) -> None:
             metric = as_metric(workload, name)
             expected = 0.0
             for places in index.split(_AT_ONCE):
-                expected += float(evaluated_sum(metric, native.evaluated, columns.batch(places)))
+                expected += float(metric.sum(native.evaluated, columns.batch(places)))
             # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)
