@@ -9,7 +9,6 @@ import pickle
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FunctionType
@@ -25,7 +24,7 @@ from batchlab.processes.children import Line, run_in_child
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.given_data import redraw_validation
-from batchlab.workload.identity import MadeModel, is_of_library, made_model
+from batchlab.workload.identity import MadeModel, bytes_of, is_of_library, made_model
 from batchlab.workload.loading import LoadedWorkload, with_model
 from batchlab.workload.source import SourceFile, told
 
@@ -45,10 +44,7 @@ def _opened(
     region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
     # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
-    opened = partial(np.memmap, region.path, mode="c", offset=region.offset)
-    if np.empty((0, *shape[1:]), dtype).strides == strides:
-        return opened(dtype=dtype, shape=shape)
-    content = opened(dtype=np.uint8, shape=(region.n_bytes,))
+    content = np.memmap(region.path, np.uint8, "c", region.offset, (region.n_bytes,))
     return np.ndarray(shape, dtype, buffer=content, strides=strides)
 
 
@@ -198,9 +194,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             self.maps.append(reduced[1][0].path)
             return reduced
         if _is_plain_tensor(obj):
-            flat = obj.resolve_conj().resolve_neg().contiguous().reshape(-1)
-            numbers = pickle.PickleBuffer(flat.view(torch.uint8).numpy())
-            return _tensor, (numbers, obj.dtype, tuple(obj.shape))
+            return _tensor, (pickle.PickleBuffer(bytes_of(obj)), obj.dtype, tuple(obj.shape))
         if _is_scattered(obj):  # NumPy would put its numbers into the pickle
             return np.asarray, (np.ascontiguousarray(obj),)
         return super().reducer_override(obj)

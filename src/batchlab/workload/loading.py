@@ -18,7 +18,6 @@ from typing import Any
 import cloudpickle
 import msgspec
 import rfc8785
-import torch
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
@@ -78,14 +77,9 @@ def loaded_workload(
     if isinstance(workload, FunctionType):
         name = workload.__name__
         raise UsageError(f"workload is the function {name}; give what it returns: {name}()")
-    if isinstance(workload, torch.nn.Module):
-        raise UsageError(
-            f"workload is a model ({type(workload).__name__}); give a batchlab.Workload, which has "
-            f"its data, loss and optimizer too"
-        )
     raise UsageError(
-        f"workload is {workload!r}; expected a batchlab.Workload, a built-in name or "
-        f"path/file.py:name"
+        f"workload is of type {type(workload).__name__}; expected a batchlab.Workload, a built-in "
+        f"name or path/file.py:name"
     )
 
 
@@ -235,15 +229,9 @@ def _in_file(
             f"{file}: {name!r} is {_kind_of(workload)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
-    try:
-        imported = imported_by(file)  # now, because running it may set where its modules lie
-        # Two workloads of one file share its code and may share their data, so the name counts.
-        return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
-    except OSError as error:
-        raise WorkloadError(
-            f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
-            f"leave the files of a workload in place while it is loaded"
-        ) from error
+    imported = imported_by(file)  # now, because running it may set where its modules lie
+    # Two workloads of one file share its code and may share their data, so the name counts.
+    return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
 
 
 def _imported(file: Path) -> ModuleType:
@@ -273,13 +261,6 @@ def _imported(file: Path) -> ModuleType:
 def _why_not_run(file: Path, error: Exception | SystemExit) -> str:
     if isinstance(error, BatchlabError):
         return f"{file}: {error}"
-    if isinstance(error, SyntaxError):  # it may lie in a module that the file imports
-        place = str(file)
-        if error.filename and Path(error.filename).name != file.name:
-            place += f": {Path(error.filename).name}"
-        if error.lineno:
-            place += f", line {error.lineno}"
-        return f"{place}: {error.msg}; the file cannot be run until that is mended"
     how = f"python {file} shows the whole report"
     if isinstance(error, ImportError) and "relative import" in str(error):
         folder = file.resolve().parent
@@ -318,13 +299,6 @@ def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
     """Call the function with these settings; return the workload and all settings as used."""
-    for parameter in parameters_of(function):
-        is_extra = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if parameter.default is parameter.empty and not is_extra:
-            raise WorkloadError(
-                f"{reference}: parameter {parameter.name!r} has no default; give it one, which "
-                f"--set {parameter.name}=VALUE changes"
-            )
     defaults = _keywords(function)
     changes: dict[str, Any] = {}
     for name, value in settings.items():
