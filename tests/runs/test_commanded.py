@@ -353,7 +353,6 @@ def killed(command: TrainingCommand, folder: Path) -> None:
 NO_RESUME = ("--pause", "0.006")
 DISTURBED = {  # options of the script, how its first run ends, and how it begins then
     "short": ((), short, ["from"]),
-    "short, it prints": (("--tell", "print"), short, ["from"]),
     "it has saved nothing": (("--last-save", "0"), short, ["anew"]),
     "the checkpoint is broken": ((), then_broken, ["from", "anew"]),
     "out of time": (("--pause", "0.008"), out_of_time, ["from"]),
