@@ -56,7 +56,7 @@ reals = floats.map(lambda x: x + 0.0)  # an SQLite column keeps no sign of a zer
 reasons = st.one_of(
     texts.map(Reason.as_written),
     st.builds(
-        lambda line, said: Reason.of("wants_terminal", line=line, last_line=said), texts, texts
+        lambda line, said: Reason.of("needs_terminal", line=line, last_line=said), texts, texts
     ),
     st.integers(0, 9).map(lambda step: Reason.of("metric_not_finite", metric="loss", step=step)),
 )
