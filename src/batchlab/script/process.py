@@ -53,23 +53,14 @@ def _marked(marker: str) -> Iterator[psutil.Process]:
 _TRACEBACK = "Traceback (most recent call last):"
 # These frames distinguish the traceback of a launcher from that of a script.
 _LAUNCHER_FRAME = re.compile(r'File ".*\b(torch/distributed/run|accelerate/commands/launch)\.py"')
-_LAUNCHER_LOG = re.compile(r"^[WEI]\d{4} .*\btorch/distributed/(run|elastic/.*)\.py:\d+\]")
-_OF_A_RANK = re.compile(r"^\[rank\d+\]: ")
 
 
 def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Separate the lines of a training's processes from those of their launcher.
-
-    Lines of other processes after the error of one are left out, because they were ended for it. If
-    there is no launcher, or only its words, the first part holds all lines.
-    """
+    """Separate the lines of a training from the traceback with which its launcher ends, if any."""
     begin = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=len(lines))
-    training_lines = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
-    if not training_lines or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
-        return tuple(lines), ()
-    while any(map(_OF_A_RANK.match, training_lines)) and not _OF_A_RANK.match(training_lines[-1]):
-        training_lines.pop()
-    return tuple(training_lines), tuple(lines[begin:])
+    if begin and any(map(_LAUNCHER_FRAME.search, lines[begin:])):
+        return tuple(lines[:begin]), tuple(lines[begin:])
+    return tuple(lines), ()
 
 
 # The line with which Python ends a traceback.
