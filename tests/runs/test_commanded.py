@@ -76,7 +76,7 @@ ENDS = {  # its options and fields, batch size and steps asked for, and the note
     "its own length": (("--epochs", "2"), {}, 16, 4000, "script_ended_itself", 250),
     "patience": (
         *((*TO_ITS_LENGTH, "--fail", "patience"), {"epochs": 8}),
-        *(16, 900, "script_stopped_early", 100),
+        *(16, 900, "script_trained_to_its_end", 100),
     ),
     "tells no more": (
         *(TO_ITS_LENGTH, {"epochs": 8, "source": TELLS_NO_MORE}),

@@ -174,11 +174,10 @@ class CommandRun:
         # All progress counts here, because its metric may come less often than its steps.
         step = self.course.step
         is_whole = step >= min(_NEARLY * last_asked, _steps_without_smaller_batches(self._request))
-        if self._command.spans_a_length:
-            if is_whole:
-                return Reason.of("metric_reported_before_end", step=last, asked=last_asked)
-            return Reason.of("script_stopped_early", step=last, asked=last_asked)
-        if is_whole or self._request.length.to_own_end:
+        has_length = self._command.spans_a_length
+        if is_whole and has_length:
+            return Reason.of("metric_reported_before_end", step=last, asked=last_asked)
+        if is_whole or has_length or self._request.length.to_own_end:
             return Reason.of("script_trained_to_its_end", step=step)
         return Reason.of("script_ended_itself", step=step, asked=last_asked)
 
