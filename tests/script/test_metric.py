@@ -84,9 +84,9 @@ def test_folds_stop_all_but_what_is_logged() -> None:
 @pytest.mark.parametrize(
     ("name", "metric", "said"),
     [
-        ("keras", "val_loss", "lines of Keras; val_loss = 0.4299 at step 10"),
-        ("huggingface", "loss", "JSON lines, or dicts that Python prints; loss = 0.6934 at step 7"),
-        ("pytorch_mnist", "accuracy", "plain lines; Accuracy = 0.9842 at epoch 1"),
+        ("keras", "val_loss", "Recognized val_loss = 0.4299 at step 10"),
+        ("huggingface", "loss", "Recognized loss = 0.6934 at step 7"),
+        ("pytorch_mnist", "accuracy", "Recognized Accuracy = 0.9842 at epoch 1"),
         ("keras", "f1", "printed were accuracy, loss, val_accuracy, val_loss"),
     ],
 )

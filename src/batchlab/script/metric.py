@@ -427,18 +427,14 @@ class ProgressPoints:
     def text(self) -> str:
         """Return one line for people that says where the metric was first recognized."""
         assert self.first is not None
-        shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
-        label = f"{shape} in {{output_dir}}"
-        if shape in (LinePattern.shape, *FORMATS):
-            label = FORMATS.get(shape, LinePattern).label
-        where = ""
+        value, where = dict(self.first.values)[str(self.printed)], ""
         if self.first.epoch is not None:
             where = f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"
         if self.first.step is not None:
             where = f" at step {self.first.step}"
-        return f"Recognized: {label}; {self.printed} = {value:g}{where}"
+        return f"Recognized {self.printed} = {value:g}{where}"
 
     def complaint(self) -> str | None:
         """Return one line that says why the metric can't be read, or None if it can."""

@@ -59,7 +59,6 @@ class LineReader:
 
     Attributes:
         shape: its name in the readings.
-        label: its name for people.
         needles: each of its lines has one of these, in lower case; an empty one is in any line.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches if gradients are accumulated.
@@ -68,7 +67,6 @@ class LineReader:
     """
 
     shape: ClassVar[str]
-    label: ClassVar[str]
     needles: ClassVar[tuple[bytes, ...]]
     counts_updates: ClassVar[bool] = True
     metric: str = ""
