@@ -66,8 +66,8 @@ def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches() -> N
     place, value, bar = readings("words step 7 & words: val_loss 0.5 & tqdm step 7")
     points = told(place, micro=8)
 
-    assert points.add(value) == MetricPoint(samples=224, step=7, value=0.5)
-    assert points.add(bar) == MetricPoint(samples=56, step=2, value=None)
+    assert points.add(value) == MetricPoint(at_s=value.at_s, samples=224, step=7, value=0.5)
+    assert points.add(bar) == MetricPoint(at_s=bar.at_s, samples=56, step=2, value=None)
     for shape in ("batchlab", "pattern"):
         (point,) = told(*readings(f"{shape} step 7: val_loss 0.5"), micro=8).points
         assert (point.samples, point.step) == (224, 7)

@@ -20,9 +20,9 @@ from batchlab.script.command import (
     plain_flag,
     trial_values,
 )
-from batchlab.script.follow import FollowedTraining, ProgressMoment
+from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
-from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
+from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading, is_of_clock
 from batchlab.script.supervisor import REST_S
@@ -52,7 +52,8 @@ class Look:
         values: the values of the placeholders.
         progress: the points at which its metric was seen.
         readings: all that was read.
-        moments: when it reported how far it is.
+        points: where and when it reported how far it is.
+        resolution_s: how late these times may be; 0.0 if the script itself read the clock.
         first_values: by step, the metric as it was printed first; a bar repeats it, and its last
             value depends on when the look ended.
         took_s: seconds since it began, until it ended.
@@ -83,7 +84,8 @@ class Look:
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
-        self.moments: list[ProgressMoment] = []
+        self.points: list[MetricPoint] = []
+        self.resolution_s = 0.0
         self.first_values: dict[int, float] = {}
         self.took_s, self.seen_s = 0.0, math.inf
         self.is_whole = False
@@ -126,17 +128,14 @@ class Look:
 
     def _add(self, reading: Reading) -> None:
         self.readings.append(reading)
-        is_of_batches = self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES
-        if is_of_batches:
+        if self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES:
             reading = replace(reading, values=())
         point = self.progress.add(reading)
         if point is None:
             return
-        has_metric = point.value is not None and not is_of_batches
-        moment = ProgressMoment(at_s=reading.at_s, step=point.step, has_metric=has_metric)
+        self.points.append(point)
         if reading.shape != LOG_SHAPE:
-            moment = moment._replace(resolution_s=REST_S)
-        self.moments.append(moment)
+            self.resolution_s = REST_S
         if point.value is not None and point.step > 0:
             self.first_values.setdefault(point.step, point.value)
 

@@ -147,6 +147,7 @@ _MOST_NAMES = 30
 class MetricPoint:
     """The position of a training by one reading, and its metric if that was printed and counts."""
 
+    at_s: float  # when it was printed, by a monotonic clock
     samples: int
     step: int  # updates as printed, else the fewest that see this many samples
     value: float | None  # may be infinite or NaN
@@ -234,7 +235,7 @@ class ProgressPoints:
         value = self._value_in(reading)
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
-            return self._point(reading)
+            return self._point(reading, reading.at_s)
         has_counter = reading.has_position and not reading.is_below
         if place is None or (self._n_unplaced and not has_counter):
             self._n_unplaced += 1
@@ -249,18 +250,18 @@ class ProgressPoints:
             self._followed = reading.shape
         self.first = self.first or reading
         if self._is_left_out(reading, place, value):
-            return self._point(reading)
+            return self._point(reading, reading.at_s)
         if self.printed in reading.unsure:
             raise ProgressError(
                 f"metric {self.printed!r} was printed as {value:,.0f}, which may hold a "
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
-        point = self._point(place, value)
+        point = self._point(place, reading.at_s, value)
         assert point is not None  # a reading without a complaint has samples
         if self.points and self.points[-1].samples == point.samples:
             if self._is_placed and not reading.has_position:
                 self._note(point, place, f"without a counter {value:g}; the first one counts")
-                return self._point(reading)
+                return self._point(reading, reading.at_s)
             self._note(point, place, f"{value:g}; the last one counts")
             self.points.pop()
         self._at_metric, self._is_placed = place, reading.has_position
@@ -308,7 +309,7 @@ class ProgressPoints:
         last = self._last.get(reading.shape)
         return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
-    def _point(self, place: Reading, value: float | None = None) -> MetricPoint | None:
+    def _point(self, place: Reading, at_s: float, value: float | None = None) -> MetricPoint | None:
         """Return the point at a reading's own counters, or None if they don't determine one."""
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
@@ -326,7 +327,7 @@ class ProgressPoints:
         samples = max(0, samples)  # some scripts give -1 as the step before the training
         if step is None or not is_updates or step < 0:
             step = trial.plan.step_at(samples)
-        return MetricPoint(samples=samples, step=step, value=value)
+        return MetricPoint(at_s=at_s, samples=samples, step=step, value=value)
 
     def _unplaced_text(self) -> str:
         return (
