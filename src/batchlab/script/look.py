@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
-from batchlab.script.reading import Reading, is_of_clock
+from batchlab.script.reading import Reading, is_of_machine
 from batchlab.script.supervisor import REST_S
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
@@ -288,12 +287,6 @@ def _in_steps(steps: float, trial: Trial) -> Span:
     return (whole - 1) * size + 1, whole * size
 
 
-# Numbers about the machine are ignored: they differ between runs with the same flags.
-_OF_MACHINE = re.compile(
-    r"(?<![a-z])(speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?![a-z])|per_s(ec)?$|"
-    r"^(data|pid|(batch|data|reader)[_ ]cost)$",
-    re.IGNORECASE,
-)
 # Values given to a script are ignored: it may print a value without using it.
 _GIVEN = {
     *(plain_flag(name) for names in NAMES.values() for name in names),
@@ -349,8 +342,7 @@ def _numbers(look: Look) -> _Numbers:
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
-            is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
-            if not is_of_machine and plain_flag(name) not in _GIVEN:
+            if not is_of_machine(name) and plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
     # The metric is keyed by evaluation number, because its steps depend on the batch size.
     for number, value in enumerate(look.first_values.values()):
