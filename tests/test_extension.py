@@ -66,7 +66,6 @@ class Stars(LineReader):
     """Lines such as `***12 of the loss is 0.5`, of a trainer that nobody has."""
 
     shape = "stars"
-    label = "stars"
     needles = (b"***",)
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:

@@ -41,11 +41,8 @@ while step < total:
     step += 1
     loss += -rate * loss / 50 + 0.001 * draw.gauss(0, 1)
     if step % 4 == 0:
-        if given.get("--tell") == "print":
-            print(f"step {step} val_loss {loss!r}", flush=True)
-        else:
-            import batchlab
-            batchlab.log(step=step, val_loss=loss)
+        import batchlab
+        batchlab.log(step=step, val_loss=loss)
     if step % 10 == 0 and "--out" in given and step <= last_save:
         save()
     if step == int(given.get("--fill", 0)):
@@ -62,8 +59,7 @@ def saving_script(folder: Path, *more: str, resumes=True, **fields: object) -> T
 
     `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:
     "--pause" seconds a step, "--last-save" the last step that may be saved, "--fill" the step at
-    which the disk is filled, "--tell" print in place of `batchlab.log`; `fields` are those of the
-    command.
+    which the disk is filled; `fields` are those of the command.
     """
     (folder / "train.py").write_text(_SOURCE)
     arguments = (

@@ -17,7 +17,6 @@ TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
 ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
 TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
-STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)
 
 
 def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRecord:
@@ -45,7 +44,6 @@ def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRec
         (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), 500, True),
         (record(Status.OK, notes=(TOLD_BEFORE_END,)), 60, True),
         (record(Status.OK, notes=(TOLD_BEFORE_END,)), 61, False),
-        (record(Status.OK, notes=(STOPPED_EARLY,)), 99, True),
         (record(Status.OK), None, False),
         (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), None, True),
     ],

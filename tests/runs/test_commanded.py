@@ -77,7 +77,7 @@ ENDS = {  # its options and fields, batch size and steps asked for, and the note
     "its own length": (("--epochs", "2"), {}, 16, 4000, "script_ended_itself", 250),
     "patience": (
         *((*TO_ITS_LENGTH, "--fail", "patience"), {"epochs": 8}),
-        *(16, 900, "script_stopped_early", 100),
+        *(16, 900, "script_trained_to_its_end", 100),
     ),
     "tells no more": (
         *(TO_ITS_LENGTH, {"epochs": 8, "source": TELLS_NO_MORE}),
@@ -354,7 +354,6 @@ def killed(command: TrainingCommand, folder: Path) -> None:
 NO_RESUME = ("--pause", "0.006")
 DISTURBED = {  # options of the script, how its first run ends, and how it begins then
     "short": ((), short, ["from"]),
-    "short, it prints": (("--tell", "print"), short, ["from"]),
     "it has saved nothing": (("--last-save", "0"), short, ["anew"]),
     "the checkpoint is broken": ((), then_broken, ["from", "anew"]),
     "out of time": (("--pause", "0.008"), out_of_time, ["from"]),

@@ -236,9 +236,9 @@ def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(start, tmp_path) -
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (("./data.txt",), "./data.txt cannot be executed (Permission denied); name the program"),
-        (("./words",), "./words cannot be executed (Exec format error)"),
-        (("./orphan.py",), "the program named in its first line was not found"),
+        (("./data.txt",), "./data.txt could not be started in {folder} (Permission denied); check"),
+        (("./words",), "(Exec format error)"),
+        (("./orphan.py",), "(No such file or directory)"),
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
         # More may be printed below the error.
@@ -247,9 +247,9 @@ def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(start, tmp_path) -
             "1: ValueError: 3",
         ),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
-        ("input()", "asks for input and nobody is there to answer"),
-        ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
-        ("import termios; termios.tcgetattr(0)", "wants a terminal, and here is none (termios"),
+        ("input()", "wants input or a terminal, and here is neither (EOFError"),
+        ("import getpass; getpass.getpass()", "wants input or a terminal"),
+        ("import termios; termios.tcgetattr(0)", "wants input or a terminal, and here is neither"),
     ],
 )
 def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
@@ -264,7 +264,7 @@ def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
     end = ended(start(command))
 
     assert not end.status.ended_well
-    assert says in why(end)
+    assert says.replace("{folder}", str(tmp_path)) in why(end)
     assert "\n" not in why(end)
 
 
@@ -272,7 +272,7 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with launched_in(tmp_path / "nowhere", "true", folder=tmp_path, marker="nowhere/1") as launched:
         end = launched.wait(30)
 
-    assert f"could not be started: No such file or directory: {tmp_path}/nowhere" in why(end)
+    assert f"could not be started in {tmp_path}/nowhere (No such file or directory)" in why(end)
 
 
 # What an end means: memory that ran out, launchers, other errors
@@ -349,26 +349,21 @@ Traceback (most recent call last):
     launch_command(args)
 subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.\
 """.splitlines()
-LOG = "E1124 14:30:04.66 27931 torch/distributed/elastic/multiprocessing/api.py:1002] failed"
 OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "ValueError: no"]
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "launchers"),
+    ("own", "launchers"),
     [
-        *((["epoch 1", *OWN], [], launcher) for launcher in (TORCHRUN, ACCELERATE)),
+        *((["epoch 1", *OWN], launcher) for launcher in (TORCHRUN, ACCELERATE)),
         # Output that no launcher ends stays whole.
-        *((lines, [], []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
-        # What other processes say after the error of one is left out.
-        (["step 1", *(f"[rank1]: {line}" for line in OWN)], ["step 2", LOG], TORCHRUN),
+        *((lines, []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
     ],
 )
-def test_the_last_line_of_a_training_stands_before_the_words_of_its_launcher(
-    own: list[str], others: list[str], launchers: list[str]
+def test_the_lines_of_a_training_are_told_from_those_of_its_launcher(
+    own: list[str], launchers: list[str]
 ) -> None:
-    found = without_launcher_words([*own, *others, *launchers])
-
-    assert found == (tuple(own), tuple(launchers))
+    assert without_launcher_words([*own, *launchers]) == (tuple(own), tuple(launchers))
 
 
 @pytest.mark.slow

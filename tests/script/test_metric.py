@@ -66,8 +66,8 @@ def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches() -> N
     place, value, bar = readings("words step 7 & words: val_loss 0.5 & tqdm step 7")
     points = told(place, micro=8)
 
-    assert points.add(value) == MetricPoint(samples=224, step=7, value=0.5)
-    assert points.add(bar) == MetricPoint(samples=56, step=2, value=None)
+    assert points.add(value) == MetricPoint(at_s=value.at_s, samples=224, step=7, value=0.5)
+    assert points.add(bar) == MetricPoint(at_s=bar.at_s, samples=56, step=2, value=None)
     for shape in ("batchlab", "pattern"):
         (point,) = told(*readings(f"{shape} step 7: val_loss 0.5"), micro=8).points
         assert (point.samples, point.step) == (224, 7)
@@ -84,9 +84,9 @@ def test_folds_stop_all_but_what_is_logged() -> None:
 @pytest.mark.parametrize(
     ("name", "metric", "said"),
     [
-        ("keras", "val_loss", "lines of Keras; val_loss = 0.4299 at step 10"),
-        ("huggingface", "loss", "JSON lines, or dicts that Python prints; loss = 0.6934 at step 7"),
-        ("pytorch_mnist", "accuracy", "plain lines; Accuracy = 0.9842 at epoch 1"),
+        ("keras", "val_loss", "Recognized val_loss = 0.4299 at step 10"),
+        ("huggingface", "loss", "Recognized loss = 0.6934 at step 7"),
+        ("pytorch_mnist", "accuracy", "Recognized Accuracy = 0.9842 at epoch 1"),
         ("keras", "f1", "printed were accuracy, loss, val_accuracy, val_loss"),
     ],
 )

@@ -24,7 +24,8 @@ from tests.reference.sampled_output import in_pieces, readings_of, sample, sampl
 
 from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
-from batchlab.script.follow import FollowedTraining, ProgressMoment, step_intervals
+from batchlab.script.follow import FollowedTraining, step_intervals
+from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, KeptOutput, OutputReader
 from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
@@ -188,21 +189,23 @@ def test_a_script_that_is_told_its_fold_trains_one(argument, is_refused, tmp_pat
 STEP_S, EVALUATION_S = 0.002, 0.5
 
 
-def moments(n: int, every: int, evaluate_every: int = 10**9) -> list[ProgressMoment]:
+def point(at_s: float, step: int, value: float | None = None) -> MetricPoint:
+    return MetricPoint(at_s=at_s, samples=step, step=step, value=value)
+
+
+def timed(n: int, every: int, evaluate_every: int = 10**9) -> list[MetricPoint]:
     """Of a script whose steps take the same and that evaluates now and then."""
     found, at_s = [], 0.0
     for step in range(1, n + 1):
         is_evaluated = step % evaluate_every == 0
         at_s += STEP_S + EVALUATION_S * is_evaluated
         if step % every == 0 or is_evaluated:
-            found.append(ProgressMoment(at_s=at_s, step=step, has_metric=is_evaluated))
+            found.append(point(at_s, step, 0.5 if is_evaluated else None))
     return found
 
 
-def steps(
-    at: range, rate_s: float, late_s: float = 0.0, metric_at: int = 0
-) -> list[ProgressMoment]:
-    return [ProgressMoment(n * rate_s + late_s, n, has_metric=n == metric_at) for n in at]
+def steps(at: range, rate_s: float, late_s: float = 0.0, metric_at: int = 0) -> list[MetricPoint]:
+    return [point(n * rate_s + late_s, n, 0.5 if n == metric_at else None) for n in at]
 
 
 BEHIND = steps(range(100, 2100, 100), STEP_S) + steps(range(2000, 4000, 100), STEP_S, 0.15, 2000)
@@ -212,21 +215,21 @@ TOKENIZED = steps(range(1000, 5000, 2000), 1 / 30_000, -0.1)
 @pytest.mark.parametrize(
     ("told", "step_s", "with_evaluations"),
     [
-        (moments(1000, 10, evaluate_every=100), STEP_S, False),
+        (timed(1000, 10, evaluate_every=100), STEP_S, False),
         # Where only evaluations are told, the time holds them.
-        (moments(1000, 100, evaluate_every=100), STEP_S + EVALUATION_S / 100, True),
+        (timed(1000, 100, evaluate_every=100), STEP_S + EVALUATION_S / 100, True),
         # An evaluation that is told after its step does not count as steps.
         (BEHIND, STEP_S, False),
         # What counts something else before the steps hides none of them.
-        ([*TOKENIZED, *moments(1000, 10)], STEP_S, False),
+        ([*TOKENIZED, *timed(1000, 10)], STEP_S, False),
         # Too little is not enough.
-        *((moments(10 * n, 10), None, False) for n in (0, 1, 2)),
+        *((timed(10 * n, 10), None, False) for n in (0, 1, 2)),
     ],
 )
 def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
     told, step_s, with_evaluations
 ) -> None:
-    found = step_intervals(told)
+    found = step_intervals(told, resolution_s=0.0)
 
     assert found.is_enough == (step_s is not None)
     assert found.with_evaluations == with_evaluations
@@ -237,12 +240,8 @@ def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
 def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
     at_s = 0.0003 * np.arange(every, 10_000, every)
     late_s = 0.01 * np.ceil(at_s / 0.01)
-    found = step_intervals(
-        [
-            ProgressMoment(float(seen_s), (n + 1) * every, has_metric=False, resolution_s=0.01)
-            for n, seen_s in enumerate(late_s)
-        ]
-    )
+    points = [point(float(seen_s), (n + 1) * every) for n, seen_s in enumerate(late_s)]
+    found = step_intervals(points, resolution_s=0.01)
 
     # A stretch of 0.2 s has two ends that are late by 0.01 s at most.
     assert statistics.median(found.step_s) == pytest.approx(0.0003, rel=0.1)

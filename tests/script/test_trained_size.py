@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.reference.made_up import made_up_trial
-from tests.reference.sampled_output import readings_of, sample
+from tests.reference.sampled_output import readings_of
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.script.metric import ProgressPoints
@@ -57,23 +57,6 @@ def test_batches_up_to_a_limit_may_be_smaller_and_never_larger() -> None:
     for line in (*right, "step 20 batch size: 600", *wrong):
         both = f"{line} loss 1\n{line.replace('epoch 1', 'epoch 2')} loss 1"
         assert believed(both, limit=1024) == (line not in wrong), line
-
-
-# How many steps an epoch had of real trainings.
-STEPS = {"huggingface": 20, "keras": 10, "keras_tty": 10, "keras_verbose_2": 10, "timm": 1251}
-STEPS |= {"lightning_rich_forced": 12, "lightning_tqdm": 12, "lightning_tqdm_half": 12}
-STEPS |= {"pytorch_mnist": 938, "pytorch_quickstart": 938, "torchvision": 1251, "tqdm_again": 31}
-STEPS |= {"tqdm_train_val": 40, "yunjey": 600}
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_what_real_trainings_printed_fits_the_steps_that_an_epoch_had(name: str) -> None:
-    readings = readings_of(sample(f"{name}.txt"))
-    for n_batches, is_right in ((STEPS[name], True), (3 * STEPS[name], False)):
-        trial = made_up_trial(batch_size=64, n_train=64 * n_batches)
-        size = TrainedSize(trial, most_examples=trial.n_train)
-
-        assert (not any(map(size.contradiction, readings))) == is_right
 
 
 # Made-up scripts

@@ -51,7 +51,7 @@ seconds = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 reasons = st.one_of(
     texts.map(Reason.as_written),
     st.builds(
-        lambda line, said: Reason.of("wants_terminal", line=line, last_line=said), texts, texts
+        lambda line, said: Reason.of("needs_terminal", line=line, last_line=said), texts, texts
     ),
     st.integers(0, 9).map(lambda step: Reason.of("metric_not_finite", metric="loss", step=step)),
 )

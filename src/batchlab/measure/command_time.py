@@ -49,15 +49,16 @@ def timed_command(
 
 def _is_timed(look: Look) -> bool:
     """Return whether enough steps of the command were timed."""
-    if not look.moments:
+    if not look.points:
         return False
-    n = len(step_intervals(look.moments).step_s)
-    seen_s = look.moments[-1].at_s - look.moments[0].at_s
+    n = len(step_intervals(look.points, resolution_s=look.resolution_s).step_s)
+    seen_s = look.points[-1].at_s - look.points[0].at_s
     return (n >= _STRETCHES and seen_s >= _TIMED_S) or (n >= _FEW_STRETCHES and seen_s >= _LONG_S)
 
 
 def _point(look: Look) -> ProfilePoint:
-    trial, end, intervals = look.trial, look.end, step_intervals(look.moments)
+    trial, end = look.trial, look.end
+    intervals = step_intervals(look.points, resolution_s=look.resolution_s)
     point = ProfilePoint(
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
@@ -74,7 +75,7 @@ def _point(look: Look) -> ProfilePoint:
             return replace(point, status=Status.TIMEOUT, reason=reason)
         if not intervals.step_s:
             reason = Reason.of("over_too_soon", seconds=end.duration_s)
-        last_step = max((moment.step for moment in look.moments), default=0)
+        last_step = max((point.step for point in look.points), default=0)
         if not last_step:
             return replace(point, status=Status.ERROR, reason=reason)
         return replace(point, reason=reason, at_most_step_s=end.duration_s / last_step)

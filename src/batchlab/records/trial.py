@@ -188,12 +188,7 @@ Setting = str | int | float | bool | None
 
 # The workload's patience ended the run, or a script ended before the requested length, had no
 # requested length, or can't be given any.
-_ENDED_ITSELF = (
-    "stopped_early",
-    "script_stopped_early",
-    "script_trained_to_its_end",
-    "script_ended_itself",
-)
+_ENDED_ITSELF = ("stopped_early", "script_trained_to_its_end", "script_ended_itself")
 
 NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
 """Reasons why a script's training did not use the batch size that was given."""

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.processes.children import OWN_END_S
@@ -27,12 +24,8 @@ from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
 from batchlab.script.process import CommandEnd, end_marked
 from batchlab.script.reading import Reading
-from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
-
-_LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
-
 
 # A script that was given its length and has come this far has trained to its end.
 _NEARLY = 0.9
@@ -74,7 +67,6 @@ class CommandRun:
         before = known or opening
         self._before, self._resumed = before.evaluations, before.resumed_from_steps
         self._folder = store.trial_folder(self._trial_id)
-        self._later = self._folder / "later.json"
         self._is_ahead = not self._before
         self._verdict: Outcome | None = None
         # It is not known what a script does with the last batch of an epoch.
@@ -90,11 +82,7 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run: what is stored, and what its script had reported beyond that."""
-        more: tuple[Evaluation, ...] = ()
-        # Without the file, or if its writer was killed, the curve has a wider gap there.
-        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            more = _LATER.decoded(self._later.read_text(encoding="utf-8"))
+        """Return the earlier run: what is stored, and what its script had logged beyond that."""
         logged: tuple[Evaluation, ...] = ()
         for readings in logged_runs(self._folder):  # each goes on from the one before
             course = ScriptCourse(self._request, self._command, earlier=logged)
@@ -102,10 +90,8 @@ class CommandRun:
                 for reading in readings:
                     course.take(reading)
                 logged = course.evaluations or logged
-        by_step = {evaluation.step: evaluation for evaluation in (*more, *logged)}
         last = self._before[-1].step
-        beyond = [by_step[step] for step in sorted(by_step) if step > last]
-        return (*self._before, *beyond)
+        return (*self._before, *(evaluation for evaluation in logged if evaluation.step > last))
 
     def begin_again(self) -> None:
         """Prepare to train from step 0, because the earlier run could not be resumed."""
@@ -134,14 +120,6 @@ class CommandRun:
         assert status is not None
         if not self._is_ahead and not (status.may_go_on or status is Status.OOM):
             self._replace()
-        later = self.course.later
-        # A record ends where it was asked to, so a file next to the store keeps the rest.
-        with suppress(OSError):  # without it, the curve of a longer run only has a wider gap
-            if later:
-                text = _LATER.encoded(later, str(self._later))
-                self._later.write_text(text, encoding="utf-8")
-            else:
-                self._later.unlink(missing_ok=True)
 
     def _replace(self) -> None:
         course = self.course
@@ -196,11 +174,10 @@ class CommandRun:
         # All progress counts here, because its metric may come less often than its steps.
         step = self.course.step
         is_whole = step >= min(_NEARLY * last_asked, _steps_without_smaller_batches(self._request))
-        if self._command.spans_a_length:
-            if is_whole:
-                return Reason.of("metric_reported_before_end", step=last, asked=last_asked)
-            return Reason.of("script_stopped_early", step=last, asked=last_asked)
-        if is_whole or self._request.length.to_own_end:
+        has_length = self._command.spans_a_length
+        if is_whole and has_length:
+            return Reason.of("metric_reported_before_end", step=last, asked=last_asked)
+        if is_whole or has_length or self._request.length.to_own_end:
             return Reason.of("script_trained_to_its_end", step=step)
         return Reason.of("script_ended_itself", step=step, asked=last_asked)
 
@@ -241,13 +218,9 @@ class CommandRun:
             training.stop_reading()
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
-        """Take in the script's progress, and return whether the script has to end.
-
-        After that, only evaluations that a longer run needs are taken in.
-        """
-        goes_further = self._command.takes("resume_from")
+        """Take in the script's progress, and return whether the script has to end."""
         for reading in readings:
-            if self.course.ended is not None and not goes_further:
+            if self.course.ended is not None:
                 break
             self._look_at_time(training)
             try:

@@ -70,13 +70,6 @@ class ScriptCourse:
         """The step of the last evaluation that counts, 0 without one."""
         return max(map(_step_of, self.counted[-1:]), default=0)
 
-    @property
-    def later(self) -> tuple[Evaluation, ...]:
-        """The evaluations after those that count."""
-        if not self.counted:
-            return self.evaluations
-        return self.evaluations[bisect_right(self._evaluations, self.last_step, key=_step_of) :]
-
     def take(self, reading: Reading) -> None:
         """Take in a reading; end the training if the reading contradicts earlier ones."""
         near = self.points.printed

@@ -140,7 +140,6 @@ class Keras(EpochBars):
     """Lines such as `Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
 
     shape = "keras"
-    label = "lines of Keras"
     needles = (b"epoch ", b"s/step")
 
     _HEADER = re.compile(r"^Epoch (\d{1,9})/(\d{1,9})$")
@@ -253,7 +252,6 @@ class Tqdm(EpochBars):
     """
 
     shape = "tqdm"
-    label = "a progress bar"
     needles = (b"%|", b"epoch", b"train")
 
     def __init__(self) -> None:

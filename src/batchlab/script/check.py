@@ -283,23 +283,12 @@ class CommandCheck:
             hint += f". The command fixes {fixed}: give 1"
         if length := self._set(STEPS_OF_EPOCH):
             hint += f". Its epochs have a fixed length by {length}"
-        size, one, n = self._command.batch_size, self._first.examples, examples[0]
-        if one and not one[0] <= n <= one[1]:
-            trial = self._command.own_trial(2 * size)
-            two = self._run(_ANOTHER_SIZE, trial, self._limit_s, Look.has_trained).examples
-            if two and common_span(one, two):
-                raise UsageError(
-                    f"--examples {n}: by its progress an epoch has {one[0]} to {one[1]} "
-                    f"examples with batch size {size}, and {two[0]} to {two[1]} with {2 * size}; "
-                    f"give their number, or, where a step is more than one batch of "
-                    f"{{batch_size}}, {{micro_batch_size}} and {{accumulation_steps}}{hint}"
-                )
         raise OtherBatchSizeError(
-            f"the command does not train with the batch size {size} that it is given: "
-            f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
-            f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}, or "
-            f"{{world_size}} with --devices; where its "
-            f"epochs are no passes over the data, have --pattern read its steps alone{hint}"
+            f"the command does not train with the batch size {self._command.batch_size} that it "
+            f"is given: {contradiction}. Have it use that one, or give the true --examples; where "
+            f"it accumulates gradients or runs on several devices, give {{micro_batch_size}} and "
+            f"{{accumulation_steps}}, or {{world_size}} with --devices; where its epochs are no "
+            f"passes over the data, have --pattern read its steps alone{hint}"
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:

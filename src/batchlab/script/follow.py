@@ -8,15 +8,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import PlaceholderValue, TrainingCommand
 from batchlab.script.formats import ANY_SHAPE, LOG_SHAPE
+from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
@@ -138,15 +138,6 @@ _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
 
 
-class ProgressMoment(NamedTuple):
-    """A moment at which a script reported its progress."""
-
-    at_s: float  # the time by a monotonic clock
-    step: int  # optimizer updates done
-    has_metric: bool  # whether an evaluation lies before it
-    resolution_s: float = 0.0  # how late `at_s` may be; 0.0 if the script itself read the clock
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepIntervals:
     """Seconds per step, with one value for each stretch of the training."""
@@ -163,19 +154,20 @@ class StepIntervals:
         return len(self.step_s) >= _FEWEST
 
 
-def step_intervals(moments: Sequence[ProgressMoment]) -> StepIntervals:
-    """Return the seconds per step between the moments of one run.
+def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> StepIntervals:
+    """Return the seconds per step between the points of one run.
 
-    The time before a moment with the metric includes the evaluation that gave it. It is left out if
-    there is enough other time and the clock is fine enough to tell the two apart.
+    The time before a point with the metric includes the evaluation that gave it. It is left out if
+    there is enough other time and the clock is fine enough to tell the two apart. `resolution_s`
+    says how late the times may be; 0.0 if the script itself read the clock.
     """
-    pieces = list(pairwise(_risen(moments)))
-    clear_s = _TIMES_RESOLUTION * max((moment.resolution_s for moment in moments), default=0.0)
+    pieces = list(pairwise(_risen(points)))
+    clear_s = _TIMES_RESOLUTION * resolution_s
     whole_s = sum(map(_seconds, pieces))
     if whole_s <= clear_s:
         pieces = []  # All lines came at once, from a buffer, so their times are no step times.
     shortest_s = min(max(_SHORTEST_S, clear_s), whole_s / _PARTS)
-    bare = [piece for piece in pieces if not piece[1].has_metric]
+    bare = [piece for piece in pieces if piece[1].value is None]
     stretches = _stretches(bare, shortest_s)
     is_apart = bool(bare) and statistics.median(map(_seconds, bare)) >= clear_s
     with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
@@ -189,35 +181,33 @@ def step_intervals(moments: Sequence[ProgressMoment]) -> StepIntervals:
     )
 
 
-def _risen(moments: Sequence[ProgressMoment]) -> list[ProgressMoment]:
-    """Keep the moments at which the step grew, each moved behind an evaluation at that step.
+def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    """Keep the points at which the step grew, each moved behind an evaluation at that step.
 
     If the step falls and goes on from there, something else was counted before or after, such as
     examples that were tokenized. So the longest rising sequence counts.
     """
-    sequences: list[list[ProgressMoment]] = []
-    last: list[ProgressMoment] | None = None  # the sequence of the last moment
-    for moment in moments:
-        if moment.has_metric and last and moment.step <= last[-1].step:
+    sequences: list[list[MetricPoint]] = []
+    last: list[MetricPoint] | None = None  # the sequence of the last point
+    for point in points:
+        if point.value is not None and last and point.step <= last[-1].step:
             # The next piece begins after the evaluation.
-            last[-1] = last[-1]._replace(at_s=moment.at_s, has_metric=True)
+            last[-1] = replace(last[-1], at_s=point.at_s, value=point.value)
             continue
-        last = next((rising for rising in sequences if moment.step >= rising[-1].step), None)
+        last = next((rising for rising in sequences if point.step >= rising[-1].step), None)
         if last is None:
-            last = [moment]
+            last = [point]
             sequences.append(last)
-        elif moment.step > last[-1].step:
-            last.append(moment)
+        elif point.step > last[-1].step:
+            last.append(point)
     return max(sequences, key=len, default=[])
 
 
-def _seconds(piece: tuple[ProgressMoment, ProgressMoment]) -> float:
+def _seconds(piece: tuple[MetricPoint, MetricPoint]) -> float:
     return piece[1].at_s - piece[0].at_s
 
 
-def _stretches(
-    pieces: Sequence[tuple[ProgressMoment, ProgressMoment]], shortest_s: float
-) -> list[float]:
+def _stretches(pieces: Sequence[tuple[MetricPoint, MetricPoint]], shortest_s: float) -> list[float]:
     """Return the seconds per step of stretches of `shortest_s` or more; drop a shorter rest."""
     step_s = []
     seconds, steps = 0.0, 0

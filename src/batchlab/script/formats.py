@@ -40,7 +40,6 @@ class Logged(LineReader):
     """The lines of `batchlab.log`, in which every number has a name."""
 
     shape = LOG_SHAPE
-    label = "batchlab.log"
     needles = (b'{"batchlab_log"',)
 
     def __init__(self) -> None:
@@ -151,7 +150,6 @@ class JsonLines(NamedNumbers):
     """
 
     shape = "json-lines"
-    label = "JSON lines, or dicts that Python prints"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
     # A Trainer prints no counter except its epoch, which is a fraction, or 0 with one of these.
@@ -234,7 +232,6 @@ class Table(NamedNumbers):
     """
 
     shape = "table"
-    label = "a table with a header"
     needles = (b"epoch", b"step", b"iter", b"loss", b"map")
 
     _LIKELY = re.compile(b"|".join(needles).decode(), re.IGNORECASE)
@@ -401,7 +398,6 @@ class PlainLines(LineReader):
     """Lines such as `epoch 3 step 100 val_loss=0.41`, read by the names next to the numbers."""
 
     shape = "words"
-    label = "names and numbers in plain lines"
     needles = tuple(
         word.encode()
         for word in (*_COUNTERS, *_METRICS, "train", "dev", "fold", "run", "rep", "trial")
@@ -572,7 +568,6 @@ class LinePattern(NamedNumbers):
     """Lines that match a user's pattern: groups `step`, `epoch`, `samples`, and values."""
 
     shape = "pattern"
-    label = "the pattern"
     needles = (b"",)
 
     _LONGEST = 4000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,11 +19,11 @@ from batchlab.script.command import (
     plain_flag,
     trial_values,
 )
-from batchlab.script.follow import FollowedTraining, ProgressMoment
+from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
-from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
+from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
-from batchlab.script.reading import Reading, is_of_clock
+from batchlab.script.reading import Reading, is_of_machine
 from batchlab.script.supervisor import REST_S
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
@@ -52,7 +51,8 @@ class Look:
         values: the values of the placeholders.
         progress: the points at which its metric was seen.
         readings: all that was read.
-        moments: when it reported how far it is.
+        points: where and when it reported how far it is.
+        resolution_s: how late these times may be; 0.0 if the script itself read the clock.
         first_values: by step, the metric as it was printed first; a bar repeats it, and its last
             value depends on when the look ended.
         took_s: seconds since it began, until it ended.
@@ -83,7 +83,8 @@ class Look:
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
-        self.moments: list[ProgressMoment] = []
+        self.points: list[MetricPoint] = []
+        self.resolution_s = 0.0
         self.first_values: dict[int, float] = {}
         self.took_s, self.seen_s = 0.0, math.inf
         self.is_whole = False
@@ -126,17 +127,14 @@ class Look:
 
     def _add(self, reading: Reading) -> None:
         self.readings.append(reading)
-        is_of_batches = self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES
-        if is_of_batches:
+        if self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES:
             reading = replace(reading, values=())
         point = self.progress.add(reading)
         if point is None:
             return
-        has_metric = point.value is not None and not is_of_batches
-        moment = ProgressMoment(at_s=reading.at_s, step=point.step, has_metric=has_metric)
+        self.points.append(point)
         if reading.shape != LOG_SHAPE:
-            moment = moment._replace(resolution_s=REST_S)
-        self.moments.append(moment)
+            self.resolution_s = REST_S
         if point.value is not None and point.step > 0:
             self.first_values.setdefault(point.step, point.value)
 
@@ -289,12 +287,6 @@ def _in_steps(steps: float, trial: Trial) -> Span:
     return (whole - 1) * size + 1, whole * size
 
 
-# Numbers about the machine are ignored: they differ between runs with the same flags.
-_OF_MACHINE = re.compile(
-    r"(?<![a-z])(speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?![a-z])|per_s(ec)?$|"
-    r"^(data|pid|(batch|data|reader)[_ ]cost)$",
-    re.IGNORECASE,
-)
 # Values given to a script are ignored: it may print a value without using it.
 _GIVEN = {
     *(plain_flag(name) for names in NAMES.values() for name in names),
@@ -350,8 +342,7 @@ def _numbers(look: Look) -> _Numbers:
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
-            is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
-            if not is_of_machine and plain_flag(name) not in _GIVEN:
+            if not is_of_machine(name) and plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
     # The metric is keyed by evaluation number, because its steps depend on the batch size.
     for number, value in enumerate(look.first_values.values()):

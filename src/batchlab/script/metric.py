@@ -147,6 +147,7 @@ _MOST_NAMES = 30
 class MetricPoint:
     """The position of a training by one reading, and its metric if that was printed and counts."""
 
+    at_s: float  # when it was printed, by a monotonic clock
     samples: int
     step: int  # updates as printed, else the fewest that see this many samples
     value: float | None  # may be infinite or NaN
@@ -234,7 +235,7 @@ class ProgressPoints:
         value = self._value_in(reading)
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
-            return self._point(reading)
+            return self._point(reading, reading.at_s)
         has_counter = reading.has_position and not reading.is_below
         if place is None or (self._n_unplaced and not has_counter):
             self._n_unplaced += 1
@@ -249,18 +250,18 @@ class ProgressPoints:
             self._followed = reading.shape
         self.first = self.first or reading
         if self._is_left_out(reading, place, value):
-            return self._point(reading)
+            return self._point(reading, reading.at_s)
         if self.printed in reading.unsure:
             raise ProgressError(
                 f"metric {self.printed!r} was printed as {value:,.0f}, which may hold a "
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
-        point = self._point(place, value)
+        point = self._point(place, reading.at_s, value)
         assert point is not None  # a reading without a complaint has samples
         if self.points and self.points[-1].samples == point.samples:
             if self._is_placed and not reading.has_position:
                 self._note(point, place, f"without a counter {value:g}; the first one counts")
-                return self._point(reading)
+                return self._point(reading, reading.at_s)
             self._note(point, place, f"{value:g}; the last one counts")
             self.points.pop()
         self._at_metric, self._is_placed = place, reading.has_position
@@ -308,7 +309,7 @@ class ProgressPoints:
         last = self._last.get(reading.shape)
         return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
-    def _point(self, place: Reading, value: float | None = None) -> MetricPoint | None:
+    def _point(self, place: Reading, at_s: float, value: float | None = None) -> MetricPoint | None:
         """Return the point at a reading's own counters, or None if they don't determine one."""
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
@@ -326,7 +327,7 @@ class ProgressPoints:
         samples = max(0, samples)  # some scripts give -1 as the step before the training
         if step is None or not is_updates or step < 0:
             step = trial.plan.step_at(samples)
-        return MetricPoint(samples=samples, step=step, value=value)
+        return MetricPoint(at_s=at_s, samples=samples, step=step, value=value)
 
     def _unplaced_text(self) -> str:
         return (
@@ -427,18 +428,14 @@ class ProgressPoints:
     def text(self) -> str:
         """Return one line for people that says where the metric was first recognized."""
         assert self.first is not None
-        shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
-        label = f"{shape} in {{output_dir}}"
-        if shape in (LinePattern.shape, *FORMATS):
-            label = FORMATS.get(shape, LinePattern).label
-        where = ""
+        value, where = dict(self.first.values)[str(self.printed)], ""
         if self.first.epoch is not None:
             where = f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"
         if self.first.step is not None:
             where = f" at step {self.first.step}"
-        return f"Recognized: {label}; {self.printed} = {value:g}{where}"
+        return f"Recognized {self.printed} = {value:g}{where}"
 
     def complaint(self) -> str | None:
         """Return one line that says why the metric can't be read, or None if it can."""

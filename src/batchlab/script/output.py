@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
-from batchlab.script.reading import LineReader, Reading, is_of_clock, split_of
+from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
 _KEPT_BYTES = 4 << 20  # before compression
 _LAST_BYTES = 1 << 16
@@ -173,7 +173,7 @@ class OutputReader:
         return any(reader.is_open for reader in self._readers)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
-        """Return readings without times, which are not numbers of the training.
+        """Return readings without numbers of the machine.
 
         Names that the user chose, for `batchlab.log` or in a pattern, are kept, and so is what may
         be the metric. Bars that were drawn before are placed by these readings or left out.
@@ -191,7 +191,7 @@ class OutputReader:
 
     def _counts(self, name: str) -> bool:
         may_be_metric = self._metric != "" and self._metric in name.lower()
-        return may_be_metric or not is_of_clock(name)
+        return may_be_metric or not is_of_machine(name)
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shlex
@@ -54,23 +53,14 @@ def _marked(marker: str) -> Iterator[psutil.Process]:
 _TRACEBACK = "Traceback (most recent call last):"
 # These frames distinguish the traceback of a launcher from that of a script.
 _LAUNCHER_FRAME = re.compile(r'File ".*\b(torch/distributed/run|accelerate/commands/launch)\.py"')
-_LAUNCHER_LOG = re.compile(r"^[WEI]\d{4} .*\btorch/distributed/(run|elastic/.*)\.py:\d+\]")
-_OF_A_RANK = re.compile(r"^\[rank\d+\]: ")
 
 
 def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Separate the lines of a training's processes from those of their launcher.
-
-    Lines of other processes after the error of one are left out, because they were ended for it. If
-    there is no launcher, or only its words, the first part holds all lines.
-    """
+    """Separate the lines of a training from the traceback with which its launcher ends, if any."""
     begin = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=len(lines))
-    training_lines = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
-    if not training_lines or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
-        return tuple(lines), ()
-    while any(map(_OF_A_RANK.match, training_lines)) and not _OF_A_RANK.match(training_lines[-1]):
-        training_lines.pop()
-    return tuple(training_lines), tuple(lines[begin:])
+    if begin and any(map(_LAUNCHER_FRAME.search, lines[begin:])):
+        return tuple(lines[:begin]), tuple(lines[begin:])
+    return tuple(lines), ()
 
 
 # The line with which Python ends a traceback.
@@ -125,8 +115,9 @@ def out_of_memory_line(
     return None
 
 
-_ASKS_FOR_INPUT = re.compile(r"EOFError: EOF when reading a line|GetPassWarning")
+# A command that wants input or a terminal prints one of these, because it has neither.
 _NEEDS_TERMINAL = re.compile(
+    r"EOFError: EOF when reading a line|GetPassWarning|"
     r"Inappropriate ioctl for device|No such device or address: '?/dev/tty|"
     r"not a (tty|TTY|terminal)|[Tt]erminal is required|_curses\.error"
 )
@@ -153,19 +144,6 @@ class CommandEnd:
     left_behind: Reason | None = None
 
 
-def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
-    program, text = argv[0], os.strerror(error)
-    if in_folder:
-        return Reason.of("command_not_started", error=f"{text}: {cwd}")
-    if error not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
-        return Reason.of("command_not_started", error=f"{text}: {program}")
-    if error == errno.ENOENT:
-        if not (os.sep in program and (cwd / program).exists()):
-            return Reason.of("command_not_found", program=program)
-        text = "the program named in its first line was not found"
-    return Reason.of("command_not_executable", program=program, error=text)
-
-
 def status_and_reason(
     argv: Sequence[str],
     *,
@@ -190,15 +168,13 @@ def status_and_reason(
     number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
-    if any(map(_ASKS_FOR_INPUT.search, last_lines)):
-        return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
     with suppress(ValueError):  # there is no such signal
         return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
     # Loggers and progress bars may print more below the error.
     errors = list(filter(_ERROR.match, last_lines))
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if line := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
-        return Status.ERROR, Reason.of("wants_terminal", line=line, last_line=last_line)
+        return Status.ERROR, Reason.of("needs_terminal", line=line, last_line=last_line)
     return Status.ERROR, Reason.of(
         "command_failed", command=shlex.join(argv[:2]), exit_code=exit_code, last_line=last_line
     )
@@ -329,14 +305,18 @@ class Launched:
         ended_s: float,
         largest_bytes: int,
         error: int,
-        where: bytes,
     ) -> CommandEnd:
         lines = self._kept.last_lines(_N_READ_LINES)
         self._memory.stop()
         status, exit_code = Status.ERROR, None
         reason: Reason | None
         if error:
-            reason = _why_not_started(self._argv, self._cwd, error=error, in_folder=where == b"d")
+            reason = Reason.of(
+                "command_not_started",
+                program=self._argv[0],
+                folder=str(self._cwd),
+                error=os.strerror(error),
+            )
         else:
             lines, launcher_lines = without_launcher_words(lines)
             exit_code = os.waitstatus_to_exitcode(wait_status)

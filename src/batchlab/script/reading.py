@@ -59,7 +59,6 @@ class LineReader:
 
     Attributes:
         shape: its name in the readings.
-        label: its name for people.
         needles: each of its lines has one of these, in lower case; an empty one is in any line.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches if gradients are accumulated.
@@ -68,7 +67,6 @@ class LineReader:
     """
 
     shape: ClassVar[str]
-    label: ClassVar[str]
     needles: ClassVar[tuple[bytes, ...]]
     counts_updates: ClassVar[bool] = True
     metric: str = ""
@@ -102,17 +100,19 @@ def split_of(text: str) -> str:
     return split
 
 
-_OF_CLOCK = re.compile(
+# Numbers about the machine differ between runs with the same flags.
+_OF_MACHINE = re.compile(
     r"(?:.*[^a-z])?(?:time|runtime|took|elapsed|duration|dur|eta|wall|dt|ms|secs?|seconds?)"
     r"(?:[^a-z]+(?:cost|used|taken|spent|consumed|elapsed|m?s|secs?|seconds|min|per[^a-z].*))*[^a-z]*"
-    r"|.*[a-z]/s"
+    r"|.*[a-z]/s|.*per_s(?:ec)?|data|pid|(?:batch|data|reader)[_ ]cost"
+    r"|(?:.*[^a-z])?(?:speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?:[^a-z].*)?"
 )
 
 
 @lru_cache(maxsize=1000)
-def is_of_clock(name: str) -> bool:
-    """Return whether a number with this name is a duration or a speed."""
-    return _OF_CLOCK.fullmatch(name.lower()) is not None
+def is_of_machine(name: str) -> bool:
+    """Return whether a number with this name is a duration, a speed, or the like."""
+    return _OF_MACHINE.fullmatch(name.lower()) is not None
 
 
 ONE_FOLD = (

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 FRAME = struct.Struct("<cdI")
 """Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
-ENDED = struct.Struct("<iiiidqic")
+ENDED = struct.Struct("<iiiidqi")
 """The end: wait status of the command, processes left behind, whether it was ended on request,
-kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest process; and if it
-never ran the system's error number, with `d` for the working directory or `c` for itself."""
-NOT_STARTED = struct.Struct("<ic")  # the last two fields of `ENDED`
+kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest process; and the
+system's error number if it never ran, else 0."""
+NOT_STARTED = struct.Struct("<i")  # the last field of `ENDED`
 
 END, KILL = b"e", b"k"
 """Batchlab's messages: end the command with a grace period, or end it at once."""
@@ -69,7 +69,7 @@ class Supervisor:
         self._command_ended_s: float | None = None
         self._largest_bytes = 0
         self._is_asked = self._is_owner_gone = False
-        self._failure = (0, b"c")
+        self._error = 0
         self._signaled: set[int] = set()
         self._n_left_behind = 0
         self._end_s: float | None = None  # when SIGTERM is due
@@ -98,7 +98,7 @@ class Supervisor:
             kills_for_memory() - kills_before,
             self._command_ended_s or time.monotonic(),
             self._largest_bytes,
-            *self._failure,
+            self._error,
         )
         self._end_s = self._kill_s = None  # nothing is due any more
         self._say(b"e", ended)
@@ -116,7 +116,7 @@ class Supervisor:
         failure = os.read(failed, NOT_STARTED.size)  # ends when the command has begun
         os.close(failed)
         if failure:
-            self._failure = NOT_STARTED.unpack(failure)
+            (self._error,) = NOT_STARTED.unpack(failure)
 
     def _wait(self) -> None:
         """Wait until something happens or is due, then do all of it except the signals."""
@@ -314,7 +314,6 @@ def kills_for_memory() -> int:
 
 def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
     """Turn this child into the command, or report why that failed. Never returns."""
-    where = b"c"
     try:
         os.setsid()
         if _LINUX:
@@ -327,12 +326,10 @@ def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: 
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        where = b"d"
         os.chdir(folder)
-        where = b"c"
         os.execvpe(argv[0], argv, os.environ)
     except OSError as error:
-        os.write(failed, NOT_STARTED.pack(error.errno or 0, where))
+        os.write(failed, NOT_STARTED.pack(error.errno or 0))
     finally:
         os._exit(127)
 

@@ -55,17 +55,6 @@ def lines(line: Callable[[int, int, float, str], str]) -> None:
         say(line(epoch, step, loss, f" val_loss {validated()[0]:.4f}"))
 
 
-def fraction(epoch: int, step: int, loss: float, val: str) -> str:
-    """Write the epoch as a Trainer does: "0.85", and at its end "1"."""
-    told = {"val_loss": val.split()[-1]} if val else {"loss": f"{loss:.4f}"}
-    return str({**told, "epoch": f"{step / n_steps:.4g}", "step": step})
-
-
-def bracket(epoch: int, step: int, loss: float, val: str) -> str:
-    k = step - (epoch - 1) * n_steps
-    return f"[{epoch - 1}: {k}/{n_steps}] {'test' if val else 'train'} loss: {val or loss}"
-
-
 def one_name(epoch: int, step: int, loss: float, val: str) -> str:
     """Give training and validation one name, as many logs do."""
     return f"epoch {epoch} step {step} {f'val: loss {val.split()[-1]}' if val else f'loss {loss}'}"
@@ -73,45 +62,6 @@ def one_name(epoch: int, step: int, loss: float, val: str) -> str:
 
 def scaled(epoch: int, step: int, loss: float, val: str) -> str:
     return f"{numbered(epoch, step, loss, val)} lr {given.lr * size / 256:.6f}"
-
-
-def in_words(epoch: int, step: int, loss: float, val: str) -> str:
-    return f"Epoch: {epoch}, Iteration: {step}, Loss: {loss:.4f}{val and ',' + val}"
-
-
-def of_batches(epoch: int, step: int, loss: float, val: str) -> str:
-    batch = f"batch {step - (epoch - 1) * n_steps}/{n_steps} | loss {loss:.4f}"
-    return f"Epoch {epoch} | {val or batch}"
-
-
-def without_steps(epoch: int, step: int, loss: float, val: str) -> str:
-    return f"epoch {epoch}{val}" if val else f"epoch {epoch} step {step} train_loss {loss:.4f}"
-
-
-def at_ends(epoch: int, step: int, loss: float, val: str) -> str:
-    return f"epoch {epoch} step {step}{val}" if val else "..."
-
-
-def mmengine(epoch: int, step: int, loss: float, val: str) -> str:
-    """Write the two loops as mmengine does, the validation with a counter of its own."""
-    if val:
-        return f"07/01 10:00:00 - mmengine - INFO - Epoch(val) [{epoch}][15/15]  {val.strip()}"
-    place = f"[{epoch}][{step - (epoch - 1) * n_steps:3d}/{n_steps}]"
-    return f"07/01 10:00:00 - mmengine - INFO - Epoch(train)  {place}  lr: {given.lr}  loss: {loss}"
-
-
-def marian(epoch: int, step: int, loss: float, val: str) -> str:
-    """Count epochs and updates as marian-nmt/marian#145 has them."""
-    place = f"[2024-05-10 12:34:56] {'[valid] ' if val else ''}Ep. {epoch} : Up. {step}"
-    return f"{place} : {'val_loss : ' + val.split()[-1] if val else f'Cost {loss:.4f}'}"
-
-
-def table() -> None:
-    """Print a header and rows, as fastai does."""
-    say("epoch\ttrain_loss\tval_loss\ttime")
-    for epoch in range(given.epochs):
-        losses = [loss for _, loss in batches()]
-        say(f"{epoch}\t{np.mean(losses):.6f}\t{validated()[0]:.6f}\t00:01")
 
 
 def folds() -> None:
@@ -200,17 +150,8 @@ def growing() -> None:
 
 KINDS: dict[str, Callable[[], None]] = {
     "steps": lambda: lines(numbered),
-    "fraction": lambda: lines(fraction),
-    "bracket": lambda: lines(bracket),
     "one_name": lambda: lines(one_name),
     "scaled": lambda: lines(scaled),
-    "in_words": lambda: lines(in_words),
-    "of_batches": lambda: lines(of_batches),
-    "without_steps": lambda: lines(without_steps),
-    "at_ends": lambda: lines(at_ends),
-    "mmengine": lambda: lines(mmengine),
-    "marian": lambda: lines(marian),
-    "table": table,
     "folds": folds,
     "filled": filled,
     "summed": summed,
