@@ -122,28 +122,6 @@ def test_a_new_file_is_guarded_at_birth(copied, file, line, contract):
     assert contract in said
 
 
-# What a file of `report` is about is how its name begins; all others are shared.
-SUBJECTS = ("advice", "sweep", "profile", "noise", "check", "fit")
-# The views of a notebook are of all subjects, and an advice shows the profile that it rests on.
-SHOWS_ANOTHER = {("notebook", subject) for subject in SUBJECTS} | {("advice", "profile")}
-
-
-def subject_of(module: str) -> str:
-    name = module.split(".")[2]
-    return next((s for s in SUBJECTS if name == s or name.startswith(f"{s}_")), name)
-
-
-def test_the_report_of_a_subject_does_not_know_that_of_another():
-    seen = {
-        (subject_of(module_name(file)), subject_of(name))
-        for file in SOURCE.glob("report/[!_]*.py")
-        for _, name in imports_of(file)
-        if name.startswith("batchlab.report.")
-    }
-    assert ("sweep", "sweep") in seen
-    assert {(a, b) for a, b in seen if b in SUBJECTS and a != b} <= SHOWS_ANOTHER
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", MUST_NOT_LOAD)
 def test_a_room_loads_without_what_it_must_not_need(pattern):

@@ -1,14 +1,12 @@
-"""The public surface, names that are all there, and the folder for files that can be made again."""
+"""The public surface: names that are all there."""
 
 import re
 from importlib.metadata import version
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import batchlab
-from batchlab.cache import cache_folder
 
 
 @pytest.mark.parametrize("name", batchlab.__all__)
@@ -30,14 +28,3 @@ def test_an_unknown_name_is_refused_with_the_names_there_are():
 def test_the_version_is_the_one_of_the_installed_distribution():
     assert batchlab.__version__ == version("batchlab")
     assert re.fullmatch(r"\d+\.\d+\.\d+", batchlab.__version__)
-
-
-def test_without_a_home_there_is_no_folder(monkeypatch):
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
-
-    with pytest.raises(OSError, match="home directory"):
-        cache_folder()

@@ -524,7 +524,7 @@ def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
 def gpu() -> Profile:
     """A profile of the same workload, measured elsewhere."""
     subject = about("advise", tiny())
-    subject.planned(lambda: None)
+    subject.look(lambda: None)
     faster = told_profile(subject.summary, lambda size: STEP_S / 100, (10, 20, 50))
     return replace(faster, device_name="a GPU")
 

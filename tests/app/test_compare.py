@@ -51,7 +51,7 @@ def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
 ) -> None:
     told_apart = sum(bool(differing(pair(make, seed))) for seed in range(n))
 
-    # 200 of each: 4.5 % and 0.5 %. Here three standard errors more than 5 %.
+    # 200 of each: 3.5 % and 0.5 %. Here three standard errors more than 5 %.
     assert told_apart <= 0.05 * n + 3 * (0.05 * 0.95 * n) ** 0.5
 
 
@@ -106,9 +106,9 @@ def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
     b = replace(a, records=tuple(r for r in a.records if r.trial.learning_rate == 0.01))
     b = replace(b, study_id="b", timings=())
 
-    *sizes, _ = of(compare(a, b), "accuracy")
+    rates = {figure.learning_rates for figure in of(compare(a, b), "accuracy")}
 
-    assert {figure.learning_rates for figure in sizes} == {(0.01, 0.01)}
+    assert rates == {(0.01, 0.01)}
     # One run of each is held against the usual scatter.
     one, longer = (made_up_study(batch_sizes=(64,), epochs=n) for n in (5, 6))
     verdicts = {figure.quantity: figure.verdict for figure in compare(one, longer).figures}
@@ -139,11 +139,13 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
 
 def test_the_first_sentence_says_where_it_differs() -> None:
     slower = pair(profile_to_compare, 0, slower=1.5)
-    *_, last, overall = of(slower, "step_s")
+    *_, before, last = of(slower, "step_s")
+    alike = replace(before, change=Estimate.of(1.0, interval=(0.9, 1.1), n=3))
     last = replace(last, change=Estimate.of(6.0, interval=(5.0, 7.0), n=3))
 
-    assert re.match(r"B takes 1\..* over all batch sizes\.$", comparison_section(slower).title)
-    assert comparison_section(replace(slower, figures=(last, overall))).title == (
+    told = r"B takes 1\.\d+ to 1\.\d+ times as long for a step at batch sizes 8, 16, .* and 1024\."
+    assert re.fullmatch(told, comparison_section(slower).title)
+    assert comparison_section(replace(slower, figures=(alike, last))).title == (
         "B takes 6 times as long for a step at batch size 1024."
     )
 
@@ -159,7 +161,6 @@ def test_studies_of_a_store_are_compared_by_all_of_their_runs(tmp_path: Path) ->
     found = compare("made-up", "part", store=tmp_path / "lab.db")
     other = compare(tmp_path / "advice.db", whole)
 
-    assert found.n_shared >= 2
     assert differing(found) == set()
     assert found.to_dict()["command"] == "compare"
     assert {"step_s", "steps_to_target"} <= {figure.quantity for figure in other.figures}

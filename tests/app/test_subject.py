@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class GridSubject(Subject):
             learning_rate=header.reference_learning_rate,
         )
 
-    def look(self) -> None:
+    def look(self, refuse: Callable[[], object]) -> None:
         pass
 
     def checked_target(self, target: tuple[str, float]) -> Target:

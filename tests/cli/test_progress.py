@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.reference.terminal import Terminal, Written, in_a_terminal
+from tests.reference.terminal import Terminal, in_a_terminal
 from tests.reference.user_file import write_user_file
 
 from batchlab.app.progress import ProgressLines
@@ -29,13 +29,8 @@ with ProgressDisplay() as progress:
     progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
         why=Reason.of("asked_to_compare")))
     progress.warning("[bold] " + "long " * 40 + "end")
-    time.sleep(SECONDS)
+    time.sleep(0.8)
 """
-
-
-def told(tmp_path: Path, *, columns: int, seconds: float = 0.8, **more: object) -> Written:
-    code = TELLS.replace("SECONDS", str(seconds))
-    return in_a_terminal([sys.executable, "-c", code], columns=columns, folder=tmp_path, **more)  # type: ignore[arg-type]
 
 
 def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
@@ -57,7 +52,9 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 120])
 def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, columns: int) -> None:
-    written = told(tmp_path, columns=columns)
+    command = [sys.executable, "-c", TELLS]
+
+    written = in_a_terminal(command, columns=columns, folder=tmp_path)
 
     assert written.code == 0
     assert max(map(len, written.lines)) <= columns
@@ -74,28 +71,6 @@ def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, column
         assert any(each.startswith(line[: columns - 1]) for each in written.lines), line
     said = " ".join(" ".join(written.lines).split())
     assert "warning: [bold] " + "long " * 40 + "end" in said
-
-
-@pytest.mark.slow
-def test_a_terminal_made_narrower_gets_narrower_lines(tmp_path: Path) -> None:
-    written = told(tmp_path, columns=100, seconds=2.0, narrower_when=("best so far", 45))
-
-    wide = "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
-    assert wide in written.lines
-    after = written.lines[len(written.lines) - written.lines[::-1].index(wide) :]
-    assert sum("%" in line for line in after) >= 2
-    assert max(len(line) for line in after[3:]) < 45
-
-
-@pytest.mark.slow
-def test_ctrl_c_leaves_the_terminal_with_its_cursor_and_without_the_display(tmp_path: Path) -> None:
-    written = told(tmp_path, columns=60, seconds=20.0, interrupt_when="best so far")
-
-    assert "KeyboardInterrupt" in written.raw
-    assert written.shows_the_cursor
-    drawn = written.raw[: written.raw.index("Traceback")]
-    # Each line of the display is erased, the last one drawn too.
-    assert drawn.rindex("\x1b[2K") > drawn.rindex("best so far")
 
 
 @pytest.mark.slow

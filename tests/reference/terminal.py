@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -44,19 +43,10 @@ class Written:
         return self.raw.rfind("\x1b[?25h") >= self.raw.rfind("\x1b[?25l")
 
 
-def set_size(fd: int, columns: int, rows: int = 24) -> None:
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def in_a_terminal(
-    command: Sequence[str], *, columns: int, folder: Path, interrupt_when=None, narrower_when=None
-) -> Written:
-    """Run a command whose stdin, stdout and stderr are a terminal.
-
-    Ctrl-C is sent once `interrupt_when` was written; `narrower_when` so, it has so many columns.
-    """
+def in_a_terminal(command: Sequence[str], *, columns: int, folder: Path) -> Written:
+    """Run a command whose stdin, stdout and stderr are a terminal."""
     ours, its = pty.openpty()
-    set_size(its, columns)
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     variables = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         command,
@@ -80,11 +70,5 @@ def in_a_terminal(
         except OSError:  # the other side is closed
             break
         written += found
-        if interrupt_when is not None and interrupt_when.encode() in written:
-            interrupt_when = None
-            process.send_signal(signal.SIGINT)
-        if narrower_when is not None and narrower_when[0].encode() in written:
-            set_size(ours, narrower_when[1])
-            narrower_when = None
     os.close(ours)
     return Written(raw=written.decode(), code=process.wait())

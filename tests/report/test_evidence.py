@@ -92,7 +92,7 @@ def test_a_sweep_reads_the_ends_that_an_advice_reads(notes):
     evidence = Evidence.of(study)
     assert [cell.final(study, "validation") for cell in cells(study)] == [(end,) for end in ends]
     assert [found.final["validation"]["accuracy"] for found in trial_documents(study)] == ends
-    assert [end for _, (end,) in Side(name="a", study=study).ends.values()] == ends
+    assert [end for (end,) in Side(name="a", study=study).ends.values()] == ends
     for measured in (evidence.ends("validation"), evidence.ends("validation", evidence.budgets[0])):
         assert [*measured.means.cells] == [(pytest.approx(end),) for end in ends]
 

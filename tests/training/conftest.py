@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchlab.cache import cache_folder
 from batchlab.training.native import build
+from batchlab.training.native.build import cache_folder
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

@@ -118,7 +118,7 @@ def advised(question: Request) -> Advised:
     """Do what `advise` does; return the answer with the runs and the profile behind it."""
     subject = subject_of(question)
     question.listener.begins(command="advise", subject=subject.name, stages=())
-    subject.planned(lambda: _check(subject))
+    subject.look(lambda: _check(subject))
     return advised_about(subject)
 
 
@@ -159,12 +159,11 @@ def _check(subject: Subject) -> None:
 
 
 def advised_about(subject: Subject) -> Advised:
-    """Return the advice about a subject, after the question has been checked."""
+    """Return the advice about a subject that has been looked at."""
     question = subject.question
     assert question.store is not None
     listener = question.listener
     listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
-    subject.look()
     for size in subject.candidates:
         trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
         check_last_batch(subject.summary, trial)

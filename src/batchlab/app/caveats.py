@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from batchlab.advice.advice import Advice, Option
@@ -14,7 +13,6 @@ from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.study import WorkloadSummary
-from batchlab.script.command import TrainingCommand
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
@@ -22,8 +20,6 @@ from batchlab.workload.given_data import FEW_EXAMPLES
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # "Early" is this first part of a training, or the first epoch if it has this many epochs or more.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
-# The option that sets the weight decay in a user's command.
-_DECAY_OPTION = re.compile(r"(?:weight[-_.]?decay|\bwd)[= ]([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\b", re.I)
 
 
 def caveats_of(
@@ -34,24 +30,19 @@ def caveats_of(
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
         *_early_target(advice, subject),
-        *decay_stayed(advice, subject.summary, subject.question.workload),
+        *_decay_stayed(advice, subject.summary),
         *advice.caveats,
         *_of_the_subject(subject, here, has_runs=bool(advice.tried)),
         *_without_times(subject, options),
     )
 
 
-def decay_stayed(
-    advice: Advice, summary: WorkloadSummary, subject: object = None
-) -> Iterator[Reason]:
+def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
     """Say if an unchanged weight decay acts twice or half as much per epoch at the named size."""
     named, reference = advice.named, advice.reference
     if named is None:
         return
-    stays = bool(summary.has_weight_decay) and summary.adam is None
-    if isinstance(subject, TrainingCommand):
-        option = _DECAY_OPTION.search(" ".join(subject.arguments))
-        stays = option is not None and float(option[1]) > 0
+    stays = summary.has_weight_decay and summary.adam is None
     share = named.learning_rate / reference.learning_rate
     share /= named.batch_size / reference.batch_size
     if stays and max(share, 1 / share) >= 2:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, count, product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, product
 from operator import attrgetter, itemgetter
-from statistics import fmean, geometric_mean
+from statistics import fmean
 from typing import Any
 
 from scipy.special import ndtri
@@ -16,16 +16,13 @@ from batchlab.advice.advice import Advice
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.laws.lines import SIZES_FOR_LAW
-from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import fit_step_time
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import StepTiming, Study
-from batchlab.records.trial import Crossing, Evaluation, Split, Target, TrialRecord
+from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.short_reports import (
-    ENDED_BADLY,
-    MISSED_TARGET,
     ComparedFigure,
     Comparison,
     DifferingSetting,
@@ -37,7 +34,7 @@ _NORMAL_95 = float(ndtri(0.975))
 SizeAndRate = tuple[int, float | None]  # batch size, learning rate
 Estimates = Mapping[SizeAndRate, Estimate]
 Crossings = dict[SizeAndRate, list[Crossing]]
-Ends = dict[SizeAndRate, tuple[float, list[float]]]  # epochs and final values of whole trainings
+Ends = dict[SizeAndRate, list[float]]  # the final values of whole trainings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +77,8 @@ class Side:
         return set(map(attrgetter("batch_size"), self.timings))
 
     @property
-    def begun(self) -> set[tuple[str, tuple[Evaluation, ...]]]:
-        """A key of each run: its trial, and an evaluation by which runs of one trial differ."""
-        return {(run.trial.trial_id, run.evaluations[1:2]) for run in self.runs}
-
-    def settings(self, target: Target | None) -> dict[str, str]:
-        """Return workload, target, machine, versions and the number of unusable runs, by name."""
+    def settings(self) -> dict[str, str]:
+        """Workload, target, machine and versions, by name."""
         measured = self.profile or self.study
         assert measured is not None
         fields: dict[str, Any] = plain((self.study or measured).workload)
@@ -93,16 +86,8 @@ class Side:
         settings |= settings.pop("settings", {})
         settings["device"] = self.timings[0].device if self.timings else None
         if self.study is not None:
-            n_failed = n_missed = 0
-            for run in self.runs:
-                if run.has_failed:
-                    n_failed += 1
-                elif target is not None and not run.crossing(target):
-                    n_missed += 1
             settings["target"] = self.target and f"{self.target.metric}={self.target.value:.4g}"
             settings["objective"] = self.advice and self.advice.objective
-            settings[ENDED_BADLY] = n_failed
-            settings[MISSED_TARGET] = n_missed
         settings |= dict(measured.environment)
         return dict(zip(settings, map(str, settings.values()), strict=True))
 
@@ -162,13 +147,13 @@ class Side:
 
     @property
     def ends(self) -> Ends:
-        """The epochs of whole trainings, and one final value per seed, by batch size and rate."""
+        """One final value of a whole training per seed, by batch size and rate."""
         ends: Ends = {}
         if self.advice is not None:
             if self.advice.endings is not None:
                 for training in self.advice.endings.trainings:
                     if training.found:
-                        ends[training.cell] = (training.epochs, [*training.found])
+                        ends[training.cell] = [*training.found]
             return ends
         for run in self.runs:
             assert self.study is not None
@@ -176,7 +161,7 @@ class Side:
             split: Split = "validation" if self.study.workload.has_validation else "train"
             end = final_of(run, split, metric.name, metric.better)
             if run.ended_well and end is not None:
-                ends.setdefault(self._key(run), (run.epochs, []))[1].append(end)
+                ends.setdefault(self._key(run), []).append(end)
         return ends
 
     def _key(self, run: TrialRecord) -> SizeAndRate:
@@ -188,11 +173,10 @@ class Side:
 def compared(a: Side, b: Side) -> Comparison:
     """Return the comparison of two sides."""
     target = _shared_target(a.target, b.target)
-    ours, theirs = a.settings(target), b.settings(target)
+    ours, theirs = a.settings, b.settings
     return Comparison(
         a=a.name,
         b=b.name,
-        n_shared=len({*a.timings} & {*b.timings}) + len(a.begun & b.begun),
         settings=tuple(
             DifferingSetting(name=name, a=value, b=theirs[name])
             for name, value in ours.items()
@@ -216,20 +200,18 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
     """Yield every figure that both sides have, with intervals that are wider for more figures."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
-    # The 1 is for the interval of the mean change of memory.
     n_timed = len(a.timed_sizes & b.timed_sizes)
-    n_intervals = n_timed + 2 * len(_sizes(*met)) + len(_sizes(*ends)) + 1
-    confidence = 1 - _MISSES / n_intervals
+    n_intervals = n_timed + 2 * len(_sizes(*met)) + len(_sizes(*ends))
+    confidence = 1 - _MISSES / max(1, n_intervals)
     wider = float(ndtri((1 + confidence) / 2)) / _NORMAL_95
     step_s = a.step_s(wider), b.step_s(wider)
     steps = _steps(met, confidence)
     times = _times(steps[0], step_s[0]), _times(steps[1], step_s[1])
-    yield from _with_mean(_ratios("step_s", *step_s))
-    yield from _with_mean(_ratios("steps_to_target", *steps))
-    yield from _with_mean(_ratios("time_to_target_s", *times))
-    yield from _with_mean(_final_values(a, b, *ends, confidence))
-    peaks = _ratios("peak_bytes", a.peak_bytes, b.peak_bytes)
-    yield from _with_mean(peaks, confidence_by_scatter=confidence)
+    yield from _ratios("step_s", *step_s)
+    yield from _ratios("steps_to_target", *steps)
+    yield from _ratios("time_to_target_s", *times)
+    yield from _final_values(a, b, *ends, confidence)
+    yield from _ratios("peak_bytes", a.peak_bytes, b.peak_bytes)
 
 
 def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:
@@ -301,7 +283,7 @@ def _final_values(
         return []
     n_examples = min(a.study.workload.n_validation or 0, b.study.workload.n_validation or 0)
     means = CellMeans.of(
-        [*map(itemgetter(1), chain(ours.values(), theirs.values()))],
+        [*ours.values(), *theirs.values()],
         metric=metric.name,
         better=metric.better,
         n_examples=n_examples or None,
@@ -322,7 +304,7 @@ def _final_values(
         dict(zip(theirs, map(mean_of, place_b.values()), strict=True)),
         change,
         better=metric.better,
-        ends=(ours, theirs),
+        is_ratio=False,
     )
 
 
@@ -333,12 +315,11 @@ def _rows(
     change: Callable[[SizeAndRate, SizeAndRate], Estimate],
     *,
     better: Better = "lower",
-    ends: tuple[Ends, Ends] | None = None,
+    is_ratio: bool = True,
 ) -> list[ComparedFigure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
-    The shared rate is chosen by the mean of both sides, to favor neither. If `ends` are given, the
-    figures are final values, which are compared by difference and not by ratio.
+    The shared rate is chosen by the mean of both sides, to favor neither.
     """
     sign = -1
     if better == "higher":
@@ -358,45 +339,11 @@ def _rows(
             a=a[x],
             b=b[y],
             change=change(x, y),
-            is_ratio=ends is None,
+            is_ratio=is_ratio,
         )
-        if ends is not None:
-            row = replace(row, epochs=(ends[0][x][0], ends[1][y][0]))
         rows.append(row)
     return rows
 
 
 def _of_size(figures: Estimates, size: int) -> list[SizeAndRate]:
     return [key for key in figures if key[0] == size]
-
-
-def _with_mean(
-    rows: list[ComparedFigure], *, confidence_by_scatter: float | None = None
-) -> Iterator[ComparedFigure]:
-    """Yield the rows of a quantity, then the mean of its changes.
-
-    The bounds of the mean are the means of the rows' bounds, because a machine's state affects all
-    batch sizes alike. With `confidence_by_scatter` they come from the scatter of the rows.
-    """
-    yield from rows
-    if not rows:
-        return
-    first, changes = rows[0], [row.change for row in rows]
-    mean: Callable[[Iterable[float]], float] = fmean
-    if first.is_ratio:
-        mean = geometric_mean
-    lows, highs = [*map(attrgetter("low"), changes)], [*map(attrgetter("high"), changes)]
-    interval: tuple[float | None, float | None] = (None, None)
-    if None not in lows + highs:
-        interval = (mean(lows), mean(highs))
-    middle = mean([change.estimate or 0.0 for change in changes])
-    change = Estimate.of(middle, interval=interval, n=len(rows))
-    if confidence_by_scatter is not None:
-        logs = mean_interval(list(map(_log, changes)), confidence=confidence_by_scatter)
-        half = None
-        if logs.high is not None:
-            half = logs.high - _log(change)
-        change = Estimate.of_log(_log(change), half, n=len(rows))
-    yield ComparedFigure(
-        quantity=first.quantity, batch_size=None, change=change, is_ratio=first.is_ratio
-    )

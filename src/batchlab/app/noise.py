@@ -83,9 +83,8 @@ def noise(
     check_has_loss(subject.workload, "the noise of the gradient")
     if branches:
         _check_may_branch(subject)
-    subject.planned(lambda: _last_step(subject, subject.reference, steps))
     question.listener.begins(command="noise", subject=subject.name, stages=())
-    subject.look()
+    subject.look(lambda: _last_step(subject, subject.reference, steps))
     (trial,) = checked_trials(subject)
     request = NoiseRequest(
         trial=trial,

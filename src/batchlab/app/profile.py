@@ -63,8 +63,7 @@ def profile(
     question = asked("profile", **locals())
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
-    subject.planned(lambda: (subject.profiled_sizes, subject.own_rate))
-    subject.look()
+    subject.look(lambda: (subject.profiled_sizes, subject.own_rate))
     assert question.budget.work_ends_s is not None
     question.listener.phase(text(PROFILING))
     profile = subject.profile(

@@ -26,7 +26,6 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
-PlanT = TypeVar("PlanT")
 KindT = TypeVar("KindT")
 
 DEFAULT_EPOCHS = 10
@@ -67,13 +66,13 @@ class Subject(ABC):
 
     # ---- what it is
 
-    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Return the result of `plan`, called as early as its errors can be found."""
-        return plan()
-
     @abstractmethod
-    def look(self) -> None:
-        """Complete the summary from the store or from a check of the subject; warn of oddities."""
+    def look(self, refuse: Callable[[], object]) -> None:
+        """Complete the summary from the store or from a check of the subject; warn of oddities.
+
+        `refuse` raises an error for a question that has no answer, and is called as early as that
+        can be known.
+        """
 
     # ---- what the question means for it
 

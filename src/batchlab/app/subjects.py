@@ -15,7 +15,7 @@ import torch
 
 from batchlab.app.argument_values import as_whole, checked_rate
 from batchlab.app.question import Request
-from batchlab.app.subject import DEFAULT_EPOCHS, PlanT, Subject, outside_of_a_share, value_of
+from batchlab.app.subject import DEFAULT_EPOCHS, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload
 from batchlab.measure.command_time import timed_command
@@ -162,10 +162,10 @@ class WorkloadSubject(Subject):
             self._loaded = replace(self._loaded, workload=without)
         return self._packed
 
-    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Call `plan` before anything runs, and again when the workload's id includes the model."""
+    def look(self, refuse: Callable[[], object]) -> None:
+        """Complete the id by the model, and the summary from the store or from a child process."""
         self._refuse()
-        plan()
+        refuse()
         if self.question.cluster is not None:
             self.question.cluster.connect()
         budget = self.question.budget
@@ -175,7 +175,10 @@ class WorkloadSubject(Subject):
         )
         budget.refuse_if_out_of_time("checking the workload")
         self.summary = replace(self.summary, workload_id=self._loaded.workload_id)
-        return plan()
+        stored = stored_summary(self.question.store, self.summary.workload_id)
+        self.summary = stored or self._checked()
+        for text in self.summary.warnings:
+            self.question.listener.warning(f"workload {self.name!r}: {text}")
 
     def _refuse(self) -> None:
         """Refuse arguments that a workload cannot be used with."""
@@ -200,13 +203,6 @@ class WorkloadSubject(Subject):
                 f"the peak memory of a process, so nothing can be judged by it; leave "
                 f"--memory-limit out"
             )
-
-    def look(self) -> None:
-        """Complete the summary from the store, or from a check in a child process."""
-        stored = stored_summary(self.question.store, self.summary.workload_id)
-        self.summary = stored or self._checked()
-        for text in self.summary.warnings:
-            self.question.listener.warning(f"workload {self.name!r}: {text}")
 
     def _checked(self) -> WorkloadSummary:
         self.question.listener.phase("checking the workload")
@@ -391,7 +387,6 @@ class CommandSubject(Subject):
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
-        self._is_known = False
 
     def _usual_epochs(self) -> int | None:
         """Return the default epochs, or None if the script runs to its own end."""
@@ -408,12 +403,6 @@ class CommandSubject(Subject):
                 "--epochs, such as --epochs 10"
             )
         return None
-
-    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
-        """Call `plan` after `look`, which finds the number of training examples."""
-        self._refuse()
-        self.look()
-        return plan()
 
     def _refuse(self) -> None:
         """Refuse what can be refused before anything runs."""
@@ -446,13 +435,11 @@ class CommandSubject(Subject):
         if question.name != "profile":
             assert self.length
 
-    def look(self) -> None:
+    def look(self, refuse: Callable[[], object]) -> None:
         """Complete the summary from the store or, unless for a profile, by runs that test flags."""
-        if self._is_known:
-            return
+        self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
         self.summary = stored or self._checked(proves=self.question.name != "profile")
-        self._is_known = True
         if self.question.name == "advise" and ONCE_AT_END in self.summary.warnings:
             raise UsageError(
                 f"{ONCE_AT_END}. Use batchlab sweep, which does that, or print the metric along "
@@ -460,6 +447,7 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
+        refuse()  # only now, because the check finds the number of training examples
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase

@@ -118,13 +118,12 @@ def swept(subject: Subject) -> Study:
     """Sweep any subject, also one that is not a workload of this process."""
     question = subject.question
     assert question.store is not None
-    _, trials = subject.planned(lambda: (subject.length, subject.trials))
+    subject.look(lambda: (subject.length, subject.trials))
+    trials = checked_trials(subject)
     training = text("training {n:1 trial|# trials}", n=len(trials))
     question.listener.begins(
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )
-    subject.look()
-    trials = checked_trials(subject)
     summary = subject.summary
     for trial in trials:  # raises an error if the optimizer lacks settings that the rule changes
         moved_adam(

@@ -12,15 +12,10 @@ from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
-    """Return the mean of independent observations (one per seed) with its t interval.
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Return the mean of independent observations (one per seed) with its 95 % t interval.
 
-    Args:
-        values: the observations, finite, in one unit.
-        confidence: coverage of the interval, between 0 and 1.
-
-    Returns:
-        The mean in the same unit. One observation gives no bounds; none gives the reason instead.
+    One observation gives no bounds; none gives the reason instead.
 
     Raises:
         UsageError: a value that is not finite; a trial that diverged is never averaged.
@@ -33,7 +28,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     if n == 1:
         return Estimate.of(mean, n=1)
     variance = float(np.var(values, ddof=1))
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / n)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
 
 

@@ -269,8 +269,6 @@ def check_section(check: Accumulation) -> Section:
 
 # ---- a comparison of two studies
 
-ENDED_BADLY, MISSED_TARGET = "runs that ended badly", "runs that missed the target"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DifferingSetting:
@@ -283,23 +281,22 @@ class DifferingSetting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedFigure:
-    """A quantity at a batch size that both have; `batch_size` null: its mean over all of them.
+    """A quantity at a batch size that both have.
 
     `change` is B over A where `is_ratio`, else B less A. In 95 of 100 comparisons the intervals of
-    all changes hold at once. Rates and epochs are A's and B's; null: the quantity has none.
+    all changes hold at once. Rates are A's and B's; null: the quantity has none.
     """
 
     quantity: str
-    batch_size: int | None
-    learning_rates: tuple[float | None, float | None] = (None, None)
-    epochs: tuple[float | None, float | None] = (None, None)
-    a: Estimate | None = None
-    b: Estimate | None = None
+    batch_size: int
+    learning_rates: tuple[float | None, float | None]
+    a: Estimate
+    b: Estimate
     change: Estimate
     is_ratio: bool
 
     document = (
-        *("quantity", "batch_size", "learning_rates", "epochs", "a", "b", "change", "is_ratio"),
+        *("quantity", "batch_size", "learning_rates", "a", "b", "change", "is_ratio"),
         "verdict",
     )
 
@@ -318,7 +315,6 @@ class Comparison(ShownInNotebook):
     Attributes:
         a: the first study, in words.
         b: the second.
-        n_shared: runs and timings that are in both, because one store does no work twice.
         settings: the parts of workload, target, machine and versions that differ.
         target: the level that steps and times refer to, or None if the two share none.
         figures: step time, steps and time to the target, the metric at the end and memory.
@@ -329,7 +325,6 @@ class Comparison(ShownInNotebook):
     batchlab: str = __version__
     a: str
     b: str
-    n_shared: int
     settings: tuple[DifferingSetting, ...]
     target: Target | None
     figures: tuple[ComparedFigure, ...]
@@ -353,7 +348,6 @@ _AS_MUCH = {
     "step_s": "long for a step",
     "steps_to_target": "many steps to the target",
     "time_to_target_s": "long to the target",
-    "peak_bytes": "much memory",
 }
 _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't tell"}
 
@@ -363,6 +357,8 @@ def _comparison_title(comparison: Comparison) -> str:
     judged: set[str] = set()  # quantities
     unjudged: dict[str, None] = {}
     for figure in comparison.figures:
+        if figure.quantity == "peak_bytes":
+            continue  # Each side has one number, which nothing judges.
         unjudged[figure.quantity] = None
         if figure.verdict != "cannot_tell":
             judged.add(figure.quantity)
@@ -382,35 +378,29 @@ def _comparison_title(comparison: Comparison) -> str:
 
 
 def _difference_text(rows: list[ComparedFigure]) -> str:
-    """Describe a quantity's change: by its mean if that is true of all sizes, else by a range."""
-    last, sizes = rows[-1], [row for row in rows if row.batch_size is not None]
-    value, form = last.change.estimate or 0.0, _form(last)
-    if last.batch_size is None and all(row.change.holds(value) for row in sizes):
-        change, interval = quantity_text(form, value), interval_only_text(form, last.change)
-        where = f" ({interval}) over all batch sizes"
-    else:
-        changes = [row.change.estimate or 0.0 for row in sizes]
-        change = range_text(form, min(changes), max(changes))
-        named = listing([str(row.batch_size) for row in sizes])
-        where = text(" at {n:batch size|batch sizes} {of}", n=len(sizes), of=named)
-    if last.quantity in _AS_MUCH:
-        much = _AS_MUCH[last.quantity]
+    """Describe a quantity's change by its range over the batch sizes at which it differs."""
+    first, changes = rows[0], [row.change.estimate or 0.0 for row in rows]
+    change = range_text(_form(first), min(changes), max(changes))
+    sizes = listing([str(row.batch_size) for row in rows])
+    where = text(" at {n:batch size|batch sizes} {of}", n=len(rows), of=sizes)
+    if first.quantity in _AS_MUCH:
+        much = _AS_MUCH[first.quantity]
         return sentence("b_takes", change=change, much=much, where=where)
-    return sentence("b_ends", metric=label_text(last.quantity), change=change, where=where)
+    return sentence("b_ends", metric=label_text(first.quantity), change=change, where=where)
 
 
 def _form(figure: ComparedFigure) -> str:
     if figure.is_ratio:
         return "ratio"
     if figure.quantity in FRACTION_METRICS:
-        values = [side.estimate for side in (figure.a, figure.b) if side is not None]
+        values = (figure.a.estimate, figure.b.estimate)
         if all(value is not None and abs(value) <= 1 for value in values):
             return "gap_points"
     return figure.quantity
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:
-    names = {setting.name for setting in comparison.settings} - {ENDED_BADLY, MISSED_TARGET}
+    names = {setting.name for setting in comparison.settings}
     if "workload id" in names:
         yield sentence("another_workload")
     elif not names:
@@ -421,8 +411,6 @@ def _facts(comparison: Comparison) -> Iterator[str]:
         metric, value = comparison.target.metric, comparison.target.value
         shown = quantity_text(metric, value)
         yield f"Target of steps and time: {metric} {shown}."
-    if comparison.n_shared:
-        yield sentence("shared_runs", n=comparison.n_shared)
 
 
 def _comparison_table(comparison: Comparison) -> Table:
@@ -431,7 +419,7 @@ def _comparison_table(comparison: Comparison) -> Table:
     for setting in comparison.settings:
         rows.append((setting.name, "", setting.a, setting.b, "", ""))
     for row in comparison.figures:
-        a, b = _side_text(row.quantity, row.a), _side_text(row.quantity, row.b)
+        a, b = (quantity_text(row.quantity, side.estimate) for side in (row.a, row.b))
         change = quantity_text(_form(row), row.change.estimate)
         if row.verdict != "cannot_tell":
             change += f" ({interval_only_text(_form(row), row.change)})"
@@ -449,23 +437,9 @@ def _comparison_table(comparison: Comparison) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
-def _side_text(quantity: str, side: Estimate | None) -> str:
-    return "" if side is None else quantity_text(quantity, side.estimate)
-
-
 def _compared_at(row: ComparedFigure) -> str:
-    """Return the batch size with rate and epochs, those of both studies if they differ."""
-    if row.batch_size is None:
-        return "all"
-    place = str(row.batch_size)
-    rates, epochs = _of_both(row.learning_rates, "rate"), _of_both(row.epochs, ".3g")
-    if rates:
-        place += f" at {rates}"
-    if epochs:
-        place += f" for {epochs} epoch" if epochs == "1" else f" for {epochs} epochs"
-    return place
-
-
-def _of_both(values: tuple[float | None, float | None], form: str) -> str:
-    shown = [number_text(value, form) for value in known(values)]
-    return " / ".join(dict.fromkeys(shown))
+    """Return the batch size with the rate, or with both rates if they differ."""
+    rates = [number_text(rate, "rate") for rate in known(row.learning_rates)]
+    if not rates:
+        return str(row.batch_size)
+    return f"{row.batch_size} at {' / '.join(dict.fromkeys(rates))}"

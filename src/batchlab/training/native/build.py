@@ -12,7 +12,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from batchlab.cache import cache_folder
 from batchlab.training.native.graph import RefusedError
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -49,8 +48,13 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
         if not library.exists():
             _compile(text, compiler, library, timeout_s)
         return library
-    except OSError as error:  # the folder is read-only or full, for example
+    except (OSError, RuntimeError) as error:  # the folder is full, or there is no home folder
         raise RefusedError(f"its C code could not be built: {error}") from error
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for files that can be made again, `$XDG_CACHE_HOME/batchlab`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "batchlab"
 
 
 def loaded(library: Path) -> ctypes.CDLL:
