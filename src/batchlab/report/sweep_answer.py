@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -26,7 +26,6 @@ from batchlab.belief.cells import (
 )
 from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
-from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
 from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau
 from batchlab.measure.measurements import measurement_rows
@@ -61,7 +60,6 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.words.catalogue import capitalized, sentence, term_text, text
-from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
 
@@ -336,7 +334,6 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     resumed_from_step: tuple[int, ...]
     plateau: str
     plateau_epoch: int | None
-    diagnosis: tuple[str, ...]
     final: dict[str, dict[str, float | None]]
     generalization_gap: float | None
     notes: tuple[Reason, ...]
@@ -364,7 +361,6 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
         "resumed_from_step": record.resumed_from_steps,
         "plateau": plateau.verdict,
         "plateau_epoch": plateau.epoch,
-        "diagnosis": tuple(map(attrgetter("rule.name"), _diagnoses(study, record, plateau))),
         "final": final,
         "generalization_gap": None,
     }
@@ -385,15 +381,10 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
     return TrialDocument(**values)
 
 
-def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Sequence[Diagnosis]:
-    metric = study.workload.metrics[0]
-    return diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
-
-
 def trials_table(study: Study) -> Table:
-    """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+    """Return all trials with status, final metrics, gap, time, memory and plateau."""
     records = {record.trial.trial_id: record for record in study.records}
-    by_id, labels = plateaus(study), dict(map(attrgetter("name", "label"), RULES))
+    by_id = plateaus(study)
 
     def final(split: Split, name: str) -> Column:
         label, key = split_label(split, name), f"{split}_{name}"
@@ -405,11 +396,10 @@ def trials_table(study: Study) -> Table:
     def rate(trial: TrialDocument) -> float | None:
         return shown_rate(study, records[trial.trial_id].trial)
 
-    def diagnosis(trial: TrialDocument) -> str:
-        return ", ".join(map(labels.__getitem__, trial.diagnosis))
-
     def why(trial: TrialDocument) -> str:
-        return _why(study, records[trial.trial_id], by_id[trial.trial_id])
+        record = records[trial.trial_id]
+        reasons = filter(None, (record.reason, by_id[trial.trial_id].reason, *record.notes))
+        return " ".join(map(whole_sentence, reasons))
 
     def plan(trial: TrialDocument) -> str | None:
         kind = kind_of(records[trial.trial_id].trial)
@@ -439,25 +429,5 @@ def trials_table(study: Study) -> Table:
         Column("threads"),
         Column("plateau", has_terms=True),
         Column("plateau_epoch", label="plateau epoch"),
-        Column("diagnosis", of=diagnosis),
         Column("why", of=why),
     )
-
-
-def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
-    """Return the reasons for a trial's end, plateau and diagnoses, and its notes, as one text."""
-    diagnoses = _diagnoses(study, record, plateau)
-    evidence = list(map(attrgetter("evidence"), diagnoses))  # one may be the plateau's reason
-    sentences = []
-    for reason in (record.reason, plateau.reason, *record.notes):
-        if reason is not None and reason not in evidence:
-            sentences.append(whole_sentence(reason))
-    for diagnosis in diagnoses:
-        label = capitalized(diagnosis.rule.label)
-        sentences.append(f"{label}: {reason_text(diagnosis.evidence)}.")
-        sentences.append(whole_sentence(diagnosis.rule.sentence))
-    blind = unjudged(record)
-    if blind:
-        rules = ", ".join(map(attrgetter("label"), blind))
-        sentences.append(f"Not judged, without its curve: {rules}.")
-    return " ".join(sentences)
