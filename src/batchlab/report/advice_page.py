@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from batchlab.report.advice_answer import (
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
-    named_looks,
     whole_trainings,
 )
 from batchlab.report.advice_rows import (
@@ -214,7 +212,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     for caveat in advice.caveats:
         findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
     findings.sort(key=lambda one: one.topic == "trained model")  # "trained model" goes last
-    looks, untried = advice_looks(advice), untried_text(advice)
+    untried = untried_text(advice)
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)
@@ -225,8 +223,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         lead=lead,
         table=marked_table(answer_table(advice, rows)),
         figures=advice_figures(advice, study, profile),
-        looks=looks,
-        legend=partial(named_looks, advice, looks),
+        looks=advice_looks(advice),
         below=list(filter(None, [untried])),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",

@@ -7,14 +7,14 @@ import functools
 import gzip
 import html
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Panel, SizeLook
+from batchlab.report.figure import Figure, SizeLook, drawn_looks
 from batchlab.report.table import Table, marked_table
 from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
@@ -144,7 +144,6 @@ class Page:
     lead: str = ""  # the reason for it
     figures: Sequence[Figure]  # the first goes next to the table, the others are evidence
     looks: Sequence[SizeLook]  # how batch sizes are drawn
-    legend: Callable[[Sequence[Panel]], Iterable[tuple[SizeLook, str]]] | None = None
     table: Table  # the results of each batch size
     below: Sequence[str] = ()  # sentences below the table
     findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
@@ -168,12 +167,7 @@ def render_page(page: Page) -> str:
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, page.looks, width=360)
 
-    def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
-        if page.legend is None:
-            return []
-        panels = list(itertools.chain.from_iterable(map(attrgetter("panels"), figures)))
-        return list(page.legend(panels))
-
+    of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
         say=text,
@@ -187,9 +181,9 @@ def render_page(page: Page) -> str:
         outlines=_OUTLINES,
         page=page,
         first=first,
-        first_legend=legend([first]),
+        first_looks=drawn_looks(page.looks, first.panels),
         others=list(filter(attrgetter("panels"), others)),
-        others_legend=legend(others),
+        others_looks=drawn_looks(page.looks, of_others),
         charts=charts,
     )
 

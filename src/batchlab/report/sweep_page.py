@@ -37,8 +37,6 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    SizeLook,
-    drawn_looks,
     interval_mark,
     kinds_of,
     mark,
@@ -379,12 +377,7 @@ def _of_models(
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, figures = sweep_files(study), sweep_figures(study)
-    looks, answer = figure_looks(study), conclusion(study)
-    _, trials = files["trials"]
-
-    def legend(panels: Sequence[Panel]) -> list[tuple[SizeLook, str]]:
-        return [(look, look.label) for look in drawn_looks(looks, panels)]
-
+    answer, (_, trials) = conclusion(study), files["trials"]
     page = Page(
         origin=study_origin(study),
         brand=f"batchlab: what batch size does to {study.workload.name}",
@@ -392,8 +385,7 @@ def html_page(study: Study) -> str:
         lead=answer.lead,
         table=marked_table(figures[0].table),
         figures=figures,
-        looks=looks,
-        legend=legend,
+        looks=figure_looks(study),
         findings=sentences(study),
         claims=claim_sentences(Evidence.of(study)),
         summary=f"{trial_counts(study)} Spent: {quantity_text('train_s', study.spent_s)}.",
