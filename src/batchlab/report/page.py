@@ -110,25 +110,10 @@ def study_origin(study: Study) -> Origin:
             ("metrics", ", ".join(metrics)),
             *workload.settings,
             *(("odd when it was checked", warning) for warning in workload.warnings),
-            *_study_environment(study),
+            *study.environment,
+            ("report", f"batchlab {__version__}"),
         ),
     )
-
-
-def _study_environment(study: Study) -> Facts:
-    """Return hardware and library versions of the trials; different versions are listed."""
-    named = dict(study.environment)
-    versions: dict[str, set[str]] = {}
-    for record in study.records:
-        for name, version in (*record.versions, ("engine", record.engine)):
-            versions.setdefault(name, set()).add(version)
-    facts = list(study.environment)
-    for name, of_trials in versions.items():
-        if name not in named:
-            facts.append((name, ", ".join(sorted(of_trials))))
-        elif len(of_trials) > 1:
-            facts.append((f"{name} of the trials", ", ".join(sorted(of_trials))))
-    return [*facts, ("report", f"batchlab {__version__}")]
 
 
 # ---- the page
