@@ -28,7 +28,7 @@ from batchlab.report.advice_page import bars
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
-from batchlab.report.noise import noise_figure, noise_sections
+from batchlab.report.noise import noise_sections
 from batchlab.report.sweep_answer import sweep_table, trials_table
 from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.table import Table
@@ -143,7 +143,6 @@ def of_noise(noise: Noise) -> Iterator[str]:
     for section in noise_sections(noise):
         if section.table is not None:
             yield from of_table(section.table)
-    yield from of_figures([noise_figure(noise)])
 
 
 def by_layers() -> Noise:

@@ -83,12 +83,12 @@ def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> Non
             print(f"\n{headline()}", end="")
 
 
-def print_sections(sections: Sequence[Section], after: str = "") -> None:
-    """Print sections, and `after` them, for people; the first title is the headline."""
+def print_sections(sections: Sequence[Section]) -> None:
+    """Print sections for people; the first title is the headline."""
     from batchlab.report.table import headline_of, sections_text
 
     headline = partial(headline_of, sections[0])
-    print_result(lambda: sections_text(sections) + after, headline=headline)
+    print_result(lambda: sections_text(sections), headline=headline)
 
 
 def _is_taller_than_the_screen(text: str) -> bool:

@@ -34,7 +34,7 @@ from batchlab.report.advice_rows import (
     untried_text,
 )
 from batchlab.report.cells import observations_table
-from batchlab.report.page import Page, Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.table import MOST_NOTES, Section, marked_table
 from batchlab.report.text import (
@@ -212,19 +212,18 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     for caveat in advice.caveats:
         findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
     findings.sort(key=lambda one: one.topic == "trained model")  # "trained model" goes last
-    untried = untried_text(advice)
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)
     page = Page(
-        origin=study_origin(study),
+        study=study,
         brand=f"batchlab: which batch size for {study.workload.name}?",
         headline=headline,
         lead=lead,
         table=marked_table(answer_table(advice, rows)),
         figures=advice_figures(advice, study, profile),
         looks=advice_looks(advice),
-        below=list(filter(None, [untried])),
+        below=untried_text(advice),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
         runs={"steps": steps_table(advice), "tried": tried_table(advice)},

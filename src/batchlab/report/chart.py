@@ -249,22 +249,14 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Return an axis along training, with a little room at both ends.
-
-    Epochs are linear, steps and time logarithmic. If the initial weights (at 0) are among the
-    places, the scale is logarithmic only far from them.
-    """
+    """Return an axis along training with a little room at both ends, logarithmic but for epochs."""
     first, last = min(places), max(places)
     if view == "epoch":
         room = 0.02 * (last - first)
         scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
-    elif first > 0:
+    else:
         times = (last / first) ** 0.02
         scale = {"type": "log", "domain": [first / times, last * times]}
-    else:
-        last = max(1.0, last)
-        room = (1 + last) ** 0.03
-        scale = {"type": "symlog", "constant": 1, "domain": [1 - room, last * room]}
     return _quantitative(view, scale, _axis(view, grid=False))
 
 

@@ -44,7 +44,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.page import Page, Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import (
     TrialDocument,
@@ -379,7 +379,7 @@ def html_page(study: Study) -> str:
     files, figures = sweep_files(study), sweep_figures(study)
     answer, (_, trials) = conclusion(study), files["trials"]
     page = Page(
-        origin=study_origin(study),
+        study=study,
         brand=f"batchlab: what batch size does to {study.workload.name}",
         headline=answer.headline,
         lead=answer.lead,
