@@ -177,7 +177,7 @@ def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None
     assert list(by_budget) == ["epochs"]
     assert by_budget["epochs"].ranked[0].kind == "grow"
     assert by_budget["epochs"].rivals == rivals
-    assert f"{words} may be as good." in conclusion(study).headline
+    assert f"{words} may be as good." in conclusion(study)[0]
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from statistics import fmean
@@ -64,28 +63,20 @@ from batchlab.words.catalogue import capitalized, sentence, term_text, text
 # ---- the conclusion
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conclusion:
-    """The first sentences: which batch size did best after equal epochs, and what was compared."""
-
-    headline: str
-    lead: str = ""
-
-
-def conclusion(study: Study) -> Conclusion:
-    """Return the conclusion of a study, which may be that no trial ended well.
+def conclusion(study: Study) -> tuple[str, str]:
+    """Return which batch size did best after equal epochs, and what was compared.
 
     For an advice without an answer, whose runs end at the target, it names the best size so far.
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))
-        return Conclusion(headline=f"{best}.", lead=sentence("no_answer_yet"))
+        return f"{best}.", sentence("no_answer_yet")
     evidence = Evidence.of(study)
     if not evidence.cells:
-        return Conclusion(headline=sentence("no_trial_to_compare", what="has ended well"))
+        return sentence("no_trial_to_compare", what="has ended well"), ""
     if not evidence.budgets:
-        return Conclusion(headline=sentence("no_trial_to_compare", what="was evaluated"))
-    return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
+        return sentence("no_trial_to_compare", what="was evaluated"), ""
+    return _headline(evidence), _basis_text(evidence)
 
 
 def _headline(evidence: Evidence) -> str:

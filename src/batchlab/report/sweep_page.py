@@ -139,14 +139,14 @@ def text_report(study: Study) -> str:
 @in_its_unit
 def sweep_headline(study: Study) -> str:
     """Return the first sentences: which batch size did best, and how the trials ended."""
-    headline, counts = conclusion(study).headline, trial_counts(study)
+    (headline, _), counts = conclusion(study), trial_counts(study)
     return f"{wrapped_text(headline)}\n{wrapped_text(counts)}\n"
 
 
 def answer_section(study: Study) -> Section:
     """Return the best batch size or plan, and a table with a row for each."""
-    answer = conclusion(study)
-    section = Section(title=answer.headline, facts=tuple(filter(None, [answer.lead])))
+    headline, lead = conclusion(study)
+    section = Section(title=headline, facts=tuple(filter(None, [lead])))
     if study.records:
         section = replace(section, table=marked_table(sweep_table(study)))
     return section
@@ -377,12 +377,12 @@ def _of_models(
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, figures = sweep_files(study), sweep_figures(study)
-    answer, (_, trials) = conclusion(study), files["trials"]
+    (headline, lead), (_, trials) = conclusion(study), files["trials"]
     page = Page(
         study=study,
         brand=f"batchlab: what batch size does to {study.workload.name}",
-        headline=answer.headline,
-        lead=answer.lead,
+        headline=headline,
+        lead=lead,
         table=marked_table(figures[0].table),
         figures=figures,
         looks=figure_looks(study),
