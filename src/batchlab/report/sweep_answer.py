@@ -27,10 +27,8 @@ from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
 from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau
-from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
-from batchlab.records.measurement import Measurement, OfTrial
 from batchlab.records.run import Kind
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
@@ -247,12 +245,12 @@ def sweep_table(study: Study) -> Table:
     def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
         return Column(key, quantity, label, of=of, is_minor=True)
 
-    def measured(row: Measurement) -> Column:
-        def value(cell: Cell) -> float | None:
-            return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
+    def step_s(cell: Cell) -> float | None:
+        timing = study.timing(cell.kind) if isinstance(cell.kind, int) else None
+        return None if timing is None else timing.step_s
 
-        name = row.quantity.name
-        return minor(name, name, text(row.short or row.quantity.label), value)
+    def peak_bytes(cell: Cell) -> int | None:
+        return study.peak_bytes(cell.kind) if isinstance(cell.kind, int) else None
 
     final = f"final {label_text(metric)}"
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
@@ -268,7 +266,6 @@ def sweep_table(study: Study) -> Table:
     if held_out is not None:
         gaps = evidence.gaps(held_out)
         columns.append(minor("generalization_gap", gap_quantity(study), "gap", gaps.mean))
-    costs = [row for row in measurement_rows().values() if row.figure == "cost"]
     return table_of(
         f"What each batch size gives; final: on {term_text(split)} data, with 95 % intervals",
         chosen_cells(study),
@@ -276,7 +273,8 @@ def sweep_table(study: Study) -> Table:
         Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
         Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
-        *map(measured, costs),
+        minor("step_s", "step_s", "step", step_s),
+        minor("peak_bytes", "peak_bytes", "memory", peak_bytes),
         minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
         Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
@@ -381,9 +379,6 @@ def trials_table(study: Study) -> Table:
         label, key = split_label(split, name), f"{split}_{name}"
         return Column(key, name, label, of=lambda trial: trial.final.get(split, {}).get(name))
 
-    def measured(row: Measurement, of_trial: OfTrial) -> Column:
-        return Column(row.quantity.name, of=lambda trial: of_trial(records[trial.trial_id]))
-
     def rate(trial: TrialDocument) -> float | None:
         return shown_rate(study, records[trial.trial_id].trial)
 
@@ -396,7 +391,6 @@ def trials_table(study: Study) -> Table:
         kind = kind_of(records[trial.trial_id].trial)
         return kind if isinstance(kind, str) else None
 
-    rows = measurement_rows().values()
     return table_of(
         "All trials",
         trial_documents(study),
@@ -415,7 +409,7 @@ def trials_table(study: Study) -> Table:
         Column("steps_to_target"),
         Column("train_s"),
         Column("eval_s"),
-        *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),
+        Column("peak_bytes"),
         Column("engine"),
         Column("threads"),
         Column("plateau", has_terms=True),
