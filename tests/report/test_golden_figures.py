@@ -24,7 +24,6 @@ from batchlab.measure.noise import LayerNoise, Noise
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_figures import advice_figures
-from batchlab.report.advice_page import bars
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
@@ -77,7 +76,6 @@ def of_table(table: Table) -> Iterator[str]:
 def of_advice(advice: Advice) -> Iterator[str]:
     study = advice_study(advice)
     yield from of_table(answer_table(advice))
-    yield bars(advice)
     yield from of_figures(advice_figures(advice, study, None))
 
 

@@ -27,7 +27,6 @@ from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,
     answer_table,
-    cost_words,
     ranges_text,
     steps_table,
     tried_table,
@@ -45,7 +44,7 @@ from batchlab.report.text import (
     whole_sentence,
     wrapped_lines,
 )
-from batchlab.words.catalogue import capitalized, sentence, text
+from batchlab.words.catalogue import sentence, text
 from batchlab.words.reasons import reason_text
 
 MOST_LINES, WIDTH = 24, 100
@@ -57,8 +56,8 @@ MOST_LINES, WIDTH = 24, 100
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
 
-    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and
-    bars that do not fit are left to the page.
+    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes that do
+    not fit are left to the page.
     """
     answer, *others = advice_sentences(advice, study)
     head = _wrapped(answer.text)
@@ -75,10 +74,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         lines = _wrapped(note)
         if len(notes) + len(lines) + 1 <= room:
             notes += lines
-    bar_line = ""
-    if len(notes) + 3 <= room:
-        bar_line = bars(advice)
-    blocks = map("\n".join, (head, table, [bar_line], notes, last))
+    blocks = map("\n".join, (head, table, notes, last))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -125,34 +121,6 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
     return lines + _wrapped(untried_text(advice))
 
 
-_LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
-
-
-def bars(advice: Advice) -> str:
-    """Return one line with a bar per batch size for its cost at the best rate, starting at 0.
-
-    The line is empty for objective "quality", for fewer than two costs, and if it does not fit.
-    """
-    words = cost_words(advice)
-    least: dict[int, float] = {}
-    for row in answer_rows(advice):
-        if row.cost.estimate is not None:
-            size = row.candidate.batch_size
-            least[size] = min(row.cost.estimate, least.get(size, row.cost.estimate))
-    if words is None or len(least) < 2:
-        return ""
-    title, longest = capitalized(text(words.name)), max(least.values())
-    n_digits = len("".join(map(str, least)))
-    room = text_width(WIDTH) - len(title) - 1 - n_digits - 3 * len(least)
-    wide = min(_LONGEST, int((room - len(least)) / sum(least.values()) * longest))
-    if wide < _SHORTEST:
-        return ""
-    line = f"{title}:"
-    for size, cost in least.items():
-        line += f"  {size} {'█' * max(1, round(cost / longest * wide))}"
-    return line
-
-
 @in_its_unit
 def advice_headline(advice: Advice, *, study: Study) -> str:
     """Return only the answer, which is repeated at the end of a long text."""
@@ -184,7 +152,6 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
     answer, *others = advice_sentences(advice, None)
     reasons = tuple(one.text for one in others if one.topic == "why")
     yield Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice)))
-    yield Section(drawing=tuple(filter(None, [bars(advice)])))
     yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
 
 
