@@ -81,7 +81,6 @@ class Report:
     warning: str | None  # what the report lacks, why, and what to do, or None
     text: str | None = None  # text or JSON to print, with a final newline; None if written to files
     files: tuple[Path, ...] = ()  # the files that were written
-    headline: str | None = None  # the part of a text to read first, with a final newline
 
 
 def report(
@@ -120,13 +119,13 @@ def report(
                 f"the advice of study {shown.study_id} is in a form that batchlab {__version__} "
                 f"does not read, so its trials are shown; this asks anew from them: {shown.command}"
             )
-    words, headline = None, None
+    words = None
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
     elif output_format == "text":
-        words, headline = text_of(shown), headline_of(shown)
+        words = text_of(shown)
     if words is not None and path is None:
-        return Report(warning=warning, text=words, headline=headline)
+        return Report(warning=warning, text=words)
     path = Path(path or f"batchlab-report.{output_format}")
     check_output_file(path, store=store, example=f"report.{output_format}")
     if words is None:
@@ -182,17 +181,6 @@ def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool 
     if explains:
         text += f"\n{explain_text(shown.advice, study=shown.study)}"
     return text
-
-
-def headline_of(shown: Study | Advised) -> str:
-    """Return the part of a study's text to read first."""
-    if not isinstance(shown, Advised):
-        from batchlab.report.sweep_page import sweep_headline
-
-        return sweep_headline(shown)
-    from batchlab.report.advice_page import advice_headline
-
-    return advice_headline(shown.advice, study=shown.study)
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:

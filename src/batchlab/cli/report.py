@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import takes
-from batchlab.cli.output import as_wide_as_stdout, print_result
+from batchlab.cli.output import as_wide_as_stdout
 from batchlab.errors import UsageError
 
 # Lower this process's priority: the study may be timing steps while the page is made.
@@ -41,11 +41,8 @@ def report(
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
-    text, headline = shown.text, shown.headline
-    if text is not None and headline is not None:
-        print_result(lambda: text, headline=lambda: headline)
-    elif text is not None:
-        print(text, end="")
+    if shown.text is not None:
+        print(shown.text, end="")
     for file in shown.files:
         print(file)
 

@@ -122,12 +122,6 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
 
 
 @in_its_unit
-def advice_headline(advice: Advice, *, study: Study) -> str:
-    """Return only the answer, which is repeated at the end of a long text."""
-    return "\n".join(_wrapped(advice_sentences(advice, study)[0].text)) + "\n"
-
-
-@in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
     """Return each step of the study with its reason, one per line, and lines for a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]

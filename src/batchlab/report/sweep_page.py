@@ -126,7 +126,8 @@ def sweep_files(study: Study) -> Tables:
 def text_report(study: Study) -> str:
     """Return the answer on one screen: the best batch size, a row per batch size, and notes."""
     if not study.records:
-        return sweep_headline(study)
+        headline, _ = conclusion(study)
+        return f"{wrapped_text(headline)}\n{wrapped_text(trial_counts(study))}\n"
     shown = answer_section(study)
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
@@ -135,13 +136,6 @@ def text_report(study: Study) -> str:
     notes += claims_text(Evidence.of(study))
     last = (trial_counts(study), f"Command: {study.command}")
     return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
-
-
-@in_its_unit
-def sweep_headline(study: Study) -> str:
-    """Return the first sentences: which batch size did best, and how the trials ended."""
-    (headline, _), counts = conclusion(study), trial_counts(study)
-    return f"{wrapped_text(headline)}\n{wrapped_text(counts)}\n"
 
 
 def answer_section(study: Study) -> Section:
