@@ -15,7 +15,6 @@ from batchlab.runs.replay import stored_journal
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
 from batchlab.version import __version__
-from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
@@ -228,7 +227,7 @@ def _study_id(
     matching = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
     if len(matching) == 1:
         return matching[0]
-    listing = ", ".join(f"{name} ({moment_text(moment)})" for name, moment, _ in studies) or "none"
+    listing = ", ".join(f"{name} ({moment})" for name, moment, _ in studies) or "none"
     what = f"{len(matching)} studies" if matching else "no study"
     raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
 
