@@ -28,7 +28,6 @@ from batchlab.report.text import (
     interval_only_text,
     label_text,
     quantity_text,
-    range_text,
     size_text,
     whole_sentence,
 )
@@ -349,17 +348,11 @@ def comparison_section(comparison: Comparison) -> Section:
     )
 
 
-_AS_MUCH = {
-    "step_s": "long for a step",
-    "steps_to_target": "many steps to the target",
-    "time_to_target_s": "long to the target",
-    "peak_bytes": "much memory",
-}
 _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't tell"}
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    differing: dict[str, list[ComparedFigure]] = {}
+    differing: dict[str, None] = {}
     judged: set[str] = set()  # quantities
     unjudged: dict[str, None] = {}
     for figure in comparison.figures:
@@ -367,9 +360,9 @@ def _comparison_title(comparison: Comparison) -> str:
         if figure.verdict != "cannot_tell":
             judged.add(figure.quantity)
         if figure.verdict == "differs":
-            differing.setdefault(figure.quantity, []).append(figure)
+            differing[figure.quantity] = None
     if differing:
-        return f"{capitalized(listing(list(map(_difference_text, differing.values()))))}."
+        return f"B differs in: {', '.join(map(label_text, differing))}."
     open_ = [label_text(quantity) for quantity in unjudged if quantity not in judged]
     if judged and open_:
         more = f"Too few runs to tell: {listing(open_)}."
@@ -379,24 +372,6 @@ def _comparison_title(comparison: Comparison) -> str:
     if open_:
         return sentence("comparing_takes_two")
     return sentence("nothing_in_common")
-
-
-def _difference_text(rows: list[ComparedFigure]) -> str:
-    """Describe a quantity's change: by its mean if that is true of all sizes, else by a range."""
-    last, sizes = rows[-1], [row for row in rows if row.batch_size is not None]
-    value, form = last.change.estimate or 0.0, _form(last)
-    if last.batch_size is None and all(row.change.holds(value) for row in sizes):
-        change, interval = quantity_text(form, value), interval_only_text(form, last.change)
-        where = f" ({interval}) over all batch sizes"
-    else:
-        changes = [row.change.estimate or 0.0 for row in sizes]
-        change = range_text(form, min(changes), max(changes))
-        named = listing([str(row.batch_size) for row in sizes])
-        where = text(" at {n:batch size|batch sizes} {of}", n=len(sizes), of=named)
-    if last.quantity in _AS_MUCH:
-        much = _AS_MUCH[last.quantity]
-        return sentence("b_takes", change=change, much=much, where=where)
-    return sentence("b_ends", metric=label_text(last.quantity), change=change, where=where)
 
 
 def _form(figure: ComparedFigure) -> str:
