@@ -108,10 +108,11 @@ def _notes(noise: Noise) -> Iterator[str]:
 
 def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
-    if scale.low is None and scale.estimate is None:
-        return sentence("noise_unknown", step=step)
     if scale.estimate is None:
-        return sentence("noise_bound", step=step, low=scale.low)
+        bound = "unknown"
+        if scale.low is not None:
+            bound = text("above {low:critical_batch_size} examples", low=scale.low)
+        return sentence("noise_bound", step=step, bound=bound)
     # Correct for batches drawn without replacement: the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)

@@ -39,6 +39,7 @@ from batchlab.words.document import SCHEMA, document_text, plain
 
 # Steps further than this from the fitted law call for a note that the law is only a rough guide.
 _FAR_OFF_FRACTION = 0.2
+_STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"}
 
 
 def profile_section(profile: Profile) -> Section:
@@ -56,14 +57,12 @@ def _profile_title(profile: Profile) -> str:
         return sentence("none_in_one_piece", within=within)
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    throughput, fits = "throughput_stops", "largest_tried"
+    throughput = "throughput_stops"
     if plateau == largest:
         throughput = "throughput_grows"
-    if profile.stopped == "memory":
-        fits = "largest_fits"
     best = sentence(throughput, size=plateau, speed=point.samples_per_s)
     largest_text = size_text(largest, profile.workload.n_train)
-    return f"{best} {sentence(fits, within=within, largest=largest_text)}"
+    return f"{best} {sentence('largest_in_one_piece', within=within, largest=largest_text)}"
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -104,10 +103,8 @@ def _problems(profile: Profile) -> Iterator[str]:
         if others:
             problem += f" Also not: {', '.join(others)}."
         yield problem
-    if profile.stopped == "time":
-        yield sentence("profile_budget_ended")
-    if profile.stopped == "errors":
-        yield sentence("profile_errors")
+    if profile.stopped in _STOPPED:
+        yield sentence("not_all_tried", why=_STOPPED[profile.stopped])
     if profile.evaluations_in_steps is not None:
         yield whole_sentence(profile.evaluations_in_steps)
 

@@ -189,15 +189,10 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the best size in equal time and in equal steps, or why sizes were not compared."""
+    """Yield the best size in equal time and in equal steps, or what equal time takes."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
-        code = "time_not_alone"
-        if has_plans(evidence.cells):
-            code = "time_of_plans"
-        elif any(budget.name == "time" for budget in evidence.budgets):
-            code = "time_too_seldom"
-        yield Sentence(topic="equal time", text=sentence(code))
+        yield Sentence(topic="equal time", text=sentence("time_not_compared"))
     if "time" in by_budget:
         yield Sentence(topic="equal time", text=_leader_text(by_budget["time"]))
     if "steps" in by_budget:
