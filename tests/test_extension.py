@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 from tests.extension.measurements import MORE, largest_weight
-from tests.reference.made_up import made_up_study
 from tests.reference.sampled_output import readings_of
 
 from batchlab.app.report import stored
@@ -19,8 +18,7 @@ from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
 from batchlab.report.page import csv_files
-from batchlab.report.sweep_answer import trials_table
-from batchlab.report.sweep_page import cost_figure, html_page, sweep_files, text_report
+from batchlab.report.sweep_page import html_page, sweep_files
 from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
@@ -104,22 +102,3 @@ def test_a_row_more_is_a_measurement_more(monkeypatch, tmp_path):
     assert norm > 0
     assert f"largest_weight,{norm}" in csv_files(sweep_files(study))["observations"].decode()
     assert "largest weight" in html_page(study)
-
-
-def test_a_row_more_is_a_panel_and_a_column_more_in_its_own_unit(monkeypatch):
-    with_more_measurements(monkeypatch)
-    # Its peak is 32.6 MB, and half of that is kept.
-    study = made_up_study(batch_sizes=(64, 256))
-
-    figure = cost_figure(study)
-
-    keys = [panel.key for panel in figure.panels]
-    assert keys == ["d-step_s", "d-peak_bytes", "d-kept_bytes"]
-    assert figure.panels[-1].title == "kept memory"
-    under_the_figure, of_trials = figure.table, trials_table(study)
-    assert under_the_figure is not None
-    assert "kept memory" in under_the_figure.to_text()
-    assert "16.3 MB" in under_the_figure.to_text()
-    assert "16.3 MB" in text_report(study)
-    assert "16.3 MB" in of_trials.to_text()
-    assert "kept_bytes" in [column.key for column in of_trials.columns]

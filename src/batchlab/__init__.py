@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from batchlab.progress_log import log as log
-from batchlab.records.shown import show_with
 from batchlab.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -95,11 +94,3 @@ if not TYPE_CHECKING:  # or type checkers would accept any name
 
 def __dir__() -> list[str]:
     return __all__
-
-
-show_with(
-    notebook="batchlab.report.notebook:notebook_view",
-    page="batchlab.app.report:write_record_page",
-    document="batchlab.report.notebook:record_dict",
-    frame="batchlab.report.notebook:data_frame",
-)

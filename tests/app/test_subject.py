@@ -127,7 +127,7 @@ def test_an_interrupted_advice_is_shown_without_an_answer(
     shown = stored(lab, None)
     assert not is_worked_on(lab)
     assert isinstance(shown, Study)
-    assert conclusion(shown).headline == "There is no answer yet."
+    assert conclusion(shown) == ("There is no answer yet.", "")
 
 
 @pytest.mark.slow

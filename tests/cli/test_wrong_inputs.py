@@ -18,7 +18,6 @@ from tests.reference.stored_study import put_study
 from tests.reference.user_file import write_user_file
 
 from batchlab.store.store import Store
-from batchlab.words.numbers import moment_text
 
 TABLE = Path(__file__).with_name("wrong_inputs.txt")
 POINTS = "batch_size,steps_to_target\n"
@@ -99,7 +98,7 @@ def test_a_wrong_input_is_told_in_this_line_and_changes_no_file(
 
     done = do(*shlex.split(typed))
 
-    known = {"folder": folder, "torch": torch.__version__, "made": moment_text(made)}
+    known = {"folder": folder, "torch": torch.__version__, "made": made}
     for name, value in known.items():
         told = told.replace(f"{{{name}}}", str(value))
     assert done.err == f"{told}\n"

@@ -258,10 +258,6 @@ SWEEPS = {
 STORED_SWEEPS = {
     "stored": _stored(learning_rates=(0.01, 0.1), seeds=2),
     "stored-overfitting": _stored(curves=_overfits),
-    "stored-underfitting": _stored(
-        curves=lambda size, rate, seed: made_up_curves(train=0.5, validation=0.5, rate=0.02),
-        epochs=5,
-    ),
     "stored-bad-ends": _stored(
         learning_rates=(0.01, 0.1),
         endings={

@@ -1,18 +1,16 @@
-"""Made-up pages: every kind of advice, of sweep and of noise, to be opened in a browser."""
+"""Made-up pages: every kind of advice and of sweep, to be opened in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
-from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_plans import plan_study
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_page import render_advice_html
-from batchlab.report.noise import noise_page
 from batchlab.report.sweep_page import html_page
 
 FOUR_SIZES = (64, 256, 1024, 4096)
@@ -30,16 +28,13 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "sweep-two-rates": lambda: made_up_study(learning_rates=(0.01, 0.1), seeds=2),
     "sweep-plans": plan_study,
 }
-NOISE = "noise"
-PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS, NOISE)
+PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS)
 
 
 def write_page(name: str, path: Path) -> None:
     """Write the page called `name`, one of `PAGES`."""
     if name in SWEEPS:
         page = html_page(SWEEPS[name]())
-    elif name == NOISE:
-        page = noise_page(made_up_noise(), command="batchlab noise made-up --report noise.html")
     else:
         advice: Advice = KINDS[name.removeprefix("advice-")]()
         page = render_advice_html(advice, advice_study(advice), None)

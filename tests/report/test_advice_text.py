@@ -40,7 +40,6 @@ from batchlab.report.advice_answer import (
     weights_command,
 )
 from batchlab.report.advice_page import (
-    advice_headline,
     advice_text,
     explain_text,
     render_advice_html,
@@ -76,7 +75,6 @@ def test_every_kind_of_advice_fits_on_one_screen(kind):
     for columns in (40, 60, 80, 120):
         with on_a_terminal(columns):
             said = advice_text(advice, study=study, report=Path("report.html"))
-            said += advice_headline(advice, study=study)
         assert [line for line in said.splitlines() if len(line) > columns] == []
 
 

@@ -242,7 +242,7 @@ def test_the_rule_that_set_the_rates_is_named_and_a_best_rate_at_no_edge_is_fini
         records.append(replace(record, trial=replace(record.trial, **by_rule)))
 
     assert texts(study, "learning rate") == []
-    assert told in conclusion(replace(study, records=tuple(records))).lead
+    assert told in conclusion(replace(study, records=tuple(records)))[1]
 
 
 # ---- the trials of one batch size at one learning rate: their means, gaps, curves and rows

@@ -32,7 +32,7 @@ from batchlab.report.advice_figures import (
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image, page_svg, plot, value_axis
-from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark, part_looks
+from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark
 from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.text import quantity_text
 
@@ -263,17 +263,12 @@ def test_the_limit_of_the_machine_is_a_line():
 
 
 EIGHT = looks((8, 16, 32, 64, 128, 256, 1024, 50_000), n_train=50_000)
-PARTS = part_looks((8, 32, 64, 1024), {1024: "named", 64: "yours", 32: "usual"}, n_train=50_000)
 
 
 def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_was_run():
     many, few = looks(range(2, 22), n_train=50_000), looks([64, 1024], n_train=50_000)
-    others = part_looks((1, 2, 3, 4), {1: "named", 4: "yours", 2: "usual"}, n_train=50_000)
 
     assert len({look.dash for look in EIGHT}) == len({look.shape for look in EIGHT}) == 8
     assert len({(look.light, look.dash, look.shape) for look in many}) == 20
     assert list(few) == [look for look in EIGHT if look.kind in (64, 1024)]
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
-    # Each part in an answer has its color whatever the batch size.
-    assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
-    assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}

@@ -24,11 +24,10 @@ from batchlab.measure.noise import LayerNoise, Noise
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_figures import advice_figures
-from batchlab.report.advice_page import bars
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
-from batchlab.report.noise import noise_figure, noise_sections
+from batchlab.report.noise import noise_sections
 from batchlab.report.sweep_answer import sweep_table, trials_table
 from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.table import Table
@@ -77,7 +76,6 @@ def of_table(table: Table) -> Iterator[str]:
 def of_advice(advice: Advice) -> Iterator[str]:
     study = advice_study(advice)
     yield from of_table(answer_table(advice))
-    yield bars(advice)
     yield from of_figures(advice_figures(advice, study, None))
 
 
@@ -143,7 +141,6 @@ def of_noise(noise: Noise) -> Iterator[str]:
     for section in noise_sections(noise):
         if section.table is not None:
             yield from of_table(section.table)
-    yield from of_figures([noise_figure(noise)])
 
 
 def by_layers() -> Noise:

@@ -91,9 +91,9 @@ SWEEPS: dict[str, Callable[[], Study]] = {
 
 
 def _of_sweep(study: Study) -> Iterator[str]:
-    found = conclusion(study)
-    yield f"headline: {found.headline}"
-    yield f"lead: {found.lead}"
+    headline, lead = conclusion(study)
+    yield f"headline: {headline}"
+    yield f"lead: {lead}"
     yield trial_counts(study)
     yield from (f"{found.topic}: {found}" for found in sentences(study))
     for claim in claim_sentences(Evidence.of(study)):

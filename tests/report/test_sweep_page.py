@@ -36,7 +36,7 @@ from batchlab.words.document import schema_text
 TRIAL = {
     *("trial_id", "status", "engine", "threads", "batch_mode", "batch_size", "micro_batch_size"),
     *("learning_rate", "seed", "epochs", "steps", "samples", "train_s", "eval_s", "peak_bytes"),
-    *("target", "steps_to_target", "samples_to_target", "plateau_epoch", "diagnosis", "final"),
+    *("target", "steps_to_target", "samples_to_target", "plateau_epoch", "final"),
     "generalization_gap",
 }
 ONE = made_up_study(batch_sizes=(64,))
@@ -177,7 +177,7 @@ def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None
     assert list(by_budget) == ["epochs"]
     assert by_budget["epochs"].ranked[0].kind == "grow"
     assert by_budget["epochs"].rivals == rivals
-    assert f"{words} may be as good." in conclusion(study).headline
+    assert f"{words} may be as good." in conclusion(study)[0]
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
@@ -217,7 +217,7 @@ def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
     study = plan_study()
     looks = figure_looks(study)
     figures = {each.key: each for each in sweep_figures(study)}
-    drawn = {key: [look.label for look in drawn_looks(looks, figures[key].rows)] for key in "ad"}
+    drawn = {key: [look.label for look in drawn_looks(looks, figures[key].panels)] for key in "ad"}
 
     assert drawn == {"a": ["64", "1024", "grow", "decay"], "d": ["64", "256", "1024"]}
     panel, _ = figures["a"].panels

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from ast import literal_eval
 
 import pytest
-from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import advice_study, made_up_advice
 
-from batchlab.report.advice_page import render_advice_html
-from batchlab.report.sweep_page import html_page, sweep_document
 from batchlab.words.catalogue import listing, text
-from batchlab.words.numbers import english_number, form_of, moment_text
+from batchlab.words.numbers import english_number, form_of
 
 # A rate has the digits that it was given with, and two where it was computed: half an octave, a
 # quarter and three quarters of one above 0.08 are what a search chooses.
@@ -74,39 +69,3 @@ def test_several_things_are_listed_as_one_speaks_and_a_value_reaches_no_attribut
     assert [listing(sizes[:n]) for n in (1, 2, 3)] == ["16", "16 and 32", "16, 32 and 64"]
     with pytest.raises(KeyError):
         text("{name.__class__}", name="x")
-
-
-@pytest.fixture
-def in_zone():
-    with pytest.MonkeyPatch.context() as patch:
-        yield lambda zone: (patch.setenv("TZ", zone), time.tzset())
-    time.tzset()
-
-
-@pytest.mark.parametrize(
-    ("zone", "shown"),
-    [
-        ("UTC", "2026-03-29 00:30 UTC"),
-        ("America/New_York", "2026-03-28 20:30 EDT"),
-        ("Europe/Berlin", "2026-03-29 01:30 CET"),
-        ("Asia/Kolkata", "2026-03-29 06:00 IST"),
-    ],
-)
-def test_a_moment_is_shown_by_the_local_clock(zone, shown, in_zone) -> None:
-    in_zone(zone)
-
-    told = [moment_text(f"2026-03-29T00:30:00{given}") for given in ("Z", "+00:00", "")]
-
-    assert told == [shown] * 3
-    assert moment_text("later") == "later"
-
-
-@pytest.mark.slow
-def test_pages_show_the_local_time_and_json_keeps_utc(tmp_path, in_zone) -> None:
-    in_zone("Asia/Tokyo")
-    study, advice = made_up_study(batch_sizes=(64,)), made_up_advice()
-
-    for page in (html_page(study), render_advice_html(advice, advice_study(advice), None)):
-        assert "Started: 2026-01-01 09:00 JST" in page
-        assert "2026-01-01T" not in page
-    assert "JST" not in sweep_document(study, store=tmp_path / "lab.db", report=None)

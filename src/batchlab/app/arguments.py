@@ -265,7 +265,6 @@ HELP: Mapping[str, str] = {
     "store": "The file that keeps all results.",
     "study_id": "Which study, by the start of its id. Default: the last.",
     "report": "Write the report to this file.",
-    "noise report": "Write a page to this file.",
     "output_format": "What to make of it. Default: html.",
     "path": "The file to write; csv, svg and png make several beside it. Default: "
     "batchlab-report.*, for text and json the terminal.",

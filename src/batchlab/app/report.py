@@ -16,7 +16,6 @@ from batchlab.records.study import Study
 from batchlab.runs.replay import stored_journal
 from batchlab.store.schema import JsonColumn
 from batchlab.store.store import Store
-from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 
@@ -116,17 +115,6 @@ def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool 
     return text
 
 
-def headline_of(shown: Study | Advised) -> str:
-    """Return the part of a study's text to read first."""
-    if not isinstance(shown, Advised):
-        from batchlab.report.sweep_page import sweep_headline
-
-        return sweep_headline(shown)
-    from batchlab.report.advice_page import advice_headline
-
-    return advice_headline(shown.advice, study=shown.study)
-
-
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
     """Return the JSON document of a study; `page` is the page written with it, or None."""
     if isinstance(shown, Advised):
@@ -193,7 +181,7 @@ def _study_id(
     matching = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
     if len(matching) == 1:
         return matching[0]
-    listing = ", ".join(f"{name} ({moment_text(moment)})" for name, moment, _ in studies) or "none"
+    listing = ", ".join(f"{name} ({moment})" for name, moment, _ in studies) or "none"
     what = f"{len(matching)} studies" if matching else "no study"
     raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
 

@@ -11,7 +11,7 @@ import click
 from batchlab.app.output_file import check_output_file
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
-from batchlab.cli.output import at_work, print_result
+from batchlab.cli.output import as_wide_as_stdout, at_work
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 
 _NOT_MET = 3  # the exit code
@@ -51,7 +51,7 @@ def advise(
     with at_work("advise", options["workload"], quiet=quiet, has_page=True) as progress:
         from batchlab.app.advise import advised
         from batchlab.app.question import asked
-        from batchlab.app.report import headline_of, json_document, text_of, write_page
+        from batchlab.app.report import json_document, text_of, write_page
 
         question = asked(
             "advise",
@@ -69,10 +69,8 @@ def advise(
     if as_json:
         print(json_document(answer, store=options["store"], page=report))
     else:
-        print_result(
-            lambda: text_of(answer, page=report, explains=explain),
-            headline=lambda: headline_of(answer),
-        )
+        with as_wide_as_stdout():
+            print(text_of(answer, page=report, explains=explain), end="")
     if require is not None and (answer.advice.chance or 0.0) < _REQUIRED[require]:
         print(f"not met: --require {require}", file=sys.stderr)
         click.get_current_context().exit(_NOT_MET)

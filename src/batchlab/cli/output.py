@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,30 +68,9 @@ def as_wide_as_stdout() -> Iterator[None]:
         yield
 
 
-def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> None:
-    """Print a result for people, as wide as their terminal.
+def print_sections(sections: Sequence[Section]) -> None:
+    """Print sections for people."""
+    from batchlab.report.table import sections_text
 
-    If it is taller than the terminal, its beginning is out of sight when the command ends, so the
-    headline is repeated as the last lines.
-    """
     with as_wide_as_stdout():
-        text = made()
-        print(text, end="")
-        if sys.stdout.isatty() and _is_taller_than_the_screen(text):
-            print(f"\n{headline()}", end="")
-
-
-def print_sections(sections: Sequence[Section], after: str = "") -> None:
-    """Print sections, and `after` them, for people; the first title is the headline."""
-    from batchlab.report.table import headline_of, sections_text
-
-    headline = partial(headline_of, sections[0])
-    print_result(lambda: sections_text(sections) + after, headline=headline)
-
-
-def _is_taller_than_the_screen(text: str) -> bool:
-    columns, rows = shutil.get_terminal_size()
-    prompt = 1
-    # A line that is not wrapped, such as a command to copy, may take more than one row.
-    taken = sum(max(1, math.ceil(len(line) / columns)) for line in text.splitlines())
-    return taken + prompt > rows
+        print(sections_text(sections), end="")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from batchlab.cli.options import takes
-from batchlab.cli.output import print_result
+from batchlab.cli.output import as_wide_as_stdout
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,13 +30,14 @@ def report(
     if live:
         _write_live(store, study_id, output_format, path)
         return
-    from batchlab.app.report import headline_of, json_document, stored, text_of, write_files
+    from batchlab.app.report import json_document, stored, text_of, write_files
 
     shown = stored(store, study_id)
     if path is None and output_format == "json":
         print(json_document(shown, store=store, page=None))
     elif path is None and output_format == "text":
-        print_result(partial(text_of, shown), headline=partial(headline_of, shown))
+        with as_wide_as_stdout():
+            print(text_of(shown), end="")
     else:
         for file in write_files(shown, output_format or "html", path, store=store):
             print(file)

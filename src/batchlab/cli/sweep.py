@@ -10,7 +10,7 @@ import click
 from batchlab.app.output_file import check_output_file
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
-from batchlab.cli.output import at_work, print_result
+from batchlab.cli.output import as_wide_as_stdout, at_work
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 from batchlab.errors import BatchlabError
 from batchlab.words.reasons import reason_text
@@ -45,7 +45,7 @@ def sweep(
     with at_work(
         "sweep", options["workload"], quiet=quiet, has_page=report is not None
     ) as progress:
-        from batchlab.app.report import headline_of, json_document, text_of, write_page
+        from batchlab.app.report import json_document, text_of, write_page
         from batchlab.app.sweep import sweep as run_sweep
 
         study = run_sweep(
@@ -63,7 +63,8 @@ def sweep(
         where = f"\nThe store: {store}\n"
         if report is not None:
             where += f"The report: {report}\n"
-        print_result(lambda: text_of(study) + where, headline=lambda: headline_of(study))
+        with as_wide_as_stdout():
+            print(text_of(study) + where, end="")
     _refuse_errors(study)
 
 

@@ -1,4 +1,4 @@
-"""The measured quantities, with the source and the notes of each.
+"""The quantities that are measured of models, with the source and the notes of each.
 
 Each row of `MEASUREMENTS` is one quantity; store, CSV, page and `--help` read the rows. The module
 `at_steps` measures the quantities of a model at a step.
@@ -8,55 +8,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping
-
-import numpy as np
+from collections.abc import Collection, Mapping
 
 from batchlab.errors import UsageError
+from batchlab.records.estimate import Reason
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.words.catalogue import sentence, text
-
-# ---- quantities of a batch size
-
-
-def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
-    timing = study.timing(batch_size)
-    if timing is None:
-        return None
-    return timing.step_s, tuple(np.divide(timing.block_s, timing.block_steps).tolist())
-
-
-def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
-    peak = study.peak_bytes(batch_size)
-    return None if peak is None else (peak, (peak,))
-
-
-def _step_time_notes(study: Study) -> Iterator[str]:
-    if not study.timings:
-        yield text("Step time: not measured alone.")
-        return
-    devices = ", ".join(sorted({timing.device for timing in study.timings}))
-    threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
-    where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
-    yield sentence("ran_alone", where=where)
-    blocks = max(len(timing.block_s) for timing in study.timings)
-    yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
-    yield text("Small circles: single blocks. Bars: their range.")
-    untimed = [size for size in study.batch_sizes if study.timing(size) is None]
-    if untimed:
-        yield text("Not measured alone: {sizes}.", sizes=", ".join(map(str, untimed)))
-
-
-def _peak_memory_notes(study: Study) -> Iterator[str]:
-    if {*map(study.peak_bytes, study.batch_sizes)} - {None}:
-        yield text("Memory: the peak of the process above an idle one.")
-    else:
-        yield text("Memory: not reported by this device.")
-
-
-# ---- quantities of the model at a step
 
 
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
@@ -84,21 +42,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     return {size: trace * share for size, share in shares.items()}
 
 
-def _always(code: str) -> Callable[[Study], Iterator[str]]:
-    """Return a function that yields the same sentence for every study."""
-    return lambda study: iter((sentence(code),))
-
-
-def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[str]]:
-    """Return a function that yields notes on sharpness in a box with sides of a `part`."""
-
-    def notes(study: Study) -> Iterator[str]:
-        yield sentence("sharpness_is", directions=text(directions), part=text(part))
-        yield sentence("sharpness_disputed")
-
-    return notes
-
-
 _IN_100 = " in 100 random directions"
 # The number of directions and the sides of the box by the kind of sharpness.
 _SHARPNESS = {
@@ -109,21 +52,6 @@ _SHARPNESS = {
 }
 
 MEASUREMENTS = (
-    Measurement(
-        quantity=quantity("step_s"),
-        figure="cost",
-        of_batch_size=_step_time,
-        short="step",
-        notes=_step_time_notes,
-    ),
-    Measurement(
-        quantity=quantity("peak_bytes"),
-        figure="cost",
-        of_batch_size=_peak_memory,
-        of_trial=lambda record: record.peak_bytes,
-        short="memory",
-        notes=_peak_memory_notes,
-    ),
     Measurement(quantity=quantity("gradient_norm")),
     Measurement(quantity=quantity("update_norm")),
     Measurement(quantity=quantity("distance")),
@@ -132,14 +60,14 @@ MEASUREMENTS = (
         quantity=quantity("noise_scale"),
         figure="along_training",
         on_request=True,
-        notes=_always("noise_scale_is"),
+        notes=(Reason.of("noise_scale_is"),),
     ),
     Measurement(
         quantity=quantity("gradient_variance"),
         figure="at_the_start",
         on_request=True,
         expected=expected_variance,
-        notes=_always("variance_is"),
+        notes=(Reason.of("variance_is"),),
     ),
     *(
         Measurement(
@@ -147,15 +75,18 @@ MEASUREMENTS = (
             figure="at_the_end",
             on_request=True,
             at_ends=True,
-            notes=_sharpness_notes(*box),
+            notes=(
+                Reason.of("sharpness_is", directions=directions, part=part),
+                Reason.of("sharpness_disputed"),
+            ),
         )
-        for name, box in _SHARPNESS.items()
+        for name, (directions, part) in _SHARPNESS.items()
     ),
     Measurement(
         quantity=quantity("top_eigenvalue"),
         figure="at_the_end",
         on_request=True,
-        notes=_always("eigenvalue_is"),
+        notes=(Reason.of("eigenvalue_is"),),
     ),
 )
 

@@ -150,7 +150,6 @@ class Noise(Sampled, ShownInNotebook):
         device: "cpu" or "cuda".
         environment: versions, processor, cores, system of the machine it was made on.
         created_at: when, UTC, ISO 8601.
-        report: the page that was written; None if none was.
         along: the noise at each measured step; at least one point.
         steps: the steps at which it was to be measured.
         stopped: why some of them were not measured; None if all were.
@@ -163,16 +162,14 @@ class Noise(Sampled, ShownInNotebook):
     device: str
     environment: tuple[tuple[str, str], ...]
     created_at: str
-    store: str | None = None
-    report: str | None = None
     along: tuple[NoisePoint, ...]
     steps: tuple[int, ...]
     stopped: Reason | None = None
 
     document = (
         *("schema", "command", "batchlab", "workload", "device", "environment", "created_at"),
-        *("store", "report", "step", "gradient_noise_scale", "gradient_norm_squared"),
-        *("noise_trace", "along", "steps", "stopped"),
+        *("step", "gradient_noise_scale", "gradient_norm_squared", "noise_trace"),
+        *("along", "steps", "stopped"),
     )
     by_name = ("environment",)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +44,11 @@ class Moment:
 ExpectedValues = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 AtSteps = dict[str, AtStep]
-# A number and the values that it was computed from, or None if the number was not measured.
-OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
-OfTrial = Callable[[TrialRecord], float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """One measured quantity.
+    """One quantity that is measured of a model at a step.
 
     Attributes:
         quantity: its name in records, unit and label.
@@ -58,31 +56,16 @@ class Measurement:
             a model only at the initial weights, at the ends of epochs, and at the end. Others are
             taken at every evaluation after the first step.
         at_ends: whether one on request is so costly that the epoch ends in between are left out.
-        figure: the figure that shows it, or None if only the CSV has it. One of a model at a step
-            has "along_training", or "at_the_start" or "at_the_end" by batch size.
-        of_batch_size: what a study's records say about a batch size; None if it is measured on the
-            model at a step.
-        of_trial: what a trial's record says about it, a column of the table of trials, if it does.
-        short: its header if there is little room; None for the quantity's label.
+        figure: how a figure shows it: "along_training", or "at_the_start" or "at_the_end" by batch
+            size; None if only the CSV has it.
         expected: what theory expects from the values by batch size in a study, drawn as a dashed
             line next to them; None for no line.
-        notes: what a reader must know about it, in sentences under its figure; if it is measured
-            on the model, what it is, with the address of its source.
+        notes: what it is, in sentences under its figure, with the address of its source.
     """
 
     quantity: Quantity
     figure: str | None = None
     on_request: bool = False
     at_ends: bool = False
-    of_batch_size: OfBatchSize | None = None
-    of_trial: OfTrial | None = None
-    short: str | None = None
     expected: ExpectedValues | None = None
-    notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
-
-    def value_of(self, study: Study, batch_size: int) -> float | None:
-        """Return the value for a batch size; None if unmeasured, or not per batch size."""
-        if self.of_batch_size is None:
-            return None
-        numbers = self.of_batch_size(study, batch_size)
-        return numbers and numbers[0]
+    notes: tuple[Reason, ...] = ()

@@ -1,7 +1,7 @@
 """Shown: records that display themselves through views that they do not import.
 
-The views belong to higher-level packages, which import records. The top-level package therefore
-registers the views here, and a record looks up its view when it is shown.
+The views belong to higher-level packages, which import records. They are therefore named here as
+text, and a record looks up its view when it is shown.
 """
 
 from __future__ import annotations
@@ -11,23 +11,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-_homes: dict[str, str] = {}
-
-
-def show_with(**homes: str) -> None:
-    """Register the views through which records show themselves from now on.
-
-    Args:
-        homes: the location of each view, "module:function", imported at its first use. `notebook`:
-            record -> a piece of HTML; `page`: record, path -> the file written; `document`: record
-            -> what `--json` prints; `frame`: record -> a pandas DataFrame.
-    """
-    _homes.clear()
-    _homes.update(homes)
+# The location of each view, imported at its first use. `notebook`: record -> a piece of HTML;
+# `page`: record, path -> the file written; `document`: record -> what `--json` prints; `frame`:
+# record -> a pandas DataFrame.
+_VIEWS = {
+    "notebook": "batchlab.report.notebook:notebook_view",
+    "page": "batchlab.app.report:write_record_page",
+    "document": "batchlab.report.notebook:record_dict",
+    "frame": "batchlab.report.notebook:data_frame",
+}
 
 
 def _view(name: str) -> Callable[..., Any]:
-    module, _, function = _homes[name].partition(":")
+    module, _, function = _VIEWS[name].partition(":")
     view: Callable[..., Any] = getattr(import_module(module), function)
     return view
 

@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice, Candidate, Configuration, variant_of
 from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import USUAL_SIZES, Study
+from batchlab.records.study import Study
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
     SIGN,
@@ -28,15 +28,13 @@ from batchlab.report.cells import Shown, curve_figure, gap_figure, rates_figure
 from batchlab.report.figure import (
     Figure,
     Panel,
-    Role,
     Row,
     SizeLook,
-    drawn_sizes,
     explained,
     interval_mark,
     kinds_of,
+    looks,
     mark,
-    part_looks,
 )
 from batchlab.report.short_reports import step_time_text
 from batchlab.report.text import label_text, quantity_text, spread_text
@@ -107,34 +105,12 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
-    """Return the look of each measured batch size by its role: named, yours, common or other."""
-    parts: dict[int, Role] = dict.fromkeys(USUAL_SIZES, "usual")
-    parts[advice.reference.batch_size] = "yours"
-    if advice.named is not None:
-        parts[advice.named.batch_size] = "named"
+    """Return the look of each measured batch size."""
     sizes = {advice.reference.batch_size, *map(attrgetter("batch_size"), advice.tried)}
     for candidate in advice.candidates:
         if candidate.step_s.estimate is not None or candidate.peak_bytes is not None:
             sizes.add(candidate.batch_size)
-    return part_looks(sizes, parts, n_train=advice.n_train)
-
-
-def named_looks(
-    advice: Advice, looks: Iterable[SizeLook], panels: Iterable[Panel]
-) -> Iterator[tuple[SizeLook, str]]:
-    """Yield one look per role that occurs in charts, with its sizes: "common: 16, 32, 128"."""
-    drawn = drawn_sizes(chain.from_iterable(map(attrgetter("rows"), panels)))
-    names: dict[Role, str] = {
-        "named": named_label(advice),
-        "yours": own_label(advice),
-        "usual": "common",
-        "other": "others",
-    }
-    for part, name in names.items():
-        of_part = [look for look in looks if look.part == part and look.kind in drawn]
-        if of_part:
-            labels = ", ".join(map(attrgetter("label"), of_part))
-            yield of_part[0], f"{name}: {labels}"
+    return looks(sizes, n_train=advice.n_train)
 
 
 # ---- the answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -22,21 +21,19 @@ from batchlab.report.advice_answer import (
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
-    named_looks,
     whole_trainings,
 )
 from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,
     answer_table,
-    cost_words,
     ranges_text,
     steps_table,
     tried_table,
     untried_text,
 )
 from batchlab.report.cells import observations_table
-from batchlab.report.page import Page, Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.table import MOST_NOTES, Section, marked_table
 from batchlab.report.text import (
@@ -47,7 +44,7 @@ from batchlab.report.text import (
     whole_sentence,
     wrapped_lines,
 )
-from batchlab.words.catalogue import capitalized, sentence, text
+from batchlab.words.catalogue import sentence, text
 from batchlab.words.reasons import reason_text
 
 MOST_LINES, WIDTH = 24, 100
@@ -59,8 +56,8 @@ MOST_LINES, WIDTH = 24, 100
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
 
-    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and
-    bars that do not fit are left to the page.
+    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes that do
+    not fit are left to the page.
     """
     answer, *others = advice_sentences(advice, study)
     head = _wrapped(answer.text)
@@ -77,10 +74,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         lines = _wrapped(note)
         if len(notes) + len(lines) + 1 <= room:
             notes += lines
-    bar_line = ""
-    if len(notes) + 3 <= room:
-        bar_line = bars(advice)
-    blocks = map("\n".join, (head, table, [bar_line], notes, last))
+    blocks = map("\n".join, (head, table, notes, last))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -127,40 +121,6 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
     return lines + _wrapped(untried_text(advice))
 
 
-_LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
-
-
-def bars(advice: Advice) -> str:
-    """Return one line with a bar per batch size for its cost at the best rate, starting at 0.
-
-    The line is empty for objective "quality", for fewer than two costs, and if it does not fit.
-    """
-    words = cost_words(advice)
-    least: dict[int, float] = {}
-    for row in answer_rows(advice):
-        if row.cost.estimate is not None:
-            size = row.candidate.batch_size
-            least[size] = min(row.cost.estimate, least.get(size, row.cost.estimate))
-    if words is None or len(least) < 2:
-        return ""
-    title, longest = capitalized(text(words.name)), max(least.values())
-    n_digits = len("".join(map(str, least)))
-    room = text_width(WIDTH) - len(title) - 1 - n_digits - 3 * len(least)
-    wide = min(_LONGEST, int((room - len(least)) / sum(least.values()) * longest))
-    if wide < _SHORTEST:
-        return ""
-    line = f"{title}:"
-    for size, cost in least.items():
-        line += f"  {size} {'█' * max(1, round(cost / longest * wide))}"
-    return line
-
-
-@in_its_unit
-def advice_headline(advice: Advice, *, study: Study) -> str:
-    """Return only the answer, which is repeated at the end of a long text."""
-    return "\n".join(_wrapped(advice_sentences(advice, study)[0].text)) + "\n"
-
-
 @in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
     """Return each step of the study with its reason, one per line, and lines for a script."""
@@ -186,7 +146,6 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
     answer, *others = advice_sentences(advice, None)
     reasons = tuple(one.text for one in others if one.topic == "why")
     yield Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice)))
-    yield Section(drawing=tuple(filter(None, [bars(advice)])))
     yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
 
 
@@ -214,20 +173,18 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     for caveat in advice.caveats:
         findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
     findings.sort(key=lambda one: one.topic == "trained model")  # "trained model" goes last
-    looks, untried = advice_looks(advice), untried_text(advice)
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)
     page = Page(
-        origin=study_origin(study),
+        study=study,
         brand=f"batchlab: which batch size for {study.workload.name}?",
         headline=headline,
         lead=lead,
         table=marked_table(answer_table(advice, rows)),
         figures=advice_figures(advice, study, profile),
-        looks=looks,
-        legend=partial(named_looks, advice, looks),
-        below=list(filter(None, [untried])),
+        looks=advice_looks(advice),
+        below=untried_text(advice),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
         runs={"steps": steps_table(advice), "tried": tried_table(advice)},

@@ -9,7 +9,7 @@ The kinds of rows:
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
     verified            an estimate of the configuration that an answer names, in a ring
-    words, named        words below a mark; words above the configuration that an answer names
+    words, named        words next to a mark; words next to the configuration that an answer names
 
 Rows of other kinds are not drawn. The words of a row are in its field `text`.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -51,7 +52,7 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     """Return the specification of a panel's marks, without its size."""
     marks = _Marks(panel, looks)
-    layers = [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()]
+    layers = [*marks.behind(), *marks.lines(), *marks.words(), *marks.points()]
     return {"encoding": marks.axes, "layer": layers}
 
 
@@ -136,7 +137,7 @@ class _Marks:
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
 
     def lines(self) -> Iterator[Spec]:
-        """Yield the lines: in one color across batch sizes, one per batch size along training."""
+        """Yield the lines, in one color or one per batch size, and the bars of intervals."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
         band = {**_INTERVAL, **self.color}
@@ -149,21 +150,25 @@ class _Marks:
         yield from self._of("lone", _CROSS, self.pointed, "marked", clip=True)
         by_size = {**self.color, **self.dashed}
         yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
+        interval = {**_INTERVAL, **self.color}
+        bar: Spec = {"strokeWidth": 2, "clip": True}
+        yield from self._of("point mean expected verified", "rule", interval, **bar)
 
     def points(self) -> Iterator[Spec]:
         """Yield the marks of single runs and, drawn over these, the marks for several runs."""
-        bar = {**_INTERVAL, **self.color}
         yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
         yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
-        bars: Spec = {"strokeWidth": 2, "clip": True}
-        yield from self._of("point mean expected verified", "rule", bar, **bars)
         yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
         filled: Spec = {"filled": True, "size": 90, "opacity": 1, **_EDGE}
         yield from self._of("point mean verified", _POINT, self.shaped, **filled)
         yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """Yield a ring around the named configuration, and all words, the most important last."""
+        """Yield a ring around the named configuration, and all words.
+
+        Words of marks are written towards the middle of the chart. Those of the named configuration
+        stand on the outer side, where the curve through the other marks seldom runs.
+        """
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
         at_top, at_right = {"y": {"value": 0}}, {"x": {"value": "width"}}
@@ -172,12 +177,15 @@ class _Marks:
         yield from self._words("rule", 11, align="right", dx=-6, dy=-9)
         for row in self.rows:
             if row["kind"] in ("words", "named"):
-                low, high = self.axes["x"]["scale"]["domain"]
-                is_right = float(row[self.panel.axis] or 0.0) ** 2 > low * high
+                is_right = float(row[self.panel.axis] or 0.0) > _middle(self.axes["x"]["scale"])
+                is_low = float(row["mean"] or 0.0) < _middle(self.axes["y"]["scale"])
+                # Of two marks at one height, one has its words above and the other below.
+                is_above = is_low == (row["kind"] == "words")
                 row["align"] = "right" if is_right else "left"
-        inwards = {"expr": "datum.align"}
-        yield from self._words("words", 12, align=inwards, dy=18)
-        yield from self._words("named", 13, align=inwards, dy=-20, fontWeight="bold")
+                row["down"] = -20 if is_above else 20
+        place = {"align": {"expr": "datum.align"}, "dy": {"expr": "datum.down"}}
+        yield from self._words("words", 12, **place)
+        yield from self._words("named", 13, **place, fontWeight="bold")
 
     def _words(self, kind: str, size: int, at: Spec | None = None, **style: Any) -> Iterator[Spec]:
         style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
@@ -185,6 +193,14 @@ class _Marks:
 
 
 # ---- axes
+
+
+def _middle(scale: Spec) -> float:
+    """Return the value in the middle of a numeric axis."""
+    low, high = scale["domain"]
+    if scale["type"] == "log":
+        return math.sqrt(low * high)
+    return float(low + high) / 2
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
@@ -233,22 +249,14 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Return an axis along training, with a little room at both ends.
-
-    Epochs are linear, steps and time logarithmic. If the initial weights (at 0) are among the
-    places, the scale is logarithmic only far from them.
-    """
+    """Return an axis along training with a little room at both ends, logarithmic but for epochs."""
     first, last = min(places), max(places)
     if view == "epoch":
         room = 0.02 * (last - first)
         scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
-    elif first > 0:
+    else:
         times = (last / first) ** 0.02
         scale = {"type": "log", "domain": [first / times, last * times]}
-    else:
-        last = max(1.0, last)
-        room = (1 + last) ** 0.03
-        scale = {"type": "symlog", "constant": 1, "domain": [1 - room, last * room]}
     return _quantitative(view, scale, _axis(view, grid=False))
 
 

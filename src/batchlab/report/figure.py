@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from operator import attrgetter, itemgetter
 from statistics import fmean
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.run import Kind, PlanName
@@ -233,8 +233,6 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
 
 # ---- looks
 
-Role = Literal["named", "yours", "usual", "other"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeLook:
@@ -246,12 +244,11 @@ class SizeLook:
     dark: str  # color on a dark ground
     dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
     shape: str  # the Vega name of its points' shape
-    part: Role | None = None  # its role in an answer, if colors show roles and not sizes
 
     @property
     def css_name(self) -> str:
         """The CSS variable that holds its color in the reader's color scheme."""
-        return f"--batch-{self.part or self.kind}"
+        return f"--batch-{self.kind}"
 
 
 _Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
@@ -273,12 +270,6 @@ _OTHERS = (
 )
 # Five dashes and four colors are cycled; 5 and 4 are coprime, so 20 batch sizes look different.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
-_PARTS: dict[Role, _Style] = {
-    "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
-    "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
-    "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
-    "other": ("#66707C", "#98A3B0", (2, 2), "circle"),
-}
 
 
 def looks(
@@ -297,32 +288,15 @@ def looks(
     n_others = 0
     for kind in [*sizes, *plans]:
         if kind in fixed:
-            style = fixed[kind]
+            light, dark, dash, shape = fixed[kind]
         else:
             light, dark, shape = _OTHERS[n_others % len(_OTHERS)]
-            style = light, dark, _OTHER_DASHES[n_others % len(_OTHER_DASHES)], shape
+            dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
             n_others += 1
-        shown.append(_look(kind, style, n_train=n_train))
+        label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
+        look = SizeLook(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
+        shown.append(look)
     return tuple(shown)
-
-
-def part_looks(
-    batch_sizes: Iterable[int], parts: Mapping[int, Role], *, n_train: int
-) -> tuple[SizeLook, ...]:
-    """Return the looks of batch sizes by their role in an answer, by ascending batch size."""
-    shown: list[SizeLook] = []
-    for size in sorted(set(batch_sizes)):
-        part = parts.get(size, "other")
-        shown.append(_look(size, _PARTS[part], n_train=n_train, part=part))
-    return tuple(shown)
-
-
-def _look(kind: Kind, style: _Style, *, n_train: int, part: Role | None = None) -> SizeLook:
-    light, dark, dash, shape = style
-    label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
-    return SizeLook(
-        kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape, part=part
-    )
 
 
 def drawn_looks(looks: Sequence[SizeLook], panels: Iterable[Panel]) -> tuple[SizeLook, ...]:

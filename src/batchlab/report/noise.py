@@ -1,4 +1,4 @@
-"""The noise of a gradient along a training: in words, as tables, and as a page."""
+"""The noise of a gradient along a training: in words and as tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.report.figure import Figure, Panel, Row, explained, interval_mark, looks, mark
-from batchlab.report.page import Origin, Page, render_page
-from batchlab.report.table import MOST_NOTES, CellValue, Column, Section, Table, table_of
-from batchlab.report.text import interval_only_text, label_text
+from batchlab.report.table import MOST_NOTES, Column, Section, Table, table_of
+from batchlab.report.text import interval_only_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
@@ -110,10 +108,11 @@ def _notes(noise: Noise) -> Iterator[str]:
 
 def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
-    if scale.low is None and scale.estimate is None:
-        return sentence("noise_unknown", step=step)
     if scale.estimate is None:
-        return sentence("noise_bound", step=step, low=scale.low)
+        bound = "unknown"
+        if scale.low is not None:
+            bound = text("above {low:critical_batch_size} examples", low=scale.low)
+        return sentence("noise_bound", step=step, bound=bound)
     # Correct for batches drawn without replacement: the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
@@ -151,81 +150,3 @@ def _growth(noise: Noise) -> Iterator[str]:
         it = "Before that, the noise scale"
     steps = {"first_step": first_step, "last_step": last_step}
     yield sentence("noise_changes", it=it, first=first, last=last, change=change, **steps)
-
-
-# ---- the page
-
-
-_LEGEND = {
-    "level": "Bars and band: 95 % intervals for the weights of that step.",
-    "bound": "Arrows: lower bounds.",
-    "expected": "Hollow: the critical batch size by branches, with its interval.",
-}
-
-
-def noise_figure(noise: Noise) -> Figure:
-    """Draw the noise scale along a training, next to the batch size in use."""
-    rows = tuple(_rows(noise))
-    return Figure(
-        "a",
-        "along",
-        "The noise scale along a training",
-        [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
-        notes=(sentence("noise_scale_is"), *explained(_LEGEND, rows)),
-        table=_table(noise),
-    )
-
-
-def _rows(noise: Noise) -> Iterator[Row]:
-    size = noise.workload.batch_size
-    for point in noise.along:
-        at: dict[str, CellValue] = {"batch_size": size, "step": point.step}
-        scale = point.gradient_noise_scale
-        yield from interval_mark("band", scale, series="measured", **at)
-        yield from interval_mark("point", scale, **at)
-        if scale.estimate is None and scale.low is not None:
-            yield mark("bound", scale.low, **at)
-    words: list[Row] = []
-    for point in noise.along:
-        critical = point.critical_batch_size
-        if critical is not None and critical.estimate:
-            # A bit to the right, so that the error bars do not cover each other.
-            at = {"batch_size": size, "step": 1.12 * point.step}
-            yield from interval_mark("expected", critical, **at)
-            words = [mark("words", critical.estimate, **at, text="critical batch size")]
-    yield from words
-    yield mark("level", size, text=f"batch size in use: {size}")
-
-
-def noise_page(noise: Noise, *, command: str) -> str:
-    """Return the page as text, which begins with the conclusion for the batch size in use."""
-    answer, *layers = noise_sections(noise)
-    workload, table = noise.workload, _table(noise)
-    files, runs = {"noise": ("one row per step", table)}, {}
-    if layers:
-        runs["layers"] = _layers_table(noise)
-        files["layers"] = ("one row per parameter", runs["layers"])
-    origin = Origin(
-        name=workload.name,
-        command=command,
-        created_at=noise.created_at,
-        facts=(
-            ("workload", workload.name),
-            ("identity", workload.workload_id),
-            (text("training examples"), str(workload.n_train)),
-            *noise.environment,
-        ),
-    )
-    page = Page(
-        origin=origin,
-        brand=f"batchlab: the gradient noise of {workload.name}",
-        headline=answer.title,
-        table=table,
-        figures=[noise_figure(noise)],
-        looks=looks([workload.batch_size], n_train=workload.n_train),
-        below=answer.notes,
-        summary=text("Measured at {n:1 step|# steps} of a training.", n=len(noise.along)),
-        runs=runs,
-        files=files,
-    )
-    return render_page(page)

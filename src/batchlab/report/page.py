@@ -1,4 +1,4 @@
-"""Page: one self-contained HTML page for an advice, a sweep or a noise measurement."""
+"""Page: one self-contained HTML page for an advice or a sweep."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import functools
 import gzip
 import html
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Panel, SizeLook
+from batchlab.report.figure import Figure, SizeLook, drawn_looks
 from batchlab.report.table import Table, marked_table
 from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
@@ -69,66 +69,24 @@ def csv_files(tables: Tables) -> dict[str, bytes]:
 
 # ---- where the numbers come from
 
-Facts = Sequence[tuple[str, object]]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """The workload, command, time and environment that the numbers of a page come from."""
-
-    name: str  # the name of the workload
-    command: str
-    created_at: str  # ISO 8601
-    study_id: str = ""
-    facts: Facts  # about workload and environment: names and values
-
-    @property
-    def source(self) -> str:
-        """The origin in one sentence, as the last note under a figure."""
-        measured = f"Measured with batchlab {__version__}: {self.command}"
-        if self.study_id:
-            measured = f"Study {self.study_id}. {measured}"
-        return measured
-
-
-def study_origin(study: Study) -> Origin:
-    """Return the origin of a page about a study."""
+def study_facts(study: Study) -> list[tuple[str, object]]:
+    """Return names and values about workload and environment of a study."""
     workload = study.workload
     validation, test = workload.n_validation or "no", workload.n_test or "no"
     examples = f"{workload.n_train} train, {validation} validation, {test} test"
     metrics = [f"{metric.name} ({metric.better} is better)" for metric in workload.metrics]
-    return Origin(
-        name=workload.name,
-        command=study.command,
-        created_at=study.created_at,
-        study_id=study.study_id,
-        facts=(
-            ("workload", f"{workload.name} ({workload.reference})"),
-            ("identity", workload.workload_id),
-            (text("examples"), examples),
-            ("trainable parameters", str(workload.n_parameters)),
-            ("metrics", ", ".join(metrics)),
-            *workload.settings,
-            *(("odd when it was checked", warning) for warning in workload.warnings),
-            *_study_environment(study),
-        ),
-    )
-
-
-def _study_environment(study: Study) -> Facts:
-    """Return hardware and library versions of the trials; different versions are listed."""
-    named = dict(study.environment)
-    versions: dict[str, set[str]] = {}
-    for record in study.records:
-        for name, version in (*record.versions, ("engine", record.engine)):
-            versions.setdefault(name, set()).add(version)
-    facts = list(study.environment)
-    for name, of_trials in versions.items():
-        if name not in named:
-            facts.append((name, ", ".join(sorted(of_trials))))
-        elif len(of_trials) > 1:
-            facts.append((f"{name} of the trials", ", ".join(sorted(of_trials))))
-    return [*facts, ("report", f"batchlab {__version__}")]
+    return [
+        ("workload", f"{workload.name} ({workload.reference})"),
+        ("identity", workload.workload_id),
+        (text("examples"), examples),
+        ("trainable parameters", str(workload.n_parameters)),
+        ("metrics", ", ".join(metrics)),
+        *workload.settings,
+        *(("odd when it was checked", warning) for warning in workload.warnings),
+        *study.environment,
+        ("report", f"batchlab {__version__}"),
+    ]
 
 
 # ---- the page
@@ -138,15 +96,14 @@ def _study_environment(study: Study) -> Facts:
 class Page:
     """The content of a page, top to bottom."""
 
-    origin: Origin
+    study: Study  # where the numbers come from
     brand: str  # a few words above the headline
     headline: str  # the answer
     lead: str = ""  # the reason for it
     figures: Sequence[Figure]  # the first goes next to the table, the others are evidence
     looks: Sequence[SizeLook]  # how batch sizes are drawn
-    legend: Callable[[Sequence[Panel]], Iterable[tuple[SizeLook, str]]] | None = None
     table: Table  # the results of each batch size
-    below: Sequence[str] = ()  # sentences below the table
+    below: str = ""  # a sentence below the table
     findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
     paste: str = ""  # lines for the user's script
     claims: Sequence[Sentence] = ()  # common claims, each with its verdict
@@ -160,7 +117,7 @@ def render_page(page: Page) -> str:
     """Return a page as HTML text that loads nothing and shows every chart without a script."""
     from batchlab.report.chart import page_svg
 
-    first, *others = page.figures
+    study, (first, *others) = page.study, page.figures
     charts: dict[str, str] = {}
     for panel in first.panels:
         charts[panel.key] = page_svg(panel, page.looks, width=410)
@@ -168,12 +125,7 @@ def render_page(page: Page) -> str:
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, page.looks, width=360)
 
-    def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
-        if page.legend is None:
-            return []
-        panels = list(itertools.chain.from_iterable(map(attrgetter("panels"), figures)))
-        return list(page.legend(panels))
-
+    of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
         say=text,
@@ -186,10 +138,12 @@ def render_page(page: Page) -> str:
         version=__version__,
         outlines=_OUTLINES,
         page=page,
+        source=f"Study {study.study_id}. Measured with batchlab {__version__}: {study.command}",
+        facts=study_facts(study),
         first=first,
-        first_legend=legend([first]),
+        first_looks=drawn_looks(page.looks, first.panels),
         others=list(filter(attrgetter("panels"), others)),
-        others_legend=legend(others),
+        others_looks=drawn_looks(page.looks, of_others),
         charts=charts,
     )
 

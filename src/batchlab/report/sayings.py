@@ -33,14 +33,15 @@ from batchlab.report.text import (
     quantity_text,
     split_label,
 )
-from batchlab.words.catalogue import capitalized, listing, sentence
+from batchlab.words.catalogue import listing, sentence
 
 _GOOD_START = (32, 128)
-_MOST_SEEDS = 50  # above this a number of seeds is given as "more than"
+_MOST_SEEDS = 50  # above this no number of seeds is given
 # Fits on training data are similar if they differ by at most this many margins: 0.01 in accuracy
 # or 5 % of a held-out loss. Claims are about larger held-out differences, which such a small
 # difference in fit cannot explain.
 _IMPROVEMENTS = 5
+_EQUALLY = "at two batch sizes under an equal budget"
 
 _Judged = tuple[ClaimVerdict, str]
 
@@ -56,8 +57,6 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     sentences: list[Sentence] = []
     for topic, claim in CLAIMS.items():
         verdict, reason = claim(evidence)
-        if sentences and sentences[-1].text == reason:
-            reason = sentence("same_reason")
         sentences.append(Sentence(topic=topic, text=reason, verdict=verdict))
     return tuple(sentences)
 
@@ -72,9 +71,13 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside:
-        return "not_tested", sentence("none_to_its_end", what=f"batch size from {low} to {high}")
+        return "not_tested", _not_measured(
+            f"a whole training with a batch size from {low} to {high}"
+        )
     if not outside:
-        return "not_tested", sentence("none_to_its_end", what=f"batch size outside {low} to {high}")
+        return "not_tested", _not_measured(
+            f"a whole training with a batch size outside {low} to {high}"
+        )
     # Choose by size, because the best of several noisy results would look too good.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
@@ -88,7 +91,7 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
     by_size = dict(zip(map(attrgetter("batch_size"), evidence.cells), evidence.cells, strict=True))
     full = by_size.pop(n_train, None)
     if full is None:
-        return "not_tested", sentence("none_to_its_end", what="full batch")
+        return "not_tested", _not_measured("a whole training with full batch")
     others, how = list(by_size.values()), "better than every other size"
     return _against_others(evidence, full, others, evidence.budgets, better_than_all, how=how)
 
@@ -123,12 +126,12 @@ def _falls_with_size(
     """Judge whether the smallest batch size beats the largest, with no reversal in between."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
-        return "cannot_tell", sentence("no_held_out_data")
+        return "cannot_tell", _not_measured("test or validation data")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
     compared = list(filter(measured.values, alike))
     if len(fits.ranked) < 2:
-        return "not_tested", _not_measured(measured_text(fits))
+        return "not_tested", _not_measured(f"{measured_text(fits)} {_EQUALLY}")
     if len(alike) < 2:
         return "not_tested", sentence(
             "trained_unequally",
@@ -138,7 +141,7 @@ def _falls_with_size(
             worst=level_text(fits, fits.ranked[-1]),
         )
     if len(compared) < 2:
-        return "not_tested", _not_measured(measured_text(measured))
+        return "not_tested", _not_measured(f"{measured_text(measured)} {_EQUALLY}")
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     reason = _pair_text(measured, compared[0], compared[-1], verdict)
@@ -190,7 +193,7 @@ def _against_others(
                 n_seeds = seeds_to_tell(measured.difference(cell, other), measured.margin)
                 undecided[_pair_text(measured, cell, other, verdict)] = n_seeds
     if not compared:
-        return "not_tested", _not_measured(split_label(split, evidence.metric))
+        return "not_tested", _not_measured(f"{split_label(split, evidence.metric)} {_EQUALLY}")
     if undecided:
         return "cannot_tell", max(undecided, key=undecided.__getitem__)
     size = batch_text(evidence.study, cell.kind)
@@ -202,7 +205,7 @@ def _against_others(
 
 
 def _not_measured(what: str) -> str:
-    return sentence("not_under_equal_budget", what=capitalized(what))
+    return sentence("not_measured", what=what)
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
@@ -232,14 +235,10 @@ def _seeds_text(difference: Estimate, margin: float) -> str:
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
-    seeds = f"about {n} seeds of each"
-    if n_now <= 1:
-        # With one seed each, the interval comes from an assumed scatter, too vague for a number.
-        seeds = "a second seed of each, and perhaps more,"
-    elif n <= n_now:
-        seeds = "more seeds"
-    elif n > _MOST_SEEDS:
-        seeds = f"more than {_MOST_SEEDS} seeds of each"
+    seeds = "more seeds"
+    # With one seed each, the interval comes from an assumed scatter, too vague for a number.
+    if 1 < n_now < n <= _MOST_SEEDS:
+        seeds = f"about {n} seeds of each"
     return sentence("seeds_would_tell", seeds=seeds)
 
 

@@ -28,7 +28,6 @@ from batchlab.report.text import (
     interval_only_text,
     label_text,
     quantity_text,
-    range_text,
     size_text,
     whole_sentence,
 )
@@ -40,6 +39,7 @@ from batchlab.words.document import SCHEMA, document_text, plain
 
 # Steps further than this from the fitted law call for a note that the law is only a rough guide.
 _FAR_OFF_FRACTION = 0.2
+_STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"}
 
 
 def profile_section(profile: Profile) -> Section:
@@ -57,14 +57,12 @@ def _profile_title(profile: Profile) -> str:
         return sentence("none_in_one_piece", within=within)
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    throughput, fits = "throughput_stops", "largest_tried"
+    throughput = "throughput_stops"
     if plateau == largest:
         throughput = "throughput_grows"
-    if profile.stopped == "memory":
-        fits = "largest_fits"
     best = sentence(throughput, size=plateau, speed=point.samples_per_s)
     largest_text = size_text(largest, profile.workload.n_train)
-    return f"{best} {sentence(fits, within=within, largest=largest_text)}"
+    return f"{best} {sentence('largest_in_one_piece', within=within, largest=largest_text)}"
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -105,10 +103,8 @@ def _problems(profile: Profile) -> Iterator[str]:
         if others:
             problem += f" Also not: {', '.join(others)}."
         yield problem
-    if profile.stopped == "time":
-        yield sentence("profile_budget_ended")
-    if profile.stopped == "errors":
-        yield sentence("profile_errors")
+    if profile.stopped in _STOPPED:
+        yield sentence("not_all_tried", why=_STOPPED[profile.stopped])
     if profile.evaluations_in_steps is not None:
         yield whole_sentence(profile.evaluations_in_steps)
 
@@ -344,16 +340,11 @@ def comparison_section(comparison: Comparison) -> Section:
     )
 
 
-_AS_MUCH = {
-    "step_s": "long for a step",
-    "steps_to_target": "many steps to the target",
-    "time_to_target_s": "long to the target",
-}
 _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't tell"}
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    differing: dict[str, list[ComparedFigure]] = {}
+    differing: dict[str, None] = {}
     judged: set[str] = set()  # quantities
     unjudged: dict[str, None] = {}
     for figure in comparison.figures:
@@ -363,9 +354,9 @@ def _comparison_title(comparison: Comparison) -> str:
         if figure.verdict != "cannot_tell":
             judged.add(figure.quantity)
         if figure.verdict == "differs":
-            differing.setdefault(figure.quantity, []).append(figure)
+            differing[figure.quantity] = None
     if differing:
-        return f"{capitalized(listing(list(map(_difference_text, differing.values()))))}."
+        return f"B differs in: {', '.join(map(label_text, differing))}."
     open_ = [label_text(quantity) for quantity in unjudged if quantity not in judged]
     if judged and open_:
         more = f"Too few runs to tell: {listing(open_)}."
@@ -375,18 +366,6 @@ def _comparison_title(comparison: Comparison) -> str:
     if open_:
         return sentence("comparing_takes_two")
     return sentence("nothing_in_common")
-
-
-def _difference_text(rows: list[ComparedFigure]) -> str:
-    """Describe a quantity's change by its range over the batch sizes at which it differs."""
-    first, changes = rows[0], [row.change.estimate or 0.0 for row in rows]
-    change = range_text(_form(first), min(changes), max(changes))
-    sizes = listing([str(row.batch_size) for row in rows])
-    where = text(" at {n:batch size|batch sizes} {of}", n=len(rows), of=sizes)
-    if first.quantity in _AS_MUCH:
-        much = _AS_MUCH[first.quantity]
-        return sentence("b_takes", change=change, much=much, where=where)
-    return sentence("b_ends", metric=label_text(first.quantity), change=change, where=where)
 
 
 def _form(figure: ComparedFigure) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
 from statistics import fmean
@@ -26,13 +25,10 @@ from batchlab.belief.cells import (
 )
 from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
-from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
 from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau
-from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
-from batchlab.records.measurement import Measurement, OfTrial
 from batchlab.records.run import Kind
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
@@ -60,32 +56,23 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.words.catalogue import capitalized, sentence, term_text, text
-from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conclusion:
-    """The first sentences: which batch size did best after equal epochs, and what was compared."""
-
-    headline: str
-    lead: str = ""
-
-
-def conclusion(study: Study) -> Conclusion:
-    """Return the conclusion of a study, which may be that no trial ended well.
+def conclusion(study: Study) -> tuple[str, str]:
+    """Return which batch size did best after equal epochs, and what was compared.
 
     The runs of an advice end at the target, so without its answer they are not compared.
     """
     if study.awaits_answer:
-        return Conclusion(headline=sentence("no_answer_yet"))
+        return sentence("no_answer_yet"), ""
     evidence = Evidence.of(study)
     if not evidence.cells:
-        return Conclusion(headline=sentence("no_trial_to_compare", what="has ended well"))
+        return sentence("no_trial_to_compare", what="has ended well"), ""
     if not evidence.budgets:
-        return Conclusion(headline=sentence("no_trial_to_compare", what="was evaluated"))
-    return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
+        return sentence("no_trial_to_compare", what="was evaluated"), ""
+    return _headline(evidence), _basis_text(evidence)
 
 
 def _headline(evidence: Evidence) -> str:
@@ -200,15 +187,10 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the best size in equal time and in equal steps, or why sizes were not compared."""
+    """Yield the best size in equal time and in equal steps, or what equal time takes."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
-        code = "time_not_alone"
-        if has_plans(evidence.cells):
-            code = "time_of_plans"
-        elif any(budget.name == "time" for budget in evidence.budgets):
-            code = "time_too_seldom"
-        yield Sentence(topic="equal time", text=sentence(code))
+        yield Sentence(topic="equal time", text=sentence("time_not_compared"))
     if "time" in by_budget:
         yield Sentence(topic="equal time", text=_leader_text(by_budget["time"]))
     if "steps" in by_budget:
@@ -256,12 +238,12 @@ def sweep_table(study: Study) -> Table:
     def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
         return Column(key, quantity, label, of=of, is_minor=True)
 
-    def measured(row: Measurement) -> Column:
-        def value(cell: Cell) -> float | None:
-            return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
+    def step_s(cell: Cell) -> float | None:
+        timing = study.timing(cell.kind) if isinstance(cell.kind, int) else None
+        return None if timing is None else timing.step_s
 
-        name = row.quantity.name
-        return minor(name, name, text(row.short or row.quantity.label), value)
+    def peak_bytes(cell: Cell) -> int | None:
+        return study.peak_bytes(cell.kind) if isinstance(cell.kind, int) else None
 
     final = f"final {label_text(metric)}"
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
@@ -277,7 +259,6 @@ def sweep_table(study: Study) -> Table:
     if held_out is not None:
         gaps = evidence.gaps(held_out)
         columns.append(minor("generalization_gap", gap_quantity(study), "gap", gaps.mean))
-    costs = [row for row in measurement_rows().values() if row.figure == "cost"]
     return table_of(
         f"What each batch size gives; final: on {term_text(split)} data, with 95 % intervals",
         chosen_cells(study),
@@ -285,7 +266,8 @@ def sweep_table(study: Study) -> Table:
         Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
         Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
-        *map(measured, costs),
+        minor("step_s", "step_s", "step", step_s),
+        minor("peak_bytes", "peak_bytes", "memory", peak_bytes),
         minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
         Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
@@ -334,7 +316,6 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     resumed_from_step: tuple[int, ...]
     plateau: str
     plateau_epoch: int | None
-    diagnosis: tuple[str, ...]
     final: dict[str, dict[str, float | None]]
     generalization_gap: float | None
     notes: tuple[Reason, ...]
@@ -362,7 +343,6 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
         "resumed_from_step": record.resumed_from_steps,
         "plateau": plateau.verdict,
         "plateau_epoch": plateau.epoch,
-        "diagnosis": tuple(map(attrgetter("rule.name"), _diagnoses(study, record, plateau))),
         "final": final,
         "generalization_gap": None,
     }
@@ -383,37 +363,27 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
     return TrialDocument(**values)
 
 
-def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Sequence[Diagnosis]:
-    metric = study.workload.metrics[0]
-    return diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
-
-
 def trials_table(study: Study) -> Table:
-    """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+    """Return all trials with status, final metrics, gap, time, memory and plateau."""
     records = {record.trial.trial_id: record for record in study.records}
-    by_id, labels = plateaus(study), dict(map(attrgetter("name", "label"), RULES))
+    by_id = plateaus(study)
 
     def final(split: Split, name: str) -> Column:
         label, key = split_label(split, name), f"{split}_{name}"
         return Column(key, name, label, of=lambda trial: trial.final.get(split, {}).get(name))
 
-    def measured(row: Measurement, of_trial: OfTrial) -> Column:
-        return Column(row.quantity.name, of=lambda trial: of_trial(records[trial.trial_id]))
-
     def rate(trial: TrialDocument) -> float | None:
         return shown_rate(study, records[trial.trial_id].trial)
 
-    def diagnosis(trial: TrialDocument) -> str:
-        return ", ".join(map(labels.__getitem__, trial.diagnosis))
-
     def why(trial: TrialDocument) -> str:
-        return _why(study, records[trial.trial_id], by_id[trial.trial_id])
+        record = records[trial.trial_id]
+        reasons = filter(None, (record.reason, by_id[trial.trial_id].reason, *record.notes))
+        return " ".join(map(whole_sentence, reasons))
 
     def plan(trial: TrialDocument) -> str | None:
         kind = kind_of(records[trial.trial_id].trial)
         return kind if isinstance(kind, str) else None
 
-    rows = measurement_rows().values()
     return table_of(
         "All trials",
         trial_documents(study),
@@ -432,30 +402,10 @@ def trials_table(study: Study) -> Table:
         Column("steps_to_target"),
         Column("train_s"),
         Column("eval_s"),
-        *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),
+        Column("peak_bytes"),
         Column("engine"),
         Column("threads"),
         Column("plateau", has_terms=True),
         Column("plateau_epoch", label="plateau epoch"),
-        Column("diagnosis", of=diagnosis),
         Column("why", of=why),
     )
-
-
-def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
-    """Return the reasons for a trial's end, plateau and diagnoses, and its notes, as one text."""
-    diagnoses = _diagnoses(study, record, plateau)
-    evidence = list(map(attrgetter("evidence"), diagnoses))  # one may be the plateau's reason
-    sentences = []
-    for reason in (record.reason, plateau.reason, *record.notes):
-        if reason is not None and reason not in evidence:
-            sentences.append(whole_sentence(reason))
-    for diagnosis in diagnoses:
-        label = capitalized(diagnosis.rule.label)
-        sentences.append(f"{label}: {reason_text(diagnosis.evidence)}.")
-        sentences.append(whole_sentence(diagnosis.rule.sentence))
-    blind = unjudged(record)
-    if blind:
-        rules = ", ".join(map(attrgetter("label"), blind))
-        sentences.append(f"Not judged, without its curve: {rules}.")
-    return " ".join(sentences)

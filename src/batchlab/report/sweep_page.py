@@ -37,8 +37,6 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    SizeLook,
-    drawn_looks,
     interval_mark,
     kinds_of,
     mark,
@@ -46,7 +44,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.page import Page, Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import (
     TrialDocument,
@@ -63,10 +61,11 @@ from batchlab.report.text import (
     label_text,
     quantity_text,
     split_label,
+    whole_sentence,
     wrapped_text,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import sentence, term_text
+from batchlab.words.catalogue import sentence, term_text, text
 from batchlab.words.document import SCHEMA, document_text
 
 # ---- JSON
@@ -127,7 +126,8 @@ def sweep_files(study: Study) -> Tables:
 def text_report(study: Study) -> str:
     """Return the answer on one screen: the best batch size, a row per batch size, and notes."""
     if not study.records:
-        return sweep_headline(study)
+        headline, _ = conclusion(study)
+        return f"{wrapped_text(headline)}\n{wrapped_text(trial_counts(study))}\n"
     shown = answer_section(study)
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
@@ -138,17 +138,10 @@ def text_report(study: Study) -> str:
     return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
 
-@in_its_unit
-def sweep_headline(study: Study) -> str:
-    """Return the first sentences: which batch size did best, and how the trials ended."""
-    headline, counts = conclusion(study).headline, trial_counts(study)
-    return f"{wrapped_text(headline)}\n{wrapped_text(counts)}\n"
-
-
 def answer_section(study: Study) -> Section:
     """Return the best batch size or plan, and a table with a row for each."""
-    answer = conclusion(study)
-    section = Section(title=answer.headline, facts=tuple(filter(None, [answer.lead])))
+    headline, lead = conclusion(study)
+    section = Section(title=headline, facts=tuple(filter(None, [lead])))
     if study.records:
         section = replace(section, table=marked_table(sweep_table(study)))
     return section
@@ -277,19 +270,48 @@ _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end":
 
 def cost_figure(study: Study) -> Figure:
     """Draw time per step and peak memory by batch size."""
-    panels: list[Panel] = []
-    notes: list[str] = []
-    for row in measurement_rows().values():
-        if row.figure == "cost":
-            panels.append(_measurement_panel(study, "d", row))
-            notes += row.notes(study)
+    times: list[Row] = []
+    peaks: list[Row] = []
+    for size in study.batch_sizes:
+        at: Row = {"batch_size": size}
+        timing, peak = study.timing(size), study.peak_bytes(size)
+        if timing is not None:
+            blocks = [block_s / timing.block_steps for block_s in timing.block_s]
+            times += size_rows(at, blocks, timing.step_s)
+        if peak:
+            peaks += size_rows(at, (peak,))
     return Figure(
         "d",
         "machine",
         "Time per step and memory",
-        panels,
-        notes=notes,
+        [
+            Panel("d-step_s", label_text("step_s"), "step_s", times),
+            Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
+        ],
+        notes=(*_step_time_notes(study), _memory_note(study)),
     )
+
+
+def _step_time_notes(study: Study) -> Iterator[str]:
+    if not study.timings:
+        yield text("Step time: not measured alone.")
+        return
+    devices = ", ".join(sorted({timing.device for timing in study.timings}))
+    threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
+    where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
+    yield sentence("ran_alone", where=where)
+    blocks = max(len(timing.block_s) for timing in study.timings)
+    yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
+    yield text("Small circles: single blocks. Bars: their range.")
+    untimed = [size for size in study.batch_sizes if study.timing(size) is None]
+    if untimed:
+        yield text("Not measured alone: {sizes}.", sizes=", ".join(map(str, untimed)))
+
+
+def _memory_note(study: Study) -> str:
+    if {*map(study.peak_bytes, study.batch_sizes)} - {None}:
+        return text("Memory: the peak of the process above an idle one.")
+    return text("Memory: not reported by this device.")
 
 
 def measured_figure(study: Study) -> Figure:
@@ -299,10 +321,10 @@ def measured_figure(study: Study) -> Figure:
     notes: list[str] = []
     for row in measurement_rows().values():
         if row.figure in _TITLES:
-            panel = _measurement_panel(study, "f", row, chosen)
+            panel = _measurement_panel(study, row, chosen)
             panels.append(panel)
             if panel.has_marks:
-                notes += row.notes(study)
+                notes += map(whole_sentence, row.notes)
     return Figure(
         "f",
         "noise",
@@ -312,11 +334,9 @@ def measured_figure(study: Study) -> Figure:
     )
 
 
-def _measurement_panel(
-    study: Study, figure: str, measurement: Measurement, chosen: Sequence[Cell] = ()
-) -> Panel:
+def _measurement_panel(study: Study, measurement: Measurement, chosen: Sequence[Cell]) -> Panel:
     name, title = measurement.quantity.name, label_text(measurement.quantity.name)
-    key = f"{figure}-{name}"
+    key = f"f-{name}"
     if measurement.figure == "along_training":
         return Panel(key, title, name, tuple(_along_rows(chosen, name)), axis="step")
     title += _TITLES.get(measurement.figure or "", "")
@@ -342,10 +362,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
     """Yield rows of a measurement by batch size, and the dashed line that theory predicts."""
     middles: dict[int, float] = {}
     for size in study.batch_sizes:
-        if measurement.of_batch_size is not None:
-            measured = measurement.of_batch_size(study, size)
-        else:
-            measured = _of_models(chosen, size, measurement)
+        measured = _of_models(chosen, size, measurement)
         if measured is None or measured[0] == 0:  # the logarithmic axis cannot show 0
             continue
         middles[size], values = measured
@@ -379,21 +396,15 @@ def _of_models(
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, figures = sweep_files(study), sweep_figures(study)
-    looks, answer = figure_looks(study), conclusion(study)
-    _, trials = files["trials"]
-
-    def legend(panels: Sequence[Panel]) -> list[tuple[SizeLook, str]]:
-        return [(look, look.label) for look in drawn_looks(looks, panels)]
-
+    (headline, lead), (_, trials) = conclusion(study), files["trials"]
     page = Page(
-        origin=study_origin(study),
+        study=study,
         brand=f"batchlab: what batch size does to {study.workload.name}",
-        headline=answer.headline,
-        lead=answer.lead,
+        headline=headline,
+        lead=lead,
         table=marked_table(figures[0].table),
         figures=figures,
-        looks=looks,
-        legend=legend,
+        looks=figure_looks(study),
         findings=sentences(study),
         claims=claim_sentences(Evidence.of(study)),
         summary=f"{trial_counts(study)} Spent: {quantity_text('train_s', study.spent_s)}.",

@@ -277,8 +277,3 @@ def sections_text(sections: Iterable[Section]) -> str:
             blocks.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
         blocks.append(listed(section.notes))
     return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def headline_of(section: Section) -> str:
-    """Return the title of a section, which is repeated at the end of a long text."""
-    return f"{wrapped_text(section.title)}\n"

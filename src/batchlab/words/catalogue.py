@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from batchlab.words.numbers import UNKNOWN, english_number, moment_text
+from batchlab.words.numbers import UNKNOWN, english_number
 
 Shown: TypeAlias = str | float | None
 """The values that a text may show; others would appear as their repr. None is unknown."""
@@ -66,9 +66,8 @@ def text(message: str, /, **values: Shown) -> str:
 
     Args:
         message: the text; `{name}` is a value as it is, `{name:form}` a number in that
-            form (see `english_number`), `{name:moment}` a time (see `moment_text`),
-            `{name:of_validation}` a metric ("validation accuracy", but just "val_loss"),
-            `{name:one run|# runs}` the words for a count.
+            form (see `english_number`), `{name:of_validation}` a metric ("validation accuracy", but
+            just "val_loss"), `{name:one run|# runs}` the words for a count.
         values: a number, a text, or None for unknown.
     """
     unit = _COUNTED.get()
@@ -111,8 +110,6 @@ class _Writer(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
             return UNKNOWN
-        if format_spec == "moment":
-            return moment_text(str(value))
         if format_spec == "of_validation":
             if str(value).lower().startswith(("val", "eval", "dev", "test")):
                 return str(value)

@@ -1,10 +1,9 @@
-"""Numbers: measured numbers with the units of their quantities, and times, in English."""
+"""Numbers: measured numbers with the units of their quantities, in English."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from operator import attrgetter
 
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, quantity
@@ -56,20 +55,6 @@ def in_percent(share: float) -> float:
     if abs(share) > 1:
         return share
     return 100 * share
-
-
-def moment_text(moment: str) -> str:
-    """Write an ISO 8601 time in local time with the zone: "2026-01-01 14:05 CET".
-
-    A time without a zone is UTC; a text that is no time stays as it is.
-    """
-    try:
-        then = datetime.fromisoformat(moment)
-    except ValueError:
-        return moment
-    if not then.tzinfo:
-        then = then.replace(tzinfo=UTC)
-    return then.astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _quantity_text(name: str, value: float) -> str:
