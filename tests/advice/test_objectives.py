@@ -104,10 +104,7 @@ def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(as
     assert advice.named.weight_decay_factor == 4
     counted = Counter(run.weight_decay_factor for run in advice.tried)
     assert counted.most_common(1)[0][0] == 4
-    own, named = advice.endings.own, advice.endings.named
-    assert (own.weight_decay_factor, named.weight_decay_factor) == (1, 4)
-    assert own in advice.endings.references
-    assert named.mean > own.mean + MARGIN
+    assert advice.end_quality.difference.estimate > MARGIN
     # A configuration's trials are those with its weight decay.
     trials = {asked.trial for asked in engine.asked if advice.is_of(asked.trial, advice.named)}
     assert {trial.weight_decay_factor for trial in trials} == {4}
@@ -126,7 +123,7 @@ def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_dec
     assert (untuned.named.batch_size, untuned.named.weight_decay_factor) == (64, 1)
     assert tuned.named.batch_size > 64
     assert tuned.named.weight_decay_factor == 4
-    assert tuned.endings.verdict == "no_worse"
+    assert tuned.end_quality.verdict == "no_worse"
 
 
 def test_a_budget_of_fewer_trainings_is_refused_with_how_much_it_takes():

@@ -325,7 +325,7 @@ class RunLog:
 
     def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:
         (cell, seed), trial = key, record.trial
-        epochs, crossing = None, self.crossing(record)
+        epochs = None
         if trial.horizon_steps is not None and cell.horizon != 1:
             epochs = trial.plan.epoch_at(trial.horizon_steps)
         return RateTried(
@@ -338,6 +338,5 @@ class RunLog:
             status=str(record.status),
             steps=record.steps,
             steps_to_target=self.steps_to_level(record),
-            after_steps=None if crossing is None else crossing.after_step,
             best_value=self.question.best_value(record),
         )

@@ -166,10 +166,11 @@ class Side:
         """The epochs of whole trainings, and one final value per seed, by batch size and rate."""
         ends: Ends = {}
         if self.advice is not None:
-            if self.advice.endings is not None:
-                for training in self.advice.endings.trainings:
-                    if training.found and training.weight_decay_factor == 1:
-                        ends[training.cell] = (training.epochs, [*training.found])
+            for tried in self.advice.tried:
+                if tried.end is not None and (tried.epochs, tried.weight_decay_factor) == (None, 1):
+                    key = tried.batch_size, tried.learning_rate
+                    epochs = tried.steps / -(-self.advice.n_train // tried.batch_size)
+                    ends.setdefault(key, (epochs, []))[1].append(tried.end)
             return ends
         for run in self.runs:
             assert self.study is not None

@@ -191,7 +191,7 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     words, target = cost_words(advice), advice.target
     if words is not None and "span" in kinds_of(rows):
         message = "Shade: surely within {share:percent} of {best}{also}."
-        also = "" if advice.endings is None else ", and no worse at the end"
+        also = "" if advice.end_quality is None else ", and no worse at the end"
         yield text(message, share=advice.delta, best=text(words.best), also=also)
     if panels[-1].has_marks:
         yield "Line by seconds: the best final value for the time."
