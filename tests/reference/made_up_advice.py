@@ -34,8 +34,6 @@ from batchlab.advice.advice import (
 )
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.steps_law import StepsLaw
-from batchlab.laws.lines import fit_memory
-from batchlab.laws.step_time import fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target, TrialRecord
@@ -441,9 +439,6 @@ def _configuration(candidate: Candidate) -> Configuration:
 @lru_cache(maxsize=32)
 def _laws(candidates: Sequence[Candidate]) -> Laws:
     sizes = [c.batch_size for c in candidates]
-    whole = [c for c in candidates if c.fits]
-    time = fit_step_time([(c.batch_size, c.step_s) for c in whole])
-    memory = fit_memory([(c.batch_size, c.peak_bytes) for c in whole if c.peak_bytes is not None])
     means = [math.log2(c.steps_to_target.estimate or 0.0) for c in candidates]
     half = [(c.steps_to_target.log_half_width or 0.0) / math.log(2) / 1.96 for c in candidates]
     noise = np.random.default_rng(0).standard_normal((400, len(sizes)))
@@ -453,13 +448,7 @@ def _laws(candidates: Sequence[Candidate]) -> Laws:
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        fixed_bytes=memory.fixed_bytes,
-        bytes_per_example=memory.bytes_per_example,
-        step_overhead_s=time.overhead_s,
-        step_s_per_example=time.s_per_example,
-        knee_batch_size=time.knee_batch_size,
         curve=steps.curve(places) if steps.holds else (),
-        step_curve=tuple((s, time.step_s(s)) for s in places if s <= time.batch_sizes[-1]),
         law_holds=steps.holds,
     )
 

@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import replace
 from json import dumps
-from types import SimpleNamespace
 
 import altair as alt
 import pytest
@@ -20,6 +19,7 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     with_endings,
 )
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
@@ -278,13 +278,18 @@ def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
     assert len(named.records) < len(same)
 
 
-def test_the_limit_of_the_machine_is_a_line():
-    limited = SimpleNamespace(memory_limit_bytes=100_000_000, device_name="a made-up processor")
+def test_the_limit_of_the_machine_and_the_laws_are_lines_of_the_profile():
+    profile = made_up_profile(memory_limit_bytes=100_000_000)
+    machine, without = (figures(ADVICE, known)["d"] for known in (profile, None))
 
-    (level,) = rows_in(figures(ADVICE, limited)["d"], "level", "d-peak_bytes")
+    (level,) = rows_in(machine, "level", "d-peak_bytes")
 
     assert level["mean"] == 100_000_000
-    assert rows_in(figures(ADVICE)["d"], "level") == []
+    at_64 = [row["mean"] for row in rows_in(machine, "rule") if row["batch_size"] == 64]
+    assert at_64 == [profile.memory.predicted_bytes(64).estimate]
+    sizes = [row["batch_size"] for row in rows_in(machine, "band")]
+    assert sizes == list(profile.step_time.batch_sizes)
+    assert [rows_in(without, kind) for kind in ("level", "rule", "band")] == [[], [], []]
 
 
 # ---- colors of batch sizes, which any sight tells apart

@@ -89,8 +89,6 @@ class Option:
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None if not reported
     note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
-    # The step time from this batch size's times alone, to fit the law; None if equal to `step_s`.
-    timed_s: Estimate | None = None
     adam: AdamSettings | None = None  # Adam's settings at this batch size, if not the reference's
 
     @property
@@ -280,21 +278,14 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laws:
-    """The fitted laws, as far as the runs determine them; `b_crit` belongs to the target.
+    """The fitted law of the steps, as far as the runs determine it; it belongs to the target.
 
     Attributes:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones.
         b_crit: critical batch size, at which the steps are twice s_min.
-        fixed_bytes: memory at batch size 0.
-        bytes_per_example: memory that each further example of a batch takes.
-        step_overhead_s: time of the smallest step.
-        step_s_per_example: time that each further example takes once the machine is full.
-        knee_batch_size: step_overhead_s / step_s_per_example, at which both take equal time. Far
-            above it, larger batches no longer save time.
         curve: (batch size, steps to target) along the fitted law of the steps, each with its
             interval; empty if that law does not hold.
-        step_curve: (batch size, seconds per step) along the law of the step time.
         law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
             s_min, e_min and b_crit are not known.
     """
@@ -302,13 +293,7 @@ class Laws:
     s_min: Estimate
     e_min: Estimate
     b_crit: Estimate
-    fixed_bytes: Estimate
-    bytes_per_example: Estimate
-    step_overhead_s: Estimate
-    step_s_per_example: Estimate
-    knee_batch_size: Estimate
     curve: tuple[tuple[int, Estimate], ...] = ()
-    step_curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
 
 
@@ -380,7 +365,7 @@ class Advice(Reported):
         candidates: all batch sizes in question, ascending.
         believed: what all runs together say of the configurations that are shown: one per batch
             size that fits, trained or not, the reference, and what is named.
-        laws: fitted laws; None if nothing could be fitted.
+        laws: the fitted law of the steps; None if nothing could be fitted.
         end_quality: whether whole trainings of what is named end no worse than the reference's;
             None if the level was given or no end was seen.
         hardly_learns: that the reference stays near the untrained model; None if it learns.
