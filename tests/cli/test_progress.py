@@ -24,7 +24,7 @@ with ProgressDisplay() as progress:
     progress.budget(spent_s=98.0, budget_s=180.0)
     progress.phase("setting the target")
     progress.best(BestSoFar(
-        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82))
+        batch_size=256, learning_rate=0.08))
     progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
         why=Reason.of("asked_to_compare")))
     progress.warning("[bold] " + "long " * 40 + "end")
@@ -103,7 +103,7 @@ def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, column
 def test_a_terminal_made_narrower_gets_narrower_lines(tmp_path: Path) -> None:
     written = told(tmp_path, columns=100, seconds=2.0, narrower_when=("best so far", 45))
 
-    wide = "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
+    wide = "best so far: batch size 256 at learning rate 0.08"
     assert wide in written.lines
     after = written.lines[len(written.lines) - written.lines[::-1].index(wide) :]
     assert sum("%" in line for line in after) >= 2

@@ -64,7 +64,7 @@ BAD_ENDS = {
     (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
     (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
 }
-BEST = BestSoFar(batch_size=64, learning_rate=0.1, quantity="time_to_target_s", value=3.2)
+BEST = BestSoFar(batch_size=64, learning_rate=0.1)
 SWEEPS: dict[str, Callable[[], Study]] = {
     "worse": lambda: _sweep(WORSE),
     "better": lambda: _sweep(BETTER),

@@ -34,7 +34,7 @@ from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
 PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
-BEST = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
+BEST = BestSoFar(batch_size=8, learning_rate=0.1)
 TRIAL = made_up_trial(batch_size=10, n_train=40)
 REQUEST = RunRequest(trial=TRIAL, length=LENGTH)
 FURTHER = RunRequest(trial=TRIAL, length=RunLength(steps=9))

@@ -99,6 +99,7 @@ class RunLog:
     # Batch sizes that are no longer compared, with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
+    leading: CellKey | None = None  # would be named now; None until batch sizes are compared
     whole_epochs: float | None = None  # passes of the trainings compared; None if not decided yet
     # True if only whole trainings are compared, because a schedule of the rate spans each: what
     # such a training reaches before its end says little about a shorter one.
