@@ -69,7 +69,7 @@ def answered(run: int, folder: Path) -> dict[str, object]:
         advice = batchlab.advise(
             "mnist-mlp", budget=BUDGET, epochs=EPOCHS, reserved_s=4.0, store=folder / f"{run}.db"
         )
-    named, endings = advice.named, advice.endings
+    named, ends = advice.named, advice.end_quality
     beside = advice.reference_tuned or advice.reference
     return {
         "run": run,
@@ -79,8 +79,8 @@ def answered(run: int, folder: Path) -> dict[str, object]:
         "beside": [beside.batch_size, beside.learning_rate],
         "level": None if advice.target is None else advice.target.value,
         "chance": advice.chance,
-        "ends": None if endings is None else endings.verdict,
-        "margin": None if endings is None else endings.margin,
+        "ends": None if ends is None else ends.verdict,
+        "margin": None if ends is None else ends.margin,
         "sizes": sorted({tried.batch_size for tried in advice.tried}),
         "step_s": {c.batch_size: c.step_s.estimate for c in advice.candidates},
         "trainings": len({(t.batch_size, t.learning_rate, t.seed) for t in advice.tried}),

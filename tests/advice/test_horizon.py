@@ -48,9 +48,9 @@ def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them(mo
     assert max(first_worse.values()) < 2
     assert advice.named.batch_size == 1024
     assert true_gain(advice, engine) > 2.5
-    ends = advice.endings
-    assert (ends.own.epochs, ends.verdict) == (EPOCHS, "no_worse")
-    assert ends.named.epochs >= 2 * EPOCHS
+    ends = advice.end_quality
+    assert (ends.own_epochs, ends.verdict) == (EPOCHS, "no_worse")
+    assert ends.named_epochs >= 2 * EPOCHS
     for asked in engine.asked:
         assert asked.last_step * engine.step_s(asked.trial.batch_size) <= 1.001 * whole_s(engine)
 
@@ -78,7 +78,7 @@ def test_no_training_has_more_epochs_than_are_allowed_or_save_time(planned, allo
         assert epochs <= most + 0.01
         time_s = e.last_step * engine.step_s(e.trial.batch_size)
         assert allowed or epochs <= planned or time_s <= 1.001 * whole_s(engine, planned)
-    assert advice.endings.named.epochs <= most + 0.01
+    assert advice.end_quality.named_epochs <= most + 0.01
     is_capped = "capped_by_epochs" in {caveat.code for caveat in advice.caveats}
     assert not (is_capped and allowed is None)
 
@@ -128,10 +128,11 @@ def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_long
         assert asked.last_step <= trial.horizon_steps
         assert trial.horizon_steps * engine.step_s(trial.batch_size) <= 1.001 * whole_s(engine)
     assert advice.named.batch_size == 256
-    assert advice.named.epochs == advice.endings.named.epochs
+    assert advice.named.epochs == advice.end_quality.named_epochs
     assert advice.named.epochs > EPOCHS
-    assert advice.endings.verdict == "no_worse"
-    takes_s = advice.expected.steps_to_target.estimate * engine.step_s(advice.named.batch_size)
+    assert advice.end_quality.verdict == "no_worse"
+    steps = advice.candidate(advice.named.batch_size).steps_to_target.estimate
+    takes_s = steps * engine.step_s(advice.named.batch_size)
     assert advice.gain.estimate == pytest.approx(whole_s(engine) / takes_s, rel=0.01)
 
 
@@ -185,8 +186,8 @@ def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well(is_us
     assert "with its schedule over 6 epochs" in topics["answer"]
     assert "learning rate" not in topics
 
-    ends = advice.endings
-    assert (ends.named.epochs, ends.own.epochs, ends.verdict) == (EPOCHS / 2, EPOCHS, "no_worse")
+    ends = advice.end_quality
+    assert (ends.named_epochs, ends.own_epochs, ends.verdict) == (EPOCHS / 2, EPOCHS, "no_worse")
     assert advice.gain.estimate > 1.8
     named = [a.trial for a in engine.asked if advice.is_of(a.trial, advice.named)]
     assert {trial.plan.epoch_at(trial.horizon_steps) for trial in named} == {EPOCHS / 2}

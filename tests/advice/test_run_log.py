@@ -8,7 +8,6 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record, ma
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import REFERENCE, knee, question
 
-from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study import AdviceStudy, Configured
@@ -102,36 +101,6 @@ def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_un
     assert again == 0  # it would go on from its own checkpoint
     left_s = (2 - saved[1] / 1000) * steps * 1e-3
     assert log.expected_s([longer]) == pytest.approx(left_s, rel=0.01)
-
-
-def test_the_least_mean_time_leads_with_its_seconds():
-    log = run_log(budget_s=1000.0)
-    ran(log, (64, 0.02, 0), (64, 0.02, 1), (64, 0.04, 0), (16, 0.01, 0), steps=20_000)
-
-    found = best_so_far(log)
-
-    times = {}
-    for (cell, _), record in log.records.items():
-        time_s = record.crossing(log.until).middle * knee(64)(cell.batch_size)
-        times.setdefault(cell[:2], []).append(time_s)
-    means = {cell: sum(each) / len(each) for cell, each in times.items()}
-    assert (found.batch_size, found.learning_rate) == min(means, key=means.get)
-    assert found.quantity == "time_to_target_s"
-    assert found.value == pytest.approx(min(means.values()))
-
-
-@pytest.mark.parametrize(("better", "best_of"), [("higher", max), ("lower", min)])
-def test_for_quality_the_best_mean_of_the_metric_leads(better, best_of):
-    """Here the engine's accuracy is taken for a metric that goes up, or down."""
-    log = run_log(budget_s=1000.0, objective="quality", better=better)
-    ran(log, (64, 0.02, 0), (64, 0.04, 0), (16, 0.01, 0), steps=300)
-
-    found = best_so_far(log)
-
-    values = {cell[:2]: log.question.best_value(one) for (cell, _), one in log.records.items()}
-    best = best_of(values, key=values.get)
-    assert (found.batch_size, found.learning_rate) == best
-    assert (found.quantity, found.value) == ("accuracy", values[best])
 
 
 EPOCHS, END = 20, 0.97

@@ -100,7 +100,7 @@ def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_betwee
     assert between.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
 
 
-def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as_it_was() -> None:
+def test_a_time_that_scatters_is_what_all_batch_sizes_say() -> None:
     """One process in ten takes 40 % longer; each other batch size says that it should not."""
     points = []
     for power in range(10):
@@ -110,10 +110,7 @@ def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as
 
     (option,) = options_of(profile, [64], trial=TRIAL)
 
-    assert option.timed_s == profile.timed_s(points[6])
     assert option.step_s == profile.step_s(64)
-    assert option.timed_s is not None
-    assert option.timed_s.estimate == pytest.approx((0.014 * 0.01) ** 0.5)
     assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
 
 

@@ -26,16 +26,14 @@ def test_a_terminal_has_all_of_it() -> None:
     state.begins(command="advise", subject="mnist-mlp", stages=("profile", "target", STAGE))
     state.budget(spent_s=98.0, budget_s=180.0)
     state.phase(STAGE)
-    state.lead = BestSoFar(
-        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
-    )
+    state.lead = BestSoFar(batch_size=256, learning_rate=0.08)
     why = Reason.of("asked_to_compare")
     state.runs = RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,), why=why)
 
     assert progress_lines(state, 79) == [
         "advise mnist-mlp, stage 3 of 3: comparing batch sizes",
         f"[{'█' * 16}{'░' * 14}]   54 %  1m38s of 3m",
-        "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)",
+        "best so far: batch size 256 at learning rate 0.08",
         "now: batch size 512, learning rate 0.16, seed 2",
         "why: to see whether it may be faster",
     ]

@@ -134,9 +134,9 @@ def test_an_interrupted_advice_is_shown_without_an_answer(
 def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     grid: RecordedGrid, lab: Path, children: list[str]
 ) -> None:
-    page = lab.with_name("page.html")
+    page, told = lab.with_name("page.html"), Told()
 
-    advised = advised_about(to_advise(grid, lab, devices=2))
+    advised = advised_about(to_advise(grid, lab, devices=2, listener=told))
     again = advised_about(to_advise(grid, lab, devices=2))
     shown = stored(lab, None)
     write_page(shown, page)
@@ -147,6 +147,8 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     # 60 steps of 1 ms at batch size 32 against 100 of 1 ms at 16 and 40 of 2 ms at 64.
     assert advice.recommendation is not None
     assert advice.recommendation.batch_size == 32
+    assert told.leads[-1] is not None
+    assert told.leads[-1].batch_size == 32
     assert again.advice == advice
     codes = {caveat.code for caveat in advice.caveats}
     assert "devices_share_batches" in codes

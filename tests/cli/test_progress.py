@@ -25,7 +25,7 @@ with ProgressDisplay() as progress:
     progress.budget(spent_s=98.0, budget_s=180.0)
     progress.phase("setting the target")
     progress.best(BestSoFar(
-        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82))
+        batch_size=256, learning_rate=0.08))
     progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
         why=Reason.of("asked_to_compare")))
     progress.warning("[bold] " + "long " * 40 + "end")

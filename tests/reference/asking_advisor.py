@@ -83,7 +83,6 @@ class AskingAdvisor:
             reason=written("it was asked"),
             recommendation=question.reference,
             flat_set=(),
-            expected=None,
             gain=NOT_ASKED,
             gain_from_batch_size=NOT_ASKED,
             reference_tuned=None,

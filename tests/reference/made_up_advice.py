@@ -26,18 +26,14 @@ from batchlab.advice.advice import (
     Believed,
     Candidate,
     Configuration,
-    Ending,
-    Endings,
     EndingVerdict,
-    Expected,
+    EndQuality,
     Laws,
     RateTried,
     Step,
 )
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.steps_law import StepsLaw
-from batchlab.laws.lines import fit_memory
-from batchlab.laws.step_time import fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target, TrialRecord
@@ -144,7 +140,6 @@ def made_up_advice(
         recommendation=recommendation,
         chance=0.97,
         flat_set=tuple(c.batch_size for c in flat),
-        expected=_expected(best, spread),
         gain=gain,
         gain_from_batch_size=from_size,
         reference=reference,
@@ -190,7 +185,6 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
         provisional=own,
         chance=None,
         flat_set=(),
-        expected=_expected(advice.candidate(own.batch_size), 0.25),
         gain=same,
         gain_from_batch_size=same,
         candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
@@ -206,7 +200,6 @@ def nothing_reached_advice() -> Advice:
         target=replace(TARGET, value=0.999),
         target_origin="given",
         provisional=None,
-        expected=None,
         reference_tuned=None,
         candidates=tuple(map(_bounded, advice.candidates)),
         laws=None,
@@ -237,8 +230,8 @@ def quality_advice() -> Advice:
     """Whole trainings of equal length, the smallest batch size ending best."""
     advice = made_up_advice(objective="quality")
     whole = [run for run in advice.tried if run.seed >= 100]
-    endings = _endings(advice, whole, better_by=0.058, verdict="no_worse")
-    return replace(advice, endings=endings)
+    ends = _end_quality(advice, whole, better_by=0.058, verdict="no_worse")
+    return replace(advice, end_quality=ends)
 
 
 def likely_advice() -> Advice:
@@ -246,33 +239,23 @@ def likely_advice() -> Advice:
     return replace(made_up_advice(spread=0.2, scatter=0.15), chance=0.87, flat_set=())
 
 
-def _ending(runs: Sequence[RateTried], at: Configuration) -> Ending:
-    ended = [run for run in runs if at.is_same(run)]
-    return Ending(
-        batch_size=at.batch_size,
-        learning_rate=at.learning_rate,
-        epochs=ended[0].steps / math.ceil(N_TRAIN / at.batch_size),
-        values=tuple(run.end for run in ended),
-        test=tuple(run.end_test for run in ended),
-    )
-
-
-def _endings(
+def _end_quality(
     advice: Advice, runs: Sequence[RateTried], *, better_by: float, verdict: EndingVerdict
-) -> Endings:
+) -> EndQuality:
     """How these whole trainings end: what is named better than the reference by so much."""
-    tuned, interval = advice.reference_tuned, (better_by - 0.0012, better_by + 0.0012)
-    return Endings(
-        metric="accuracy",
-        better="higher",
-        seeds=tuple(run.seed for run in runs if advice.named.is_same(run)),
-        named=_ending(runs, advice.named),
-        own=_ending(runs, advice.reference),
-        tuned=None if tuned is None else _ending(runs, tuned),
+    interval = (better_by - 0.0012, better_by + 0.0012)
+    return EndQuality(
         difference=Estimate.of(better_by, interval=interval, n=3),
         margin=0.05 * (1 - END),
         verdict=verdict,
+        named_epochs=_epochs(runs, advice.named),
+        own_epochs=_epochs(runs, advice.reference),
     )
+
+
+def _epochs(runs: Sequence[RateTried], at: Configuration) -> float:
+    steps = next(run.steps for run in runs if at.is_same(run))
+    return steps / math.ceil(N_TRAIN / at.batch_size)
 
 
 def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Advice:
@@ -290,7 +273,7 @@ def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Adv
     return with_belief(
         replace(
             advice,
-            endings=_endings(advice, whole, better_by=better_by, verdict=verdict),
+            end_quality=_end_quality(advice, whole, better_by=better_by, verdict=verdict),
             tried=runs,
             n_trials=len(runs),
             spent_s=advice.spent_s + _train_s(whole, advice.candidates),
@@ -429,7 +412,6 @@ def _candidate(
         micro_batch_size=micro,
         fits=fits,
         learning_rate=tuned_rate(size),
-        n_runs=3,
         step_s=around(step_s, 0.02, 5),
         steps_to_target=around(steps, spread, 3),
         time_to_target_s=around(steps * step_s, spread, 3),
@@ -454,24 +436,9 @@ def _configuration(candidate: Candidate) -> Configuration:
     )
 
 
-def _expected(candidate: Candidate, spread: float) -> Expected:
-    samples = candidate.samples_to_target.estimate
-    assert candidate.peak_bytes is not None
-    return Expected(
-        time_to_target_s=candidate.time_to_target_s,
-        steps_to_target=candidate.steps_to_target,
-        samples_to_target=candidate.samples_to_target,
-        epochs_to_target=around(samples / N_TRAIN, spread, 3),
-        peak_bytes=Estimate.of(float(candidate.peak_bytes), interval=(None, None), n=1),
-    )
-
-
 @lru_cache(maxsize=32)
 def _laws(candidates: Sequence[Candidate]) -> Laws:
     sizes = [c.batch_size for c in candidates]
-    whole = [c for c in candidates if c.fits]
-    time = fit_step_time([(c.batch_size, c.step_s) for c in whole])
-    memory = fit_memory([(c.batch_size, c.peak_bytes) for c in whole if c.peak_bytes is not None])
     means = [math.log2(c.steps_to_target.estimate or 0.0) for c in candidates]
     half = [(c.steps_to_target.log_half_width or 0.0) / math.log(2) / 1.96 for c in candidates]
     noise = np.random.default_rng(0).standard_normal((400, len(sizes)))
@@ -481,13 +448,7 @@ def _laws(candidates: Sequence[Candidate]) -> Laws:
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        fixed_bytes=memory.fixed_bytes,
-        bytes_per_example=memory.bytes_per_example,
-        step_overhead_s=time.overhead_s,
-        step_s_per_example=time.s_per_example,
-        knee_batch_size=time.knee_batch_size,
         curve=steps.curve(places) if steps.holds else (),
-        step_curve=tuple((s, time.step_s(s)) for s in places if s <= time.batch_sizes[-1]),
         law_holds=steps.holds,
     )
 

@@ -335,7 +335,7 @@ def test_no_two_sentences_of_one_advice_contradict_each_other() -> None:
         KINDS, ENDS, (False, True), (0.55, 0.85, 0.97)
     ):
         advice = KINDS[kind]()
-        if end is not None and advice.named is not None and advice.endings is None:
+        if end is not None and advice.named is not None and advice.end_quality is None:
             advice = with_endings(advice, better_by=end[0], verdict=end[1])
         advice = replace(advice, is_usual=usual, chance=chance)
         pages.append(" ".join(map(str, advice_sentences(advice, MINE))))

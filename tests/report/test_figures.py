@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import replace
 from json import dumps
-from types import SimpleNamespace
 
 import altair as alt
 import pytest
@@ -20,6 +19,7 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     with_endings,
 )
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.shown import rows_of, table_rows
 
 from batchlab.records.estimate import Estimate
@@ -183,12 +183,10 @@ def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_w
 
 def test_picture_and_table_show_the_same_numbers():
     """What is expected of what is named, whatever is estimated of its batch size."""
-    slower = ADVICE.expected.time_to_target_s.times(1.3)
-    advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
-    figure = figures(advice)["a"]
+    figure = figures(ADVICE)["a"]
     (verified,) = rows_in(figure, "verified", "a-objective")
 
-    cells = table_rows(answer_table(advice))
+    cells = table_rows(answer_table(ADVICE))
     (mine,) = [row["cost"] for row in cells if row["named"]]
     (own,) = [row["cost"] for row in cells if row["which"] == "← yours"]
     yours, recommended = (quantity_text("time_to_target_s", each.estimate) for each in (own, mine))
@@ -250,13 +248,18 @@ def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
     assert len(named.records) < len(same)
 
 
-def test_the_limit_of_the_machine_is_a_line():
-    limited = SimpleNamespace(memory_limit_bytes=100_000_000, device_name="a made-up processor")
+def test_the_limit_of_the_machine_and_the_laws_are_lines_of_the_profile():
+    profile = made_up_profile(memory_limit_bytes=100_000_000)
+    machine, without = (figures(ADVICE, known)["d"] for known in (profile, None))
 
-    (level,) = rows_in(figures(ADVICE, limited)["d"], "level", "d-peak_bytes")
+    (level,) = rows_in(machine, "level", "d-peak_bytes")
 
     assert level["mean"] == 100_000_000
-    assert rows_in(figures(ADVICE)["d"], "level") == []
+    at_64 = [row["mean"] for row in rows_in(machine, "rule") if row["batch_size"] == 64]
+    assert at_64 == [profile.memory.predicted_bytes(64).estimate]
+    sizes = [row["batch_size"] for row in rows_in(machine, "band")]
+    assert sizes == list(profile.step_time.batch_sizes)
+    assert [rows_in(without, kind) for kind in ("level", "rule", "band")] == [[], [], []]
 
 
 # ---- looks of batch sizes

@@ -84,8 +84,6 @@ class Option:
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None if not reported
     note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
-    # The step time from this batch size's times alone, to fit the law; None if equal to `step_s`.
-    timed_s: Estimate | None = None
     adam: AdamSettings | None = None  # Adam's settings at this batch size, if not the reference's
 
     @property
@@ -164,17 +162,6 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
-    """The expected cost of a configuration to the target, each figure with a 95 % interval."""
-
-    time_to_target_s: Estimate
-    steps_to_target: Estimate
-    samples_to_target: Estimate
-    epochs_to_target: Estimate
-    peak_bytes: Estimate
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RateTried:
     """One training run.
 
@@ -187,11 +174,11 @@ class RateTried:
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None if it did not.
-        after_steps: start of that interval, the last evaluation before; None if it did not.
         best_value: the best validation value of the metric; None if it was never evaluated.
-        end: its final value on validation data, as in `Ending.values`; None if it is not a whole
-            training, or the length of a whole training is not known.
-        end_test: the metric on test data after its last step; None as for `end`, or if not known.
+        end: its final value on validation data (belief/final_value); None if it failed, is not a
+            whole training, or the length of a whole training is not known.
+        end_test: the metric on test data after its last step, which decides nothing; None as for
+            `end`, or if not known.
         epochs: as in `Configuration`.
     """
 
@@ -202,7 +189,6 @@ class RateTried:
     status: str
     steps: int
     steps_to_target: float | None
-    after_steps: int | None = None
     best_value: float | None = None
     end: float | None = None
     end_test: float | None = None
@@ -241,7 +227,6 @@ class Candidate:
         learning_rate: the rate that its figures are for: the recommended one if a recommended
             change has this batch size, or else the best one by all runs, among those that met the
             target if any did. None if it was not trained, or failed at every rate.
-        n_runs: runs at that rate.
         step_s: seconds per step with nothing else running, from the times of all batch sizes.
         steps_to_target: at that rate, by all runs together; a lower bound if no run at that rate
             met the target.
@@ -263,7 +248,6 @@ class Candidate:
     micro_batch_size: int
     fits: bool
     learning_rate: float | None
-    n_runs: int
     step_s: Estimate
     steps_to_target: Estimate
     time_to_target_s: Estimate
@@ -279,21 +263,14 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laws:
-    """The fitted laws, as far as the runs determine them; `b_crit` belongs to the target.
+    """The fitted law of the steps, as far as the runs determine it; it belongs to the target.
 
     Attributes:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones.
         b_crit: critical batch size, at which the steps are twice s_min.
-        fixed_bytes: memory at batch size 0.
-        bytes_per_example: memory that each further example of a batch takes.
-        step_overhead_s: time of the smallest step.
-        step_s_per_example: time that each further example takes once the machine is full.
-        knee_batch_size: step_overhead_s / step_s_per_example, at which both take equal time. Far
-            above it, larger batches no longer save time.
         curve: (batch size, steps to target) along the fitted law of the steps, each with its
             interval; empty if that law does not hold.
-        step_curve: (batch size, seconds per step) along the law of the step time.
         law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
             s_min, e_min and b_crit are not known.
     """
@@ -301,13 +278,7 @@ class Laws:
     s_min: Estimate
     e_min: Estimate
     b_crit: Estimate
-    fixed_bytes: Estimate
-    bytes_per_example: Estimate
-    step_overhead_s: Estimate
-    step_s_per_example: Estimate
-    knee_batch_size: Estimate
     curve: tuple[tuple[int, Estimate], ...] = ()
-    step_curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
 
 
@@ -323,103 +294,17 @@ class EndLevel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """The final values of whole trainings of one configuration, seed by seed.
+class EndQuality:
+    """Whether whole trainings of the named configuration end no worse than the reference's."""
 
-    Attributes:
-        batch_size: examples per optimizer step.
-        learning_rate: its rate.
-        epochs: passes over the training set of each training.
-        values: the validation metric at the end (belief/final_value); None if the training failed
-            or was not followed to its end.
-        test: the metric on test data after the last step, which decides nothing; None if it is not
-            known, or if the training went on next to one that needed more epochs.
-    """
-
-    batch_size: int
-    learning_rate: float
-    epochs: float
-    values: tuple[float | None, ...]
-    test: tuple[float | None, ...]
-
-    @property
-    def found(self) -> tuple[float, ...]:
-        """The final values that are known."""
-        return tuple(value for value in self.values if value is not None)
-
-    @property
-    def mean(self) -> float:
-        """The mean final value; at least one training must have one."""
-        return math.fsum(self.found) / len(self.found)
-
-    @property
-    def estimate(self) -> Estimate:
-        """The mean final value without an interval; `Endings.difference` includes the scatter."""
-        if not self.found:
-            return Estimate.cannot_tell(Reason.of("no_whole_training"))
-        return Estimate.of(self.mean, n=len(self.found))
-
-    @property
-    def cell(self) -> tuple[int, float]:
-        """The batch size and the rate."""
-        return self.batch_size, self.learning_rate
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Endings:
-    """The final values of whole trainings, and whether the named configuration ends no worse.
-
-    `trainings` holds all of them, those of the named configuration first. `recommended`,
-    `reference` and `reference_tuned` are means over the seeds. `difference` is how much better the
-    named configuration ends than the reference, which is tuned if nobody chose its rate.
-    """
-
-    metric: str  # the validation metric
-    better: Better  # its direction
-    seeds: tuple[int, ...]  # the seeds of all trainings
-    named: Ending  # the recommendation, or else the configuration that stays
-    own: Ending  # the reference as it is
-    tuned: Ending | None  # the reference batch size at its tuned rate; None without one
-    # The amount by which the recommendation ends better than the reference (tuned if nobody chose
-    # its rate), in the metric's unit, negative if it ends worse; by the belief over all runs.
+    # The amount by which what is named ends better than the reference (tuned if nobody chose its
+    # rate), in the metric's unit, negative if it ends worse; by the belief over all runs.
     difference: Estimate
     margin: float  # the difference that still counts as no worse, by a rule fixed beforehand
     # "no_worse" or "worse" with a probability of 95 %, else "open".
     verdict: EndingVerdict
-
-    document = (
-        *("metric", "recommended", "reference", "reference_tuned", "difference", "margin"),
-        *("verdict", "seeds", "trainings"),
-    )
-
-    @property
-    def recommended(self) -> Estimate:
-        """The mean final value of the named configuration."""
-        return self.named.estimate
-
-    @property
-    def reference(self) -> Estimate:
-        """The mean final value of the reference as it is."""
-        return self.own.estimate
-
-    @property
-    def reference_tuned(self) -> Estimate | None:
-        """The mean final value of the reference batch size at its tuned rate; None without one."""
-        return None if self.tuned is None else self.tuned.estimate
-
-    @property
-    def trainings(self) -> tuple[Ending, ...]:
-        """The named configuration and the references, without duplicates."""
-        different: dict[tuple[object, ...], Ending] = {}
-        for ending in (self.named, self.own, self.tuned):
-            if ending is not None:
-                different.setdefault((*ending.cell, ending.epochs), ending)
-        return tuple(different.values())
-
-    @property
-    def references(self) -> tuple[Ending, ...]:
-        """The reference as it is and tuned, except the one that is named."""
-        return self.trainings[1:]
+    named_epochs: float  # passes over the training set of a whole training of what is named
+    own_epochs: float  # those of a whole training of the reference as it is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -454,7 +339,6 @@ class Advice(Reported):
             nor ends worse, over five more trainings of both. None if it is the reference, or its
             batch size at the best rate if nobody chose the rate.
         flat_set: the batch sizes within `delta`, ascending; empty if they are not known.
-        expected: the expected cost of the recommendation.
         gain: the reference configuration's figure divided by the recommendation's, as five more
             trainings of both would show it: 2.0 is twice as good. If nobody chose the reference,
             the figure is that of its batch size at the best rate expected.
@@ -466,9 +350,9 @@ class Advice(Reported):
         candidates: all batch sizes in question, ascending.
         believed: what all runs together say of the configurations that are shown: one per batch
             size that fits, trained or not, the reference, and what is named.
-        laws: fitted laws; None if nothing could be fitted.
-        endings: how whole trainings of the recommendation (or what came nearest), the reference and
-            the tuned reference end; None if the level was given or no end was seen.
+        laws: the fitted law of the steps; None if nothing could be fitted.
+        end_quality: whether whole trainings of what is named end no worse than the reference's;
+            None if the level was given or no end was seen.
         hardly_learns: that the reference stays near the untrained model; None if it learns.
         caveats: what limits the answer.
         steps: what was done and why, in order.
@@ -494,7 +378,6 @@ class Advice(Reported):
     provisional: Configuration | None = None
     chance: float | None = None
     flat_set: tuple[int, ...]
-    expected: Expected | None
     gain: Estimate
     gain_from_batch_size: Estimate
     reference: Configuration
@@ -503,7 +386,7 @@ class Advice(Reported):
     candidates: tuple[Candidate, ...]
     believed: tuple[Believed, ...] = ()
     laws: Laws | None
-    endings: Endings | None = None
+    end_quality: EndQuality | None = None
     hardly_learns: Reason | None = None
     caveats: tuple[Reason, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -601,7 +484,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The fields of an advice that the document has under another name.
-_NAMES = {"tried": "trials", "endings": "end_quality"}
+_NAMES = {"tried": "trials"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:

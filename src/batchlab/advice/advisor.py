@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Callable
 
 from batchlab.advice.advice import Advice, Question
@@ -13,8 +11,6 @@ from batchlab.advice.run_log import CellKey, RunLog, RunWatcher
 from batchlab.belief.recorded_prior import PRIOR
 from batchlab.belief.surface import SurfacePrior
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import BestSoFar
-from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import Engine
 
 
@@ -57,47 +53,3 @@ def advise(
         )
     decided = decide(log, prior, with_all_options=with_all_options, in_turn=in_turn)
     return answered(decided, log)
-
-
-def best_so_far(run_log: RunLog) -> BestSoFar | None:
-    """Return the configuration with the best mean over seeds; None before any met the target.
-
-    A batch size that was ruled out does not lead, nor does a rate at which a run failed or missed
-    the target. The leader is uncertain: with few seeds the best of many looks better than it is.
-    """
-    question = run_log.question
-    figures: dict[CellKey, list[float]] = defaultdict(list)
-    failed = set()
-    for (cell, _), record in run_log.records.items():
-        figure = _figure(run_log, record)
-        if figure is None or cell.batch_size in run_log.ruled_out:
-            failed.add(cell)
-        else:
-            figures[cell].append(figure)
-    means = {cell: statistics.fmean(figures[cell]) for cell in figures.keys() - failed}
-    if not means:
-        return None
-    sign = 1
-    if question.objective == "quality":
-        sign = -question.sign
-    best = min(means, key=lambda cell: (sign * means[cell], cell))
-    quantity = {"time": "time_to_target_s", "samples": "samples_to_target"}
-    return BestSoFar(
-        batch_size=best.batch_size,
-        learning_rate=best.learning_rate,
-        quantity=quantity.get(question.objective, question.metric),
-        value=means[best],
-    )
-
-
-def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
-    """Return a run's seconds or examples to the target, or its metric; None if it has none."""
-    question = run_log.question
-    if question.objective == "quality":
-        return question.best_value(record) if record.ended_well else None
-    steps, size = run_log.steps_to_level(record), record.trial.batch_size
-    if not steps:
-        return None
-    if question.objective == "samples":
-        return steps * size
-    return question.option(size).step_s.times(steps).estimate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +17,8 @@ from batchlab.advice.advice import (
     Believed,
     Candidate,
     Configuration,
-    Ending,
-    Endings,
     EndingVerdict,
-    Expected,
+    EndQuality,
     Option,
     RateTried,
     tenths_of,
@@ -71,7 +69,6 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         delta=question.delta,
         recommendation=None,
         flat_set=(),
-        expected=None,
         gain=none,
         gain_from_batch_size=none,
         reference=question.reference,
@@ -94,7 +91,6 @@ def _untrained(option: Option, none: Estimate) -> Candidate:
         micro_batch_size=option.micro_batch_size,
         fits=option.runs,
         learning_rate=None,
-        n_runs=0,
         step_s=option.step_s,
         steps_to_target=none,
         time_to_target_s=none,
@@ -134,13 +130,12 @@ class _Answer:
             unanswered,
             chance=self._decided.chance,
             flat_set=tuple(shown.batch_size for shown in candidates if shown.in_flat_set),
-            expected=self._expected(named),
             gain=self._gain(),
             gain_from_batch_size=self._gain_from_batch_size(tuned),
             candidates=candidates,
             believed=tuple(self._all_believed()),
             laws=laws_of(self._study, self._outlook, self._met),
-            endings=self._endings(tuned),
+            end_quality=self._end_quality(tuned),
             caveats=tuple(self._caveats()),
             tried=tuple(map(self._with_end, self._log.records, unanswered.tried)),
         )
@@ -338,7 +333,6 @@ class _Answer:
             candidate,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
-            n_runs=len(study.cells[i].records),
             in_flat_set=self._is_flat(i),
         )
 
@@ -424,83 +418,44 @@ class _Answer:
             return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         return gain
 
-    def _expected(self, i: int) -> Expected | None:
-        if not self._is_known(i):
-            return None
-        size = int(self._study.sizes[i])
-        option, steps = self._study.options[size], self._steps(i)
-        time_s, samples = self._time_and_samples(size, steps)
-        peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
-        if (exact := option.peak_bytes) is not None:
-            peak = _exactly(exact)
-        return Expected(
-            time_to_target_s=time_s,
-            steps_to_target=steps,
-            samples_to_target=samples,
-            epochs_to_target=steps.times(1 / self._log.plan(size).steps_in(1)),
-            peak_bytes=peak,
-        )
-
     # ---- how trainings end
 
-    def _endings(self, tuned: int | None) -> Endings | None:
-        """Return how whole trainings of the named configuration and the references end."""
-        study = self._study
-        if study.end is None or not study.cells[self._named].ends:
+    def _end_quality(self, tuned: int | None) -> EndQuality | None:
+        """Return how whole trainings of the named configuration end compared to the reference's."""
+        study, named = self._study, self._named
+        if study.end is None or not study.cells[named].ends:
             return None
-        places = [self._named, study.own]
-        if tuned is not None:
-            places.append(tuned)
-        all_seeds: set[int] = set()
-        for i in places:
-            all_seeds.update(study.cells[i].ends)
-        seeds = sorted(all_seeds)
-        endings: dict[int | None, Ending] = {i: self._ending(i, seeds) for i in places}
         # Final values are compared with the same reference as in the chance.
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned
-        if not endings[beside].found:
-            beside = self._named
+        n_ended = {i: len(self._final_values(i)) for i in (beside, named)}
+        if not n_ended[beside]:
+            beside = named
         margin, end = study.end.margin, self._outlook.end
-        better = (end[:, beside] - end[:, self._named]) * margin
-        n = min(len(endings[beside].found), len(endings[self._named].found))
-        difference = estimate_of(better, n=n)
+        better = (end[:, beside] - end[:, named]) * margin
         verdict: EndingVerdict = "open"
-        if beside == self._named or np.mean(better >= -margin) >= SURE:
+        if beside == named or np.mean(better >= -margin) >= SURE:
             verdict = "no_worse"
         elif np.mean(better < -margin) >= SURE:
             verdict = "worse"
-        return Endings(
-            metric=self._question.metric,
-            better=self._question.better,
-            seeds=tuple(seeds),
-            named=endings[self._named],
-            own=endings[study.own],
-            tuned=endings.get(tuned),
-            difference=difference,
+        return EndQuality(
+            difference=estimate_of(better, n=min(n_ended[beside], n_ended[named])),
             margin=margin,
             verdict=verdict,
+            named_epochs=self._whole_epochs(named),
+            own_epochs=self._whole_epochs(study.own),
         )
 
-    def _ending(self, i: int, seeds: Sequence[int]) -> Ending:
-        one, plan = self._study.cells[i], self._log.plan(self._study.cells[i].cell.batch_size)
-        values: list[float | None] = []
-        tests: list[float | None] = []
-        for seed in seeds:
-            if seed not in one.ended_on:
-                values.append(None)
-                tests.append(None)
-                continue
-            values.append(self._study.final_value(i, one.records[seed]))
-            tests.append(one.records[seed].last("test", self._question.metric))
-        return Ending(
-            batch_size=one.cell.batch_size,
-            learning_rate=one.cell.learning_rate,
-            epochs=plan.epoch_at(self._study.whole_steps(i)),
-            values=tuple(values),
-            test=tuple(tests),
-        )
+    def _final_values(self, i: int) -> list[float]:
+        """Return the final values of a configuration's whole trainings that are known."""
+        one = self._study.cells[i]
+        values = (self._study.final_value(i, one.records[seed]) for seed in one.ended_on)
+        return [value for value in values if value is not None]
+
+    def _whole_epochs(self, i: int) -> float:
+        plan = self._log.plan(self._study.cells[i].cell.batch_size)
+        return plan.epoch_at(self._study.whole_steps(i))
 
     def _with_end(self, key: RunKey, run: RateTried) -> RateTried:
         """Return the run with its final value added if it was a whole training."""

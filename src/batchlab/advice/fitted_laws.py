@@ -1,11 +1,10 @@
-"""The laws that an advice shows: of steps, step time and memory."""
+"""The law of the steps that an advice shows."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +13,14 @@ from batchlab.advice.advice import Laws
 from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook
 from batchlab.belief.steps_law import StepsLaw, log2_steps_between
-from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law
-from batchlab.laws.step_time import fit_step_time
+from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
 
 def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | None:
-    """Fit the laws; None if fewer than three batch sizes met the level.
+    """Fit the law of the steps; None if fewer than three batch sizes met the level.
 
     Args:
         study: the configurations and their runs.
@@ -37,44 +35,17 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
         steps = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
     elif study.whole_only:  # every size meets the level near the end of its schedule
         steps = _law_over_lengths(study, outlook)
-    peaks, times, n_train = [], [], study.question.n_train
-    for size, option in study.options.items():
-        if option.micro_batch_size != size:
-            continue
-        if option.peak_bytes is not None:
-            peaks.append((size, option.peak_bytes))
-        step_s = option.timed_s or option.step_s
-        if step_s.estimate is not None:
-            times.append((size, step_s))
-    memory = fit_memory(points_for_law(peaks, n_train=n_train))
-    timed = points_for_law(times, n_train=n_train)
-    untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
-    unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
-    laws = Laws(
-        s_min=unknown,
-        e_min=unknown,
-        b_crit=unknown,
-        fixed_bytes=memory.fixed_bytes,
-        bytes_per_example=memory.bytes_per_example,
-        step_overhead_s=untimed,
-        step_s_per_example=untimed,
-        knee_batch_size=untimed,
+    if steps is None:
+        unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
+        return Laws(s_min=unknown, e_min=unknown, b_crit=unknown)
+    curve = steps.curve(_places(study.sizes[list(met)])) if steps.holds else ()
+    return Laws(
+        s_min=steps.s_min,
+        e_min=steps.e_min,
+        b_crit=steps.b_crit,
+        curve=curve,
+        law_holds=bool(curve),
     )
-    if steps is not None:
-        laws = replace(laws, s_min=steps.s_min, e_min=steps.e_min, b_crit=steps.b_crit)
-    if steps is not None and steps.holds:
-        curve = steps.curve(_places(study.sizes[list(met)]))
-        laws = replace(laws, curve=curve, law_holds=bool(curve))
-    if len(timed) >= SIZES_FOR_LAW:
-        time_fit = fit_step_time(timed)
-        laws = replace(
-            laws,
-            step_overhead_s=time_fit.overhead_s,
-            step_s_per_example=time_fit.s_per_example,
-            knee_batch_size=time_fit.knee_batch_size,
-            step_curve=tuple((n, time_fit.step_s(n)) for n in _places(time_fit.batch_sizes)),
-        )
-    return laws
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
@@ -127,7 +98,7 @@ def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
     return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
 
 
-def _places(batch_sizes: Sequence[int] | NDArray[np.int64]) -> list[int]:
+def _places(batch_sizes: NDArray[np.int64]) -> list[int]:
     """Return batch sizes for a smooth curve, half an octave apart."""
     n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
     return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

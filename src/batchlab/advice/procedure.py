@@ -115,6 +115,7 @@ class Procedure:
     def look(self) -> None:
         """Update the belief from all runs."""
         self.outlook = self.study.outlook()
+        self.log.leading = self.study.cells[self.named].cell
 
     # ---- what callers ask for
 

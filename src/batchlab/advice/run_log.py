@@ -98,6 +98,7 @@ class RunLog:
     # Batch sizes that are no longer compared, with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
+    leading: CellKey | None = None  # would be named now; None until batch sizes are compared
     whole_epochs: float | None = None  # passes of the trainings compared; None if not decided yet
     # True if only whole trainings are compared, because a schedule of the rate spans each: what
     # such a training reaches before its end says little about a shorter one.
@@ -323,7 +324,7 @@ class RunLog:
 
     def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:
         (cell, seed), trial = key, record.trial
-        epochs, crossing = None, self.crossing(record)
+        epochs = None
         if trial.horizon_steps is not None and cell.horizon != 1:
             epochs = trial.plan.epoch_at(trial.horizon_steps)
         return RateTried(
@@ -335,6 +336,5 @@ class RunLog:
             status=str(record.status),
             steps=record.steps,
             steps_to_target=self.steps_to_level(record),
-            after_steps=None if crossing is None else crossing.after_step,
             best_value=self.question.best_value(record),
         )

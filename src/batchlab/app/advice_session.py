@@ -10,7 +10,6 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
-from batchlab.advice.advisor import best_so_far
 from batchlab.advice.horizon import HORIZONS
 from batchlab.advice.run_log import RunLog
 from batchlab.app.advice_profile import (
@@ -38,7 +37,7 @@ from batchlab.measure.profile import Profile, ratio_in_turn
 from batchlab.records.estimate import Estimate
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunsAsked
-from batchlab.records.study import StudyName
+from batchlab.records.study import BestSoFar, StudyName
 from batchlab.records.trial import Status
 from batchlab.runs.contract import Engine
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
@@ -83,7 +82,10 @@ class AdviceProgress:
 
     def answered(self, run_log: RunLog) -> None:
         """Report the configuration that leads now."""
-        self._listener.best(best_so_far(run_log))
+        best, leading = None, run_log.leading
+        if leading is not None:
+            best = BestSoFar(batch_size=leading.batch_size, learning_rate=leading.learning_rate)
+        self._listener.best(best)
 
 
 # The time for conclusions after the last run, and its largest share of the budget.

@@ -89,8 +89,8 @@ def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
     """Say if the reference or the named configuration meets the target early in a training."""
     named, level = advice.named, advice.target
     whole: float | None = subject.epochs
-    if not whole and advice.endings is not None:
-        whole = advice.endings.own.epochs
+    if not whole and advice.end_quality is not None:
+        whole = advice.end_quality.own_epochs
     if named is None or level is None or whole is None or advice.target_origin == "easier":
         return
     sizes = (named.batch_size, advice.reference.batch_size)

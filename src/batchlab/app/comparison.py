@@ -150,10 +150,9 @@ class Side:
         """One final value of a whole training per seed, by batch size and rate."""
         ends: Ends = {}
         if self.advice is not None:
-            if self.advice.endings is not None:
-                for training in self.advice.endings.trainings:
-                    if training.found:
-                        ends[training.cell] = [*training.found]
+            for tried in self.advice.tried:
+                if tried.end is not None and tried.epochs is None:
+                    ends.setdefault((tried.batch_size, tried.learning_rate), []).append(tried.end)
             return ends
         for run in self.runs:
             assert self.study is not None

@@ -206,7 +206,6 @@ def _option(profile: Profile, trial: Trial) -> Option:
             batch_size=size,
             micro_batch_size=best.micro_batch_size,
             step_s=_mean_step_s(profile, trial),
-            timed_s=profile.timed_s(best),
             peak_bytes=profile.training_bytes(best.peak_bytes),
         )
     by_law = profile.memory.predicted_bytes(size).estimate
@@ -214,7 +213,6 @@ def _option(profile: Profile, trial: Trial) -> Option:
         batch_size=size,
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
-        timed_s=Estimate.cannot_tell(_UNKNOWN),
         peak_bytes=profile.training_bytes(None if by_law is None else round(by_law)),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
@@ -254,5 +252,5 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
 
 def _refused(option: Option, why: Reason) -> Option:
     """Return the option as unusable for a reason, without step time and memory."""
-    nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None, timed_s=None)
+    nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None)
     return refused(nothing, why)

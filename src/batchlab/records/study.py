@@ -129,14 +129,10 @@ class BestSoFar:
     Attributes:
         batch_size: examples per step.
         learning_rate: its rate.
-        quantity: the name of the figure by which it leads.
-        value: that figure, the mean over its seeds, in the unit of the quantity.
     """
 
     batch_size: int
     learning_rate: float
-    quantity: str
-    value: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -88,7 +88,7 @@ def _why(advice: Advice, study: Study | None) -> _Sentences:
     if advice.recommendation is None:
         yield whole_sentence(advice.reason)
         return
-    ends = "" if advice.endings is None else sentence("ends_as_well")
+    ends = "" if advice.end_quality is None else sentence("ends_as_well")
     yield sentence(
         _WHY[advice.objective],
         faster=_faster(advice),
@@ -98,7 +98,7 @@ def _why(advice: Advice, study: Study | None) -> _Sentences:
         ends=ends,
         how_sure=how_sure_text(advice.chance or 0.0),
     )
-    if advice.endings is None and advice.target_origin != "given":
+    if advice.end_quality is None and advice.target_origin != "given":
         yield sentence("end_not_seen")
 
 
@@ -157,16 +157,16 @@ _LONGER = 1.2  # smaller ratios of epochs may come from rounding to steps
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     """Say if the named configuration trains for more epochs than the user's own."""
-    ends = advice.endings
+    ends = advice.end_quality
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
     if advice.recommendation.epochs is not None:
         how = "with its schedule over"
-    elif ends.named.epochs > _LONGER * ends.own.epochs:
+    elif ends.named_epochs > _LONGER * ends.own_epochs:
         how = "until it gets there, for up to"
     else:
         return
-    yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
+    yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
 _FAR = 2.0  # report a learning rate that is this factor or more from the best
@@ -285,7 +285,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
         return  # the named configuration surely ends no worse
     if ahead.estimate is None or ahead.low is None or ahead.high is None:
         return
-    margin = 0.0 if advice.endings is None else advice.endings.margin
+    margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
     if max(abs(ahead.low), abs(ahead.high)) <= margin:
         return  # the difference is within the margin
     half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)

@@ -165,7 +165,7 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     words, target = cost_words(advice), advice.target
     if words is not None and "span" in kinds_of(rows):
         message = "Shade: surely within {share:percent} of {best}{also}."
-        also = "" if advice.endings is None else ", and no worse at the end"
+        also = "" if advice.end_quality is None else ", and no worse at the end"
         yield text(message, share=advice.delta, best=text(words.best), also=also)
     if panels[-1].has_marks:
         yield "Line by seconds: the best final value for the time."
@@ -312,8 +312,7 @@ def _rates_figure(advice: Advice) -> Figure:
 
 def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     """Draw time per step and peak memory by batch size, with the limit of the profile."""
-    limit_bytes = None if profile is None else profile.memory_limit_bytes
-    times, peaks = list(_step_time_rows(advice)), list(_memory_rows(advice, limit_bytes))
+    times, peaks = list(_step_time_rows(advice, profile)), list(_memory_rows(advice, profile))
     return Figure(
         "d",
         "machine",
@@ -322,53 +321,49 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
             Panel("d-step_s", label_text("step_s"), "step_s", times),
             Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
         ],
-        notes=_machine_notes(advice, profile),
+        notes=_machine_notes(profile),
     )
 
 
-def _step_time_rows(advice: Advice) -> Iterator[Row]:
-    laws = advice.laws
-    if laws is not None and laws.step_curve:
-        for size, step_s in laws.step_curve:
-            yield from interval_mark("band", step_s, series="law", batch_size=size)
-        (first, _), (last, _) = laws.step_curve[0], laws.step_curve[-1]
-        knee = laws.knee_batch_size.estimate
-        if knee is not None and first <= knee <= last:
+def _step_time_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
+    if profile is not None and (law := profile.step_time) is not None:
+        for size in law.batch_sizes:
+            yield from interval_mark("band", law.step_s(size), series="law", batch_size=size)
+        knee = law.knee_batch_size.estimate
+        if knee is not None and min(law.batch_sizes) <= knee <= max(law.batch_sizes):
             yield {"kind": "place", "batch_size": knee, "text": "knee"}
     for candidate in advice.candidates:
         yield from interval_mark("point", candidate.step_s, batch_size=candidate.batch_size)
 
 
-def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
-    laws = advice.laws
+def _memory_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
     peaks = {c.batch_size: c.peak_bytes for c in advice.candidates if c.peak_bytes is not None}
     for size, peak in peaks.items():
         yield from interval_mark("point", Estimate.of(peak, n=1), batch_size=size)
-    if peaks and limit_bytes is not None:
-        words = f"limit {quantity_text('peak_bytes', limit_bytes)}"
-        yield mark("level", limit_bytes, text=words)
-    if laws is None:
+    if profile is None:
         return
-    fixed, slope = laws.fixed_bytes.estimate, laws.bytes_per_example.estimate
-    if fixed is not None and slope is not None:
-        for size in peaks:
-            if fixed + slope * size > 0:
-                yield mark("rule", fixed + slope * size, series="law", batch_size=size)
+    if peaks and profile.memory_limit_bytes is not None:
+        words = f"limit {quantity_text('peak_bytes', profile.memory_limit_bytes)}"
+        yield mark("level", profile.memory_limit_bytes, text=words)
+    for size in peaks:
+        predicted = profile.memory.predicted_bytes(size).estimate
+        if predicted is not None and predicted > 0:
+            yield mark("rule", predicted, series="law", batch_size=size)
 
 
-def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
+def _machine_notes(profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else f" on {profile.device_name}"
     yield sentence("ran_alone", where=where)
     yield "Marks: time per step, by own steps and those of all sizes. Bars: 95 % intervals."
-    laws = advice.laws
-    if laws is not None and laws.step_curve:
-        law = step_time_text(
-            overhead_s=laws.step_overhead_s,
-            s_per_example=laws.step_s_per_example,
-            knee=laws.knee_batch_size,
+    if profile is None:
+        return
+    if (law := profile.step_time) is not None:
+        law_text = step_time_text(
+            overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
         )
-        yield f"Line and band: {law}."
-    if laws is not None and laws.bytes_per_example.estimate is not None:
-        fixed, slope = laws.fixed_bytes.estimate, laws.bytes_per_example.estimate
+        yield f"Line and band: {law_text}."
+    memory = profile.memory
+    if memory.fixed_bytes.estimate is not None and memory.bytes_per_example.estimate is not None:
+        fixed, slope = memory.fixed_bytes.estimate, memory.bytes_per_example.estimate
         yield sentence("memory_law", fixed=fixed, each=slope)
         yield "Dashed: the memory law."

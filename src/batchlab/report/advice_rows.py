@@ -255,9 +255,9 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     """Return the table of final value and cost by batch size, with all rows if `rows` is None."""
     words = cost_words(advice)
     caption = "What each batch size gives, with 95 % intervals"
-    if advice.endings is not None and overfits(advice):
+    if advice.end_quality is not None and overfits(advice):
         caption += "; final: the mean of the best three evaluations in a row"
-    elif advice.endings is not None:
+    elif advice.end_quality is not None:
         caption += "; final: read off a line through the last quarter"
 
     def which(row: AnswerRow) -> str:

@@ -277,16 +277,9 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 
 
 def best_so_far_text(best: BestSoFar) -> str:
-    """Name the leader as a clause: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
-    value = quantity_text(best.quantity, best.value)
-    if best.quantity == "time_to_target_s":
-        figure = f"{value} to target"
-    elif best.quantity == "samples_to_target":
-        figure = text("{value} examples to target", value=value)
-    else:
-        figure = f"{label_text(best.quantity)} {value}"
+    """Name the leader as a clause: "best so far: batch size 64 at learning rate 0.1"."""
     rate = number_text(best.learning_rate, "rate")
-    return f"best so far: batch size {best.batch_size} at learning rate {rate} ({figure})"
+    return f"best so far: batch size {best.batch_size} at learning rate {rate}"
 
 
 # ---- sentences

@@ -260,7 +260,8 @@ def test_a_target_met_within_the_first_epoch_has_its_whole_interval(ask: Any) ->
 
     document = json.loads(done.out)
     assert document["verdict"] == "cannot_tell"  # by middles 128 was twice as fast
-    assert [trial for trial in document["trials"] if trial["after_steps"] == 0]
+    met = [trial["steps_to_target"] for trial in document["trials"] if trial["steps_to_target"]]
+    assert min(met) < 6000 / 128 / 2 + 1
     for candidate in document["candidates"]:
         steps = candidate["steps_to_target"]
         if steps["low"] is not None:  # of a single run nothing is known of how far it is off
