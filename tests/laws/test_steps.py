@@ -1,25 +1,19 @@
 """The law of steps to target and of branches: known answers, coverage, and what they refuse."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.law_coverage import b_crit_coverage, coverage
+from benchmarks.law_coverage import coverage
 from scipy.stats import t
 from tests.reference.steps_to_target import (
-    ANY_EXPONENT,
-    EXPONENTS,
     FIVE,
     MARKED,
     STUDIES,
     WIDE,
     drawn,
     exact,
-    fit_by_search,
-    fit_with_bounds_by_search,
     on_the_law,
-    profile_by_search,
 )
 
 from batchlab.errors import FitError
@@ -60,29 +54,6 @@ def test_points_on_a_known_law_give_it_back_to_1e_6(sizes, seeds, exponent):
         assert fit.exponent.estimate == pytest.approx(exponent, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(seed):
-    seen = drawn(seed, cadence=0.0)
-
-    fit = fit_steps_to_target(seen)
-
-    searched = fit_by_search([(one.batch_size, one.steps) for one in seen])
-    assert (fit.s_min.estimate, fit.e_min.estimate) == pytest.approx(searched, rel=1e-6)
-
-
-# The second lies further from its curve than the seeds explain; in the third few runs tell little.
-@pytest.mark.slow
-@pytest.mark.parametrize("changed", [{}, {"tau": 0.15}, {"sizes": FIVE, "sigma": 0.15, "seeds": 2}])
-def test_intervals_end_where_a_general_search_finds_the_profile_to_end(changed):
-    seen = drawn(1, cadence=0.0, **changed)
-    points = [(one.batch_size, one.steps) for one in seen]
-
-    fit = fit_steps_to_target(seen)
-
-    for place, found in enumerate((fit.s_min, fit.b_crit, fit.exponent)):
-        assert known(found)[::2] == pytest.approx(profile_by_search(points, place), rel=2e-3)
-
-
 def test_measured_steps_are_geometric_means_with_the_pooled_scatter():
     seen = drawn(3, cadence=0.0)
     logs = np.log([one.steps for one in seen]).reshape(len(WIDE), 3)
@@ -94,19 +65,6 @@ def test_measured_steps_are_geometric_means_with_the_pooled_scatter():
     assert fit.seed_sd == pytest.approx(sd, rel=1e-6)
     for at, mean in zip(fit.by_batch_size, logs.mean(axis=1), strict=True):
         assert np.log(known(at.measured)) == pytest.approx((mean - half, mean, mean + half))
-
-
-@pytest.mark.slow
-def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood():
-    seen = drawn(4, cadence=0.0, seeds=8, sigma=0.3, stopped=-0.2)
-    reached = [(one.batch_size, one.steps) for one in seen if one.steps is not None]
-    never = [(one.batch_size, one.after_steps) for one in seen if one.steps is None]
-
-    fit = fit_steps_to_target(seen)
-
-    searched = fit_with_bounds_by_search(reached, never)
-    assert len(never) >= 6
-    assert (fit.s_min.estimate, fit.e_min.estimate) == pytest.approx(searched, rel=0.01)
 
 
 def test_a_run_that_never_got_there_is_a_bound():
@@ -233,28 +191,6 @@ def test_the_intervals_of_every_made_up_study_hold_the_truth_92_to_98_times_in_1
 
     slack = 3 * (0.95 * 0.05 / n_studies) ** 0.5
     assert {row: s for row, s in shares.items() if not 0.92 - slack < s < 0.98 + slack} == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "exponent", "n_studies", "least_told"),
-    [
-        ("9 sizes, 3 seeds, 6 %", 0.6, 100, 0.95),
-        *(
-            pytest.param(name, exponent, 200, 0.4, marks=pytest.mark.nightly)
-            for name in ANY_EXPONENT
-            for exponent in EXPONENTS
-        ),
-    ],
-)
-def test_b_crit_holds_the_truth_at_another_exponent(name, exponent, n_studies, least_told):
-    """Where little is known intervals are wider than they need be: nothing is asked from above."""
-    study = replace(ANY_EXPONENT[name], exponent=exponent)
-
-    held, told_share = b_crit_coverage(study, n_studies=n_studies, seed=102)
-
-    assert held > 0.92 - 3 * (0.95 * 0.05 / n_studies) ** 0.5
-    assert told_share > least_told
 
 
 OWN = 64
