@@ -76,7 +76,7 @@ class EarlyRace:
 
         If that is the reference, a faster one may replace it: the last one raced if the pilot was
         cut and the budget cannot train it; or, after a very short pilot, twice the size and rate,
-        which end no worse in nine of ten recorded cases (`benchmarks/branches.py --named`).
+        which end no worse in nine of ten recorded cases (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:

@@ -130,7 +130,6 @@ ARGUMENTS: Mapping[str, Argument] = {
         TypedText("small,large,grow,decay", values.split), flag="--plan", check=values.checked_plans
     ),
     "per_layer": Argument(bool),
-    "branches": Argument(bool),
     "device": Argument(str, default="cpu", check=values.checked_device),
     "trainer": Argument(("fastest", "plain"), default="fastest"),
     "cluster": Argument(str, check=values.checked_cluster),
@@ -220,8 +219,6 @@ HELP: Mapping[str, str] = {
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
     "throughout, growing from one to the other, and small with its rate cut instead.",
     "per_layer": "Also show each trainable parameter alone, at the last step.",
-    "branches": "Also measure the critical batch size along the training, by training on from it "
-    "with larger batches. Takes a few times as long as the training.",
     "device": "Where to run: cpu, cuda, or cuda:1 for the second GPU.",
     "trainer": "fastest: small models on a CPU are trained in C made for them, which agrees with "
     "PyTorch but for rounding. plain: PyTorch's own loop trains all.",

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
-from batchlab.measure.branches import Branches
 from batchlab.measure.gradients import (
     Way,
     accumulated_gradient,
@@ -333,8 +332,6 @@ def drawn_variance(
 _BLOCK_STEPS = 64
 # Points lie at the training's end, and at a half, a quarter, ... of its length (eight halvings).
 _HALVINGS = 8
-# The last three points (a quarter, a half and the end) have branches.
-_BRANCHED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -347,7 +344,6 @@ class NoiseRequest:
     point_s: float  # about the most seconds that one point may take
     memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
     per_layer: bool = False
-    branches: bool = False  # whether the critical batch size is measured at the last points
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
@@ -358,8 +354,6 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
     """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
-
-    A point with branches is sent again when its branches are done.
 
     Return why the training ended before the last step, or None if it did not.
     """
@@ -385,10 +379,5 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
             per_layer=request.per_layer,
             until_s=time.monotonic() + request.point_s,
         )
-        point = replace(point, step=step, samples=request.trial.plan.samples_at(step))
-        line.say(point)
-        if request.branches and step in request.steps[-_BRANCHED:] and step:
-            branches = Branches.of(workload, stepper, request.trial, step)
-            critical = branches.critical_batch_size(until_s=time.monotonic() + request.point_s)
-            line.say(replace(point, critical_batch_size=critical))
+        line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
     return None

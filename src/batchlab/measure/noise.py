@@ -61,8 +61,7 @@ class NoisePoint(Sampled):
     `by_micro_batches` is the noise scale from the blocks of examples alone, as accumulation sees
     them. `preconditioned` is that of the gradients as Adam rescales them, tr(P Sigma P) / |P G|^2;
     null without Adam and before its first step. `cosine` is the mean cosine between the gradients
-    of two blocks of `block_examples`. `layers` is empty unless asked for. `critical_batch_size` is
-    that of branches from this step; null where there were none.
+    of two blocks of `block_examples`. `layers` is empty unless asked for.
 
     Attributes:
         sample: the gradients that were seen.
@@ -72,8 +71,6 @@ class NoisePoint(Sampled):
         rescaled: the blocks as Adam rescales them; None without Adam or before its first step.
         took_s: seconds that the measurement took.
         layers: the noise of each trainable parameter by itself.
-        critical_batch_size: where the law of branches from this step has twice the fewest steps, in
-            examples; None where there were none.
     """
 
     sample: GradientSample
@@ -83,12 +80,11 @@ class NoisePoint(Sampled):
     rescaled: GradientSample | None
     took_s: float
     layers: tuple[LayerNoise, ...] = ()
-    critical_batch_size: Estimate | None = None
 
     document = (
         *("step", "samples", "way", "unit_examples", "n_examples", "gradient_noise_scale"),
         *("gradient_norm_squared", "noise_trace", "by_micro_batches", "preconditioned", "cosine"),
-        *("block_examples", "layers", "critical_batch_size", "took_s"),
+        *("block_examples", "layers", "took_s"),
     )
 
     @property

@@ -24,8 +24,7 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
     If layers were measured, a second table has one row per parameter.
     """
     notes = tuple(_notes(noise))[:MOST_NOTES]
-    title = f"{_meaning(noise)}{_critical(noise)}"
-    yield Section(title=title, table=_table(noise), notes=notes)
+    yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
     if noise.along[-1].layers:
         yield Section(table=_layers_table(noise))
 
@@ -54,7 +53,6 @@ def _table(noise: Noise) -> Table:
         Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", "for Adam", of=adam),
-        Column("critical_batch_size"),
         Column("n_examples", "step", text("examples"), is_minor=True),
     ).without_empty_columns()
 
@@ -100,12 +98,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     if last.way == "micro-batches":
         yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
-    critical = last.critical_batch_size
-    if critical is None:
-        yield sentence("noise_is_not_critical")
-    elif critical.estimate is None:
-        reason = reason_text(critical.reason)
-        yield f"No critical batch size at step {last.step}: {reason}."
+    yield sentence("noise_is_not_critical")
 
 
 def _meaning(noise: Noise) -> str:
@@ -121,15 +114,6 @@ def _meaning(noise: Noise) -> str:
         return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
     share = ratio / (1 + ratio)
     return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
-
-
-def _critical(noise: Noise) -> str:
-    critical = noise.along[-1].critical_batch_size
-    if critical is None or critical.estimate is None:
-        return ""
-    interval = interval_only_text("critical_batch_size", critical)
-    value = number_text(critical.estimate, "critical_batch_size")
-    return f" Critical batch size there: {value} ({interval})."
 
 
 def _growth(noise: Noise) -> Iterator[str]:
@@ -159,7 +143,6 @@ def _growth(noise: Noise) -> Iterator[str]:
 _LEGEND = {
     "level": "Bars and band: 95 % intervals for the weights of that step.",
     "bound": "Arrows: lower bounds.",
-    "expected": "Hollow: the critical batch size by branches, with its interval.",
 }
 
 
@@ -186,15 +169,6 @@ def _rows(noise: Noise) -> Iterator[Row]:
         yield from interval_mark("point", scale, **at)
         if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
-    words: list[Row] = []
-    for point in noise.along:
-        critical = point.critical_batch_size
-        if critical is not None and critical.estimate:
-            # A bit to the right, so that the error bars do not cover each other.
-            at = {"batch_size": size, "step": 1.12 * point.step}
-            yield from interval_mark("expected", critical, **at)
-            words = [mark("words", critical.estimate, **at, text="critical batch size")]
-    yield from words
     yield mark("level", size, text=f"batch size in use: {size}")
 
 
