@@ -2,24 +2,17 @@
 
     python -m benchmarks.law_coverage [--studies 500]
 
-Prints three tables of benchmarks/results/coverage.md: of studies on the law, of B_crit at other
-exponents, and of studies that are evaluated seldom.
+Prints two tables of benchmarks/results/coverage.md: of made-up studies, and of those that are
+evaluated seldom.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 
 import numpy as np
-from tests.reference.steps_to_target import (
-    ANY_EXPONENT,
-    EXPONENTS,
-    MARKED,
-    STUDIES,
-    MadeUpStudy,
-)
+from tests.reference.steps_to_target import MARKED, STUDIES, MadeUpStudy
 
 from batchlab.laws.steps import fit_steps_to_target
 from batchlab.records.estimate import Estimate
@@ -50,15 +43,6 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
 _COLUMNS = ("B_crit", "a number", "S_min", "expected", "measured", "withheld")
 
 
-def b_crit_coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> tuple[float, float]:
-    """Return shares of studies: B_crit's interval holds the truth where it is told, and is told."""
-    rng = np.random.default_rng(seed)
-    fits = [fit_steps_to_target(study.draw(rng)[0]) for _ in range(n_studies)]
-    told = [fit.b_crit for fit in fits if _is_told(fit.b_crit)]
-    held = np.mean([one.holds(study.b_crit) for one in told]) if told else np.nan
-    return float(held), len(told) / n_studies
-
-
 def _is_told(known: Estimate) -> bool:
     return (known.low, known.high) != (None, None)
 
@@ -76,15 +60,6 @@ def main() -> None:
     for seed, (name, study) in enumerate(STUDIES.items()):
         found = coverage(study, n_studies=n_studies, seed=seed)
         cells = " | ".join(_percent(found[column]) for column in _COLUMNS)
-        print(f"| {name} | {cells} |", flush=True)
-    print()
-    _print_table(["B_crit at an exponent of", *map(str, EXPONENTS)])
-    for seed, (name, study) in enumerate(ANY_EXPONENT.items()):
-        shares = [
-            b_crit_coverage(replace(study, exponent=exponent), n_studies=n_studies, seed=seed)
-            for exponent in EXPONENTS
-        ]
-        cells = " | ".join(f"{_percent(held)} ({100 * told:.0f} %)" for held, told in shares)
         print(f"| {name} | {cells} |", flush=True)
     print()
     _print_table(["target after, epochs", "evaluations an epoch", *_OF_MARKED])

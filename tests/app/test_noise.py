@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.reference.random_streams import random_streams
-from tests.reference.small_workloads import adam, small_trial, small_workload, warm_up
+from tests.reference.small_workloads import adam, small_trial, small_workload
 
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
@@ -72,20 +72,6 @@ def test_a_training_goes_on_as_if_nothing_had_been_measured() -> None:
             UsageError,
             r"steps=11: .* 2 epochs, which are 10 steps",
         ),
-        (
-            40,
-            {"validation": None},
-            {"branches": True},
-            UsageError,
-            "which has no validation set",
-        ),
-        (
-            40,
-            {"scheduler": warm_up},
-            {"branches": True},
-            UsageError,
-            "has a `scheduler` of its",
-        ),
         (60, {}, {"budget": 0.31}, BudgetError, "give a larger --budget"),
         (
             2,
@@ -103,18 +89,6 @@ def test_what_could_not_be_measured_is_refused(
         noise(small(n, **fields), **given)
 
 
-@pytest.mark.slow
-def test_branches_measure_the_critical_batch_size_at_the_last_three_points() -> None:
-    workload = replace(small_workload(n=400), batch_size=4)
-
-    made = noise(workload, steps=160, branches=True, budget="10m")
-
-    found = [point.critical_batch_size for point in made.along]
-    assert [point.step for point in made.along][-3:] == [40, 80, 160]
-    assert found[:-3] == [None] * (len(found) - 3)
-    assert all(each is not None and each.n > 0 for each in found[-3:])
-
-
 def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> None:
     before = random_streams()
 
@@ -122,6 +96,5 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
 
     assert random_streams() == before
     assert [point.step for point in made.along] == [0]
-    assert made.along[0].critical_batch_size is None
     assert made.gradient_noise_scale == noise_scale(made.along[0].sample).scale
     assert made.stopped is None

@@ -1,29 +1,22 @@
-"""The law of steps to target and of branches: known answers, coverage, and what they refuse."""
+"""The law of steps to target: known answers, coverage, and what they refuse."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.law_coverage import b_crit_coverage, coverage
+from benchmarks.law_coverage import coverage
 from scipy.stats import t
 from tests.reference.steps_to_target import (
-    ANY_EXPONENT,
-    EXPONENTS,
     FIVE,
     MARKED,
     STUDIES,
     WIDE,
     drawn,
     exact,
-    fit_by_search,
-    fit_with_bounds_by_search,
     on_the_law,
-    profile_by_search,
 )
 
 from batchlab.errors import BatchlabError
-from batchlab.laws.branches import critical_batch_size, examples_to
 from batchlab.laws.steps import StepsObservation, fit_steps_to_target
 
 
@@ -60,29 +53,6 @@ def test_points_on_a_known_law_give_it_back_to_1e_6(sizes, seeds, exponent):
         assert fit.exponent.estimate == pytest.approx(exponent, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(seed):
-    seen = drawn(seed, cadence=0.0)
-
-    fit = fit_steps_to_target(seen)
-
-    searched = fit_by_search([(one.batch_size, one.steps) for one in seen])
-    assert (fit.s_min.estimate, fit.e_min.estimate) == pytest.approx(searched, rel=1e-6)
-
-
-# The second lies further from its curve than the seeds explain; in the third few runs tell little.
-@pytest.mark.slow
-@pytest.mark.parametrize("changed", [{}, {"tau": 0.15}, {"sizes": FIVE, "sigma": 0.15, "seeds": 2}])
-def test_intervals_end_where_a_general_search_finds_the_profile_to_end(changed):
-    seen = drawn(1, cadence=0.0, **changed)
-    points = [(one.batch_size, one.steps) for one in seen]
-
-    fit = fit_steps_to_target(seen)
-
-    for place, found in enumerate((fit.s_min, fit.b_crit, fit.exponent)):
-        assert known(found)[::2] == pytest.approx(profile_by_search(points, place), rel=2e-3)
-
-
 def test_measured_steps_are_geometric_means_with_the_pooled_scatter():
     seen = drawn(3, cadence=0.0)
     logs = np.log([one.steps for one in seen]).reshape(len(WIDE), 3)
@@ -94,19 +64,6 @@ def test_measured_steps_are_geometric_means_with_the_pooled_scatter():
     assert fit.seed_sd == pytest.approx(sd, rel=1e-6)
     for at, mean in zip(fit.by_batch_size, logs.mean(axis=1), strict=True):
         assert np.log(known(at.measured)) == pytest.approx((mean - half, mean, mean + half))
-
-
-@pytest.mark.slow
-def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood():
-    seen = drawn(4, cadence=0.0, seeds=8, sigma=0.3, stopped=-0.2)
-    reached = [(one.batch_size, one.steps) for one in seen if one.steps is not None]
-    never = [(one.batch_size, one.after_steps) for one in seen if one.steps is None]
-
-    fit = fit_steps_to_target(seen)
-
-    searched = fit_with_bounds_by_search(reached, never)
-    assert len(never) >= 6
-    assert (fit.s_min.estimate, fit.e_min.estimate) == pytest.approx(searched, rel=0.01)
 
 
 def test_a_run_that_never_got_there_is_a_bound():
@@ -233,84 +190,3 @@ def test_the_intervals_of_every_made_up_study_hold_the_truth_92_to_98_times_in_1
 
     slack = 3 * (0.95 * 0.05 / n_studies) ** 0.5
     assert {row: s for row, s in shares.items() if not 0.92 - slack < s < 0.98 + slack} == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "exponent", "n_studies", "least_told"),
-    [
-        ("9 sizes, 3 seeds, 6 %", 0.6, 100, 0.95),
-        *(
-            pytest.param(name, exponent, 200, 0.4, marks=pytest.mark.nightly)
-            for name in ANY_EXPONENT
-            for exponent in EXPONENTS
-        ),
-    ],
-)
-def test_b_crit_holds_the_truth_at_another_exponent(name, exponent, n_studies, least_told):
-    """Where little is known intervals are wider than they need be: nothing is asked from above."""
-    study = replace(ANY_EXPONENT[name], exponent=exponent)
-
-    held, told_share = b_crit_coverage(study, n_studies=n_studies, seed=102)
-
-    assert held > 0.92 - 3 * (0.95 * 0.05 / n_studies) ** 0.5
-    assert told_share > least_told
-
-
-OWN = 64
-TIMES = (2, 4, 8, 16)
-
-
-def wasted(b_crit: float, times: float) -> float:
-    return (1 + times * OWN / b_crit) / (1 + OWN / b_crit)
-
-
-@pytest.mark.parametrize("b_crit", [64.0, 150.0, 400.0])
-def test_exact_examples_give_the_critical_batch_size_back(b_crit: float) -> None:
-    found = critical_batch_size(OWN, [(k, wasted(b_crit, k), wasted(b_crit, k)) for k in TIMES])
-
-    assert found.estimate == pytest.approx(b_crit, rel=0.03)
-    assert found.holds(b_crit)
-
-
-@pytest.mark.parametrize("b_crit", [64.0, 300.0])
-def test_the_interval_covers(b_crit: float) -> None:
-    """Examples are off by a tenth, and more than four times as many are only known to be more."""
-    stream = np.random.default_rng(7)
-    held = []
-    for _ in range(200):
-        seen = []
-        for times in TIMES:
-            examples = wasted(b_crit, times) * math.exp(0.1 * stream.standard_normal())
-            seen.append((times, min(examples, 4.0), examples if examples < 4 else math.inf))
-        held.append(critical_batch_size(OWN, seen).holds(b_crit))
-
-    assert 0.9 <= np.mean(held) <= 1.0
-
-
-def test_beyond_the_sizes_that_were_branched_only_a_bound_is_known() -> None:
-    """Larger batches waste nothing, or take as many steps."""
-    waste_nothing = critical_batch_size(OWN, [(k, 0.0, 0.9) for k in TIMES])
-    as_many_steps = critical_batch_size(OWN, [(k, 0.98 * k, 0.98 * k) for k in TIMES])
-
-    assert waste_nothing.estimate is None
-    assert waste_nothing.low > 16 * OWN / 2
-    assert waste_nothing.reason.code == "steps_still_fall"
-    assert as_many_steps.estimate is not None
-    assert as_many_steps.high < OWN
-
-
-@pytest.mark.parametrize("seen", [[(2, 0.0, 4.0), (4, 0.0, math.inf)], [(2, 1.1, 1.1)]])
-def test_bounds_that_exclude_nothing_or_one_size_give_no_estimate_and_no_bound(seen) -> None:
-    found = critical_batch_size(OWN, seen)
-
-    assert (found.estimate, found.low, found.reason.code) == (None, None, "too_few")
-
-
-def test_examples_lie_between_the_branches_that_enclose_a_loss() -> None:
-    middle = math.sqrt(2) * 100
-    examples = {1.0: (100, 100), 0.75: (middle, middle), 0.5: (200, 200)}
-    examples |= {1.1: (0, 100), 0.4: (200, math.inf), math.nan: (0, 100)}
-
-    for loss, ends in examples.items():
-        assert examples_to(loss, [(100, 1.0), (200, 0.5)]) == pytest.approx(ends)

@@ -17,11 +17,10 @@ import pytest
 from tests.reference.made_up import made_up_study, with_validation_alone
 from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice, tried
 from tests.reference.made_up_noise import made_up_noise, made_up_point, made_up_sample
-from tests.report.test_golden_sentences import SWEEPS, branched
+from tests.report.test_golden_sentences import SWEEPS
 
 from batchlab.advice.advice import Advice
 from batchlab.measure.noise import LayerNoise, Noise
-from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_rows import answer_table
@@ -152,7 +151,6 @@ def by_layers() -> Noise:
 NOISES: dict[str, Callable[[], Noise]] = {
     "growing": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True)),
     "lost at last": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)),
-    "with branches": lambda: branched(Estimate.of(390.0, interval=(230.0, 800.0), n=4)),
     "whole set": by_layers,
     "large": lambda: made_up_noise(
         replace(made_up_point(0, 3000.0), sample=made_up_sample(3000.0, block=512))

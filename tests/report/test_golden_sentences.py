@@ -34,7 +34,6 @@ import batchlab
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.study import Accumulation, Finding, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
@@ -249,12 +248,6 @@ PROFILES = {
 }
 
 
-def branched(critical: Estimate):
-    """Noise next to the critical batch size that branches of its last step show."""
-    last = replace(made_up_point(100, 200.0), critical_batch_size=critical)
-    return made_up_noise(made_up_point(0, 90.0), last)
-
-
 START = made_up_point(0, 20.0)
 NOISES = {
     "growing": lambda: made_up_noise(),
@@ -268,8 +261,6 @@ NOISES = {
         replace(START, way="micro-batches", sample=START.sample.by_blocks)
     ),
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
-    "with branches": lambda: branched(Estimate.of(390.0, interval=(230.0, 800.0), n=4)),
-    "branches cut": lambda: branched(Estimate.cannot_tell(OUT_OF_TIME)),
 }
 FINDINGS = {
     "equal": (),

@@ -140,8 +140,6 @@ ARGUMENTS: Mapping[str, Argument] = {
         expected="some of small, large, grow and decay",
         flag="--plan",
     ),
-    "per_layer": Argument(),
-    "branches": Argument(),
     "device": Argument(
         read=values.device, shown="TEXT", expected="cpu, cuda or cuda:N", default="cpu"
     ),
@@ -232,9 +230,6 @@ HELP: Mapping[str, str] = {
     "another.",
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
     "throughout, growing from one to the other, and small with its rate cut instead.",
-    "per_layer": "Also show each trainable parameter alone, at the last step.",
-    "branches": "Also measure the critical batch size along the training, by training on from it "
-    "with larger batches. Takes a few times as long as the training.",
     "device": "Where to run: cpu, cuda, or cuda:1 for the second GPU.",
     "trainer": "fastest: small models on a CPU are trained in C made for them, which agrees with "
     "PyTorch but for rounding. plain: PyTorch's own loop trains all.",

@@ -31,8 +31,6 @@ def noise(
     workload: Workload | str = "mnist-mlp",
     *,
     steps: int | None = None,
-    per_layer: bool = False,
-    branches: bool = False,
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
@@ -49,10 +47,6 @@ def noise(
         workload: a Workload, a built-in name, or `path/file.py:name`.
         steps: the last step to measure at; 0 for only the initial weights; None for the end of the
             workload's planned training, or of 10 epochs.
-        per_layer: whether each trainable parameter is also measured by itself, from micro-batches.
-        branches: whether the critical batch size is also measured, at a quarter, a half and the end
-            of the steps, by training on from there with larger batches; it takes a few times as
-            long as the training.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: the memory that the process may ask for; None for all there is.
@@ -82,8 +76,6 @@ def noise(
     )
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
-    if branches:
-        _check_may_branch(subject)
     question.listener.begins(command="noise", subject=subject.name, stages=())
     subject.look(lambda: _last_step(subject, subject.reference, steps))
     (trial,) = checked_trials(subject)
@@ -93,8 +85,6 @@ def noise(
         device=device,
         point_s=_POINT_FRACTION * question.budget.time_limit_s(),
         memory_limit_bytes=memory_limit_bytes,
-        per_layer=per_layer,
-        branches=branches,
     )
     surroundings = environment()
     points, stopped = _measured(subject, request)
@@ -113,20 +103,6 @@ def noise(
         steps=request.steps,
         stopped=stopped,
     )
-
-
-def _check_may_branch(subject: WorkloadSubject) -> None:
-    """Refuse branches if batch sizes are not comparable or the learning rate can't be set."""
-    lacks = None
-    if not subject.summary.has_validation:
-        lacks = "no validation set, by which branches are compared; give it one"
-    elif subject.workload.scheduler is not None:
-        lacks = (
-            "a `scheduler` of its own, which sets the rate; give it `schedule`, a function of the "
-            "part of the run that is done"
-        )
-    if lacks is not None:
-        raise UsageError(f"branches of workload {subject.name!r}, which has {lacks}")
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
@@ -162,8 +138,6 @@ def _measured(
                         f"be measured: {reason_text(reason)}"
                     )
                 return tuple(points), reason
-            if points and points[-1].step == message.step:
-                points.pop()
             points.append(message)
             listener.progress(
                 done_fraction=len(points) / len(request.steps),

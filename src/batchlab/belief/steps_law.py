@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.belief.outlook import estimate_of
+from batchlab.laws.steps import law_through
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
@@ -42,9 +43,9 @@ class StepsLaw:
             batch_sizes: shape (k,), at least two different ones.
             log2_steps: draws of log2 of the steps, shape (n_draws, k).
         """
-        fewest, slope = _fitted(batch_sizes, log2_steps)
+        fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)
-        one, other = _fitted(batch_sizes, mean[None, :])
+        one, other = law_through(batch_sizes, mean[None, :])
         law = one[0] + other[0] / batch_sizes
         holds = bool(np.all(law > 0))
         if holds and len(batch_sizes) > 2:
@@ -105,13 +106,3 @@ def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], leve
     # In a few draws the longer training hardly ends better, or the two do not enclose the level.
     fraction = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
     return np.asarray(log2_steps[0] + fraction * (log2_steps[1] - log2_steps[0]))
-
-
-def _fitted(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Fit (S - a - c / B) / S by least squares, in closed form for every draw."""
-    steps = 2.0**log2_steps
-    x, z = 1 / steps, 1 / (batch_sizes * steps)
-    xx, xz, zz = (x * x).sum(1), (x * z).sum(1), (z * z).sum(1)
-    sx, sz = x.sum(1), z.sum(1)
-    det = xx * zz - xz * xz
-    return (sx * zz - sz * xz) / det, (sz * xx - sx * xz) / det

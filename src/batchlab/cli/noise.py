@@ -13,7 +13,7 @@ from batchlab.cli.output import at_work, print_sections
 
 @click.command()
 @workload
-@takes("steps per_layer branches settings memory_limit_bytes budget as_json quiet device")
+@takes("steps settings memory_limit_bytes budget as_json quiet device")
 @click.pass_obj
 def noise(invocation: Invocation, /, as_json: bool, quiet: bool, **options: Any) -> None:
     """Measure the gradient noise scale along a training.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
-from batchlab.measure.branches import Branches
 from batchlab.measure.gradients import (
     Way,
     accumulated_gradient,
@@ -26,7 +25,7 @@ from batchlab.measure.gradients import (
     shares_of,
     trainable_parameters,
 )
-from batchlab.measure.noise import LayerNoise, NoisePoint
+from batchlab.measure.noise import NoisePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -82,9 +81,7 @@ class GradientNoise:
         model: nn.Module,
         *,
         seed: int,
-        optimizer: torch.optim.Optimizer | None = None,
         precision: float = PRECISION,
-        per_layer: bool = False,
         most_examples: int | None = None,
         until_s: float = math.inf,
     ) -> NoisePoint:
@@ -106,16 +103,11 @@ class GradientNoise:
             unit = min(self._manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             manner = replace(self._manner, unit=unit)
             blocks = self._blocks(copied, order, manner, precision, until_s)
-        rescaled: GradientSample | None = None
-        if optimizer is not None and (scales := preconditioner(optimizer)) is not None:
-            rescaled = _sample_of(blocks, manner, scales).by_blocks
         return NoisePoint(
             step=0,
             samples=0,
             way=manner.name,
             sample=_sample_of(blocks, manner),
-            rescaled=rescaled,
-            layers=tuple(_layers(model, blocks, manner)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
 
@@ -231,19 +223,10 @@ def _joined(blocks: Sequence[_Block]) -> _Block:
     return _Block(n_examples=n_examples, weight=weight, gradient=gradient, unit_sq=unit_sq)
 
 
-def _sample_of(
-    blocks: Sequence[_Block],
-    manner: _Manner,
-    scales: Tensor | None = None,
-    *,
-    only: slice = slice(None),
-) -> GradientSample:
-    """Return the blocks' sample of gradients times `scales`, shape (P,), or of the part `only`."""
+def _sample_of(blocks: Sequence[_Block], manner: _Manner) -> GradientSample:
     sizes = tuple(map(attrgetter("n_examples"), blocks))
     mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / sum(sizes)
-    stacked = torch.stack([block.gradient[only] for block in blocks]) / mean_weight
-    if scales is not None:
-        stacked *= scales
+    stacked = torch.stack([block.gradient for block in blocks]) / mean_weight
     products = (stacked @ stacked.T).double().cpu()
     return GradientSample(
         n_train=manner.n_train,
@@ -252,38 +235,6 @@ def _sample_of(
         unit_sq=tuple(block.unit_sq / mean_weight**2 for block in blocks),
         products=tuple(map(tuple, products.tolist())),
     )
-
-
-def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iterator[LayerNoise]:
-    """Yield the noise of each trainable parameter separately."""
-    start = 0
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            only = slice(start, start + parameter.numel())
-            yield LayerNoise(name=name, sample=_sample_of(blocks, manner, only=only).by_blocks)
-            start = only.stop
-
-
-def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
-    """Return Adam's factor for each entry of the gradient, shape (P,), without the learning rate.
-
-    The factor is 1 / (sqrt(v) + eps), where v is corrected for its start at 0.
-
-    Returns:
-        None if the optimizer is not a kind of Adam, or has taken no step.
-    """
-    scales = []
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if not parameter.requires_grad:
-                continue
-            state = optimizer.state.get(parameter, {})
-            if "exp_avg_sq" not in state or "step" not in state or "betas" not in group:
-                return None
-            correction = 1 - group["betas"][1] ** float(state["step"])
-            spread = (state["exp_avg_sq"] / correction).sqrt() + group["eps"]
-            scales.append((1 / spread).float().flatten())
-    return torch.cat(scales) if scales else None
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:
@@ -333,8 +284,6 @@ def drawn_variance(
 _BLOCK_STEPS = 64
 # Points lie at the training's end, and at a half, a quarter, ... of its length (eight halvings).
 _HALVINGS = 8
-# The last three points (a quarter, a half and the end) have branches.
-_BRANCHED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -346,8 +295,6 @@ class NoiseRequest:
     device: str
     point_s: float  # about the most seconds that one point may take
     memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
-    per_layer: bool = False
-    branches: bool = False  # whether the critical batch size is measured at the last points
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
@@ -358,8 +305,6 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
     """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
-
-    A point with branches is sent again when its branches are done.
 
     Return why the training ended before the last step, or None if it did not.
     """
@@ -381,14 +326,7 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
         point = noise.sample(
             stepper.model,
             seed=step,
-            optimizer=stepper.optimizer,
-            per_layer=request.per_layer,
             until_s=time.monotonic() + request.point_s,
         )
-        point = replace(point, step=step, samples=request.trial.plan.samples_at(step))
-        line.say(point)
-        if request.branches and step in request.steps[-_BRANCHED:] and step:
-            branches = Branches.of(workload, stepper, request.trial, step)
-            critical = branches.critical_batch_size(until_s=time.monotonic() + request.point_s)
-            line.say(replace(point, critical_batch_size=critical))
+        line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
     return None

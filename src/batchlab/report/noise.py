@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any
 
-from batchlab.measure.noise import Noise, NoisePoint, Sampled
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.report.table import MOST_NOTES, Column, Section, Table, table_of
 from batchlab.report.text import interval_only_text
 from batchlab.words.catalogue import number_text, sentence, text
@@ -17,15 +16,9 @@ _HARDLY_NOISE = 0.1
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield what the noise scale means for the batch size in use, with one table row per step.
-
-    If layers were measured, a second table has one row per parameter.
-    """
+    """Yield what the noise scale means for the batch size in use, with one table row per step."""
     notes = tuple(_notes(noise))[:MOST_NOTES]
-    title = f"{_meaning(noise)}{_critical(noise)}"
-    yield Section(title=title, table=_table(noise), notes=notes)
-    if noise.along[-1].layers:
-        yield Section(table=_layers_table(noise))
+    yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
 
 
 # ---- tables
@@ -39,9 +32,9 @@ def _table(noise: Noise) -> Table:
     def interval(point: NoisePoint) -> str:
         return text("all examples") if point.is_whole else _interval(point)
 
-    def adam(point: NoisePoint) -> float | None:
-        return None if point.preconditioned is None else point.preconditioned.estimate
-
+    scale = attrgetter("gradient_noise_scale.estimate")
+    grad_sq = attrgetter("gradient_norm_squared.estimate")
+    trace = attrgetter("noise_trace.estimate")
     workload = noise.workload
     rate = number_text(workload.learning_rate, "rate")
     return table_of(
@@ -50,37 +43,15 @@ def _table(noise: Noise) -> Table:
         noise.along,
         Column("step"),
         Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
-        *_scale_columns(interval),
-        Column("preconditioned", "critical_batch_size", "for Adam", of=adam),
-        Column("critical_batch_size"),
-        Column("n_examples", "step", text("examples"), is_minor=True),
-    ).without_empty_columns()
-
-
-def _layers_table(noise: Noise) -> Table:
-    last = noise.along[-1]
-    return table_of(
-        f"Gradient noise of each parameter at step {last.step}",
-        last.layers,
-        Column("parameter", label="parameter", of=lambda layer: layer.name),
-        *_scale_columns(_interval),
-    )
-
-
-def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
-    """Return the shared columns: the noise scale, its numerator and its denominator."""
-    scale = attrgetter("gradient_noise_scale.estimate")
-    grad_sq = attrgetter("gradient_norm_squared.estimate")
-    trace = attrgetter("noise_trace.estimate")
-    return (
         Column("gradient_noise_scale", "critical_batch_size", "noise scale", of=scale),
         Column("interval", label="95 %", of=interval),
         Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
         Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
-    )
+        Column("n_examples", "step", text("examples"), is_minor=True),
+    ).without_empty_columns()
 
 
-def _interval(point: Sampled) -> str:
+def _interval(point: NoisePoint) -> str:
     return interval_only_text("critical_batch_size", point.gradient_noise_scale)
 
 
@@ -98,12 +69,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     if last.way == "micro-batches":
         yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
-    critical = last.critical_batch_size
-    if critical is None:
-        yield sentence("noise_is_not_critical")
-    elif critical.estimate is None:
-        reason = reason_text(critical.reason)
-        yield f"No critical batch size at step {last.step}: {reason}."
+    yield sentence("noise_is_not_critical")
 
 
 def _meaning(noise: Noise) -> str:
@@ -120,15 +86,6 @@ def _meaning(noise: Noise) -> str:
         return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
     share = ratio / (1 + ratio)
     return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
-
-
-def _critical(noise: Noise) -> str:
-    critical = noise.along[-1].critical_batch_size
-    if critical is None or critical.estimate is None:
-        return ""
-    interval = interval_only_text("critical_batch_size", critical)
-    value = number_text(critical.estimate, "critical_batch_size")
-    return f" Critical batch size there: {value} ({interval})."
 
 
 def _growth(noise: Noise) -> Iterator[str]:
