@@ -13,7 +13,6 @@ from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.page import with_status
-from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 from batchlab.words.catalogue import sentence, text
 
@@ -110,7 +109,7 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
     if isinstance(shown, Advised):
         return True
     trial_ids = store.trial_ids(shown.study_id)
-    if not trial_ids or stored_journal(store, shown.study_id):
+    if not trial_ids or shown.awaits_answer:
         return store.advice(shown.study_id) is not None
     ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
     return set(trial_ids) <= ended
@@ -133,7 +132,7 @@ def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool
 
 def _so_far(store: Store, study: Study, n_ended: int) -> str:
     n_asked = len(store.trial_ids(study.study_id))
-    if n_asked and not stored_journal(store, study.study_id):
+    if n_asked and not study.awaits_answer:
         words = "{ended} of {n:1 training run has|# training runs have} ended"
         return text(words, ended=n_ended, n=n_asked)
     # For an advice, give no total: the number of runs is unknown before there is an answer.
