@@ -94,14 +94,6 @@ def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine):
     assert [trial.micro_batch_size for trial in trials] == [5, 10, 20]
 
 
-def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(engine, store):
-    ran(engine)
-    store.checkpoint_path(ask(engine).trial.trial_id).unlink()
-
-    with pytest.raises(StoreError, match="another --store"):
-        ran(engine, steps=50)
-
-
 @pytest.mark.slow
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(engine, store, monkeypatch):
     monkeypatch.setattr(ProcessEngine, "n_workers", 2)

@@ -57,7 +57,7 @@ def completed(
     wanted = {"batch_size", "learning_rate", *needs} - facts.keys()
     code = ScriptCode(facts["arguments"], folder)
     facts["grows"] = bool(code.flags_set(RAMP_UPS))
-    defaults = trained_with_now(code, wanted)
+    defaults = _trained_with_now(code, wanted)
     for key in defaults.keys() - {"epochs"}:
         facts[key] = defaults[key]
     for size in params.get("batch_sizes") or ():
@@ -107,7 +107,7 @@ def completed(
     raise UsageError(f"{request}. To paste: {paste}")
 
 
-def trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
+def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
     """Return the defaults that a script's code gives to the flags of the `wanted` facts."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):

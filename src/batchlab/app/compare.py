@@ -12,7 +12,6 @@ from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.short_reports import Comparison
-from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 
 Comparable = Study | Advice | Profile | str | Path
@@ -64,6 +63,6 @@ def _side(given: Comparable, store: Path) -> Side:
         name = f"study {study_of(shown).study_id} of {store}"
         if isinstance(shown, Advised):
             return Side(name=name, study=shown.study, profile=shown.profile, advice=shown.advice)
-        if stored_journal(opened, shown.study_id):
+        if shown.awaits_answer:
             raise UsageError(f"{name} has no answer yet; to go on: {shown.command}")
     return Side(name=name, study=shown)

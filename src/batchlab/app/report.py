@@ -81,8 +81,7 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
     advised = advice_of(store, record)
     if advised is not None:
         return advised
-    has_journal = bool(stored_journal(store, record.study_id))
-    return replace(record, awaits_answer=has_journal and store.advice(record.study_id) is None)
+    return replace(record, awaits_answer=bool(stored_journal(store, record.study_id)))
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:

@@ -268,7 +268,7 @@ class Study(Reported):
         target: the target asked for, by which `steps_to_target` counts; None if none was.
         margin: how much worse still counts as ending as well, if that was given, in the unit of the
             metric that counts.
-        awaits_answer: whether it is of an advice that has no answer yet.
+        awaits_answer: whether it is of an advice without an answer that can be read.
     """
 
     study_id: str

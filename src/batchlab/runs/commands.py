@@ -328,7 +328,8 @@ class CommandEngine(StoredEngine):
         began_s = self._clock()
         marker = f"{self.marker}/{trial.trial_id}"
         if record is not None:
-            end_marked(marker)  # left by a batchlab that was killed together with its supervisor
+            # A batchlab that was killed together with its supervisor may have left processes.
+            end_marked(marker)
         run = CommandRun(
             *(self._store, self._command, request, record),
             marker=marker,

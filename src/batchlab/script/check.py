@@ -130,7 +130,7 @@ class CommandCheck:
                 f"{fewest} is taken, and --examples gives their exact number"
             )
         self._warn_of_sizes()
-        if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
+        if not (first.end.was_asked or command.spans_a_length) and len(first.trained) == 1:
             self._warn(ONCE_AT_END)
         if first.progress.not_understood:
             values = ", ".join(first.progress.not_understood)

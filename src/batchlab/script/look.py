@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Trial
 from batchlab.script.command import (
     NAMES,
     PlaceholderValue,
@@ -48,7 +48,6 @@ class Look:
 
     Attributes:
         trial: what it trains.
-        values: the values of the placeholders.
         progress: the points at which its metric was seen.
         readings: all that was read.
         points: where and when it reported how far it is.
@@ -58,7 +57,6 @@ class Look:
         took_s: seconds since it began, until it ended.
         seen_s: seconds until its metric was seen often enough; infinite until then.
         end: how it ended; not there before.
-        is_whole: whether it was read until it ended by itself with success.
     """
 
     end: CommandEnd
@@ -79,7 +77,7 @@ class Look:
         self.trial = trial
         if values is None:
             values = {**trial_values(trial, last_step=_STEPS), "epochs": command.epochs or _EPOCHS}
-        self.values = values
+        self._values = values
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
@@ -87,7 +85,6 @@ class Look:
         self.resolution_s = 0.0
         self.first_values: dict[int, float] = {}
         self.took_s, self.seen_s = 0.0, math.inf
-        self.is_whole = False
         self._began_s = 0.0
         self._command = command
         self._is_timed = is_timed
@@ -99,14 +96,12 @@ class Look:
             ProgressError: the progress that the command reports contradicts itself.
         """
         began_s = self._began_s = time.monotonic()
-        is_over = is_cut = False
+        is_over = False
 
         def take(readings: Sequence[Reading]) -> bool:
-            nonlocal is_over, is_cut
-            if is_over:
-                is_cut = is_cut or bool(readings)
-            else:
-                for reading in readings:
+            nonlocal is_over
+            for reading in readings:
+                if not is_over:
                     self._add(reading)
             self.took_s = time.monotonic() - began_s
             if len(self.trained) >= VALUES:
@@ -115,14 +110,13 @@ class Look:
             return is_over
 
         with FollowedTraining(
-            *(self._command, self.values),
+            *(self._command, self._values),
             folder=folder,
             marker=marker,
             grace_s=min(_GRACE_S, limit_s / 4),
         ) as training:
             self.end = training.follow(take)
         self.took_s = time.monotonic() - began_s
-        self.is_whole = self.end.status is Status.OK and not (self.end.was_asked or is_cut)
         return self
 
     def _add(self, reading: Reading) -> None:
