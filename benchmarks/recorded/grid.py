@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchlab.errors import DatasetError, TrialError
+from batchlab.errors import TrialError, UsageError
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
@@ -146,7 +146,7 @@ class RecordedGrid:
             path: of the first of the two files.
 
         Raises:
-            DatasetError: a file that is missing, cut off or says something impossible; the message
+            UsageError: a file that is missing, cut off or says something impossible; the message
                 names it, and the line.
         """
         path = Path(path)
@@ -302,7 +302,7 @@ def _runs(path: Path) -> dict[tuple[int, float, int], RecordedRun]:
             lines = csv.reader(stream)
             columns = next(lines, [])
             if columns != _COLUMNS:
-                raise DatasetError(
+                raise UsageError(
                     f"{path}, line 1: has the columns {', '.join(columns) or 'none'}; expected "
                     f"{', '.join(_COLUMNS)}"
                 )
@@ -311,17 +311,17 @@ def _runs(path: Path) -> dict[tuple[int, float, int], RecordedRun]:
                 run = _run(path, lines.line_num, line)
                 key = run.batch_size, run.learning_rate, run.seed
                 if key in runs:
-                    raise DatasetError(
+                    raise UsageError(
                         f"{path}, line {lines.line_num}: batch size {key[0]}, learning rate "
                         f"{key[1]:g} and seed {key[2]} are there twice; leave out one of them"
                     )
                 runs[key] = run
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DatasetError(
+        raise UsageError(
             f"{path}: cannot be read as a compressed CSV file ({error}); record it again"
         ) from error
     if not runs:
-        raise DatasetError(f"{path}: holds no trials; record it again")
+        raise UsageError(f"{path}: holds no trials; record it again")
     return runs
 
 
@@ -340,7 +340,7 @@ def _run(path: Path, number: int, line: list[str]) -> RecordedRun:
         if not in_order or run.steps != int(steps):
             raise ValueError("the steps of the curve do not rise to the number of steps")
     except ValueError as error:
-        raise DatasetError(
+        raise UsageError(
             f"{path}, line {number}: is no trial of a grid ({error}); expected "
             f"{', '.join(_COLUMNS)}, the curve as step:value;step:value"
         ) from error
@@ -357,7 +357,7 @@ def _header(path: Path) -> GridHeader | WholeGridHeader:
     """What the JSON file at `path` says.
 
     Raises:
-        DatasetError: it is missing, or lacks something; the message names it.
+        UsageError: it is missing, or lacks something; the message names it.
     """
     try:
         content = path.read_bytes()
@@ -366,9 +366,9 @@ def _header(path: Path) -> GridHeader | WholeGridHeader:
             return msgspec.json.decode(content, type=WholeGridHeader)
         return msgspec.json.decode(content, type=GridHeader)
     except OSError as error:
-        raise DatasetError(
+        raise UsageError(
             f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "
             "NAME.json beside it"
         ) from error
     except msgspec.MsgspecError as error:
-        raise DatasetError(f"{path}: is no description of a grid: {error}") from error
+        raise UsageError(f"{path}: is no description of a grid: {error}") from error

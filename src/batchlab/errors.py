@@ -30,10 +30,6 @@ class EditedError(WorkloadError):
     """A workload whose files are no longer what they were when it was loaded."""
 
 
-class DatasetError(BatchlabError):
-    """A data file that is missing, truncated, corrupt or of the wrong shape."""
-
-
 class StoreError(BatchlabError):
     """A store that cannot be opened, read or written."""
 

@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.errors import DatasetError
-
-SHA256 = MappingProxyType(
-    {
-        "t10k-images-idx3-ubyte.gz": (
-            "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be"
-        ),
-        "t10k-labels-idx1-ubyte.gz": (
-            "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b"
-        ),
-        "train-images-idx3-ubyte.gz": (
-            "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971"
-        ),
-        "train-labels-idx1-ubyte.gz": (
-            "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203"
-        ),
-        "moby_dick.txt.gz": "7c5a069c3bdea670b997c56961405e90c129313f7154d65e0d1d223272e6b87e",
-    }
-)
+from batchlab.errors import UsageError
 
 
 def embedded_bytes(name: str) -> bytes:
-    """Return the unpacked content of an embedded file.
-
-    Raises:
-        DatasetError: the file is missing or was changed.
-    """
-    resource = resources.files("batchlab.datasets").joinpath("embedded", name)
-    if not resource.is_file():
-        raise DatasetError(
-            f"{name}: this installation of batchlab lacks its embedded file; install it again"
-        )
-    packed = resource.read_bytes()
-    digest = hashlib.sha256(packed).hexdigest()
-    if digest != SHA256[name]:
-        raise DatasetError(
-            f"{name}: the SHA-256 of this embedded file is {digest}, expected {SHA256[name]}; "
-            "install batchlab again"
-        )
+    """Return the unpacked content of an embedded file."""
+    packed = resources.files("batchlab.datasets").joinpath("embedded", name).read_bytes()
     return gzip.decompress(packed)
 
 
@@ -85,11 +50,12 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
         n_validation: how many, from 0 (none: train on all 60,000) to 59,999.
 
     Raises:
-        DatasetError: `n_validation` is impossible, or an embedded file is not intact.
+        UsageError: `n_validation` is impossible.
+
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
     """
     if not 0 <= n_validation < _N_TRAIN:
-        raise DatasetError(
+        raise UsageError(
             f"MNIST: n_validation={n_validation}; expected 0 to {_N_TRAIN - 1} of its {_N_TRAIN} "
             "training images, such as 10000"
         )
@@ -125,11 +91,7 @@ class Text:
 
 
 def load_moby_dick() -> Text:
-    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
-
-    Raises:
-        DatasetError: the embedded file is not intact.
-    """
+    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81."""
     return as_ids(embedded_bytes("moby_dick.txt.gz").decode("utf-8"))
 
 
