@@ -139,7 +139,6 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert {option.adam for option in question.options} == {None}
     assert [option.step_s.estimate for option in question.options] == pytest.approx([STEP_S] * 3)
     assert (question.n_train, question.planned_epochs) == (100, 7)
-    assert question.draws_by_seed is False
     assert 0.9 * BUDGET_S < question.budget_s < BUDGET_S
     assert (reason_text(advice.reason), advice.budget_s) == ("it was asked", BUDGET_S)
     assert reason_text(advice.caveats[0]) == "the advisor's own"
@@ -161,12 +160,11 @@ def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
     advisor.longest_steps = 6
     optimizer = partial(torch.optim.AdamW, weight_decay=0.1)
 
-    advise(lab, workload=tiny(optimizer=optimizer, validation="split"), batch_sizes=(50,))
+    advise(lab, workload=tiny(optimizer=optimizer), batch_sizes=(50,))
 
     betas = (0.9, pytest.approx(0.999**2.5))
     moved = AdamSettings(betas=betas, weight_decay=pytest.approx(0.1 * 2.5**0.5))
     (question,) = advisor.questions
-    assert question.draws_by_seed
     assert {option.batch_size: option.adam for option in question.options} == {20: None, 50: moved}
     with Store.existing(lab) as store:
         rules = {(r.trial.batch_size, r.trial.scaling_rule) for r in store.study().records}

@@ -118,8 +118,6 @@ class Question:
     n_validation: int | None = None  # examples that the metric is a mean over; None if not known
     # The difference that still counts as no worse; None for the rule in `batchlab.belief.margin`.
     margin: float | None = None
-    # True if each seed draws its own validation examples, so that some seeds have harder ones.
-    draws_by_seed: bool = False
     delta: float = 0.1  # tolerance of the flat set
     budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
     # The epochs of a training as the user plans it; None if only the budget limits it. For

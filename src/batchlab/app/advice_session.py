@@ -237,7 +237,6 @@ class AdviceSession:
             n_train=summary.n_train,
             n_validation=summary.n_validation,
             margin=self._asked.margin,
-            draws_by_seed=summary.draws_by_seed,
             budget_s=budget_s,
             planned_epochs=subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
