@@ -9,6 +9,7 @@ import numpy as np
 
 from batchlab import TrialRecord
 from replications.experiment import Experiment, Measured, Studies
+from replications.papers.f1_network import f1_workload
 from replications.seeds import by_seed, difference, final, mean, trials
 from replications.tables import PublishedTable
 
@@ -27,20 +28,20 @@ def experiments(is_quick: bool) -> tuple[Experiment, ...]:
     """Return the sweeps."""
     large, epochs = (_QUICK_LARGE, _QUICK_EPOCHS) if is_quick else (_LARGE, _EPOCHS)
     times = math.ceil(large / _SMALL)
-    settings: dict[str, str | int | float | bool] = {
-        "layers": 5,
-        "width": _QUICK_WIDTH if is_quick else 512,
-        "batch_norm": True,
-        "train": "all",
-        "momentum": _TABLE.number("momentum", "F1"),
-        "weight_decay": _TABLE.number("weight_decay", "F1"),
-        "clip_norm": _TABLE.number("gradient_clip_norm", "all"),
-        "schedule": "steps",
+    workloads = {
+        ghost_batch_size: f1_workload(
+            width=_QUICK_WIDTH if is_quick else 512,
+            ghost_batch_size=ghost_batch_size,
+            momentum=_TABLE.number("momentum", "F1"),
+            weight_decay=_TABLE.number("weight_decay", "F1"),
+            clip_norm=_TABLE.number("gradient_clip_norm", "all"),
+        )
+        for ghost_batch_size in (None, _GHOST)
     }
     return tuple(
         Experiment(
             name=arm,
-            settings=settings | ({"ghost_batch_size": _GHOST} if "GBN" in arm else {}),
+            workload=workloads[_GHOST if "GBN" in arm else None],
             batch_sizes=(_SMALL if arm == "SB" else large,),
             learning_rates=(_RATE * (math.sqrt(times) if "LR" in arm else 1.0),),
             seeds=5,

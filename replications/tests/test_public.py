@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import batchlab
-from batchlab import plans
+from batchlab import datasets, plans
 
 REPLICATIONS = Path(__file__).parents[1]
-MODULES = {"batchlab": batchlab, "batchlab.plans": plans}
+MODULES = {"batchlab": batchlab, "batchlab.datasets": datasets, "batchlab.plans": plans}
 PUBLIC = {f"{name}.{each}" for name, module in MODULES.items() for each in module.__all__}
 
 

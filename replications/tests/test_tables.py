@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from batchlab import Workload
 from replications.experiment import NAMES, PAPERS, Paper
 from replications.tables import PUBLISHED, PublishedTable, Range, range_of
 
@@ -133,7 +134,8 @@ def test_no_training_belongs_to_two_experiments(name: str, is_quick: bool) -> No
             for rate in each.learning_rates or (None,):
                 settings = tuple(sorted(each.settings.items()))
                 # Under a schedule another length is another training.
-                length = each.epochs if "schedule" in each.settings else None
+                has_schedule = isinstance(each.workload, Workload) and each.workload.has_schedule
+                length = each.epochs if has_schedule else None
                 key = (str(each.workload), settings, size, rate, each.sampling, length)
                 assert key not in seen, f"{each.name} and {seen[key]}"
                 seen[key] = each.name

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from batchlab.training.accumulator import Accumulator as Accumulator
     from batchlab.workload.definition import Metric as Metric
     from batchlab.workload.definition import Workload as Workload
-    from batchlab.workload.ghost import ghost_batch_norm as ghost_batch_norm
 
 _HOME = {
     "Accumulator": "training.accumulator",
@@ -74,7 +73,6 @@ _HOME = {
     "check": "app.check",
     "compare": "app.compare",
     "fit": "app.fit",
-    "ghost_batch_norm": "workload.ghost",
     "noise": "app.noise",
     "profile": "app.profile",
     "save_weights": "app.save_weights",

@@ -29,7 +29,6 @@ from batchlab.records.trial import Target
 from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
 from batchlab.workload.data import Collated
 from batchlab.workload.definition import Metric, check_has_loss
-from batchlab.workload.ghost import ghost_batch_norm
 from batchlab.workload.loading import as_type_of, live_workload, load_workload
 from batchlab.workload.pieces import NamedOptimizer
 

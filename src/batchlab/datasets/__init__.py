@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchlab.datasets.embedded import load_mnist as load_mnist
+    from batchlab.datasets.embedded import load_moby_dick as load_moby_dick
 
 __all__ = ["load_mnist", "load_moby_dick"]
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from itertools import pairwise
 
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.ghost import ghost_batch_norm
 from batchlab.workload.pieces import (
     INPUTS,
     NamedOptimizer,
     Pixels,
-    check_real,
     check_whole,
     chosen,
     digits_workload,
 )
-from batchlab.workload.schedules import SCHEDULES
 
 _NAME = "mnist-mlp"
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
@@ -32,7 +27,6 @@ def workload(
     width: int = 128,
     activation: str = "relu",
     batch_norm: bool = False,
-    ghost_batch_size: int = 0,
     init: str = "torch",
     input: str = "unit",
     train: str = "split",
@@ -40,8 +34,6 @@ def workload(
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    schedule: str = "constant",
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST)."""
     check_whole(layers, setting="layers", workload=_NAME, low=1)
@@ -49,9 +41,6 @@ def workload(
     activated = chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
     initialize = chosen(init, _INITS, setting="init", workload=_NAME)
     chosen(input, INPUTS, setting="input", workload=_NAME)
-    check_whole(ghost_batch_size, setting="ghost_batch_size", workload=_NAME, low=0)
-    check_real(clip_norm, setting="clip_norm", workload=_NAME, low=0)
-    shape = chosen(schedule, _SCHEDULES, setting="schedule", workload=_NAME)
     named_optimizer = NamedOptimizer(
         name=optimizer,
         workload=_NAME,
@@ -65,29 +54,18 @@ def workload(
         network = nn.Sequential(Pixels(input, workload=_NAME))
         for n_in, n_out in pairwise([784, *[width] * layers]):
             network.append(nn.Linear(n_in, n_out))
-            if batch_norm or ghost_batch_size:
+            if batch_norm:
                 network.append(nn.BatchNorm1d(n_out))
             network.append(activated())
         network.append(nn.Linear(width, 10))
         for module in network:
             if isinstance(module, nn.Linear):
                 initialize(module)
-        if ghost_batch_size:
-            ghost_batch_norm(network, ghost_batch_size)
         return network
 
-    digits = digits_workload(
+    return digits_workload(
         model, train=train, optimizer=named_optimizer, learning_rate=_LEARNING_RATES[optimizer]
     )
-    return replace(digits, clip_norm=clip_norm or None, schedule=shape)
-
-
-def _in_steps(fraction: float) -> float:
-    """Cut the rate to a tenth at 20, 40 and 60 % of the run, as Hoffer et al. do on MNIST."""
-    return 0.1 ** min(3, math.floor(fraction * 5 + 1e-9))
-
-
-_SCHEDULES = {"constant": None, "steps": _in_steps, **SCHEDULES}
 
 
 def _init_torch(layer: nn.Linear) -> None:
