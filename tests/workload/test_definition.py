@@ -166,7 +166,7 @@ FIRST = {"width": ("16", 16), "rate": ("1", 1.0), "nesterov": ("true", True)}
 FIRST |= {"activation": ("5", "5"), "decay": ("0.01", 0.01), "limit": ("0.5", 0.5)}
 
 
-@pytest.mark.parametrize("settings", [FIRST, {"nesterov": ("No", False), "limit": ("few", "few")}])
+@pytest.mark.parametrize("settings", [FIRST, {"nesterov": ("0", False), "limit": ("few", "few")}])
 def test_a_setting_is_read_as_the_type_of_its_default(settings, tmp_path):
     keywords = "width=8, rate=0.5, nesterov=False, activation='relu', decay: float = 0, limit=None"
     fields = f"name=repr([{', '.join(settings)}])"
@@ -182,9 +182,9 @@ def test_a_setting_is_read_as_the_type_of_its_default(settings, tmp_path):
 
 
 def test_a_value_from_python_is_the_same_setting_as_its_text():
-    given = [(0.5, 0), (1, np.int64(3)), (0.5, np.float32(0.25)), (None, True)]
+    given = [(0.5, 0), (1, np.int64(3)), (0.5, np.float32(0.25)), (None, True), (True, 1)]
 
-    assert repr([as_type_of(*each, "s") for each in given]) == "[0.0, 3, 0.25, True]"
+    assert repr([as_type_of(*each, "s") for each in given]) == "[0.0, 3, 0.25, True, True]"
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 import cloudpickle
+import msgspec
+import rfc8785
 import torch
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
@@ -397,57 +398,32 @@ def _with_other_settings(
     return workload, used | rest
 
 
-# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
-_LARGEST_WHOLE = 2**53 - 1
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number below 2^53",
+    float: "a finite number",
+    str: "a text",
+    NoneType: "a text or a finite number",
+}
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """Return `value` as a setting of the type of `default`, or of any type if that is None."""
-    setting: Any = value
-    if hasattr(setting, "item"):  # one of NumPy's numbers
+    given: Any = value
+    if hasattr(given, "item"):  # one of NumPy's numbers
         with suppress(ValueError, RuntimeError):  # several numbers are not one
-            setting = setting.item()
-    if isinstance(setting, str):
-        setting = _read(default, setting)
-    elif isinstance(default, float) and type(setting) is int:
-        setting = type(default)(setting)  # like the text "0", so that both are one trial
-    is_right = type(setting) is type(default)
+            given = given.item()
+    kind: Any = next(kind for kind in _KINDS if isinstance(default, kind))
+    expected = _KINDS[kind]
     if default is None:
-        is_right = setting is None or isinstance(setting, (str, int, float))
-    if not is_right or not _is_exact(setting):
-        raise UsageError(f"setting {name}={value}: expected {_expected(default, setting)}")
-    assert setting is None or isinstance(setting, (str, int, float))
+        kind = Setting
+        with suppress(msgspec.ValidationError):
+            given = msgspec.convert(given, int | float, strict=False)
+    try:
+        setting: Setting = msgspec.convert(given, kind, strict=False)
+        rfc8785.dumps(setting)  # a trial's identity is such JSON, without NaN and large numbers
+    except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
+        raise UsageError(
+            f"setting {name}={value}: expected {expected} (default: {default!r})"
+        ) from error
     return setting
-
-
-def _read(default: Setting, text: str) -> object:
-    """Return a text as the type of a default; one that cannot be read stays a text."""
-    if isinstance(default, bool):
-        return _WORDS.get(text.lower(), text)
-    kinds = (int, float) if default is None else (type(default),)
-    for kind in kinds:
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def _is_exact(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
-
-
-def _expected(default: Setting, value: object) -> str:
-    """Describe the values a setting with that default accepts, with an exceeded bound."""
-    whole = "a whole number"
-    if isinstance(value, int) and not isinstance(value, bool):
-        whole += " of at most 2^53 - 1"
-    if default is None:
-        return f"a text, a finite number or {whole}"
-    if isinstance(default, bool):
-        return "true or false"
-    if isinstance(default, str):
-        return f"a text, such as {default!r}"
-    kind = whole if isinstance(default, int) else "a finite number"
-    return f"{kind}, such as {default}"
