@@ -37,11 +37,6 @@ ROWS = re.findall(r"^>>> (.+)\n(.+)$", TABLE.read_text("utf-8"), re.M)
 assert TABLE.read_text("utf-8").count(">>> ") == len(ROWS) > 100
 
 
-class FocalLoss(nn.Module):
-    def forward(self, outputs: Any, labels: Any) -> Any:
-        return F.cross_entropy(outputs, labels)
-
-
 def loaded(train: Any, **fields: Any) -> Any:
     return live_workload(workload(train=train, **fields), {})
 
@@ -60,25 +55,6 @@ def test_what_no_workload_can_be_is_told_in_this_line(call, message):
         eval(call, globals())
 
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("loss", loss) for loss in (nn.CrossEntropyLoss(), FocalLoss, F.cross_entropy)),
-        ("optimizer", ADAM),
-    ],
-)
-def test_the_line_that_is_shown_is_taken(field, value):
-    with pytest.raises(BatchlabError) as caught:
-        workload(**{field: value})
-    line = re.search(rf"{field}=(lambda .*)", str(caught.value))
-
-    made = workload(**{field: eval(line[1], globals())})  # as somebody would type it
-
-    optimizer = made.optimizer and made.optimizer(Net().parameters(), 0.5)
-    assert made.loss(Net(), made.train).ndim == 0
-    assert optimizer is None or optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_a_loss_may_be_a_module_of_the_users_own_and_without_one_metrics_are_all_there_is():

@@ -330,6 +330,16 @@ def _is_function(value: object) -> bool:
     return value is None or callable(value)
 
 
+def _makes_model(value: object) -> bool:
+    return callable(value) and not _is_a(type(value), "torch.nn.modules.module", "Module")
+
+
+def _is_loss(value: object) -> bool:
+    """Return whether a value may be a loss; those of PyTorch take outputs and labels instead."""
+    is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
+    return _is_function(value) and not is_of_torch
+
+
 def _is_whole(value: object, *, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
@@ -345,6 +355,22 @@ def _is_positive_below(value: object, high: float) -> bool:
 
 # The values that a field may have, in code and in words.
 _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (_makes_model, "a function that makes a new one: model=lambda: Net()"),
+    "loss": (
+        _is_loss,
+        "a function of the model and a batch (those of PyTorch take outputs and labels): "
+        "loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1])",
+    ),
+    "optimizer": (
+        _is_function,
+        "a function that makes a new one: optimizer=lambda parameters, learning_rate: "
+        "torch.optim.Adam(parameters, lr=learning_rate)",
+    ),
+    "scheduler": (
+        _is_function,
+        "a function that makes a new one: scheduler=lambda optimizer: "
+        "torch.optim.lr_scheduler.StepLR(optimizer, 10)",
+    ),
     "schedule": (_is_function, "a function: schedule=lambda fraction: ..."),
     "weight": (_is_function, "a function: weight=lambda batch: ..."),
     "collate": (_is_function, "a function: collate=lambda examples: ..."),
@@ -384,13 +410,14 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _faults(workload: Workload) -> Iterator[str]:
     """Yield a message per field that is invalid or conflicts with another, with the remedy."""
-    yield from _faults_of_model(workload.model)
-    if workload.loss is not None:
-        yield from _faults_of_loss(workload.loss)
-    yield from _faults_of_optimizer(workload)
     for name, (is_possible, expected) in _POSSIBLE.items():
         if not is_possible(getattr(workload, name)):
-            yield f"{name} is {getattr(workload, name)!r}; expected {expected}"
+            yield f"{name} is {_short(getattr(workload, name))}; expected {expected}"
+    if workload.optimizer is not None and workload.learning_rate is None:
+        yield (
+            "it has an optimizer of its own and no learning rate; give the rate that you train "
+            "with, such as learning_rate=1e-3, PyTorch's own for Adam"
+        )
     for name, metric in workload.metrics.items():
         if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
             yield f"metric {name!r} is {metric!r}; expected a function of the model and a batch"
@@ -399,80 +426,6 @@ def _faults(workload: Workload) -> Iterator[str]:
         workload.better(workload.target.metric)
     yield from _faults_of_step(workload)
     yield from _faults_of_scheduler(workload)
-
-
-def _faults_of_model(model: Any) -> Iterator[str]:
-    if _is_a(type(model), "torch.nn.modules.module", "Module"):
-        kind = type(model).__name__
-        yield (
-            f"model is {_article(kind)} that is made already; every training begins with a new "
-            f"one: model=lambda: {kind}(...)"
-        )
-    if not callable(model):
-        yield (
-            f"model is {_short(model)}; expected a function that makes a new one: "
-            f"model=lambda: Net()"
-        )
-
-
-def _faults_of_loss(loss: Any) -> Iterator[str]:
-    """Yield the errors of a loss; one is to take outputs and labels, as PyTorch's losses do."""
-    takes = "which takes outputs and labels; expected a function of the model and a batch: "
-    if getattr(loss, "__module__", None) == "torch.nn.functional":
-        called = f"torch.nn.functional.{loss.__name__}"
-        yield (
-            f"loss is {loss.__name__}, {takes}"
-            f"loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
-        )
-    is_class = isinstance(loss, type)
-    kind = loss if is_class else type(loss)
-    if _takes_outputs(kind):
-        name = called = kind.__name__
-        if kind.__module__.startswith("torch.nn."):
-            called = f"torch.nn.{name}"
-        described = f"the class {name}" if is_class else _article(name)
-        yield (
-            f"loss is {described}, {takes}"
-            f"loss=lambda model, batch: {called}()(model(batch[0]), batch[1])"
-        )
-    if not callable(loss):
-        yield (
-            f"loss is {_short(loss)}; expected a function of the model and a batch: "
-            f"loss=lambda model, batch: cross_entropy(model(batch[0]), batch[1])"
-        )
-
-
-# A loss whose first argument has one of these names takes outputs instead of the model.
-_OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
-            "predictions", "x", "y_hat", "y_pred")  # fmt: skip
-
-
-def _takes_outputs(kind: type) -> bool:
-    """Return whether a module computes a loss of outputs; the user's own may take the model."""
-    if not _is_a(kind, "torch.nn.modules.module", "Module"):
-        return False
-    if kind.__module__.startswith("torch.nn."):
-        return True
-    names = _names_of(getattr(kind, "forward", None))
-    return len(names) > 1 and names[1] in _OUTPUTS
-
-
-def _faults_of_optimizer(workload: Workload) -> Iterator[str]:
-    optimizer = workload.optimizer
-    if not _is_function(optimizer):
-        kind, described = "Adam", _short(optimizer)
-        if _is_a(type(optimizer), "torch.optim.optimizer", "Optimizer"):
-            kind = type(optimizer).__name__
-            described = f"{_article(kind)} that is made already"
-        yield (
-            f"optimizer is {described}; expected a function that makes a new one: optimizer=lambda "
-            f"parameters, learning_rate: torch.optim.{kind}(parameters, lr=learning_rate)"
-        )
-    if optimizer is not None and workload.learning_rate is None:
-        yield (
-            "it has an optimizer of its own and no learning rate; give the rate that you train "
-            "with, such as learning_rate=1e-3, PyTorch's own for Adam"
-        )
 
 
 def _faults_of_step(workload: Workload) -> Iterator[str]:
@@ -502,11 +455,6 @@ def _faults_of_scheduler(workload: Workload) -> Iterator[str]:
     scheduler, by_step = workload.scheduler, workload.scheduler_every == "step"
     if scheduler is None and by_step:
         yield "scheduler_every='step' without a scheduler; give it one, or leave it out"
-    if not _is_function(scheduler):
-        yield (
-            f"scheduler is a {type(scheduler).__name__}; expected a function that makes a new one: "
-            f"scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
-        )
     if scheduler is not None and workload.schedule is not None:
         yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
     if scheduler is not None and by_step and "n_steps" not in horizons_of(scheduler):
@@ -521,10 +469,6 @@ def _is_a(kind: type, module: str, name: str) -> bool:
     return any((base.__module__, base.__name__) == (module, name) for base in kind.__mro__)
 
 
-def _article(name: str) -> str:
-    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
-
-
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"a {type(value).__name__}"
+    text = getattr(value, "__name__", None) or repr(value)
+    return text if len(text) <= 40 else f"of type {type(value).__name__}"
