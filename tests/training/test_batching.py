@@ -392,8 +392,7 @@ def test_the_record_says_who_chose_the_order() -> None:
     assert sampled.notes == ("its make_sampler chooses the examples of each epoch and their order",)
     assert live_workload(numbered(), {}).workload_id != sampled.workload_id
     assert loaded.notes == (
-        "train is an IterableDataset, which the training itself reads in its order: the "
-        "DataLoader's 2 workers are not taken",
+        "of train's DataLoader these are not taken: num_workers",
         "its training examples come in the order that its own data set gives them",
     )
     with pytest.raises(UsageError, match="replacement: workload 'kinds' chooses the order"):

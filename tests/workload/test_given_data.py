@@ -141,12 +141,7 @@ def test_a_loaders_data_set_collate_and_workers_are_taken_and_what_is_not_is_not
     assert taken.workload.train is DATA
     assert taken.workload.validation is OTHER
     assert (taken.workload.collate, taken.workload.workers, taken.notes) == (doubled, 2, ())
-    assert odd.notes == (
-        "worker_init_fn of the DataLoader of train is not called: the random numbers of each step "
-        "are seeded anyway",
-        "drop_last of the DataLoader of train is not taken: the option --drop-last leaves out a "
-        "smaller last batch",
-    )
+    assert odd.notes == ("of train's DataLoader these are not taken: drop_last, worker_init_fn",)
 
 
 @pytest.mark.parametrize(
@@ -161,9 +156,8 @@ def test_a_loaders_data_set_collate_and_workers_are_taken_and_what_is_not_is_not
         # A loader larger than its data makes one batch of all; a tenth is split off.
         ({"train": DataLoader(DATA, 64), "validation": None}, 20, ""),
         ({"train": DataLoader(DATA, 20)}, 18, ""),
-        # It may not be meant.
-        ({"train": DataLoader(DATA)}, 1, "makes batches of 1, which is PyTorch's default"),
-        ({"train": DataLoader(DATA, 7), "batch_size": 5}, 5, "batch_size=5 is taken as yours"),
+        ({"train": DataLoader(DATA)}, 1, ""),
+        ({"train": DataLoader(DATA, 7), "batch_size": 5}, 5, "are not taken: batch_size"),
     ],
 )
 def test_a_loaders_batch_size_is_taken_where_the_workload_states_none(fields, batch_size, note):

@@ -78,7 +78,7 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
         return data
     what = f"workload {workload.name!r}: {split}"
     if isinstance(data, DataLoader):
-        data = _taken(workload, split, data, notes)
+        data = _taken(workload, split, data)
     if _has_table(data):
         data = mapped(data, _without_tables)
         notes.append(f"{split} is a table, taken as a dict of its columns, floats as float32")
@@ -115,32 +115,26 @@ def _without_tables(data: Any) -> Any:
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
     """Return the workload with the collate, workers and batch size of its training loader."""
-    of_loader = loader_batch_size(loader)
-    if of_loader == workload.batch_size == _OF_PYTORCH:
-        notes.append(
-            "the DataLoader of train makes batches of 1, which is PyTorch's default, and 1 is "
-            "taken as your batch size; if you train with another, give batch_size=..."
-        )
-    elif of_loader not in (None, workload.batch_size, _OF_PYTORCH):
-        notes.append(
-            f"batch_size={workload.batch_size} is taken as yours, and the DataLoader of train "
-            f"makes batches of {of_loader}; if that is yours, leave batch_size out"
-        )
+    of_loader, data = loader_batch_size(loader), loader.dataset
+    not_taken = {
+        "batch_size": of_loader not in (None, workload.batch_size, _OF_PYTORCH),
+        "drop_last": loader.drop_last,
+        "num_workers": is_stream(data) and loader.num_workers > 0,
+        "worker_init_fn": loader.worker_init_fn is not None,
+    }
+    names = [name for name, is_given in not_taken.items() if is_given]
+    if names:
+        notes.append(f"of train's DataLoader these are not taken: {', '.join(names)}")
     collate = _collate_of(loader)
     if workload.collate is not None and collate not in (None, workload.collate):
         raise WorkloadError(
             f"workload {workload.name!r}: train is a DataLoader with a collate_fn, and collate is "
             f"another function; give one of the two"
         )
-    workers = workload.workers or loader.num_workers
-    if is_stream(loader.dataset):
-        workers = workload.workers
-        if loader.num_workers:
-            notes.append(
-                f"train is an IterableDataset, which the training itself reads in its order: the "
-                f"DataLoader's {loader.num_workers} workers are not taken"
-            )
-    size, data = workload.batch_size, loader.dataset
+    workers = workload.workers
+    if not is_stream(data):
+        workers = workers or loader.num_workers
+    size = workload.batch_size
     if size == of_loader and hasattr(data, "__len__"):  # it makes one smaller batch of all
         n_train = len(data)
         if isinstance(workload.validation, str):
@@ -150,7 +144,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
     return replace(workload, collate=collate, workers=workers, batch_size=size)
 
 
-def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[str]) -> Any:
+def _taken(workload: Workload, split: str, loader: DataLoader[Any]) -> Any:
     """Return the data set of a loader that takes examples one after the other, or shuffled."""
     what = f"workload {workload.name!r}: {split} is a DataLoader"
     if loader.batch_size is None and loader.batch_sampler is None:
@@ -167,16 +161,6 @@ def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[
                 "makes a sampler for each batch size"
             )
         raise WorkloadError(f"{what} with a {type(sampler).__name__} of its own; {to_do}")
-    if loader.worker_init_fn is not None:
-        notes.append(
-            f"worker_init_fn of the DataLoader of {split} is not called: the random numbers of "
-            f"each step are seeded anyway"
-        )
-    if split == "train" and loader.drop_last:
-        notes.append(
-            "drop_last of the DataLoader of train is not taken: the option --drop-last leaves out "
-            "a smaller last batch"
-        )
     collate = _collate_of(loader)
     if split == "train" or collate == workload.collate:  # the workload's `collate` is for train
         return loader.dataset
