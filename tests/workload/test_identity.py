@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -290,19 +289,15 @@ DATA_OF: list[Callable[[Any, Path], Any]] = [
     lambda _, file: {"x": rows(file), "y": np.array(LABELS)},
     lambda _, file: (rows(file)[:, :2], rows(file)[:, 2:], np.array(LABELS)),
     lambda _, file: Held(rows=rows(file)),
-    lambda _, file: Held(files={"train": [file]}),
-    lambda _, file: ConcatDataset([Held(), Held(name=str(file))]),
 ]
 HELD_OF: list[Callable[[Any], Any]] = [
     lambda labels: np.array(labels),
-    lambda labels: {"y": np.array(labels)},
     lambda labels: np.array(list(map(str, labels)), dtype=object),
     lambda labels: [torch.tensor([label]) for label in labels],
     lambda labels: list(labels),
     lambda labels: [np.int64(label) for label in labels],
     lambda labels: [(f"{k}.png", label) for k, label in enumerate(labels)],
     lambda labels: [{"text": "a", "label": label} for label in labels],
-    lambda labels: pd.DataFrame({"text": "a", "label": labels}),
 ]
 DATA_OF += [lambda labels, file, of=of: Held(held=of(labels)) for of in HELD_OF]
 
@@ -373,19 +368,16 @@ def test_of_a_large_file_blocks_count_and_when_it_was_written_to(tmp_path, monke
     assert between != digest_of(1024**2)
 
 
-def test_what_two_splits_share_or_is_named_twice_is_read_once_and_of_a_map_its_part(
-    file, monkeypatch
-):
+def test_what_two_splits_share_is_read_once_and_of_a_map_its_part(file, monkeypatch):
     regions, tensors, add_tensor = [], [], identities.add_tensor
     monkeypatch.setattr(identities, "add_region", lambda digest, region: regions.append(region))
     monkeypatch.setattr(
         identities, "add_tensor", lambda *given: (tensors.append(given[1]), add_tensor(*given))
     )
-    data, names = TensorDataset(X), {"names": [str(file)] * 1000, "a": file, "b": str(file)}
+    data = TensorDataset(X)
 
     identity(train=Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
-    identity(train=Held(**names, note="none", empty="", c="\0"))
     identity(train=Held(rows=rows(file)))
 
     assert sum(one is X for one in tensors) == 1
-    assert regions == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)] * 2
+    assert regions == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)]

@@ -26,7 +26,7 @@ from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
 from batchlab.workload.data import Collated, Columns, StreamPass, is_stream, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
-from batchlab.workload.file_region import FileRegion, add_region, file_region
+from batchlab.workload.file_region import add_region, file_region
 from batchlab.workload.given_data import draws_by_seed
 from batchlab.workload.source import (
     SourceFile,
@@ -138,7 +138,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = modules if modules is not None else set()
         # Each value seen, with its number; values are kept alive, so that no id is reused.
-        self._seen: dict[FileRegion | int, tuple[int, Any]] = {}
+        self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
         self.fast = True  # no memo: it depends on which equal texts are one object
 
@@ -173,12 +173,9 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
             return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
         if isinstance(obj, frozenset | set):
             return " ".join(sorted(value_digest(member, self.modules) for member in obj))
-        key = obj if isinstance(obj, FileRegion) else id(obj)
-        if key in self._seen:
-            return f"again {self._seen[key][0]}"
-        self._seen[key] = len(self._seen), obj
-        if isinstance(obj, FileRegion):
-            return _sha256(add_region, obj)
+        if id(obj) in self._seen:
+            return f"again {self._seen[id(obj)][0]}"
+        self._seen[id(obj)] = len(self._seen), obj
         if isinstance(obj, Tensor):
             return _sha256(add_tensor, obj)
         if isinstance(obj, np.ndarray) and not obj.dtype.hasobject:
@@ -312,52 +309,26 @@ def _is_plain(kind: type) -> bool:
     return kind in _PLAIN or issubclass(kind, np.number)
 
 
-# A shorter list is an option rather than data, and the 64 examples that are read show it anyway. A
-# Dataset that keeps the names of more files is identified well enough by its examples.
+# A shorter list is an option rather than data, and the 64 examples that are read show it anyway.
 _LONG = 33
-_LONGEST_NAME = 1024
 _DEEPEST = 4
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield the possible data in a Dataset: numbers, frames, long lists, named files.
+    """Yield the tensors, arrays and long lists in a Dataset and in those inside it.
 
     The pickled content would be too much: it has caches, random generators, temporary folders.
     """
-    if isinstance(value, Tensor | np.ndarray) or _is_frame(value):
+    inside: Iterable[Any] = ()
+    if isinstance(value, Tensor | np.ndarray):
         yield value
-    elif isinstance(value, str | Path):
-        if _is_file(value):
-            yield FileRegion.whole(value)
-    elif isinstance(value, list | tuple) and len(value) >= _LONG:
-        if all(item is not None for item in value):  # else it is a cache being filled
+    elif isinstance(value, list | tuple):
+        if len(value) < _LONG:
+            inside = value
+        elif all(item is not None for item in value):  # else it is a cache being filled
             yield value
-    elif depth < _DEEPEST:
-        for inner in _inside(value, is_dataset=depth == 0 or isinstance(value, Dataset)):
+    elif depth == 0 or isinstance(value, Dataset):
+        inside = getattr(value, "__dict__", {}).values()
+    if depth < _DEEPEST:
+        for inner in inside:
             yield from _contents(inner, depth + 1)
-
-
-def _inside(value: Any, *, is_dataset: bool) -> Iterable[Any]:
-    if is_dataset:
-        return getattr(value, "__dict__", {}).values()
-    if isinstance(value, list | tuple):
-        return value
-    if not isinstance(value, Mapping):
-        return ()
-    if not all(isinstance(name, str) for name in value):  # a cache by position
-        return ()
-    if len(value) < _LONG:
-        return value.values()
-    return [item for item in value.values() if not isinstance(item, str | Path)]
-
-
-def _is_file(name: str | Path) -> bool:
-    try:
-        return len(str(name)) <= _LONGEST_NAME and Path(name).is_file()
-    except (OSError, ValueError):  # a text that can be no name
-        return False
-
-
-def _is_frame(value: object) -> bool:
-    is_pandas = type(value).__module__.partition(".")[0] == "pandas"
-    return is_pandas and type(value).__name__ in ("DataFrame", "Series", "Index")
