@@ -9,7 +9,6 @@ import pickle
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FunctionType
@@ -45,10 +44,7 @@ def _opened(
     region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
     # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
-    opened = partial(np.memmap, region.path, mode="c", offset=region.offset)
-    if np.empty((0, *shape[1:]), dtype).strides == strides:
-        return opened(dtype=dtype, shape=shape)
-    content = opened(dtype=np.uint8, shape=(region.n_bytes,))
+    content = np.memmap(region.path, np.uint8, "c", region.offset, (region.n_bytes,))
     return np.ndarray(shape, dtype, buffer=content, strides=strides)
 
 
