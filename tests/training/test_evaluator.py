@@ -360,7 +360,7 @@ def judged(**fields: Any) -> Workload:
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: regression(Undirected()), r"wrap it: batchlab.Metric\(over_all=Undirected"),
-    (lambda: Metric(over_all=fast_area), "a batchlab.Metric has no direction"),
+    (lambda: Metric(over_all=fast_area), "a batchlab.Metric has better=None"),
     (lambda: Metric(better="higher"), "has neither of sum and over_all"),
     (lambda: over_all(sum=fast_area), "a batchlab.Metric has both of sum and over_all"),
     (lambda: Metric(better="higher", sum=fast_area, predict=fast_area),

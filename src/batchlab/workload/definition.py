@@ -135,13 +135,9 @@ class Metric:
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction, and a metric that cannot be computed."""
-        if self.better is None:
-            raise WorkloadError(
-                'a batchlab.Metric has no direction; give it better="higher" or better="lower"'
-            )
         if self.better not in ("higher", "lower"):
             raise WorkloadError(
-                f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
+                f"a batchlab.Metric has better={self.better!r}; give better='higher' or 'lower'"
             )
         if (self.sum is None) == (self.over_all is None):
             which = "neither" if self.sum is None else "both"

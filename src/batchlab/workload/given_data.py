@@ -249,26 +249,19 @@ def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> 
 def _check(data: Any, split: str, what: str) -> None:
     """Refuse a split without examples, or of a kind that cannot be used."""
     kind = type(data).__name__
-    if isinstance(data, Tensor | np.ndarray):
-        one = "tensor" if isinstance(data, Tensor) else "NumPy array"
-        raise WorkloadError(
-            f"{what} is one {one}; expected a tuple of tensors or arrays with examples first, such "
-            f"as {split}=(x, y) or {split}=(x,)"
-        )
-    if isinstance(data, list) and data and all(isinstance(x, Tensor | np.ndarray) for x in data):
-        raise WorkloadError(
-            f"{what} is a list of {len(data)} arrays or tensors; expected a tuple with examples "
-            f"first, such as {split}=(x, y)"
-        )
     if is_stream(data) and not hasattr(data, "__len__"):
         raise WorkloadError(
             f"{what} is of type {kind} without a length, and an epoch needs one; give it a __len__ "
             f"that returns how many examples it gives"
         )
-    if not (hasattr(data, "__len__") and (is_stream(data) or hasattr(data, "__getitem__"))):
+    is_dataset = hasattr(data, "__len__") and (is_stream(data) or hasattr(data, "__getitem__"))
+    is_array = isinstance(data, Tensor | np.ndarray)
+    if isinstance(data, list) and data:  # a tuple is meant
+        is_array = all(isinstance(item, Tensor | np.ndarray) for item in data)
+    if is_array or not is_dataset:
         raise WorkloadError(
-            f"{what} is a {kind}; expected a tuple of tensors or a map-style Dataset (with __len__ "
-            f"and __getitem__)"
+            f"{what} is of type {kind}; expected a tuple of tensors or arrays with examples first, "
+            f"such as {split}=(x, y) or {split}=(x,), or a Dataset with __len__ and __getitem__"
         )
     if size_of(data) < 1:
         raise WorkloadError(f"{what} holds no examples; it needs at least one")
