@@ -52,7 +52,7 @@ def resnet() -> Workload:
     return Workload(
         name="resnet",
         model=lambda: nn.Sequential(
-            Pixels("unit", workload="regret"),
+            Pixels(),
             nn.Unflatten(1, (1, 14, 14)),
             nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(8),
@@ -110,9 +110,7 @@ def contrastive() -> Workload:
     train, validation = (_pairs(*data, seed=42) for data in digits(N_VALIDATION))
     return Workload(
         name="contrastive",
-        model=lambda: nn.Sequential(
-            Pixels("unit", workload="regret"), nn.Linear(196, 64), nn.ReLU(), nn.Linear(64, 16)
-        ),
+        model=lambda: nn.Sequential(Pixels(), nn.Linear(196, 64), nn.ReLU(), nn.Linear(64, 16)),
         train=_of(train, N_TRAIN),
         validation=_of(validation, N_VALIDATION),
         loss=_info_nce,

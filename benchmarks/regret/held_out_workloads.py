@@ -109,7 +109,7 @@ def residual() -> Workload:
     return Workload(
         name="residual",
         model=lambda: nn.Sequential(
-            Pixels("unit", workload="regret"),
+            Pixels(),
             nn.Linear(14 * 14, 48),
             *(_Residual(48) for _ in range(3)),
             nn.LayerNorm(48),

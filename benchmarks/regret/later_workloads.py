@@ -78,9 +78,7 @@ def shifted() -> Workload:
     train, validation = digits(N_VALIDATION)
     return Workload(
         name="shifted",
-        model=lambda: nn.Sequential(
-            Pixels("unit", workload="regret"), nn.Linear(196, 64), nn.ReLU(), nn.Linear(64, 10)
-        ),
+        model=lambda: nn.Sequential(Pixels(), nn.Linear(196, 64), nn.ReLU(), nn.Linear(64, 10)),
         train=train,
         validation=validation,
         augment=_moved,
@@ -102,7 +100,7 @@ def smoothed() -> Workload:
     return Workload(
         name="smoothed",
         model=lambda: nn.Sequential(
-            Pixels("unit", workload="regret"),
+            Pixels(),
             nn.Linear(196, 64),
             nn.LayerNorm(64),
             nn.GELU(),

@@ -63,7 +63,7 @@ def _with_cosine(workload: Workload) -> Workload:
 
 
 def _normalised() -> nn.Module:
-    layers: list[nn.Module] = [Pixels("unit", workload="regret")]
+    layers: list[nn.Module] = [Pixels()]
     for n_in, width in ((14 * 14, 48), (48, 48)):
         layers += [nn.Linear(n_in, width), nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(48, 10))

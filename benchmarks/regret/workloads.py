@@ -177,7 +177,7 @@ def _digits(name: str, model: Callable[[], nn.Module], *, target: float) -> Work
 
 def mlp(*widths: int) -> nn.Module:
     """A network with ReLU on 14 x 14 pixels, with hidden layers of these widths."""
-    layers: list[nn.Module] = [Pixels("unit", workload="regret")]
+    layers: list[nn.Module] = [Pixels()]
     n_in = 14 * 14
     for width in widths:
         layers += [nn.Linear(n_in, width), nn.ReLU()]
@@ -187,7 +187,7 @@ def mlp(*widths: int) -> nn.Module:
 
 def _cnn() -> nn.Module:
     return nn.Sequential(
-        Pixels("unit", workload="regret"),
+        Pixels(),
         nn.Unflatten(1, (1, 14, 14)),
         nn.Conv2d(1, 8, 3, stride=2, padding=1),
         nn.ReLU(),

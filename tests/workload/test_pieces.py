@@ -80,7 +80,7 @@ def test_half_precision_is_not_fused_because_fused_sgd_leaves_updates_out(dtype)
 def test_every_byte_becomes_what_the_formula_says(input, dtype):
     every_byte = torch.arange(256, dtype=torch.uint8)
 
-    numbers = Pixels(input, workload="w").to(dtype)(every_byte)
+    numbers = Pixels(*INPUTS[input]).to(dtype)(every_byte)
 
     mean, deviation = INPUTS[input]
     expected = [(byte / 255 - mean) / deviation for byte in range(256)]

@@ -154,22 +154,13 @@ INPUTS = MappingProxyType({"unit": (0.0, 1.0), "standardized": (0.1307, 0.3081)}
 
 
 class Pixels(nn.Module):
-    """A layer from bytes to numbers, (byte / 255 - mean) / standard deviation, without parameters.
-
-    Args:
-        input: "unit" (between 0 and 1) or "standardized" (MNIST's mean 0 and deviation 1).
-        workload: the workload's name, for messages.
-
-    Raises:
-        WorkloadError: another `input`.
-    """
+    """A layer from bytes to numbers, (byte / 255 - mean) / deviation, without parameters."""
 
     mean: Tensor
     factor: Tensor
 
-    def __init__(self, input: str, *, workload: str) -> None:
+    def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
         super().__init__()
-        mean, deviation = chosen(input, INPUTS, setting="input", workload=workload)
         self._is_centred = mean != 0
         # Buffers follow the model to a device or a type (`.double()`); constants of the code
         # are no state of the training, so checkpoints leave them out.

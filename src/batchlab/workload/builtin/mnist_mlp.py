@@ -18,45 +18,37 @@ from batchlab.workload.pieces import (
 
 _NAME = "mnist-mlp"
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 def workload(
     *,
     layers: int = 2,
     width: int = 128,
-    activation: str = "relu",
     batch_norm: bool = False,
     init: str = "torch",
     input: str = "unit",
     train: str = "split",
     optimizer: str = "sgd",
     momentum: float = 0.9,
-    nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST)."""
     check_whole(layers, setting="layers", workload=_NAME, low=1)
     check_whole(width, setting="width", workload=_NAME, low=1)
-    activated = chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
     initialize = chosen(init, _INITS, setting="init", workload=_NAME)
-    chosen(input, INPUTS, setting="input", workload=_NAME)
+    scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     named_optimizer = NamedOptimizer(
-        name=optimizer,
-        workload=_NAME,
-        momentum=momentum,
-        nesterov=nesterov,
-        weight_decay=weight_decay,
+        name=optimizer, workload=_NAME, momentum=momentum, weight_decay=weight_decay
     )
 
     def model() -> nn.Sequential:
-        """Make `layers` times a linear layer, normalized or not, and an activation; then scores."""
-        network = nn.Sequential(Pixels(input, workload=_NAME))
+        """Make `layers` times a linear layer, normalized or not, and a ReLU; then scores."""
+        network = nn.Sequential(Pixels(*scaling))
         for n_in, n_out in pairwise([784, *[width] * layers]):
             network.append(nn.Linear(n_in, n_out))
             if batch_norm:
                 network.append(nn.BatchNorm1d(n_out))
-            network.append(activated())
+            network.append(nn.ReLU())
         network.append(nn.Linear(width, 10))
         for module in network:
             if isinstance(module, nn.Linear):

@@ -18,7 +18,7 @@ def workload(
     weight_decay: float = 0.0,
 ) -> Workload:
     """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights."""
-    chosen(input, INPUTS, setting="input", workload=_NAME)
+    scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum, weight_decay=weight_decay)
 
     def model() -> nn.Sequential:
@@ -26,6 +26,6 @@ def workload(
         scores = nn.Linear(784, 10)
         nn.init.zeros_(scores.weight)
         nn.init.zeros_(scores.bias)
-        return nn.Sequential(Pixels(input, workload=_NAME), scores)
+        return nn.Sequential(Pixels(*scaling), scores)
 
     return digits_workload(model, train=train, optimizer=sgd, learning_rate=0.01)
