@@ -92,13 +92,8 @@ class Text:
 
 def load_moby_dick() -> Text:
     """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81."""
-    return as_ids(embedded_bytes("moby_dick.txt.gz").decode("utf-8"))
-
-
-def as_ids(text: str) -> Text:
-    """Return the text as numbers, with its vocabulary sorted."""
+    text = embedded_bytes("moby_dick.txt.gz").decode("utf-8")
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     is_used = np.bincount(points) > 0
     vocabulary = "".join(map(chr, np.flatnonzero(is_used)))
-    assert len(vocabulary) <= 256, "more characters than a byte can number"
     return Text(ids=(np.cumsum(is_used) - 1).astype(np.uint8)[points], vocabulary=vocabulary)
