@@ -237,13 +237,11 @@ def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> 
             f"{holds}, and models are float32: {to_do}, or torch.from_numpy(x) for a model of "
             f"doubles"
         )
-    if column.dtype.kind not in "buif":
+    if column.dtype.kind not in "buif" or (column.dtype.kind == "u" and column.dtype.itemsize > 1):
         raise WorkloadError(
-            f"{what} holds a NumPy array of {column.dtype}; expected numbers: turn words into "
-            f"numbers first, or give a `collate` that does"
+            f'{holds}; expected numbers: give x.astype("int64") or x.astype("float32"), or a '
+            f"`collate` that turns words into numbers"
         )
-    if column.dtype.kind == "u" and column.dtype.itemsize > 1:
-        raise WorkloadError(f'{holds}, which PyTorch hardly computes with: give x.astype("int64")')
 
 
 def _check(data: Any, split: str, what: str) -> None:

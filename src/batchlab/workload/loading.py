@@ -235,15 +235,9 @@ def _in_file(
             f"{file}: {name!r} is {_kind_of(workload)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
-    try:
-        imported = imported_by(file)  # now, because running it may set where its modules lie
-        # Two workloads of one file share its code and may share their data, so the name counts.
-        return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
-    except OSError as error:
-        raise WorkloadError(
-            f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
-            f"leave the files of a workload in place while it is loaded"
-        ) from error
+    imported = imported_by(file)  # now, because running it may set where its modules lie
+    # Two workloads of one file share its code and may share their data, so the name counts.
+    return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
 
 
 def _imported(file: Path) -> ModuleType:
@@ -273,13 +267,6 @@ def _imported(file: Path) -> ModuleType:
 def _why_not_run(file: Path, error: Exception | SystemExit) -> str:
     if isinstance(error, BatchlabError):
         return f"{file}: {error}"
-    if isinstance(error, SyntaxError):  # it may lie in a module that the file imports
-        place = str(file)
-        if error.filename and Path(error.filename).name != file.name:
-            place += f": {Path(error.filename).name}"
-        if error.lineno:
-            place += f", line {error.lineno}"
-        return f"{place}: {error.msg}; the file cannot be run until that is mended"
     how = f"python {file} shows the whole report"
     if isinstance(error, ImportError) and "relative import" in str(error):
         folder = file.resolve().parent
