@@ -359,7 +359,7 @@ def judged(**fields: Any) -> Workload:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: regression(Undirected()), r"wrap it: batchlab.Metric\(over_all=Undirected"),
+    (lambda: regression(Undirected()), "metric 'measured' does not tell whether it goes"),
     (lambda: Metric(over_all=fast_area), "a batchlab.Metric has better=None"),
     (lambda: Metric(better="higher"), "has neither of sum and over_all"),
     (lambda: over_all(sum=fast_area), "a batchlab.Metric has both of sum and over_all"),

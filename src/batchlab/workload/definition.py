@@ -277,21 +277,14 @@ class Workload:
                 f"workload {self.name!r} has no metric {metric!r}; it has "
                 f"{', '.join(self.metric_names)}"
             )
-        if is_stateful(function):
-            is_higher_better = getattr(function, "higher_is_better", None)
-            if is_higher_better is None:
-                kind = type(function).__name__
-                raise WorkloadError(
-                    f"workload {self.name!r}: metric {metric!r} ({kind}) does not say whether "
-                    f"higher is better; wrap it: batchlab.Metric(over_all={kind}(...), "
-                    f'better="higher" or "lower")'
-                )
-            return "higher" if is_higher_better else "lower"
         direction = direction_of(metric)
+        if is_stateful(function):
+            directions: dict[Any, Better] = {True: "higher", False: "lower"}
+            direction = directions.get(getattr(function, "higher_is_better", None))
         if direction is None:
             raise WorkloadError(
-                f"workload {self.name!r}: metric {metric!r}: its name does not tell whether it "
-                f"goes up or down; give batchlab.Metric(sum=..., better=...), with its sum over "
+                f"workload {self.name!r}: metric {metric!r} does not tell whether it goes up or "
+                f"down; give batchlab.Metric(sum=..., better=...), with its sum over "
                 f"the examples of a batch, or batchlab.Metric(over_all=..., better=...) where it "
                 f"needs all predictions at once, as recall, F1 and AUC do"
             )

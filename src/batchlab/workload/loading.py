@@ -18,7 +18,6 @@ from typing import Any
 import cloudpickle
 import msgspec
 import rfc8785
-import torch
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
@@ -78,14 +77,9 @@ def loaded_workload(
     if isinstance(workload, FunctionType):
         name = workload.__name__
         raise UsageError(f"workload is the function {name}; give what it returns: {name}()")
-    if isinstance(workload, torch.nn.Module):
-        raise UsageError(
-            f"workload is a model ({type(workload).__name__}); give a batchlab.Workload, which has "
-            f"its data, loss and optimizer too"
-        )
     raise UsageError(
-        f"workload is {workload!r}; expected a batchlab.Workload, a built-in name or "
-        f"path/file.py:name"
+        f"workload is of type {type(workload).__name__}; expected a batchlab.Workload, a built-in "
+        f"name or path/file.py:name"
     )
 
 
