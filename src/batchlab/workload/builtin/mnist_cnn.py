@@ -6,7 +6,6 @@ from torch import nn
 
 from batchlab.workload.definition import Workload
 from batchlab.workload.pieces import (
-    INPUTS,
     NamedOptimizer,
     Pixels,
     check_whole,
@@ -23,7 +22,6 @@ def workload(
     channels: int = 8,
     hidden: int = 0,
     halved: str = "stride",
-    input: str = "unit",
     train: str = "split",
     momentum: float = 0.9,
     nesterov: bool = False,
@@ -32,13 +30,12 @@ def workload(
     """A small convolutional network tells handwritten digits apart (MNIST)."""
     check_whole(channels, setting="channels", workload=_NAME, low=1)
     check_whole(hidden, setting="hidden", workload=_NAME, low=0)
-    scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     stride = chosen(halved, _HALVED, setting="halved", workload=_NAME)
     n_features = 7 * 7 * 2 * channels
 
     def model() -> nn.Sequential:
         """Make two convolutions that halve the image, a hidden layer or none, and ten scores."""
-        layers = nn.Sequential(Pixels(*scaling), nn.Unflatten(1, (1, 28, 28)))
+        layers = nn.Sequential(Pixels(), nn.Unflatten(1, (1, 28, 28)))
         for n_in, n_out in ((1, channels), (channels, 2 * channels)):
             layers.extend([nn.Conv2d(n_in, n_out, 5, stride=stride, padding=2), nn.ReLU()])
             if halved == "max":

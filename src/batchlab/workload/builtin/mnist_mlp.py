@@ -30,6 +30,7 @@ def workload(
     train: str = "split",
     optimizer: str = "sgd",
     momentum: float = 0.9,
+    nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST)."""
@@ -38,7 +39,11 @@ def workload(
     initialize = chosen(init, _INITS, setting="init", workload=_NAME)
     scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     named_optimizer = NamedOptimizer(
-        name=optimizer, workload=_NAME, momentum=momentum, weight_decay=weight_decay
+        name=optimizer,
+        workload=_NAME,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
     )
 
     def model() -> nn.Sequential:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels, chosen, digits_workload
+from batchlab.workload.pieces import NamedOptimizer, Pixels, digits_workload
 
 _NAME = "mnist-softmax"
 
 
 def workload(
     *,
-    input: str = "unit",
     train: str = "split",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> Workload:
     """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights."""
-    scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum, weight_decay=weight_decay)
 
     def model() -> nn.Sequential:
@@ -26,6 +24,6 @@ def workload(
         scores = nn.Linear(784, 10)
         nn.init.zeros_(scores.weight)
         nn.init.zeros_(scores.bias)
-        return nn.Sequential(Pixels(*scaling), scores)
+        return nn.Sequential(Pixels(), scores)
 
     return digits_workload(model, train=train, optimizer=sgd, learning_rate=0.01)
