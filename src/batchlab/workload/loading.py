@@ -299,13 +299,6 @@ def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
     """Call the function with these settings; return the workload and all settings as used."""
-    for parameter in parameters_of(function):
-        is_extra = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if parameter.default is parameter.empty and not is_extra:
-            raise WorkloadError(
-                f"{reference}: parameter {parameter.name!r} has no default; give it one, which "
-                f"--set {parameter.name}=VALUE changes"
-            )
     defaults = _keywords(function)
     changes: dict[str, Any] = {}
     for name, value in settings.items():
