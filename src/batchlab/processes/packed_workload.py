@@ -24,7 +24,7 @@ from batchlab.processes.children import Line, run_in_child
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.given_data import redraw_validation
-from batchlab.workload.identity import MadeModel, is_of_library, made_model
+from batchlab.workload.identity import MadeModel, bytes_of, is_of_library, made_model
 from batchlab.workload.loading import LoadedWorkload, with_model
 from batchlab.workload.source import SourceFile, told
 
@@ -194,9 +194,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             self.maps.append(reduced[1][0].path)
             return reduced
         if _is_plain_tensor(obj):
-            flat = obj.resolve_conj().resolve_neg().contiguous().reshape(-1)
-            numbers = pickle.PickleBuffer(flat.view(torch.uint8).numpy())
-            return _tensor, (numbers, obj.dtype, tuple(obj.shape))
+            return _tensor, (pickle.PickleBuffer(bytes_of(obj)), obj.dtype, tuple(obj.shape))
         if _is_scattered(obj):  # NumPy would put its numbers into the pickle
             return np.asarray, (np.ascontiguousarray(obj),)
         return super().reducer_override(obj)

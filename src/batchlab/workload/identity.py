@@ -287,9 +287,13 @@ def add_tensor(digest: _Digest, tensor: Tensor) -> None:
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
+    digest.update(bytes_of(tensor))
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return the bytes of a dense tensor's numbers, in order; those on the CPU are not copied."""
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    if flat.numel():
-        digest.update(flat.view(torch.uint8).numpy().data)
+    return flat.view(torch.uint8).numpy().data
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
