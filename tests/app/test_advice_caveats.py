@@ -95,9 +95,6 @@ def test_a_target_that_is_met_early_stays_and_that_is_said(epochs: int, whole: i
     assert early is None or early.named["epochs"] == pytest.approx(0.5)
 
 
-OF_RATES = {"rate_followed_schedule", "rate_was_constant"}
-
-
 @pytest.mark.parametrize(
     ("case", "codes"),
     [

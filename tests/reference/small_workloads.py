@@ -1,7 +1,7 @@
 """Workloads so small that a whole run takes milliseconds, and one that has everything in it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,6 @@ from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
 
 FEATURES, CLASSES = 6, 3
-
-MakeOptimizer = Callable[..., torch.optim.Optimizer]
 
 
 def points(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
