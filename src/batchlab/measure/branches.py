@@ -133,13 +133,8 @@ class Branches:
 
     def _save(self, path: Path) -> None:
         progress = Progress(step=self.step, versions=(), engine="plain", threads=1)
-        save_checkpoint(
-            path,
-            model=self.stepper.model,
-            optimizer=self.stepper.optimizer,
-            progress=progress,
-            beside=self.stepper.kept,
-        )
+        stepper = self.stepper
+        save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=progress)
 
     def _end_loss(
         self, path: Path, until_s: float, batch_size: int, window: float, factor: float
@@ -158,9 +153,7 @@ class Branches:
         try:
             workload = replace(self.workload, schedule=None)
             stepper = Stepper(workload, trial, next(self.stepper.model.parameters()).device)
-            load_checkpoint(
-                path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept
-            )
+            load_checkpoint(path, model=stepper.model, kept=stepper.kept)
             steps = max(1, trial.plan.step_at(at + window) - self.step)
             stepper.steps(stepper.stream(self.step), steps, first_step=self.step)
             scores = self.evaluator.scores(stepper.evaluated, ("validation",))

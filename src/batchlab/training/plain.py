@@ -215,12 +215,8 @@ class _TrainingRun:
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
-        progress = load_checkpoint(
-            checkpoint,
-            model=self._stepper.model,
-            optimizer=self._stepper.optimizer,
-            beside=self._stepper.kept,
-        )
+        stepper = self._stepper
+        progress = load_checkpoint(checkpoint, model=stepper.model, kept=stepper.kept)
         resumed_from = (*progress.resumed_from_steps, progress.step)
         return replace(progress, resumed_from_steps=resumed_from)
 
@@ -504,10 +500,5 @@ class _TrainingRun:
         self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
 
     def _save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            model=self._stepper.model,
-            optimizer=self._stepper.optimizer,
-            progress=self._progress,
-            beside=self._stepper.kept,
-        )
+        stepper = self._stepper
+        save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=self._progress)

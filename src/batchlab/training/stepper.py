@@ -86,7 +86,7 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """The state that a checkpoint keeps in addition to the model and the optimizer, by name."""
+        """The objects whose state a checkpoint keeps in addition to the model's, by name."""
         kept = {**self._made.kept, **self.rates.kept}
         if self.averaged is not None:
             kept[AVERAGED] = self.averaged
