@@ -310,8 +310,8 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
 
 
 @pytest.mark.parametrize(("make_sampler", "message"), [
-    (lambda batch_size, seed: range(30), "gave 30 indices for an epoch"),
-    (lambda batch_size, seed: range(1, 41), "gave the index 40"),
+    (lambda batch_size, seed: range(30), "gave 30 indices, from 0 to 29; expected 40"),
+    (lambda batch_size, seed: range(1, 41), "gave 40 indices, from 1 to 40; expected 40"),
     (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
     (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
 ])  # fmt: skip

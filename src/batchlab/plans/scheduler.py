@@ -83,7 +83,6 @@ class PlanScheduler(LRScheduler):
         planned: Plan,
         plan: BatchPlan,
         *,
-        n_steps: int,
         first_step: int = 0,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
@@ -94,7 +93,6 @@ class PlanScheduler(LRScheduler):
                 batch size.
             planned: the plan that `plan` was made from, with its rule.
             plan: the stages by step.
-            n_steps: the steps of the whole run.
             first_step: the step that comes first; above 0, the optimizer's state is that of a run
                 of this plan.
             schedule: a further multiplier of the rate, by the part of the run that is done, 0 to 1;
@@ -104,7 +102,8 @@ class PlanScheduler(LRScheduler):
             UsageError: the rule moves settings that the optimizer does not have, or too far.
         """
         self._rule = planned.scaling_rule
-        self._plan, self._n_steps, self._schedule = plan, n_steps, schedule
+        self._plan, self._schedule = plan, schedule
+        self._n_steps = plan.steps_in(planned.epochs)
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
                 group[_BEGAN_WITH] = _settings(group)
