@@ -345,8 +345,6 @@ def judged(**fields: Any) -> Workload:
     (lambda: Metric(better="higher", sum=fast_area, predict=fast_area),
      "a batchlab.Metric has predict without over_all"),
     (lambda: Metric(better="higher", over_all=3), "a batchlab.Metric has over_all=3"),
-    (lambda: small(validation="split"),
-     "workload 'small': validation='split' stands for data that are not"),
     (lambda: small(Metric(sum=divided_in_place, better="lower")),
      "writes into the examples of validation"),
     (lambda: small(Metric(sum=of_one_class, better="higher")),

@@ -195,17 +195,9 @@ class Evaluator:
         self._splits: dict[Split, _SplitData] = {}
         self._batch_size = batch_size
         for split in SPLITS:
-            data = getattr(workload, split)
-            if data is None:
-                continue
-            if isinstance(data, str):
-                raise WorkloadError(
-                    f"workload {workload.name!r}: {split}={data!r} stands for data that are not "
-                    f"there yet; pass it through with_validation first, or give it {split}=None"
-                )
-            self._splits[split] = _split_data(
-                workload, split, chosen.get(split), device, batch_size
-            )
+            if getattr(workload, split) is not None:
+                part = chosen.get(split)
+                self._splits[split] = _split_data(workload, split, part, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
