@@ -152,7 +152,6 @@ def train(
     measures: Mapping[str, AtStep],
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
-    most_steps: int = _BLOCK_STEPS,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -163,7 +162,6 @@ def train(
         emit: takes every evaluation as it happens, after those of a checkpoint.
         stop: called every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
-        most_steps: the most steps between two calls of `stop`.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -177,7 +175,7 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _TrainingRun(workload, task, measures, emit).until_done(stop, most_steps)
+    return _TrainingRun(workload, task, measures, emit).until_done(stop)
 
 
 class _TrainingRun:
@@ -220,13 +218,13 @@ class _TrainingRun:
         resumed_from = (*progress.resumed_from_steps, progress.step)
         return replace(progress, resumed_from_steps=resumed_from)
 
-    def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
+    def until_done(self, stop: Callable[[], bool]) -> Outcome:
         """Train until the end, a bad end or a stop; write the checkpoint unless the end is bad."""
         outcome = self._ended()
         if outcome is None:
             if self._progress.step >= self._task.last_step:
                 self._complete()
-            outcome = self._through_pauses(stop, most_steps) or Outcome(status=Status.OK)
+            outcome = self._through_pauses(stop) or Outcome(status=Status.OK)
         if outcome.status is None or outcome.status.ended_well:
             self._keep()
         notes = outcome.notes
@@ -234,11 +232,11 @@ class _TrainingRun:
             notes = (*notes, self._note)
         return replace(outcome, engine=self._stepper.name, notes=notes)
 
-    def _through_pauses(self, stop: Callable[[], bool], most_steps: int) -> Outcome | None:
+    def _through_pauses(self, stop: Callable[[], bool]) -> Outcome | None:
         """Train and evaluate to the last step; return how the run ended if it ended earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
-            outcome = self._train_to(pause, stream, stop, most_steps)
+            outcome = self._train_to(pause, stream, stop)
             if outcome is not None:
                 return outcome
             self._evaluate(pause)
@@ -288,7 +286,6 @@ class _TrainingRun:
         pause: Pause,
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
-        most_steps: int,
     ) -> Outcome | None:
         """Train to the next evaluation in blocks; return how the run ended if it ended earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
@@ -300,7 +297,7 @@ class _TrainingRun:
             most = min(max(1, steps_left - 1), self._steps_to_beginning())
             outcome = self._train(stream, min(self._block_steps, most))
             if time.perf_counter() - started_s < _BLOCK_S:
-                self._block_steps = min(most_steps, 2 * self._block_steps)
+                self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
             # Write no checkpoint after a bad end, which a resumed run would report at another step,
