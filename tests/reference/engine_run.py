@@ -93,7 +93,7 @@ def run_engine(
 def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
     """A stepper after `n_steps` steps, and their losses."""
     stepper = Stepper(workload, trial, torch.device("cpu"))
-    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    losses = stepper.steps(stepper.stream(0), n_steps, first_step=0)
     return stepper, losses
 
 

@@ -85,7 +85,7 @@ class Kind:
         stepper = self.stepper(workload, trial)
         losses: list[float] = []
         for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
-            losses += stepper.steps(stepper.stream(first), last - first, first_step=first)[0]
+            losses += stepper.steps(stepper.stream(first), last - first, first_step=first)
         return stepper, losses
 
     def run(self, workload: Workload, trial: Trial, length: RunLength, **fields: Any) -> EngineRun:
@@ -126,10 +126,9 @@ def test_the_same_examples_come_in_the_same_order(
         steps = steps_of(trial, epochs=3)[begins:]
 
         stepper = kind.stepper(NUMBERED, trial)
-        losses, sizes = stepper.steps(stepper.stream(begins), len(steps), first_step=begins)
+        losses = stepper.steps(stepper.stream(begins), len(steps), first_step=begins)
 
-        assert sizes == [len(step) for step in steps]
-        seen = [round(loss * size) for loss, size in zip(losses, sizes, strict=True)]
+        seen = [round(loss * len(step)) for loss, step in zip(losses, steps, strict=True)]
         assert seen == [sum(2**example for example in step) for step in steps]
 
 

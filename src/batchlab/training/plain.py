@@ -341,25 +341,27 @@ class _TrainingRun:
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
         """Take `steps` steps; return how the run ends if a loss is not a finite number."""
-        before = self._progress
+        before, plan = self._progress, self._trial.plan
         started_s = time.perf_counter()
-        losses, sizes = self._stepper.steps(stream, steps, first_step=before.step)
+        losses = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
         # Add one by one, so that the sum does not depend on where a run was interrupted.
-        for step, (loss, size) in enumerate(zip(losses, sizes, strict=True), start=before.step):
-            loss_sum += loss * size
+        for step, loss in enumerate(losses, start=before.step):
+            loss_sum += loss * plan.batch_size_at(step)
             if not math.isfinite(loss_sum):
                 outcome = self._lost(loss, step)
                 break
+        step = before.step + steps
+        samples = plan.samples_at(step)
         self._progress = replace(
             before,
-            step=before.step + steps,
-            samples=before.samples + sum(sizes),
+            step=step,
+            samples=samples,
             train_s=before.train_s + train_s,
             loss_sum=loss_sum,
-            loss_examples=before.loss_examples + sum(sizes),
+            loss_examples=before.loss_examples + samples - before.samples,
         )
         return outcome
 

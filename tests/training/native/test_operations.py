@@ -227,9 +227,9 @@ def assert_gradients_agree(workload: Workload, sizes: Sequence[int]) -> None:
         plain = Stepper(workload, trial, torch.device("cpu"))
         native, cut = (NativeStepper(workload, trial, build) for _ in range(2))
 
-        expected, _ = plain.steps(plain.stream(0), 2, first_step=0)
-        losses, _ = native.steps(native.stream(0), 2, first_step=0)
-        of_calls = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(2)]
+        expected = plain.steps(plain.stream(0), 2, first_step=0)
+        losses = native.steps(native.stream(0), 2, first_step=0)
+        of_calls = [cut.steps(cut.stream(step), 1, first_step=step)[0] for step in range(2)]
 
         assert losses == pytest.approx(expected, rel=1e-5)
         assert of_calls == losses
