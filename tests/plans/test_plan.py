@@ -116,7 +116,6 @@ def test_it_is_its_own_json() -> None:
     (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
     (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
     (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
-    (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning rate 0.0"),
     (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
     (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),

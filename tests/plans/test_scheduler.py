@@ -67,11 +67,11 @@ def test_adam_follows_its_rule_there_and_back() -> None:
         assert (settings["lr"], settings["betas"], settings["eps"]) == (1e-3, (0.9, 0.999), 1e-8)
 
 
-def test_a_plans_own_rate_is_the_first_groups_and_the_others_keep_their_ratio() -> None:
-    rate = torch.tensor(0.1)  # it stays that tensor
-    optimizer = torch.optim.SGD([group(), group(lr=0.01)], lr=rate)
+def test_a_rate_that_is_a_tensor_stays_that_tensor() -> None:
+    rate = torch.tensor(0.8)
+    optimizer = torch.optim.SGD([group(), group(lr=0.08)], lr=rate)
 
-    settings_by_step(Plan(epochs=1, batch_size=10, learning_rate=0.4), optimizer)
+    settings_by_step(HALF, optimizer)
 
     assert optimizer.param_groups[0]["lr"] is rate
     rates = [float(settings["lr"]) for settings in optimizer.param_groups]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file
@@ -13,8 +14,9 @@ from torch import Tensor
 from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Trial
+from batchlab.training import plain
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import Task, train
+from batchlab.training.plain import Task
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
@@ -73,14 +75,14 @@ def run_engine(
         versions=(("torch", "any"),),
         build=build,
     )
-    outcome = train(
-        workload,
-        task,
-        measures=measured_at_steps(measures),
-        emit=emitted.extend,
-        stop=StopAfter(stop_after),
-        most_steps=rhythm,
-    )
+    with patch.object(plain, "_BLOCK_STEPS", rhythm):
+        outcome = plain.train(
+            workload,
+            task,
+            measures=measured_at_steps(measures),
+            emit=emitted.extend,
+            stop=StopAfter(stop_after),
+        )
     return EngineRun(
         outcome=outcome,
         evaluations=tuple(replace(each, train_s=0.0, eval_s=0.0) for each in emitted),
@@ -91,7 +93,7 @@ def run_engine(
 def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
     """A stepper after `n_steps` steps, and their losses."""
     stepper = Stepper(workload, trial, torch.device("cpu"))
-    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    losses = stepper.steps(stepper.stream(0), n_steps, first_step=0)
     return stepper, losses
 
 

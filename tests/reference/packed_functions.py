@@ -43,7 +43,7 @@ def own_bytes_of_training(line: Line, packed: PackedWorkload, trial: Trial) -> t
     workload, device = packed.unpack(), torch.device("cpu")
     stepper = Stepper(workload, trial, device)
     stepper.steps(stepper.stream(0), 5, first_step=0)
-    evaluator = Evaluator(workload, device, batch_size=256, most_train_examples=500)
+    evaluator = Evaluator(workload, device, batch_size=256)
     scores = evaluator.scores(stepper.model, ("train", "validation"))
     loss = next(s.value for s in scores if (s.split, s.metric) == ("validation", "loss"))
     assert loss is not None

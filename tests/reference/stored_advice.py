@@ -33,9 +33,9 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     """
     torch.manual_seed(record.trial.seed)
     model = nn.Linear(3, 2)
-    beside = {}
+    kept = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
     if averaged:
-        beside = {AVERAGED: AveragedModel(model)}
+        kept[AVERAGED] = AveragedModel(model)
         nn.init.zeros_(model.weight)
     said = {
         name: getattr(record, name) for name in ("evaluations", "versions", "engine", "samples")
@@ -45,8 +45,7 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     save_checkpoint(
         store.checkpoint_path(record.trial.trial_id),
         model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        kept=kept,
         progress=progress,
-        beside=beside,
     )
     return model

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,15 +27,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
-def libraries() -> Path:
-    """A folder for what is built, by its text, its flags and the compiler."""
-    return cache_folder() / "native of tests"
-
-
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler does not optimise: the C is the same. With sanitizers if `scripts/sanitized`."""
+    """The compiler does not optimise: the C is the same. With sanitizers if `scripts/sanitized`.
+
+    It has more time, because tests run side by side.
+    """
+    monkeypatch.setattr(build, "COMPILER_S", 60.0)
     quick = ("-O1", "-g", *SANITIZERS) if os.environ.get("NATIVE_SANITIZED") else ("-O0",)
     flags = [(quick if flag == "-O2" else (flag,)) for flag in build.FLAGS]
     monkeypatch.setattr(build, "FLAGS", tuple(chain.from_iterable(flags)))

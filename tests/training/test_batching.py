@@ -27,7 +27,7 @@ from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.batch_plan import Stage
-from batchlab.training import batching
+from batchlab.training import batching, evaluator
 from batchlab.training.batching import on_device, order_of, training_batches
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.data import n_examples
@@ -123,16 +123,17 @@ def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(
 
 @pytest.mark.parametrize(("size", "micro"), [(1, 1), (7, 7), (12, 5), (40, 40), (40, 16)])
 def test_it_trains_as_a_tuple_of_the_same_tensors(
-    size: int, micro: int, of_kind: Callable[[str], Workload]
+    size: int, micro: int, of_kind: Callable[[str], Workload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The losses of two and a half epochs, and the scores after them."""
+    monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 30)
 
     def trained(kind: str) -> list[Any]:
         workload = of_kind(kind)
         trial = small_trial(workload, batch_size=size, micro_batch_size=micro)
         stepper, losses = taken(workload, trial, trial.plan.steps_in(2.5))
-        evaluator = Evaluator(workload, CPU, batch_size=7, most_train_examples=30)
-        scores = evaluator.scores(stepper.model, ("train", "validation"))
+        splits = Evaluator(workload, CPU, batch_size=7)
+        scores = splits.scores(stepper.model, ("train", "validation"))
         return [*losses, *(score.value for score in scores)]
 
     expected = pytest.approx(trained("tuple"), rel=1e-5)
@@ -310,8 +311,8 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
 
 
 @pytest.mark.parametrize(("make_sampler", "message"), [
-    (lambda batch_size, seed: range(30), "gave 30 indices for an epoch"),
-    (lambda batch_size, seed: range(1, 41), "gave the index 40"),
+    (lambda batch_size, seed: range(30), "gave 30 indices, from 0 to 29; expected 40"),
+    (lambda batch_size, seed: range(1, 41), "gave 40 indices, from 1 to 40; expected 40"),
     (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
     (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
 ])  # fmt: skip

@@ -81,14 +81,16 @@ def small(**fields: Any) -> Workload:
 
 
 def made(name: str = "Adam", *, model: nn.Module | None = None) -> dict[str, Any]:
-    """A model and its optimizer, by the names that a checkpoint's functions give them."""
+    """A model and what is kept with it, by the names that a checkpoint's functions give them."""
     torch.manual_seed(0)
     model = Everything() if model is None else model
-    return {"model": model, "optimizer": OPTIMIZERS[name](list(model.parameters()), lr=0.01)}
+    optimizer = OPTIMIZERS[name](list(model.parameters()), lr=0.01)
+    return {"model": model, "kept": {"optimizer": optimizer}}
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
+def train(model: nn.Module, kept: dict[str, torch.optim.Optimizer], *, steps: int) -> None:
     """Take steps that draw from all random streams."""
+    optimizer = kept["optimizer"]
     for _ in range(steps):
         x = X + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal())
 
@@ -179,8 +181,9 @@ def test_a_training_goes_on_as_if_there_had_been_no_break(
     load_checkpoint(tmp_path / "c", **resumed)
     train(**resumed, steps=4)
 
-    for key in ("model", "optimizer"):
-        assert_same_state(resumed[key].state_dict(), whole[key].state_dict())
+    assert_same_state(resumed["model"].state_dict(), whole["model"].state_dict())
+    found, expected = (each["kept"]["optimizer"].state_dict() for each in (resumed, whole))
+    assert_same_state(found, expected)
     assert torch.equal(resumed["model"].centre, whole["model"].centre)
 
 
@@ -205,7 +208,7 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
 def test_a_state_that_is_not_data_is_refused(tmp_path: Path) -> None:
     trained = made()
     train(**trained, steps=1)
-    trained["optimizer"].state[trained["model"].first.weight]["cache"] = object()
+    trained["kept"]["optimizer"].state[trained["model"].first.weight]["cache"] = object()
 
     with pytest.raises(WorkloadError, match=r"tensors, numbers, texts.*not a object"):
         save_checkpoint(tmp_path / "c", **trained, progress=progress())
@@ -234,7 +237,7 @@ def test_a_damaged_file_or_another_ones_is_refused(
 
 def in_groups(model: nn.Module) -> dict[str, Any]:
     groups = [{"params": [parameter]} for parameter in model.parameters()]
-    return {"model": model, "optimizer": torch.optim.Adam(groups, lr=0.1)}
+    return {"model": model, "kept": {"optimizer": torch.optim.Adam(groups, lr=0.1)}}
 
 
 @pytest.mark.parametrize(("saved", "loaded"), [

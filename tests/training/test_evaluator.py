@@ -26,6 +26,7 @@ from torch.nn import functional
 from batchlab.errors import WorkloadError
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.trial import Split
+from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Metric, Workload
@@ -48,10 +49,9 @@ def scores_of(
     workload: Workload,
     model: nn.Module | None = None,
     split: Split = "validation",
-    **settings: int,
 ) -> dict[str, float | None]:
-    evaluator = Evaluator(workload, torch.device("cpu"), batch_size=AT_ONCE, **settings)
-    scores = evaluator.scores(model_of(workload) if model is None else model, (split,))
+    splits = Evaluator(workload, torch.device("cpu"), batch_size=AT_ONCE)
+    scores = splits.scores(model_of(workload) if model is None else model, (split,))
     return {score.metric: score.value for score in scores}
 
 
@@ -244,7 +244,8 @@ def test_a_sum_may_leave_the_range_of_its_type_and_what_is_not_finite_is_none(su
     assert scores["loss"] is not None
 
 
-def test_of_a_large_training_set_a_fixed_part_is_evaluated() -> None:
+def test_of_a_large_training_set_a_fixed_part_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 10)
     seen: list[float] = []
 
     def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
@@ -254,7 +255,7 @@ def test_of_a_large_training_set_a_fixed_part_is_evaluated() -> None:
     workload = small(train=(torch.arange(40, dtype=torch.float64),), loss=watch)
 
     for _ in range(2):
-        scores_of(workload, split="train", most_train_examples=10)
+        scores_of(workload, split="train")
 
     assert seen[:10] == seen[10:]
     assert len(set(seen)) == 10
@@ -345,8 +346,6 @@ def judged(**fields: Any) -> Workload:
     (lambda: Metric(better="higher", sum=fast_area, predict=fast_area),
      "a batchlab.Metric has predict without over_all"),
     (lambda: Metric(better="higher", over_all=3), "a batchlab.Metric has over_all=3"),
-    (lambda: small(validation="split"),
-     "workload 'small': validation='split' stands for data that are not"),
     (lambda: small(Metric(sum=divided_in_place, better="lower")),
      "writes into the examples of validation"),
     (lambda: small(Metric(sum=of_one_class, better="higher")),

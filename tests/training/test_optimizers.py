@@ -62,7 +62,7 @@ def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() 
     assert other.optimizers[0].param_groups[0]["params"] == list(model.parameters())
     assert [type(optimizer).__name__ for optimizer in made.optimizers] == ["SGD", "Adam"]
     assert made.given["last"] is made.optimizers[1]
-    assert sorted(made.kept) == ["optimizer last", "optimizer scaler"]
+    assert sorted(made.kept) == [f"optimizer {name}" for name in ("first", "last", "scaler")]
 
 
 @pytest.mark.parametrize(("optimizer", "step", "message"), [
@@ -182,7 +182,7 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) 
         if evaluation.step and evaluation.step % 5 == 0:
             twin.step(evaluation.score("validation", "accuracy"))
     stepper = Stepper(workload, trial, torch.device("cpu"))
-    load_checkpoint(kept, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
+    load_checkpoint(kept, model=stepper.model, kept=stepper.kept)
     assert peek(kept).step == 20
     rate = stepper.optimizer.param_groups[0]["lr"]
     assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05

@@ -64,11 +64,10 @@ class Kind:
     """One trainer."""
 
     name: str
-    libraries: Path
     apart: dict[str, float]
 
     def build(self, workload: Workload) -> NativeBuild | None:
-        return None if self.name == PLAIN else native_build(workload, folder=self.libraries)
+        return None if self.name == PLAIN else native_build(workload)
 
     def name_for(self, trial: Trial) -> str:
         return PLAIN if trial.accumulates else self.name
@@ -86,7 +85,7 @@ class Kind:
         stepper = self.stepper(workload, trial)
         losses: list[float] = []
         for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
-            losses += stepper.steps(stepper.stream(first), last - first, first_step=first)[0]
+            losses += stepper.steps(stepper.stream(first), last - first, first_step=first)
         return stepper, losses
 
     def run(self, workload: Workload, trial: Trial, length: RunLength, **fields: Any) -> EngineRun:
@@ -96,8 +95,8 @@ class Kind:
 
 
 @pytest.fixture(params=[PLAIN, NATIVE])
-def kind(request: pytest.FixtureRequest, libraries: Path) -> Kind:
-    return Kind(request.param, libraries, BITS if request.param == PLAIN else ROUNDING)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return Kind(request.param, BITS if request.param == PLAIN else ROUNDING)
 
 
 # The n-th example is the number 2**n, so the sum of a step's losses says which ones it saw.
@@ -127,10 +126,9 @@ def test_the_same_examples_come_in_the_same_order(
         steps = steps_of(trial, epochs=3)[begins:]
 
         stepper = kind.stepper(NUMBERED, trial)
-        losses, sizes = stepper.steps(stepper.stream(begins), len(steps), first_step=begins)
+        losses = stepper.steps(stepper.stream(begins), len(steps), first_step=begins)
 
-        assert sizes == [len(step) for step in steps]
-        seen = [round(loss * size) for loss, size in zip(losses, sizes, strict=True)]
+        seen = [round(loss * len(step)) for loss, step in zip(losses, steps, strict=True)]
         assert seen == [sum(2**example for example in step) for step in steps]
 
 
@@ -361,12 +359,10 @@ def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
     assert_a_stop_leaves_no_trace(workload, trial, RunLength(steps=12), tmp_path, **given)
 
 
-def test_a_trainer_goes_on_from_anothers_checkpoint(
-    kind: Kind, libraries: Path, tmp_path: Path
-) -> None:
+def test_a_trainer_goes_on_from_anothers_checkpoint(kind: Kind, tmp_path: Path) -> None:
     workload, length = workload_with("adam", ema=0.9), RunLength(steps=14)
     trial = small_trial(workload, batch_size=7)
-    other = Kind(NATIVE if kind.name == PLAIN else PLAIN, libraries, ROUNDING)
+    other = Kind(NATIVE if kind.name == PLAIN else PLAIN, ROUNDING)
     whole = kind.run(workload, trial, length, checkpoint=tmp_path / "whole")
     kind.run(workload, trial, RunLength(steps=9), checkpoint=tmp_path / "kept")
 
@@ -482,10 +478,10 @@ LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
 
 @pytest.mark.parametrize(("workload", "cut", "what"), LEFT_TO_PLAIN)
 def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
-    workload: Workload, cut: dict[str, int], what: str, libraries: Path
+    workload: Workload, cut: dict[str, int], what: str
 ) -> None:
     trial = small_trial(workload, batch_size=8, **cut, horizon_steps=10)
-    build = native_build(workload, folder=libraries)
+    build = native_build(workload)
 
     run = run_engine(workload, trial, RunLength(steps=5), build=build)
 

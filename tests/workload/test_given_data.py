@@ -113,7 +113,7 @@ def test_a_column_data_set_trains_as_its_tensors_do(validation):
     losses = []
     for each in both:
         stepper = Stepper(each, small_trial(each, batch_size=12), CPU)
-        losses.append(stepper.steps(stepper.stream(0), 6, first_step=0)[0])
+        losses.append(stepper.steps(stepper.stream(0), 6, first_step=0))
 
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     batch, other = (examples_at(each, torch.tensor([7, 2])) for each in both)

@@ -318,7 +318,7 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
     for step in request.steps:
         while taken < step:
             steps = min(_BLOCK_STEPS, step - taken)
-            losses, _ = stepper.steps(stream, steps, first_step=taken)
+            losses = stepper.steps(stream, steps, first_step=taken)
             for loss in losses:
                 if not math.isfinite(loss):
                     return Reason.of("metric_not_finite", metric="loss", step=taken)

@@ -43,7 +43,6 @@ class Plan:
         unit: the unit of the milestones: epochs, steps, or samples (examples).
         scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
             a rule, or the exponent of the size as a number.
-        learning_rate: the rate at the beginning, or None for the optimizer's own.
     """
 
     epochs: float
@@ -51,7 +50,6 @@ class Plan:
     milestones: tuple[Milestone, ...] = ()
     unit: Unit = "epochs"
     scaling_rule: str | float = "none"
-    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a plan that fits no data.
@@ -66,8 +64,6 @@ class Plan:
         _check("epochs", self.epochs)
         for size in self.sizes:
             _check("batch size", size, is_whole=True)
-        if self.learning_rate is not None:
-            _check("learning rate", self.learning_rate)
         before = 0.0
         for milestone in self.milestones:
             _check("milestone", milestone.at, is_whole=self.unit == "steps")

@@ -129,7 +129,6 @@ class BatchSizeSampler(Sampler[list[int]]):
             optimizer,
             self._planned,
             self.plan,
-            n_steps=self.n_steps,
             first_step=self.first_step,
             schedule=schedule,
         )

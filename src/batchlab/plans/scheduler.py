@@ -83,7 +83,6 @@ class PlanScheduler(LRScheduler):
         planned: Plan,
         plan: BatchPlan,
         *,
-        n_steps: int,
         first_step: int = 0,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
@@ -91,11 +90,9 @@ class PlanScheduler(LRScheduler):
 
         Args:
             optimizer: the one that takes the steps. Its groups' rates are those of the plan's first
-                batch size; if the plan has a learning rate, the first group gets it, and the others
-                keep their ratio to it.
-            planned: the plan that `plan` was made from, with its rule and learning rate.
+                batch size.
+            planned: the plan that `plan` was made from, with its rule.
             plan: the stages by step.
-            n_steps: the steps of the whole run.
             first_step: the step that comes first; above 0, the optimizer's state is that of a run
                 of this plan.
             schedule: a further multiplier of the rate, by the part of the run that is done, 0 to 1;
@@ -105,16 +102,11 @@ class PlanScheduler(LRScheduler):
             UsageError: the rule moves settings that the optimizer does not have, or too far.
         """
         self._rule = planned.scaling_rule
-        self._plan, self._n_steps, self._schedule = plan, n_steps, schedule
-        first, ratio = float(optimizer.param_groups[0]["lr"]), 1.0
-        if planned.learning_rate is not None:
-            if not first > 0:
-                raise UsageError(f"the first group's rate is {first:g}: no ratio can be kept to it")
-            ratio = planned.learning_rate / first
+        self._plan, self._schedule = plan, schedule
+        self._n_steps = plan.steps_in(planned.epochs)
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
-                began = _settings(group)
-                group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
+                group[_BEGAN_WITH] = _settings(group)
         for size in planned.sizes:  # to refuse a batch size now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)

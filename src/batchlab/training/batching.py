@@ -83,17 +83,13 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     else:
         order = _indices(drawn, what)
     n_train = plan.n_train
-    if not plan.samples_at(end) - plan.samples_at(begin) <= len(order) <= n_train:
+    is_whole = plan.samples_at(end) - plan.samples_at(begin) <= len(order) <= n_train
+    if not (is_whole and 0 <= min(order) <= max(order) < n_train):
         raise WorkloadError(
-            f"{what} gave {len(order):,} indices for an epoch; expected {n_train:,}, as many as "
-            f"there are training examples"
+            f"{what} gave {len(order):,} indices, from {min(order, default=0)} to "
+            f"{max(order, default=0)}; expected {n_train:,} places of training examples, from 0 to "
+            f"{n_train - 1}"
         )
-    for place in order:
-        if not 0 <= place < n_train:
-            raise WorkloadError(
-                f"{what} gave the index {place}; expected 0 to {n_train - 1}, the places of the "
-                f"training examples"
-            )
     return torch.tensor(order, dtype=torch.int64)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -76,8 +75,6 @@ _MODEL = "model."
 AVERAGED = "averaged"
 """The name of averaged weights, which are stored in addition to the raw weights."""
 _MODULE = "module."  # the prefix of the names of an average's tensors, as AveragedModel has it
-_OPTIMIZER = "optimizer"
-_NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 # Reading a file that is damaged, foreign or from another model can raise these errors.
 _UNREADABLE = (
     OSError,
@@ -94,9 +91,8 @@ def save_checkpoint(
     path: Path,
     *,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    kept: Mapping[str, Stateful],
     progress: Progress,
-    beside: Mapping[str, Stateful] = _NOTHING,
 ) -> None:
     """Write the checkpoint whole or not at all (temporary file, fsync, rename).
 
@@ -108,12 +104,12 @@ def save_checkpoint(
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
     randomness = RandomState.now()
     streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
-    kept = {}
-    for name, stateful in {_OPTIMIZER: optimizer, **beside}.items():
-        kept[name] = _packed(_state_dict(stateful), tensors, name)
+    packed = {}
+    for name, stateful in kept.items():
+        packed[name] = _packed(_state_dict(stateful), tensors, name)
     header = _Header(
         progress=progress,
-        kept=kept,
+        kept=packed,
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
     )
@@ -153,13 +149,7 @@ def peek_checkpoint(path: Path) -> Progress | None:
         return None
 
 
-def load_checkpoint(
-    path: Path,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    beside: Mapping[str, Stateful] = _NOTHING,
-) -> Progress:
+def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful]) -> Progress:
     """Restore model, optimizer and random streams to where the checkpoint was written.
 
     Raises:
@@ -170,7 +160,7 @@ def load_checkpoint(
             header = _header(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         _restore_model(model, tensors)
-        for name, stateful in {_OPTIMIZER: optimizer, **beside}.items():
+        for name, stateful in kept.items():
             _restore(stateful, _unpacked(header.kept[name], tensors))
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:

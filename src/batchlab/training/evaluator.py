@@ -139,9 +139,9 @@ FEWEST_EVALUATED_AT_ONCE = 64
 TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
-def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
-    """Return how many of `n_train` examples the train metric uses, at most `most`."""
-    return min(n_train, most)
+def n_train_evaluated(n_train: int) -> int:
+    """Return how many of `n_train` examples the train metric uses."""
+    return min(n_train, TRAIN_EXAMPLES_EVALUATED)
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
@@ -179,14 +179,13 @@ class Evaluator:
         device: torch.device,
         *,
         batch_size: int,
-        most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
     ) -> None:
         """Choose the fixed subset of the training set on which the train metric is computed."""
         self._workload = workload
         self._device = device
         n_train = size_of(workload.train)
         chosen: dict[Split, Tensor] = {}
-        n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
+        n_evaluated = n_train_evaluated(n_train)
         if n_train > n_evaluated:
             drawn = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen["train"] = drawn.sort().values
@@ -195,17 +194,9 @@ class Evaluator:
         self._splits: dict[Split, _SplitData] = {}
         self._batch_size = batch_size
         for split in SPLITS:
-            data = getattr(workload, split)
-            if data is None:
-                continue
-            if isinstance(data, str):
-                raise WorkloadError(
-                    f"workload {workload.name!r}: {split}={data!r} stands for data that are not "
-                    f"there yet; pass it through with_validation first, or give it {split}=None"
-                )
-            self._splits[split] = _split_data(
-                workload, split, chosen.get(split), device, batch_size
-            )
+            if getattr(workload, split) is not None:
+                part = chosen.get(split)
+                self._splits[split] = _split_data(workload, split, part, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Return all metrics of `splits`, in eval mode, without gradients; restore the model.

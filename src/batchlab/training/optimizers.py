@@ -37,7 +37,7 @@ class MadeOptimizers:
     Attributes:
         given: the result as it was returned, with which the workload's own `step` is called.
         optimizers: the optimizers in it, at least one.
-        kept: everything that a checkpoint keeps in addition to the first optimizer, by name.
+        kept: the optimizers and everything else that a checkpoint keeps, by name.
     """
 
     given: Any
@@ -53,7 +53,7 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
         parameters = list(model.named_parameters())
     returned = make(parameters, learning_rate)
     if isinstance(returned, torch.optim.Optimizer):
-        return MadeOptimizers(given=returned, optimizers=(returned,), kept={})
+        return MadeOptimizers(given=returned, optimizers=(returned,), kept={"optimizer": returned})
     if not isinstance(returned, Mapping):
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` returned a {type(returned).__name__}; "
@@ -73,8 +73,7 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
             f"with at least one torch.optim.Optimizer, and else with what has a state_dict and a "
             f"load_state_dict"
         )
-    first = optimizers[0]
-    kept = {f"optimizer {name}": entry for name, entry in returned.items() if entry is not first}
+    kept = {f"optimizer {name}": entry for name, entry in returned.items()}
     return MadeOptimizers(given=returned, optimizers=tuple(optimizers), kept=kept)
 
 

@@ -152,7 +152,6 @@ def train(
     measures: Mapping[str, AtStep],
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
-    most_steps: int = _BLOCK_STEPS,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -163,7 +162,6 @@ def train(
         emit: takes every evaluation as it happens, after those of a checkpoint.
         stop: called every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
-        most_steps: the most steps between two calls of `stop`.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -177,7 +175,7 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _TrainingRun(workload, task, measures, emit).until_done(stop, most_steps)
+    return _TrainingRun(workload, task, measures, emit).until_done(stop)
 
 
 class _TrainingRun:
@@ -215,22 +213,18 @@ class _TrainingRun:
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
-        progress = load_checkpoint(
-            checkpoint,
-            model=self._stepper.model,
-            optimizer=self._stepper.optimizer,
-            beside=self._stepper.kept,
-        )
+        stepper = self._stepper
+        progress = load_checkpoint(checkpoint, model=stepper.model, kept=stepper.kept)
         resumed_from = (*progress.resumed_from_steps, progress.step)
         return replace(progress, resumed_from_steps=resumed_from)
 
-    def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
+    def until_done(self, stop: Callable[[], bool]) -> Outcome:
         """Train until the end, a bad end or a stop; write the checkpoint unless the end is bad."""
         outcome = self._ended()
         if outcome is None:
             if self._progress.step >= self._task.last_step:
                 self._complete()
-            outcome = self._through_pauses(stop, most_steps) or Outcome(status=Status.OK)
+            outcome = self._through_pauses(stop) or Outcome(status=Status.OK)
         if outcome.status is None or outcome.status.ended_well:
             self._keep()
         notes = outcome.notes
@@ -238,11 +232,11 @@ class _TrainingRun:
             notes = (*notes, self._note)
         return replace(outcome, engine=self._stepper.name, notes=notes)
 
-    def _through_pauses(self, stop: Callable[[], bool], most_steps: int) -> Outcome | None:
+    def _through_pauses(self, stop: Callable[[], bool]) -> Outcome | None:
         """Train and evaluate to the last step; return how the run ended if it ended earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
-            outcome = self._train_to(pause, stream, stop, most_steps)
+            outcome = self._train_to(pause, stream, stop)
             if outcome is not None:
                 return outcome
             self._evaluate(pause)
@@ -292,7 +286,6 @@ class _TrainingRun:
         pause: Pause,
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
-        most_steps: int,
     ) -> Outcome | None:
         """Train to the next evaluation in blocks; return how the run ended if it ended earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
@@ -304,7 +297,7 @@ class _TrainingRun:
             most = min(max(1, steps_left - 1), self._steps_to_beginning())
             outcome = self._train(stream, min(self._block_steps, most))
             if time.perf_counter() - started_s < _BLOCK_S:
-                self._block_steps = min(most_steps, 2 * self._block_steps)
+                self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
             # Write no checkpoint after a bad end, which a resumed run would report at another step,
@@ -348,25 +341,27 @@ class _TrainingRun:
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
         """Take `steps` steps; return how the run ends if a loss is not a finite number."""
-        before = self._progress
+        before, plan = self._progress, self._trial.plan
         started_s = time.perf_counter()
-        losses, sizes = self._stepper.steps(stream, steps, first_step=before.step)
+        losses = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
         # Add one by one, so that the sum does not depend on where a run was interrupted.
-        for step, (loss, size) in enumerate(zip(losses, sizes, strict=True), start=before.step):
-            loss_sum += loss * size
+        for step, loss in enumerate(losses, start=before.step):
+            loss_sum += loss * plan.batch_size_at(step)
             if not math.isfinite(loss_sum):
                 outcome = self._lost(loss, step)
                 break
+        step = before.step + steps
+        samples = plan.samples_at(step)
         self._progress = replace(
             before,
-            step=before.step + steps,
-            samples=before.samples + sum(sizes),
+            step=step,
+            samples=samples,
             train_s=before.train_s + train_s,
             loss_sum=loss_sum,
-            loss_examples=before.loss_examples + sum(sizes),
+            loss_examples=before.loss_examples + samples - before.samples,
         )
         return outcome
 
@@ -504,10 +499,5 @@ class _TrainingRun:
         self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
 
     def _save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            model=self._stepper.model,
-            optimizer=self._stepper.optimizer,
-            progress=self._progress,
-            beside=self._stepper.kept,
-        )
+        stepper = self._stepper
+        save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=self._progress)

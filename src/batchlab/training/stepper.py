@@ -86,7 +86,7 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """The state that a checkpoint keeps in addition to the model and the optimizer, by name."""
+        """The objects whose state a checkpoint keeps in addition to the model's, by name."""
         kept = {**self._made.kept, **self.rates.kept}
         if self.averaged is not None:
             kept[AVERAGED] = self.averaged
@@ -101,8 +101,8 @@ class Stepper:
 
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
-    ) -> tuple[list[float], list[int]]:
-        """Take `n_steps` steps, wait for the device, and return each step's loss and batch size."""
+    ) -> list[float]:
+        """Take `n_steps` steps, wait for the device, and return each step's loss."""
         losses: list[Tensor] = []
         scheduled = self.rates.changes
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
@@ -110,8 +110,7 @@ class Stepper:
                 self.rates.before(step)
             losses.append(self.step(micro_batches))
             self._update_average(step)
-        sizes = map(self._plan.batch_size_at, range(first_step, first_step + n_steps))
-        return torch.stack(losses).tolist(), list(sizes)
+        return torch.stack(losses).tolist()
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Take one optimizer step on the mean loss over all micro-batches and return that loss.

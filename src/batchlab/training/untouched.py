@@ -18,6 +18,7 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
     Modes, buffers, the parameters' `.grad` and the global random streams are restored, also after
     an exception. Inside, no parameter has a `.grad`, because the last step's gradient is not part
     of a model, and a resumed run would not have it. Weights are not restored: a metric that changes
+    them has to change them back.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]

@@ -20,26 +20,28 @@ def text_of(number: int) -> str:
 def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "deep" / "native"
-    libraries = [built(text_of(number), folder=folder) for number in range(3)]
+    monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "deep")
+    libraries = [built(text_of(number)) for number in range(3)]
     monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("built again"))
 
-    assert [built(text_of(number), folder=folder) for number in range(3)] == libraries
+    assert [built(text_of(number)) for number in range(3)] == libraries
     assert [loaded(library).answer() for library in libraries] == [0, 1, 2]
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert sorted(folder.iterdir()) == sorted(libraries)
+    assert stat.S_IMODE((tmp_path / "deep" / "native").stat().st_mode) == 0o700
+    assert sorted((tmp_path / "deep" / "native").iterdir()) == sorted(libraries)
 
 
 def test_a_cache_that_may_not_be_written_or_holds_something_else_is_a_reason(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = built(text_of(1), folder=tmp_path)
+    monkeypatch.setattr(build, "cache_folder", lambda: tmp_path)
+    library = built(text_of(1))
     library.write_bytes(b"no library")
 
     with pytest.raises(RefusedError, match="could not be built"):
         loaded(library)
+    monkeypatch.setattr(build, "cache_folder", lambda: library)
     with pytest.raises(RefusedError, match="could not be built"):
-        built(text_of(5), folder=library / "native")
+        built(text_of(5))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,8 @@ def test_a_compiler_that_is_not_there_fails_or_hangs_is_a_reason(
         compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         compiler.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(build, "COMPILER_S", timeout_s)
 
     with pytest.raises(RefusedError, match=reason):
-        built(text_of(1), folder=tmp_path / "cache", timeout_s=timeout_s)
+        built(text_of(1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,25 +172,25 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
     return workload, [{"batch_size": size, **given} for size in sizes]
 
 
-def check(workload: Workload, cuts: list[dict[str, Any]], folder: Path) -> None:
-    made = native_build(workload, folder=folder)
+def check(workload: Workload, cuts: list[dict[str, Any]]) -> None:
+    made = native_build(workload)
     self_check(made, workload, [small_trial(workload, **cut) for cut in cuts])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", by_day([*range(40), *range(1000, 1300)], range(6)))
-def test_what_is_drawn_is_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
-    check(*drawn(seed), libraries)
+def test_what_is_drawn_is_trained_as_by_pytorch(seed: int) -> None:
+    check(*drawn(seed))
 
 
 @pytest.mark.nightly
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that family")
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
 def test_vectors_of_every_width_compute_the_same(
-    processor: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+    processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {"-march=native": f"-march={processor}", "-O0": "-O2"}
     monkeypatch.setattr(build, "FLAGS", tuple(other.get(flag, flag) for flag in build.FLAGS))
 
     for seed in range(2000, 2006):
-        check(*drawn(seed), libraries)
+        check(*drawn(seed))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,17 +219,17 @@ def draws(n: int = 40) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(n, 4), torch.randint(3, (n,)), torch.randn(n)
 
 
-def assert_gradients_agree(workload: Workload, sizes: Sequence[int], folder: Path) -> None:
+def assert_gradients_agree(workload: Workload, sizes: Sequence[int]) -> None:
     """Momentum after two steps is PyTorch's to a part of its size, in one call or in two."""
-    build = native_build(workload, folder=folder)
+    build = native_build(workload)
     for batch_size in sizes:
         trial = small_trial(workload, batch_size=batch_size)
         plain = Stepper(workload, trial, torch.device("cpu"))
         native, cut = (NativeStepper(workload, trial, build) for _ in range(2))
 
-        expected, _ = plain.steps(plain.stream(0), 2, first_step=0)
-        losses, _ = native.steps(native.stream(0), 2, first_step=0)
-        of_calls = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(2)]
+        expected = plain.steps(plain.stream(0), 2, first_step=0)
+        losses = native.steps(native.stream(0), 2, first_step=0)
+        of_calls = [cut.steps(cut.stream(step), 1, first_step=step)[0] for step in range(2)]
 
         assert losses == pytest.approx(expected, rel=1e-5)
         assert of_calls == losses
@@ -262,28 +261,26 @@ WORKLOADS = [
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_all_that_is_listed_has_pytorchs_values_and_gradients(
-    workload: Workload, libraries: Path
-) -> None:
+def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload: Workload) -> None:
     least = 5 if workload.loss is losses else 1  # of one label nothing may be left
-    assert_gradients_agree(workload, (least, 13, 40), libraries)
+    assert_gradients_agree(workload, (least, 13, 40))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", by_day(KINDS, ["images"]))
 def test_optimised_functions_are_those_of_the_textbook(
-    kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = ["-O2" if flag == "-O0" else flag for flag in build.FLAGS]
     monkeypatch.setattr(build, "FLAGS", tuple(flags))
 
-    assert_gradients_agree(functions_of(kind, 700), (13, 700), libraries)
+    assert_gradients_agree(functions_of(kind, 700), (13, 700))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sequences", "images"])
 def test_where_examples_are_large_tiles_are_small(
-    kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of(kind)
@@ -292,26 +289,26 @@ def test_where_examples_are_large_tiles_are_small(
     tiled = emit._CWriter("", program._step_graph(workload, model, columns), None, ())
 
     assert tiled._tile < 20
-    assert_gradients_agree(workload, (37,), libraries)
+    assert_gradients_agree(workload, (37,))
 
 
-def test_a_wrong_label_is_an_error_and_nothing_outside_is_read(libraries: Path) -> None:
+def test_a_wrong_label_is_an_error_and_nothing_outside_is_read() -> None:
     workload = workload_of(lambda: nn.Linear(4, 3), (torch.randn(40, 4), torch.full((40,), 3)))
     trial = small_trial(workload, batch_size=4)
-    native = NativeStepper(workload, trial, native_build(workload, folder=libraries))
+    native = NativeStepper(workload, trial, native_build(workload))
 
     with pytest.raises(IndexError, match="outside"):
         native.steps(native.stream(0), 1, first_step=0)
 
 
-def test_metrics_are_those_of_the_plain_evaluation(libraries: Path) -> None:
+def test_metrics_are_those_of_the_plain_evaluation() -> None:
     def error(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         return (model(batch[0]).max(dim=1).indices != batch[1]).double().mean()
 
     workload = workload_of(lambda: nn.Linear(4, 3), draws()[:2])
     workload = replace(workload, metrics={"accuracy": accuracy, "error": error})
 
-    native = native_build(workload, folder=libraries)
+    native = native_build(workload)
 
     assert native.metrics == ("accuracy", "error", "loss")
     self_check(native, workload, [small_trial(workload, batch_size=7)])

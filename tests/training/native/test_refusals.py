@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,16 +112,16 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_covered_is_refused_with_its_reason(name: str, libraries: Path) -> None:
+def test_what_is_not_covered_is_refused_with_its_reason(name: str) -> None:
     make, code = REFUSED[name]
 
     with pytest.raises(RefusedError, match=code):
-        native_build(make(), folder=libraries)
+        native_build(make())
 
 
-def test_a_build_of_another_model_or_optimizer_is_not_taken(libraries: Path) -> None:
+def test_a_build_of_another_model_or_optimizer_is_not_taken() -> None:
     workload = small_workload()
-    build = native_build(workload, folder=libraries)
+    build = native_build(workload)
     wider = replace(workload, model=lambda: nn.Linear(FEATURES, CLASSES))
     other = optimizer_of(partial(torch.optim.SGD, momentum=0.9, nesterov=True))
 
@@ -143,7 +142,7 @@ def test_a_build_of_another_model_or_optimizer_is_not_taken(libraries: Path) -> 
     ],
 )
 def test_an_update_that_is_wrong_does_not_pass_the_check(
-    make: Any, right: str, wrong: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+    make: Any, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = torch.optim.Adam if make is adam else torch.optim.SGD
     rule = RULES[kind]
@@ -154,7 +153,7 @@ def test_an_update_that_is_wrong_does_not_pass_the_check(
 
     monkeypatch.setitem(RULES, kind, replace(rule, text=mistaken))
     workload = optimizer_of(make)
-    build = native_build(workload, folder=libraries)
+    build = native_build(workload)
 
     with pytest.raises(RefusedError, match="differed from PyTorch"):
         self_check(build, workload, [small_trial(workload, batch_size=4)])
@@ -177,7 +176,7 @@ FOLLOWED: dict[str, Workload] = {
 
 
 @pytest.mark.parametrize("workload", FOLLOWED.values(), ids=FOLLOWED)
-def test_what_is_covered_is_right(workload: Workload, libraries: Path) -> None:
-    build = native_build(workload, folder=libraries)
+def test_what_is_covered_is_right(workload: Workload) -> None:
+    build = native_build(workload)
 
     self_check(build, workload, [small_trial(workload, batch_size=size) for size in (1, 6, 40)])

@@ -21,16 +21,11 @@ FLAGS = (
     "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
 )  # fmt: skip
-_TIMEOUT_S = 60.0
+COMPILER_S = 15.0  # a compiler takes two seconds, so it is ended as hanging after this many
 
 
-def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) -> Path:
+def built(text: str) -> Path:
     """Return the library of a C text, from the cache or from the compiler of this machine.
-
-    Args:
-        text: the C.
-        folder: the folder of the libraries; None for that in the user's cache.
-        timeout_s: the time after which the compiler is ended.
 
     Raises:
         RefusedError: there is no compiler, it fails or hangs, or the folder can't be written to.
@@ -42,11 +37,11 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     try:
-        folder = folder or cache_folder() / "native"
+        folder = cache_folder() / "native"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its files are loaded as code
         library = folder / f"{key[:32]}.so"
         if not library.exists():
-            _compile(text, compiler, library, timeout_s)
+            _compile(text, compiler, library)
         return library
     except (OSError, RuntimeError) as error:  # the folder is full, or there is no home folder
         raise RefusedError(f"its C code could not be built: {error}") from error
@@ -87,7 +82,7 @@ def _processor() -> str:
     )
 
 
-def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
+def _compile(text: str, compiler: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         source, output = Path(folder) / "native.c", Path(folder) / "native.so"
         source.write_text(text, encoding="utf-8")
@@ -98,11 +93,11 @@ def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "TMPDIR": folder, "LC_ALL": "C"},
-                timeout=timeout_s,
+                timeout=COMPILER_S,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise RefusedError(f"the C compiler took more than {timeout_s:.3g} s") from error
+            raise RefusedError(f"the C compiler took more than {COMPILER_S:.3g} s") from error
         if ended.returncode:
             lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
             what = lines[0] if lines else f"it ended with {ended.returncode}"

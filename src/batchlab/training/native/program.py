@@ -67,15 +67,8 @@ def examples_layout(columns: Sequence[Tensor]) -> Layout:
     return layout_of(("", column[0]) for column in columns)
 
 
-def native_build(
-    workload: Workload, *, folder: Path | None = None, timeout_s: float = 60.0
-) -> NativeBuild:
+def native_build(workload: Workload) -> NativeBuild:
     """Capture a workload's steps and evaluations, and build them.
-
-    Args:
-        workload: the workload to train.
-        folder: the folder of the libraries; None for that in the user's cache.
-        timeout_s: the time after which the compiler is ended.
 
     Raises:
         RefusedError: the workload can't be trained natively; the error holds the reason.
@@ -94,7 +87,7 @@ def native_build(
     if scores is not None:
         functions.append((SCORES, scores, None))
     groups = group_numbers(optimizer, list(model.parameters()))
-    library = built(program(functions, groups), folder=folder, timeout_s=timeout_s)
+    library = built(program(functions, groups))
     return NativeBuild(
         library=library,
         parameters=layout_of(model.named_parameters()),

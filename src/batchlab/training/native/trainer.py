@@ -73,20 +73,18 @@ class NativeStepper(Stepper):
 
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
-    ) -> tuple[list[float], list[int]]:
+    ) -> list[float]:
         """Take `n_steps` steps; `stream` is not used."""
         if self.averaged is None:
             return self._steps(first_step, n_steps)
-        losses, sizes = [], []
+        losses = []
         for step in range(first_step, first_step + n_steps):
-            loss, size = self._steps(step, 1)
+            losses += self._steps(step, 1)
             self._update_average(step)
-            losses += loss
-            sizes += size
-        return losses, sizes
+        return losses
 
-    def _steps(self, first: int, n_steps: int) -> tuple[list[float], list[int]]:
-        sizes = self._sizes(first, n_steps)
+    def _steps(self, first: int, n_steps: int) -> list[float]:
+        sizes = list(map(self._plan.batch_size_at, range(first, first + n_steps)))
         numbers = self._numbers(first, n_steps)
         losses = torch.empty(n_steps, dtype=torch.float64)
         counts: list[Tensor | None] = [None] * len(self._trained)
@@ -106,15 +104,7 @@ class NativeStepper(Stepper):
                 "counts": counts,
             },
         )
-        return losses.tolist(), sizes
-
-    def _sizes(self, first: int, n_steps: int) -> list[int]:
-        plan = self._plan
-        size = plan.batch_size
-        taken = plan.samples_at(first + n_steps) - plan.samples_at(first)
-        if taken == n_steps * size and not plan.stages:
-            return [size] * n_steps
-        return list(map(plan.batch_size_at, range(first, first + n_steps)))
+        return losses.tolist()
 
     def _index(self, first: int, n_steps: int) -> Tensor:
         """Return the indices of the steps' examples, in the order of the plain stepper."""
@@ -212,7 +202,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
     for trial in trials:
         native = NativeStepper(workload, trial, build)
         initial = [weight.detach().clone() for weight in native.model.parameters()]
-        losses, _ = native.steps(iter(()), _STEPS, first_step=0)
+        losses = native.steps(iter(()), _STEPS, first_step=0)
         plain = Stepper(workload, trial, _CPU)
         for step, (loss, expected) in enumerate(
             zip(losses, _plain_losses(plain, trial), strict=True), start=1
@@ -242,7 +232,7 @@ def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
     stream, losses = plain.stream(0), []
     for step in range(_STEPS):
         with _NoiseOfC(noise_seed(trial), step):
-            losses += plain.steps(stream, 1, first_step=step)[0]
+            losses += plain.steps(stream, 1, first_step=step)
     return losses
 
 
