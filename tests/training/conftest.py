@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from batchlab.training.native import build
-from batchlab.training.native.build import cache_folder
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
