@@ -54,7 +54,7 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
     path.unlink()
     quoted = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x'", "{{kept}}", '{"a": 1}']
     init(quoted, folder=tmp_path)
-    assert read_run_file(path)["command"] == tuple(quoted)
+    assert read_run_file(path)["command"] == quoted
     # A file that is there is left as it is, and a link is not followed.
     path.write_text("mine")
     with pytest.raises(UsageError, match="is there already, and is left as it is"):

@@ -93,8 +93,8 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"plans": ("small", "huge")}, "plan 'huge': expected one of small, large, grow, decay"),
-        ({"plans": ()}, "no plan was given"),
+        ({"plans": ("small", "huge")}, "plan .*'huge'.*: expected some of small, large"),
+        ({"plans": ()}, r"plan \(\): expected some of small"),
         ({"batch_sizes": (10, 20, 40)}, "plans of batch sizes 10, 20, 40: expected two"),
         ({"batch_sizes": (10,)}, "plans of batch sizes 10: expected two"),
         ({"steps": 10, "epochs": None}, "plans with steps: they are compared after equal epochs"),

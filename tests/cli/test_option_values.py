@@ -1,4 +1,4 @@
-"""What a value on the command line is read as; what is refused stands in wrong_inputs.txt."""
+"""What an argument is read as, from a text or from Python; wrong_inputs.txt has what is refused."""
 
 from __future__ import annotations
 
@@ -6,55 +6,44 @@ from typing import Any
 
 import pytest
 
-from batchlab.app.argument_values import batch_sizes, learning_rates, n_bytes, setting, target
-from batchlab.cli import main as cli
+from batchlab.app.arguments import read
 from batchlab.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("read", "found", "refused"),
+    ("name", "values", "refused"),
     [
         (
-            batch_sizes,
-            {"64,256,full": (64, 256, "full"), " 1 , full ": (1, "full")},
+            "batch_sizes",
+            {"64,256,full": (64, 256, "full"), " 1 , full ": (1, "full"), (8, "16"): (8, 16)},
             ["1e3", "", "64 256", "9" * 5000],
         ),
-        (learning_rates, {"1e-3, 2": (0.001, 2.0)}, ["1e999", ""]),
+        ("learning_rates", {"1e-3, 2": (0.001, 2.0), (0.5,): (0.5,)}, ["1e999", ""]),
         (
-            target,
-            {"accuracy=0.97": ("accuracy", 0.97)},
-            ["=0.9", "accuracy=", "accuracy=nan", "a=b=1"],
+            "target",
+            {"accuracy=0.97": ("accuracy", 0.97), ("loss", 1): ("loss", 1.0)},
+            ["=0.9", "accuracy=", "accuracy=nan", "a=b=1", ("loss", True)],
         ),
         (
-            setting,
-            {"width=64": ("width", "64"), "a = b=c ": ("a", "b=c"), "a=": ("a", "")},
-            ["=64"],
+            "settings",
+            {("width=64", "a = b=c ", "c="): {"width": "64", "a": "b=c", "c": ""}},
+            [("=64",)],
         ),
         (
-            n_bytes,
-            {"2GiB": 2**31, "2gb": 2 * 10**9, "1.5 GB": 15 * 10**8, "1TiB": 2**40, "4096B": 4096},
+            "memory_limit_bytes",
+            {"2GiB": 2**31, "2gb": 2 * 10**9, "1.5 GB": 15 * 10**8, "4096B": 4096, 2**20: 2**20},
             ["", "2", "2G", "GiB", "-2GiB", "0.5B", "2 PB", "9" * 400],
         ),
+        ("seeds", {"1": 1, 3: 3}, ["0", True, 1.0]),
+        ("steps", {"0": 0}, ["-1"]),
+        ("metric", {"val_loss": "val_loss"}, ["", 3]),
+        ("device", {"cuda:1": "cuda:1"}, ["tpu", 0]),
     ],
 )
 def test_a_value_is_read_as_it_is_meant_or_refused_with_what_is_possible(
-    read: Any, found: dict[str, object], refused: list[str]
+    name: str, values: dict[Any, object], refused: list[Any]
 ) -> None:
-    assert {text: read(text) for text in found} == found
-    for text in refused:
+    assert {value: read("noise", name, value) for value in values} == values
+    for value in refused:
         with pytest.raises(UsageError, match="expected"):
-            read(text)
-
-
-@pytest.mark.parametrize("command", ["advise", "sweep", "profile", "noise"])
-def test_one_is_enough_of_what_is_counted_and_a_noise_needs_no_step(command: str) -> None:
-    least = 0 if command == "noise" else 1
-    options = cli.batchlab.commands[command].params
-
-    counted = [option for option in options if option.type.name == "N"]
-
-    assert counted
-    assert {option.type.convert(str(least), option, None) for option in counted} == {least}
-    # A default that is no text passes as it is.
-    (budget,) = (each for each in options if each.name == "budget")
-    assert budget.type.convert(5.0, None, None) == 5.0
+            read("noise", name, value)

@@ -36,6 +36,8 @@ FILES = {
     "notes.txt": "hello",
     "notes.db": "no store at all",
     "empty.json": json.dumps({}),
+    "epochs.toml": "command = ['python', 'train.py']\nepochs = 1.5\n",
+    "rates.toml": "command = ['python', 'train.py']\nlearning_rates = [0.1, -1]\n",
     "points.csv": POINTS + "16,400\n64,160\n256,100\n",
     "words.csv": POINTS + "16,many\n64,160\n256,100\n",
     "negative.csv": POINTS + "16,-400\n64,160\n256,100\n",

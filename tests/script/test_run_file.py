@@ -40,13 +40,9 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     found = read(tmp_path, WHOLE)
 
     assert found == tomllib.loads(WHOLE.replace("batch-size", "batch_size")) | {
-        "command": ("python", "train.py", "--bs", "{batch_size}"),
-        "batch_sizes": (32, 128, "full"),
-        "learning_rates": (0.001, 0.003),
         "config": (tmp_path / "conf/c.yaml").resolve(),
         "cwd": tmp_path.resolve(),
     }
-    assert isinstance(found["learning_rate"], float)
     assert read(tmp_path, "") == {}
 
 
@@ -62,13 +58,6 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
             r"expected a list of texts, as in \['python', 'train.py', '--bs', '\{batch_size\}'\]",
         ),
         ("command = []", "expected a list of texts"),
-        ("better = 'up'", 'expected "higher" or "lower"'),
-        ("batch_size = 0", "expected a whole number of at least 1"),
-        ("epochs = 1.5", "expected a whole number of at least 1"),
-        ("learning_rate = nan", "expected a finite number above 0"),
-        ("batch_sizes = '32,64'", r"expected a list of whole numbers .*\[32, 128, 512\]"),
-        ("learning_rates = [0.1, -1]", "expected a list of finite numbers"),
-        ("budget = 0", 'expected a time, as in "30m"'),
         ("\udcff", "no text in UTF-8"),
     ],
 )

@@ -1,53 +1,45 @@
 """Arguments: one table of the commands' arguments, for command line, Python and agents.
 
-For each argument the table has its flag, conversion, check, help text and default. The command
-line makes options from the table, the server for agents makes schemas, and `asked` checks calls
-from Python.
+For each argument the table has its flag, reader, help text and default. The command line makes
+options from the table, the server for agents makes schemas, and `asked` reads calls from Python.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from batchlab.app import argument_values as values
 from batchlab.app.budget import seconds_of
-from batchlab.plans.scaling import SCALING_RULES, scaling_rule
-
-
-@dataclass(frozen=True, slots=True)
-class TypedText:
-    """The kind of an argument that the command line converts from a text."""
-
-    shown: str  # the placeholder in `--help`
-    read: Callable[[str], object]  # converts; may raise a UsageError or ValueError
-    expected: str = ""  # what the message for a ValueError asks for
-
-
-# On the command line an argument is a text (converted or not), a path, a switch that is true if
-# given, or one of several choices.
-ArgumentKind = TypedText | type[str] | type[Path] | type[bool] | tuple[str, ...]
+from batchlab.errors import UsageError
+from batchlab.plans.scaling import SCALING_RULES
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument, as every interface knows it."""
 
-    kind: ArgumentKind  # how its text is read
+    # Takes a text or the value itself; None for a switch, and to take one of `choices`.
+    read: Callable[[Any], Any] | None = None
+    expected: str = ""  # what an impossible value should have been
+    shown: str = ""  # the placeholder in `--help`
+    choices: tuple[str, ...] = ()
     flag: str | None = None  # its option, if not its name with dashes
     default: object = None  # the value if not given; `--help` shows it unless None
     is_repeated: bool = False
-    # Converts a value given in Python, or refuses it. If None, whole numbers and choices are
-    # checked by their kind.
-    check: Callable[[Any], Any] | None = None
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is an option without a value."""
+        return self.read is None and not self.choices
 
 
-def argument_of(command: str, name: str) -> Argument | None:
-    """Return an argument of a command, or None if no command has such an argument."""
-    return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS.get(name)
+def argument_of(command: str, name: str) -> Argument:
+    """Return an argument of a command."""
+    return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS[name]
 
 
 def help_of(command: str, name: str) -> str:
@@ -55,105 +47,134 @@ def help_of(command: str, name: str) -> str:
     return HELP.get(f"{command} {name}") or HELP[name]
 
 
-def checked(command: str, name: str, value: Any) -> Any:
-    """Return an argument's value, given in Python, as the command takes it, or refuse it."""
+def flag_of(command: str, name: str) -> str:
+    """Return the option of an argument."""
+    return argument_of(command, name).flag or f"--{name.replace('_', '-')}"
+
+
+def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
+    """Return an argument's value as the command takes it, from a text or as given in Python.
+
+    Raises:
+        UsageError: the value is not possible; `whose` follows it in the message.
+    """
     argument = argument_of(command, name)
-    if argument is None:
+    reader, expected = argument.read, argument.expected
+    if reader is None and argument.choices:
+        reader, expected = values.choice(*argument.choices), f"one of {', '.join(argument.choices)}"
+    if reader is None:
         return value
-    if argument.check is not None:
-        return argument.check(value)
-    if argument.kind is _COUNT:
-        return values.checked_count(name, value)
-    if isinstance(argument.kind, tuple):
-        return values.checked_choice(name, argument.kind, value)
-    return value
+    try:
+        return reader(value)
+    except UsageError:
+        raise
+    except (TypeError, ValueError):
+        words = flag_of(command, name)[2:].replace("-", " ")
+        raise UsageError(f"{words} {value!r}{whose}: expected {expected}") from None
 
 
-def _known_rule(rule: str) -> str:
-    scaling_rule(rule)  # raises an error for an unknown rule
-    return rule
-
-
-def _whole_number(least: int) -> TypedText:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) or int(text) < least:
-            raise ValueError
-        return int(text)
-
-    return TypedText("N", read, f"a whole number of at least {least}")
-
-
-def _number(example: str) -> TypedText:
-    return TypedText("NUMBER", float, f"a number, such as {example}")
-
-
-_COUNT = _whole_number(1)
-_SIZES = TypedText("64,256,full", values.batch_sizes)
-_TARGET = TypedText("METRIC=VALUE", values.target)
-_BUDGET = TypedText("90s|5m|1h30m", seconds_of)
+_COUNT = partial(Argument, read=values.count, shown="N", expected="a whole number of at least 1")
+_NUMBER = partial(Argument, read=values.positive, shown="NUMBER")
+_TEXT = partial(Argument, read=values.text, shown="TEXT", expected="a text")
+_PATH = partial(Argument, read=Path, shown="PATH", expected="a path")
+_TIME = partial(Argument, read=seconds_of, shown="90s|5m|1h30m")
+_TARGET = partial(
+    Argument,
+    read=values.target,
+    shown="METRIC=VALUE",
+    expected="a metric and its value, such as accuracy=0.97",
+)
+_SIZES = partial(
+    Argument,
+    read=values.batch_sizes,
+    shown="64,256,full",
+    expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
+)
 
 # The arguments by name in Python; with the command before the name if they differ by command.
 ARGUMENTS: Mapping[str, Argument] = {
-    "objective": Argument(("time", "samples", "quality"), default="time"),
-    "target": Argument(_TARGET),
-    "margin": Argument(_number("0.002"), check=values.checked_margin),
-    "budget": Argument(_BUDGET, default="60s"),
-    "advise budget": Argument(_BUDGET),
-    "sweep budget": Argument(_BUDGET),
-    "trainings": Argument(_number("4")),
-    "batch_sizes": Argument(_SIZES, check=values.checked_batch_sizes),
+    "objective": Argument(choices=("time", "samples", "quality"), default="time"),
+    "target": _TARGET(),
+    "margin": _NUMBER(
+        expected="more than 0, in the unit of the metric that counts, such as 0.002 of an accuracy"
+    ),
+    "budget": _TIME(default="60s"),
+    "advise budget": _TIME(),
+    "sweep budget": _TIME(),
+    "trainings": _NUMBER(expected="more than 0, such as 4"),
+    "batch_sizes": _SIZES(),
     "learning_rates": Argument(
-        TypedText("0.01,0.1", values.learning_rates), check=values.checked_rates
+        read=values.learning_rates,
+        shown="0.01,0.1",
+        expected="finite numbers above 0, such as 0.01,0.1",
     ),
-    "seeds": Argument(_COUNT, default=1),
-    "epochs": Argument(_COUNT),
-    "at_most_epochs": Argument(_COUNT),
-    "sweep steps": Argument(_COUNT),
-    "noise steps": Argument(_whole_number(0)),
+    "seeds": _COUNT(default=1),
+    "epochs": _COUNT(),
+    "at_most_epochs": _COUNT(),
+    "sweep steps": _COUNT(),
+    "noise steps": Argument(
+        read=partial(values.count, least=0),
+        shown="N",
+        expected="0, for the initial weights alone, or more",
+    ),
     "memory_limit_bytes": Argument(
-        TypedText("2GiB", values.n_bytes), flag="--memory-limit", check=values.checked_memory_limit
+        read=values.n_bytes,
+        shown="2GiB",
+        expected="a number of bytes above 0, such as 2GiB, 1.5GB or 500MB",
+        flag="--memory-limit",
     ),
-    "profile": Argument(Path, check=values.read_profile),
-    "settings": Argument(TypedText("KEY=VALUE", values.setting), flag="--set", is_repeated=True),
-    "scaling_rule": Argument(tuple(SCALING_RULES), default="none", check=_known_rule),
-    "sampling": Argument(("reshuffle", "replacement"), default="reshuffle"),
-    "drop_last": Argument(bool),
-    "micro_batch_size": Argument(_COUNT, check=values.checked_micro_batch_size),
-    "measure": Argument(
-        TypedText("NAME", str), is_repeated=True, check=values.checked_measurements
+    "profile": Argument(
+        read=values.read_profile,
+        shown="PATH",
+        expected="the file that batchlab profile --json made",
     ),
+    "settings": Argument(read=values.settings, shown="KEY=VALUE", flag="--set", is_repeated=True),
+    "scaling_rule": Argument(read=values.known_rule, choices=tuple(SCALING_RULES), default="none"),
+    "sampling": Argument(choices=("reshuffle", "replacement"), default="reshuffle"),
+    "drop_last": Argument(),
+    "micro_batch_size": _COUNT(),
+    "measure": Argument(read=values.measurements, shown="NAME", is_repeated=True),
     "plans": Argument(
-        TypedText("small,large,grow,decay", values.split), flag="--plan", check=values.checked_plans
+        read=values.plans,
+        shown="small,large,grow,decay",
+        expected="some of small, large, grow and decay",
+        flag="--plan",
     ),
-    "per_layer": Argument(bool),
-    "branches": Argument(bool),
-    "device": Argument(str, default="cpu", check=values.checked_device),
-    "trainer": Argument(("fastest", "plain"), default="fastest"),
-    "cluster": Argument(str, check=values.checked_cluster),
-    "engine": Argument(("local", "ray"), default="local"),
-    "address": Argument(TypedText("HOST:PORT", str)),
-    "cpus_per_trial": Argument(_COUNT),
-    "gpus_per_trial": Argument(_number("0.5")),
-    "metric": Argument(str),
-    "better": Argument(("higher", "lower")),
-    "examples": Argument(_COUNT),
-    "batch_size": Argument(_COUNT),
-    "learning_rate": Argument(_number("0.001")),
-    "pattern": Argument(str),
-    "config": Argument(Path),
-    "devices": Argument(_COUNT),
-    "store": Argument(Path, default="batchlab.db", check=Path),
-    "study_id": Argument(str, flag="--study"),
-    "report": Argument(Path),
-    "advise report": Argument(Path, default="batchlab-report.html"),
-    "output_format": Argument(("html", "text", "csv", "svg", "png", "json"), flag="--format"),
-    "path": Argument(Path, flag="--report"),
-    "live": Argument(bool),
-    "output": Argument(Path, default="model.safetensors"),
-    "as_json": Argument(bool, flag="--json"),
-    "quiet": Argument(bool),
-    "explain": Argument(bool),
-    "require": Argument(("likely", "sure")),
+    "per_layer": Argument(),
+    "branches": Argument(),
+    "device": Argument(
+        read=values.device, shown="TEXT", expected="cpu, cuda or cuda:N", default="cpu"
+    ),
+    "trainer": Argument(choices=("fastest", "plain"), default="fastest"),
+    "cluster": Argument(
+        read=values.cluster, expected="a batchlab.Cluster, such as Cluster(address='auto')"
+    ),
+    "engine": Argument(choices=("local", "ray"), default="local"),
+    "address": _TEXT(shown="HOST:PORT"),
+    "cpus_per_trial": _COUNT(),
+    "gpus_per_trial": Argument(read=float, shown="NUMBER", expected="a number, such as 0.5"),
+    "metric": _TEXT(),
+    "better": Argument(choices=("higher", "lower")),
+    "examples": _COUNT(),
+    "batch_size": _COUNT(),
+    "learning_rate": _NUMBER(expected="a finite number above 0, such as 0.01"),
+    "pattern": _TEXT(),
+    "config": _PATH(),
+    "devices": _COUNT(),
+    "store": _PATH(default="batchlab.db"),
+    "study_id": _TEXT(flag="--study"),
+    "report": _PATH(),
+    "advise report": _PATH(default="batchlab-report.html"),
+    "output_format": Argument(
+        choices=("html", "text", "csv", "svg", "png", "json"), flag="--format"
+    ),
+    "path": _PATH(flag="--report"),
+    "live": Argument(),
+    "output": _PATH(default="model.safetensors"),
+    "as_json": Argument(flag="--json"),
+    "quiet": Argument(),
+    "explain": Argument(),
+    "require": Argument(choices=("likely", "sure")),
 }
 
 # The help texts, by the same names.

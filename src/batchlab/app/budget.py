@@ -19,21 +19,19 @@ _TIME = re.compile(
 _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
-def seconds_of(given: str | float, *, what: str = "budget") -> float:
-    """Return a time in seconds, from a text such as `90s`, `5m`, `2h` or `1h30m`, or a number.
-
-    `what` names the time in the message.
+def seconds_of(given: str | float) -> float:
+    """Return a budget in seconds, from a text such as `90s`, `5m`, `2h` or `1h30m`, or a number.
 
     Raises:
         UsageError: the value is something else, or not a finite time above 0.
     """
     value = _read(given) if isinstance(given, str) else given
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
-        raise UsageError(f"{what} {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
+        raise UsageError(f"budget {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
     try:
         return float(value)
     except OverflowError:
-        raise UsageError(f"{what}: {len(str(value))} digits; expected 90s, 5m or 1h30m") from None
+        raise UsageError(f"budget: {len(str(value))} digits; expected 90s, 5m or 1h30m") from None
 
 
 def _read(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from batchlab.app.arguments import read
 from batchlab.app.options import fitting_trials
 from batchlab.app.question import asked
 from batchlab.app.subjects import WorkloadSubject
@@ -67,8 +68,8 @@ def noise(
         WorkloadError: the workload cannot be loaded or trained.
         BudgetError: the budget ended before the first point.
     """
-    if steps is not None and steps < 0:
-        raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
+    if steps is not None:
+        steps = read("noise", "steps", steps)
     question = asked(
         "noise",
         workload=workload,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Literal
 import torch
 
 from batchlab.advice.advice import Objective
-from batchlab.app.arguments import checked
-from batchlab.app.budget import Budget, seconds_of
+from batchlab.app.arguments import read
+from batchlab.app.budget import Budget
 from batchlab.app.progress import listener_or_notebook
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
@@ -96,17 +95,19 @@ def asked(
     workload: Workload | TrainingCommand | str,
     budget: str | float | None,
     reserved_s: float = 0.0,
+    command: str | None = None,
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Request:
     """Return the question of a call, made from the function's name and unchecked arguments."""
-    if name == "advise":
-        budget = _advice_budget_s(budget, given.get("trainings"))
-    counting = Budget(budget, reserved_s=reserved_s)
     arguments: dict[str, Any] = {}
-    for argument, value in given.items():
+    for argument, value in {"budget": budget, **given}.items():
         if value is not None:
-            arguments[argument] = checked(name, argument, value)
+            arguments[argument] = read(name, argument, value)
+    budget_s = arguments.pop("budget", None)
+    if name == "advise":
+        budget_s = _advice_budget_s(budget_s, arguments.get("trainings"))
+    counting = Budget(budget_s, reserved_s=reserved_s)
     profile, limit_bytes = arguments.get("profile"), arguments.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
         arguments["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
@@ -116,14 +117,14 @@ def asked(
         name=name,
         workload=workload,
         budget=counting,
+        command=command,
         listener=listener_or_notebook(listener),
         **arguments,
     )
 
 
-def _advice_budget_s(budget: str | float | None, trainings: float | None) -> float | None:
+def _advice_budget_s(budget_s: float | None, trainings: float | None) -> float | None:
     """Return the seconds for the whole call, or None if `trainings` will set them later."""
-    budget_s = None if budget is None else seconds_of(budget)
     if trainings is None:
         return budget_s or DEFAULT_BUDGET_S
     if budget_s is not None:
@@ -131,6 +132,4 @@ def _advice_budget_s(budget: str | float | None, trainings: float | None) -> flo
             f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
             f"take; give one of the two"
         )
-    if not (math.isfinite(trainings) and trainings > 0):
-        raise UsageError(f"trainings {trainings:g}: expected more than 0, such as 4")
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
-from batchlab.app.argument_values import as_whole, checked_rate
+from batchlab.app.arguments import read
 from batchlab.app.question import Request
 from batchlab.app.subject import DEFAULT_EPOCHS, PlanT, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
@@ -77,13 +76,6 @@ def _reports_peaks(device: str) -> bool:
     return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
 
 
-def _is_target(given: object) -> bool:
-    match given:
-        case (str(), value):
-            return isinstance(value, int | float) and not isinstance(value, bool)
-    return False
-
-
 def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
     """Return the stored summary of a workload, or None if it or the store does not exist yet."""
     if store is None:
@@ -125,7 +117,8 @@ class WorkloadSubject(Subject):
         self.weighs_examples = workload.weight is not None
         self.planned_epochs = workload.epochs
         if workload.target is not None:
-            self.planned_target = (workload.target.metric, workload.target.value)
+            own = workload.target.metric, workload.target.value
+            self.planned_target = self._read_own("target", own)
         n_train = size_of(workload.train)
         self.summary = WorkloadSummary(
             workload_id=self._loaded.workload_id,
@@ -191,12 +184,7 @@ class WorkloadSubject(Subject):
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
         check_sampling(workload, question.sampling)
-        size = self.summary.batch_size
-        if (as_whole(size) or 0) < 1:
-            raise BatchSizeError(
-                f"batch size {size!r}, the reference of workload {workload.name!r}: expected a "
-                f"whole number of at least 1"
-            )
+        self._read_own("batch_size", self.summary.batch_size)
         limit = self.memory_limit_bytes
         if (
             limit is not None
@@ -232,20 +220,12 @@ class WorkloadSubject(Subject):
 
     def checked_target(self, target: tuple[str, float]) -> Target:
         """Return a target on a metric of the workload; refuse it without validation data."""
-        workload = self.workload
-        if not _is_target(target):
-            raise UsageError(
-                f"target {target!r}: expected a metric and its value, such as "
-                f'("{workload.metric_names[0]}", 0.97)'
-            )
-        metric, value = target
+        workload, (metric, value) = self.workload, target
         if metric not in workload.metric_names:
             raise UsageError(
                 f"target {metric}={value}: workload {workload.name!r} has no metric {metric!r}; it "
                 f"has {', '.join(workload.metric_names)}"
             )
-        if not math.isfinite(value):
-            raise UsageError(f"target {metric}={value}: expected a finite number")
         if not self.summary.has_validation:
             raise UsageError(
                 f"target {metric}={value}: workload {workload.name!r} has no validation set to "
@@ -284,8 +264,12 @@ class WorkloadSubject(Subject):
     @property
     def own_rate(self) -> float:
         """The workload's learning rate."""
-        whose = f", the reference of workload {self.name!r}"
-        return checked_rate(self.summary.learning_rate, whose=whose)
+        rate: float = self._read_own("learning_rate", self.summary.learning_rate)
+        return rate
+
+    def _read_own(self, name: str, value: object) -> Any:
+        whose = f" of workload {self.name!r}"
+        return read(self.question.name, name, value, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """Return one training; refuse micro-batches if the step takes only whole batches."""
@@ -498,8 +482,6 @@ class CommandSubject(Subject):
                 f"target {metric}={value:g}: the metric of this command is {command.metric}; give "
                 f"--target {command.metric}={value:g}, or --metric {metric}"
             )
-        if not math.isfinite(value):
-            raise UsageError(f"target {metric}={value}: expected a finite number")
         if "acc" in metric.lower() and value < 0:
             raise UsageError(outside_of_a_share(metric, value))
         return Target(metric=metric, value=value, better=command.direction)

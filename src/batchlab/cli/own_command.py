@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchlab.app.arguments import read
 from batchlab.cli.invocation import Invocation
 from batchlab.errors import UsageError
 
@@ -28,7 +29,8 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     arguments = context.obj.own_command
     file = _run_file(context)
     if file is not None:
-        options = options | _values_of(file, context)
+        is_open = {name for name in options if not _is_given(context, name)}
+        options = options | {name: file[name] for name in is_open & file.keys()}
         arguments = file.get("command")
     facts = {name: options[name] for name in OWN_COMMAND.split()}
     others = {name: value for name, value in options.items() if name not in facts}
@@ -68,7 +70,7 @@ def _command(
         facts |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
 
-    facts |= {"arguments": arguments, "epochs": params.get("epochs")}
+    facts |= {"arguments": tuple(arguments), "epochs": params.get("epochs")}
     if file is not None:
         facts["folder"] = file.get("cwd")
     return completed(context.obj.command_line, str(context.info_name), facts, params)
@@ -88,7 +90,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
 
 
 def _run_file(context: click.Context) -> dict[str, Any] | None:
-    """Return the run file given as the workload, or batchlab.toml here if none is given."""
+    """Return what the run file given as the workload says, or batchlab.toml if none is given."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None
@@ -101,21 +103,12 @@ def _run_file(context: click.Context) -> dict[str, Any] | None:
         path = _RUN_FILE
     from batchlab.script.run_file import read_run_file
 
-    return read_run_file(path)
-
-
-def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
-    """Return a run file's values for options not given, converted as on the command line."""
-    values = {}
-    for param in context.command.params:
-        name = str(param.name)
-        value = file.get(name)
-        if value is None or name == "command" or _is_given(context, name):
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        if name == "budget" and not isinstance(value, str):
-            text += "s"
-        values[name] = param.type.convert(text, param, context)
+    values, command = read_run_file(path), str(context.info_name)
+    for name in values.keys() & {param.name for param in context.command.params}:
+        try:
+            values[name] = read(command, name, values[name])
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
     return values
 
 
