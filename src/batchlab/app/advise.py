@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
@@ -23,7 +24,7 @@ from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
 from batchlab.records.study import StudyName
-from batchlab.records.trial import Sampling, Setting, Target, Trial
+from batchlab.records.trial import Sampling, Setting
 from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
@@ -189,40 +190,20 @@ def advised_about(subject: Subject) -> Advised:
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
+# The arguments that change no answer, or only by `_study_id`'s own fields.
+_NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "store", "command"}
+
+
 def _study_id(subject: Subject) -> str:
     """Return a hash of everything that the answer depends on, except the machine."""
-    question, target = subject.question, subject.target
-    document: dict[str, object] = {
+    question = subject.question
+    names = {field.name for field in fields(question)} - _NOT_IN_THE_ID
+    document = {name: getattr(question, name) for name in names} | {
         "batchlab": __version__,
-        "question": "advise",
-        "trial": _distinct_fields(subject.reference),
-        "objective": question.objective,
-        "target": target and _distinct_fields(target),
+        "trial": subject.reference,
+        "target": subject.target,
         "batch_sizes": subject.candidates,
-        "budget_s": question.budget.asked_s,
         "epochs": subject.epochs,
-        "memory_limit_bytes": question.memory_limit_bytes,
-        "profile": question.profile and question.profile.to_json(),
-        "device": question.device,
+        "budget_s": question.budget.asked_s,
     }
-    # Include arguments that were added later only if given, so that older studies are still found.
-    for name in ("at_most_epochs", "margin", "trainings"):
-        value = getattr(question, name)
-        if value is not None:
-            document[name] = value
-    for name in {"margin", "trainings"} & document.keys():
-        document[name] = float(getattr(question, name))  # 300 is 300.0
-    if question.trainer != "fastest":
-        document["trainer"] = question.trainer
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _distinct_fields(record: Trial | Target) -> dict[str, object]:
-    """Return a record's fields, leaving out those that have their default value.
-
-    A field added later has a default, so older studies keep their id and are still found.
-    """
-    at_default = {
-        field.name for field in fields(record) if getattr(record, field.name) == field.default
-    }
-    return {name: value for name, value in asdict(record).items() if name not in at_default}
+    return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()[:16]
