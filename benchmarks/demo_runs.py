@@ -25,6 +25,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import batchlab
+from batchlab.app.advise import advised
+from batchlab.app.question import asked
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.runs.engine import StoredEngine
 
@@ -66,9 +68,15 @@ def answered(run: int, folder: Path) -> dict[str, object]:
     started_s = time.perf_counter()
     is_busy = run % 2 == 1
     with seeds_moved(1000 * (run + 1)), one_core_taken() if is_busy else nullcontext():
-        advice = batchlab.advise(
-            "mnist-mlp", budget=BUDGET, epochs=EPOCHS, reserved_s=4.0, store=folder / f"{run}.db"
+        question = asked(
+            "advise",
+            workload="mnist-mlp",
+            budget=BUDGET,
+            epochs=EPOCHS,
+            reserved_s=4.0,
+            store=folder / f"{run}.db",
         )
+        advice = advised(question).advice
     named, ends = advice.named, advice.end_quality
     beside = advice.reference_tuned or advice.reference
     return {

@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import batchlab
 from batchlab import BatchlabError, Estimate, Study, Workload
+from batchlab.app.question import asked
+from batchlab.app.sweep import swept
 from replications.claims import Claim
 
 PAPERS = Path(__file__).parent / "papers"
@@ -43,9 +44,10 @@ class Experiment:
         Raises:
             BatchlabError: a trial ended in an error, which is no result.
         """
-        asked = {each.name: getattr(self, each.name) for each in fields(self)}
-        name = asked.pop("name")
-        study = batchlab.sweep(**asked, store=store, device=device, command=command)
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        name = given.pop("name")
+        given |= {"store": store, "device": device, "command": command}
+        study = swept(asked("sweep", budget=None, **given))
         failed = sum(record.status == "error" for record in study.records)
         if failed:
             raise BatchlabError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.reference.example_commands import understood
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.stored_study import STUDY, put_study
 
 from batchlab.advice.advice import advice_schema
@@ -70,8 +71,9 @@ def documented_commands() -> Iterator[list[str]]:
 
 def test_every_documented_command_is_understood(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("points.csv", "gpu.json"):  # files that a command is given have to be there
-        Path(name).touch()
+    # Files that a command is given have to be there.
+    Path("points.csv").touch()
+    Path("gpu.json").write_text(made_up_profile().to_json())
     shown = list(documented_commands())
 
     assert {words[0] for words in shown} >= {"advise", "sweep", "profile", "noise", "check", "fit"}

@@ -29,7 +29,9 @@ from batchlab.advice.advice import Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
 from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, AdviceProgress, stages_of
+from batchlab.app.advise import advised
 from batchlab.app.profile import PROFILING
+from batchlab.app.question import asked
 from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadError
@@ -112,13 +114,11 @@ def asks_nothing(advisor: AskingAdvisor) -> AskingAdvisor:
 
 
 def advise(lab: Path, **named: Any) -> batchlab.Advice:
-    arguments: dict[str, Any] = {
-        "workload": tiny(),
-        "batch_sizes": (10, 50),
-        "store": lab,
-        "budget": BUDGET_S,
-    }
-    return batchlab.advise(**(arguments | named))
+    return batchlab.advise(**(asked_of(lab) | named))
+
+
+def asked_of(lab: Path) -> dict[str, Any]:
+    return {"workload": tiny(), "batch_sizes": (10, 50), "store": lab, "budget": BUDGET_S}
 
 
 # ---- the question and its answer
@@ -128,7 +128,7 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
 def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
-    advice = advise(lab, target=("accuracy", 0.9), epochs=7, command="batchlab advise tiny")
+    advice = advise(lab, target=("accuracy", 0.9), epochs=7)
 
     (question,) = advisor.questions
     assert question.objective == "time"
@@ -146,7 +146,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     with Store.existing(lab) as store:
         study = store.study()
         answer = advice_of(store, study)
-    assert study.command == "batchlab advise tiny"
+    assert study.command.startswith("batchlab.advise(")
     assert len(study.records) == advice.n_trials > 0
     assert {record.trial.scaling_rule for record in study.records} == {"none"}
     assert study.spent_s > 0
@@ -259,7 +259,8 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
     with pytest.MonkeyPatch.context() as patch:
         set_step_clock(patch)
         # As a command that took longer or shorter to start: it may not change the decisions.
-        return advise(lab, budget=95.0, reserved_s=reserved_s)
+        given = asked_of(lab) | {"budget": 95.0, "reserved_s": reserved_s}
+        return advised(asked("advise", **given)).advice
 
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +432,7 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
     interrupted(advisor, 1, advise, lab, **asked)
     advisor.longest_steps = 0
-    advice = advise(lab, **asked, reserved_s=9.0)  # this one took longer to start
+    advice = advise(lab, **asked)
     advise(lab, **(asked | {"trainings": 300.0}))
 
     assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * 7 * EPOCH_S), 300)

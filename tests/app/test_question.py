@@ -37,7 +37,6 @@ def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: s
     arguments = dict(inspect.signature(getattr(batchlab, name)).parameters)
     held = {field.name: field for field in fields(Request)}
 
-    assert arguments.pop("reserved_s")  # it becomes a part of the budget
     assert arguments.keys() <= held.keys()
     for argument in arguments.keys() - {"workload", "budget", "listener"}:
         usual = arguments[argument].default

@@ -20,7 +20,7 @@ from batchlab.app.advise import advised_about
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
-from batchlab.app.sweep import swept as swept_about
+from batchlab.app.sweep import swept_about
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ from batchlab.errors import UsageError
             "memory_limit_bytes",
             {"2GiB": 2**31, "2gb": 2 * 10**9, "1.5 GB": 15 * 10**8, "4096B": 4096, 2**20: 2**20},
             ["", "2", "2G", "GiB", "-2GiB", "0.5B", "2 PB", "9" * 400],
+        ),
+        (
+            "budget",
+            {"90s": 90, "1.5h": 5400, " 1h 2m 3s ": 3723, 0.5: 0.5},
+            [
+                *("90", "0s", "-5m", "5 days", "nanh", "", "30m1h", "9" * 400, "9" * 400 + "s"),
+                *(0.0, -1.0, math.nan, math.inf, True, ("3m",), 10**400),
+            ],
         ),
         ("seeds", {"1": 1, 3: 3}, ["0", True, 1.0]),
         ("steps", {"0": 0}, ["-1"]),

@@ -53,9 +53,7 @@ def advise(
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
     store: str | Path = "batchlab.db",
-    command: str | None = None,
     listener: ProgressListener | None = None,
-    reserved_s: float = 0.0,
 ) -> Advice:
     """Find the batch size to train `workload` with, and the settings that go with it.
 
@@ -96,9 +94,7 @@ def advise(
         cluster: a Ray cluster that takes the trials; step times are measured on this machine, or
             come from `profile`. None to train on this machine.
         store: the SQLite file; created if it is missing.
-        command: the command line to store with the study; None for a description of the call.
         listener: receives the progress; None prints it in a notebook, a line per stage.
-        reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:
         The advice: a verdict with its evidence.
@@ -119,6 +115,8 @@ def advised(question: Request) -> Advised:
     """Do what `advise` does; return the answer with the runs and the profile behind it."""
     subject = subject_of(question)
     question.listener.begins(command="advise", subject=subject.name, stages=())
+    if (seconds := question.budget.seconds) is not None:
+        question.listener.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
     subject.look(lambda: _check(subject))
     return advised_about(subject)
 

@@ -45,6 +45,23 @@ def positive(value: Any) -> float:
     return number
 
 
+_TIME = re.compile(
+    r"(?:(?P<hours>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<minutes>\d+(?:\.\d+)?)\s*m)?\s*"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*s)?"
+)
+_UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
+
+
+def seconds(value: Any) -> float:
+    """Return a time above 0 in seconds, also from a text such as `90s`, `5m` or `1h30m`."""
+    if not isinstance(value, str):
+        return positive(value)
+    match = _TIME.fullmatch(value.strip())
+    if match is None:
+        raise ValueError
+    return positive(sum(float(n) * _UNIT_S[unit] for unit, n in match.groupdict().items() if n))
+
+
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     """Return a reader of one or more items, which are between commas if they are given as text."""
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.app import argument_values as values
-from batchlab.app.budget import seconds_of
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import SCALING_RULES
 
@@ -68,7 +67,7 @@ def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
         return reader(value)
     except UsageError:
         raise
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         words = flag_of(command, name)[2:].replace("-", " ")
         raise UsageError(f"{words} {value!r}{whose}: expected {expected}") from None
 
@@ -77,7 +76,12 @@ _COUNT = partial(Argument, read=values.count, shown="N", expected="a whole numbe
 _NUMBER = partial(Argument, read=values.positive, shown="NUMBER")
 _TEXT = partial(Argument, read=values.text, shown="TEXT", expected="a text")
 _PATH = partial(Argument, read=Path, shown="PATH", expected="a path")
-_TIME = partial(Argument, read=seconds_of, shown="90s|5m|1h30m")
+_TIME = partial(
+    Argument,
+    read=values.seconds,
+    shown="90s|5m|1h30m",
+    expected="a time above 0, such as 90s, 5m or 1h30m",
+)
 _TARGET = partial(
     Argument,
     read=values.target,

@@ -3,63 +3,32 @@
 from __future__ import annotations
 
 import math
-import re
 import time
-from numbers import Real
 
-from batchlab.errors import BudgetError, UsageError
+from batchlab.errors import BudgetError
 
 # The part of a budget that is kept to read what child processes stored, after they have ended.
 RECORDING_S = 0.3
-
-_TIME = re.compile(
-    r"(?:(?P<hours>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<minutes>\d+(?:\.\d+)?)\s*m)?\s*"
-    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*s)?"
-)
-_UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
-
-
-def seconds_of(given: str | float) -> float:
-    """Return a budget in seconds, from a text such as `90s`, `5m`, `2h` or `1h30m`, or a number.
-
-    Raises:
-        UsageError: the value is something else, or not a finite time above 0.
-    """
-    value = _read(given) if isinstance(given, str) else given
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
-        raise UsageError(f"budget {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
-    try:
-        return float(value)
-    except OverflowError:
-        raise UsageError(f"budget: {len(str(value))} digits; expected 90s, 5m or 1h30m") from None
-
-
-def _read(text: str) -> float:
-    """Return the seconds that a text stands for, or 0 if it is not a time."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        return 0.0
-    return sum(float(n) * _UNIT_S[unit] for unit, n in match.groupdict().items() if n)
 
 
 class Budget:
     """A limit on the time of one whole call, counted from the creation of this object."""
 
-    def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
+    def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
         """Start counting."""
         self.started_s = time.monotonic()
         self.seconds: float | None = None  # the limit, or None as long as none is set
         # The `time.monotonic()` at which the limit less `reserved_s` ends; None without a limit.
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
-        if given is not None:
-            self.limit(given)
-        self.asked_s = self.seconds  # the limit given at creation, or None
+        if seconds is not None:
+            self.limit(seconds)
+        self.asked_s = seconds  # the limit given at creation, or None
 
-    def limit(self, given: str | float) -> None:
+    def limit(self, seconds: float) -> None:
         """Set the limit, which may depend on what was measured first."""
-        self.seconds = seconds_of(given)
-        self.deadline_s = self.started_s + self.seconds - self._reserved_s
+        self.seconds = seconds
+        self.deadline_s = self.started_s + seconds - self._reserved_s
 
     @property
     def allowed_s(self) -> float:

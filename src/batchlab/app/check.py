@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batchlab.app.question import asked
+from batchlab.app.question import Request, asked
 from batchlab.app.subject import value_of
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.measure.accumulation import check_accumulation
@@ -22,7 +22,6 @@ def check(
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     budget: str | float = "60s",
-    reserved_s: float = 0.0,
 ) -> Accumulation:
     """Compare the gradient of a batch with that of its micro-batches, and name what differs.
 
@@ -35,7 +34,6 @@ def check(
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:
         `equal`, whether they are the same apart from random draws, and `findings`, every cause
@@ -46,11 +44,15 @@ def check(
         WorkloadError: the workload cannot be loaded or does not accept its own examples.
         BudgetError: the budget is too small.
     """
-    question = asked("check", **locals())
+    return checked(asked("check", **locals()))
+
+
+def checked(question: Request) -> Accumulation:
+    """Do what `check` does."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the check of accumulation")
     timeout_s = question.budget.time_limit_s()
-    ended = run_in_child(check_accumulation, subject.packed, device, timeout_s=timeout_s)
+    ended = run_in_child(check_accumulation, subject.packed, question.device, timeout_s=timeout_s)
     if ended.status is Status.TIMEOUT:
         raise question.budget.ended("before the gradients were compared")
     return value_of(ended, Accumulation, f"workload {subject.summary.reference!r}")

@@ -79,19 +79,13 @@ def _runs(
 def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            header = [column.strip() for column in next(reader, [])]
-            if len(set(header)) < len(header):
-                raise BatchlabError(
-                    f"{path} has two columns with one name; rename one, or leave it out"
-                )
-            for values in filter(None, reader):
+            reader = csv.DictReader(file, skipinitialspace=True)
+            reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+            for row in reader:
                 where = f"line {reader.line_num}"
-                if len(values) != len(header):
-                    raise BatchlabError(
-                        f"{path}, {where}: it has not as many fields as the header has; mend it"
-                    )
-                yield where, dict(zip(header, map(str.strip, values), strict=True))
+                if None in row:  # as with a comma within a number
+                    raise BatchlabError(f"{path}, {where}: it has more fields than the header")
+                yield where, row
     except FileNotFoundError:
         raise BatchlabError(f"there is no file {path}; give a CSV file with the points") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from batchlab.app.arguments import read
 from batchlab.app.options import checked_trials
-from batchlab.app.question import asked
+from batchlab.app.question import Request, asked
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.machine import environment
@@ -35,7 +35,6 @@ def noise(
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
     budget: str | float = "60s",
-    reserved_s: float = 0.0,
     listener: ProgressListener | None = None,
 ) -> Noise:
     """Measure the gradient noise scale of `workload` along a training of its own configuration.
@@ -51,7 +50,6 @@ def noise(
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: the memory that the process may ask for; None for all there is.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: seconds of the budget that the caller needs for its own work around the call.
         listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
@@ -71,9 +69,13 @@ def noise(
         device=device,
         memory_limit_bytes=memory_limit_bytes,
         budget=budget,
-        reserved_s=reserved_s,
         listener=listener,
     )
+    return noise_along(question, steps=steps)
+
+
+def noise_along(question: Request, *, steps: int | None) -> Noise:
+    """Do what `noise` does."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
     question.listener.begins(command="noise", subject=subject.name, stages=())
@@ -82,9 +84,9 @@ def noise(
     request = NoiseRequest(
         trial=trial,
         steps=geometric_steps(_last_step(subject, trial, steps)),
-        device=device,
+        device=question.device,
         point_s=_POINT_FRACTION * question.budget.time_limit_s(),
-        memory_limit_bytes=memory_limit_bytes,
+        memory_limit_bytes=question.memory_limit_bytes,
     )
     surroundings = environment()
     points, stopped = _measured(subject, request)

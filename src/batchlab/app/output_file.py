@@ -8,9 +8,6 @@ from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
 
-# Programs that open files with these suffixes accept no other format.
-_SUFFIXES = frozenset({".html", ".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".xlsx"})
-
 
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
@@ -26,23 +23,14 @@ def check_output_file(
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
     """
-    if store is not None and path.resolve() == store.resolve():
-        raise UsageError(f"{option} {path} is the store; give another file, such as {example}")
-    if _is_store(path):
+    is_own = store is not None and path.resolve() == store.resolve()
+    if is_own or _is_store(path):
         raise UsageError(f"{option} {path} is a store; give another file, such as {example}")
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give a file, such as {path}/{example}")
-    wanted = Path(example).suffix
-    if path.suffix not in ("", wanted) and path.suffix.lower() in _SUFFIXES:
-        raise UsageError(
-            f"{option} {path}: what is written is {wanted}, not {path.suffix}; give a name such as "
-            f"{path.with_suffix(wanted)}"
-        )
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {folder}; make it, or give another")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{option} {path}: {folder} cannot be written to; give another folder")
 
 
 def _is_store(path: Path) -> bool:
@@ -60,11 +48,6 @@ def write_output_file(path: Path, content: bytes) -> None:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    if path.is_dir():
-        raise BatchlabError(
-            f"cannot write {path}: it is a folder; give a file name, such as "
-            f"{path / 'batchlab-report.html'}"
-        )
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -73,12 +56,9 @@ def write_output_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        problem, remedy = error.strerror, "free some space"
-        if not path.parent.is_dir():
-            problem, remedy = f"there is no folder {path.parent}", "make that folder"
         raise BatchlabError(
-            f"cannot write {path} ({len(content)} bytes): {problem}; what was there before is "
-            f"unchanged; {remedy} or give another path"
+            f"cannot write {path} ({len(content)} bytes): {error.strerror}; what was there before "
+            f"is unchanged; free some space, make the folder, or give another path"
         ) from error
 
 

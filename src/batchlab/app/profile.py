@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from batchlab.app.question import asked
+from batchlab.app.question import Request, asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import WorkloadError
@@ -32,7 +32,6 @@ def profile(
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
     budget: str | float = "60s",
-    reserved_s: float = 0.0,
     listener: ProgressListener | None = None,
 ) -> Profile:
     """Measure step time and peak memory of `workload` by batch size; find the largest that fits.
@@ -49,7 +48,6 @@ def profile(
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had only this many bytes; None for all it has.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: seconds of the budget that the caller needs for its own work around the call.
         listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
@@ -60,7 +58,11 @@ def profile(
         WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
         BudgetError: the budget is too small for a profile.
     """
-    question = asked("profile", **locals())
+    return profiled(asked("profile", **locals()))
+
+
+def profiled(question: Request) -> Profile:
+    """Do what `profile` does."""
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
     subject.look(lambda: (subject.profiled_sizes, subject.own_rate))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.app.options import checked_trials
-from batchlab.app.question import asked
+from batchlab.app.question import Request, asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.machine import environment, place_here
@@ -51,9 +51,7 @@ def sweep(
     measure: Sequence[str] = (),
     plans: Sequence[PlanName] | None = None,
     budget: str | float | None = None,
-    reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
-    command: str | None = None,
     listener: ProgressListener | None = None,
 ) -> Study:
     """Train `workload` at every batch size, learning rate and seed, and return the results.
@@ -95,9 +93,7 @@ def sweep(
             sizes, these are the workload's own and 16 times that.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; what is not done by then can be continued. None for no limit.
-        reserved_s: seconds of the budget that the caller needs for its own work around the call.
         store: the SQLite file; created if it is missing.
-        command: the command line to store with the study; None for a description of the call.
         listener: receives the progress; None prints it in a notebook, a line per stage.
 
     Returns:
@@ -111,10 +107,15 @@ def sweep(
         BudgetError: the budget ends before any training.
         KeyboardInterrupt: after everything has been stored.
     """
-    return swept(subject_of(asked("sweep", **locals())))
+    return swept(asked("sweep", **locals()))
 
 
-def swept(subject: Subject) -> Study:
+def swept(question: Request) -> Study:
+    """Do what `sweep` does."""
+    return swept_about(subject_of(question))
+
+
+def swept_about(subject: Subject) -> Study:
     """Sweep any subject, also one that is not a workload of this process."""
     question = subject.question
     assert question.store is not None

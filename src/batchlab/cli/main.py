@@ -1,6 +1,6 @@
 """The command line: parses arguments, calls one command, and exits with a code.
 
-Each command has its own file next to this one, which is loaded when the command is used. Results go
+Commands are in files next to this one, which are loaded when a command is used. Results go
 to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
 2 wrong usage, 3 the answer is less sure than required, 130 interrupted with everything stored.
 """
@@ -28,20 +28,9 @@ from batchlab.version import __version__
 # A budget limits the whole command, which began when Python loaded this file.
 _STARTED_S = time.monotonic()
 
-# One file per command: cli/advise.py holds the function advise.
-COMMANDS = (
-    "advise",
-    "sweep",
-    "profile",
-    "noise",
-    "check",
-    "fit",
-    "report",
-    "compare",
-    "weights",
-    "workloads",
-    "mcp",
-)
+# cli/measure.py holds these commands; each other one has a file of its own name.
+_MEASURING = ("advise", "sweep", "profile", "noise", "check")
+COMMANDS = (*_MEASURING, "fit", "report", "compare", "weights", "workloads", "mcp")
 
 # The commands that take a user's own training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
@@ -60,7 +49,8 @@ class CommandFiles(Mapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in COMMANDS:
             raise KeyError(name)
-        command: click.Command = getattr(import_module(f"batchlab.cli.{name}"), name)
+        file = "measure" if name in _MEASURING else name
+        command: click.Command = getattr(import_module(f"batchlab.cli.{file}"), name)
         return command
 
     def __iter__(self) -> Iterator[str]:

@@ -21,9 +21,8 @@ def takes(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         command = function.__name__
         for name in reversed(names.split()):
-            function = click.option(flag_of(command, name), name, **_settings(command, name))(
-                function
-            )
+            option = click.option(flag_of(command, name), name, **_settings(command, name))
+            function = option(function)
         return function
 
     return with_options

@@ -1,0 +1,213 @@
+"""The commands that measure: advise, sweep, profile, noise and check."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchlab.app.output_file import check_output_file
+from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
+from batchlab.cli.output import as_wide_as_stdout, at_work, print_sections
+from batchlab.cli.own_command import OWN_COMMAND, with_own_command
+from batchlab.errors import BatchlabError
+from batchlab.words.reasons import reason_text
+
+if TYPE_CHECKING:
+    from batchlab.records.study import Study
+
+_NOT_MET = 3  # the exit code
+# The least probability for each word of --require.
+_REQUIRED = {"likely": 0.8, "sure": 0.95}
+# Reserved to stop the last probe, which may take this long on a busy machine.
+_PROBE_END_S = 1.0
+
+
+def _answered(
+    does: str,
+    options: dict[str, Any],
+    *,
+    shown_by: str,
+    report: Path | None = None,
+    reserved_s: float = 0.0,
+    **more: Any,
+) -> Any:
+    """Answer the question of this command by `does`, MODULE:NAME of `app`, and write the page.
+
+    That module, and `shown_by`, which shows the answer, are loaded after the server of child
+    processes was started, and before there is a result. `reserved_s` seconds of the budget are kept
+    free, in addition to those for showing the results.
+    """
+    context = click.get_current_context()
+    invocation: Invocation = context.obj
+    name, quiet = str(context.info_name), options.pop("quiet")
+    if report is not None:
+        check_output_file(report, store=options.get("store"))
+    with at_work(name, options["workload"], quiet=quiet, has_page=report is not None) as progress:
+        import_module(f"batchlab.{shown_by}")
+        from batchlab.app.question import asked
+
+        module, _, function = does.partition(":")
+        answer_to = getattr(import_module(f"batchlab.app.{module}"), function)
+        question = asked(
+            name,
+            **options,
+            command=invocation.command_line,
+            reserved_s=invocation.reserved_s(options["budget"], report) + reserved_s,
+            listener=progress,
+        )
+        answer = answer_to(question, **more)
+        if report is not None:
+            from batchlab.app.report import write_page
+
+            progress.phase("writing the report")
+            write_page(answer, report)  # first, so that no later error loses the page
+    return answer
+
+
+@click.command()
+@workload
+@takes(
+    "objective target margin budget trainings batch_sizes epochs at_most_epochs "
+    "memory_limit_bytes profile settings sampling drop_last device trainer "
+    f"{CLUSTER} store report as_json quiet explain require {OWN_COMMAND}"
+)
+def advise(report: Path, as_json: bool, explain: bool, require: str | None, **options: Any) -> None:
+    """Tell which batch size and rate to train WORKLOAD with.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
+
+    It times the batch sizes, finds the best learning rate of those that may win, and checks the
+    answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
+    again after the answer, it shows the same answer at once.
+    """
+    options = with_own_command(with_cluster(options))
+    answer = _answered("advise:advised", options, shown_by="app.report", report=report)
+    from batchlab.app.report import json_document, text_of
+
+    if as_json:
+        print(json_document(answer, store=options["store"], page=report))
+    else:
+        with as_wide_as_stdout():
+            print(text_of(answer, page=report, explains=explain), end="")
+    if require is not None and (answer.advice.chance or 0.0) < _REQUIRED[require]:
+        print(f"not met: --require {require}", file=sys.stderr)
+        click.get_current_context().exit(_NOT_MET)
+
+
+@click.command()
+@workload
+@takes(
+    "batch_sizes learning_rates seeds epochs steps target margin settings scaling_rule sampling "
+    "drop_last micro_batch_size measure plans budget store report as_json quiet device trainer "
+    f"{CLUSTER} {OWN_COMMAND}"
+)
+def sweep(report: Path | None, as_json: bool, **options: Any) -> None:
+    """Train WORKLOAD at every batch size, learning rate and seed.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
+
+    Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
+    go on. Ask for more epochs, and only the missing ones are trained.
+    """
+    options = with_own_command(with_cluster(options))
+    study = _answered("sweep:swept", options, shown_by="app.report", report=report)
+    from batchlab.app.report import json_document, text_of
+
+    if as_json:
+        print(json_document(study, store=options["store"], page=report))
+    else:
+        where = f"\nThe store: {options['store']}\n"
+        if report is not None:
+            where += f"The report: {report}\n"
+        with as_wide_as_stdout():
+            print(text_of(study) + where, end="")
+    _refuse_errors(study)
+
+
+def _refuse_errors(study: Study) -> None:
+    """Raise an error if trials ended in one; other bad ends are results."""
+    failed = [record for record in study.records if record.status == "error"]
+    if failed:
+        reason = reason_text(failed[0].reason).rstrip(".")
+        raise BatchlabError(
+            f"{len(failed)} of {len(study.records)} trials ended in an error, first {reason}; mend "
+            f"that, then the same command goes on with them"
+        )
+
+
+@click.command()
+@workload
+@takes(f"batch_sizes settings memory_limit_bytes budget as_json quiet device {OWN_COMMAND}")
+def profile(as_json: bool, **options: Any) -> None:
+    """Measure time and memory by batch size; find the largest.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
+
+    Each batch size runs in a process of its own. If one runs out of memory, crashes or hangs, the
+    others run all the same. What --json prints can be used on another machine: batchlab advise
+    --profile FILE.
+    """
+    options = with_own_command(options)
+    measured = _answered(
+        "profile:profiled", options, shown_by="report.short_reports", reserved_s=_PROBE_END_S
+    )
+    from batchlab.report.short_reports import profile_section
+
+    if as_json:
+        print(measured.to_json())
+        return
+    print_sections([profile_section(measured)])
+
+
+@click.command()
+@workload
+@takes("steps settings memory_limit_bytes budget as_json quiet device")
+def noise(as_json: bool, steps: int | None, **options: Any) -> None:
+    """Measure the gradient noise scale along a training.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    The workload is trained as it is. At its initial weights, and at steps that double from point to
+    point, gradients of training examples tell how large a batch must be for its gradient to be more
+    than noise.
+    """
+    measured = _answered(
+        "noise:noise_along",
+        options,
+        shown_by="report.noise",
+        steps=steps,
+    )
+    from batchlab.report.noise import noise_sections
+
+    if as_json:
+        print(measured.to_json())
+        return
+    print_sections(list(noise_sections(measured)))
+
+
+@click.command()
+@workload
+@takes("settings budget as_json quiet device")
+def check(as_json: bool, **options: Any) -> None:
+    """Check that the gradient stays the same under accumulation.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    The gradient of a batch is compared with that of its micro-batches put together. Where they
+    differ, the causes are named with their places.
+    """
+    accumulation = _answered("check:checked", options, shown_by="report.short_reports")
+    from batchlab.report.short_reports import check_json, check_section
+
+    if as_json:
+        print(check_json(accumulation))
+        return
+    print_sections([check_section(accumulation)])
