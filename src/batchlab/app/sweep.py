@@ -111,12 +111,8 @@ def sweep(
         BudgetError: the budget ends before any training.
         KeyboardInterrupt: after everything has been stored.
     """
-    return swept(subject_of(asked("sweep", **locals())))
-
-
-def swept(subject: Subject) -> Study:
-    """Sweep any subject, also one that is not a workload of this process."""
-    question = subject.question
+    question = asked("sweep", **locals())
+    subject = subject_of(question)
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))
     trials = checked_trials(subject)
