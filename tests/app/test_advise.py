@@ -39,12 +39,13 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import Outcome, RunsAsked
-from batchlab.records.study import AdamSettings
+from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
+from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import CostModel, Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.workers import Workers
+from batchlab.runs.workers import LocalWorkers, Workers
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
@@ -293,16 +294,23 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload_subject, "ProcessEngine", made)
 
 
+def is_worked_on(lab: Path) -> bool:
+    with Store.existing(lab) as store:
+        return store.is_worked_on(store.study().study_id)
+
+
 def interrupted(advisor: AskingAdvisor, after: int, session: Any, lab: Path, **named: Any) -> None:
     """A session that somebody ends when the advisor asks for the runs of this number."""
 
     def interrupt(n: int) -> None:
+        assert is_worked_on(lab)
         if n == after:
             raise KeyboardInterrupt
 
     advisor.before_ask = interrupt
     with pytest.raises(KeyboardInterrupt):
         session(lab, **named)
+    assert not is_worked_on(lab)
     advisor.before_ask = lambda n: None
 
 
@@ -314,6 +322,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     uninterrupted = advise_by_step_clock(tmp_path / "other.db")
     asked = list(advisor.asked)
     interrupted(advisor, after, advise_by_step_clock, lab)
+    assert isinstance(stored(lab, None), Study)  # it is shown without an answer
     advisor.asked.clear()
     resumed = advise_by_step_clock(lab, reserved_s=5.0)
 
@@ -563,6 +572,35 @@ def test_a_profile_of_another_workload_is_refused(
         with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
             advise(lab, profile=elsewhere)
     assert profiling.made == []
+
+
+def test_a_device_of_the_nodes_alone_needs_a_profile(
+    lab: Path,
+    asks_nothing: AskingAdvisor,
+    profiling: Profiling,
+    gpu: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Cluster, "connect", lambda _: None)
+    monkeypatch.setattr(
+        workload_subject, "RayWorkers", lambda _, packed, plan: LocalWorkers(packed, plan)
+    )
+    nodes: dict[str, Any] = {"cluster": Cluster(), "device": "cuda:99"}
+    with pytest.raises(
+        UsageError, match=r"steps are timed on this machine, which has no .*; give --profile"
+    ):
+        advise(lab, **nodes)
+
+    advise(lab, profile=gpu, **nodes)
+
+    assert profiling.made == []
+    # A sweep needs none.
+    assert not asked("sweep", workload=tiny(), budget=None, **nodes).is_device_here
+    with pytest.raises(UsageError, match=r"device 'cuda:99': PyTorch .* sees"):
+        asked("sweep", workload=tiny(), budget=None, device="cuda:99")
+    # But for that it is the same question as here.
+    ids = {advise(lab, cluster=cluster).kept_in for cluster in (None, Cluster())}
+    assert len(ids) == 1
 
 
 # ---- the caller

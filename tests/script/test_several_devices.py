@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_profile import told_profile
 from tests.reference.made_up_study import made_up_summary
 
 from batchlab import TrainingCommand, sweep
+from batchlab.app.caveats import caveats_of
 from batchlab.app.question import asked
 from batchlab.app.subjects import CommandSubject
 from batchlab.errors import BatchSizeError, OtherBatchSizeError
@@ -101,7 +104,11 @@ def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path: 
         for shown in (replace(study, records=tuple(both)), study)
     )
 
-    assert subject("sweep", devices=2).reference.world_size == 2
+    advised = subject("advise", devices=2)
+    here = told_profile(advised.summary, lambda size: 0.01, [64])
+    caveats = caveats_of(made_up_advice(), advised, here, options=())
+    assert advised.reference.world_size == 2
+    assert "devices_share_batches" in {caveat.code for caveat in caveats}
     assert "on 2 devices together at" in on_two
     assert "devices together" not in on_one
     assert command_identity(command(tmp_path)) != command_identity(command(tmp_path, devices=1))

@@ -113,12 +113,31 @@ def advise(
 
 def advised(question: Request) -> Advised:
     """Do what `advise` does; return the answer with the runs and the profile behind it."""
-    subject = subject_of(question)
-    question.listener.begins(command="advise", subject=subject.name, stages=())
+    assert question.store is not None
+    subject, listener = subject_of(question), question.listener
+    listener.begins(command="advise", subject=subject.name, stages=())
     if (seconds := question.budget.seconds) is not None:
-        question.listener.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
+        listener.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
     subject.look(lambda: _check(subject))
-    return advised_about(subject)
+    listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
+    for size in subject.candidates:
+        trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
+        check_last_batch(subject.summary, trial)
+    study = StudyName(
+        study_id=_study_id(subject),
+        command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",
+        workload_id=subject.summary.workload_id,
+        environment=environment(),
+        margin=question.margin,
+    )
+    # The store is opened only now, so that a refused request leaves no file behind.
+    with Store(question.store) as opened:
+        opened.put_workload(subject.summary)
+        answer = AdviceSession(opened, subject, study).carried_out()
+        if question.budget.seconds is None:  # `trainings` were given; the answer has their seconds
+            question.budget.limit(answer.advice.budget_s)
+    kept_in = str(question.store.absolute()), study.study_id
+    return replace(answer, advice=replace(answer.advice, kept_in=kept_in))
 
 
 def _check(subject: Subject) -> None:
@@ -155,32 +174,6 @@ def _check(subject: Subject) -> None:
     reference_of(
         options_of(elsewhere, sizes, trial=reference), reference, device_name=elsewhere.device_name
     )
-
-
-def advised_about(subject: Subject) -> Advised:
-    """Return the advice about a subject that has been looked at."""
-    question = subject.question
-    assert question.store is not None
-    listener = question.listener
-    listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
-    for size in subject.candidates:
-        trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
-        check_last_batch(subject.summary, trial)
-    study = StudyName(
-        study_id=_study_id(subject),
-        command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",
-        workload_id=subject.summary.workload_id,
-        environment=environment(),
-        margin=question.margin,
-    )
-    # The store is opened only now, so that a refused request leaves no file behind.
-    with Store(question.store) as opened:
-        opened.put_workload(subject.summary)
-        advised = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # `trainings` were given; the answer has their seconds
-            question.budget.limit(advised.advice.budget_s)
-    kept_in = str(question.store.absolute()), study.study_id
-    return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
 # The arguments that change no answer, or only by `_study_id`'s own fields.

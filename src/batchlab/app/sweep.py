@@ -112,12 +112,7 @@ def sweep(
 
 def swept(question: Request) -> Study:
     """Do what `sweep` does."""
-    return swept_about(subject_of(question))
-
-
-def swept_about(subject: Subject) -> Study:
-    """Sweep any subject, also one that is not a workload of this process."""
-    question = subject.question
+    subject = subject_of(question)
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))
     trials = checked_trials(subject)
@@ -195,7 +190,11 @@ class StoredSweep:
                 self._train(left)
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
-        self._say_what_is_left()
+        if n_left := len(self._unfinished()):
+            self._listener.warning(
+                f"{n_left} of {len(self._runs)} trials are not finished; the same command goes on "
+                f"with them"
+            )
 
     def _unfinished(self) -> list[RunRequest]:
         """Return the runs whose stored records do not yet have what was asked for."""
@@ -205,19 +204,6 @@ class StoredSweep:
             for run in self._runs
             if not is_answered(self._store.record(run.trial.trial_id), seldom, keeps_cadence=keeps)
         ]
-
-    @property
-    def _step_s(self) -> dict[int, float]:
-        """The seconds per step of each batch size that was timed."""
-        return {size: timing.step_s for size, timing in self._timings.items()}
-
-    def _say_what_is_left(self) -> None:
-        left = self._unfinished()
-        if left:
-            self._listener.warning(
-                f"{len(left)} of {len(self._runs)} trials are not finished; the same command "
-                f"goes on with them"
-            )
 
     # ---- before training
 
@@ -284,7 +270,7 @@ class StoredSweep:
             started_s=started_s,
             budget_s=None if ends_s is None else ends_s - started_s,
             micro_batch_sizes=micro_batch_sizes,
-            step_s=self._step_s,
+            step_s={size: timing.step_s for size, timing in self._timings.items()},
             threads=threads,
             measures=self._question.measure,
             trainer=self._question.trainer,
