@@ -222,7 +222,7 @@ def _bounded(candidate: Candidate) -> Candidate:
         name: Estimate.cannot_tell(why, n=4, low=getattr(candidate, name).estimate)
         for name in ("steps_to_target", "time_to_target_s", "samples_to_target", "cost")
     }
-    return replace(candidate, **bounds, relative=Estimate.cannot_tell(why))
+    return replace(candidate, **bounds)
 
 
 def _missed(run: RateTried) -> RateTried:
@@ -423,7 +423,7 @@ def _candidate(
     fits: bool,
 ) -> Candidate:
     relative = figures[size] / min(figures.values())
-    high, micro = relative * (1 + spread), size if fits else size // 4
+    micro = size if fits else size // 4
     return Candidate(
         batch_size=size,
         micro_batch_size=micro,
@@ -435,8 +435,7 @@ def _candidate(
         time_to_target_s=around(steps * step_s, spread, 3),
         samples_to_target=around(steps * size, spread, 3),
         cost=around(figures[size], spread, 3),
-        relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
-        in_flat_set=high <= 1.1 or relative == 1,
+        in_flat_set=relative * (1 + spread) <= 1.1 or relative == 1,
         peak_bytes=made_up_peak(micro),
         rule_learning_rates=tuple(
             (rule, tuned_rate(64) * (size / 64) ** power)
@@ -486,7 +485,6 @@ def _laws(candidates: Sequence[Candidate]) -> Laws:
         step_overhead_s=time.overhead_s,
         step_s_per_example=time.s_per_example,
         knee_batch_size=time.knee_batch_size,
-        curve=steps.curve(places) if steps.holds else (),
         step_curve=tuple((s, time.step_s(s)) for s in places if s <= time.batch_sizes[-1]),
         law_holds=steps.holds,
     )

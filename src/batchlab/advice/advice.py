@@ -264,7 +264,6 @@ class Candidate:
         samples_to_target: steps times batch size.
         cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        relative: that figure divided by the best candidate's, by all runs together.
         in_flat_set: whether it is within the tolerance of the best candidate and ends no worse,
             each with a probability of 95 % or more.
         peak_bytes: peak memory of a step above an idle process; None if not reported.
@@ -285,7 +284,6 @@ class Candidate:
     time_to_target_s: Estimate
     samples_to_target: Estimate
     cost: Estimate
-    relative: Estimate
     in_flat_set: bool
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
@@ -308,8 +306,6 @@ class Laws:
         step_s_per_example: time that each further example takes once the machine is full.
         knee_batch_size: step_overhead_s / step_s_per_example, at which both take equal time. Far
             above it, larger batches no longer save time.
-        curve: (batch size, steps to target) along the fitted law of the steps, each with its
-            interval; empty if that law does not hold.
         step_curve: (batch size, seconds per step) along the law of the step time.
         law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
             s_min, e_min and b_crit are not known.
@@ -323,7 +319,6 @@ class Laws:
     step_overhead_s: Estimate
     step_s_per_example: Estimate
     knee_batch_size: Estimate
-    curve: tuple[tuple[int, Estimate], ...] = ()
     step_curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
 

@@ -62,9 +62,7 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     )
     if steps is not None:
         laws = replace(laws, s_min=steps.s_min, e_min=steps.e_min, b_crit=steps.b_crit)
-    if steps is not None and steps.holds:
-        curve = steps.curve(_places(study.sizes[list(met)]))
-        laws = replace(laws, curve=curve, law_holds=bool(curve))
+        laws = replace(laws, law_holds=steps.holds)
     if len(timed) >= SIZES_FOR_LAW:
         time_fit = fit_step_time(timed)
         laws = replace(
