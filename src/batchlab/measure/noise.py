@@ -58,11 +58,10 @@ class NoisePoint(Sampled):
 
     `way` says how the gradients of single examples were taken ("layers", "one by one"), or that
     "micro-batches" of `unit_examples` were, where examples have none of their own.
-    `by_micro_batches` is the noise scale from the blocks of examples alone, as accumulation sees
-    them. `preconditioned` is that of the gradients as Adam rescales them, tr(P Sigma P) / |P G|^2;
-    null without Adam and before its first step. `cosine` is the mean cosine between the gradients
-    of two blocks of `block_examples`. `layers` is empty unless asked for. `critical_batch_size` is
-    that of branches from this step; null where there were none.
+    `preconditioned` is the noise scale of the gradients as Adam rescales them,
+    tr(P Sigma P) / |P G|^2; null without Adam and before its first step. A block has
+    `block_examples`. `layers` is empty unless asked for. `critical_batch_size` is that of branches
+    from this step; null where there were none.
 
     Attributes:
         sample: the gradients that were seen.
@@ -87,7 +86,7 @@ class NoisePoint(Sampled):
 
     document = (
         *("step", "samples", "way", "unit_examples", "n_examples", "gradient_noise_scale"),
-        *("gradient_norm_squared", "noise_trace", "by_micro_batches", "preconditioned", "cosine"),
+        *("gradient_norm_squared", "noise_trace", "preconditioned"),
         *("block_examples", "layers", "critical_batch_size", "took_s"),
     )
 
@@ -105,16 +104,6 @@ class NoisePoint(Sampled):
     def block_examples(self) -> int:
         """The number of examples in a block."""
         return self.sample.block_examples[0]
-
-    @property
-    def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None if one of them is 0."""
-        return self.sample.cosine
-
-    @property
-    def by_micro_batches(self) -> Estimate:
-        """The noise scale from only the blocks of examples, as accumulation sees them."""
-        return noise_scale(self.sample.by_blocks).scale
 
     @property
     def preconditioned(self) -> Estimate | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from batchlab.records.estimate import Estimate, Reason
@@ -35,21 +34,6 @@ class GradientSample:
     def n_examples(self) -> int:
         """The total number of examples in all blocks."""
         return sum(self.block_examples)
-
-    @property
-    def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None if one of them is 0.
-
-        The cosine is 0 if blocks agree no more than by chance, and 1 if they are equal.
-        """
-        lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
-        if not all(lengths):
-            return None
-        cosines = []
-        for row, products in enumerate(self.products):
-            for column in range(row):
-                cosines.append(products[column] / (lengths[row] * lengths[column]))
-        return sum(cosines) / len(cosines)
 
     @property
     def by_blocks(self) -> GradientSample:
