@@ -33,9 +33,10 @@ from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 import batchlab
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
+from batchlab.measure.finding import Accumulation, Finding
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import OUT_OF_TIME
-from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
+from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts

@@ -25,11 +25,12 @@ def check(invocation: Invocation, /, as_json: bool, quiet: bool, **options: Any)
     """
     with at_work("check", options["workload"], quiet=quiet):
         from batchlab.app.check import check as run_check
-        from batchlab.report.short_reports import check_json, check_section
+        from batchlab.report.short_reports import check_section
+        from batchlab.words.document import document_text
 
         reserved_s = invocation.reserved_s(options["budget"], None)
         accumulation = run_check(**options, reserved_s=reserved_s)
     if as_json:
-        print(check_json(accumulation))
+        print(document_text(accumulation))
         return
     print_sections([check_section(accumulation)])
