@@ -199,7 +199,7 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "only what is named": named(flat_set=(1024,)),
     },
     "law of the steps": {
-        "off the law": named(laws=replace(ADVICE.laws, law_holds=False, curve=())),
+        "off the law": named(laws=replace(ADVICE.laws, law_holds=False)),
     },
     "trained model": {"only the time": ADVICE},
 }
