@@ -18,9 +18,10 @@ from tests.reference.stored_study import STUDY, put_study
 from batchlab.advice.advice import advice_schema
 from batchlab.cli.main import batchlab as command_line
 from batchlab.cli.mcp import TOOLS
+from batchlab.measure.finding import Accumulation
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
-from batchlab.report.short_reports import CheckDocument, Comparison, FitDocument
+from batchlab.report.short_reports import Comparison, FitDocument
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.catalogue import CAUSES
@@ -150,7 +151,7 @@ def test_a_page_names_all_that_there_is(page, names):
     ("name", "schema"),
     [
         ("advise", advice_schema()),
-        ("check", schema_text(CheckDocument)),
+        ("check", schema_text(Accumulation)),
         ("compare", schema_text(Comparison)),
         ("fit", schema_text(FitDocument)),
         ("noise", schema_text(Noise)),

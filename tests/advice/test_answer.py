@@ -51,7 +51,7 @@ def test_every_batch_size_has_a_row_with_its_truth(told):
         assert row.samples_to_target.estimate == pytest.approx(samples, rel=0.03)
     assert len(runs_of_named(advice)) >= 5
     assert advice.flat_set == (1024,)
-    assert advice.candidate(64).relative.low > 4
+    assert advice.candidate(64).cost.low > 4 * advice.candidate(1024).cost.high
 
 
 def test_what_never_met_the_level_has_a_lower_bound():

@@ -31,8 +31,6 @@ def test_draws_on_the_law_give_it_back(s_min, b_crit, n):
     truths = (found.s_min, s_min), (found.b_crit, b_crit), (found.e_min, s_min * b_crit)
     for each, truth in truths:
         assert (each.low, each.estimate, each.high) == pytest.approx((truth,) * 3, rel=1e-8)
-    for size, steps in found.curve([8, 100, 5000]):
-        assert steps.estimate == pytest.approx(law(s_min, b_crit, size), rel=1e-8)
 
 
 def test_it_is_weighted_by_relative_steps_as_a_direct_search_finds_it():

@@ -117,10 +117,3 @@ def test_gradients_that_are_not_finite_or_open_to_0_have_no_scale() -> None:
     assert (broken.estimate, broken.reason.code) == (None, "gradient_not_finite")
     assert (lost.estimate, lost.reason.code) == (None, "gradient_lost_in_batches")
     assert 5 < lost.low < 200
-
-
-def test_the_cosine_is_the_mean_over_pairs_of_blocks() -> None:
-    sample = sample_of([[[1.0, 0.0]], [[0.0, 2.0]], [[3.0, 3.0]]], n_train=10)
-
-    assert sample.cosine == pytest.approx((0 + 0.5**0.5 + 0.5**0.5) / 3)
-    assert sample_of([[[1.0]], [[0.0]], [[2.0]]], n_train=10).cosine is None

@@ -10,7 +10,7 @@ from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
 
 from batchlab.measure.accumulation import check_accumulation
-from batchlab.records.study import Accumulation
+from batchlab.measure.finding import Accumulation
 from batchlab.workload.definition import Batch, Workload
 
 N = 60

@@ -215,7 +215,7 @@ def _bounded(candidate: Candidate) -> Candidate:
         name: Estimate.cannot_tell(why, n=4, low=getattr(candidate, name).estimate)
         for name in ("steps_to_target", "time_to_target_s", "samples_to_target", "cost")
     }
-    return replace(candidate, **bounds, relative=Estimate.cannot_tell(why))
+    return replace(candidate, **bounds)
 
 
 def _missed(run: RateTried) -> RateTried:
@@ -406,7 +406,7 @@ def _candidate(
     fits: bool,
 ) -> Candidate:
     relative = figures[size] / min(figures.values())
-    high, micro = relative * (1 + spread), size if fits else size // 4
+    micro = size if fits else size // 4
     return Candidate(
         batch_size=size,
         micro_batch_size=micro,
@@ -417,8 +417,7 @@ def _candidate(
         time_to_target_s=around(steps * step_s, spread, 3),
         samples_to_target=around(steps * size, spread, 3),
         cost=around(figures[size], spread, 3),
-        relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
-        in_flat_set=high <= 1.1 or relative == 1,
+        in_flat_set=relative * (1 + spread) <= 1.1 or relative == 1,
         peak_bytes=made_up_peak(micro),
         rule_learning_rates=tuple(
             (rule, tuned_rate(64) * (size / 64) ** power)
@@ -443,12 +442,10 @@ def _laws(candidates: Sequence[Candidate]) -> Laws:
     half = [(c.steps_to_target.log_half_width or 0.0) / math.log(2) / 1.96 for c in candidates]
     noise = np.random.default_rng(0).standard_normal((400, len(sizes)))
     steps = StepsLaw.of(np.array(sizes, float), means + half * noise)
-    places = [round(size) for size in np.geomspace(sizes[0], sizes[-1], 17)]
     return Laws(
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        curve=steps.curve(places) if steps.holds else (),
         law_holds=steps.holds,
     )
 

@@ -135,7 +135,7 @@ def test_what_was_not_measured_is_not_called_trained_apart(split):
     found = without(split)
 
     assert claims(found)[GENERALIZE] == claims(found)[OVERFIT] == "not_tested"
-    assert text(found, GENERALIZE).startswith(f"{split} accuracy was not measured".capitalize())
+    assert text(found, GENERALIZE).startswith(f"Not measured: {split} accuracy")
 
 
 def learning_at(rates):

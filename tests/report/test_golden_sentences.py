@@ -33,8 +33,9 @@ from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 import batchlab
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
+from batchlab.measure.finding import Accumulation, Finding
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import Accumulation, Finding, Study
+from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
@@ -196,7 +197,7 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "only what is named": named(flat_set=(1024,)),
     },
     "law of the steps": {
-        "off the law": named(laws=replace(ADVICE.laws, law_holds=False, curve=())),
+        "off the law": named(laws=replace(ADVICE.laws, law_holds=False)),
     },
     "trained model": {"only the time": ADVICE},
 }

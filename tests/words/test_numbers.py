@@ -29,8 +29,6 @@ WRITTEN = {
     "metric": "0.97312: 0.9731; 7: 7; 10.5: 10.5; 0.0: 0.0000",
     ",": "12_345: 12,345",
     "": "1.5: 1.5",
-    # A time that is about this long has two digits.
-    "about_seconds": "92.9: 93 s; 119.6: 2 min; 170.0: 2.8 min; 0.0123: 12 ms; 9_000.0: 2.5 h",
 }
 
 

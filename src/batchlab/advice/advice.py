@@ -234,7 +234,6 @@ class Candidate:
         samples_to_target: steps times batch size.
         cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        relative: that figure divided by the best candidate's, by all runs together.
         in_flat_set: whether it is within the tolerance of the best candidate and ends no worse,
             each with a probability of 95 % or more.
         peak_bytes: peak memory of a step above an idle process; None if not reported.
@@ -253,7 +252,6 @@ class Candidate:
     time_to_target_s: Estimate
     samples_to_target: Estimate
     cost: Estimate
-    relative: Estimate
     in_flat_set: bool
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
@@ -269,8 +267,6 @@ class Laws:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones.
         b_crit: critical batch size, at which the steps are twice s_min.
-        curve: (batch size, steps to target) along the fitted law of the steps, each with its
-            interval; empty if that law does not hold.
         law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
             s_min, e_min and b_crit are not known.
     """
@@ -278,7 +274,6 @@ class Laws:
     s_min: Estimate
     e_min: Estimate
     b_crit: Estimate
-    curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
 
 

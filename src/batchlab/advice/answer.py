@@ -96,7 +96,6 @@ def _untrained(option: Option, none: Estimate) -> Candidate:
         time_to_target_s=none,
         samples_to_target=none,
         cost=none,
-        relative=none,
         in_flat_set=False,
         peak_bytes=option.peak_bytes,
         note=option.note,
@@ -320,14 +319,11 @@ class _Answer:
             time_to_target_s=time_s,
             samples_to_target=samples,
             cost=self._cost(time_s, samples, distance),
-            relative=unknown,
             rule_learning_rates=self._rates_by_rule(size),
             note=note,
         )
         if i is None:
             return candidate
-        if i in self._met:
-            candidate = replace(candidate, relative=self._relative(i))
         cell = study.cells[i].cell
         return replace(
             candidate,
@@ -344,13 +340,6 @@ class _Answer:
         rate = self._study.cells[tuned].cell.learning_rate
         factors = dict(self._question.rules).get(size, ())
         return tuple((rule, factor * rate) for rule, factor in factors)
-
-    def _relative(self, i: int) -> Estimate:
-        """Return a configuration's cost divided by that of the best one."""
-        if self._question.objective == "quality":
-            return self._times_as_far(i, self._best)
-        cost, n = self._outlook.mean_cost, len(self._study.cells[i].records)
-        return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
     def _cost(self, time_s: Estimate, samples: Estimate, distance: Estimate) -> Estimate:
         """Return the one of the three figures that the objective minimizes."""

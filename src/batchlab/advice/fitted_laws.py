@@ -38,13 +38,11 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     if steps is None:
         unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
         return Laws(s_min=unknown, e_min=unknown, b_crit=unknown)
-    curve = steps.curve(_places(study.sizes[list(met)])) if steps.holds else ()
     return Laws(
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        curve=curve,
-        law_holds=bool(curve),
+        law_holds=steps.holds,
     )
 
 

@@ -8,9 +8,9 @@ from batchlab.app.question import Request, asked
 from batchlab.app.subject import value_of
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.measure.accumulation import check_accumulation
+from batchlab.measure.finding import Accumulation
 from batchlab.processes.children import run_in_child
 from batchlab.random_state import untouched_randomness
-from batchlab.records.study import Accumulation
 from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload, check_has_loss
 

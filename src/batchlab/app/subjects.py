@@ -188,7 +188,7 @@ class WorkloadSubject(Subject):
             and not _reports_peaks(question.device)
         ):
             raise UsageError(
-                f"memory limit {english_number(limit, 'limit_bytes')}: this system does not tell "
+                f"memory limit {english_number(limit, 'peak_bytes')}: this system does not tell "
                 f"the peak memory of a process, so nothing can be judged by it; leave "
                 f"--memory-limit out"
             )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.belief.outlook import estimate_of
 from batchlab.laws.steps import law_through
 from batchlab.records.estimate import Estimate, Reason
 
@@ -75,12 +74,6 @@ class StepsLaw:
     def b_crit(self) -> Estimate:
         """The batch size at which twice the fewest steps are needed."""
         return self._estimate(self.slope, self.fewest)
-
-    def curve(self, batch_sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
-        """Return the steps along the law, each with its 95 % interval."""
-        return tuple(
-            (size, estimate_of(self.fewest + self.slope / size, n=self.n)) for size in batch_sizes
-        )
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
         """Return the ratio, with the bounds that draws give; `below` may be 0 or less in some."""

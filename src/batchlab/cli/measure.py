@@ -205,9 +205,10 @@ def check(as_json: bool, **options: Any) -> None:
     differ, the causes are named with their places.
     """
     accumulation = _answered("check:checked", options, shown_by="report.short_reports")
-    from batchlab.report.short_reports import check_json, check_section
+    from batchlab.report.short_reports import check_section
+    from batchlab.words.document import document_text
 
     if as_json:
-        print(check_json(accumulation))
+        print(document_text(accumulation))
         return
     print_sections([check_section(accumulation)])

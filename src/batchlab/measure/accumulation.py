@@ -25,11 +25,11 @@ from batchlab.measure.examples import (
     places,
     succeeds,
 )
+from batchlab.measure.finding import Accumulation, Finding
 from batchlab.measure.gradients import accumulated_gradient, shares_of, trainable_parameters
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
-from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import asking
 from batchlab.words.catalogue import CAUSES

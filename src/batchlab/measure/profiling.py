@@ -264,4 +264,4 @@ def _need(n_bytes: int | None) -> str:
 
 
 def _text(n_bytes: int) -> str:
-    return english_number(n_bytes, "limit_bytes")
+    return english_number(n_bytes, "peak_bytes")

@@ -99,9 +99,9 @@ def _growth(noise: Noise) -> Iterator[str]:
     if 0.95 < last / first < 1.05:
         change = "about the same"
     elif last >= first:
-        change = text("{times:two_digits} times as large", times=last / first)
+        change = text("{times:times} times as large", times=last / first)
     else:
-        change = text("{times:two_digits} times smaller", times=first / last)
+        change = text("{times:times} times smaller", times=first / last)
     it = "The noise scale"
     if last_step != noise.along[-1].step:
         it = "Before that, the noise scale"

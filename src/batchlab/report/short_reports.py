@@ -6,19 +6,17 @@ Each report has an answer, perhaps a table, and at most three notes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import msgspec
-
 from batchlab.laws.mean import known
 from batchlab.laws.steps import StepsToTargetFit
+from batchlab.measure.finding import Accumulation
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
-from batchlab.records.study import Accumulation
 from batchlab.records.trial import Target
 from batchlab.report.table import MOST_NOTES, CellValue, Column, Section, Table, table_of
 from batchlab.report.text import (
@@ -32,8 +30,8 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import CAUSES, capitalized, listing, number_text, sentence, text
-from batchlab.words.document import SCHEMA, document_text, plain
+from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
+from batchlab.words.document import SCHEMA, plain
 
 # ---- a profile
 
@@ -206,43 +204,6 @@ def fit_section(law: StepsToTargetFit) -> Section:
 # ---- a check of accumulation
 
 
-class FindingDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A cause why the gradients differ; `size` is how far, over the batch's gradient."""
-
-    cause: str
-    where: str
-    size: float | None
-    by_chance: bool
-    text: str
-
-
-class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the gradient of a batch is that of its micro-batches put together.
-
-    `rounding` is how far they are apart in the workload's own precision, over the gradient.
-    """
-
-    schema: int
-    command: str
-    batchlab: str
-    workload: str
-    equal: bool
-    findings: tuple[FindingDocument, ...]
-    n_examples: int
-    in_double: bool
-    rounding: float | None
-
-
-def check_json(check: Accumulation) -> str:
-    """Return the document as JSON text."""
-    findings = []
-    for finding in check.findings:
-        findings.append(FindingDocument(**asdict(finding), text=text(CAUSES[finding.cause])))
-    fields = asdict(check) | {"findings": tuple(findings), "equal": check.equal}
-    document = CheckDocument(schema=SCHEMA, command="check", batchlab=__version__, **fields)
-    return document_text(document)
-
-
 def check_section(check: Accumulation) -> Section:
     """Return whether the gradients agree, and each cause with its place and remedy."""
     title = sentence("another_gradient", workload=check.workload)
@@ -259,7 +220,7 @@ def check_section(check: Accumulation) -> Section:
         size = ""
         if finding.size is not None:
             size = f" ({number_text(finding.size, 'percent')} of the gradient)"
-        facts.append(f"{finding.where}{size}: {text(CAUSES[finding.cause])}")
+        facts.append(f"{finding.where}{size}: {finding.text}")
     return Section(title=title, facts=tuple(facts), notes=tuple(notes))
 
 

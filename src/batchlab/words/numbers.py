@@ -92,12 +92,6 @@ def _seconds_text(value_s: float) -> str:
     return f"{value_s / 3600:.3g} h"
 
 
-def _about_seconds_text(value_s: float) -> str:
-    """Write an approximate time in two digits."""
-    number, unit = _seconds_text(value_s).split()
-    return f"{float(f'{float(number):.2g}'):.3g} {unit}"
-
-
 def _as_shown(value: float) -> float:
     """Return the absolute value in three digits, so that 999.6 ms become 1 s, not 1e+03 ms."""
     return abs(float(f"{value:.3g}"))
@@ -136,12 +130,6 @@ def _compared_text(ratio: float) -> str:
     return f"{float(digits):,.0f}"
 
 
-def _two_digits_text(value: float) -> str:
-    """Write two significant digits: 1.7, 17, 170."""
-    rounded = float(f"{value:.2g}")
-    return f"{rounded:,.1f}" if value < 9.95 else f"{rounded:,.0f}"
-
-
 def _rate_text(learning_rate: float) -> str:
     """Write a given rate in up to three digits (0.125), a computed one in two (0.113137 is 0.11).
 
@@ -163,9 +151,6 @@ FORMS: dict[str, Callable[[float], str]] = {
     "times": _compared_text,
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
-    "two_digits": _two_digits_text,
-    "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
-    "about_seconds": _about_seconds_text,
     **_OF_UNIT,
 }
