@@ -46,7 +46,7 @@ class EarlyRace:
         self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
-        """Race until nothing is likely to be faster, or the budget ends."""
+        """Race until a configuration ends no worse, none is left, or the budget ends."""
         if self._doubled is not None:
             self._challenge([self._doubled])
         first = self._first()
@@ -59,7 +59,7 @@ class EarlyRace:
                 continue
             worse = self._worse(place)
             if worse is None or worse <= 1:
-                break  # after a cut pilot, ever larger sizes would win the race but end worse
+                break  # ever larger sizes would be faster than a cut pilot, but end worse
             place = self._instead_of(place, worse)
         self._study.log.reserved_s = 0.0
 
