@@ -1,4 +1,4 @@
-"""The runs of a study, what they cost, what leads, and what the study takes from them."""
+"""The runs of a study, what they cost, and what the study takes from them."""
 
 import math
 from dataclasses import replace

@@ -175,12 +175,11 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
         scatter=scatter,
         reference=own,
     )
-    near, same = advice.recommendation, Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-    cell = {"size": near.batch_size, "rate": near.learning_rate}
+    same = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
     return replace(
         advice,
         verdict="cannot_tell",
-        reason=Reason.of("nearest_not_likely", tenths=6, **cell),
+        reason=Reason.of("nothing_likely_faster"),
         recommendation=None,
         provisional=own,
         chance=None,

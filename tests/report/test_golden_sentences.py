@@ -148,10 +148,7 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "likely, beside the usual": named(chance=0.87, is_usual=True),
         "a bound": BOUND,
         "hardly learns": named(hardly_learns=Reason.of("hardly_learns", **LEARNED)),
-        "another came nearest": OPEN,
-        "not worth its risk": stays(
-            reason=Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)
-        ),
+        "not worth its risk": stays(reason=Reason.of("risk_outweighs", size=128, rate=0.08)),
         **{
             code: stays(reason=Reason.of(code))
             for code in ("nothing_likely_faster", "no_larger_likely", "nothing_likely_better")

@@ -144,12 +144,12 @@ class Question:
         """Return all validation values of a run, in order."""
         return [value for _, value in record.curve("validation", self.metric)]
 
-    def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
+    def best_value(self, record: TrialRecord) -> float | None:
         """Return the best validation value after the first step, or None if there is none."""
         values = [
             value
             for evaluation, value in record.curve("validation", self.metric)
-            if evaluation.step > 0 and evaluation.samples <= within_samples
+            if evaluation.step > 0
         ]
         return max(values, key=lambda value: self.sign * value, default=None)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from batchlab.advice.advice import (
     LIKELY,
@@ -21,7 +20,6 @@ from batchlab.advice.advice import (
     EndQuality,
     Option,
     RateTried,
-    tenths_of,
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
@@ -34,13 +32,8 @@ from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
-# If none is recommended, the best one with at least this chance is reported as the nearest.
-_POSSIBLE = 0.2
-_CONFIDENCE = 0.95
 # A rate up to this many times as high counts as an octave higher: rates may lie slightly off.
 _UP_TO = 2.1
-# With this many evaluations before a target is met, the time to it is known well enough.
-_MARKS = 10
 _HALF = 0.5  # a configuration that misses the target more often has no expected cost
 
 
@@ -148,7 +141,7 @@ class _Answer:
         return replace(advice, reason=self._why_it_stays(), provisional=configuration)
 
     def _why_it_stays(self) -> Reason:
-        """Return why the reference stays: the nearest alternative and what speaks against it."""
+        """Return why the reference stays."""
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
@@ -158,16 +151,12 @@ class _Answer:
         # The user's batch size with another length of training is not another batch size.
         is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
         same.update(np.flatnonzero(is_other).tolist())
-        others = {*study.nameable} - same
-        likely = others & {*np.flatnonzero(outlook.chance >= LIKELY).tolist()}
-        shown = others & {*self._shown.values()}
-        possible = likely or shown & {*np.flatnonzero(outlook.chance >= _POSSIBLE).tolist()}
-        if self._question.objective != "time" or not possible:
-            return Reason.of(_NOTHING_LIKELY[self._question.objective])
-        nearest = outlook.most_useful(possible)
-        cell, tenths = study.cells[nearest].cell, tenths_of(float(outlook.chance[nearest]))
-        code = "risk_outweighs" if likely else "nearest_not_likely"
-        return Reason.of(code, size=cell.batch_size, rate=cell.learning_rate, tenths=tenths)
+        is_likely = outlook.chance >= LIKELY
+        likely = {*study.nameable} & {*np.flatnonzero(is_likely).tolist()} - same
+        if self._question.objective == "time" and likely:
+            cell = study.cells[outlook.most_useful(likely)].cell
+            return Reason.of("risk_outweighs", size=cell.batch_size, rate=cell.learning_rate)
+        return Reason.of(_NOTHING_LIKELY[self._question.objective])
 
     def _none_met(self, target: Target) -> Reason:
         """Say that no run met the target, and how far the best one came."""
@@ -471,44 +460,20 @@ class _Answer:
             yield Reason.of("easier_than_plateau", metric=until.metric, value=until.value)
         if self._named != study.own:
             yield from self._at_the_edge(study.cells[self._named].cell)
-        yield from self._marks_too_wide()
         if capped := study.capped_sizes:
             allowed = self._question.at_most_epochs
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
-        """Yield a caveat if a rate at most an octave higher diverged.
-
-        The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
-        Biometrika 26(4), given the seeds that ran.
-        """
+        """Yield a caveat if a training at the named rate or up to an octave higher diverged."""
         size, rate = cell.batch_size, cell.learning_rate
-        n, above, diverged = 0, 0.0, 0
+        above = 0.0
         for (other, _), record in self._log.records.items():
-            n += other == cell
-            if record.has_diverged and other._replace(learning_rate=rate) == cell:
-                diverged += other == cell
-                if rate <= other.learning_rate <= _UP_TO * rate:
-                    above = max(above, other.learning_rate)
-        n_held = n - diverged
-        if above and n_held:
-            share = float(betaincinv(n - n_held + 1, n_held, _CONFIDENCE))
-            yield Reason.of(
-                "at_the_edge", size=size, rate=rate, above=above, held=n_held, n=n, share=share
-            )
-
-    def _marks_too_wide(self) -> Iterator[Reason]:
-        """Yield a caveat if a script evaluates too seldom to know the time to the target."""
-        until = self._log.until
-        if until is None or self._study.whole_only or self._log.engine.capabilities.keeps_cadence:
-            return
-        for i in (self._named, self._study.own):
-            for record in self._study.cells[i].records.values():
-                crossing = record.crossing(until)
-                if crossing is not None and 2 * crossing.after_step <= crossing.step:
-                    n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
-                    yield Reason.of("marks_too_wide", metric=until.metric, n=n)
-                    return
+            is_near = rate <= other.learning_rate <= _UP_TO * rate
+            if record.has_diverged and is_near and other._replace(learning_rate=rate) == cell:
+                above = max(above, other.learning_rate)
+        if above:
+            yield Reason.of("at_the_edge", size=size, above=above)
 
 
 def _exactly(value: float, *, n: int = 1) -> Estimate:

@@ -42,12 +42,11 @@ class EarlyRace:
         self._raced = set(study.where(lambda one: one.records))
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)
         self._lead = self._soonest()
-        self._turned_back = False
         self._doubled = self._twice_both()
         self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
-        """Race until nothing is likely to be faster, or the budget ends."""
+        """Race until a configuration ends no worse, none is left, or the budget ends."""
         if self._doubled is not None:
             self._challenge([self._doubled])
         first = self._first()
@@ -59,15 +58,9 @@ class EarlyRace:
                 place = self._nearer_than(place, is_far=True)
                 continue
             worse = self._worse(place)
-            if worse is None:
-                break
-            if worse > 1:
-                place = self._instead_of(place, worse)
-            elif self._study.fraction < 1:
-                break  # after a cut pilot, ever larger sizes would win the race but end worse
-            else:
-                self._lead = self._soonest()
-                place = self._sooner_than(place)
+            if worse is None or worse <= 1:
+                break  # ever larger sizes would be faster than a cut pilot, but end worse
+            place = self._instead_of(place, worse)
         self._study.log.reserved_s = 0.0
 
     @property
@@ -147,40 +140,20 @@ class EarlyRace:
         """Find the best rate of a batch size nearer to the reference's; None if none is left."""
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
-        nearer = self._new_size(1, apart, wanted=apart / times)
+        nearer = self._new_size(apart, wanted=apart / times)
         if nearer is None:
             return None
-        self._turned_back = True
         self._lead = self._soonest()
         return self._climb(self._scaled(i, nearer), stride=1)
 
-    def _sooner_than(self, i: int) -> int | None:
-        """Find a faster rate nearby or a faster size further from the reference's; else None."""
-        for some in self._new_beside(i, 1):
-            if self._challenge(some):
-                return self._lead
-        if self._turned_back:
-            return None
-        apart = self._apart(int(self._study.sizes[i]))
-        for times in (4, 2):
-            further = self._new_size(apart, math.inf, wanted=times * apart)
-            if further is None:
-                return None
-            self._climb(self._scaled(i, further), stride=1)
-            if int(self._study.sizes[self._lead]) == further:
-                return self._lead
-        return None
-
     # ---- runs
 
-    def _challenge(self, some: Sequence[int]) -> bool:
-        """Run challengers of the leader while they may win; return whether one leads now."""
+    def _challenge(self, some: Sequence[int]) -> None:
+        """Run challengers of the leader while they may win."""
         self._reserve()
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
-        best = min(some, key=self._order)
-        self._lead = min(self._lead, best, key=self._order)
-        return self._lead == best
+        self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
         """Return how many margins worse a configuration ends; None if the budget is too small."""
@@ -217,8 +190,6 @@ class EarlyRace:
         """Return whether a faster configuration ends no worse, so that this one is dropped."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
-        if self._study.fraction == 1:
-            return True
         one = self._study.cells[i]
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
@@ -253,10 +224,10 @@ class EarlyRace:
         """Return the ratio to the reference batch size, inverted if that is below 1."""
         return max(size / self._own_size, self._own_size / size)
 
-    def _new_size(self, low: float, high: float, *, wanted: float) -> int | None:
-        """Return the size not raced yet, in this range of ratios, nearest to the ratio wanted."""
+    def _new_size(self, below: float, *, wanted: float) -> int | None:
+        """Return the size not raced yet, of a ratio below this, nearest to the ratio wanted."""
         raced = set(self._study.sizes[[*self._raced]])
-        left = [n for n in self._sizes if low < self._apart(n) < high and n not in raced]
+        left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:
             return None
         if max(left) > self._own_size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -116,9 +116,6 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-# If a target is out of reach, take the level of the best curve after this fraction of its run, so
-# that slower batch sizes and rates can meet it too within the budget.
-_EASIER_PLACE = 0.6
 # A run that gained at most this fraction of the errors that remain has learned nothing.
 _HARDLY = 0.05
 # A run that gained less than this fraction of another rate's gain hardly learns.
@@ -132,7 +129,7 @@ class TargetLevel:
     target: Target  # the level
     origin: TargetOrigin  # where it comes from
     why: Reason  # in words
-    end: EndLevel | None = None  # the reference's final value; None if it was not seen
+    end: EndLevel  # the final value that sets it, or the value at which the budget cut the run
 
 
 class Pilots:
@@ -195,28 +192,29 @@ class Pilots:
     def level(self) -> TargetLevel | None:
         """The level that the runs set; None if none learned, or a higher rate has to run first.
 
-        The level is as good as the reference's final value. If the reference was cut, it is the
-        value at the cut, called easier. If it hardly learns, the best of the others sets the level.
+        The level is as good as the reference's final value. If it hardly learns, the best of the
+        others sets the level. If a run was cut, its value at the cut is used, called easier.
         """
-        question, reference, best = self._question, self._records[0], self._ends[0]
-        if 0 not in self._learned:
-            if not self._learned or (self.is_open and self._are_near):
-                return None
+        question = self._question
+        if not self._learned:
+            return None
+        if 0 in self._learned:
+            record, end = self._records[0], self._ends[0]
+        elif self.is_open and self._are_near:
+            return None
+        else:
+            record = self._records[self._most]
             ended = [*filter(None, map(self._ends.__getitem__, self._learned))]
-            if ended:
-                best = max(ended, key=lambda end: question.sign * end.value)
-                return _at_the_end(question, best)
-            others = [self._records[index] for index in self._learned]
-            return easier(question, others, why=_why_no_end(question, others[0]))
-        if best is None:
-            reason = _why_no_end(question, reference)
-            # Use the reference's own curve, because it may never reach another run's level.
-            so_far = end_so_far(question, reference)
-            if so_far is not None and not _has_learned_nothing(question, reference, so_far):
-                cut = _at_the_end(question, so_far)
-                return replace(cut, origin="easier", why=reason, end=None)
-            return easier(question, self._records, why=reason)
-        return _at_the_end(question, best)
+            end = max(ended, key=lambda end: question.sign * end.value, default=None)
+        if end is not None:
+            why = Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
+            target = level_of_ends(question, end, [end.value])
+            return TargetLevel(target=target, origin="pilot", why=why, end=end)
+        end = end_so_far(question, record)
+        if end is None or _has_learned_nothing(question, record, end):
+            return None
+        target, why = level_of_ends(question, end, [end.value]), _why_no_end(question, record)
+        return TargetLevel(target=target, origin="easier", why=why, end=end)
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
@@ -253,30 +251,6 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
     if question.better == "higher" and 0 < end.value < 1:
         least = max(least, _HARDLY * (1 - end.value))
     return question.sign * (end.value - start) <= least
-
-
-def _at_the_end(question: Question, end: EndLevel) -> TargetLevel:
-    target = level_of_ends(question, end, [end.value])
-    why = Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
-    return TargetLevel(target=target, origin="pilot", why=why, end=end)
-
-
-def easier(
-    question: Question, records: Sequence[TrialRecord], *, why: Reason
-) -> TargetLevel | None:
-    """Return a level that the best run met on its way; None if none beat the untrained model."""
-    levels = []
-    for record in records:
-        level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
-        start = untrained_value(record, question.metric)
-        if level is not None and not record.has_failed:
-            if start is None or question.sign * (level - start) > 0:
-                levels.append(level)
-    if not levels:
-        return None
-    best = max(levels, key=lambda level: question.sign * level)
-    target = Target(metric=question.metric, value=best, better=question.better)
-    return TargetLevel(target=target, origin="easier", why=why)
 
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from batchlab.advice.advice import EndLevel, Question
-from batchlab.advice.level import Pilots, TargetLevel, end_so_far, ends_early, level_of_ends
+from batchlab.advice.level import Pilots, TargetLevel, ends_early
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
@@ -29,9 +29,13 @@ class Piloted:
 
     stopped: Reason | None = None  # why there is no level; None if it is set
     level: TargetLevel | None = None
-    end: EndLevel | None = None  # the reference's final value, or its value when it was cut
     hardly_learns: Reason | None = None  # why the reference hardly learns, else None
     octave: int = 0  # octaves from the reference's rate up to the rate that learns
+
+    @property
+    def end(self) -> EndLevel | None:
+        """The final value that set the level, or the value when the run was cut."""
+        return None if self.level is None else self.level.end
 
 
 def pilot(log: RunLog, *, with_all_options: Callable[[], Question] | None = None) -> Piloted:
@@ -95,17 +99,12 @@ class _Pilot:
     def _piloted(
         self, level: TargetLevel, records: Sequence[TrialRecord], pilots: Pilots
     ) -> Piloted:
-        log, question, hardly = self._log, self._question, pilots.hardly_learns
+        log, hardly, target = self._log, pilots.hardly_learns, level.target
         learns = records[0].trial if hardly is None else pilots.best
-        by_rate = {record.trial.learning_rate: record for record in records}
-        end = level.end or end_so_far(question, by_rate[learns.learning_rate])
-        if end is not None:
-            level = replace(level, target=level_of_ends(question, end, [end.value]))
-        target = level.target
         log.until = target
         log.note(Reason.of("target_set", metric=target.metric, value=target.value), level.why)
-        octave = round(math.log2(learns.learning_rate / question.reference.learning_rate))
-        return Piloted(level=level, end=end, hardly_learns=hardly, octave=octave)
+        octave = round(math.log2(learns.learning_rate / self._question.reference.learning_rate))
+        return Piloted(level=level, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
         """Return the steps after which a pilot is cut, if it has not ended before."""

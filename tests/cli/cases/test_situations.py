@@ -266,7 +266,6 @@ def test_a_target_met_within_the_first_epoch_has_its_whole_interval(ask: Any) ->
         steps = candidate["steps_to_target"]
         if steps["low"] is not None:  # of a single run nothing is known of how far it is off
             assert steps["high"] > 5 * steps["low"]
-    assert "marks_too_wide" in {caveat["code"] for caveat in document["caveats"]}
 
 
 @pytest.mark.nightly
