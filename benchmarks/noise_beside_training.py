@@ -4,8 +4,7 @@
 
 B_crit is what the recorded trainings show: the law through the steps to the target at each batch
 size's best rate. B_simple is measured along trainings of the reference batch size at its best rate:
-at the start, halfway to the target and at it, on three seeds; for Adam, also of the gradients as
-Adam rescales them. Nothing of it is used by the advice.
+at the start, halfway to the target and at it, on three seeds. Nothing of it is used by the advice.
 """
 
 from __future__ import annotations
@@ -45,14 +44,12 @@ class Beside:
         b_crit: by the law through its recorded trainings.
         law_holds: whether that law is not rejected.
         scales: B_simple of each seed at the start, halfway and at the target; None: not told.
-        rescaled: at the target, as Adam rescales gradients, one a seed; empty without Adam.
     """
 
     workload: str
     b_crit: Estimate
     law_holds: bool
     scales: tuple[tuple[float | None, ...], ...]
-    rescaled: tuple[Estimate, ...]
 
     @property
     def ratio(self) -> float | None:
@@ -107,7 +104,7 @@ def beside(name: str) -> Beside:
     size = workload.batch_size
     rate = best_rate(grid, size)
     octave = round(math.log2(rate / workload.learning_rate))
-    scales, rescaled = [], []
+    scales = []
     for seed in SEEDS:
         found = grid.steps_to(grid.runs[size, rate, seed], grid.target)
         assert found is not None
@@ -120,18 +117,15 @@ def beside(name: str) -> Beside:
             if step > taken:
                 stepper.steps(stream, step - taken, first_step=taken)
                 taken = step
-            point = noise.sample(stepper.model, seed=seed, optimizer=stepper.optimizer)
+            point = noise.sample(stepper.model, seed=seed)
             of_seed.append(point.gradient_noise_scale.estimate)
         scales.append(tuple(of_seed))
-        if point.preconditioned is not None:
-            rescaled.append(point.preconditioned)
     b_crit, law_holds = b_crit_of(grid)
     return Beside(
         workload=name,
         b_crit=b_crit,
         law_holds=law_holds,
         scales=tuple(scales),
-        rescaled=tuple(rescaled),
     )
 
 
@@ -140,22 +134,13 @@ def row(found: Beside) -> str:
     places = [_text(middle(found.scales, place)) for place in range(3)]
     seeds = [value for seed in found.scales if (value := seed[2]) is not None]
     spread = f" ({_text(min(seeds))} to {_text(max(seeds))})" if seeds else ""
-    adam = _of_adam(found.rescaled) if found.rescaled else "–"
     interval = f"{_text(found.b_crit.low)} to {_text(found.b_crit.high)}"
     law = "" if found.law_holds else " (law rejected)"
     ratio = "–" if found.ratio is None else f"{found.ratio:.2g}"
     return (
-        f"| {found.workload} | {places[0]} | {places[1]} | {places[2]}{spread} | {adam} | "
+        f"| {found.workload} | {places[0]} | {places[1]} | {places[2]}{spread} | "
         f"{_text(found.b_crit.estimate)} ({interval}){law} | {ratio} |"
     )
-
-
-def _of_adam(scales: Sequence[Estimate]) -> str:
-    told = [scale.estimate for scale in scales if scale.estimate is not None]
-    if len(told) == len(scales):
-        return _text(statistics.median(told))
-    low = min(scale.low or 0.0 for scale in scales)
-    return f"above {_text(low)}" if low else "not told"
 
 
 def _text(value: float | None) -> str:
@@ -170,9 +155,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.processes) as pool:
         found = list(pool.map(beside, sorted(WORKLOADS)))
-    print("| workload | B_simple at the start | halfway | at the target (seeds) | for Adam | "
+    print("| workload | B_simple at the start | halfway | at the target (seeds) | "
           "B_crit (95 %) | B_crit / B_simple |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|")
     for each in found:
         print(row(each))
     ratios = [each.ratio for each in found if each.ratio is not None]

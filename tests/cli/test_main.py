@@ -26,7 +26,7 @@ OPTIONS = {
     "--sampling --scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store "
     f"--report --json --quiet --device --trainer {CLUSTER} {OWN_COMMAND}",
     "profile": f"--batch-sizes --set --memory-limit --budget --json --quiet --device {OWN_COMMAND}",
-    "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",
+    "noise": "--steps --set --memory-limit --budget --report --json --quiet --device",
     "check": "--set --budget --json --quiet --device",
     "fit": "--json",
     "init": "",

@@ -236,8 +236,8 @@ def search_document(
     return {"probed": [list(pair) for pair in made.probed], "points": points}
 
 
-def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
-    return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
+def noise_document(*points: tuple[int, float]) -> Document:
+    return made_up_noise(*(made_up_point(*point) for point in points)).to_dict()
 
 
 def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:

@@ -308,10 +308,8 @@ def _noise(**asked: Any) -> Study:
 
 NOISES = {
     "made-up": _made(adapter.noise_document, (0, 20.0), (100, 200.0)),
-    "made-up-adam": _made(adapter.noise_document, (0, 5.0), (8, 50.0), adam=True),
     "lost": _made(adapter.noise_document, (0, 20.0), (50, math.inf)),
     "workload": _noise(steps=20),
-    "per-layer": _noise(steps=4, per_layer=True),
 }
 
 

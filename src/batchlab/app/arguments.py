@@ -129,7 +129,6 @@ ARGUMENTS: Mapping[str, Argument] = {
     "plans": Argument(
         TypedText("small,large,grow,decay", values.split), flag="--plan", check=values.checked_plans
     ),
-    "per_layer": Argument(bool),
     "device": Argument(str, default="cpu", check=values.checked_device),
     "trainer": Argument(("fastest", "plain"), default="fastest"),
     "cluster": Argument(str, check=values.checked_cluster),
@@ -218,7 +217,6 @@ HELP: Mapping[str, str] = {
     "another.",
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
     "throughout, growing from one to the other, and small with its rate cut instead.",
-    "per_layer": "Also show each trainable parameter alone, at the last step.",
     "device": "Where to run: cpu, cuda, or cuda:1 for the second GPU.",
     "trainer": "fastest: small models on a CPU are trained in C made for them, which agrees with "
     "PyTorch but for rounding. plain: PyTorch's own loop trains all.",

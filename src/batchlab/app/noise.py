@@ -30,7 +30,6 @@ def noise(
     workload: Workload | str = "mnist-mlp",
     *,
     steps: int | None = None,
-    per_layer: bool = False,
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
@@ -47,7 +46,6 @@ def noise(
         workload: a Workload, a built-in name, or `path/file.py:name`.
         steps: the last step to measure at; 0 for only the initial weights; None for the end of the
             workload's planned training, or of 10 epochs.
-        per_layer: whether each trainable parameter is also measured by itself, from micro-batches.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: the memory that the process may ask for; None for all there is.
@@ -87,7 +85,6 @@ def noise(
         device=device,
         point_s=_POINT_FRACTION * question.budget.time_limit_s(),
         memory_limit_bytes=memory_limit_bytes,
-        per_layer=per_layer,
     )
     surroundings = environment()
     points, stopped = _measured(subject, request)

@@ -16,7 +16,7 @@ from batchlab.cli.output import at_work, print_sections
 
 @click.command()
 @workload
-@takes("steps per_layer settings memory_limit_bytes budget report as_json quiet device")
+@takes("steps settings memory_limit_bytes budget report as_json quiet device")
 @click.pass_obj
 def noise(
     invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **options: Any

@@ -16,10 +16,26 @@ from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, json_text, plain
 
 
-class Sampled:
-    """The estimates from a sample of gradients; the n of each is the number of blocks."""
+@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
+class NoisePoint:
+    """The noise at one step of a training; the n of an estimate is the number of blocks.
+
+    Attributes:
+        sample: the gradients that were seen.
+        step: optimizer steps taken before.
+        samples: training examples seen before.
+        took_s: seconds that the measurement took.
+    """
 
     sample: GradientSample
+    step: int
+    samples: int
+    took_s: float
+
+    document = (
+        *("step", "samples", "n_examples", "gradient_noise_scale"),
+        *("gradient_norm_squared", "noise_trace", "took_s"),
+    )
 
     @cached_property
     def estimates(self) -> NoiseScale:
@@ -41,86 +57,10 @@ class Sampled:
         """Tr Sigma."""
         return self.estimates.trace
 
-
-@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
-class LayerNoise(Sampled):
-    """The noise of one trainable parameter by itself, from the blocks of examples."""
-
-    sample: GradientSample
-    name: str
-
-    document = ("name", "gradient_noise_scale", "gradient_norm_squared", "noise_trace")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoisePoint(Sampled):
-    """The noise at one step of a training.
-
-    `way` says how the gradients of single examples were taken ("layers", "one by one"), or that
-    "micro-batches" of `unit_examples` were, where examples have none of their own.
-    `by_micro_batches` is the noise scale from the blocks of examples alone, as accumulation sees
-    them. `preconditioned` is that of the gradients as Adam rescales them, tr(P Sigma P) / |P G|^2;
-    null without Adam and before its first step. `cosine` is the mean cosine between the gradients
-    of two blocks of `block_examples`. `layers` is empty unless asked for.
-
-    Attributes:
-        sample: the gradients that were seen.
-        step: optimizer steps taken before.
-        samples: training examples seen before.
-        way: how the gradients of single examples were taken.
-        rescaled: the blocks as Adam rescales them; None without Adam or before its first step.
-        took_s: seconds that the measurement took.
-        layers: the noise of each trainable parameter by itself.
-    """
-
-    sample: GradientSample
-    step: int
-    samples: int
-    way: str
-    rescaled: GradientSample | None
-    took_s: float
-    layers: tuple[LayerNoise, ...] = ()
-
-    document = (
-        *("step", "samples", "way", "unit_examples", "n_examples", "gradient_noise_scale"),
-        *("gradient_norm_squared", "noise_trace", "by_micro_batches", "preconditioned", "cosine"),
-        *("block_examples", "layers", "took_s"),
-    )
-
-    @property
-    def unit_examples(self) -> int:
-        """The number of examples per unit, whose gradient is computed as one."""
-        return self.sample.unit_examples
-
     @property
     def n_examples(self) -> int:
         """The number of examples in the sample."""
         return self.sample.n_examples
-
-    @property
-    def block_examples(self) -> int:
-        """The number of examples in a block."""
-        return self.sample.block_examples[0]
-
-    @property
-    def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None if one of them is 0."""
-        return self.sample.cosine
-
-    @property
-    def by_micro_batches(self) -> Estimate:
-        """The noise scale from only the blocks of examples, as accumulation sees them."""
-        return noise_scale(self.sample.by_blocks).scale
-
-    @property
-    def preconditioned(self) -> Estimate | None:
-        """The noise scale of gradients as Adam rescales them; None if Adam does not."""
-        return None if self.rescaled is None else noise_scale(self.rescaled).scale
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all training examples were seen one by one, so there is no sampling error."""
-        return self.unit_examples == 1 and self.n_examples == self.sample.n_train
 
 
 class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,12 +74,11 @@ class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(Sampled, ShownInNotebook):
+class Noise(ShownInNotebook):
     """How noisy the gradient of a workload is along its own training.
 
     It is the document that `batchlab noise --json` prints, in examples. `step` and the estimates
-    beside it are those of the last point of `along`. The n of an estimate is the number of blocks
-    of examples.
+    next to it are those of the last point of `along`.
 
     Attributes:
         workload: what was measured.
@@ -178,9 +117,19 @@ class Noise(Sampled, ShownInNotebook):
         return self.along[-1].step
 
     @property
-    def sample(self) -> GradientSample:  # type: ignore[override]
-        """The gradients of the last point."""
-        return self.along[-1].sample
+    def gradient_noise_scale(self) -> Estimate:
+        """B_simple = tr Sigma / |G|^2 at the last point, in examples."""
+        return self.along[-1].gradient_noise_scale
+
+    @property
+    def gradient_norm_squared(self) -> Estimate:
+        """|G|^2 at the last point."""
+        return self.along[-1].gradient_norm_squared
+
+    @property
+    def noise_trace(self) -> Estimate:
+        """Tr Sigma at the last point."""
+        return self.along[-1].noise_trace
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`."""

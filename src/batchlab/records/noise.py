@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from batchlab.records.estimate import Estimate, Reason
@@ -10,62 +9,29 @@ from batchlab.records.estimate import Estimate, Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientSample:
-    """Gradients of examples drawn without replacement, at fixed weights, as norms and products.
-
-    The examples are cut into blocks. Squared norms are those of units: single examples, or
-    micro-batches if an example has no gradient of its own.
+    """Gradients of blocks of examples drawn without replacement, at fixed weights, as products.
 
     Attributes:
         n_train: examples in the training set, N; None if the gradient of an example differs
             each time it is taken (dropout, augmentation), as if there were infinitely many.
-        unit_examples: examples of a unit, 1 or those of a micro-batch; blocks have whole units.
-        block_examples: examples of each block, length K >= 3.
-        unit_sq: the mean squared norm of the gradients of each block's units, length K.
+        block_examples: examples of each of the K >= 3 blocks.
         products: inner products of the blocks' mean gradients, K x K; their squared norms are on
             the diagonal.
     """
 
     n_train: int | None
-    unit_examples: int
-    block_examples: tuple[int, ...]
-    unit_sq: tuple[float, ...]
+    block_examples: int
     products: tuple[tuple[float, ...], ...]
+
+    @property
+    def n_blocks(self) -> int:
+        """The number of blocks, K."""
+        return len(self.products)
 
     @property
     def n_examples(self) -> int:
         """The total number of examples in all blocks."""
-        return sum(self.block_examples)
-
-    @property
-    def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None if one of them is 0.
-
-        The cosine is 0 if blocks agree no more than by chance, and 1 if they are equal.
-        """
-        lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
-        if not all(lengths):
-            return None
-        cosines = []
-        for row, products in enumerate(self.products):
-            for column in range(row):
-                cosines.append(products[column] / (lengths[row] * lengths[column]))
-        return sum(cosines) / len(cosines)
-
-    @property
-    def by_blocks(self) -> GradientSample:
-        """The sample with blocks as units, as if only gradients of blocks were known.
-
-        Accumulation sees only these. The last block is left out if it is smaller.
-        """
-        examples = self.block_examples[0]
-        alike = [index for index, size in enumerate(self.block_examples) if size == examples]
-        return GradientSample(
-            n_train=self.n_train,
-            unit_examples=examples,
-            block_examples=(examples,) * len(alike),
-            unit_sq=tuple(self.products[index][index] for index in alike),
-            products=tuple(tuple(self.products[row][column] for column in alike) for row in alike),
-        )
+        return self.n_blocks * self.block_examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

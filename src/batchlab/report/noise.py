@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any
 
-from batchlab.measure.noise import Noise, NoisePoint, Sampled
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.report.figure import Figure, Panel, Row, explained, interval_mark, looks, mark
 from batchlab.report.page import Origin, Page, render_page
 from batchlab.report.table import MOST_NOTES, CellValue, Column, Section, Table, table_of
@@ -19,14 +18,9 @@ _HARDLY_NOISE = 0.1
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield what the noise scale means for the batch size in use, with one table row per step.
-
-    If layers were measured, a second table has one row per parameter.
-    """
+    """Yield what the noise scale means for the batch size in use, with one table row per step."""
     notes = tuple(_notes(noise))[:MOST_NOTES]
     yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
-    if noise.along[-1].layers:
-        yield Section(table=_layers_table(noise))
 
 
 # ---- tables
@@ -38,11 +32,11 @@ def _table(noise: Noise) -> Table:
         return point.samples / noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
-        return text("all examples") if point.is_whole else _interval(point)
+        return interval_only_text("critical_batch_size", point.gradient_noise_scale)
 
-    def adam(point: NoisePoint) -> float | None:
-        return None if point.preconditioned is None else point.preconditioned.estimate
-
+    scale = attrgetter("gradient_noise_scale.estimate")
+    grad_sq = attrgetter("gradient_norm_squared.estimate")
+    trace = attrgetter("noise_trace.estimate")
     workload = noise.workload
     rate = number_text(workload.learning_rate, "rate")
     return table_of(
@@ -51,37 +45,12 @@ def _table(noise: Noise) -> Table:
         noise.along,
         Column("step"),
         Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
-        *_scale_columns(interval),
-        Column("preconditioned", "critical_batch_size", "for Adam", of=adam),
-        Column("n_examples", "step", text("examples"), is_minor=True),
-    ).without_empty_columns()
-
-
-def _layers_table(noise: Noise) -> Table:
-    last = noise.along[-1]
-    return table_of(
-        f"Gradient noise of each parameter at step {last.step}",
-        last.layers,
-        Column("parameter", label="parameter", of=lambda layer: layer.name),
-        *_scale_columns(_interval),
-    )
-
-
-def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
-    """Return the shared columns: the noise scale, its numerator and its denominator."""
-    scale = attrgetter("gradient_noise_scale.estimate")
-    grad_sq = attrgetter("gradient_norm_squared.estimate")
-    trace = attrgetter("noise_trace.estimate")
-    return (
         Column("gradient_noise_scale", "critical_batch_size", "noise scale", of=scale),
         Column("interval", label="95 %", of=interval),
         Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
         Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
-    )
-
-
-def _interval(point: Sampled) -> str:
-    return interval_only_text("critical_batch_size", point.gradient_noise_scale)
+        Column("n_examples", "step", text("examples"), is_minor=True),
+    ).without_empty_columns()
 
 
 # ---- words
@@ -89,14 +58,11 @@ def _interval(point: Sampled) -> str:
 
 def _notes(noise: Noise) -> Iterator[str]:
     """Yield sentences on what limits the measurement, then on how the noise scale grows."""
-    last = noise.along[-1]
     if noise.stopped is not None:
         yield f"Not measured to the end: {reason_text(noise.stopped)}."
     lost = list(filter(None, map(attrgetter("gradient_noise_scale.reason"), noise.along)))
     if lost:
         yield sentence("noise_lost", reason=reason_text(lost[0]))
-    if last.way == "micro-batches":
-        yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
     yield sentence("noise_is_not_critical")
 
@@ -174,12 +140,8 @@ def _rows(noise: Noise) -> Iterator[Row]:
 
 def noise_page(noise: Noise, *, command: str) -> str:
     """Return the page as text, which begins with the conclusion for the batch size in use."""
-    answer, *layers = noise_sections(noise)
+    (answer,) = noise_sections(noise)
     workload, table = noise.workload, _table(noise)
-    files, runs = {"noise": ("one row per step", table)}, {}
-    if layers:
-        runs["layers"] = _layers_table(noise)
-        files["layers"] = ("one row per parameter", runs["layers"])
     origin = Origin(
         name=workload.name,
         command=command,
@@ -200,7 +162,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         looks=looks([workload.batch_size], n_train=workload.n_train),
         below=answer.notes,
         summary=text("Measured at {n:1 step|# steps} of a training.", n=len(noise.along)),
-        runs=runs,
-        files=files,
+        runs={},
+        files={"noise": ("one row per step", table)},
     )
     return render_page(page)
