@@ -224,13 +224,11 @@ def checked_faults(kind: str, folder: Path) -> Document:
     return document
 
 
-def search_document(
-    *, n_train: int = 10_000, ceiling_bytes: int | None = None, **machine: Any
-) -> Document:
+def search_document(*, n_train: int = 10_000, **machine: Any) -> Document:
     """What the search for what fits does on a made-up machine: its probes, and what it found."""
     made = MadeUpMachine(**machine)
-    of = {"ceiling_bytes": ceiling_bytes, "left_s": made.left_s, "listener": ProgressListener()}
-    search = ProfileSearch(made, untried_profile(n_train), **of)
+    given = {"left_s": made.left_s, "listener": ProgressListener()}
+    search = ProfileSearch(made, untried_profile(n_train), **given)
     found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
     points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}

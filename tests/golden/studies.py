@@ -295,7 +295,6 @@ PROFILES = {
     "made-up": _made(lambda: made_up_profile().to_dict()),
     "search": _search(),
     "search-memory": _search(room_bytes=200_000_000),
-    "search-limit": _search(ceiling_bytes=300_000_000),
     "search-short": _search(budget_s=6.0),
     "search-timeout": _search(goes_wrong=lambda size: Status.TIMEOUT if size > 500 else None),
     "search-error-between": _search(goes_wrong=lambda size: Status.ERROR if size == 256 else None),

@@ -97,7 +97,6 @@ def measure_profile(
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         may_accumulate=may_accumulate,
-        ceiling_bytes=memory_limit_bytes or available_bytes(on),
     )
     profile = profile_of(search, batch_sizes)
     if evaluation is None:
