@@ -252,7 +252,7 @@ def _warn(profile: Profile, listener: ProgressListener) -> None:
 
 
 def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
-    if point.drifted or profile.timed_s(point).is_too_wide:
+    if profile.timed_s(point).is_too_wide:
         return True
     fractions = map(attrgetter("unsteadiness_fraction"), point.timings)
     return max(fractions, default=0.0) > _UNSTEADY_FRACTION
