@@ -164,7 +164,7 @@ def test_with_a_monitor_the_batch_of_a_noisy_training_grows() -> None:
             loss = nn.functional.mse_loss(model(inputs), wanted)
             loss.backward()
             optimizer.step()
-            monitor.step(loss)
+            monitor.step()
             size.saw(pair=monitor.latest, loss=loss.item())
 
     assert size.batch_size > 32

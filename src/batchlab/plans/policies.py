@@ -125,7 +125,7 @@ class AdaptiveSize:
         size = AdaptiveSize("noise-scale", first=32, most=2048)
         for batch in DataLoader(train, batch_sampler=AdaptiveSampler(train, size, epochs=10)):
             ...                                  # forward, backward, step
-            monitor.step(loss)                   # a batchlab.Monitor
+            monitor.step()                       # a batchlab.Monitor
             size.saw(pair=monitor.latest, loss=loss, learning_rate=rate)
 
     Attributes:

@@ -46,8 +46,6 @@ class MonitorReading:
             batch size.
         gradient_norm: that of the last measured step, as the optimizer got it; None if unknown.
         seen_fraction: the fraction of the trainable parameters whose noise was seen.
-        loss: the mean of the last losses; None if none was given.
-        loss_spikes: steps whose loss lay far above those before it.
         hint: what follows for the batch size.
     """
 
@@ -56,6 +54,4 @@ class MonitorReading:
     gradient_noise_scale: Estimate
     gradient_norm: float | None
     seen_fraction: float
-    loss: float | None
-    loss_spikes: int
     hint: Reason
