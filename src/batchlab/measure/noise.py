@@ -98,7 +98,6 @@ class Noise(ShownInNotebook):
     device: str
     environment: tuple[tuple[str, str], ...]
     created_at: str
-    store: str | None = None
     report: str | None = None
     along: tuple[NoisePoint, ...]
     steps: tuple[int, ...]
@@ -106,7 +105,7 @@ class Noise(ShownInNotebook):
 
     document = (
         *("schema", "command", "batchlab", "workload", "device", "environment", "created_at"),
-        *("store", "report", "step", "gradient_noise_scale", "gradient_norm_squared"),
+        *("report", "step", "gradient_noise_scale", "gradient_norm_squared"),
         *("noise_trace", "along", "steps", "stopped"),
     )
     by_name = ("environment",)
