@@ -246,7 +246,7 @@ class _Curves:
 
     @property
     def b_crit(self) -> Array:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray((self.slope / self.fewest) ** (1 / self.exponent))
 
     def steps(self, batch_size: float) -> Array:
