@@ -59,7 +59,7 @@ class Loop:
             loss.backward()
             self.optimizer.step()
             if self.monitor is not None:
-                self.monitor.step(loss)
+                self.monitor.step()
             self.taken += 1
         return time.perf_counter() - started_s
 

@@ -217,20 +217,18 @@ def failing() -> batchlab.Workload:
     return replace(usual, name="failing", loss=loss, batch_size=10)
 
 
-def search_document(
-    *, n_train: int = 10_000, ceiling_bytes: int | None = None, **machine: Any
-) -> Document:
+def search_document(*, n_train: int = 10_000, **machine: Any) -> Document:
     """What the search for what fits does on a made-up machine: its probes, and what it found."""
     made = MadeUpMachine(**machine)
-    of = {"ceiling_bytes": ceiling_bytes, "left_s": made.left_s, "listener": ProgressListener()}
-    search = ProfileSearch(made, untried_profile(n_train), **of)
+    given = {"left_s": made.left_s, "listener": ProgressListener()}
+    search = ProfileSearch(made, untried_profile(n_train), **given)
     found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
     points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
 
 
-def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
-    return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
+def noise_document(*points: tuple[int, float]) -> Document:
+    return made_up_noise(*(made_up_point(*point) for point in points)).to_dict()
 
 
 def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:

@@ -294,7 +294,6 @@ PROFILES = {
     "made-up": _made(lambda: made_up_profile().to_dict()),
     "search": _search(),
     "search-memory": _search(room_bytes=200_000_000),
-    "search-limit": _search(ceiling_bytes=300_000_000),
     "search-short": _search(budget_s=6.0),
     "search-timeout": _search(goes_wrong=lambda size: Status.TIMEOUT if size > 500 else None),
     "search-error-between": _search(goes_wrong=lambda size: Status.ERROR if size == 256 else None),
@@ -307,10 +306,8 @@ def _noise(**asked: Any) -> Study:
 
 NOISES = {
     "made-up": _made(adapter.noise_document, (0, 20.0), (100, 200.0)),
-    "made-up-adam": _made(adapter.noise_document, (0, 5.0), (8, 50.0), adam=True),
     "lost": _made(adapter.noise_document, (0, 20.0), (50, math.inf)),
     "workload": _noise(steps=20),
-    "per-layer": _noise(steps=4, per_layer=True),
 }
 
 

@@ -12,18 +12,15 @@ from batchlab.records.noise import GradientSample
 N_DRAWS = 500
 
 
-def drawn(gradients, stream, *, n_blocks: int, block: int, by_examples: bool = True):
+def drawn(gradients, stream, *, n_blocks: int, block: int):
     """The noise scale of a sample without replacement, quickly; the slow twin is `sample_of`."""
     chosen = stream.permutation(len(gradients))[: n_blocks * block]
     blocks = gradients[chosen].reshape(n_blocks, block, -1)
     means = blocks.mean(axis=1)
-    units = (blocks**2).sum(axis=2).mean(axis=1) if by_examples else (means**2).sum(axis=1)
     return noise_scale(
         GradientSample(
             n_train=len(gradients),
-            unit_examples=1 if by_examples else block,
-            block_examples=(block,) * n_blocks,
-            unit_sq=tuple(units),
+            block_examples=block,
             products=tuple(map(tuple, means @ means.T)),
         )
     )
@@ -36,40 +33,24 @@ def population_of(stream, *, n: int, dimension: int):
     return gradients, *population(gradients.tolist())
 
 
-@pytest.mark.parametrize("by_examples", [True, False])
-def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(by_examples) -> None:
+def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values() -> None:
     six = [[1.0], [2.0], [3.0], [6.0], [4.0], [-2.0]]
     trace, grad_sq = population(six)
 
     found = [
-        noise_scale(sample_of([cut[:2], cut[2:4], cut[4:]], n_train=6, by_examples=by_examples))
-        for cut in permutations(six)
+        noise_scale(sample_of([cut[:2], cut[2:4], cut[4:]], n_train=6)) for cut in permutations(six)
     ]
 
     assert np.mean([each.trace.estimate for each in found]) == pytest.approx(trace)
     assert np.mean([each.grad_sq.estimate for each in found]) == pytest.approx(grad_sq)
 
 
-def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
-    gradients, trace, grad_sq = population_of(np.random.default_rng(1), n=101, dimension=5)
-    blocks = [block.tolist() for block in np.array_split(gradients, 8)]
-
-    found = noise_scale(sample_of(blocks, n_train=101))
-
-    truths = (found.trace, trace), (found.grad_sq, grad_sq), (found.scale, trace / grad_sq)
-    for each, truth in truths:
-        assert (each.low, each.estimate, each.high) == pytest.approx((truth,) * 3, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("by_examples", "n_blocks", "block"), [(True, 32, 16), (True, 8, 100), (False, 32, 16)]
-)
-def test_estimates_are_unbiased_and_their_intervals_cover(by_examples, n_blocks, block) -> None:
+@pytest.mark.parametrize(("n_blocks", "block"), [(32, 16), (8, 100)])
+def test_estimates_are_unbiased_and_their_intervals_cover(n_blocks, block) -> None:
     stream = np.random.default_rng(4)
     gradients, trace, grad_sq = population_of(stream, n=5000, dimension=40)
-    of = {"n_blocks": n_blocks, "block": block, "by_examples": by_examples}
 
-    found = [drawn(gradients, stream, **of) for _ in range(N_DRAWS)]
+    found = [drawn(gradients, stream, n_blocks=n_blocks, block=block) for _ in range(N_DRAWS)]
 
     for estimates, truth in (
         ([each.trace for each in found], trace),

@@ -68,7 +68,7 @@ def train(
         between(model)
         optimizer.step()
         if monitor is not None:
-            monitor.step(loss * pieces)
+            monitor.step()
     return monitor
 
 
@@ -248,15 +248,3 @@ def test_the_hint_follows_the_noise(noise: float, code: str) -> None:
         monitor.step()
 
     assert monitor.reading.hint.code == code
-
-
-def test_jumps_of_the_loss_are_counted() -> None:
-    model = nn.Linear(1, 1)
-    monitor = Monitor(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    stream = np.random.default_rng(0)
-
-    for step in range(200):
-        monitor.step(1 + 0.1 * stream.random() + 5.0 * (step in (60, 150)))
-
-    assert monitor.reading.loss_spikes == 2
-    assert monitor.reading.loss == pytest.approx(1.05, abs=0.05)

@@ -95,15 +95,12 @@ def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
     assert few.step_time.batch_sizes == (8, 64, 2000)
 
 
-def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
-    in_pieces = made_up_point(512, micro_batch_size=64)
-    profile = made_up_profile(*map(made_up_point, (8, 16, 64)), in_pieces, out_of_memory(1024))
+def test_the_law_gives_memory_to_sizes_that_have_not_run() -> None:
+    profile = made_up_profile(*map(made_up_point, (8, 16, 64)), out_of_memory(1024))
 
-    assert [row.batch_size for row in profile.not_run] == [512, 1024]
-    predicted = profile.not_run[1].predicted_bytes
+    predicted = profile.memory.predicted_bytes(1024)
     assert predicted.estimate == pytest.approx(peak_bytes(1024))
     assert predicted.holds(peak_bytes(1024))
-    assert [row["batch_size"] for row in profile.to_dict()["not_run"]] == [512, 1024]
 
 
 # JSON
@@ -183,18 +180,3 @@ def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> 
 
     # At least 95 %, less four standard errors of 1000 draws; order statistics give more.
     assert n_held / n_draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / n_draws)
-
-
-@pytest.mark.parametrize(
-    ("scatter", "expected"),
-    [
-        ((1.0, 1.01, 1.0, 1.0, 1.2, 1.21, 1.2, 1.22), True),
-        ((1.2, 1.21, 1.2, 1.22, 1.0, 1.01, 1.0, 1.0), True),
-        ((1.0, 1.2, 1.0, 1.2, 1.0, 1.2, 1.0, 1.2), False),
-        ((1.0, 1.0, 1.0, 1.0, 1.01, 1.01, 1.01, 1.01), False),
-        ((1.0, 1.0, 1.0, 1.5, 1.1, 1.1, 1.1, 1.1), False),
-        ((1.0, 1.5, 1.0), None),
-    ],
-)
-def test_a_drift_is_seen_between_the_halves_of_the_blocks(scatter, expected) -> None:
-    assert made_up_point(64, scatter=scatter).drifted is expected

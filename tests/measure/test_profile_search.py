@@ -87,11 +87,9 @@ def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
 
 
 @pytest.mark.parametrize("fits", [3, 17, 20, 100, 129, 700, 1023, 1025, 5000, 9999])
-@pytest.mark.parametrize("given", [{}, {"first": 64}, {"ceiling_bytes": peak_bytes}])
+@pytest.mark.parametrize("given", [{}, {"first": 64}])
 def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(fits, given) -> None:
-    """By doubling, from one that may not fit, or knowing how much memory there is."""
-    if "ceiling_bytes" in given:
-        given = {"ceiling_bytes": peak_bytes(fits)}
+    """By doubling, or from one that may not fit."""
     machine = MadeUpMachine(room_bytes=peak_bytes(fits))
 
     profile = searched(machine, **given)
@@ -101,17 +99,6 @@ def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(fits, given
     assert profile.stopped == "memory"
     # Larger ones are accumulated.
     assert set(USUAL) <= {point.batch_size for point in profile.points if point.ran}
-
-
-def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
-    knowing, blind = (MadeUpMachine(room_bytes=peak_bytes(1500)) for _ in range(2))
-
-    searched(knowing, ceiling_bytes=peak_bytes(1500))
-    searched(blind)
-
-    assert max(micro for _, micro in knowing.probed) <= 1500
-    assert max(micro for _, micro in blind.probed) > 1500
-    assert len(knowing.probed) < len(blind.probed)
 
 
 def test_micro_batches_are_equal_and_the_fastest_that_fit() -> None:
@@ -176,7 +163,7 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, int, set[int]]
     # What is accumulated does not undo the limit that was found.
     "time while accumulating": (
         {**SLOW, **ROOM_FOR_1000, "budget_s": 50.0},
-        {"ceiling_bytes": peak_bytes(1000)},
+        {},
         "memory",
         2048,
         {1024},
@@ -218,7 +205,7 @@ def test_processes_that_lie_far_apart_are_followed_by_more_of_them(sd, fewest, m
 def test_what_is_done_grows_to_nearly_all(room_bytes: int | None) -> None:
     told = Told()
 
-    searched(wavering(sd=0.5, room_bytes=room_bytes), ceiling_bytes=room_bytes, told=told)
+    searched(wavering(sd=0.5, room_bytes=room_bytes), told=told)
 
     assert 0.9 < told.fractions[-1] < 1.0
 

@@ -17,21 +17,17 @@ def made_up_sample(scale: float, *, seed: int = 0, block: int = 64) -> GradientS
     means = blocks.mean(axis=1)
     return GradientSample(
         n_train=N_TRAIN,
-        unit_examples=1,
-        block_examples=(block,) * 16,
-        unit_sq=tuple((blocks**2).sum(axis=2).mean(axis=1).tolist()),
+        block_examples=block,
         products=tuple(map(tuple, (means @ means.T).tolist())),
     )
 
 
-def made_up_point(step: int, scale: float, *, adam: bool = False) -> NoisePoint:
+def made_up_point(step: int, scale: float) -> NoisePoint:
     sample = made_up_sample(scale, seed=step)
     return NoisePoint(
         step=step,
         samples=64 * step,
-        way="layers",
         sample=sample,
-        rescaled=sample.by_blocks if adam else None,
         took_s=0.1,
     )
 

@@ -22,16 +22,12 @@ def sq_distance(one: Sequence[float], other: Sequence[float]) -> float:
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
 
 
-def sample_of(blocks: Sequence[Vectors], *, n_train: int, by_examples=True) -> GradientSample:
-    """The sample of these blocks of per-example gradients."""
+def sample_of(blocks: Sequence[Vectors], *, n_train: int) -> GradientSample:
+    """The sample of these blocks of per-example gradients, which are of one size."""
     means = [mean_of(block) for block in blocks]
-    zero = [0.0] * len(means[0])
-    of_examples = [sum(sq_distance(row, zero) for row in block) / len(block) for block in blocks]
     return GradientSample(
         n_train=n_train,
-        unit_examples=1 if by_examples else len(blocks[0]),
-        block_examples=tuple(len(block) for block in blocks),
-        unit_sq=tuple(of_examples if by_examples else [sq_distance(mean, zero) for mean in means]),
+        block_examples=len(blocks[0]),
         products=tuple(
             tuple(sum(a * b for a, b in zip(one, other, strict=True)) for other in means)
             for one in means

@@ -20,7 +20,7 @@ from tests.reference.made_up_noise import made_up_noise, made_up_point, made_up_
 from tests.report.test_golden_sentences import SWEEPS
 
 from batchlab.advice.advice import Advice
-from batchlab.measure.noise import LayerNoise, Noise
+from batchlab.measure.noise import Noise
 from batchlab.records.study import Study
 from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_rows import answer_table
@@ -142,16 +142,9 @@ def of_noise(noise: Noise) -> Iterator[str]:
             yield from of_table(section.table)
 
 
-def by_layers() -> Noise:
-    point = made_up_point(0, 20.0)
-    layers = tuple(LayerNoise(name=name, sample=point.sample) for name in ("weight", "bias"))
-    return made_up_noise(replace(point, sample=replace(point.sample, n_train=1024), layers=layers))
-
-
 NOISES: dict[str, Callable[[], Noise]] = {
-    "growing": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True)),
+    "growing": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(7, 30.0)),
     "lost at last": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)),
-    "whole set": by_layers,
     "large": lambda: made_up_noise(
         replace(made_up_point(0, 3000.0), sample=made_up_sample(3000.0, block=512))
     ),

@@ -246,7 +246,6 @@ PROFILES = {
 }
 
 
-START = made_up_point(0, 20.0)
 NOISES = {
     "growing": lambda: made_up_noise(),
     "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
@@ -254,9 +253,6 @@ NOISES = {
     "lost": lambda: made_up_noise(made_up_point(0, math.inf)),
     "lost at last": lambda: made_up_noise(
         *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
-    ),
-    "micro-batches": lambda: made_up_noise(
-        replace(START, way="micro-batches", sample=START.sample.by_blocks)
     ),
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
 }

@@ -119,21 +119,6 @@ class MemoryFit:
         interval = (None if low is None else max(0.0, low), high)
         return Estimate.of(self.line.at(batch_size), interval=interval, n=self.line.n)
 
-    def largest_batch_size(self, limit_bytes: int) -> int | None:
-        """Return the largest batch size whose predicted peak is within the limit, without a run.
-
-        Args:
-            limit_bytes: the memory that is available.
-
-        Returns:
-            The size in examples: 0 if not even one fits, and None if there is no line or it does
-            not rise.
-        """
-        fixed, per_example = self.fixed_bytes.estimate, self.bytes_per_example.estimate
-        if fixed is None or per_example is None or per_example <= 0:
-            return None
-        return max(0, math.floor((limit_bytes - fixed) / per_example))
-
 
 def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     """Fit the line by least squares.

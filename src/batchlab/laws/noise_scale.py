@@ -40,8 +40,8 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
     """Estimate the gradient noise scale of the training set from a sample of its gradients.
 
     |G|^2 and tr Sigma are each unbiased for the finite training set; the scale is their ratio.
-    Their intervals come from leaving out one block at a time (the delete-one jackknife), with the
-    finite-population factor 1 - n/N if the units are single examples; the ratio's is Fieller's.
+    Their intervals come from leaving out one block at a time (the delete-one jackknife), that of
+    |G|^2 with the finite-population factor 1 - n/N; the ratio's is Fieller's.
 
     Args:
         sample: a sample of three or more blocks.
@@ -58,7 +58,7 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
         none = Estimate.cannot_tell(Reason.of("gradient_not_finite"))
         return NoiseScale(grad_sq=none, trace=none, scale=none)
     covariance = _covariance(sample)
-    n_blocks = len(sample.block_examples)
+    n_blocks = sample.n_blocks
     quantile = float(stdtrit(n_blocks - 1, _UPPER))
     trace, grad_sq = point.tolist()
     return NoiseScale(
@@ -70,25 +70,29 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
 
 def _point(sample: GradientSample) -> Array:
     """Return (tr Sigma, |G|^2) from all blocks."""
-    sizes, unit_sq, products = _arrays(sample)
-    n = sizes.sum()
-    mean_sq = sizes @ products @ sizes / n**2
-    units = np.asarray(sizes @ unit_sq / n)
-    return _estimators(sample, np.asarray(n), units, np.asarray(mean_sq))
+    products = np.asarray(sample.products)
+    block_sq, mean_sq = np.diag(products).mean(), products.mean()
+    return _estimators(sample, sample.n_examples, block_sq, mean_sq)
 
 
 def _covariance(sample: GradientSample) -> Array:
     """Estimate the 2 x 2 covariance of (tr Sigma, |G|^2) by leaving out one block at a time."""
-    sizes, unit_sq, products = _arrays(sample)
-    total, n_blocks = sizes.sum(), len(sizes)
-    left = total - sizes
-    of_sum = sizes @ products @ sizes
-    mean_sq = (of_sum - 2 * sizes * (products @ sizes) + sizes**2 * np.diag(products)) / left**2
-    units = (sizes @ unit_sq - sizes * unit_sq) / left
-    without = _estimators(sample, left, units, mean_sq)
-    spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # The factor 1 - n/N is only for single examples: how micro-batches are cut is random too.
-    return spread if sample.unit_examples > 1 else spread * (1 - total * _of_set(sample))
+    products, n_blocks = np.asarray(sample.products), sample.n_blocks
+    own = np.diag(products)
+    mean_sq = (products.sum() - 2 * products.sum(axis=0) + own) / (n_blocks - 1) ** 2
+    block_sq = (own.sum() - own) / (n_blocks - 1)
+    left = sample.n_examples - sample.block_examples
+    without = _estimators(sample, left, block_sq, mean_sq)
+    spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
+    # All N examples give |G|^2 itself. Only how they are cut into blocks stays random, and the
+    # products of different blocks show how far that moves tr Sigma.
+    unseen = 1 - sample.n_examples * _of_set(sample)
+    centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
+    apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
+    of_cut = min(spread[0, 0], 2 * np.mean(apart**2) / (n_blocks - 1))
+    spread *= unseen
+    spread[0, 0] += (1 - unseen) * of_cut
+    return np.asarray(spread)
 
 
 def _of_set(sample: GradientSample) -> float:
@@ -96,18 +100,13 @@ def _of_set(sample: GradientSample) -> float:
     return 0.0 if sample.n_train is None else 1 / sample.n_train
 
 
-def _estimators(sample: GradientSample, n: Array, unit_sq: Array, mean_sq: Array) -> Array:
-    """Return (tr Sigma, |G|^2) from mean squared norms: of units, and of means of n examples."""
+def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
+    """Return (tr Sigma, |G|^2) from mean squared norms: of blocks, and of means of n examples."""
     of_set = _of_set(sample)
     # The trace with denominator N - 1, which differences within a sample estimate.
-    sample_trace = (unit_sq - mean_sq) / (1 / sample.unit_examples - 1 / n)
+    sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
-
-
-def _arrays(sample: GradientSample) -> tuple[Array, Array, Array]:
-    sizes, unit_sq, products = sample.block_examples, sample.unit_sq, sample.products
-    return np.asarray(sizes, dtype=float), np.asarray(unit_sq), np.asarray(products)
 
 
 def _around(value: float, half: float, n: int) -> Estimate:
@@ -142,7 +141,7 @@ def _ratio(
     at_least, high = _fieller(trace, grad_sq, covariance, quantile)
     if high is not None:
         interval = (at_least, high)
-        return Estimate.of(trace / grad_sq, interval=interval, n=len(sample.block_examples))
+        return Estimate.of(trace / grad_sq, interval=interval, n=sample.n_blocks)
     half = quantile * math.sqrt(covariance[1, 1])
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
@@ -155,7 +154,7 @@ def _ratio(
         high=grad_sq + half,
         n_needed=min(sample.n_train or needed, needed),
     )
-    return Estimate.cannot_tell(reason, low=at_least, n=len(sample.block_examples))
+    return Estimate.cannot_tell(reason, low=at_least, n=sample.n_blocks)
 
 
 def _fieller(

@@ -205,17 +205,14 @@ def _exponent(draws: Array, *, n_sizes: int, n: int) -> Estimate:
 
 def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]:
     """Return why quantities far outside of the measured batch sizes are not known."""
-    sizes = {"smallest": smallest, "largest": largest}
-    reasons = {}
-    if b_crit > largest:
-        reasons["b_crit"] = Reason.of("outside_measured", **sizes, other="larger")
-    if b_crit > largest * _NOTHING:
-        reasons["s_min"] = Reason.of("may_be_zero", what="S_min", **sizes, other="larger")
-    if b_crit < smallest:
-        reasons["b_crit"] = Reason.of("outside_measured", **sizes, other="smaller")
-    if b_crit < smallest / _NOTHING:
-        reasons["e_min"] = Reason.of("may_be_zero", what="E_min", **sizes, other="smaller")
-    return reasons
+    if smallest <= b_crit <= largest:
+        return {}
+    what, other = ("S_min", "larger") if b_crit > largest else ("E_min", "smaller")
+    outside = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
+    if smallest / _NOTHING <= b_crit <= largest * _NOTHING:
+        return {"b_crit": outside}
+    nothing = Reason.of("may_be_zero", what=what, smallest=smallest, largest=largest, other=other)
+    return {"b_crit": outside, what.lower(): nothing}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,7 +243,7 @@ class _Curves:
 
     @property
     def b_crit(self) -> Array:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray((self.slope / self.fewest) ** (1 / self.exponent))
 
     def steps(self, batch_size: float) -> Array:

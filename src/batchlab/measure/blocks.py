@@ -1,11 +1,10 @@
-"""Blocks of steps: their median, their drift, and the mean over several processes."""
+"""Blocks of steps: their median, and the mean over several processes."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from scipy.special import bdtr
@@ -13,28 +12,15 @@ from scipy.special import bdtr
 from batchlab.laws.mean import mean_interval
 from batchlab.records.estimate import Estimate
 
-BLOCKS_FOR_ORDER: Final = 6
-"""From this number of blocks on, the minimum and maximum enclose the median in 95 % of cases.
-
-For any distribution, those of n blocks do so with probability 1 - 2^(1 - n).
-"""
-# The medians of the two halves of an undisturbed measurement differ by less than this.
-_DRIFT_FRACTION = 0.05
-
-
-def have_drifted(blocks: Sequence[float]) -> bool:
-    """Return whether every block of one half is slower than every block of the other."""
-    half = len(blocks) // 2
-    first, second = blocks[:half], blocks[-half:]
-    apart = max(first) < min(second) or max(second) < min(first)
-    ratio = statistics.median(second) / statistics.median(first)
-    return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
+# From this number of blocks on, the minimum and maximum enclose the median in 95 % of cases. For
+# any distribution, those of n blocks do so with probability 1 - 2^(1 - n).
+_BLOCKS_FOR_ORDER = 6
 
 
 def median_of_blocks(values: Sequence[float]) -> Estimate:
     """Return the median with its interval, which is None for a single value."""
     middle, n = statistics.median(values), len(values)
-    if n >= BLOCKS_FOR_ORDER:
+    if n >= _BLOCKS_FOR_ORDER:
         # Use the largest k whose k-th values from both ends enclose the median in 95 % of cases.
         rank = np.count_nonzero(2 * bdtr(np.arange(n), n, 0.5) <= 0.05) - 1
         ordered = sorted(values)

@@ -11,17 +11,16 @@ from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
 from batchlab.measure.gradients import (
-    Way,
     accumulated_gradient,
     batch_gradient,
     batches_at,
     n_numbers,
-    per_example,
     shares_of,
     trainable_parameters,
 )
@@ -33,15 +32,16 @@ from batchlab.random_state import derived_seed, seed_everything, untouched_rando
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
+from batchlab.training.accumulator import cut
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import epoch_order, shuffled
+from batchlab.workload.data import epoch_order, n_examples, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
 # At most 64 blocks of gradients are kept, fewer if memory is short, but at least eight.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
-# The examples in each of the first blocks and in one pass, halved if memory runs out.
+# The examples in each of the first blocks, and in one pass, which is halved if memory runs out.
 _FIRST_BLOCK = 16
 _PASS_EXAMPLES = 256
 # Sampling ends when both ends of the interval are within this fraction of the noise scale.
@@ -50,10 +50,12 @@ PRECISION = 0.2
 _FEWEST_EXAMPLES = 3
 # Rounding changes a gradient by at most this fraction; larger changes are due to random numbers.
 _OTHER_GRADIENT = 1e-5
+# Examples are coupled if the gradient of two halves differs by more from that of their batch.
+_COUPLED = 1e-3
 
 
 class GradientNoise:
-    """A sampler of the gradients of one workload's training examples.
+    """A sampler of the gradients of one workload's training examples, in blocks.
 
     Every sample uses a copy of the model in its current mode, so the model, its buffers and its
     gradients do not change. The global random streams do not change either.
@@ -69,7 +71,7 @@ class GradientNoise:
         self._device = device
         self._n_train = size_of(workload.train)
         self._pass_examples = max(_PASS_EXAMPLES, workload.batch_size)
-        self._manner: _Manner | None = None
+        self._source: _Source | None = None
         if self._n_train < _FEWEST_EXAMPLES:
             raise WorkloadError(
                 f"workload {workload.name!r}: its training set has {self._n_train} examples; the "
@@ -88,30 +90,21 @@ class GradientNoise:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
         Examples are drawn without replacement, twice as many each time. Sampling ends when both
-        ends of the 95 % interval are within the fraction `precision` of the noise scale, when all
-        (or `most_examples`) examples are used, or after the block at `until_s` of
-        `time.monotonic()`. The point has step 0.
+        ends of the 95 % interval are within the fraction `precision` of the noise scale, when the
+        examples (or `most_examples` of them) fill no further block, or after the block at
+        `until_s` of `time.monotonic()`. The point has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
             copied = copy.deepcopy(model)
-            self._manner = self._manner or self._manner_for(copied)
+            self._source = source = self._source or self._source_for(copied)
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
-            order = order[:most_examples]
-            # Fewer blocks give no interval, and less than one block gives no estimate.
-            unit = min(self._manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
-            manner = replace(self._manner, unit=unit)
-            blocks = self._blocks(copied, order, manner, precision, until_s)
-        return NoisePoint(
-            step=0,
-            samples=0,
-            way=manner.name,
-            sample=_sample_of(blocks, manner),
-            took_s=time.perf_counter() - started_s,
-        )
+            blocks = self._blocks(copied, source, order[:most_examples], precision, until_s)
+        took_s = time.perf_counter() - started_s
+        return NoisePoint(step=0, samples=0, sample=_sample_of(blocks, source), took_s=took_s)
 
-    def _manner_for(self, model: nn.Module) -> _Manner:
+    def _source_for(self, model: nn.Module) -> _Source:
         few = torch.arange(min(self._n_train, _FIRST_BLOCK))
         gradients = []
         for seed in (0, 1):
@@ -123,66 +116,54 @@ class GradientNoise:
                 f"workload {self._workload.name!r}: the gradient of its loss on the first "
                 f"{len(few)} training examples is not finite; look at the data and the loss"
             )
-        apart = torch.linalg.vector_norm(one - other)
-        is_drawn = bool(apart > _OTHER_GRADIENT * torch.linalg.vector_norm(one))
+        is_drawn = _distance(one, other) > _OTHER_GRADIENT
         n_train = None if is_drawn else self._n_train
-        of_examples = per_example(self._workload, model, self._fetched(few))
-        if of_examples is None:
+        unit = None
+        if _are_coupled(self._workload, copy.deepcopy(model), self._fetched(few)):
             unit = self._workload.batch_size
-            return _Manner(name="micro-batches", of=None, unit=unit, n_train=n_train)
-        name, way = of_examples
-        return _Manner(name=name, of=way, unit=1, n_train=n_train)
+        return _Source(n_train=n_train, unit=unit)
 
     def _blocks(
-        self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
+        self, model: nn.Module, source: _Source, order: Tensor, precision: float, until_s: float
     ) -> list[_Block]:
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two, to join blocks in pairs
-        first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
-        n_next = max(1, round(first / manner.unit)) * manner.unit
+        # Fewer blocks give no interval.
+        n_next = max(1, min(source.unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
+        n_pass = None if source.unit is None else n_next
         blocks: list[_Block] = []
-        start, end = 0, len(order) - len(order) % manner.unit
-        while start < end:
-            stop = min(start + n_next, end)
-            blocks.append(self._block(model, order[start:stop], manner))
-            start = stop
+        start = 0
+        while start + n_next <= len(order):
+            blocks.append(self._block(model, order[start : start + n_next], n_pass))
+            start += n_next
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == most_blocks:
-                if _is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
+                if _is_precise(noise_scale(_sample_of(blocks, source)).scale, precision):
                     break
                 blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
         return blocks
 
-    def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
-        """Compute one block in passes that fit into memory."""
+    def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
+        """Compute one block in passes of `n_pass` examples, or in passes that fit into memory."""
         while True:
-            n_pass = manner.unit if manner.of is None else self._pass_examples
+            n_at_once = n_pass or self._pass_examples
             try:
-                return _joined([self._passed(model, few, manner) for few in chosen.split(n_pass)])
+                return _joined([self._passed(model, few) for few in chosen.split(n_at_once)])
             except Exception as error:
-                if not is_out_of_memory(error) or manner.of is None or n_pass == 1:
+                if not is_out_of_memory(error) or n_pass is not None or n_at_once == 1:
                     raise
-            self._pass_examples = n_pass // 2
+            self._pass_examples = n_at_once // 2
 
-    def _passed(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
+    def _passed(self, model: nn.Module, chosen: Tensor) -> _Block:
         batch = self._fetched(chosen)
-        if manner.of is None:
-            gradient = batch_gradient(self._workload, model, batch)
-            squares = gradient.square().sum()
-        else:
-            gradient, squares = manner.of(self._workload, model, batch)
+        gradient = batch_gradient(self._workload, model, batch)
         # Multiply by the block's weight, so that blocks of different weights can be joined.
         weight = weight_of(self._workload, batch)
-        mean_weight = weight / len(chosen)
-        return _Block(
-            n_examples=len(chosen),
-            weight=weight,
-            gradient=gradient.detach() * mean_weight,
-            unit_sq=float(squares.double().mean()) * mean_weight**2,
-        )
+        gradient *= weight / len(chosen)
+        return _Block(n_examples=len(chosen), weight=weight, gradient=gradient)
 
     def _fetched(self, chosen: Tensor) -> Batch:
         (batch,) = batches_at(self._workload, self._device, [chosen])
@@ -192,47 +173,61 @@ class GradientNoise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Manner:
-    """The way to compute the gradients of one model."""
+class _Source:
+    """The distribution from which gradients are drawn."""
 
-    name: str
-    of: Way | None  # None if the gradients of single examples can't be computed
-    unit: int  # the number of examples whose mean gradient is one unit
     n_train: int | None  # None if gradients are random, as if there were infinitely many examples
+    unit: int | None  # the only size of a pass; None if an example's gradient is its own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
-    """The gradients of some examples, each multiplied by its weight."""
+    """The gradient of some examples, multiplied by their mean weight."""
 
     n_examples: int
     weight: float  # the sum of the examples' weights
     gradient: Tensor  # the mean gradient of the examples, shape (P,)
-    unit_sq: float  # the mean squared norm of the units' gradients
+
+
+def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
+    """Return whether an example's gradient depends on the other examples of its batch."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            return True
+    model.eval()  # dropout would draw other numbers for the halves
+    halves = list(cut(batch, -(-n_examples(batch) // 2)))
+    try:
+        whole = batch_gradient(workload, model, batch)
+        summed = accumulated_gradient(workload, model, halves, shares_of(workload, halves))
+    except Exception:  # the user's code rejects half a batch, or cuDNN's layers evaluation mode
+        return True
+    return _distance(whole, summed) > _COUPLED
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """Return how far two gradients are apart, over the norm of the first."""
+    apart = torch.linalg.vector_norm(one.double() - other.double())
+    return float(apart / torch.linalg.vector_norm(one.double()))
 
 
 def _joined(blocks: Sequence[_Block]) -> _Block:
     """Join several blocks into one."""
     n_examples = sum(map(attrgetter("n_examples"), blocks))
-    gradient, unit_sq = torch.zeros_like(blocks[0].gradient), 0.0
+    gradient = torch.zeros_like(blocks[0].gradient)
     for block in blocks:
-        share = block.n_examples / n_examples
-        gradient += block.gradient * share
-        unit_sq += block.unit_sq * share
+        gradient += block.gradient * (block.n_examples / n_examples)
     weight = math.fsum(map(attrgetter("weight"), blocks))
-    return _Block(n_examples=n_examples, weight=weight, gradient=gradient, unit_sq=unit_sq)
+    return _Block(n_examples=n_examples, weight=weight, gradient=gradient)
 
 
-def _sample_of(blocks: Sequence[_Block], manner: _Manner) -> GradientSample:
-    sizes = tuple(map(attrgetter("n_examples"), blocks))
-    mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / sum(sizes)
+def _sample_of(blocks: Sequence[_Block], source: _Source) -> GradientSample:
+    n = len(blocks) * blocks[0].n_examples
+    mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / n
     stacked = torch.stack([block.gradient for block in blocks]) / mean_weight
     products = (stacked @ stacked.T).double().cpu()
     return GradientSample(
-        n_train=manner.n_train,
-        unit_examples=manner.unit,
-        block_examples=sizes,
-        unit_sq=tuple(block.unit_sq / mean_weight**2 for block in blocks),
+        n_train=source.n_train,
+        block_examples=blocks[0].n_examples,
         products=tuple(map(tuple, products.tolist())),
     )
 

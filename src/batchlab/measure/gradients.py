@@ -1,23 +1,19 @@
-"""The gradient of a batch, its norm, and the gradients of its single examples."""
+"""The gradient of a batch, its norm, and the norms of its single examples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from batchlab.random_state import untouched_randomness
-from batchlab.training.accumulator import backward_of_parts, cut
+from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
-from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
 
 
@@ -90,38 +86,6 @@ def widened(values: Tensor) -> Tensor:
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
     return values if values.dtype == torch.float64 else values.float()
-
-
-def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return a batch's mean gradient, shape (P,), and each example's squared norm, shape (n,).
-
-    Computing them takes one forward and one backward pass. They are correct only if each layer
-    handles examples independently along its first dimension, which the caller ensures.
-
-    Raises:
-        ValueError: a layer of the model is of an unknown kind, or does not run exactly once.
-
-    Source: Goodfellow 2015, arXiv:1510.01799, for linear layers; Li et al. 2022, arXiv:2110.05679,
-        section 4, for sequences.
-    """
-    n = n_examples(batch)
-    layers = list(filter(own_parameters, model.modules()))
-    if not all(map(is_known, layers)):
-        raise ValueError("a layer with parameters is of another kind")
-    watched = WatchedLayers(layers)
-    try:
-        gradient = batch_gradient(workload, model, batch)
-    finally:
-        watched.remove()
-    squares = torch.zeros((), device=gradient.device)
-    for layer in layers:
-        value = watched.input_of(layer)
-        if value is None or watched.lengths[layer] != [n] or len(value) != n:
-            raise ValueError("a layer did not run once, with its examples first")
-        if layer in watched.backs:
-            # The loss is a mean, so multiply by n for the gradient of an example's own loss.
-            squares = squares + squared_norms(layer, value, watched.backs[layer] * n)
-    return gradient, squares
 
 
 class WatchedLayers:
@@ -264,81 +228,3 @@ _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Embedding: _embedding,
     nn.LayerNorm: _layer_norm,
 }
-
-
-# Norms are compared on three examples with gradients computed one by one.
-_COMPARED = 3
-_TOLERANCE = 1e-3
-# In half precision the tolerance is ten times the relative rounding (grain), but at most 0.05.
-_GRAINS, _LARGEST_TOLERANCE = 10.0, 0.05
-
-Gradients = tuple[Tensor, Tensor]
-"""The mean gradient of a batch, shape (P,), and the squared norm of each example's, shape (n,).
-
-An example's gradient is multiplied by its weight over the batch's mean weight, so that the mean of
-these products is the gradient of the batch's loss.
-"""
-
-Way = Callable[[Workload, nn.Module, Batch], Gradients]
-"""A function from the workload, the model and a batch to the batch's gradients."""
-
-
-def per_example(workload: Workload, model: nn.Module, batch: Batch) -> tuple[str, Way] | None:
-    """Return the name of the fastest way to compute single examples' gradients, and the way.
-
-    Return None if an example has no gradient independent of the others, because batch normalization
-    or the loss couples the examples, or because the model rejects a single example.
-    """
-    modes: list[tuple[nn.Module, bool]] = []
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.training:
-            return None
-        modes.append((module, module.training))
-    model.eval()  # dropout would draw different numbers in each way
-    try:
-        with untouched_randomness():
-            return _first_right(workload, model, next(cut(batch, _COMPARED)))
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
-
-
-def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str, Way] | None:
-    try:
-        truth = one_by_one(workload, model, few)
-        whole = batch_gradient(workload, model, few)
-        tripled = batch_gradient(workload, model, few, factor=3) / 3
-    except Exception:  # the user's own code rejects a single example
-        return None
-    # Measure the relative rounding: in half precision even a factor of 3 causes some.
-    grain = torch.linalg.vector_norm(tripled - whole) / torch.linalg.vector_norm(whole)
-    tolerance = min(max(_TOLERANCE, _GRAINS * float(grain)), _LARGEST_TOLERANCE)
-    if not _agree(whole, truth[0], tolerance):
-        return None
-    with suppress(Exception):  # `by_layers` does not support every model
-        gradient, squares = by_layers(workload, model, few)
-        if _agree(gradient, truth[0], tolerance) and _agree(squares, truth[1], tolerance):
-            return "layers", by_layers
-    return "one by one", one_by_one
-
-
-def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
-    """Take one backward pass per example, which is slow but right if examples are independent."""
-    singles = list(cut(batch, 1))
-    weights = list(map(partial(weight_of, workload), singles))
-    total, squares = torch.zeros(()), []
-    for single, weight in zip(singles, weights, strict=True):
-        if weight == 0:  # an example without weight is skipped, as its loss may be 0/0
-            squares.append(torch.zeros(()))
-            continue
-        over_mean = weight * len(singles) / sum(weights)
-        gradient = batch_gradient(workload, model, single) * over_mean
-        squares.append(gradient.square().sum())
-        total = total.to(gradient) + gradient
-    return total / len(singles), torch.stack([square.to(total) for square in squares])
-
-
-def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    scale = torch.linalg.vector_norm(other.double())
-    distance = torch.linalg.vector_norm(one.double() - other.double())
-    return bool(distance <= tolerance * scale)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, deque
 from typing import Any
 
@@ -31,10 +30,6 @@ _EVERY = 50
 # The noise scale uses the last measured steps: at least _FEWEST and at most _KEPT.
 _KEPT = 40
 _FEWEST = 3
-# At most 1000 losses are kept; one is a spike if 8 deviations above the median of 20 before it.
-_LOSSES, _USUAL_LOSSES, _SPIKE = 1000, 20, 8.0
-# A normal distribution's median distance from its median, over this, is a standard deviation.
-_QUARTILE = 0.6745
 _MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
 
 
@@ -44,7 +39,7 @@ class Monitor:
         monitor = batchlab.Monitor(model, optimizer)
         for batch in loader:
             ...                     # forward, backward, optimizer.step(), accumulated or not
-            monitor.step(loss)
+            monitor.step()
         print(monitor)
 
     One step in fifty is measured: the norms of its single examples' gradients are computed from the
@@ -69,7 +64,6 @@ class Monitor:
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._batch_size: int | None = None
         self._norm: Tensor | None = None
-        self._losses: deque[Tensor | float] = deque(maxlen=_LOSSES)
         self._hook = optimizer.register_step_pre_hook(self._before_step)
         self._measured: _MeasuredStep | None = _MeasuredStep(self._layers)
 
@@ -88,17 +82,9 @@ class Monitor:
             self._measured.remove()
             self._measured = None
 
-    def step(self, loss: Tensor | float | None = None) -> None:
-        """Record that an optimizer step has ended.
-
-        Args:
-            loss: the loss of its batch or last micro-batch; a tensor is read without waiting.
-        """
+    def step(self) -> None:
+        """Record that an optimizer step has ended."""
         self._step += 1
-        if isinstance(loss, Tensor):
-            loss = loss.detach()
-        if loss is not None:
-            self._losses.append(loss)
         measured, self._measured = self._measured, None
         if measured is not None:
             measured.remove()
@@ -113,16 +99,12 @@ class Monitor:
     def reading(self) -> MonitorReading:
         """The estimates from all measurements so far."""
         scale = self._scale()
-        losses = list(map(float, self._losses))
-        recent = losses[-_USUAL_LOSSES:]
         return MonitorReading(
             step=self._step,
             batch_size=self._batch_size,
             gradient_noise_scale=scale,
             gradient_norm=None if self._norm is None else float(self._norm),
             seen_fraction=self._seen_fraction(),
-            loss=statistics.fmean(recent) if recent else None,
-            loss_spikes=_spikes(losses),
             hint=_hint(scale, self._batch_size),
         )
 
@@ -132,9 +114,7 @@ class Monitor:
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
         second = sentence(
             "monitor_values",
-            n=reading.loss_spikes,
             norm=reading.gradient_norm,
-            loss=reading.loss,
             seen=reading.seen_fraction,
         )
         return f"{first}\n{second}"
@@ -222,17 +202,6 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
         if set(map(n_holders.get, map(id, own_parameters(layer)))) == {1}:
             layers.append(layer)
     return layers
-
-
-def _spikes(losses: list[float]) -> int:
-    """Count losses whose distance above the median before them is many median distances."""
-    n_spikes = 0
-    for index in range(_USUAL_LOSSES, len(losses)):
-        before = losses[index - _USUAL_LOSSES : index]
-        middle = statistics.median(before)
-        usual = statistics.median(abs(loss - middle) for loss in before) / _QUARTILE
-        n_spikes += not losses[index] <= middle + _SPIKE * usual
-    return n_spikes
 
 
 def _hint(scale: Estimate, batch_size: int | None) -> Reason:

@@ -20,25 +20,20 @@ from batchlab.words.document import SCHEMA, json_text, plain
 class NoisePoint:
     """The noise at one step of a training; the n of an estimate is the number of blocks.
 
-    `way` says how the gradients of single examples were taken ("layers", "one by one"), or that
-    "micro-batches" of `unit_examples` were, where examples have none of their own.
-
     Attributes:
         sample: the gradients that were seen.
         step: optimizer steps taken before.
         samples: training examples seen before.
-        way: how the gradients of single examples were taken.
         took_s: seconds that the measurement took.
     """
 
     sample: GradientSample
     step: int
     samples: int
-    way: str
     took_s: float
 
     document = (
-        *("step", "samples", "way", "unit_examples", "n_examples", "gradient_noise_scale"),
+        *("step", "samples", "n_examples", "gradient_noise_scale"),
         *("gradient_norm_squared", "noise_trace", "took_s"),
     )
 
@@ -63,19 +58,9 @@ class NoisePoint:
         return self.estimates.trace
 
     @property
-    def unit_examples(self) -> int:
-        """The number of examples per unit, whose gradient is computed as one."""
-        return self.sample.unit_examples
-
-    @property
     def n_examples(self) -> int:
         """The number of examples in the sample."""
         return self.sample.n_examples
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all training examples were seen one by one, so there is no sampling error."""
-        return self.unit_examples == 1 and self.n_examples == self.sample.n_train
 
 
 class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,12 +17,7 @@ import numpy as np
 from batchlab.errors import BatchlabError
 from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory, points_for_law
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
-from batchlab.measure.blocks import (
-    BLOCKS_FOR_ORDER,
-    geometric_mean,
-    have_drifted,
-    median_of_blocks,
-)
+from batchlab.measure.blocks import geometric_mean, median_of_blocks
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Count, StepTiming
@@ -68,7 +63,7 @@ class ProfilePoint:
     document = (
         *("batch_size", "micro_batch_size", "status", "reason", "timing", "peak_bytes", "again"),
         *("gpu_peak_bytes", "with_evaluations", "at_most_step_s", "accumulation_steps"),
-        *("threads", "step_s", "samples_per_s", "drifted"),
+        *("threads", "step_s", "samples_per_s"),
     )
 
     @property
@@ -141,19 +136,6 @@ class ProfilePoint:
         step_s = self.step_s.estimate
         return step_s and self.batch_size / step_s
 
-    @property
-    def drifted(self) -> bool | None:
-        """Whether the two halves of a process's blocks took different times.
-
-        Then every block of one half is slower than every block of the other, and their medians lie
-        more than 5 % apart. It is None for fewer than six blocks, which are too few to decide.
-        """
-        drifted: bool | None = None
-        for timing in self.timings:
-            if len(timing.block_s) >= BLOCKS_FOR_ORDER:
-                drifted = drifted or have_drifted(timing.block_s)
-        return drifted
-
 
 # The prior standard deviation, between processes, of the log ratio of two batch sizes' times on a
 # quiet machine. It has the weight of three degrees of freedom next to the measured scatter.
@@ -185,20 +167,11 @@ class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: Count
 
 
-class NotRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch size that has not run in one piece here, with what the memory law gives it."""
-
-    batch_size: int
-    predicted_bytes: Estimate
-
-
 @dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class Profile(ShownInNotebook):
     """What each batch size costs on one device: step time and memory, as measured.
 
-    It is the document that `batchlab profile --json` prints. `process_log_sd` is how far the step
-    times of one batch size lie apart from process to process: the standard deviation of their
-    logarithm.
+    It is the document that `batchlab profile --json` prints.
 
     Attributes:
         workload: what was profiled.
@@ -234,8 +207,7 @@ class Profile(ShownInNotebook):
         *("schema", "command", "batchlab", "workload", "device", "device_name"),
         *("memory_limit_bytes", "environment", "created_at", "points", "evaluation_bytes"),
         *("compile_s", "stopped"),
-        *("process_log_sd", "largest_batch_size", "plateau_batch_size", "memory", "not_run"),
-        "step_time",
+        *("largest_batch_size", "plateau_batch_size", "memory", "step_time"),
     )
     by_name = ("environment",)
 
@@ -294,26 +266,6 @@ class Profile(ShownInNotebook):
         if not sizes:
             return None
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
-
-    @property
-    def process_log_sd(self) -> float | None:
-        """The spread of `process_scatter`; None if no size was timed in several processes."""
-        return None if self.process_scatter is None else self.process_scatter.log_sd
-
-    @property
-    def not_run(self) -> tuple[NotRun, ...]:
-        """The memory law's prediction for each batch size that was not run unaccumulated here.
-
-        Sizes that ran are left out, because their peak is measured.
-        """
-        measured, rows = set[int](), list[NotRun]()
-        for point in self.points:
-            if point.in_one_piece and point.peak_bytes is not None:
-                measured.add(point.batch_size)
-        for size in sorted(self.batch_sizes - measured):
-            predicted = self.memory.predicted_bytes(size)
-            rows.append(NotRun(batch_size=size, predicted_bytes=predicted))
-        return tuple(rows)
 
     def are_enough_processes(self, n: int) -> bool:
         """Return whether `n` processes per size give step times precise enough for a decision."""

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from operator import attrgetter
 
-from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -34,10 +33,6 @@ _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
 # The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
-# A size predicted to need over 1.2 times the memory is skipped without a probe.
-_CLEARLY_BEYOND = 1.2
-# The predicted largest size is reduced by 3 %, so that it fits at the first try.
-_JUST_BELOW = 0.97
 # The search accumulates with the largest micro-batch that fits, and with its half and quarter.
 _HALVINGS = 2
 _ROUND_TO = 8  # people and kernels like multiples of 8 between powers of two
@@ -76,7 +71,6 @@ class ProfileSearch:
     left_s: Callable[[], float]  # the seconds left of the budget
     listener: ProgressListener
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
-    ceiling_bytes: int | None = None  # the available memory; None if not known
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
     _too_large: int | None = field(default=None, init=False)  # the smallest size that does not fit
     _n_probed: int = field(default=0, init=False)
@@ -113,7 +107,7 @@ class ProfileSearch:
         for size in sizes:
             self._to_come.remove(size)
             status = Status.OOM
-            if not self._is_too_large(size):
+            if self._too_large is None or size < self._too_large:
                 status = self._tried(size, size).status
             if status is Status.OK:
                 n_bad = 0
@@ -140,22 +134,6 @@ class ProfileSearch:
                 statuses.add(self._tried(size, micro).status)
             self.may_accumulate = not statuses or Status.OK in statuses
 
-    def _is_too_large(self, batch_size: int) -> bool:
-        """Return whether a batch size is known or clearly predicted not to fit into memory.
-
-        Predictions are used only near the ceiling: far below it the peaks barely differ.
-        """
-        if self._too_large is not None and batch_size >= self._too_large:
-            return True
-        largest = self.profile.largest_batch_size
-        if self.ceiling_bytes is None or largest is None:
-            return False
-        point = self.profile.point(largest, largest)
-        if point is None or 2 * (point.peak_bytes or 0) < self.ceiling_bytes:
-            return False
-        predicted = self._predicted_largest(round(_CLEARLY_BEYOND * self.ceiling_bytes))
-        return predicted is not None and batch_size > predicted
-
     def _limit_below(self, too_large: int) -> int:
         """Halve the batch size until it fits, then narrow down the largest size that fits."""
         size = self._next_below(too_large)
@@ -178,19 +156,7 @@ class ProfileSearch:
             return too_large // 2
         if too_large <= fits * _RESOLUTION or too_large - fits < 2:
             return None
-        predicted = self._predicted_largest(self.ceiling_bytes)
-        if predicted is not None and predicted < fits * _RESOLUTION:
-            return None
-        if predicted is None or predicted >= too_large:
-            return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
-        return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
-
-    def _predicted_largest(self, limit_bytes: int | None) -> int | None:
-        """Predict the largest size that fits by the memory law; None if there are too few peaks."""
-        law = self.profile.memory
-        if limit_bytes is None or law.fixed_bytes.n < SIZES_FOR_LAW:
-            return None
-        return law.largest_batch_size(limit_bytes)
+        return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
         """Yield micro-batch sizes that cut `size` equally: several at first, then the fastest.

@@ -97,7 +97,6 @@ def measure_profile(
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         may_accumulate=may_accumulate,
-        ceiling_bytes=memory_limit_bytes or available_bytes(on),
     )
     profile = profile_of(search, batch_sizes)
     if evaluation is None:
@@ -253,7 +252,7 @@ def _warn(profile: Profile, listener: ProgressListener) -> None:
 
 
 def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
-    if point.drifted or profile.timed_s(point).is_too_wide:
+    if profile.timed_s(point).is_too_wide:
         return True
     fractions = map(attrgetter("unsteadiness_fraction"), point.timings)
     return max(fractions, default=0.0) > _UNSTEADY_FRACTION

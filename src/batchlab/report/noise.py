@@ -30,7 +30,7 @@ def _table(noise: Noise) -> Table:
         return point.samples / noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
-        return text("all examples") if point.is_whole else _interval(point)
+        return interval_only_text("critical_batch_size", point.gradient_noise_scale)
 
     scale = attrgetter("gradient_noise_scale.estimate")
     grad_sq = attrgetter("gradient_norm_squared.estimate")
@@ -51,23 +51,16 @@ def _table(noise: Noise) -> Table:
     ).without_empty_columns()
 
 
-def _interval(point: NoisePoint) -> str:
-    return interval_only_text("critical_batch_size", point.gradient_noise_scale)
-
-
 # ---- words
 
 
 def _notes(noise: Noise) -> Iterator[str]:
     """Yield sentences on what limits the measurement, then on how the noise scale grows."""
-    last = noise.along[-1]
     if noise.stopped is not None:
         yield f"Not measured to the end: {reason_text(noise.stopped)}."
     lost = list(filter(None, map(attrgetter("gradient_noise_scale.reason"), noise.along)))
     if lost:
         yield sentence("noise_lost", reason=reason_text(lost[0]))
-    if last.way == "micro-batches":
-        yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
     yield sentence("noise_is_not_critical")
 
