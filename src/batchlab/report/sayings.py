@@ -235,10 +235,14 @@ def _seeds_text(difference: Estimate, margin: float) -> str:
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
-    seeds = "more seeds"
-    # With one seed each, the interval comes from an assumed scatter, too vague for a number.
-    if 1 < n_now < n <= _MOST_SEEDS:
-        seeds = f"about {n} seeds of each"
+    seeds = f"about {n} seeds of each"
+    if n_now <= 1:
+        # With one seed each, the interval comes from an assumed scatter, too vague for a number.
+        seeds = "a second seed of each, and perhaps more,"
+    elif n <= n_now:
+        seeds = "more seeds"
+    elif n > _MOST_SEEDS:
+        seeds = f"more than {_MOST_SEEDS} seeds of each"
     return sentence("seeds_would_tell", seeds=seeds)
 
 
