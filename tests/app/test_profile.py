@@ -256,7 +256,7 @@ def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch
             workload(),
             {"memory_limit_bytes": MEGABYTE},
             WorkloadError,
-            r"limit 1\.049 MB: workload 'probed' needs .*--memory-limit",
+            r"limit 1\.05 MB: workload 'probed' needs .*--memory-limit",
         ),
         (
             that_does(profiled_workloads.fail, at=None),
