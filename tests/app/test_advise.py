@@ -182,7 +182,9 @@ def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_s
         return [OneCycleLR(optimizer, 0.1, n_steps, pct_start=12 / n_steps)]
 
     workload = tiny(scheduler=warmed_up, scheduler_every="step")
-    advice = advise(lab, workload=workload, epochs=8, budget=12.0)
+    with pytest.MonkeyPatch.context() as patch:
+        set_step_clock(patch)
+        advice = advise(lab, workload=workload, epochs=8, budget=95.0)
 
     assert advice.named is not None
     failed = [run for run in advice.tried if run.status == "error"]

@@ -85,11 +85,11 @@ def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.Mo
     compiled = replace(workload(n=37), model=lambda: torch.compile(Scores(6, 3), backend="eager"))
     broken = replace(compiled, model=lambda: torch.compile(Scores(6, 3), backend=cannot_compile))
 
-    made = profile(compiled, batch_sizes=[8, 16], budget="10m")
-    as_inside = profile(broken, batch_sizes=[8, 16], budget="10m", listener=told)
+    made = profile(compiled, batch_sizes=[8], budget="10m")
+    as_inside = profile(broken, batch_sizes=[8], budget="10m", listener=told)
 
     assert (made.compile_s or 0) > 0
-    assert [len(point.timings) for point in made.points] == [2, 2]
+    assert [len(point.timings) for point in made.points] == [2]
     assert all((point.peak_bytes or 0) > 0 for point in made.points)
     assert as_inside.compile_s is None
     assert all(point.ran for point in as_inside.points)

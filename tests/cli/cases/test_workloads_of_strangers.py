@@ -56,4 +56,4 @@ def test_a_memory_limit_holds_the_evaluation_too(do: Any) -> None:
     refused = do("profile", file, "--batch-sizes", "16,32", "--memory-limit", "150MiB")
 
     assert refused.code == 1
-    assert "memory limit 157.3 MB: an evaluation of workload 'dear' needs " in refused.err
+    assert "memory limit 157 MB: an evaluation of workload 'dear' needs " in refused.err
