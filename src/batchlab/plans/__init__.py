@@ -1,4 +1,4 @@
-"""Plans: how large the batches of a training are by step, how its rate follows, when it pauses.
+"""Plans: the batch size and learning rate of each step of a training, and when to evaluate it.
 
 from batchlab import plans
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
 
-if not TYPE_CHECKING:  # the command line needs a scaling rule, but neither numpy nor torch
+if not TYPE_CHECKING:  # lazy imports: the command line needs scaling rules without numpy and torch
 
     def __getattr__(name: str) -> object:  # PEP 562
         if name not in __all__:

@@ -1,4 +1,4 @@
-"""Cadence: the steps after which a trial pauses, that is, is evaluated."""
+"""Cadence: the steps of a training after which the model is evaluated (its pauses)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
-# No two pauses are further apart than this part of the samples processed by then, unless one step
-# is longer. So the samples to a target are known to 5 %, whatever the batch size, because all sizes
-# have the same cadence in samples.
+# The largest gap between two evaluations, as a fraction of the samples processed up to the second
+# evaluation, unless a single step is larger. So the number of samples needed to reach a target is
+# known to within 5 % at every batch size.
 _FARTHEST = 0.05
-# Each mark, in samples, is this factor times the previous mark.
+# Each mark, a number of samples at which to evaluate, is this factor times the previous mark.
 _MARK_RATIO = 1.05
-# In the first part of an epoch the marks are evenly spaced instead, with this many per epoch.
+# The first marks (in a third of an epoch) are evenly spaced instead, with this many per epoch.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before a run has to be watched closely, marks below this factor times the last pause are skipped.
+# Before `watched_from_samples`, skip marks below this factor times the last evaluation's samples.
 _UNWATCHED_RATIO = 1.5
-# Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
-# 300 on every third one, ...
+# Up to epoch 200 every epoch end is evaluated, from there on every second epoch end, from epoch 300
+# on every third, and so on: the gap is the number of epochs done divided by this number.
 _EPOCH_ENDS_KEPT = 100
-# No decision needs train and test data: they are next evaluated after 1.5 times as many epochs.
+# Train and test data, which no decision needs, are evaluated at epochs that grow by this factor.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -30,7 +30,7 @@ class Pause:
     """A step after which the trial is evaluated.
 
     Attributes:
-        step: optimizer steps done.
+        step: the number of optimizer steps done before the evaluation.
         all_splits: whether train and test are evaluated as well as validation.
     """
 
@@ -46,24 +46,24 @@ def pauses(
     watched_from_samples: int = 0,
     interval_samples: int = 0,
 ) -> Iterator[Pause]:
-    """Yield the pauses of a run, in order: marks at the same samples for all plans, epoch ends.
+    """Yield a run's evaluations in order: at marks (fixed numbers of samples) and at epoch ends.
 
-    A mark is reached by the first step that has processed at least its samples; if one step passes
-    several marks, there is one pause after every step. If whole steps would leave more than 5 % of
-    the samples between two marks' pauses, there are pauses between them.
+    The evaluation of a mark comes after the first step at which the mark's samples are processed;
+    if one step passes several marks, they share one evaluation. If two marks' evaluations would be
+    more than 5 % of the samples apart, further evaluations are added between them.
 
     Args:
-        plan: how many examples each step sees.
-        last_step: the run's length in steps; there is always a pause here, on all splits.
-        after_step: leave out the pauses up to this step (when a run is resumed).
-        watched_from_samples: marks before this number of samples are left out unless the samples
-            have grown by half since the last pause. Use it if the target can't be met there yet.
-        interval_samples: the least distance of two pauses, except for the last. Marks nearer to the
-            last pause or the next epoch end are left out, and so are epoch ends if an epoch is
-            shorter. Use it if evaluations take as long as the steps between the marks.
+        plan: the batch size of each step.
+        last_step: the run's length in steps; the last step is always evaluated, on all splits.
+        after_step: leave out evaluations up to this step, from which a run is resumed.
+        watched_from_samples: the number of samples before which the target can't be reached. Marks
+            before it are left out unless the samples have grown by half since the last evaluation.
+        interval_samples: the fewest samples between two evaluations, except before the last. Marks
+            closer to the last evaluation or the next epoch end are left out, and so are ends of
+            smaller epochs. Use it if evaluations take as long as the steps between marks.
 
     Yields:
-        Pauses with increasing `step`, `after_step` < step <= `last_step`.
+        Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
     """
     marks = _steps_of_marks(plan, last_step=last_step)
     ends = _steps_of_epoch_ends(plan, last_step=last_step)
@@ -91,9 +91,9 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the pauses, and at every other epoch end a pause on only validation data.
+    """Yield the evaluations `found`, and validation-only evaluations at all other epoch ends.
 
-    Use it for a run in which something waits for the metric at the end of every epoch.
+    Use it if early stopping or a scheduler needs the metric at the end of every epoch.
     """
     last_step = after_step
     for pause in found:
@@ -109,7 +109,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """Count the pauses of a run of `steps` steps: on only validation data, and on all data."""
+    """Return the numbers of a run's evaluations: on only validation data, and on all splits."""
     if steps < 1:
         return 0, 0
     run = pauses(
@@ -126,7 +126,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Rounding to whole steps can make the gap between two marks exceed `_FARTHEST`.
+        # Rounding to whole steps can make a gap between marks exceed `_FARTHEST`, so fill the gap.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
@@ -135,7 +135,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Yield the marks in samples, endlessly; they are the same numbers for every plan."""
+    """Yield the marks (numbers of samples to evaluate at), equal for every plan, without end."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step, at most `up_to`, within `_FARTHEST` of the pause at `after`."""
+    """Return the last step, at most `up_to`, within `_FARTHEST` of the evaluation at `after`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to
@@ -154,7 +154,7 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
 
 
 def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
-    """Yield the last step of each epoch that is kept, and whether all splits are evaluated."""
+    """Yield the last step of each epoch to evaluate, and whether to evaluate all splits there."""
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all

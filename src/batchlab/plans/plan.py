@@ -1,4 +1,4 @@
-"""Plan: the batch sizes of a whole training, and how its learning rate scales with them."""
+"""Plan: the batch sizes of a whole training, and how the learning rate scales with the size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Unit = Literal["epochs", "steps", "samples"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Milestone:
-    """The point at which a plan changes to another size, or another rate.
+    """A point of a training at which a plan changes the batch size or the learning rate.
 
     Attributes:
-        at: the amount of training done before it, in the plan's `unit`.
-        batch_size: examples per step from here on.
-        rate_factor: a factor of the learning rate from here on, in addition to that of the plan's
-            scaling rule.
+        at: the epochs, steps or samples (the plan's `unit`) before the milestone.
+        batch_size: examples per step after the milestone.
+        rate_factor: a factor on the learning rate after the milestone, in addition to the factor of
+            the plan's scaling rule.
     """
 
     at: float
@@ -34,15 +34,15 @@ class Milestone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The batch sizes of a whole training, for data of any size; it can be written as JSON.
+    """The batch sizes of a whole training, for data of any size.
 
     Attributes:
         epochs: passes over the training data.
-        batch_size: examples per step at the beginning.
-        milestones: the later changes, in the order of `at`.
+        batch_size: examples per step before the first milestone.
+        milestones: the later changes of batch size or learning rate, in the order of `at`.
         unit: the unit of the milestones: epochs, steps, or samples (examples).
-        scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
-            a rule, or the exponent of the size as a number.
+        scaling_rule: how the learning rate and Adam's settings change with the batch size: the name
+            of a rule, or a number e for a rate proportional to size ** e.
     """
 
     epochs: float
@@ -52,7 +52,7 @@ class Plan:
     scaling_rule: str | float = "none"
 
     def __post_init__(self) -> None:
-        """Refuse a plan that fits no data.
+        """Check everything that does not depend on the data.
 
         Raises:
             UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
@@ -80,14 +80,14 @@ class Plan:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The batch size of each part, in order."""
+        """The first batch size, then the batch size after each milestone."""
         return (self.batch_size, *(later.batch_size for later in self.milestones))
 
     def for_data(self, n_train: int, *, drop_last: bool = False) -> BatchPlan:
-        """Return the plan by steps for `n_train` training examples.
+        """Convert the plan to batch sizes by step, for `n_train` training examples.
 
         Raises:
-            UsageError: a batch size is larger than the data, or a milestone never comes.
+            UsageError: a batch size is above `n_train`, or a milestone comes after the last step.
         """
         if max(self.sizes) > n_train:
             raise UsageError(
@@ -129,7 +129,7 @@ class Plan:
         """Read the plan from a JSON text.
 
         Raises:
-            UsageError: the text is no plan.
+            UsageError: the text is not the JSON of a valid plan.
         """
         try:
             return msgspec.json.decode(text, type=cls)
@@ -139,13 +139,13 @@ class Plan:
     # ---- plans made from other plans
 
     def capped(self, most: int) -> Plan:
-        """Return the plan with no batch size above `most`, such as what fits into memory."""
+        """Return the plan with all batch sizes limited to `most`, so that they fit into memory."""
         return self._with_sizes(lambda size: min(size, most))
 
     def divisible_by(self, parts: int) -> Plan:
-        """Return the plan with each batch size rounded down to a multiple of `parts`, at least one.
+        """Return the plan with batch sizes rounded down to multiples of `parts`, at least `parts`.
 
-        `parts` may be devices × micro-batch size, or the number of generations per prompt.
+        For example, `parts` is devices × micro-batch size, or the number of generations per prompt.
         """
         _check("part", parts, is_whole=True)
         return self._with_sizes(lambda size: max(parts, size // parts * parts))
@@ -166,16 +166,16 @@ class Plan:
 
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
-    """Refuse a value that is no number above 0, or that is not whole if it has to be."""
+    """Raise a UsageError unless `value` is a number above 0, and an int if `is_whole`."""
     kinds = (int,) if is_whole else (int, float)
-    # Subclasses such as bool and numpy.float64 are refused too; the latter can't become JSON.
+    # Refuse subclasses too: bool is no number, and numpy.float64 can't be written as JSON.
     if type(value) not in kinds or not 0 < value < math.inf:  # type: ignore[operator]
         kind = "a whole number, 1 or more" if is_whole else "a number above 0"
         raise UsageError(f"{name} {value!r} in a plan: expected {kind}")
 
 
 def constant(batch_size: int, *, epochs: float) -> Plan:
-    """Return a plan with one batch size throughout."""
+    """Return a plan with the same batch size at every step."""
     return Plan(epochs=epochs, batch_size=batch_size)
 
 
@@ -193,11 +193,11 @@ def steps(
         batch_size: the first batch size.
         sizes: the later sizes by starting point: {0.3: 256} is 256 after 30 % of the run.
         epochs: passes over the training data.
-        unit: the unit of the points: a fraction of the run, or epochs, steps, samples.
-        scaling_rule: how the rate follows the size, as in `Plan`.
+        unit: the unit of the keys of `sizes`: a fraction of the run, or epochs, steps, samples.
+        scaling_rule: how the learning rate changes with the batch size, as in `Plan`.
 
     Raises:
-        UsageError: as `Plan` says.
+        UsageError: a size below 1, points out of order or beyond the end, or an unknown rule.
     """
     for at in sizes:
         _check("milestone", at)
@@ -214,10 +214,10 @@ def steps(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Begin with batches of `start`, and double up to `batch_size` within `part` of the run.
+    """Return a plan that doubles the size from `start` to `batch_size` in the first part of a run.
 
     Raises:
-        UsageError: a start above the size, or a part that is not between 0 and 1.
+        UsageError: `start` is above `batch_size`, or the fraction `part` is not between 0 and 1.
     """
     _check("start", start, is_whole=True)
     if start > batch_size:
@@ -232,20 +232,20 @@ def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) ->
 def instead_of_decay(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 5.0
 ) -> Plan:
-    """Multiply the size by `factor` where a schedule would divide the rate by it.
+    """Multiply the batch size by `factor` where a schedule would divide the rate by `factor`.
 
-    Once the size is at `cap`, the rate is cut instead. So rate / batch size is always as in the
-    schedule.
+    Once the batch size is `cap`, divide the rate instead. So rate / batch size always equals that
+    of the schedule.
 
     Args:
-        batch_size: the first one.
-        decays: where the schedule cuts the rate, as parts of the run.
-        cap: the largest size; Smith et al. take a tenth of the training set.
+        batch_size: the first batch size.
+        decays: the points at which the schedule cuts the rate, as fractions of the run.
+        cap: the largest batch size; Smith et al. use a tenth of the training set.
         epochs: passes over the training data.
         factor: the factor by which the schedule cuts the rate.
 
     Raises:
-        UsageError: a cap below the first size, or a factor of 1 or less.
+        UsageError: `cap` is below `batch_size`, or `factor` is 1 or less.
 
     Source: Smith et al. 2018, arXiv:1711.00489, section 3.
     """
@@ -256,7 +256,7 @@ def instead_of_decay(
     milestones = []
     for n, place in enumerate(decays, start=1):
         size = min(cap, round(batch_size * factor**n))
-        # The rate takes the part of the cut that the size could not take because of the cap.
+        # If `cap` limits the size, divide the rate by the remaining factor.
         rate = size / batch_size / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
     plan = Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))

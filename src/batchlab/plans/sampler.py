@@ -16,7 +16,7 @@ from batchlab.workload.data import epoch_order
 
 
 class BatchSizeSampler(Sampler[list[int]]):
-    """A batch sampler whose one pass is the whole run, each batch as large as the plan says.
+    """A batch sampler for a DataLoader: one pass is the whole run, with a plan's batch sizes.
 
         sampler = batchlab.BatchSizeSampler(train, plans.steps(64, {0.5: 256}, epochs=10), seed=0)
         rates = sampler.scheduler(optimizer)
@@ -25,13 +25,13 @@ class BatchSizeSampler(Sampler[list[int]]):
             optimizer.step(); rates.step(); optimizer.zero_grad()
 
     Every example comes once per epoch (except those that `drop_last` leaves out), in an order that
-    the seed and the epoch give, and no batch crosses an epoch's end. The size is a function of the
-    step, so workers that fetch ahead do not delay a change of it.
+    depends on the seed and the epoch. No batch has examples of two epochs. The batch size depends
+    only on the step, so it changes at the planned step even if workers fetch batches ahead.
 
     Attributes:
-        plan: the sizes by step, for this data.
-        n_steps: the steps of the whole run.
-        first_step: where the next pass begins: 0, or the step given to `load_state_dict`.
+        plan: the batch size of each step, for this data.
+        n_steps: the number of steps of the whole run.
+        first_step: the first step of the next pass: 0, or the step of a state that was loaded.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class BatchSizeSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Convert the plan to steps of the data.
+        """Convert the plan to batch sizes by step, for this data.
 
         Args:
             data: the map-style dataset that the loader loads.
             plan: the plan of the whole run; a batch size counts the examples of all processes.
-            seed: sets the order of examples; must be the same in every process.
-            drop_last: leave out the rest of an epoch if it is smaller than a batch.
-            rank: which process this is, from 0 on.
-            world_size: how many processes there are; each has its share of every batch.
+            seed: the seed of the order of examples, which must be equal in every process.
+            drop_last: whether to leave out an epoch's last examples if they don't fill a batch.
+            rank: the index of this process, from 0 to `world_size` - 1.
+            world_size: the number of processes, which share the examples of every batch.
 
         Raises:
-            UsageError: data without a length, a plan that does not fit it, or a batch with fewer
-                examples than processes.
+            UsageError: data without a length, a batch size above the number of examples, a
+                milestone after the last step, or a batch with fewer examples than processes.
         """
         if not hasattr(data, "__len__"):
             raise UsageError(
@@ -96,7 +96,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         """Yield the indices of each batch's examples, from `first_step` to the end of the run.
 
         Raises:
-            UsageError: the run is over: a pass has yielded its last batch.
+            UsageError: an earlier pass has already yielded the last batch of the run.
         """
         if self._is_over:
             raise UsageError(
@@ -141,7 +141,7 @@ class BatchSizeSampler(Sampler[list[int]]):
             step: the number of optimizer steps taken, or None to use the scheduler's count.
 
         Raises:
-            UsageError: there is no count; the sampler can't know, as the loader fetches ahead.
+            UsageError: `step` is None, and no scheduler of this sampler counts the steps.
         """
         if step is None:
             if self._scheduler is None:
@@ -155,10 +155,10 @@ class BatchSizeSampler(Sampler[list[int]]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue in the next pass from a state that `state_dict` returned.
 
-        The number of processes may change, because batches are those of all of them together.
+        The number of processes may differ, because a step counts the batches of all processes.
 
         Raises:
-            UsageError: the state belongs to another plan, seed or data.
+            UsageError: the state is of a sampler with another plan, seed or number of examples.
         """
         differing = [key for key, value in self._identity.items() if state_dict.get(key) != value]
         if differing:

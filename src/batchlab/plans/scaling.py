@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingRule:
-    """A rule in terms of kappa = batch size / reference batch size.
+    """A rule that changes optimizer settings with kappa = batch size / reference batch size.
 
     Attributes:
         rate_factor: a function of kappa that returns the factor of the learning rate.
-        move_moments: gives the settings of Adam from those at the reference, or None if kappa is
-            too large for them. None instead of a function if the rule changes only the rate.
-        needs_adam: whether the rule is only for optimizers of Adam's kind.
+        move_moments: a function of Adam's settings at the reference and kappa that returns the new
+            settings, or None if kappa is too large; None for a rule that changes only the rate.
+        needs_adam: whether the rule requires an optimizer with betas and eps, such as Adam.
     """
 
     rate_factor: Callable[[float], float]
@@ -29,10 +29,10 @@ class ScalingRule:
     needs_adam: bool = False
 
     def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
-        """Return Adam's settings from those at the reference, or None if kappa is too large.
+        """Scale Adam's settings from the reference batch size; None if kappa is too large.
 
-        A decoupled weight decay is scaled so that the weights decay as much per epoch as at the
-        reference: learning rate × weight decay grows as kappa.
+        A decoupled weight decay is scaled so that the weights decay equally per epoch at every
+        batch size: learning rate × weight decay is proportional to kappa.
 
         Source: Wang & Aitchison 2024, arXiv:2405.13698; Bergsma et al. 2025, arXiv:2505.13738.
         """
@@ -47,26 +47,26 @@ class ScalingRule:
 def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
     """Return betas 1 - kappa (1 - beta) and eps / sqrt(kappa), or None if a beta would be <= 0.
 
-    Over the same examples Adam then follows the same stochastic differential equation, which
-    assumes gradients that are mostly noise.
+    With these settings, Adam approximates one stochastic differential equation at all batch sizes,
+    as long as gradients are mostly noise.
 
     Source: Malladi et al. 2022, arXiv:2205.10287, definition 5.2.
     """
-    # 1 - 0.9 is not quite 0.1 as a float, but kappa = 10 has to be refused.
+    # Allow for rounding: 1 - 0.9 is slightly below 0.1, but kappa = 10 must be refused.
     if any(kappa * (1 - beta) >= 1 - 1e-12 for beta in adam.betas):
         return None
     first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
-# With a smaller beta 2, at large batches, Adam forgets the last steps; losses spiked in practice.
+# The smallest beta 2 that a rule sets, because losses spiked with smaller values at large batches.
 _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return beta 2 ** kappa, at least 0.9: the second moment keeps its half-life in examples.
+    """Return Adam's settings with beta 2 ** kappa, at least 0.9: an equal half-life in examples.
 
-    Source: Marek et al. 2025, arXiv:2507.07101; the floor is batchlab's.
+    Source: Marek et al. 2025, arXiv:2507.07101; the limit 0.9 is batchlab's.
     """
     first, second = adam.betas
     least = min(second, _LEAST_BETA_2)
@@ -84,7 +84,7 @@ SCALING_RULES = {
 
 
 def scaling_rule(name: str | float) -> ScalingRule:
-    """Return the rule called `name`; a number is the exponent of the batch size in the rate."""
+    """Return the rule called `name`; a number e means a rate proportional to batch size ** e."""
     if isinstance(name, int | float):
         if not name:
             return SCALING_RULES["none"]
@@ -105,8 +105,8 @@ def moved_adam(
     """Return Adam's settings at `batch_size`, or None if the rule changes none of them.
 
     Raises:
-        UsageError: the rule needs settings that `whose` does not have (None), or does not reach
-            the batch size.
+        UsageError: the rule needs Adam's settings, which the optimizer (`whose`) lacks, or the
+            batch size is too large for the rule.
     """
     scaling = scaling_rule(rule)
     if scaling.move_moments is None:
@@ -133,10 +133,10 @@ def moved_adam(
 
 
 def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
-    """Return the betas, eps and decoupled weight decay of a group; None without betas and eps.
+    """Return a parameter group's betas, eps and decoupled weight decay; None without betas or eps.
 
-    If a group does not say whether its decay is decoupled, the name of the optimizer (`whose`)
-    decides: the decay of optimizers with AdamW in their name is decoupled.
+    A weight decay counts as decoupled if the group says so, or, for a group that does not say, if
+    the name of the optimizer (`whose`) contains AdamW.
     """
     from batchlab.records.study import AdamSettings  # the command line has no need of records
 
@@ -155,7 +155,7 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return the settings of a group that a rule changes, apart from the rate; {} if none."""
+    """Return the settings, except the rate, that a rule sets for a parameter group; {} if none."""
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
         return {}

@@ -14,7 +14,7 @@ from batchlab.plans.plan import Plan
 from batchlab.plans.scaling import moved_settings, scaling_rule
 from batchlab.records.batch_plan import BatchPlan
 
-# A group keeps its settings at the plan's beginning under this key, which is saved with its state.
+# The key in a parameter group for the group's settings at the start of the plan.
 _BEGAN_WITH = "plan_began_with"
 
 
@@ -24,14 +24,14 @@ def scale(
     """Scale an optimizer's settings to another batch size, in place; return the undo function.
 
     Args:
-        optimizer: its groups keep the ratios of their rates.
-        rule: "none", "linear", "sqrt" or "sde-adam"; or a number, the exponent of the batch size
-            in the rate.
+        optimizer: the optimizer; the rates of all its groups are multiplied by the same factor.
+        rule: "none", "linear", "sqrt" or "sde-adam"; or a number e for a rate proportional to
+            batch size ** e.
         batch_size: the batch size to train with.
-        reference_batch_size: the batch size that the present settings were chosen for.
+        reference_batch_size: the batch size for which the current settings were chosen.
 
     Returns:
-        A function that restores the settings as they were, bit for bit.
+        A function that restores the previous settings, bit for bit.
 
     Raises:
         UsageError: the rule is unknown or not defined for `batch_size`; nothing is changed.
@@ -52,7 +52,7 @@ def scale(
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a group that a plan may change."""
+    """Return the settings of a parameter group that a plan may change."""
     names = ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
     settings = {name: group[name] for name in names if name in group}
     for name, value in settings.items():
@@ -63,7 +63,7 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
-        if isinstance(group[name], Tensor):  # compiled steps and captured graphs read this tensor
+        if isinstance(group[name], Tensor):  # keep the tensor that compiled steps and graphs read
             group[name].fill_(value)
         else:
             group[name] = value
@@ -72,9 +72,9 @@ def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
 class PlanScheduler(LRScheduler):
     """A scheduler that sets the rate of every step, and Adam's settings, according to a plan.
 
-    It is used like those of PyTorch: call `step` after each step of the optimizer, also after one
-    that a GradScaler left out, because its batch is used up. Each setting is computed from its
-    value at the beginning, so a setting that goes up comes down to exactly the same number.
+    Call `step` after each step of the optimizer, as with PyTorch's schedulers; also after a step
+    that a GradScaler skips, because that step's batch is used up. Each setting is computed from its
+    value at the plan's start, so a batch size has exactly the same settings whenever it occurs.
     """
 
     def __init__(
@@ -86,20 +86,19 @@ class PlanScheduler(LRScheduler):
         first_step: int = 0,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
-        """Set the rate of the first step.
+        """Set the rate and Adam's settings for the first step.
 
         Args:
-            optimizer: the one that takes the steps. Its groups' rates are those of the plan's first
-                batch size.
-            planned: the plan that `plan` was made from, with its rule.
-            plan: the stages by step.
-            first_step: the step that comes first; above 0, the optimizer's state is that of a run
-                of this plan.
-            schedule: a further multiplier of the rate, by the part of the run that is done, 0 to 1;
-                None for only the plan's.
+            optimizer: the optimizer of the training, with rates for the plan's first batch size.
+            planned: the plan that `plan` was made from, with the scaling rule.
+            plan: the batch size and rate factor of each step.
+            first_step: the step to start at; above 0, the optimizer needs the state of a run of
+                this plan.
+            schedule: a function from the fraction of the run that is done, 0 to 1, to a further
+                factor on the rate; None for the plan's factor only.
 
         Raises:
-            UsageError: the rule moves settings that the optimizer does not have, or too far.
+            UsageError: the optimizer lacks a setting of the rule, or a size is too large for it.
         """
         self._rule = planned.scaling_rule
         self._plan, self._schedule = plan, schedule
@@ -107,7 +106,7 @@ class PlanScheduler(LRScheduler):
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
                 group[_BEGAN_WITH] = _settings(group)
-        for size in planned.sizes:  # to refuse a batch size now, not in the middle of the run
+        for size in planned.sizes:  # refuse a batch size now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
         super().__init__(optimizer)
@@ -115,7 +114,7 @@ class PlanScheduler(LRScheduler):
             self.go_to(first_step)
 
     def go_to(self, step: int) -> None:
-        """Set rates and settings for step `step`, after `step` steps were taken."""
+        """Set the rates and settings for step `step`, counted from 0."""
         self.last_epoch = step - 1
         self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
         self.step()
@@ -143,9 +142,9 @@ class PlanScheduler(LRScheduler):
         return moved_settings(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the steps taken; the groups' first settings are in the optimizer's state."""
+        """Return the number of steps taken; settings at the start are in the optimizer's state."""
         return {"step": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned; load the optimizer's state before."""
+        """Continue from a state of `state_dict`; the optimizer's state must be loaded already."""
         self.go_to(int(state_dict["step"]))

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor]
 Weight = Callable[[Any], float | Tensor]
 
-_UNSCALED = torch.amp.GradScaler(enabled=False)  # leaves gradients as they are
+_UNSCALED = torch.amp.GradScaler(enabled=False)  # does not scale gradients
 
 
 class Accumulator:
@@ -33,12 +33,12 @@ class Accumulator:
             value = accumulator.backward(batch)
             accumulator.step(optimizer)
 
-    The gradient is that of the whole batch's loss, however the batch is cut, because micro-batches
-    are weighted. If memory runs out, the micro-batch size is halved and the batch restarts from the
-    same buffers and random state. Layers that normalize over the batch see a micro-batch.
+    The gradient equals the whole batch's at every micro-batch size, because micro-batches are
+    weighted. If memory runs out, the micro-batch size is halved and the batch repeated from equal
+    buffers and random state. Layers that normalize over the batch see only a micro-batch.
 
     Attributes:
-        micro_batch_size: the largest number of examples per pass; it falls when memory runs out.
+        micro_batch_size: the largest number of examples per pass; halved when memory runs out.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Accumulator:
         weight: Weight | None = None,
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
-        """Prepare to cut batches for a model.
+        """Store the model, its loss and the micro-batch size.
 
         Args:
-            model: the model to train; a DistributedDataParallel waits for the other processes
-                only in the last micro-batch of a step, and averages over them.
+            model: the model to train; a DistributedDataParallel averages gradients over the
+                processes only in the last micro-batch of a step.
             loss: `loss(model, batch)` returns the mean over a batch, a tensor with one number.
             micro_batch_size: the largest number of examples in a forward and backward pass.
             weight: `weight(batch)` returns the number of units that the loss is a mean over
@@ -76,16 +76,16 @@ class Accumulator:
         """Replace the parameters' gradients by the gradient of the batch's mean loss.
 
         Args:
-            batch: tensors with examples first, in tuples, lists and mappings; a value of another
-                length goes into each micro-batch uncut.
+            batch: tensors with one row per example, in tuples, lists and mappings; each micro-batch
+                gets the whole of a value of another length.
 
         Returns:
-            The mean loss over the batch, or over this process's share of it, without its graph.
+            The mean loss over the batch of this process, detached.
 
         Raises:
-            BatchlabError: the batch has no weight, or no tensor to count its examples by.
-            Exception: any error of the loss, and out of memory that halving cannot mend: with a
-                single example, or of a DistributedDataParallel.
+            BatchlabError: the batch's weight is 0, or no tensor shows the number of examples.
+            Exception: any error of the loss, and running out of memory where halving is impossible:
+                with a single example, or in a DistributedDataParallel.
         """
         put_back = _remembered(list(self._model.buffers()))
         while True:
@@ -96,7 +96,7 @@ class Accumulator:
             except Exception as error:
                 if not is_out_of_memory(error) or not self._may_halve(batch):
                     raise
-            # Retry outside `except`: the error keeps the tensors of failed frames alive.
+            # Retry outside `except`, because the error keeps tensors of the failed pass in memory.
             put_back()
             self._halve(batch)
 
@@ -132,7 +132,7 @@ class Accumulator:
         )
 
     def _may_halve(self, batch: Any) -> bool:
-        # A second pass in one process would leave the others waiting.
+        # With DistributedDataParallel, a second pass in one process would block other processes.
         is_alone = not hasattr(self._model, "no_sync")
         return is_alone and min(self.micro_batch_size, n_examples(batch)) > 1
 
@@ -157,10 +157,10 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
-    """Add up the gradients of the parts' mean losses, each times its share; return the loss.
+    """Add up the parts' mean losses and gradients, each times the part's share; return the loss.
 
     Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
-    except the last run in the context `waiting`.
+    except the last run in the context `waiting`, such as `no_sync` of a distributed model.
     """
     counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []
@@ -178,7 +178,7 @@ def backward_of_parts(
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
-    """Yield the batch in pieces of at most `most` examples, in the same containers."""
+    """Yield the batch as micro-batches of at most `most` examples, in equal containers."""
     n = n_examples(batch)
     if n <= most:
         yield batch
@@ -192,7 +192,7 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return {key: _piece(entry, place, n) for key, entry in value.items()}
     if not isinstance(value, (Tensor, tuple, list)) or getattr(value, "ndim", 1) == 0:
         return value
-    # A list without tensors holds texts or ids, one per example, so its items can't be cut.
+    # A list without tensors or containers has an item (text, id) per example, so cut the list.
     if isinstance(value, Tensor) or not any(map(_may_be_cut, value)):
         return value[place] if len(value) == n else value
     pieces = [_piece(item, place, n) for item in value]

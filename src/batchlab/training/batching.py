@@ -1,4 +1,4 @@
-"""Batches: the examples of each step, their order, and their cut into micro-batches."""
+"""Batches: the examples of each step, their order, and the division into micro-batches."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
-    """Return whether the step may use the training set's tensors in order, without a copy.
+    """Return whether the step can use the training tensors as the batch, without a copy.
 
-    The order within a batch of all examples affects only rounding. It does matter if layers
-    normalize over micro-batches, and `augment` may write into its input.
+    In a batch of all examples their order affects only rounding. But micro-batches need a random
+    order, because layers may normalize over them, and `augment` needs a copy to write into.
     """
     return (
         trial.plan.batch_size_at(step) == trial.n_train
@@ -58,9 +58,9 @@ def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
 
 
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
-    """Return the indices of one epoch in the order in which `make_sampler` gives them.
+    """Return the example indices of one epoch, in the order of the workload's `make_sampler`.
 
-    The sampler is made for the batch size at the beginning of the epoch.
+    The sampler is made for the batch size of the epoch's first step.
     """
     assert workload.make_sampler is not None
     seed %= _MOST_SEED
@@ -94,7 +94,7 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
 
 
 def is_group(part: object) -> bool:
-    """Return whether a sampler's item holds the indices of a whole batch."""
+    """Return whether an item of a sampler is a batch of indices rather than a single index."""
     return isinstance(part, (list, tuple)) or (
         isinstance(part, Tensor | np.ndarray) and part.ndim == 1
     )
@@ -124,7 +124,7 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
-    """Apply `function` to every tensor of a batch, in the same containers."""
+    """Return a batch with `function` applied to every tensor and equal containers."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -135,7 +135,7 @@ def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
 
 
 def versions_of(batch: Batch) -> list[int]:
-    """Return, for each tensor of a batch, the number of times that it was written into."""
+    """Return for each tensor of a batch how often the tensor was written into."""
     versions: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -152,12 +152,12 @@ def examples_at(workload: Workload, chosen: Tensor) -> Batch:
     return fetched(workload.train, chosen, workload.collate)
 
 
-# A function of an epoch and its first step that yields the micro-batches of each step.
+# A function of an epoch and a first step in the epoch that yields each step's micro-batches.
 Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
 def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Epoch:
-    """Return the function that gives the micro-batches of each step of `trial`, epoch by epoch."""
+    """Return the function that yields each step's micro-batches in an epoch of `trial`."""
     if is_stream(workload.train):
         return partial(_streamed_epoch, workload, trial, device)
     columns = columns_in_memory(workload.train, workload.collate)
@@ -168,15 +168,15 @@ def training_batches(workload: Workload, trial: Trial, device: torch.device) -> 
 
 
 def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
-    """Return the tensors whose rows form batches, or None if examples are fetched one by one."""
+    """Return tensors with one row per example, or None if examples must be fetched one by one."""
     columns = resident(data)
     return None if collate is not None and columns is data else columns
 
 
-# One index_select gathers this many examples: enough to make its time negligible compared with the
-# steps, and few enough for the copy to stay in the cache.
+# One index_select copies this many examples: enough to make the call's time negligible compared
+# with the steps, and few enough for the copy to stay in the processor's cache.
 _GATHER_EXAMPLES = 512
-# PyTorch begins every tensor that it allocates at a multiple of this.
+# The memory of every tensor that PyTorch allocates starts at a multiple of this.
 _BOUNDARY_BYTES = 64
 
 
@@ -188,7 +188,7 @@ def _resident_epoch(
     epoch: int,
     first_step: int,
 ) -> Iterator[Sequence[Batch]]:
-    """Yield batches of tensors that stay on the device: indexed, never collated one by one."""
+    """Yield an epoch's batches by indexing tensors on the device, without collating examples."""
     plan, micro = trial.plan, trial.micro_batch_size
     begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
     if sees_all_as_they_lie(workload, trial, begin):
@@ -199,7 +199,7 @@ def _resident_epoch(
     taken = plan.samples_at(begin)  # examples before this epoch
     first = begin + first_step
     while first < end:
-        # Take the steps whose examples fit into one gather, and at least one step.
+        # Copy the examples of as many steps as `_GATHER_EXAMPLES` allows, at least of one step.
         too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
         last = min(end, max(first + 1, too_many - 1))
         sizes = list(map(plan.batch_size_at, range(first, last)))
@@ -228,10 +228,10 @@ def _as_they_lie(
 
 
 def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
-    """Return the chosen rows, cut into batches of these sizes.
+    """Return the chosen rows, divided into batches of the given sizes.
 
-    The batches share memory only if each begins on a boundary. Kernels for products give other last
-    bits for operands off a boundary, so a run would differ from one that was resumed in the middle.
+    Batches share memory only if each starts at a multiple of 64 bytes: matrix products of unaligned
+    tensors differ in their last bits, so a resumed run would differ from an uninterrupted run.
     """
     row_bytes = column[0].numel() * column.element_size() if column.is_floating_point() else 0
     if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
@@ -241,7 +241,7 @@ def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
-    """The steps of one epoch over a map-style Dataset: item k is step k's micro-batches."""
+    """An epoch over a map-style Dataset: item k is the micro-batches of step `first_step + k`."""
 
     def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
         self._workload = workload
@@ -260,8 +260,8 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         taken = self._plan.samples_at(self._begin)  # examples before this epoch
         start = self._plan.samples_at(self._begin + step) - taken
         stop = self._plan.samples_at(self._begin + step + 1) - taken
-        # Seed each step, because a dataset with random crops must draw the same ones in any worker
-        # and after any resumption.
+        # Seed each step, because a dataset's random crops must not depend on the worker, nor on
+        # whether the run was resumed.
         with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
             return fetched_in_parts(
                 self._workload.train,
@@ -274,13 +274,13 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 def _fetched_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Yield batches of a map-style Dataset, by a DataLoader with the user's collate and workers."""
+    """Yield an epoch's batches of a map-style Dataset through a DataLoader with workers."""
     # Use a separate generator, because the loader must not draw from the trial's random stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     context = None
     if workload.workers:
-        # A trial's process comes from a fork server. Its workers would use that too and receive the
-        # user's functions by plain pickle, which can't serialize them.
+        # Not the default: in a trial's process, workers would be started by a fork server and get
+        # the user's functions by plain pickle, which can't serialize them.
         context = "fork"
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
@@ -298,7 +298,7 @@ def _fetched_epoch(
 def _streamed_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Yield batches of a stream; a resumed run first reads up to its step."""
+    """Yield an epoch's batches of a stream, after skipping the examples before `first_step`."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
     reading = StreamPass(workload.train, epoch=epoch, seed=seed, what=what)

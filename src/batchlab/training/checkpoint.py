@@ -1,6 +1,6 @@
 """Checkpoint: the complete state from which a trial resumes as if it had never stopped.
 
-It is one safetensors file: tensors, and other values as JSON in the header. No pickle is used.
+A checkpoint is a safetensors file without pickle: tensors, and other values as JSON in its header.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from batchlab.training.optimizers import Stateful
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """The progress of a trial, apart from its tensors.
+    """The progress of a trial: the part of a checkpoint without tensors.
 
     Attributes:
         step: optimizer steps done.
         samples: examples processed.
-        train_s: seconds of training until then.
-        eval_s: seconds of evaluation until then.
-        loss_sum: sum over steps since the last evaluation of batch loss times examples.
-        loss_examples: examples of those steps.
+        train_s: seconds of training up to `step`.
+        eval_s: seconds of evaluation up to `step`.
+        loss_sum: sum of batch loss × batch size over the steps since the last evaluation.
+        loss_examples: examples processed since the last evaluation.
         evaluations: all evaluations up to `step`.
-        versions: the library versions it ran with.
-        engine: the engine that ran it.
-        threads: the threads it computed with.
-        resumed_from_steps: the steps of the checkpoints from which it was resumed before.
+        versions: the library versions with which the trial ran.
+        engine: the name of the trainer: "plain" or "native".
+        threads: the number of threads of the computation.
+        resumed_from_steps: the steps of the checkpoints from which the trial was resumed.
     """
 
     step: int = 0
@@ -59,7 +59,7 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON header of a checkpoint file; `kept` (by name) and `random` are output of `_packed`.
+    """The JSON header of a checkpoint file; `_packed` makes `random` and the values of `kept`.
 
     `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
     """
@@ -74,7 +74,7 @@ class _Header(msgspec.Struct, frozen=True):
 _MODEL = "model."
 AVERAGED = "averaged"
 """The name of averaged weights, which are stored in addition to the raw weights."""
-_MODULE = "module."  # the prefix of the names of an average's tensors, as AveragedModel has it
+_MODULE = "module."  # the prefix that AveragedModel adds to the names of its tensors
 # Reading a file that is damaged, foreign or from another model can raise these errors.
 _UNREADABLE = (
     OSError,
@@ -94,7 +94,7 @@ def save_checkpoint(
     kept: Mapping[str, Stateful],
     progress: Progress,
 ) -> None:
-    """Write the checkpoint whole or not at all (temporary file, fsync, rename).
+    """Write a checkpoint completely or not at all (temporary file, fsync, rename).
 
     Raises:
         StoreError: the disk is full or the file cannot be written.
@@ -120,12 +120,12 @@ def save_checkpoint(
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a checkpoint whole or not at all.
+    """Call `write` with the path of a temporary file, then rename this file to `path`.
 
     Raises:
         StoreError: the disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # overwrites the rest of a killed process
+    temporary = path.with_name(f"{path.name}.tmp")  # overwrites the file of a killed process
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -150,7 +150,7 @@ def peek_checkpoint(path: Path) -> Progress | None:
 
 
 def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful]) -> Progress:
-    """Restore model, optimizer and random streams to where the checkpoint was written.
+    """Restore model, optimizer and random streams to their state in the checkpoint.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -171,10 +171,10 @@ def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Return the weights for `load_state_dict`, on the CPU, and whether they are averaged.
+    """Return a checkpoint's weights, for `load_state_dict`, and whether they are averaged.
 
     Raises:
-        StoreError: there is no such file, or it is damaged.
+        StoreError: the file is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -200,13 +200,13 @@ def _header(metadata: dict[str, str]) -> _Header:
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:
-    # Include buffers that are not in the state dict: without them a resumed run would differ.
+    # Include buffers that are not in the state dict, without which a resumed run would differ.
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
 def _model_names(names: Iterable[str]) -> dict[str, str]:
-    """Map the model's name of each tensor to its name in the file."""
+    """Map the name of each of the model's tensors to the tensor's name in the file."""
     return {name.removeprefix(_MODEL): name for name in names if name.startswith(_MODEL)}
 
 
@@ -222,7 +222,7 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    # Compare first, because `copy_` would silently broadcast a shape and convert a type.
+    # Compare shapes and types before `copy_`, which would silently broadcast and convert.
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
@@ -238,8 +238,8 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return
-    # `load_state_dict` converts every state to its parameter's type (some are wider, or integers)
-    # and splits texts. Use only the devices that it chooses.
+    # `load_state_dict` converts states, which may be wider or integers, to the parameter's type and
+    # splits texts. So restore the saved values, on the devices that `load_state_dict` chose.
     parameters: list[Tensor] = []
     for group in stateful.param_groups:
         parameters += group["params"]
@@ -249,10 +249,10 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
 
 
 def _placed(value: Any, like: Any) -> Any:
-    """Copy the tensors of `value` to the devices of those in `like`.
+    """Copy the tensors of `value` to the devices of the tensors in `like`.
 
-    They are always copied, because tensors in a file are not aligned, and a product of unaligned
-    tensors differs in its last bits from that of aligned ones.
+    Tensors are always copied, because tensors in a file are not aligned in memory, and matrix
+    products of unaligned tensors differ in their last bits.
     """
     if isinstance(value, Tensor):
         return value.to(like.device, copy=True)
@@ -264,7 +264,7 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON; store its tensors in `tensors`, by names that begin with `name`."""
+    """Return `value` as JSON; store its tensors in `tensors`, by names that start with `name`."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

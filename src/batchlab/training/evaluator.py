@@ -42,10 +42,10 @@ def is_over_all(workload: Workload, name: str) -> bool:
 
 @contextmanager
 def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
-    """Report an exception of the user's function in one line, with its location.
+    """Convert an exception of the user's code in the context to an error message of one line.
 
     Raises:
-        WorkloadError: `what` raised an exception; out of memory is raised unchanged.
+        WorkloadError: `what` raised an exception. Running out of memory is raised unchanged.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Report a metric's exception with its data (`where`); raise one of the loss unchanged."""
+    """Return a context that names metric and split (`where`) in exceptions; no-op for the loss."""
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL
@@ -69,14 +69,14 @@ OVER_ALL = (
     "; a metric that needs more examples than one batch, as AUC, recall and F1 do, is "
     'batchlab.Metric(over_all=..., better="higher" or "lower")'
 )
-"""The hint after the error of a metric that is computed batch by batch."""
+"""A hint in the error message of a metric that is computed batch by batch."""
 
 
 class _WholeSet:
-    """A metric of predictions and targets of a whole split, gathered batch by batch on the CPU."""
+    """A metric over a whole split, whose predictions and targets are collected on the CPU."""
 
     def __init__(self, workload: Workload, name: str) -> None:
-        """Begin with nothing gathered; copy and reset a metric object that has a state."""
+        """Start without predictions; copy and reset a metric object that has a state."""
         metric = workload.metrics[name]
         if not isinstance(metric, Metric):
             metric = Metric(over_all=metric, better="higher")
@@ -94,7 +94,7 @@ class _WholeSet:
     def add(self, model: nn.Module, batch: Batch) -> None:
         """Add the predictions and targets of one batch."""
         predictions, targets = self._predicted(model, batch)
-        # Detach tensors in lists too, because each would keep the graph of its batch alive.
+        # Detach tensors in lists too, because an attached tensor keeps its batch's graph in memory.
         predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
         self._n_batches += 1
@@ -105,7 +105,7 @@ class _WholeSet:
         self._targets.append(targets)
 
     def value(self) -> float:
-        """Return the metric of everything gathered, or NaN if nothing was gathered."""
+        """Return the metric over all added batches, or NaN if no batch was added."""
         if not self._n_batches:
             return math.nan
         if self._is_fed:
@@ -131,11 +131,11 @@ def _joined(batches: list[Any]) -> Any:
     return torch.cat(batches)
 
 
-# The most examples per forward pass: enough for speed and few enough for the cache.
+# Limits of the examples per forward pass: few enough for the cache, enough for speed.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
-# The train metric uses this many training examples, drawn once with a fixed seed. MNIST's
-# validation and test sets have the same size, so all three metrics are equally noisy.
+# The train metric uses this many training examples, drawn once with a fixed seed: as many as MNIST
+# has for validation and test, so that the metrics of all three splits are equally noisy.
 TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
@@ -145,15 +145,15 @@ def n_train_evaluated(n_train: int) -> int:
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
-    """Return the examples per forward pass of an evaluation, the same for all batch sizes.
+    """Return the number of examples per forward pass of an evaluation, equal for all batch sizes.
 
-    A loss that couples the examples of a batch depends on this size, so trials are comparable only
-    with the same size. The evaluated loss still differs from the one that each batch size trained
-    on, so no advice uses it. Advice may use a metric over a fixed pool.
+    A loss that couples the examples of a batch depends on this number, so trials are comparable
+    only if the number is equal. The evaluated loss still differs from each batch size's training
+    loss, so advice does not use that loss. Advice may use a metric over a fixed set of examples.
 
     The result is four times the reference batch size, which takes less memory without gradients
-    than training does; at least 64, so that evaluations are not slow, and at most 1000. If the
-    trial's batch does not fit into memory, the result is at most twice its micro-batch, or 64.
+    than training does; at least 64, so that evaluations are not slow, and at most 1000. For a trial
+    with micro-batches the result is at most twice the micro-batch size, or 64 if that is larger.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -162,15 +162,15 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 
 
 MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
-"""Adds up metrics over rows of tensors without PyTorch: columns, row indices and batch size -> the
-sums over each batch, by metric; empty if it does not support these columns."""
+"""A function that computes metrics without PyTorch: from columns (tensors with a row per example),
+row indices and a batch size to each metric's sums over the batches; {} if it can't."""
 
 
 class Evaluator:
-    """The evaluator of one workload's metrics; the splits stay on the device.
+    """The evaluator of a workload's metrics; splits in memory are copied to the device once.
 
     Attributes:
-        fast: gives the sums of some metrics of the model that is trained, or is None.
+        fast: a function that computes some metrics of the trained model without PyTorch, or None.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Evaluator:
         *,
         batch_size: int,
     ) -> None:
-        """Choose the fixed subset of the training set on which the train metric is computed."""
+        """Prepare the batches of each split; of the training set, use only a fixed subset."""
         self._workload = workload
         self._device = device
         n_train = size_of(workload.train)
@@ -201,12 +201,12 @@ class Evaluator:
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
 
-        Random numbers (of a Dataset, or of a loss with random masks) are the same each time, so
-        that two evaluations differ only by the model. A metric that is not a finite number has the
-        value None.
+        Random numbers (of a Dataset, or of a loss with random masks) are equal in all evaluations,
+        so that two evaluations differ only by the model. A metric that is not a finite number has
+        the value None.
 
         Raises:
-            WorkloadError: a metric has written into the examples that it was given.
+            WorkloadError: a metric has written into its examples, which are used again.
         """
         scores: list[Score] = []
         with untouched_model(model):
@@ -248,7 +248,7 @@ class Evaluator:
                 )
 
     def _added_up(self, split: Split) -> dict[str, float]:
-        """Return the metrics that are computed without PyTorch."""
+        """Return the metrics that `fast` computes, or {} if `fast` can't be used."""
         data = self._splits[split]
         if self.fast is None or data.columns is None or data.rows is None:
             return {}
@@ -259,7 +259,7 @@ class Evaluator:
         return values
 
     def _count(self, split: Split, name: str) -> float:
-        """Return the divisor of the metric's sum, which does not depend on the model."""
+        """Return the divisor of a metric's sum, computed once: it does not depend on the model."""
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
@@ -277,7 +277,7 @@ def quotient(metric: Metric, total: Tensor, count: float) -> float:
 
 
 class _Sums:
-    """The sum and count, until now, of a metric that adds up over the batches of a split."""
+    """The sum and count of a metric over the batches of a split that were added so far."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
@@ -289,7 +289,7 @@ class _Sums:
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
-            batch_sum = batch_sum.long()  # booleans add as "or", and bytes overflow
+            batch_sum = batch_sum.long()  # because booleans add as "or", and bytes overflow
         if self._total is not None:
             batch_sum = self._total + batch_sum
         self._total = batch_sum
@@ -301,7 +301,7 @@ class _Sums:
 
 
 def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
-    """Return metric `name` as an empty tally, to which batches are added."""
+    """Return an empty tally of metric `name`, to which the batches of a split can be added."""
     if is_over_all(workload, name):
         return _WholeSet(workload, name)
     return _Sums(as_metric(workload, name))
@@ -319,7 +319,7 @@ class _SplitData:
 def _split_data(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
 ) -> _SplitData:
-    """Return the data of a split, or only its chosen examples."""
+    """Return the evaluation data of a split: all examples, or those at the indices `chosen`."""
     data, collate = opened(getattr(workload, split), workload.collate)
     rows = torch.arange(size_of(data)) if chosen is None else chosen
     if is_stream(data):
@@ -342,7 +342,7 @@ def _split_data(
 def _streamed(
     data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
-    """Yield batches of the first `n` examples of a stream, the same each time."""
+    """Yield the first `n` examples of a stream in batches, which are equal at every call."""
     reading = StreamPass(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
@@ -357,7 +357,7 @@ def weight_of(workload: Workload, batch: Batch) -> float:
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
-    """Return metric `name` as one with sums and counts; convert a function that returns means."""
+    """Return metric `name` as a `Metric`; convert a function of batch means to sums and counts."""
     metric = workload.metrics.get(name)
     if metric is None:  # the loss, which is not in the workload's metrics
         metric = workload.loss

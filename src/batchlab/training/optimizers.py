@@ -1,4 +1,4 @@
-"""The optimizers of a training: as they were made, their rates by step, and averaged weights."""
+"""Optimizers of a training: their construction, learning rates by step, and averaged weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from batchlab.workload.definition import Workload, asks_for_names, horizons_of
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An object that a checkpoint can keep: an optimizer, a scheduler, a GradScaler."""
+    """An object that a checkpoint can store: an optimizer, a scheduler, a GradScaler."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return its state: tensors, numbers, texts, and lists and dicts of them."""
+        """Return the object's state: tensors, numbers, texts, and lists and dicts of them."""
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
         """Restore a state that `state_dict` returned."""
@@ -35,9 +35,9 @@ class MadeOptimizers:
     """The result of the workload's `optimizer`, and the optimizers in it.
 
     Attributes:
-        given: the result as it was returned, with which the workload's own `step` is called.
-        optimizers: the optimizers in it, at least one.
-        kept: the optimizers and everything else that a checkpoint keeps, by name.
+        given: the unchanged result, which the workload's own `step` receives.
+        optimizers: the optimizers in `given`, at least one.
+        kept: the objects in `given`, by name, whose state a checkpoint stores.
     """
 
     given: Any
@@ -46,7 +46,7 @@ class MadeOptimizers:
 
 
 def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
-    """Call the workload's `optimizer` for a new model."""
+    """Make the optimizers of a new model with the workload's `optimizer` function."""
     make = workload.optimizer or default_optimizer
     parameters: Any = list(model.parameters())
     if asks_for_names(make):
@@ -80,15 +80,15 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
 def default_optimizer(
     parameters: Sequence[nn.Parameter], learning_rate: float
 ) -> torch.optim.Optimizer:
-    """Make SGD with momentum 0.9, the default of a workload that names no optimizer."""
+    """Make SGD with momentum 0.9, the default for a workload without `optimizer`."""
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
 
 
 def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
-    """Return the smallest betas and the largest weight decay of all groups, and the first's eps.
+    """Return the smallest betas, the largest weight decay and the first eps of all groups.
 
-    A rule that can move the smallest betas can move those of every group. The result is None if a
-    group does not have two betas and eps as numbers.
+    A scaling rule that can scale the smallest betas can scale every group's betas. The result is
+    None if a group does not have two betas and eps as numbers.
     """
     betas, eps, decays = [], [], []
     for optimizer in optimizers:
@@ -107,7 +107,7 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether one step needs the loss several times (`torch.optim.LBFGS`)."""
+    """Return whether the optimizer's `step` requires a closure that computes the loss (LBFGS)."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
 
@@ -115,9 +115,9 @@ def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
 def move_settings(
     optimizer: torch.optim.Optimizer, trial: Trial, *, reference_batch_size: int
 ) -> None:
-    """Set weight decay and Adam's settings in every parameter group, as the trial asks.
+    """Scale weight decay and Adam's settings in every parameter group for a trial's batch size.
 
-    The learning rate stays as it is, because a trial's rate is already scaled.
+    The learning rate is unchanged, because a trial's rate is already scaled.
 
     Raises:
         UsageError: the scaling rule needs a setting that a group lacks, or an impossible value.
@@ -129,7 +129,7 @@ def move_settings(
 
 
 def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
-    """Return the average of a model's weights and buffers, which begins with the current ones.
+    """Return a running average of a model's weights and buffers, initially equal to the model's.
 
     Raises:
         WorkloadError: a parameter has 16 bits, too few to add a thousandth of a step.
@@ -146,7 +146,7 @@ def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
 
 
 def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
-    """Set average = decay * average + (1 - decay) * weights, after a step; copy counts.
+    """Set average = decay * average + (1 - decay) * weights, after a step; copy integers.
 
     The average covers the same number of examples at every batch size B if the decay is
     `ema ** (B / reference)`.
@@ -170,15 +170,15 @@ class RateSchedule:
 
     Attributes:
         changes: whether the rate changes at all.
-        kept: the state that a checkpoint has to keep, by name.
+        kept: the schedulers whose state a checkpoint stores, by name.
     """
 
     def __init__(self, workload: Workload, trial: Trial, made: MadeOptimizers) -> None:
         """Make the scheduler, which sets the first rates.
 
         Raises:
-            WorkloadError: `scheduler` returned something else, or the mode of a ReduceLROnPlateau
-                is not the direction of the metric that counts.
+            WorkloadError: `scheduler` returned no scheduler, a ReduceLROnPlateau in the wrong mode
+                for the first metric, or a scheduler although the plan changes the rate.
         """
         self._workload = workload
         self._trial = trial
@@ -189,8 +189,8 @@ class RateSchedule:
         if workload.scheduler is not None:
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
-                # Otherwise a resumed run would warn that the scheduler's first step precedes
-                # `optimizer.step()`, which was called before the run was stopped.
+                # Avoid PyTorch's warning, in a resumed run, that the scheduler is stepped before
+                # the optimizer, whose first step was taken before the run was interrupted.
                 optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = []
         for scheduler in self._schedulers:
@@ -215,10 +215,10 @@ class RateSchedule:
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:
-        """Set the rates for step `step`, counted from 0; called once for each step."""
+        """Set the rates for step `step`, counted from 0; must be called once per step."""
         if self._schedulers:
-            # torch moves a scheduler after a step. Here it moves before the next step, so that a
-            # run that is resumed between the two steps moves it only once.
+            # Call `scheduler.step` before the next training step, not after a training step as is
+            # usual in PyTorch, so that a run resumed between two steps makes only one call.
             is_due = step > 0 and (
                 self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
             )
@@ -233,7 +233,7 @@ class RateSchedule:
             group["lr"] = rate * factor
 
     def saw(self, value: float) -> None:
-        """Pass the first metric, on validation data at the end of an epoch, to the schedulers."""
+        """Pass the first metric on validation data at an epoch's end to each ReduceLROnPlateau."""
         for scheduler in self._plateaus:
             scheduler.step(value)
 
@@ -243,7 +243,7 @@ class RateSchedule:
             yield from optimizer.param_groups
 
     def _factor(self, step: int) -> float:
-        """Return the factor on the peak rate that the workload's schedule gives at a step."""
+        """Return the factor of the workload's `schedule` on the peak rate, or 1 if it has none."""
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None

@@ -41,7 +41,7 @@ def stopped_early(
     better: Better,
     patience_epochs: int,
 ) -> Reason | None:
-    """Return why the run ends at its last evaluation, or None if it goes on."""
+    """Return why early stopping ends the run at its last evaluation, or None if it doesn't."""
     epoch, steps_since = plan.position(evaluations[-1].step)
     if steps_since:
         return None
@@ -57,8 +57,8 @@ def stopped_early(
     return Reason.of("stopped_early", epochs=epoch, best=best_epoch, metric=metric)
 
 
-# A loss above ten times the untrained model's at three evaluations in a row does not recover; a
-# single spike may.
+# A trial has diverged if its loss is above this factor times the untrained model's at this many
+# evaluations in a row. After a single such evaluation, a loss may recover.
 FACTOR = 10.0
 EVALUATIONS = 3
 
@@ -66,8 +66,8 @@ EVALUATIONS = 3
 def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     """Return why the trial has diverged, or None if it has not.
 
-    A trial has diverged if its loss was above `FACTOR` times the untrained model's, or not finite,
-    at the last `EVALUATIONS` evaluations: on validation data, or else on training batches.
+    A trial has diverged if its loss (on validation data, or else on training batches) was above
+    `FACTOR` times the untrained model's, or not finite, at the last `EVALUATIONS` evaluations.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
@@ -90,7 +90,7 @@ def _loss(evaluation: Evaluation) -> float | None:
 
 def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reason | None:
     first, last = evaluations[0], evaluations[-1]
-    # Without a loss, use the first metric; others may not have a value yet.
+    # Without a loss, check the first metric, because other metrics may not have a value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
     lost_splits = []
     for score in last.scores:
@@ -104,29 +104,29 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
-# The most seconds and steps between two checks of the clock, the losses and `stop`.
+# The most seconds and steps of a block, after which the clock, the losses and `stop` are checked.
 _BLOCK_S = 0.05
 _BLOCK_STEPS = 256
-# The fewest seconds between two checkpoints, and their largest fraction of the run's time.
+# The fewest seconds between two checkpoints, and the largest fraction of time for writing them.
 _CHECKPOINT_EVERY_S = 0.25
 _CHECKPOINT_FRACTION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """A trial to run, how far to run it, and where.
+    """A trial to run, with the length of the run, the device and the files.
 
     Attributes:
         trial: the trial to run.
-        length: how far to run it.
+        length: the limits at which the run ends, and when to evaluate.
         device: the PyTorch device, such as "cpu" or "cuda:1".
-        threads: threads to compute with.
-        checkpoint: the file for the checkpoint, or None to keep none.
-        resume: whether to go on from the checkpoint that is there.
+        threads: the number of threads to compute with.
+        checkpoint: the file for the checkpoint, or None to write no checkpoint.
+        resume: whether to continue from the file `checkpoint`.
         versions: library versions, stored with the trial.
-        build: the build that trains it natively, or None if there is none.
-        beginnings: the steps at which a checkpoint is kept for trainings of other lengths to start
-            from, with the file of each.
+        build: the native build that trains the trial in C, or None to train it in PyTorch.
+        beginnings: pairs of a step and the file for a checkpoint at that step, from which trainings
+            of other lengths can start.
     """
 
     trial: Trial
@@ -141,7 +141,7 @@ class Task:
 
     @property
     def last_step(self) -> int:
-        """The step at which the run ends at the latest."""
+        """The last step of a run that does not end early."""
         return self.length.last_step(self.trial)
 
 
@@ -157,14 +157,14 @@ def train(
 
     Args:
         workload: the workload to train.
-        task: the trial and how far to run it.
-        measures: functions that measure the model at an evaluation, by name; they may give None.
-        emit: takes every evaluation as it happens, after those of a checkpoint.
+        task: the trial and the length of its run.
+        measures: functions that measure the model at an evaluation, by name; each may return None.
+        emit: receives first the evaluations in the checkpoint, then each new evaluation.
         stop: called every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
 
     Returns:
-        The outcome. Errors of the user's own code are raised as they are.
+        The outcome of the run. Exceptions of the user's own code are raised unchanged.
 
     Raises:
         StoreError: the checkpoint could not be written or read.
@@ -179,7 +179,7 @@ def train(
 
 
 class _TrainingRun:
-    """One trial under way."""
+    """The run of one trial, from its first step or its checkpoint to its end."""
 
     def __init__(
         self,
@@ -198,8 +198,8 @@ class _TrainingRun:
         self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
         self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
         self._evaluator.fast = self._stepper.fast
-        self._initial = self._weights()  # store them before a checkpoint is loaded
-        self._before: list[Tensor] = []  # the weights before the last step ahead of an evaluation
+        self._initial = self._weights()  # copy before a checkpoint replaces them
+        self._before: list[Tensor] = []  # the weights one step before the next evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
@@ -219,7 +219,7 @@ class _TrainingRun:
         return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool]) -> Outcome:
-        """Train until the end, a bad end or a stop; write the checkpoint unless the end is bad."""
+        """Train until the run ends, fails or is stopped; write a checkpoint unless it fails."""
         outcome = self._ended()
         if outcome is None:
             if self._progress.step >= self._task.last_step:
@@ -233,7 +233,7 @@ class _TrainingRun:
         return replace(outcome, engine=self._stepper.name, notes=notes)
 
     def _through_pauses(self, stop: Callable[[], bool]) -> Outcome | None:
-        """Train and evaluate to the last step; return how the run ended if it ended earlier."""
+        """Train and evaluate up to the last step; return the outcome if the run ends earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
             outcome = self._train_to(pause, stream, stop)
@@ -249,7 +249,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """Return the outcome of an ended run, after its last evaluation, or None if it goes on."""
+        """Return the outcome if the run has ended, and complete its last evaluation; else None."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -287,7 +287,7 @@ class _TrainingRun:
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
     ) -> Outcome | None:
-        """Train to the next evaluation in blocks; return how the run ended if it ended earlier."""
+        """Train to the next evaluation in blocks; return the outcome if the run ends earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -300,8 +300,8 @@ class _TrainingRun:
                 self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
-            # Write no checkpoint after a bad end, which a resumed run would report at another step,
-            # nor at the evaluation's step itself, where a resumed run would skip the evaluation.
+            # Write no checkpoint after a failure, which a resumed run would report at another step,
+            # nor at the step of the evaluation, which a resumed run would skip.
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
@@ -310,16 +310,16 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the number of steps to the next checkpoint for trainings of other lengths."""
+        """Return the number of steps to the next checkpoint that `Task.beginnings` requires."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
-        """Return the evaluations still to come, also at each epoch's end if something needs it.
+        """Return the remaining evaluations, with all epoch ends if early stopping or rates need it.
 
-        They depend only on the trial and its length, never on a clock, because a run that was
-        killed and resumed must be evaluated at the same steps as an undisturbed run.
+        Their steps depend only on the trial and its length, never on a clock, because a run that
+        was killed and resumed must be evaluated at the same steps as an uninterrupted run.
         """
         planned = pauses(
             self._trial.plan,
@@ -340,14 +340,14 @@ class _TrainingRun:
                 self._stepper.rates.saw(value)
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
-        """Take `steps` steps; return how the run ends if a loss is not a finite number."""
+        """Take `steps` steps; return the outcome if a loss is not a finite number."""
         before, plan = self._progress, self._trial.plan
         started_s = time.perf_counter()
         losses = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
-        # Add one by one, so that the sum does not depend on where a run was interrupted.
+        # Add losses one by one, so that the sum does not depend on where a run was interrupted.
         for step, loss in enumerate(losses, start=before.step):
             loss_sum += loss * plan.batch_size_at(step)
             if not math.isfinite(loss_sum):
@@ -366,10 +366,10 @@ class _TrainingRun:
         return outcome
 
     def _lost(self, loss: float, step: int) -> Outcome:
-        """Return the end of a run whose loss at this step is not finite."""
+        """Return the outcome of a run whose loss at this step is not finite."""
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
-        with suppress(torch.OutOfMemoryError):  # memory may not hold a second model
+        with suppress(torch.OutOfMemoryError):  # a second model may not fit into memory
             fresh = Stepper(self._workload, self._trial, self._device)
             untrained = fresh.step(next(fresh.stream(step))).item()
             if not math.isfinite(untrained):
@@ -403,10 +403,10 @@ class _TrainingRun:
         )
 
     def _complete(self) -> None:
-        """Evaluate the last step on all splits if that is missing.
+        """Evaluate the current step on all splits if this evaluation or some splits are missing.
 
-        This applies to a trial that ended before a longer request, and to one that was stopped
-        between two evaluations beyond the request, whose weights differ from the last evaluation's.
+        Splits are missing if the trial ended before the planned last step; the whole evaluation is
+        missing if a longer run of the trial was stopped between two evaluations.
         """
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))
@@ -425,14 +425,14 @@ class _TrainingRun:
         is_planned = pause.step == self._task.last_step
         if when == "on_the_way":
             is_planned = pause.all_splits
-        # If this evaluation meets the target, it is the last one, which needs all splits.
+        # If this evaluation reaches the target, the run ends; its last evaluation needs all splits.
         return is_planned or self._may_end()
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
 
     def _may_end(self) -> bool:
-        """Return whether the run ends at its next evaluation if that meets the target."""
+        """Return whether the run ends at its next evaluation if that reaches the target."""
         target = self._task.length.until
         if target is None:
             return False
@@ -443,7 +443,7 @@ class _TrainingRun:
         return [weight.detach().clone() for weight in self._stepper.model.parameters()]
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
-        """Measure the model, by name; a value that is not a finite number becomes None."""
+        """Return the name and value of each measure of the model, with None for NaN or infinity."""
         step = self._progress.step
         moment = Moment(
             model=self._stepper.model,
@@ -461,14 +461,14 @@ class _TrainingRun:
             value = measure(moment)
             if value is not None and not math.isfinite(value):
                 value = None
-            # Leave out measures that can't be taken of the initial weights.
+            # Leave out measures that have no value for the initial weights.
             if step > 0 or value is not None:
                 measured.append((name, value))
         self._before = []
         return tuple(measured)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
-        """Return the scores on these splits, and the total seconds of evaluations so far."""
+        """Return the scores on `splits`, and the total seconds of the run's evaluations so far."""
         started_s = time.perf_counter()
         scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s
@@ -480,7 +480,7 @@ class _TrainingRun:
     def _keep_beginning(self) -> None:
         for step, path in self._task.beginnings:
             if step == self._progress.step and not self._is_kept(path):
-                # Use a unique name, as trainings of other lengths may write this file now.
+                # Use a unique name, because another training may write this file at the same time.
                 unshared = path.with_name(f"{self._trial.trial_id}.{step}")
                 self._save(unshared)
                 unshared.replace(path)

@@ -36,11 +36,11 @@ class Stepper:
     Attributes:
         name: the name of the trainer.
         model: the model that is trained.
-        optimizers: the optimizers that train it.
-        optimizer: the first optimizer; the only one, unless the workload has its own `step`.
+        optimizers: the optimizers that train the model.
+        optimizer: the first optimizer; only a workload with its own `step` may have several.
         rates: the learning rate of each step.
-        averaged: the average of the weights; None if there is none.
-        fast: gives the sums of some metrics of `evaluated` without PyTorch, or is None.
+        averaged: the model with averaged weights, or None if the workload has no `ema`.
+        fast: a function that computes some metrics of `evaluated` without PyTorch, or None.
     """
 
     name = "plain"
@@ -52,7 +52,7 @@ class Stepper:
         """Seed everything, then make the model and the optimizer.
 
         The model is made on the CPU, so that its weights don't depend on the device. If the
-        workload compiles it, the module inside is trained, unless `is_compiled`.
+        workload compiles the model, the uncompiled module is trained, unless `is_compiled`.
         """
         self._workload = workload
         self._trial = trial
@@ -81,19 +81,19 @@ class Stepper:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model to evaluate: the one that is trained, or that with averaged weights."""
+        """The model to evaluate: with averaged weights if there are any, else the trained model."""
         return self.model if self.averaged is None else self.averaged.module
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """The objects whose state a checkpoint keeps in addition to the model's, by name."""
+        """The objects whose state a checkpoint stores in addition to the model's, by name."""
         kept = {**self._made.kept, **self.rates.kept}
         if self.averaged is not None:
             kept[AVERAGED] = self.averaged
         return kept
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of step `step`, of the step after it, and so on without end."""
+        """Yield the micro-batches of each step from step `step` on, without end."""
         epoch, first_step = self._plan.position(step)
         while True:
             yield from self._epoch(epoch, first_step)
@@ -115,14 +115,14 @@ class Stepper:
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Take one optimizer step on the mean loss over all micro-batches and return that loss.
 
-        The averaged weights, which depend on the number of the step, are left to `steps`.
+        The averaged weights are not updated: `steps` does that, with the number of the step.
         """
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
         if self._workload.step is not None:
             return self._own_step(micro_batches)
         if self._asks_for_closure:
-            # LBFGS returns the first result of the closure, from before any update.
+            # LBFGS returns the first loss of the closure, computed before any update.
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
             return step(lambda: self._gradient(micro_batches))
         loss = self._gradient(micro_batches)
@@ -137,7 +137,7 @@ class Stepper:
             update_average(self.averaged, self.model, decay)
 
     def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """Call the workload's `step` and return the loss that it gave, without its graph."""
+        """Call the workload's `step`, and return the loss that `step` returned, detached."""
         workload = self._workload
         assert workload.step is not None
         batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
@@ -168,9 +168,9 @@ class Stepper:
             loss = self._workload.loss(self.model, micro_batches[0])
             loss.backward()
             return loss.detach()
-        # Each micro-batch is weighted: the last one may be smaller, or hold only padding. The
-        # weight is taken after `augment`, because the loss is the mean over its output. If
-        # `augment` mixes two copies of a batch, all weights double, but their ratios do not change.
+        # Weight each micro-batch, because the last one may be smaller, or contain only padding.
+        # Compute weights after `augment`, because the loss is a mean over the augmented examples.
+        # If `augment` mixes two copies of a batch, all weights double, and ratios are unchanged.
         weights = list(map(partial(weight_of, self._workload), micro_batches))
         total = sum(weights)
         if total == 0:
@@ -186,10 +186,10 @@ class Stepper:
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Return `optimizer.step` without the profiler's record around it, if it has no hooks.
+    """Return `optimizer.step` without PyTorch's profiler wrapper, if the optimizer has no hooks.
 
-    At batch size 1 that record costs a tenth of the whole step. The function inside is the same.
-    An optimizer with hooks, or with a `step` of its own, keeps its `step`.
+    At batch size 1 the wrapper takes a tenth of a step's time. For an optimizer with hooks, or
+    whose instance has its own `step`, return `optimizer.step` itself.
     """
     step = type(optimizer).step
     wrapped = getattr(step, "__wrapped__", None)

@@ -1,4 +1,4 @@
-"""The trainers of a trial's steps. `plain` defines the results; others must agree with it."""
+"""The choice of a trial's trainer: native, if its results agree with PyTorch's, or plain."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
-# A build is checked at a small batch size, with kernels for few rows, and at a large one.
+# The batch sizes at which a build is checked: small batches use other kernels than large batches.
 _CHECKED_SIZES = (5, 200)
 
 
 def stepper_of(
     workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
 ) -> tuple[Stepper, Reason | None]:
-    """Return the native stepper if the build takes the trial, else the plain one and why."""
+    """Return a native stepper if the build supports the trial, else a plain stepper and why."""
     note = None
     if build is not None:
         try:
@@ -32,11 +32,11 @@ def stepper_of(
 
 
 def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
-    """Return a native build for a workload's trials that passed its check, or why there is none.
+    """Build and check native code for a workload's trials; return the build, or why it failed.
 
     Args:
         workload: the workload to train.
-        trial: one of the trials; other batch sizes and the workload's own rate are checked.
+        trial: one of the trials; the check uses other batch sizes and the workload's own rate.
     """
     by_reference = replace(trial, learning_rate=workload.learning_rate, scaling_rule="none")
     checked = []

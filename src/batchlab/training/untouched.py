@@ -1,4 +1,4 @@
-"""A context in which a model is evaluated and then left as it was."""
+"""A context for evaluating a model, which restores the model's state afterwards."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from batchlab.random_state import untouched_randomness
 
 @contextmanager
 def untouched_model(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode, without gradients, and leave it as it was.
+    """Put the model into eval mode, without gradients, and restore its state afterwards.
 
     Modes, buffers, the parameters' `.grad` and the global random streams are restored, also after
-    an exception. Inside, no parameter has a `.grad`, because the last step's gradient is not part
-    of a model, and a resumed run would not have it. Weights are not restored: a metric that changes
-    them has to change them back.
+    an exception. In the context no parameter has a `.grad`, because a resumed run would lack the
+    last step's gradient, and its metrics could differ. Weights are not restored: a metric that
+    changes weights has to restore them.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]

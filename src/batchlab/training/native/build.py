@@ -16,24 +16,24 @@ from batchlab.training.native.graph import RefusedError
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _PROCESSOR = ("-march=native", "-mprefer-vector-width=512") if _IS_X86 else ("-mcpu=native",)
-# Without -ffast-math, sums keep their order and NaN stays NaN.
+# Not -ffast-math, which would reorder sums and ignore NaN.
 FLAGS = (
     "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
 )  # fmt: skip
-COMPILER_S = 15.0  # a compiler takes two seconds, so it is ended as hanging after this many
+COMPILER_S = 15.0  # compiling takes two seconds; stop a compiler that hangs after this many
 
 
 def built(text: str) -> Path:
-    """Return the library of a C text, from the cache or from the compiler of this machine.
+    """Return the path of the library of a C text; compile the text if it is not in the cache.
 
     Raises:
-        RefusedError: there is no compiler, it fails or hangs, or the folder can't be written to.
+        RefusedError: the compiler is missing, fails or hangs, or the cache can't be written to.
     """
     compiler = compiler_of_this_machine()
     if compiler is None:
         raise RefusedError("there is no C compiler (cc, gcc or clang)")
-    file = os.stat(compiler)  # another version of the compiler has another size or time
+    file = os.stat(compiler)  # size and time differ between versions of the compiler
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     try:
@@ -53,10 +53,10 @@ def cache_folder() -> Path:
 
 
 def loaded(library: Path) -> ctypes.CDLL:
-    """Return the library, ready to be called.
+    """Load a library into this process.
 
     Raises:
-        RefusedError: the file is gone, is no library, or may not be run from there.
+        RefusedError: the file is missing, is not a library, or may not be executed.
     """
     try:
         return ctypes.CDLL(str(library))
@@ -71,7 +71,7 @@ def compiler_of_this_machine() -> str | None:
 
 @cache
 def _processor() -> str:
-    """Describe the processor, which decides what `-march=native` means."""
+    """Return the processor's description, because libraries depend on it (`-march=native`)."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

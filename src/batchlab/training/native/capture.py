@@ -1,7 +1,7 @@
 """Capture: all operations of a function of tensors, recorded below autograd without values.
 
-The function is run once at each of two batch sizes, on tensors without memory. A number that
-differs between the two runs must be a multiple of the batch size, or a number divided by it.
+The function is run at two batch sizes, on meta tensors (without memory). A number that differs
+between the two runs must be proportional to the batch size, or to 1 / batch size.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ANOTHER = 1_000_033  # the batch size of the second run, also a prime
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor of a tape: where it comes from, and its layout in memory.
+    """A tensor of a tape: its origin, and its layout in memory.
 
     Attributes:
-        source: its index among the tape's sources, or -1 if it is not a source.
-        call: the number of the call that returned it, or -1.
-        result: its index in the results of that call.
-        base: the index of the tensor that it is a view of, or -1 if it has memory of its own.
+        source: the tensor's index among the tape's sources, or -1 if it is not a source.
+        call: the index of the call that returned the tensor, or -1.
+        result: the tensor's index in the results of that call.
+        base: the index of the tensor that this one is a view of, or -1 if it has its own memory.
     """
 
     shape: tuple[int, ...]
@@ -44,14 +44,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An argument that is a tensor: its index among the tensors of the tape."""
+    """A tensor as an argument of a captured call, by the tensor's index on the tape."""
 
     place: int
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedCall:
-    """One operation: its ATen name and its arguments by name."""
+    """A captured call of an operation: the ATen name, and the arguments by name."""
 
     name: str
     arguments: dict[str, Any]
@@ -62,9 +62,9 @@ class Tape:
     """The record of one run of a function.
 
     Attributes:
-        held: all tensors that it used or made.
-        calls: its operations, in order.
-        constants: tensors that it used besides its arguments.
+        held: all tensors that the function used or made.
+        calls: the function's operations, in order.
+        constants: tensors that the function used in addition to its arguments.
         results: the indices of the returned tensors; None for a returned None.
     """
 
@@ -75,19 +75,19 @@ class Tape:
 
     @property
     def names(self) -> list[str]:
-        """The names of its operations, in order."""
+        """The names of the recorded operations, in order."""
         return [call.name for call in self.calls]
 
 
 class _Recorder(TorchDispatchMode):
-    """The mode that writes a tape while a function runs."""
+    """The PyTorch mode that records a function's operations on a tape while the function runs."""
 
     def __init__(self, sources: Sequence[Tensor], n_writable: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self._places: dict[int, int] = {}
         self._twins: dict[int, Tensor] = {}
-        self._alive: list[Tensor] = []  # an id is reused once its tensor is freed
+        self._alive: list[Tensor] = []  # a freed tensor's id could be reused
         self._of_memory: dict[int, list[int]] = {}  # the indices of tensors by their storage
         self._stale: set[int] = set()
         self._n_writable = n_writable  # the last sources are the batch, which may be written to
@@ -109,7 +109,7 @@ class _Recorder(TorchDispatchMode):
         return place
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Record one operation, and run it without memory to learn the shapes."""
+        """Record one operation, and run the operation on meta tensors for the results' shapes."""
         kwargs = kwargs or {}
         if not any(tensor.is_meta for tensor in _tensors_in((args, kwargs))):
             return self._created(func, args, kwargs)
@@ -124,7 +124,7 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operation on no captured tensor (ones, ...); record results without memory."""
+        """Run an operation without meta inputs (ones, ...); record its results if they are meta."""
         results = func(*args, **kwargs)
         for result in _tensors_in(results):
             if result.is_meta:
@@ -133,11 +133,11 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
-        """Return a tensor without memory as it is; record others as constants, and return twins."""
+        """Return a meta tensor unchanged; record any other tensor, and return a meta copy."""
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            # Close gaps, and store a dimension that is only repeated (stride 0) once.
+            # Copy without gaps, and with an expanded dimension (stride 0) only once.
             constant = tensor.detach()
             for dim, step in enumerate(tensor.stride()):
                 if not step:
@@ -173,7 +173,7 @@ class _Recorder(TorchDispatchMode):
                 self._hold(result, call=call, result=number, base=base)
 
     def _check_may_write(self, func: Any, target: Tensor) -> None:
-        """Refuse a write unless it is in place, to the batch or a result, and not to a view."""
+        """Refuse a write unless it is in-place, into the batch or a result, and not into a view."""
         place = self.place_of(target)
         held = self.tape.held[place]
         writable = held.call >= 0 or (
@@ -210,7 +210,7 @@ def _name(func: Any) -> str:
 
 
 def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a call by name, with the defaults of those left out."""
+    """Return all arguments of a call by name, with default values for missing arguments."""
     arguments = {}
     for place, spec in enumerate(func._schema.arguments):
         if place < len(args):
@@ -251,10 +251,10 @@ def captured(
     fixed: Sequence[Tensor],
     columns: Sequence[Tensor],
 ) -> Tape:
-    """Record what a function of `fixed` tensors and a batch of `columns` does at any batch size.
+    """Record a function of `fixed` tensors and a batch of `columns`, for any batch size.
 
     Raises:
-        RefusedError: it does not do the same at every batch size, or can't be followed.
+        RefusedError: the operations differ between batch sizes, or can't be recorded.
     """
     first = _tape(function, fixed, columns, STAND_IN)
     second = _tape(function, fixed, columns, _ANOTHER)
@@ -274,7 +274,7 @@ def captured(
 
 
 def _join_repeated(tape: Tape) -> None:
-    """Replace the results of a repeated call by those of the first: metrics repeat model calls.
+    """Replace results of repeated calls by the first results, because metrics repeat model calls.
 
     No call changes its arguments or draws random numbers, so equal calls have equal results.
     """
@@ -297,7 +297,7 @@ def _join_repeated(tape: Tape) -> None:
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Join an argument of both runs; a number that differs must depend on the batch size."""
+    """Merge a value of both runs; convert numbers that differ to a `Scaled` of the batch size."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

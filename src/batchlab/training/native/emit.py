@@ -1,7 +1,7 @@
-"""Emit: the text of a C function that runs many steps, or many evaluations, of a graph.
+"""Emit: the text of a C function that runs a graph for many steps or evaluated batches.
 
 The function contains passes over tiles of examples, with matrix products and loops over lines, and
-the update of the parameters. Each loop over lines is a C function of its own.
+the update of the parameters. Each loop over lines becomes a separate C function.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from batchlab.training.native.graph import (
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
 from batchlab.training.native.updates import is_plain, rule_of
 
-TILE = 256  # the most examples of a tile; the last one may have up to half more
-_NEAR = 2**20  # the bytes of a tile that fit into the processor's cache
+TILE = 256  # the most examples per tile; a batch of up to 1.5 tiles is not divided
+_NEAR = 2**20  # bytes of a tile's data that fit into the processor's cache
 
 
 class _CWriter:
-    """The writer of the C of one schedule."""
+    """The writer of the C function of one graph."""
 
     def __init__(
         self, name: str, graph: Graph, optimizer: Optimizer | None, groups: Sequence[int]
@@ -48,7 +48,7 @@ class _CWriter:
         self._numbers = dict(zip(self._plan.nodes, count()))
         self._tile = self._examples_of_tile()
         self._loops: list[str] = []
-        self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
+        self._memory: list[tuple[str, str, str]] = []  # (C type, name, number of elements)
         self._uses: Counter[Node] = Counter()
         for node in self._plan.nodes:
             self._uses.update(node.inputs)
@@ -56,7 +56,7 @@ class _CWriter:
             self._uses[view.node] += 1
 
     def _examples_of_tile(self) -> int:
-        """Return how many examples fit a tile's memory, which grows with the weights it reads."""
+        """Return the examples per tile: as many as fit into the cache, more for large weights."""
         stored = weights = 0
         for node in self._plan.nodes:
             if node.kind == "parameter":
@@ -72,7 +72,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether a product is a gradient to add directly to its parameter."""
+        """Return whether a product is a gradient that may be added directly to its parameter."""
         if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -80,7 +80,7 @@ class _CWriter:
         return any(view.node is node and view.is_whole for view in self._graph.results)
 
     def text(self) -> str:
-        """Return the C without the kernels that all programs share."""
+        """Return the C code of the function, without kernels.c."""
         body = list(self._step())
         taken, spaces = [], ["64"]
         for kind, name, n in self._memory:
@@ -130,7 +130,7 @@ class _CWriter:
                     self._memory.append((node.c_type, f"all{name}", times_rows(n, "most")))
                 else:
                     self._memory.append((node.c_type, name, times_rows(n, "room")))
-        gradients = []  # place of the parameter, name in C, number of elements
+        gradients = []  # index of the parameter, name in C, number of elements
         for place, gradient in enumerate(graph.gradients):
             if gradient is not None:
                 gradients.append((place, self._name(gradient.node), math.prod(gradient.shape)))
@@ -169,7 +169,7 @@ class _CWriter:
         yield "    }"
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Yield C that zeroes the sums of a kernel: all, or only values with or without `rows`."""
+        """Yield C that sets a kernel's sums to 0: all sums, or only those with or without rows."""
         nodes: list[Node] = []
         if kernel.kind == "call":
             nodes += kernel.nodes
@@ -193,7 +193,7 @@ class _CWriter:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
     def _called(self, lines: list[str]) -> str:
-        """Move a loop to a C function and return its call: long functions compile slowly."""
+        """Put a loop into a C function, because long functions compile slowly; return the call."""
         text = "\n".join(lines)
         nodes = dict(zip(map(self._name, self._plan.nodes), self._plan.nodes, strict=True))
         arguments = ["n", "t0", "B", "noise", "bad"]
@@ -301,19 +301,19 @@ class _Loop:
 
 
 class _Lines:
-    """The writer of one loop over lines."""
+    """The writer of the C of one loop over lines."""
 
     def __init__(self, writer: _CWriter, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._before: dict[str, str] = {}  # declarations of values read once, by name
-        self._ahead: dict[str, str] = {}  # values and pointers set once per line
+        self._before: dict[str, str] = {}  # declarations before the loop, by name
+        self._ahead: dict[str, str] = {}  # declarations at the start of each line, by name
         self._pointers: dict[object, str] = {}
 
     def text(self) -> Iterator[str]:
-        """Yield the loop."""
+        """Yield the loop as lines of C code."""
         inner: list[str] = []
         for segment in self._kernel.segments:
             inner += self._segment(segment)
@@ -383,7 +383,7 @@ class _Lines:
             text = text.replace(f"{{{at}}}", self._read(view, node))
         text = text.replace("{column}", f"(int64_t){self._column(segment)}")
         text = self._with_places(text, node, segment)
-        per = self._kernel.n_lines // STAND_IN  # 0 without rows, and so without tiles
+        per = self._kernel.n_lines // STAND_IN  # lines per example, or 0 without rows
         element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
         return text.replace("{element}", element)
 
@@ -427,7 +427,7 @@ class _Lines:
             loop.after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return the element that a sum over lines adds to; summed dimensions do not move it."""
+        """Return the C element that a sum adds to, for any index in the summed dimensions."""
         shape = node.space
         left = list(shape)
         for dim in node.dims:
@@ -455,7 +455,7 @@ class _Lines:
         return name
 
     def _place(self, view: View, user: Node) -> str:
-        """Return an element of a view in C, at line `r` and column `c` of the loops of its user."""
+        """Return a view's element in C, at line `r` and column `c` of the loops of `user`."""
         shape, strides = loops(view)
         name = self._writer._name(view.node)
         lines = _line_offset(shape[:-1], strides[:-1])
@@ -481,7 +481,7 @@ class _Lines:
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
     """Return the offset of line `r` in C, one term per group of adjacent dimensions in memory."""
-    groups: list[tuple[int, int]] = []  # size, stride
+    groups: list[tuple[int, int]] = []  # (size, stride) of each group
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:
             continue
@@ -504,10 +504,10 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 
 
 def program(functions: Sequence[tuple[str, Graph, Optimizer | None]], groups: Sequence[int]) -> str:
-    """Return the C of some graphs, each under its name; only the first may have an optimizer.
+    """Return the C of a library with one function per graph; only the first may update parameters.
 
     Args:
-        functions: a name, the graph, and the optimizer that updates the parameters, if any.
+        functions: for each, the name, the graph, and the optimizer of the update or None.
         groups: the index of each parameter's group in that optimizer.
     """
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")

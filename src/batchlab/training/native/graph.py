@@ -1,7 +1,7 @@
-"""Graph: the values of a step as expressions, sums, products and views of these.
+"""Graph: the computation of a step as expressions, sums, matrix products and views of them.
 
-In a shape, `STAND_IN` takes the place of the batch size. A shape has rows (an equal part per
-example) if its first dimension is a multiple of `STAND_IN`; no other dimension may be one.
+In a shape, `STAND_IN` replaces the batch size. A shape has rows (equally many elements per example)
+if its first dimension is a multiple of `STAND_IN`; no other dimension may be such a multiple.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ C_TYPES = {
 
 
 class RefusedError(Exception):
-    """The refusal to train a workload natively; its text is a clause with the reason."""
+    """The refusal to train a workload natively; the error's text is a clause with the reason."""
 
 
 def unsupported(operation: str) -> RefusedError:
@@ -57,7 +57,7 @@ Number = int | float | Scaled
 
 
 def has_rows(shape: Shape) -> bool:
-    """Return whether the shape has one part per example."""
+    """Return whether the shape depends on the batch size, so that each example has a part."""
     return any(size and size % STAND_IN == 0 for size in shape)
 
 
@@ -70,7 +70,7 @@ def contiguous(shape: Shape) -> Shape:
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
-    """Return the number of elements of these dimensions together."""
+    """Return the product of the sizes of `dims`, `Scaled` if it depends on the batch size."""
     n = math.prod(map(shape.__getitem__, dims))
     return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
@@ -89,19 +89,19 @@ class Node:
     """A tensor that is read or computed, laid out without gaps.
 
     Attributes:
-        kind: "parameter", "buffer", "constant" or "column" (with `place`, its number among them);
-            "point" (one expression for all elements); "sum" and "peak" (over `dims`, which are
-            gone); "product" (of two matrices, or of one pair for each index of the first
-            dimensions, plus a bias if there is a third operand); "take" (rows of a table) and
-            "scatter" (its gradient); "call" (of a function of kernels.c).
-        shape: its shape.
-        dtype: its type.
-        operands: the views that it is made of, each in the shape in which it is used.
-        text: the C of a point, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
-            each dimension, and `{column}` for that in the last; or the C of a call, with `{0}`,
-            `{1}` for its operands, which are whole, and `{out}` for the memory that it fills.
-        dims: the dimensions of its operand that a sum or peak goes over.
-        place: the index of a source among the sources of its kind.
+        kind: "parameter", "buffer", "constant" or "column", which are read (sources); "point" (one
+            expression for all elements); "sum" and "peak" (the maximum), which remove `dims`;
+            "product" (of two matrices, or of one pair for each index of the first dimensions, plus
+            a bias if there is a third operand); "take" (rows of a table) and "scatter" (the
+            gradient of "take"); "call" (of a function of kernels.c).
+        shape: the tensor's shape.
+        dtype: the type of its elements.
+        operands: the views that the node is computed from, each in the shape in which it is used.
+        text: the C of a "point", with `{0}`, `{1}` for the operands, `{d0}`, `{d1}` for the index
+            in each dimension, and `{column}` for the index in the last dimension; or the C of a
+            "call", with `{0}`, `{1}` for the operands and `{out}` for the memory to fill.
+        dims: the dimensions of the operand over which a "sum" or "peak" is computed.
+        place: the index of a source among the sources of the same kind.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Node:
 
     @property
     def rows(self) -> bool:
-        """Whether the node has one part per example."""
+        """Whether the node's shape has rows, that is, a part for each example."""
         return has_rows(self.shape)
 
     @property
@@ -124,19 +124,19 @@ class Node:
 
     @property
     def inputs(self) -> list[Node]:
-        """The nodes of its operands."""
+        """The nodes that the operands are views of."""
         return [view.node for view in self.operands]
 
     @property
     def space(self) -> Shape:
-        """The sizes of the loops that compute the node: the last is the length of a line."""
+        """The sizes of the loops that compute the node; the last size is the length of a line."""
         if self.kind in ("sum", "peak", "scatter"):
             return loops_of(self.operands[0].shape)
         return loops_of(self.shape)
 
     @property
     def ends_lines(self) -> bool:
-        """Whether the node has one number per line of the loops that compute it."""
+        """Whether the node reduces each line of its operand to one number."""
         return self.kind in ("sum", "peak") and self.dims == (len(self.space) - 1,)
 
     @property
@@ -157,7 +157,7 @@ class Node:
 
 
 def loops_of(shape: Shape) -> Shape:
-    """Return the shape with at least two dimensions, the examples never in the last."""
+    """Extend a shape to two or more dimensions, so that the last one is never the examples."""
     if len(shape) >= 2:
         return shape
     if not shape:
@@ -167,7 +167,7 @@ def loops_of(shape: Shape) -> Shape:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """A node in some shape: the element at `index` is at `offset + index * strides` of the node."""
+    """A node in another shape: element `index` is the node's at `offset + sum(index * strides)`."""
 
     node: Node
     shape: Shape
@@ -181,17 +181,17 @@ class View:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of its node."""
+        """The type of the node's elements."""
         return self.node.dtype
 
     @property
     def rows(self) -> bool:
-        """Whether the view's shape has one part per example."""
+        """Whether the view's shape has rows, that is, a part for each example."""
         return has_rows(self.shape)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the view is the whole node in its order in memory, perhaps in another shape."""
+        """Whether the view is the whole node in memory order, perhaps in another shape."""
         dims = [dim for dim, size in enumerate(self.shape) if size != 1]
         view = self.permuted(dims)
         is_all = math.prod(self.shape) == self.node.size
@@ -208,11 +208,11 @@ class View:
         return self.reshaped(shape, tuple(strides))
 
     def reshaped(self, shape: Shape, strides: Shape) -> View:
-        """Return a view of the same elements with other dimensions."""
+        """Return a view of the node from the same offset, with another shape and other strides."""
         return View(self.node, shape, strides, self.offset)
 
     def permuted(self, order: Sequence[int]) -> View:
-        """Return a view with its dimensions in another order; those left out have size 1."""
+        """Return a view with its dimensions in `order`; dimensions left out must have size 1."""
         shape = tuple(map(self.shape.__getitem__, order))
         return self.reshaped(shape, tuple(map(self.strides.__getitem__, order)))
 
@@ -229,7 +229,7 @@ class View:
 
 
 def literal(number: Number, suffix: str | None) -> str:
-    """Return a number as C, with the suffix of its type; as an integer if the suffix is None."""
+    """Return a number as C code with the suffix, or as an integer if `suffix` is None."""
     if isinstance(number, Scaled):
         kind = {None: "int64_t", "f": "float", "": "double"}[suffix]
         return f"({kind}){number}"
@@ -247,12 +247,12 @@ _CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # a call of a single-precis
 
 @dataclass(slots=True)
 class Graph:
-    """All that a step or an evaluation computes.
+    """The computation of a step or an evaluation.
 
     Attributes:
         nodes: every node, operands before the nodes that use them.
-        outputs: the scalars that are reported for each batch; in a step this is the loss.
-        gradients: one per parameter, by its place; None if the loss does not depend on it.
+        outputs: the scalars that are reported for each batch: in a step, only the loss.
+        gradients: the gradient of each parameter, or None if the loss does not depend on it.
         constants: tensors that are neither the model's nor the data's.
         n_draws: the number of operations that draw random numbers.
     """
@@ -269,7 +269,7 @@ class Graph:
         return [*self.outputs, *filter(None, self.gradients)]
 
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
-        """Add a node, and return it as a view."""
+        """Add a node, and return a view of the whole node."""
         if dtype not in C_TYPES:
             raise unsupported(f"numbers of type {dtype}")
         if has_rows(tuple(shape[1:])):
@@ -284,7 +284,7 @@ class Graph:
         shape: Shape | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> View:
-        """Compute each element from one element of each operand; `{0}` in the text is the first."""
+        """Add an elementwise expression in C, in which `{0}` stands for the first operand."""
         dtypes = {dtype}
         shapes = []
         for operand in operands:
@@ -319,7 +319,7 @@ class Graph:
         return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
 
     def draw(self, x: View, chance: float) -> View:
-        """Draw 1 with this chance, else 0, per element, with new values at each call and step."""
+        """Draw 1 with probability `chance`, else 0, per element; each step draws new numbers."""
         text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.n_draws += 1
         return self.point(text, shape=x.shape)
@@ -331,7 +331,7 @@ class Graph:
         return self._reduced("sum", x, dims, keep, dtype or x.dtype)
 
     def peak(self, x: View, dim: int) -> View:
-        """Return the maximum along one dimension, which is kept with size 1."""
+        """Return the maximum along one dimension, which remains with size 1."""
         return self._reduced("peak", x, [dim], True, x.dtype)
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
@@ -345,7 +345,7 @@ class Graph:
         if not x.shape:
             return self.point("{0}", x, dtype=dtype)
         reduced = _dims(x.shape, dims)
-        # Move the examples to the first dimension, which loops need.
+        # Move the examples to the first dimension, where loops require them.
         order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
         x = x.permuted(order)
         gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
@@ -355,7 +355,7 @@ class Graph:
         whole = list(x.shape)
         for dim in gone:
             whole[dim] = 1
-        # `loops_of` adds a dimension in front of a single dimension without examples.
+        # Add 1, because `loops_of` puts a dimension in front of a single dimension without rows.
         is_widened = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + is_widened for dim in gone)
         reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)
@@ -363,7 +363,7 @@ class Graph:
         return reduction.reshaped(tuple(whole), contiguous(tuple(whole))).permuted(back)
 
     def product(self, a: View, b: View, bias: View | None = None) -> View:
-        """Return the product of two matrices, or one per index of their first dimensions."""
+        """Return the product of two matrices (or two batches of matrices), plus the bias."""
         shape: Shape = (a.shape[-2], b.shape[-1])
         if len(a.shape) > 2:
             shape = (math.prod(a.shape[:-2]), *shape)
@@ -373,7 +373,7 @@ class Graph:
         return self.add("product", shape, torch.float32, operands=tuple(operands))
 
     def plain(self, x: View) -> View:
-        """Return a view that kernels.c can read; a sum of everything is converted from double."""
+        """Return `x` for kernels.c; a total, which is a double in C, is converted to a float."""
         return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 

@@ -1,6 +1,6 @@
-// What all programs share: functions of one number, products of matrices, examples in tiles.
-// Nothing here depends on where memory lies or on how steps are cut into calls: the same numbers
-// are added in the same order each time.
+// The C code that all native programs share: functions of one number, matrix products, tiles of
+// examples. Results do not depend on memory addresses or on the number of steps per call, because
+// numbers are always added in the same order.
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -19,10 +19,10 @@ struct call {
     double clip;
 };
 
-// ---- Memory: every array begins at a cache line.
+// ---- Memory: every array starts at a cache line (64 bytes).
 #define SPACE(type, n) (((int64_t)sizeof(type) * (n) + 127) / 64 * 64)
 #define TAKE(type, n) ((type *)taken(&space, sizeof(type) * (n), SPACE(type, n)))
-#ifdef __SANITIZE_ADDRESS__  // scripts/sanitized: no piece may be left for the next one
+#ifdef __SANITIZE_ADDRESS__  // scripts/sanitized: report access beyond an array's end
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(at, size)
@@ -36,8 +36,8 @@ static char *taken(char **space, int64_t used, int64_t whole) {
     return at;
 }
 
-// ---- Numbers below 1e-38 are 0 while a program runs: an optimizer's averages of what has come to
-// rest fall through that range, in which a processor is several times slower.
+// ---- Treat numbers below 1e-38 as 0, because they make a processor several times slower. An
+// optimizer's averages reach this range when gradients remain 0.
 static unsigned flush_tiny(void) {
 #ifdef __SSE__
     const unsigned before = __builtin_ia32_stmxcsr();
@@ -54,7 +54,7 @@ static void restore(unsigned before) {
     (void)before;
 }
 
-// ---- Examples of a tile: a batch is cut into equal ones, of a multiple of 8.
+// ---- Tiles: a batch is divided into equal tiles, each a multiple of 8 examples.
 static long rows_of_tile(long B, long tile) {
     const long n = B <= tile + tile / 2 ? 1 : (B + tile - 1) / tile;
     return n == 1 ? B : ((B + n - 1) / n + 7) / 8 * 8;
@@ -65,7 +65,7 @@ static long most_in_tile(long most, long tile) {
 }
 
 // ---- Functions of one number, without branches, so that loops over them use whole vectors.
-INLINE float exp_of(float x) {  // Cephes' expf: 2 units in the last place
+INLINE float exp_of(float x) {  // Cephes' expf, exact to 2 units in the last place
     const float n = __builtin_rintf((x < -100 ? -100 : x > 100 ? 100 : x) * 1.44269504088896341f);
     const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -94,7 +94,7 @@ INLINE float tanh_of(float x) {
     const float large = copysignf(1 - 2 / (exp_of(2 * a) + 1), x);
     return a < 0.625f ? small : x != x ? x : large;
 }
-INLINE float erf_of(float x) {  // N. Juffa's: 1 unit in the last place
+INLINE float erf_of(float x) {  // N. Juffa's erff, exact to 1 unit in the last place
     const float t = fabsf(x), s = x * x;
     float r = -1.72853470e-5f * t + 3.83197126e-4f;
     const float u = -3.88396438e-3f * t + 2.42546219e-2f;
@@ -129,8 +129,8 @@ INLINE float gelu_tanh_slope(float x) {
            0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
 }
 
-// ---- Random numbers: each from its place alone, so that they do not depend on what was drawn
-// before. The finaliser of splitmix64 (Steele, Lea and Flood 2014).
+// ---- Random numbers: each depends only on seed, step, draw and element, not on earlier draws.
+// `mixed` is the finalizer of splitmix64 (Steele, Lea and Flood 2014).
 INLINE uint64_t mixed(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
@@ -142,7 +142,7 @@ INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
     return (float)(mixed(z) >> 40) * 0x1p-24f;
 }
 
-// ---- Labels and indices: one out of range is reported, and no memory outside is read.
+// ---- Labels and indices: a value out of range sets `bad`, and is not used to read memory.
 INLINE int64_t label_of(int64_t label, int64_t ignored, int64_t n, int *bad) {
     if (label != ignored && (label < 0 || label >= n)) *bad = 1;
     return label == ignored ? -1 : label;
@@ -153,7 +153,7 @@ INLINE int64_t place_of(int64_t place, int64_t n, int *bad) {
     return 0;
 }
 
-// ---- Sums over a gradient.
+// ---- The sum of the squares of a gradient.
 __attribute__((unused)) static double square_of(long n, const float *x) {
     double total = 0;
     for (long i = 0; i < n; i += 1024) {
@@ -166,10 +166,10 @@ __attribute__((unused)) static double square_of(long n, const float *x) {
     return total;
 }
 
-// ---- Products of matrices, in vectors as wide as the machine has them.
+// ---- Matrix products, computed in the widest vectors of the processor.
 #if defined(__AVX512F__)
 #define WIDTH 16
-#define MANY 1  // registers: 32 of them
+#define MANY 1  // there are 32 vector registers
 #elif defined(__AVX__)
 #define WIDTH 8
 #else
@@ -184,12 +184,12 @@ typedef int32_t places4 __attribute__((vector_size(16)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places4){__VA_ARGS__})
 #endif
 #define UNROLL _Pragma("GCC unroll 16")
-#define FEW 6      // examples whose outer products are taken line by line
-#define LINE 4096  // elements of such a line at once
-#define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
+#define FEW 6      // the most examples whose outer products are computed line by line
+#define LINE 4096  // the most elements of an outer product's line that are computed at once
+#define DEEP 256   // the most terms of a sum at once, so that a panel stays in the nearest cache
 #define BROAD (2 * WIDTH)
 
-// C (m, n) = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B, B's lines `bk` apart.
+// C = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B (lines `bk` apart).
 INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
                   const float *b, long bk, float *c, long cm, long columns, const float *bias,
                   float alpha, float beta) {
@@ -224,7 +224,7 @@ INLINE void block(const int m, const int w, long K, const float *a, long am, lon
         }
 }
 
-// All lines of A with a panel of B that is `columns` wide, at most 2 vectors.
+// Multiply all lines of A by a panel of B that is `columns` wide, at most 2 vectors.
 #define LINES(m, w) \
     for (; i + m <= M; i += m) \
         block(m, w, K, a + i * am, am, ak, b, bk, c + i * cm, cm, columns, bias, alpha, beta)
@@ -244,7 +244,7 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
         LINES(1, 1);
     }
 }
-// Four sums of vectors at once.
+// Return the sums of the elements of four vectors.
 INLINE vec4 sums(vec a, vec b, vec c, vec d) {
     vec4 part[4];
     const vec *all[4] = {&a, &b, &c, &d};
@@ -260,7 +260,7 @@ INLINE vec4 sums(vec a, vec b, vec c, vec d) {
     return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
 }
 
-// `m` lines of A with 4 columns of B, both with the summed dimension innermost.
+// Multiply `m` lines of A by 4 columns of B; in A and B the summed dimension is contiguous.
 INLINE void dots(const int m, long K, const float *a, long am, const float *b, long bn, float *c,
                  long cm, const float *bias, float alpha, float beta) {
     vec sum[6][4];
@@ -314,7 +314,7 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
         }
 }
 
-// A panel of B, its lines behind one another and filled up with zeros.
+// Copy a panel of B, line after line, each padded with zeros to the panel's width.
 static void packed(long K, long columns, const float *b, long bk, long bn, float *to) {
     const long width = columns > WIDTH ? BROAD : WIDTH;
     if (columns < width) memset(to, 0, sizeof(float) * K * width);
@@ -349,11 +349,11 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
         for (long k = 0; k < K; k++) to[k * width + n] = b[k * bk + n * bn];
 }
 
-// C (M, N) = beta C + alpha A B + bias. A and B lie as their strides say, C without gaps.
+// C (M, N) = beta C + alpha A B + bias. A and B have any strides, C has no gaps.
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
                     long bk, long bn, const float *bias, float alpha, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
-    // A short sum across a vector costs as much as its terms: packed, vectors hold many sums.
+    // Adding up a vector takes time, so use dot products only for long sums and few lines of A.
     if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 8 * M) {
         by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
         return;
@@ -376,7 +376,7 @@ static void product(long M, long N, long K, const float *a, long am, long ak, co
     }
 }
 
-// One line of a sum of a few outer products.
+// Compute one line of the sum of `K` outer products.
 __attribute__((unused)) static void outer_line(long N, long K, const float *a, long ak,
                                                const float *b, long bk, long bn, float *line) {
     if (bn != 1) {
@@ -396,7 +396,7 @@ __attribute__((unused)) static void outer_line(long N, long K, const float *a, l
     }
 }
 
-// C (M, N) += alpha A B for a few summed: line by line.
+// C (M, N) += alpha A B for small `K`, computed line by line.
 __attribute__((unused)) static void outer_add(long M, long N, long K, const float *a, long am,
                                               long ak, const float *b, long bk, long bn,
                                               float alpha, float *c) {
@@ -414,14 +414,14 @@ __attribute__((unused)) static void outer_add(long M, long N, long K, const floa
         }
 }
 
-// ---- Windows over images of C planes, each H x W and framed by zeros: PH above and below.
+// ---- Windows over images of C planes, each H x W, padded by PH lines and PW columns of zeros.
 struct windows {
     long C, H, W, KH, KW, SH, SW, PH, PW, OH, OW;
 };
 
 INLINE long framed(const struct windows g) { return g.C * (g.H + 2 * g.PH) * (g.W + 2 * g.PW); }
 
-// What each place of a window sees: (C KH KW, OH OW), from a framed image, or added to one.
+// Copy a padded image's elements under all windows to cols (C KH KW, OH OW), or add cols `back`.
 INLINE void unfold(const struct windows g, const int back, float *x, float *cols) {
     const long W = g.W + 2 * g.PW, plane = (g.H + 2 * g.PH) * W;
     for (long c = 0; c < g.C; c++)
@@ -453,7 +453,7 @@ INLINE const float *unfolded(const struct windows g, const float *x, float *cols
     return cols;
 }
 
-// `n` images with O filters each: y (O, OH OW) = w (O, C KH KW) cols; and the gradients of x and w.
+// Convolve `n` images with O filters: y (O, OH OW) = w (O, C KH KW) cols; gradients for x and w.
 INLINE void convolve(const struct windows g, long n, long O, const float *x, const float *w,
                      float *cols, float *frame, float *y) {
     const long K = g.C * g.KH * g.KW, N = g.OH * g.OW;
@@ -496,7 +496,7 @@ __attribute__((unused)) static void add_planes(long n, long O, long N, const flo
     }
 }
 
-// The place of each window's largest in its plane, the first of equals, or a NaN; C is 1.
+// Find the index in its plane of each window's maximum (the first of equals) or NaN; C is 1.
 INLINE void peak_places(const struct windows g, long n, const float *x, int64_t *places) {
     float peak[g.OW];
     int32_t at[g.OW];
@@ -520,7 +520,7 @@ INLINE void peak_places(const struct windows g, long n, const float *x, int64_t 
             for (long w = 0; w < g.OW; w++) places[w] = at[w];
         }
 }
-// Of `n` planes of S elements those at P places each; and to these, what is added there.
+// Copy P elements of each of `n` planes of S elements; `put_back` adds gradients at their places.
 __attribute__((unused)) static void picked(long S, long P, long n, const float *x,
                                            const int64_t *places, float *y) {
     for (long e = 0; e < n; e++, x += S, places += P, y += P)

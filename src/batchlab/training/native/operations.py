@@ -1,9 +1,8 @@
-"""Operations: one row per ATen operation, with an expression in C or a function that makes nodes.
+"""Operations: for each supported ATen operation, a C expression or a function that adds nodes.
 
-To add one, add a row to `OPERATIONS`. If each of its elements comes from one element of each
-operand, the row is its expression; the names are those of ATen's schema. Otherwise the row is a
-function of the graph and of the arguments by name. The shape and type of a result are those that
-PyTorch reports.
+To support another operation, add a row to `OPERATIONS`. The row of an elementwise operation is a C
+expression with the argument names of ATen's schema. Any other row is a function of the graph and of
+the arguments by name. The shape and type of a result are those that PyTorch reports.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
 
 
 def _uncopied(x: View) -> View:
-    """Return what a batch of matrices copies (perhaps with a dimension for heads), or `x`."""
+    """Return the source of `x` if `x` only copies a batch of matrices, else `x` itself."""
     copy = x.node
     if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
         return x
@@ -79,7 +78,7 @@ def _amax(g: Graph, a: Arguments) -> View:
 
 
 def _one_per_line(a: Arguments, x: View) -> View:
-    """Return what has one number per line, with the last dimension only if `keepdim` asks."""
+    """Return `x`, whose last dimension has size 1, without this dimension unless `keepdim`."""
     return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
@@ -90,7 +89,7 @@ def _argmax(g: Graph, a: Arguments) -> View:
 
 
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
-    # PyTorch returns the first index of equal maxima. A line with a NaN has no such index.
+    # As in PyTorch, return the first index of equal maxima. A line with a NaN has no such index.
     places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
     return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
@@ -109,7 +108,7 @@ def _power(g: Graph, a: Arguments) -> View:
 
 
 def _logical(text: str) -> Operation:
-    """Return a function for a bitwise operation, supported only on truth values."""
+    """Return the function of a bitwise operation, which is supported only on booleans."""
 
     def function(g: Graph, a: Arguments) -> View:
         operands = [a["self"]]
@@ -133,7 +132,7 @@ def _clamp(g: Graph, a: Arguments) -> View:
 
 
 def _gelu(text: str) -> Operation:
-    """Return the function of an expression with the exact or the approximate function in it."""
+    """Return the function of an expression in which gelu is exact or approximated by tanh."""
 
     def function(g: Graph, a: Arguments) -> View:
         name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
@@ -151,13 +150,13 @@ def _elu_backward(g: Graph, a: Arguments) -> View:
 
 
 def _peak(g: Graph, a: Arguments) -> View:
-    """Return the maximum along the last dimension, which is kept."""
+    """Return the maximum along the last dimension, which remains with size 1."""
     x: View = a["self"]
     return g.peak(x, _last(x, a["dim"]))
 
 
 def _safe_softmax(g: Graph, a: Arguments) -> View:
-    """Return a softmax that is 0 on a line in which everything is -inf."""
+    """Return the softmax over lines, and 0 in a line whose elements are all -inf."""
     peak = g.point("({0} == -INFINITY ? 0.0f : {0})", _peak(g, a))
     return _shares(g, a["self"], peak)
 
@@ -169,7 +168,7 @@ def _shares(g: Graph, x: View, peak: View) -> View:
 
 
 def _triangle(sign: str) -> Operation:
-    """Return the function that keeps the places of a matrix on one side of a diagonal."""
+    """Return the function that sets a matrix to 0 on one side of a diagonal."""
 
     def function(g: Graph, a: Arguments) -> View:
         x: View = a["self"]
@@ -200,7 +199,7 @@ def _log_softmax_backward(g: Graph, a: Arguments) -> View:
 
 
 def _labels(a: Arguments) -> View:
-    """Return the labels as a column; classes are the last dimension of the scores."""
+    """Return the labels with shape (n, 1), because the scores have shape (n, classes)."""
     if len(a["self"].shape) != 2:
         raise unsupported("nll_loss of one example")
     labels: View = a["target"]
@@ -208,7 +207,7 @@ def _labels(a: Arguments) -> View:
 
 
 def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Compute the expression for the label's class, and 0 for others or an ignored label."""
+    """Compute `text` at the class of each label, and 0 at other classes and ignored labels."""
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
@@ -250,7 +249,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return a function for a loss: the mean, sum or all values of an expression of {0} and {1}."""
+    """Return the function of a loss: mean, sum or all of `text`, of input {0} and target {1}."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -264,7 +263,7 @@ def _loss_of(text: str) -> Operation:
 
 
 def _slope_of(text: str) -> Operation:
-    """Return a function for a loss's derivative by {0}, times the gradient {2}."""
+    """Return the function of a loss's gradient: `text` of input, target and output gradient {2}."""
 
     def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
@@ -334,7 +333,7 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return `x` from `start` on in a tensor of this shape; its other elements must not be read."""
+    """Return `x` as the part from `start` on of a larger view, whose rest must not be read."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
     if shape[-1] == 1:  # C would read `x` once before the loop, perhaps outside its memory
@@ -398,16 +397,16 @@ def _cat(g: Graph, a: Arguments) -> View:
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
-    if dim == 0 and tensors[0].rows:  # stack elsewhere: examples must stay first
+    if dim == 0 and tensors[0].rows:  # insert it behind the examples, which must be first
         return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
     return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
 
 def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
-    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
+    """Describe in C the windows of a convolution or pooling over (n, C, H, W) or (n, C, W).
 
     Returns:
-        `struct windows` in C; the number of windows down and across; a padded image's elements.
+        A `struct windows` in C; the rows and columns of windows; a padded image's elements.
     """
     n_dims = len(shape) - 2
     if n_dims not in (1, 2) or {*a["dilation"]} != {1} or a.get("ceil_mode"):
@@ -430,7 +429,7 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
 def _call(
     g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
 ) -> View:
-    """Add a tensor that a function of kernels.c fills."""
+    """Add a node whose tensor a function of kernels.c fills; `text` is the call in C."""
     whole = []
     for operand in operands:
         if not operand.is_whole:
@@ -440,12 +439,12 @@ def _call(
 
 
 def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
-    """Return the C call of a convolution function, and the size of its result per image."""
+    """Return the C call of a convolution function, and the height and width of its result."""
     if a["transposed"] or a["groups"] != 1 or weight.rows:
         raise unsupported("convolution transposed or in groups")
     windows, places, framed = _windows(x.shape, weight.shape[2:], a)
     unfolded = math.prod(weight.shape[1:]) * math.prod(places)
-    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
+    if unfolded + framed > 2**24:  # elements of the arrays of each thread
         raise unsupported("convolution of large images")
     text = (
         f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
@@ -485,7 +484,7 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
     windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # C keeps a line of windows on the stack
+    if n[1] > 4096:  # C stores a line of windows on the stack
         raise unsupported("windows, more than 4096 in a line")
     shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
     text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
@@ -527,7 +526,7 @@ def _means_backward(g: Graph, a: Arguments) -> View:
 
 
 def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """Return the height and width of the windows if an image has `n` down and across."""
+    """Return the height and width of windows that divide an image into `n` rows and columns."""
     if shape[-2] % n[0] or shape[-1] % n[1]:
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
@@ -554,7 +553,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
     "sigmoid": "sigmoid_of({self})",
     "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
-    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays a NaN
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # in this order, NaN gives NaN
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
     "silu": "{self} * sigmoid_of({self})",
     "silu_backward": "silu_slope({self}) * {grad_output}",
@@ -589,7 +588,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
-    "empty_like": "0",  # filled afterwards, so any value will do
+    "empty_like": "0",  # overwritten later, so any value is right
     "fill.Scalar": "{value}",
     "zero": "0",
     "mm": lambda g, a: g.product(a["self"], a["mat2"]),
@@ -657,7 +656,7 @@ OPERATIONS: dict[str, str | Operation] = {
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
 }
-for _kind in ("Tensor", "Scalar"):  # the type of the other operand
+for _kind in ("Tensor", "Scalar"):  # the type of `other`
     OPERATIONS |= {
         f"add.{_kind}": "{self} + {alpha} * {other}",
         f"sub.{_kind}": "{self} - {alpha} * {other}",
@@ -674,14 +673,14 @@ for _kind in ("Tensor", "Scalar"):  # the type of the other operand
 
 
 def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
-    """Return a graph that does what a tape did, and the views that the tape returned.
+    """Convert a tape to a graph; return the graph, and the tape's results as views.
 
     Args:
         tape: the captured tape.
-        kinds: the kind of each of its sources: "parameter", "buffer" or "column".
+        kinds: the kind of each source of the tape: "parameter", "buffer" or "column".
 
     Raises:
-        RefusedError: an operation has no row, or its result an unsupported order in memory.
+        RefusedError: an operation has no row, or a result has an unsupported memory order.
     """
     graph = Graph(constants=tape.constants)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
@@ -700,7 +699,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # examples come in tiles
+            if base.rows and not has_rows(held.shape):  # C has only a tile at a time
                 raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
         if held.source >= 0:
@@ -732,7 +731,7 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 def _results(
     g: Graph, call: CapturedCall, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
-    """Return the results of a call that are used, by their place among all its results."""
+    """Add the nodes of a call; return the results in `held`, by index among all results."""
     row = OPERATIONS.get(call.name)
     if row is None:
         raise unsupported(call.name)
@@ -775,7 +774,7 @@ def _laid_out(g: Graph, call: CapturedCall, view: View | None, result: Held) -> 
 
 
 def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
-    """Return a result's dimensions in their order in memory, the innermost last; refuse gaps."""
+    """Return a result's dimensions in memory order, the innermost last; refuse memory with gaps."""
     order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
     real = [dim for dim in order if result.shape[dim] != 1]
     packed = contiguous(tuple(map(result.shape.__getitem__, real)))
@@ -785,8 +784,8 @@ def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Return a view's strides and offset here; PyTorch's base `was` lies here as `base` does."""
-    blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride here; outermost first
+    """Convert a view's strides and offset from PyTorch's base tensor `was` to the view `base`."""
+    blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride in `base`
     dims = zip(was.shape, was.strides, base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
         if size == 1:

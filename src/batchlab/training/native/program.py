@@ -39,12 +39,12 @@ class NativeBuild:
         library: the path of the library.
         parameters: the layout of the model's parameters when they were captured, in order.
         buffers: the layout of the model's buffers.
-        columns: the shape and type of an example's parts.
-        constants: the other tensors that each function of the library uses, by its name.
-        trained: whether the loss depends on each parameter, in their order.
-        metrics: the names of the metrics that evaluations return, in order; none if they are not
-            native.
-        is_plain: whether the update is right only for an optimizer without momentum and decay.
+        columns: the layout of one example's parts.
+        constants: the constant tensors of each function of the library, by the function's name.
+        trained: for each parameter, whether the loss depends on the parameter.
+        metrics: the names of the metrics that the library computes, in order; empty if the
+            evaluation could not be built.
+        is_plain: whether the update supports only an optimizer without momentum and decay.
     """
 
     library: Path
@@ -68,10 +68,10 @@ def examples_layout(columns: Sequence[Tensor]) -> Layout:
 
 
 def native_build(workload: Workload) -> NativeBuild:
-    """Capture a workload's steps and evaluations, and build them.
+    """Capture a workload's steps and evaluations, and compile them to a library.
 
     Raises:
-        RefusedError: the workload can't be trained natively; the error holds the reason.
+        RefusedError: the workload can't be trained natively, for the reason in the error's text.
     """
     columns = columns_of(workload)
     with untouched_randomness():
@@ -104,7 +104,7 @@ def columns_of(workload: Workload) -> Columns:
     """Return the training examples as tensors in memory.
 
     Raises:
-        RefusedError: the examples are not in memory, or Python code takes steps or augments.
+        RefusedError: the examples are not in memory, or the workload has `step` or `augment`.
     """
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
@@ -118,7 +118,7 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse tensors with gaps or shared memory, and parameters not float32 or not optimized."""
+    """Refuse tensors with gaps or shared memory, and parameters not in float32 or the optimizer."""
     used_memory: set[int] = set()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         memory = tensor.untyped_storage().data_ptr()
@@ -139,7 +139,7 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 class _WithFunction(nn.Module):
-    """A module that calls a function of a model and a batch, so its parameters can be replaced."""
+    """A module that calls a function of a model and a batch, with replaceable model tensors."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ def _scores_graph(
     try:
         graph, views = _graph(scores, module, columns)
         _settle(graph, list(filter(None, views)), [])
-        if graph.n_draws:  # refused: the plain evaluation repeats its draws each time
+        if graph.n_draws:  # refuse: unlike PyTorch, C would draw new numbers each time
             raise unsupported("random numbers in an evaluation")
     except RefusedError:
         return None, ()
@@ -213,7 +213,7 @@ def _graph(
         raise RefusedError(
             f"its steps could not be recorded: {type(error).__name__}: {error}"
         ) from error
-    if not before.is_now():  # refused: the program would repeat the same draws at each step
+    if not before.is_now():  # refuse: in C, every step would repeat the same draws
         raise unsupported("random numbers outside of a model's layers")
     kinds = ["parameter"] * len(list(module.parameters()))
     kinds += ["buffer"] * (len(module.tensors) - len(kinds))
@@ -222,7 +222,7 @@ def _graph(
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
-    """Give each result its own memory, in the layout of the tensor that receives it."""
+    """Add outputs and gradients to the graph, each with its own memory, without gaps."""
     in_use: set[int] = set()
     for view in outputs:
         if view.rows or any(size != 1 for size in view.shape):
@@ -253,13 +253,13 @@ class Call(ctypes.Structure):
 
 
 class Program:
-    """A function of a library, with the tensors of a model that it works on."""
+    """A C function of a library, called with the tensors of one model."""
 
     def __init__(self, build: NativeBuild, name: str, model: nn.Module) -> None:
         """Load the function `name` for `model`.
 
         Raises:
-            RefusedError: the library is gone or can't be loaded, or the model is another one.
+            RefusedError: the library can't be loaded, or the model's layout is not the build's.
         """
         check_same(build.parameters == layout_of(model.named_parameters()))
         check_same(build.buffers == layout_of(model.named_buffers()))
@@ -286,10 +286,10 @@ class Program:
         tensors: dict[str, Sequence[Tensor | None]],
         **arrays: Tensor,
     ) -> None:
-        """Run the function; the arguments are those of `struct call`.
+        """Run the C function; the arguments are the members of `struct call` in kernels.c.
 
         Raises:
-            IndexError: a label or a place in a table is out of range.
+            IndexError: a label or an index into a table is out of range.
         """
         largest = int(sizes.max())
         if largest > self._room:
@@ -314,7 +314,7 @@ class Program:
 
 
 def check_same(is_same: bool) -> None:
-    """Raise a refusal of the build unless `is_same`, i.e. model and optimizer match it."""
+    """Raise a RefusedError unless `is_same`: whether model and optimizer match the build."""
     if not is_same:
         raise RefusedError("model or optimizer changed after the build")
 
@@ -328,10 +328,10 @@ def _address(tensor: Tensor | None) -> int | None:
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
-    """Return the metrics of a build as a function, for one model.
+    """Return a function that computes a build's metrics of one model in C.
 
-    Like the plain evaluation, it returns each metric's sum over each batch of the rows, as float64.
-    The divisor of such a sum does not depend on the model, and is not computed here.
+    The function returns the sums of each metric over each batch, as float64. The caller divides the
+    sums by the metric's counts, which do not depend on the model.
     """
     function = Program(build, SCORES, model)
 

@@ -1,11 +1,11 @@
 """Schedule: the pass over the examples, and the loop, in which each value is computed.
 
-Examples are taken in tiles of a few hundred, so that a tile's data stay in the cache. A sum over
-examples is complete only after the last tile, so a value that uses the sum needs another pass over
-the tiles (a level). Each value is computed in the last possible pass, so most are in one.
+Examples are processed in tiles of a few hundred, so that a tile's data stay in the cache. A sum
+over examples is complete only after the last tile, so a value that uses the sum needs another pass
+over the tiles (a level). Each value is computed in the last possible pass: most share one pass.
 
-In a pass, values with the same number of lines share one loop over lines. Within a line, loops over
-its elements follow one another, each with all expressions whose operands are known by then.
+In a pass, values with equally many lines (rows of the last dimension) share one loop over lines. In
+each line, loops over elements run in sequence, each with all expressions whose operands are known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from batchlab.training.native.graph import Graph, Node, Shape, View, contiguous, loops_of
 
 SOURCES = ("parameter", "buffer", "constant")
-_LONGEST_LINE = 4096  # most elements of a line that are kept on the stack
+_LONGEST_LINE = 4096  # the most elements of a line that are stored on the stack
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Kernel:
-    """One loop over lines, one product or call, or one fetch of a tile's examples from a column."""
+    """A part of a pass: a loop over lines, a product, a call, or a fetch of a tile's examples."""
 
     kind: str
     n_lines: int
@@ -40,7 +40,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The location of a node: its pass, whether it is tiled, its kernel and its segment."""
+    """The location of a node's code: (pass, whether in the loop over tiles), kernel and segment."""
 
     bucket: tuple[int, bool]
     kernel: int
@@ -51,7 +51,7 @@ class _Place:
 
 
 class LoopSchedule:
-    """The pass and the loop in which each node is made, and the nodes to keep in memory."""
+    """The pass and the loop in which each node is computed, and the nodes to store in memory."""
 
     def __init__(self, graph: Graph) -> None:
         ends = [view.node for view in graph.results]
@@ -72,7 +72,7 @@ class LoopSchedule:
         self.scratch -= self.stored
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        """Return the pass of a node, and whether it is in the loop over tiles there."""
+        """Return the pass that computes a node, and whether inside the pass's loop over tiles."""
         if node.rows:
             return self.level[node], True
         levels = [self.level[operand] for operand in node.inputs if operand.rows]
@@ -117,7 +117,7 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _relation(self, view: View, user: Node) -> str | None:
-        """Return how a loop shares a node: "element", "line" (one number), or None if it can't."""
+        """Return how `user` can read a node in one loop: per "element", per "line", or None."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return None
@@ -150,7 +150,7 @@ class LoopSchedule:
                 self.stored.add(node)
 
     def is_here(self, view: View, user: Node) -> bool:
-        """Return whether a node's value is still in a local variable where it is used."""
+        """Return whether a node's value is still in a local C variable where `user` is computed."""
         place, there = self._at.get(view.node), self._at[user]
         if place is None or self._relation(view, user) is None or not place.shares_kernel(there):
             return False
@@ -159,7 +159,7 @@ class LoopSchedule:
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
-    """Return a view's shape and strides for loops: at least two dimensions, examples not last."""
+    """Return a view's shape and strides with at least two dimensions, the examples not last."""
     shape = loops_of(view.shape)
     if len(shape) == len(view.shape):
         return shape, view.strides
@@ -178,7 +178,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return the pass of each node: the last pass in which it may be computed."""
+    """Return the pass of each node: the last pass in which the node may be computed."""
     earliest: dict[Node, int] = {}
     for node in nodes:
         earliest[node] = 0

@@ -1,4 +1,4 @@
-"""Trainer: a stepper whose steps run in C, many per call, on PyTorch's own tensors."""
+"""Trainer: a stepper that takes many steps per call in C, on PyTorch's own tensors."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _CPU = torch.device("cpu")
 
 
 class NativeStepper(Stepper):
-    """A `Stepper` that takes the same steps in C; weights and the optimizer's state stay PyTorch's.
+    """A `Stepper` that takes steps in C, on the PyTorch tensors of the model and the optimizer.
 
-    Its results differ from those of the plain stepper only by rounding, and are bit for bit the
-    same however steps are grouped into calls.
+    Results differ from the plain stepper's only by rounding, and do not depend on the number of
+    steps per call, not even in the last bit.
     """
 
     name = "native"
@@ -45,8 +45,8 @@ class NativeStepper(Stepper):
         """Make model and optimizer as the plain stepper does, and load the build.
 
         Raises:
-            RefusedError: the build is not for this workload, the optimizer has hooks or no row, or
-                a batch is cut into micro-batches.
+            RefusedError: the build is for another workload, the optimizer has hooks or no update
+                rule, or the trial uses micro-batches.
         """
         super().__init__(workload, trial, _CPU)
         columns = columns_of(workload)
@@ -74,7 +74,7 @@ class NativeStepper(Stepper):
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
     ) -> list[float]:
-        """Take `n_steps` steps; `stream` is not used."""
+        """Take `n_steps` steps and return each step's loss; `stream` is not used."""
         if self.averaged is None:
             return self._steps(first_step, n_steps)
         losses = []
@@ -130,7 +130,7 @@ class NativeStepper(Stepper):
         return self._order[1]
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
-        """Return the settings of all parameter groups, one row per step."""
+        """Return the optimizer settings of all parameter groups, with one row per step."""
         rows: list[list[float]] = []
         n_rows = n_steps if self.rates.changes else 1
         for step in range(first, first + n_rows):
@@ -141,13 +141,13 @@ class NativeStepper(Stepper):
                 row += self._rule.numbers(group)
             rows.append(row)
         numbers = torch.tensor(rows, dtype=torch.float64).expand(n_steps, -1).contiguous()
-        if self._begins():  # PyTorch's momentum starts as the first gradient
+        if self._begins():  # as in PyTorch, momentum starts as the first gradient
             n_numbers = len(self._rule.numbers(self.optimizer.param_groups[0]))
             numbers[0, n_numbers - 1 :: n_numbers] = 0.0
         return numbers
 
     def _begins(self) -> bool:
-        """Return whether momentum begins with the next step; missing state is made here."""
+        """Create missing optimizer state; return whether momentum starts with the next step."""
         names = self._rule.states(self.optimizer.param_groups[0])
         states: dict[Any, dict[str, Any]] = self.optimizer.state
         trained = [parameter for parameter in self._trained if parameter is not None]
@@ -164,7 +164,7 @@ class NativeStepper(Stepper):
         return n_fresh > 0 and not self._rule.counts
 
     def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return the optimizer's tensors of these names for each parameter; None if not trained."""
+        """Return the optimizer state `names` of each parameter; None for untrained parameters."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
@@ -185,8 +185,8 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
-# C and PyTorch add in different orders. Parameters may therefore differ by a small fraction of
-# their total change (and of their size), and losses in the last digits.
+# The steps of the check, and its tolerances, because C and PyTorch add in different orders: for a
+# parameter, fractions of its total change and of its norm; for a loss, a fraction of the loss.
 _STEPS = 4
 _OF_WAY = 5e-3
 _OF_SIZE = 1e-6
@@ -194,7 +194,7 @@ _OF_LOSS = 2e-5
 
 
 def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
-    """Compare a few steps of each trial by `build` and by PyTorch, on models of their own.
+    """Compare the first steps of each trial by `build` and by PyTorch, each with a new model.
 
     Raises:
         RefusedError: the results differ by more than rounding.
@@ -228,7 +228,7 @@ def noise_seed(trial: Trial) -> int:
 
 
 def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
-    """Take PyTorch's first steps with the random numbers of C; return the losses."""
+    """Take the first steps in PyTorch, with the random numbers of kernels.c; return the losses."""
     stream, losses = plain.stream(0), []
     for step in range(_STEPS):
         with _NoiseOfC(noise_seed(trial), step):
@@ -246,7 +246,7 @@ def _mixed(z: int) -> int:
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """A context in which `bernoulli_` draws as kernels.c does, in one step."""
+    """A context for one step in which PyTorch's `bernoulli_` draws the numbers of kernels.c."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -258,7 +258,7 @@ class _NoiseOfC(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Draw as kernels.c does, and run all other operations as they are."""
+        """Draw the numbers of kernels.c in `bernoulli_`, and run other operations unchanged."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
         start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
@@ -272,7 +272,7 @@ class _NoiseOfC(TorchDispatchMode):
         return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
 
-# The check of evaluations takes this many examples, in batches of this size.
+# The check of evaluations uses this many examples, in batches of this size.
 _EXAMPLES = 300
 _AT_ONCE = 128
 
@@ -289,6 +289,6 @@ def _check_scores(native: NativeStepper, workload: Workload) -> None:
             expected = 0.0
             for places in index.split(_AT_ONCE):
                 expected += float(metric.sum(native.evaluated, columns.batch(places)))
-            # Rounding may turn one example from right to wrong, which changes a count by 1.
+            # Allow a difference of 1, because rounding may make one correct prediction wrong.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)

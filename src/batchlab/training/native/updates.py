@@ -1,8 +1,8 @@
-"""Updates: one row per optimizer, with PyTorch's update of each element of a parameter.
+"""Updates: for each supported optimizer, PyTorch's update of a parameter as C code.
 
-`prepare` converts a group's settings, and the number of steps of a parameter, to up to eight
-numbers `d`; `update` changes parameters and the optimizer's tensors in place. Both compute the
-terms of `torch.optim` in its order. To add an optimizer, add a row to `RULES`.
+In C, `prepare` converts a parameter group's settings, and a parameter's number of steps, to up to
+eight numbers `d`; `update` changes a parameter and its optimizer state in place. Both add terms in
+the order of `torch.optim`. To support another optimizer, add a rule to `RULES`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Group = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class UpdateRule:
-    """One optimizer of `torch.optim`.
+    """The C code for one optimizer of `torch.optim`, and the settings that the code supports.
 
     Attributes:
-        states: the names of the tensors kept for each parameter, with the shape of the parameter.
-        counts: whether it counts the steps of each parameter, in a tensor `step`.
-        unlike: the optimizer's switches, each with the only value that this rule supports.
-        numbers: the settings of a group at one step.
-        shape: the settings of a group that determine the C text, equal for all groups.
-        text: the C for a shape.
+        states: the names of the optimizer's tensors that have the shape of their parameter.
+        counts: whether the optimizer counts the steps of each parameter, in a tensor `step`.
+        unlike: settings of the optimizer, each with the only value that this rule supports.
+        numbers: a parameter group's settings at one step, in the order that `prepare` reads.
+        shape: the settings that select the C code, which must be equal for all parameter groups.
+        text: a function from a result of `shape` to the C code.
     """
 
     states: Callable[[Group], tuple[str, ...]]
@@ -118,10 +118,10 @@ RULES: dict[type[torch.optim.Optimizer], UpdateRule] = {
 
 
 def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
-    """Return the row of an optimizer.
+    """Return the update rule for an optimizer.
 
     Raises:
-        RefusedError: there is no row, it does not support the switches, or groups differ in shape.
+        RefusedError: no rule supports the optimizer's settings, or groups need different C code.
     """
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
@@ -144,7 +144,7 @@ def is_plain(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def group_numbers(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
-    """Return the index of each parameter's group; -1 if it is in none."""
+    """Return the index of each parameter's group; -1 for a parameter without a group."""
     number_of: dict[int, int] = {}
     for number, group in enumerate(optimizer.param_groups):
         number_of.update(dict.fromkeys(map(id, group["params"]), number))
