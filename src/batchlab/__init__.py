@@ -1,8 +1,8 @@
 """batchlab: which batch size should I use, answered with measurements.
 
-The names below are the public surface; each is loaded when it is first used, so that
-`import batchlab` loads neither torch nor a plotting library. `log`, which a training calls at each
-step, has no dependencies and is loaded at once.
+The names below are the public interface; each name is imported when first used, so that
+`import batchlab` imports neither torch nor a plotting library. Only `log`, which a training calls
+at each step and which has no dependencies, is imported at once.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ _HOME = {
     "sweep": "app.sweep",
 }
 
-_ROOMS = ("datasets", "plans")  # the submodules that are public as well
+_ROOMS = ("datasets", "plans")  # the public submodules
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # or type checkers would accept any name
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept any name
 
-    def __getattr__(name: str) -> object:  # PEP 562
+    def __getattr__(name: str) -> object:  # called for missing names (PEP 562)
         if name in _ROOMS:
             return import_module(f"batchlab.{name}")
         if name not in _HOME:

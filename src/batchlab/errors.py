@@ -1,17 +1,17 @@
 """Errors, whose messages say what was given, what is possible and what to do.
 
-Every error has a single string as its argument, so that it can be sent from a child process.
+Every error has one string as its only argument, so that a child process can send the error.
 """
 
 from __future__ import annotations
 
 
 class BatchlabError(Exception):
-    """The root of all errors raised on purpose; the command line prints its first line."""
+    """The base of batchlab's errors; the command line prints the message's first line."""
 
 
 class UsageError(BatchlabError, ValueError):
-    """A request that is wrong in itself, so that the command line exits with 2."""
+    """A wrong request, such as an impossible value; the command line exits with code 2."""
 
 
 class BatchSizeError(UsageError):
@@ -23,7 +23,7 @@ class WorkloadError(BatchlabError):
 
 
 class EditedError(WorkloadError):
-    """A workload whose files are no longer what they were when it was loaded."""
+    """A workload whose files changed after the workload was loaded."""
 
 
 class StoreError(BatchlabError):
@@ -31,28 +31,28 @@ class StoreError(BatchlabError):
 
 
 class NoStoreError(StoreError):
-    """A store that should exist and does not."""
+    """A store that is to be read and does not exist."""
 
 
 class BudgetError(BatchlabError):
-    """A budget too small for what was asked."""
+    """A budget that is too small for the request."""
 
 
 class ClusterError(BatchlabError):
-    """A cluster that cannot be reached, or that cannot train what was asked."""
+    """A cluster that cannot be reached, or that cannot train the requested trials."""
 
 
 class MissingLibraryError(BatchlabError, ImportError):
-    """An optional library that was asked for and is not installed."""
+    """An optional library that the request needs and that is not installed."""
 
 
 class TrialError(BatchlabError):
-    """A trial that could not be run at all (a trial that ended badly is a record, not this)."""
+    """A trial that could not start (a trial that fails later becomes a record, not an error)."""
 
 
 class ProgressError(BatchlabError):
-    """A training's progress that can't be read: no metric, or a counter that goes backward."""
+    """Unreadable progress of a training: no metric, or a counter that decreases."""
 
 
 class OtherBatchSizeError(ProgressError):
-    """A training's progress that shows another batch size than the one it was given."""
+    """A training whose progress shows another batch size than the requested batch size."""

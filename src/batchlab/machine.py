@@ -1,4 +1,4 @@
-"""Environment: the machine and the library versions that a study was made with."""
+"""Machine: the hardware and the library versions with which a study is measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from batchlab.version import __version__
 
 
 def library_versions() -> tuple[tuple[str, str], ...]:
-    """Return the libraries whose version can change a trial's numbers, with their versions."""
+    """Return (name, version) of the libraries whose version can change a trial's numbers."""
     return (("batchlab", __version__), ("numpy", np.__version__), ("torch", str(torch.__version__)))
 
 
 def environment() -> tuple[tuple[str, str], ...]:
-    """Return the environment of a study: versions, system, processor, cores and GPUs."""
+    """Return this machine's versions, system, processor, cores and GPUs as (name, value)."""
     return (
         *library_versions(),
         ("python", platform.python_version()),
@@ -39,14 +39,14 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return a device's hardware, None if unknown; for "cpu" this does not initialize a GPU."""
+    """Return the hardware of a device as text, or None if unknown; "cpu" touches no GPU."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
-    """Return the numbers of threads to try: one and all cores, or only one for a GPU."""
+    """Return the numbers of threads to time: 1 and the number of cores, or only 1 for a GPU."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

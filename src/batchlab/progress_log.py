@@ -1,8 +1,8 @@
-"""Progress log: the progress that a training script reports in a study, one JSON line per call.
+"""Progress log: `batchlab.log`, with which a training script reports progress to a study.
 
-`batchlab.log` only appends to a file, whose path is in an environment variable. A path, unlike
-a descriptor, is passed on by shells, `torchrun`, containers with a mounted folder, and programs
-that close inherited files. This module needs only the standard library, for any user's training.
+Each call appends a JSON line to the file whose path is in an environment variable. Unlike a file
+descriptor, a path reaches the script through shells, `torchrun`, containers with a mounted folder
+and programs that close inherited files. The module imports only the standard library.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ def log(
     samples: SupportsFloat | None = None,
     **values: SupportsFloat,
 ) -> None:
-    """Report to batchlab how far a training is and what it measured; do nothing outside a study.
+    """Report a training's progress and metrics to batchlab; do nothing outside a study.
 
-    Give at least one of `step`, `epoch` and `samples`, and evaluate at the same samples for every
-    batch size. This never raises into the training: the study reports what is wrong.
+    Give at least one of `step`, `epoch` and `samples`, and for every batch size evaluate after the
+    same numbers of samples. `log` raises no error; the study reports values that are wrong.
 
     Args:
-        step: optimizer updates since the start, not micro-batches and not within the epoch.
-        epoch: passes over the training data since the start; it may be a fraction. After the pass
-            number `epoch`, counted from 0, that is `epoch + 1`; 0 is the untrained model.
+        step: optimizer updates since the start of the training; do not count micro-batches.
+        epoch: passes over the training data since the start, may be a fraction; 0 is the untrained
+            model. At the end of a loop `for epoch in range(n)`, pass `epoch + 1`.
         samples: training examples seen since the start.
-        values: metrics by name. Each is anything that `float()` takes, such as a tensor or array
-            of one number.
+        values: metrics by name. A value is anything that `float()` accepts, such as a tensor or
+            array of one number.
     """
     if not _PATH:
         return
     try:
         line = _line({"step": step, "epoch": epoch, "samples": samples}, values)
-        # Each line is one write, so that lines of several processes do not run into one another.
-        # It begins with a line break, in case a full disk tore the line before.
+        # Write each line by one call, so that the lines of several processes do not mix.
+        # Start with a line break, in case a full disk cut off the previous line.
         with open(_PATH, "ab", buffering=0) as file:
             file.write(b"\n" + line + b"\n")
     except Exception:
-        # An error in reporting must not end the training.
+        # Ignore errors in reporting, because they must not stop the training.
         return
 
 
 def _line(counters: dict[str, Any], values: dict[str, Any]) -> bytes:
-    import json  # a training outside a study never needs it
+    import json  # here, because a training outside a study does not need json
 
     complaints: list[str] = []
     line: dict[str, Any] = {"batchlab_log": 1, "at_s": time.monotonic()}
@@ -82,7 +82,7 @@ def _shown(given: Any) -> str:
 
 
 def _counted(name: str, given: Any) -> float | None:
-    """Return a counter, or None if it is invalid; only an epoch may be a fraction."""
+    """Return a counter's number, or None if invalid; only `epoch` may be a fraction."""
     number = _float(given)
     if number is None or not 0 <= number < 1e18:
         return None

@@ -1,4 +1,4 @@
-"""RandomState: Python's, NumPy's and torch's global random streams, kept and put back."""
+"""Random state: saves, restores and seeds Python's, NumPy's and torch's random generators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RandomState:
-    """The states of all global random streams of this process at one moment."""
+    """The states of all global random generators of this process at one moment."""
 
     python: tuple[Any, ...]
     numpy: dict[str, Any]
@@ -25,7 +25,7 @@ class RandomState:
 
     @classmethod
     def now(cls) -> RandomState:
-        """Return the present states, and CUDA's only if this process already uses it."""
+        """Return the current states, including CUDA's if this process already uses CUDA."""
         uses_cuda = torch.cuda.is_initialized()
         return cls(
             python=random.getstate(),
@@ -35,7 +35,7 @@ class RandomState:
         )
 
     def is_now(self) -> bool:
-        """Return whether the streams are in these states, so that nothing was drawn since."""
+        """Return whether the generators are still in these states: nothing was drawn since."""
         now = RandomState.now()
         return (
             self.python == now.python
@@ -46,7 +46,7 @@ class RandomState:
         )
 
     def restore(self) -> None:
-        """Put the streams back to these states."""
+        """Set the global random generators to these states."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
@@ -61,10 +61,10 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global random streams; CUDA's if it is already in use.
+    """Seed the global random generators of Python, NumPy, torch and, if already in use, CUDA.
 
-    This avoids `torch.manual_seed`, which also seeds CUDA when that starts later, and takes 0.2 ms,
-    as long as a small step, to record its caller.
+    `torch.manual_seed` is avoided, because it takes 0.2 ms, as long as a small step, to record its
+    caller, and would also seed CUDA if CUDA is initialized later.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -75,9 +75,9 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def untouched_randomness(seed: int | None = None) -> Iterator[None]:
-    """Put the global streams back after the block, as if nothing had been drawn inside it.
+    """Restore the global random generators after the block, as if the block drew no numbers.
 
-    With `seed`, the streams are seeded at the beginning of the block.
+    With `seed`, the generators are seeded at the start of the block.
     """
     before = RandomState.now()
     if seed is not None:
@@ -89,6 +89,6 @@ def untouched_randomness(seed: int | None = None) -> Iterator[None]:
 
 
 def derived_seed(*parts: object) -> int:
-    """Return a 63-bit seed made from `parts`, so that every use has its own random stream."""
+    """Return a 63-bit seed hashed from `parts`; different parts give independent streams."""
     digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -1,1 +1,1 @@
-"""Commands: one call each, shared by the command line and the Python functions."""
+"""The commands, each implemented once for the command line and the Python functions."""

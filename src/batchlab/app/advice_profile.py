@@ -1,4 +1,4 @@
-"""The profile of an advice: steps timed before the trainings, and between trainings."""
+"""The profile of an advice: batch sizes whose steps are timed before and between trainings."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.runs.contract import run_all
 from batchlab.store.store import Store
 
-# The profile's share of the budget, and its limits in seconds. Timing a dozen batch sizes of a
-# small model once takes 7 s, and is repeated while there is time. A larger share would take time
-# from the trainings, whose scatter between seeds already exceeds the error of the step times.
+# The profile's share of the budget, and the least and most seconds of that share. Timing a dozen
+# batch sizes of a small model takes 7 s, and is repeated until the share is spent. A larger share
+# would shorten the trainings, although their scatter between seeds exceeds the error of step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # the largest share if the budget is small
-# Timing two sizes in turn may take this share of the budget, or these seconds if that is more. A
-# call may take this part of what is left of it, in at most four processes, as more add little. The
-# second line is the expected duration of the first process: a fixed time, and steps of each size.
+_LARGEST_SHARE = 0.4  # of the remaining time; limits `_LEAST_S` if the budget is small
+# Timing two batch sizes in turn may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S` if more.
+# One call may use `_TURNS_OF_LEFT` of the rest of that time, in up to `_MOST_TURNS` processes. The
+# first process is expected to take `_TURN_LEAST_S` plus `_TURN_STEPS` steps of each batch size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: Subject) -> bool:
-    """Return whether a training of the reference has to set the target."""
+    """Return whether no target is given, so that a pilot run must set the target."""
     return subject.target is None and subject.question.objective != "quality"
 
 
 def profile_for_pilot(subject: Subject) -> Profile | None:
-    """Return a profile of only the reference, or None if all sizes are to be profiled at once."""
+    """Profile only the reference's batch size, or return None if all sizes are profiled first."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
-    # A script may take minutes to start, so it is not started one more time just for the pilot.
+    # Starting a script may take minutes, so no script is started only for this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence
     if not (may_begin and needs_pilot(subject) and size in wanted and len(wanted) > 1):
         return None
     limit_s = min(FIRST_LOOK_S, _LARGEST_SHARE * subject.question.budget.time_limit_s())
-    with suppress(WorkloadError):  # the profile of all sizes will say why
+    with suppress(WorkloadError):  # profiling all sizes will raise the same error
         profile = subject.profile(
             (size,), deadline_s=time.monotonic() + limit_s, listener=ProgressListener()
         )
@@ -54,7 +54,7 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
-    """Return whether a profile tried only the reference, which runs without micro-batches."""
+    """Return whether a profile has only the reference's batch size, run without micro-batches."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -63,9 +63,9 @@ def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
 
 
 def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
-    """Return the profile of all batch sizes, made while nothing else runs."""
+    """Profile all batch sizes, or raise a BudgetError if time ran out after too few of them."""
     question, budget = subject.question, subject.question.budget
-    # A script starts anew for each batch size and each repetition, which takes `start_s`.
+    # A script is started for each batch size and each repetition; one start takes `start_s`.
     starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
     share_s = _MOST_S + MOST_PROCESSES * starts_s
     if budget.seconds is not None:
@@ -76,7 +76,7 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
         wanted, deadline_s=time.monotonic() + allowed_s, listener=question.listener, known=known
     )
     tried = {point.batch_size for point in profile.points}
-    # The workload's own size is tried first; an advice needs at least one more to choose from.
+    # An advice needs the workload's own batch size and at least one other to choose from.
     is_enough = len(tried) >= min(2, len(wanted)) and (size in tried or size not in wanted)
     if profile.stopped != "time" or is_enough:
         return profile
@@ -94,19 +94,19 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: Subject) -> tuple[int, ...]:
-    """Return the batch sizes to profile."""
+    """Return all batch sizes, or only the own size if sizes are not comparable."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
 
 
 def refuse_impossible_target(subject: Subject, store: Store) -> None:
-    """Refuse a target that the untrained model meets, or a share given in percent (above 1)."""
+    """Refuse a target that the untrained model reaches, or an accuracy given in percent."""
     target, question = subject.target, subject.question
     if target is None or subject.why_not_comparable is not None:
         return
     if not (subject.keeps_cadence and question.is_device_here):
-        return  # no evaluation of the untrained model, or another device
+        return  # the untrained model is not evaluated, or only the cluster has the device
     limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
     plan = replace(
         run_plan(subject), listener=ProgressListener(), budget_s=limit_s, trainer="plain"
@@ -114,7 +114,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
     one_step = RunRequest(trial=subject.reference, length=RunLength(steps=1, all_splits="never"))
     (record,) = run_all(subject.engine(store, plan, is_here=True), [one_step])
     if not record.evaluations:
-        return  # it cannot be trained; the profile will raise the error
+        return  # the workload cannot be trained; profiling will raise the error
     first = record.evaluations[0].score("validation", target.metric)
     name = subject.summary.name
     if target.met_by(first):
@@ -123,7 +123,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
             f"{name!r} has {target.metric} {first:g}, a target that is met "
             f"before the first step; give a harder one"
         )
-    # A user's accuracy is a share, not in percent, if the untrained model has a value up to 1.
+    # An accuracy is a share, not in percent, if the untrained model's accuracy is at most 1.
     is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
     if is_share and target.better == "higher" and target.value > 1:
         raise UsageError(
@@ -133,15 +133,15 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
 
 
 class StepTurns:
-    """Ratios of step times of two batch sizes timed in turn, within a share of the budget."""
+    """Ratios of the step times of two batch sizes, measured within a share of the budget."""
 
     def __init__(self, subject: Subject) -> None:
-        """Keep the subject; nothing is timed yet."""
+        """Store the subject without timing anything."""
         self._subject = subject
         self._took_s = 0.0
 
     def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
-        """Yield the ratios of one process after another, as long as there is time."""
+        """Yield the step-time ratios (second size / first) of each process while time is left."""
         budget = self._subject.question.budget
         points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
         most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s

@@ -1,4 +1,4 @@
-"""AdviceSession: one session of a study, which is new or goes on where the last one stopped."""
+"""AdviceSession: one session of a study, which starts the study or continues it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
-    """Return the stages of an advice, in order, with a pilot run if no target is given."""
+    """Return the stages of an advice in order; without a target they include a pilot run."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
     return [text(PROFILING), text(SEARCH)]
@@ -64,39 +64,39 @@ class AdviceProgress:
     """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
 
     def __init__(self, listener: ProgressListener) -> None:
-        """Begin without a stage."""
+        """Store the listener; there is no stage yet."""
         self._listener = listener
         self._stage = ""
-        self.is_beginning = False  # the pilot's first part, which is not a stage
+        self.is_beginning = False  # while the reference is the only profiled size
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Report the stage if it is a new one, and the runs."""
+        """Report the requested runs, and first their stage if it is new."""
         self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
         self._listener.asked(runs)
 
     def stage(self, stage: str) -> None:
-        """Report a stage, unless it is the current one."""
+        """Report a stage, unless the stage is the current stage."""
         if stage != self._stage:
             self._stage = stage
             self._listener.phase(text(stage))
 
     def answered(self, run_log: RunLog) -> None:
-        """Report the configuration that leads now."""
+        """Report the leading configuration, or None if no configuration leads yet."""
         best, leading = None, run_log.leading
         if leading is not None:
             best = BestSoFar(batch_size=leading.batch_size, learning_rate=leading.learning_rate)
         self._listener.best(best)
 
 
-# The time for conclusions after the last run, and its largest share of the budget.
+# The seconds reserved for conclusions after the last run, and their largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
-# The wait between two looks whether another process has finished the same study.
+# The wait between two checks whether another process has finished the same study.
 _LOOK_EVERY_S = 0.25
 
 
 class AdviceSession:
-    """One session of a study, which is new or goes on where the last session stopped."""
+    """One session of a study: starts the study, or continues where the last session stopped."""
 
     def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
         self._store = store
@@ -107,15 +107,15 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._trainings = TrainingsLimit(store, subject)
         self._turns = StepTurns(subject)
-        self._here: Profile  # of this machine, as far as measured
-        # Both by batch size. They are passed to the engine, which plans with them as they fill.
+        self._here: Profile  # the profile of this machine so far
+        # By batch size. The engine gets these dicts before they are filled, and reads them later.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
 
     def carried_out(self) -> Advised:
-        """Profile, advise, and read the study back; a finished study is only read."""
+        """Return the advice with its study and profile, computed unless already stored."""
         study_id = self._study.study_id
-        # If two processes ask the same at once, one does the work and the other reads the answer.
+        # If two processes ask the same question, one computes the answer and the other reads it.
         with self._own_turn(study_id), self._store.working_on(study_id):
             journal = Journal(self._store, self._study)
             if self._store.decisions(study_id) is None:
@@ -135,7 +135,7 @@ class AdviceSession:
 
     @contextmanager
     def _own_turn(self, study_id: str) -> Iterator[None]:
-        """Wait until no other process holds the claim on the study, then hold it."""
+        """Claim the study for the block, after waiting for another process that has claimed it."""
         while True:
             with self._store.claim(f"study-{study_id}") as is_ours:
                 if is_ours:
@@ -145,7 +145,7 @@ class AdviceSession:
             time.sleep(_LOOK_EVERY_S)
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the budget, if it is known before a training has been timed."""
+        """Report the budget if known in seconds; `trainings` must be timed first."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -161,10 +161,10 @@ class AdviceSession:
         if watcher.is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # A continued study has the same profile, so it gets the same limit in seconds.
+        # A continued study reads its stored profile, so `trainings` give the same limit in seconds.
         self._trainings.set(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
-        # Keep the first session's budget for runs; what precedes the runs takes varying time.
+        # Use the first session's budget for runs, because the time before the runs varies.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(options)
@@ -207,7 +207,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """Return the first profile: of all sizes, or of the reference if a pilot comes first."""
+        """Return the stored first profile, or measure the reference (for a pilot) or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         refuse_impossible_target(self._subject, self._store)
@@ -215,7 +215,7 @@ class AdviceSession:
         return profile_for_pilot(self._subject) or self._measured(watcher)
 
     def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
-        """Return the profile of all batch sizes."""
+        """Measure all batch sizes, or return the given profile if this machine lacks the device."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
@@ -224,7 +224,7 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """Return the advisor's question; without step times it compares examples, not seconds."""
+        """Return the advisor's question; without step times it minimizes examples, not seconds."""
         subject, summary = self._subject, self._subject.summary
         objective = self._asked.objective
         if objective == "time" and any(map(why_untimed, options)):
@@ -255,7 +255,7 @@ class AdviceSession:
     def _with_all_options(
         self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
     ) -> Question:
-        """Return the question with all batch sizes, timing those that have no profile yet."""
+        """Return the question with all batch sizes, profiled now unless their profile is stored."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(watcher, known=self._here)
@@ -267,14 +267,14 @@ class AdviceSession:
         return replace(question, options=options)
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
-        """Return step_time(second) / step_time(first), timed in turn; None if not measured."""
+        """Return step_time(second) / step_time(first) per epoch, or None if not measured."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(self._turns.timed(self._here, sizes))
             journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
         if not times:
             return None
-        # Only whole batches were timed, so correct for an epoch's smaller last batch.
+        # Only full batches were timed, so correct the ratio for an epoch's smaller last batch.
         means = []
         for size in sizes:
             (option,) = options_of(self._here, (size,), trial=self._subject.reference)
@@ -283,17 +283,17 @@ class AdviceSession:
 
     @property
     def _runs_s(self) -> float:
-        """The budget in seconds for runs: without the caller's part and the conclusions."""
+        """The seconds for runs: the budget without reserved seconds and without conclusions."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:
-        """Give the engine micro-batch size and step time of the options on this machine."""
+        """Set each option's micro-batch size and step time on this machine, for the engine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
             best = self._here.best_micro_batch(size)
-            if best is not None:  # this machine may have less memory than that of the options
+            if best is not None:  # another machine's profile may allow larger micro-batches
                 micro = min(micro, best.micro_batch_size)
             self._micro_batch_sizes[size] = micro
             self._step_s[size] = self._here.about_step_s(size)
@@ -314,6 +314,6 @@ class AdviceSession:
 
 
 def _has_no_answer(advice: Advice) -> bool:
-    """Return whether the budget ended before any run ended well."""
+    """Return whether the budget ended before any run succeeded."""
     is_cut = advice.reason.code == "budget_ended_before_reference"
     return is_cut and not any(Status(run.status).ended_well for run in advice.tried)

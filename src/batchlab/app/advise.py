@@ -55,46 +55,46 @@ def advise(
     store: str | Path = "batchlab.db",
     listener: ProgressListener | None = None,
 ) -> Advice:
-    """Find the batch size to train `workload` with, and the settings that go with it.
+    """Find the batch size to train `workload` with, and its learning rate and other settings.
 
-    It profiles the batch sizes, then trains what promises the most for the time it takes, until
-    the budget is spent or nothing promises enough. What the store holds is not trained again. After
-    an interruption the same call continues, and after its answer it gives that answer at once.
+    The batch sizes are profiled, then the most promising configurations are trained, until the
+    budget is spent or none is promising enough. Trials in the store are not trained again. After an
+    interruption the same call continues; after completion it returns the stored advice.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs`).
         target: (metric, value) on validation data that counts as trained; None for the workload's
-            own, or else for what a pilot run of the reference reaches.
-        margin: how much worse a training may end and still count as no worse, > 0, in the unit of
-            the metric that counts; None for 5 % of what was learned or of the remaining errors,
-            whichever is less.
+            own, or else the value that a pilot run of the reference reaches.
+        margin: a training counts as no worse if its final metric is worse by at most `margin`, > 0,
+            in the unit of the metric; None for 5 % of the improvement over the untrained model or
+            of the remaining errors, whichever is less.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds; None for three minutes, or for what `trainings` take.
-        trainings: the limit, instead of `budget`, as a number of trainings of the reference as it
-            is, without their evaluations; > 0. The time of one is measured first: to its planned
-            end, or if none is planned to the target or to its plateau.
+            seconds; None for three minutes, or for the time that `trainings` take.
+        trainings: the limit, instead of `budget`, as a number of trainings of the reference,
+            without their evaluations; > 0. The time of one training is measured first: to its
+            planned end, or without a planned end to the target or to its plateau.
         batch_sizes: the candidates, each 1 to N, or "full" for N; the workload's own is added.
-            None for powers of two from 8, of a command for its own one doubled and halved.
+            None for powers of two from 8, or for a command its own size doubled and halved.
         epochs: the epochs of a training of yours, >= 1; None for the workload's own number, or else
-            what the budget allows (10 for quality, and for a rate with a shape of its own).
+            what the budget allows (10 for quality, and with a learning-rate schedule).
         at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
-            batch size may have more epochs than yours, as long as it takes no longer; None for any
-            number of them.
-        memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
-        profile: a profile of another machine, or its file: step times and memory come from there,
-            steps to the target from here.
+            batch size may train more epochs than yours, if its training takes no longer; None for
+            no limit.
+        memory_limit_bytes: answer as if the device had only this many bytes; None for all of them.
+        profile: a profile of another machine, or its file: step times and memory are taken from the
+            profile, steps to the target are measured on this machine.
         settings: settings of the workload or its optimizer.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
-        drop_last: leave out the last batch of an epoch if it is smaller.
+        drop_last: leave out the last batch of an epoch if that batch is smaller.
         device: "cpu", "cuda" or "cuda:1".
-        trainer: "fastest" trains small models on a CPU in C made for them, which agrees with
-            PyTorch except for rounding; "plain" trains everything in PyTorch's own loop.
-        cluster: a Ray cluster that takes the trials; step times are measured on this machine, or
-            come from `profile`. None to train on this machine.
-        store: the SQLite file; created if it is missing.
-        listener: receives the progress; None prints it in a notebook, a line per stage.
+        trainer: "fastest" trains small models on a CPU in C code, with the same results as
+            PyTorch except for rounding; "plain" trains every model in PyTorch.
+        cluster: a Ray cluster that trains the trials; step times are measured on this machine, or
+            taken from `profile`. None to train on this machine.
+        store: the path of the SQLite file, created if missing.
+        listener: receives progress reports; None prints a line per stage in a notebook.
 
     Returns:
         The advice: a verdict with its evidence.
@@ -104,7 +104,7 @@ def advise(
         WorkloadError: the workload cannot be loaded, or trained at any batch size.
         BatchlabError: `profile` is not a profile, or is one of another workload.
         StoreError: the store cannot be used.
-        ClusterError: the cluster cannot be reached, or none of its nodes can train it.
+        ClusterError: the cluster cannot be reached, or none of its nodes can train the workload.
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
@@ -112,7 +112,7 @@ def advise(
 
 
 def advised(question: Request) -> Advised:
-    """Do what `advise` does; return the answer with the runs and the profile behind it."""
+    """Do what `advise` does; return the advice with its study and profile."""
     assert question.store is not None
     subject, listener = subject_of(question), question.listener
     listener.begins(command="advise", subject=subject.name, stages=())
@@ -130,18 +130,18 @@ def advised(question: Request) -> Advised:
         environment=environment(),
         margin=question.margin,
     )
-    # The store is opened only now, so that a refused request leaves no file behind.
+    # Open the store only after all checks, so that a refused request creates no file.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         answer = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # `trainings` were given; the answer has their seconds
+        if question.budget.seconds is None:  # not measured now, so read from the answer
             question.budget.limit(answer.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(answer, advice=replace(answer.advice, kept_in=kept_in))
 
 
 def _check(subject: Subject) -> None:
-    """Refuse a question that cannot be answered for the subject."""
+    """Raise an error for a question that cannot be answered for the subject."""
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
@@ -160,7 +160,7 @@ def _check(subject: Subject) -> None:
             f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
             f"one of the two out"
         )
-    # Computing these three raises errors for impossible values; the length includes the target.
+    # Computing these properties raises errors for impossible values; `length` checks the target.
     reference, sizes, _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
@@ -176,12 +176,12 @@ def _check(subject: Subject) -> None:
     )
 
 
-# The arguments that change no answer, or only by `_study_id`'s own fields.
+# Arguments left out of the hash: they change no answer, or `_study_id` adds them in another form.
 _NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "store", "command"}
 
 
 def _study_id(subject: Subject) -> str:
-    """Return a hash of everything that the answer depends on, except the machine."""
+    """Return the study's id: a hash of everything that affects the answer, but the machine."""
     question = subject.question
     names = {field.name for field in fields(question)} - _NOT_IN_THE_ID
     document = {name: getattr(question, name) for name in names} | {

@@ -1,7 +1,7 @@
-"""Argument values: readers that take a value as a text or as it is given in Python.
+"""Argument values: readers that convert a text or a Python value to an argument's value.
 
-A reader returns the value as the commands take it. For an impossible value it raises a ValueError
-or TypeError, to which `arguments.read` adds what is expected, or a UsageError with its own message.
+For an impossible value, a reader raises a ValueError or TypeError, to which `arguments.read` adds
+what is expected, or a UsageError with a message of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLANS = get_args(PlanName)
 
 
 def count(value: Any, *, least: int = 1) -> int:
-    """Return a whole number, also one of NumPy, as an int of at least `least`."""
+    """Return a whole number (of Python or NumPy) as an int, or refuse a number below `least`."""
     if isinstance(value, str):
         if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
             raise ValueError
@@ -38,7 +38,7 @@ def count(value: Any, *, least: int = 1) -> int:
 
 
 def positive(value: Any) -> float:
-    """Return a finite number above 0."""
+    """Return a number as a float, or refuse a number that is not finite or not above 0."""
     number = float(value)
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
         raise ValueError
@@ -53,7 +53,7 @@ _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def seconds(value: Any) -> float:
-    """Return a time above 0 in seconds, also from a text such as `90s`, `5m` or `1h30m`."""
+    """Return a duration in seconds (> 0) from a number or a text such as `90s` or `1h30m`."""
     if not isinstance(value, str):
         return positive(value)
     match = _TIME.fullmatch(value.strip())
@@ -63,7 +63,7 @@ def seconds(value: Any) -> float:
 
 
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a reader of one or more items, which are between commas if they are given as text."""
+    """Return a reader of one or more items, given as a sequence or as text with commas."""
 
     def read(values: Any) -> tuple[Any, ...]:
         if isinstance(values, str):
@@ -77,7 +77,7 @@ def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def choice(*choices: str) -> Callable[[Any], str]:
-    """Return a reader of one of the choices."""
+    """Return a reader that accepts only one of the choices."""
 
     def read(value: Any) -> str:
         if value not in choices:
@@ -89,7 +89,7 @@ def choice(*choices: str) -> Callable[[Any], str]:
 
 def batch_size(value: Any) -> int | Literal["full"]:
     """Return a batch size, or "full" for the whole training set."""
-    # That a batch size is at most N is checked later, because N depends on the subject.
+    # Whether a batch size is at most N is checked later, because N depends on the workload.
     if isinstance(value, str) and value == "full":
         return "full"
     return count(value)
@@ -101,7 +101,7 @@ plans = several(choice(*PLANS))
 
 
 def text(value: Any) -> str:
-    """Return a text that is not empty."""
+    """Return a text that is not blank, or refuse the value."""
     if not (isinstance(value, str) and value.strip()):
         raise ValueError
     return value
@@ -117,7 +117,7 @@ def target(value: Any) -> tuple[str, float]:
 
 
 def settings(value: Any) -> Any:
-    """Return the settings by name, also from texts such as `width=64`."""
+    """Return settings by name from a mapping or from texts such as `width=64`."""
     if not isinstance(value, tuple):
         return value  # the workload checks the names and values of a mapping
     by_name: dict[str, str] = {}
@@ -135,7 +135,7 @@ def settings(value: Any) -> Any:
 
 
 def n_bytes(value: Any) -> int:
-    """Return a number of bytes, also from a text such as `2GiB` (2^30 each) or `2GB` (10^9)."""
+    """Return bytes from a number or a text such as `2GiB` (2^30 each) or `2GB` (10^9)."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b", value.strip().lower())
         if match is None:
@@ -148,7 +148,7 @@ def n_bytes(value: Any) -> int:
 
 
 def device(value: Any) -> str:
-    """Return the name of a device, which this machine need not have."""
+    """Return a valid device name, even if this machine lacks the device."""
     if not re.fullmatch(r"cpu|cuda|cuda:\d+", value):
         raise ValueError
     return str(value)
@@ -161,7 +161,7 @@ def known_rule(value: Any) -> str:
 
 
 def cluster(value: Any) -> Cluster:
-    """Return a cluster."""
+    """Return a Cluster, or refuse a value of another class."""
     from batchlab.runs.cluster import Cluster
 
     if not isinstance(value, Cluster):
@@ -177,7 +177,7 @@ def measurements(names: Any) -> tuple[str, ...]:
 
 
 def read_profile(source: Any) -> Profile:
-    """Return a given profile, or read it from a file.
+    """Return a Profile that is given as an object or as the path of its file.
 
     Raises:
         BatchlabError: the file cannot be read, or is not a profile.

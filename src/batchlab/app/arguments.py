@@ -1,7 +1,7 @@
 """Arguments: one table of the commands' arguments, for command line, Python and agents.
 
-For each argument the table has its flag, reader, help text and default. The command line makes
-options from the table, the server for agents makes schemas, and `asked` reads calls from Python.
+For each argument the table has the flag, reader, help text and default. The command line makes
+options from the table, the MCP server makes schemas, and `question.asked` converts Python values.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from batchlab.plans.scaling import SCALING_RULES
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument, as every interface knows it."""
+    """An argument's properties for the command line, Python and agents."""
 
-    # Takes a text or the value itself; None for a switch, and to take one of `choices`.
+    # Converts a text or a Python value; None for a switch and for an argument with `choices`.
     read: Callable[[Any], Any] | None = None
-    expected: str = ""  # what an impossible value should have been
+    expected: str = ""  # the description of possible values, for error messages
     shown: str = ""  # the placeholder in `--help`
     choices: tuple[str, ...] = ()
-    flag: str | None = None  # its option, if not its name with dashes
-    default: object = None  # the value if not given; `--help` shows it unless None
+    flag: str | None = None  # the option, if not the argument's name with dashes
+    default: object = None  # shown by `--help` unless None
     is_repeated: bool = False
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is an option without a value."""
+        """Whether the argument is an option without a value."""
         return self.read is None and not self.choices
 
 
 def argument_of(command: str, name: str) -> Argument:
-    """Return an argument of a command."""
+    """Return a command's argument by its name in Python."""
     return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS[name]
 
 
 def help_of(command: str, name: str) -> str:
-    """Return the help text of an argument in a command."""
+    """Return the help text of a command's argument."""
     return HELP.get(f"{command} {name}") or HELP[name]
 
 
 def flag_of(command: str, name: str) -> str:
-    """Return the option of an argument."""
+    """Return the command-line option of an argument, such as `--batch-size`."""
     return argument_of(command, name).flag or f"--{name.replace('_', '-')}"
 
 
 def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
-    """Return an argument's value as the command takes it, from a text or as given in Python.
+    """Convert a text or a Python value to the value of a command's argument.
 
     Raises:
-        UsageError: the value is not possible; `whose` follows it in the message.
+        UsageError: the value is not possible; in the message, `whose` follows the value.
     """
     argument = argument_of(command, name)
     reader, expected = argument.read, argument.expected
@@ -95,7 +95,7 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments by name in Python; with the command before the name if they differ by command.
+# The arguments by name in Python; "command name" is the key of one command's own variant.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),
@@ -179,7 +179,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "require": Argument(choices=("likely", "sure")),
 }
 
-# The help texts, by the same names.
+# The help texts, with the same keys as `ARGUMENTS`.
 HELP: Mapping[str, str] = {
     "objective": "What is best. time: the least time to the target. samples: the largest batch "
     "size that needs hardly more examples to get there. quality: the best validation metric after "

@@ -1,4 +1,4 @@
-"""Asked once: run a user's command briefly, then ask for all missing facts in one message."""
+"""Asked once: run a user's command briefly, then request all missing facts in one message."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
-# A look (a short run) ends after these seconds, in which most scripts evaluate, or this share of a
-# budget.
+# A short run of a script is stopped after `_LOOK_S`, in which most scripts evaluate, or after
+# `_BUDGET_SHARE` of the budget if that is less.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
 _EXAMPLES: dict[str, Any] = {
@@ -44,10 +44,10 @@ _EXPLANATIONS = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> TrainingCommand:
-    """Return a training command with the `known` facts and those found in its code.
+    """Return a training command with the `known` facts and the facts found in its code.
 
     Raises:
-        UsageError: facts are missing; the message names all of them, with values from a short run.
+        UsageError: facts are missing; the message lists all of them, with values from a short run.
     """
     facts = {key: value for key, value in known.items() if value is not None}
     folder = facts.get("folder", Path()).absolute()
@@ -97,7 +97,7 @@ def completed(
         if key not in certain:
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
-    if look is None:  # another attempt would fail too
+    if look is None:  # the short run failed, so the same command would fail again
         raise UsageError(f"{request}. Have it run first")
     paste = follow_up(command_line, values)
     if unsure:
@@ -108,7 +108,7 @@ def completed(
 
 
 def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
-    """Return the defaults that a script's code gives to the flags of the `wanted` facts."""
+    """Return the defaults of the `wanted` facts' flags, as read from the script's code."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         flag = flag_of(code.arguments, name)
@@ -121,7 +121,7 @@ def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, in
 
 
 def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
-    """Return the facts that a command needs."""
+    """Return the names of the facts without which batchlab's command `name` cannot run."""
     needs = {"metric"}
     if "learning_rate" in takes:
         needs.add("learning_rate")
@@ -134,12 +134,12 @@ def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set
 
 
 def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
-    """Return whether higher or lower values of the metric are known to be better."""
+    """Return whether the better direction of the metric, higher or lower, is known."""
     return "better" in facts or direction_of(metric) is not None
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Run a command briefly; return what it showed or None, and the error or an empty text."""
+    """Run a command briefly; return the run (None on failure) and an error text or ""."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:
@@ -155,7 +155,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
 
 
 def _of_validation(names: Sequence[str]) -> str:
-    """Return the metric's name that most likely refers to validation data."""
+    """Return the metric name that most likely refers to validation data."""
 
     def doubt(name: str) -> int:
         direction = direction_of(name)

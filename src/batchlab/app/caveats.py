@@ -1,4 +1,4 @@
-"""Caveats: what limits the answer of an advice, for its reader."""
+"""Caveats: statements to the reader on what limits the answer of an advice."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# Report an evaluation's memory if it exceeds a step's by this factor and number of bytes.
+# Report the memory of evaluations if above a training step's by both limits: factor and bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# "Early" is this first part of a training, or the first epoch if it has this many epochs or more.
+# A target is early if reached in `_EARLY` of a training, or in epoch 1 of `_MANY_EPOCHS` or more.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the advice's caveats, then those about the subject and this machine's profile."""
+    """Return the caveats of the advice, its target, its subject and this machine's profile."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -38,7 +38,7 @@ def caveats_of(
 
 
 def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
-    """Say if an unchanged weight decay acts twice or half as much per epoch at the named size."""
+    """Yield a caveat if unchanged weight decay acts at least 2 times more or less per epoch."""
     named, reference = advice.named, advice.reference
     if named is None:
         return
@@ -51,7 +51,7 @@ def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
 
 
 def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
-    """Yield which machine the step times are from, if trainings may have run on another machine."""
+    """Yield caveats on step times from another machine or version than the trainings."""
     question = subject.question
     elsewhere = question.profile
     there = (elsewhere or here).device_name
@@ -66,11 +66,11 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 
 
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Say how large a difference chance explains (95 %) if there are few validation examples.
+    """Yield a caveat on differences within chance if there are few validation examples.
 
-    A share gets the interval of Agresti and Coull 1998, The American Statistician 52(2), which is
-    wide even if no example is wrong. Other metrics get a note without a number, and weighted
-    examples get none, because their count then does not determine the error.
+    For a share of examples, the caveat gives the 95 % half-width of Agresti and Coull 1998, The
+    American Statistician 52(2), which is not 0 even if no example is wrong. Other metrics get no
+    number. Weighted examples get no caveat, as their count does not determine the error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = known(run.best_value for run in advice.tried)
@@ -86,7 +86,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
 
 
 def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Say if the reference or the named configuration meets the target early in a training."""
+    """Yield a caveat if the reference or recommended batch size reaches the target early."""
     named, level = advice.named, advice.target
     whole: float | None = subject.epochs
     if not whole and advice.end_quality is not None:
@@ -130,7 +130,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
 
 
 def _without_times(subject: Subject, options: Sequence[Option]) -> Iterator[Reason]:
-    """Say that examples, not seconds, are compared if step times are missing, and why."""
+    """Yield a caveat if examples are compared, not seconds, because step times are missing."""
     reasons = {option.batch_size: why_untimed(option) for option in options}
     untimed = [size for size, reason in reasons.items() if reason is not None]
     if untimed and subject.question.objective == "time":

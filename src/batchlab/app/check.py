@@ -1,4 +1,4 @@
-"""Check: `batchlab.check` finds out if a workload's gradient is the same under accumulation."""
+"""Check: `batchlab.check` tests that accumulating micro-batches gives the batch's gradient."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def check(
     device: str = "cpu",
     budget: str | float = "60s",
 ) -> Accumulation:
-    """Compare the gradient of a batch with that of its micro-batches, and name what differs.
+    """Compare a batch's gradient with the gradient accumulated over its micro-batches.
 
-    Eight training examples are enough: their gradient is taken in one piece, in two unequal pieces
-    and one by one, in float64 if the model accepts it. The check runs in its own process, at
-    weights near the initial ones.
+    The gradient of eight training examples is computed as one batch, as two unequal micro-batches
+    and one by one, in float64 if the model accepts float64. The check runs in a separate process,
+    at weights near the initial weights.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
@@ -36,8 +36,8 @@ def check(
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
 
     Returns:
-        `equal`, whether they are the same apart from random draws, and `findings`, every cause
-        that was found, with its place.
+        `equal`, whether the gradients are the same apart from random draws, and `findings`, every
+        cause of a difference that was found, with its place in the model or code.
 
     Raises:
         UsageError: a value is not possible; the message says which values are.
@@ -48,7 +48,7 @@ def check(
 
 
 def checked(question: Request) -> Accumulation:
-    """Do what `check` does."""
+    """Do what `check` does, for a request made by any interface."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the check of accumulation")
     timeout_s = question.budget.time_limit_s()

@@ -18,16 +18,16 @@ Comparable = Study | Advice | Profile | str | Path
 
 
 def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") -> Comparison:
-    """Compare two studies, and return what differs between them beyond noise.
+    """Compare two studies, and return the differences that exceed noise.
 
     Args:
-        a: a study, an advice or a profile; or a file, either a store, whose last study counts, or
-            the output of `batchlab profile --json`; or the start of a study's id in `store`.
-        b: the other one, in any of the same forms.
+        a: a study, an advice or a profile; or a file: a store, whose last study is used, or the
+            output of `batchlab profile --json`; or the start of a study's id in `store`.
+        b: the other study, in any form that `a` may have.
         store: the SQLite file in which ids are looked up.
 
     Raises:
-        UsageError: both are the same, there is no such study, or it has no answer yet.
+        UsageError: `a` and `b` are the same, there is no such study, or it has no answer yet.
         StoreError: there is no such store, or it cannot be read.
         BatchlabError: a file is not a profile.
     """
@@ -38,7 +38,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side of the comparison, which for a file or an id is read from disk."""
+    """Return one side of the comparison, read from disk if a file or an id is given."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison: estimates of two studies, and their ratios or differences."""
+"""The arithmetic of a comparison: two studies' estimates, with their ratios or differences."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from batchlab.report.short_reports import (
 )
 from batchlab.words.document import plain
 
-_MISSES = 0.05  # the share of comparisons in which an interval may be wrong
+_MISSES = 0.05  # the probability that at least one interval of a comparison is wrong
 _NORMAL_95 = float(ndtri(0.975))
 SizeAndRate = tuple[int, float | None]  # batch size, learning rate
 Estimates = Mapping[SizeAndRate, Estimate]
 Crossings = dict[SizeAndRate, list[Crossing]]
-Ends = dict[SizeAndRate, list[float]]  # the final values of whole trainings
+Ends = dict[SizeAndRate, list[float]]  # final values of whole trainings, one per seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,13 +48,13 @@ class Side:
 
     @property
     def target(self) -> Target | None:
-        """The target that the study's runs had to reach."""
+        """The target of the advice, or else of the study."""
         source = self.advice or self.study
         return source.target if source else None
 
     @property
     def timings(self) -> list[StepTiming]:
-        """The step times, one per process."""
+        """The step times, one for each process that timed a batch size."""
         timings: list[StepTiming] = []
         if self.profile is not None:
             for point in self.profile.points:
@@ -66,19 +66,19 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs to compare: those without a plan."""
+        """The runs to compare, without runs whose batch size or rate changes by a plan."""
         if self.study is None:
             return []
         return [run for run in self.study.records if not run.trial.stages]
 
     @property
     def timed_sizes(self) -> set[int]:
-        """The batch sizes whose steps were timed."""
+        """The batch sizes that have step times."""
         return set(map(attrgetter("batch_size"), self.timings))
 
     @property
     def settings(self) -> dict[str, str]:
-        """Workload, target, machine and versions, by name."""
+        """Settings whose differences are reported: workload, target, machine and versions."""
         measured = self.profile or self.study
         assert measured is not None
         fields: dict[str, Any] = plain((self.study or measured).workload)
@@ -94,7 +94,7 @@ class Side:
     def step_s(self, wider: float) -> Estimates:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
-        The scatter between sessions is taken to be as large as that between processes.
+        The scatter between sessions is unknown, so the scatter between processes is used for it.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -107,7 +107,7 @@ class Side:
             for timing in self.timings:
                 times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
             if len(times) >= SIZES_FOR_LAW:
-                # One process per size has no scatter; use the residuals from the fitted law.
+                # One process per size shows no scatter, so use the residuals from the fitted law.
                 law = fit_step_time([*times.items()])
                 times = dict(zip(times, map(law.step_s, times), strict=True))
                 session = _NORMAL_95 * law.off_the_law_fraction
@@ -121,7 +121,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> Estimates:
-        """The peak memory of each batch size, with its fastest micro-batch size."""
+        """The peak memory of each batch size, in a profile with its fastest micro-batch size."""
         points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
             sizes = map(attrgetter("batch_size"), self.profile.points)
@@ -130,7 +130,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> Crossings:
-        """Return the crossings of a target for each batch size and rate whose runs all met it."""
+        """Return when runs reached the target, for batch sizes and rates without a missed run."""
         met: Crossings = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -147,7 +147,7 @@ class Side:
 
     @property
     def ends(self) -> Ends:
-        """One final value of a whole training per seed, by batch size and rate."""
+        """The final metric values of whole trainings, by batch size and rate."""
         ends: Ends = {}
         if self.advice is not None:
             for tried in self.advice.tried:
@@ -170,7 +170,7 @@ class Side:
 
 
 def compared(a: Side, b: Side) -> Comparison:
-    """Return the comparison of two sides."""
+    """Return the settings that differ between two sides, and the figures that both have."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings, b.settings
     return Comparison(
@@ -187,7 +187,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, because runs to the harder target meet the easier one too."""
+    """Return the easier target, because runs to the harder target reach the easier target too."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -196,7 +196,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield every figure that both sides have, with intervals that are wider for more figures."""
+    """Yield the figures that both sides have; more figures get wider intervals (Bonferroni)."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
     n_timed = len(a.timed_sizes & b.timed_sizes)
@@ -214,13 +214,13 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
 
 
 def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:
-    """Return the batch sizes that both sides have."""
+    """Return the batch sizes that occur on both sides, in ascending order."""
     size_of = itemgetter(0)
     return sorted({*map(size_of, a)} & {*map(size_of, b)})
 
 
 def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
-    """Return the steps to a target for each side, by batch size and rate."""
+    """Return each side's mean steps to the target, by batch size and rate."""
     keys: list[tuple[int, SizeAndRate]] = []
     logs = []
     for side, crossings in enumerate(met):
@@ -233,7 +233,7 @@ def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # A crossing lies between two evaluations, for all seeds perhaps near the same end.
+            # The error from rare evaluations may be equal for all seeds, so do not average.
             apart = max(map(_log_apart, met[side][key])) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
@@ -245,7 +245,7 @@ def _log_apart(crossing: Crossing) -> float:
 
 
 def _times(steps: Estimates, step_s: Estimates) -> Estimates:
-    """Return the time to a target for each batch size whose step time is known."""
+    """Return the time to the target, steps times step time, where the step time is known."""
     times = {}
     for (size, rate), of_size in steps.items():
         if (size, None) in step_s:
@@ -259,7 +259,7 @@ def _log(known: Estimate) -> float:
 
 
 def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
-    """Return the product of two independent estimates; with power -1, the first over the second."""
+    """Return the product of two independent estimates, or with power -1 their quotient."""
     halves = one.log_half_width, other.log_half_width
     half = None
     if halves[0] is not None and halves[1] is not None:
@@ -274,7 +274,7 @@ def _ratios(quantity: str, a: Estimates, b: Estimates) -> list[ComparedFigure]:
 def _final_values(
     a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float
 ) -> list[ComparedFigure]:
-    """Return the figures of the metric at the end of whole trainings."""
+    """Return the figures that compare the final metric values of whole trainings."""
     if a.study is None or b.study is None:
         return []
     metric = a.study.workload.metrics[0]
@@ -316,9 +316,9 @@ def _rows(
     better: Better = "lower",
     is_ratio: bool = True,
 ) -> list[ComparedFigure]:
-    """Return a figure for each batch size, at the best shared rate, or else at each side's best.
+    """Return a figure for each batch size, at the best learning rate that both sides have.
 
-    The shared rate is chosen by the mean of both sides, to favor neither.
+    That rate has the best mean over both sides. Without a common rate, use each side's best rate.
     """
     sign = -1
     if better == "higher":

@@ -1,4 +1,4 @@
-"""Fit: `batchlab.fit` fits the law of steps to target to the user's own points."""
+"""Fit: `batchlab.fit` fits the law of steps to target to points that the user measured."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to
 
 PointRow = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
-# Numbers above this or below its inverse are refused, because the law would overflow.
+# Numbers above this limit or below its inverse are refused, because the law would overflow.
 _MOST = 1e15
 
 
 def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
-    A batch size with several learning rates is used at one rate: of the rates at which the most
-    runs reached the target, the one with the least geometric mean of steps over seeds.
+    For a batch size with several learning rates, only the best rate is used: the rate at which the
+    largest share of runs reached the target, and if several did, the least geometric mean of steps.
 
     Args:
         points: a CSV file, or rows, one per run: `batch_size`, `steps_to_target` (or
-            `samples_to_target`), and if known `learning_rate` and `after_steps`, the last
-            evaluation before the target. A run that never reached the target has no steps, and
-            its `after_steps` says how far it went. Other columns are not read.
+            `samples_to_target`), and if known `learning_rate` and `after_steps`, the step of the
+            last evaluation before the target. A run that never reached the target has only
+            `after_steps`, its number of steps. Other columns are ignored.
 
     Returns:
-        The law: `s_min`, `e_min`, `b_crit` and `exponent` with their intervals or the reason for
+        The law: `s_min`, `e_min`, `b_crit` and `exponent`, each with an interval or why there is
         none, and `by_batch_size`, the expected and the measured steps.
 
     Raises:
@@ -47,7 +47,7 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # Compare first by the share of runs that reached the target, which the mean leaves out.
+    # Compare first by the share of runs that reached the target, as the mean ignores the rest.
     logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean
@@ -56,7 +56,7 @@ def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
 def _runs(
     points: str | Path | Iterable[PointRow],
 ) -> Iterator[tuple[float | None, StepsObservation]]:
-    """Yield each run with its learning rate."""
+    """Yield the learning rate (None if unknown) and the steps to the target of each run."""
     if isinstance(points, str | Path):
         name = str(points)
         rows: Iterator[tuple[str, PointRow]] = _lines(Path(points))
@@ -83,7 +83,7 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row:  # as with a comma within a number
+                if None in row:  # such as after a comma within a number
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
                 yield where, row
     except FileNotFoundError:
@@ -116,7 +116,7 @@ def _run(row: PointRow) -> StepsObservation:
 
 
 def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
-    written = " ".join(str(row.get(column, "")).split())  # a quote left open spans lines
+    written = " ".join(str(row.get(column, "")).split())  # an unclosed quote spans lines
     if written in ("", "None"):
         return None
     try:

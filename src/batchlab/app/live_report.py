@@ -1,4 +1,4 @@
-"""Live report: the page of a running study, written to a file again and again."""
+"""Live report: the page of a running study, written to a file every 20 s."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from batchlab.report.page import with_status
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 
-# Not more often, because making a page takes seconds on a core that the study could use.
+# Making a page takes seconds on a core that the study could use, so do not write it more often.
 EVERY_S = 20
 
 
 def write_live_page(
     store: Path, study: str | None, path: Path, *, show: Callable[[Path], None]
 ) -> None:
-    """Write the page of a study every 20 s while a process works on it, or until Ctrl-C.
+    """Write the page of a study every 20 s while a process works on the study, or until Ctrl-C.
 
-    `show` is called with `path` after the page was first written. The page reloads itself until it
-    is written for the last time.
+    `show` is called with `path` after the first writing. The page reloads itself in the browser,
+    except for the last version.
 
     Raises:
         UsageError: no study has such an id, or more than one.
@@ -40,7 +40,7 @@ def write_live_page(
                 is_shown = True
                 time.sleep(EVERY_S)
         except KeyboardInterrupt:
-            pass  # Ctrl-C ends only this report, so the page is written once more.
+            pass  # Ctrl-C ends only this report, so write a last page, which does not reload
         _write_page(opened, study_id, path, reload_s=None)
         if not is_shown:
             show(path)

@@ -1,4 +1,4 @@
-"""Noise: `batchlab.noise` measures how noisy a workload's gradient is along its own training."""
+"""Noise: `batchlab.noise` measures a workload's gradient noise at points of its training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
 
-# The share of the budget that one point may take.
+# The share of the budget that the measurement at one step may take.
 _POINT_FRACTION = 0.2
 
 
@@ -37,10 +37,10 @@ def noise(
     budget: str | float = "60s",
     listener: ProgressListener | None = None,
 ) -> Noise:
-    """Measure the gradient noise scale of `workload` along a training of its own configuration.
+    """Measure the gradient noise scale of `workload` during a training with its own settings.
 
-    The scale is measured in its own process, at the initial weights and at steps that double from
-    point to point. Each point takes enough examples for an interval of ± 20 %, or all examples.
+    A separate process measures the scale at the initial weights, at the last step, and at the last
+    step halved repeatedly, with enough examples for an interval of ± 20 %, or all examples.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
@@ -48,17 +48,17 @@ def noise(
             workload's planned training, or of 10 epochs.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: the memory that the process may ask for; None for all there is.
+        memory_limit_bytes: the memory that the process may allocate; None for no limit.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        listener: receives the progress; None prints it in a notebook, a line per stage.
+        listener: receives progress reports; None prints a line per stage in a notebook.
 
     Returns:
-        The noise at every point that the budget reached.
+        The noise at every step that was measured within the budget.
 
     Raises:
         UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded or trained.
-        BudgetError: the budget ended before the first point.
+        BudgetError: the budget ended before the first measurement.
     """
     if steps is not None:
         steps = read("noise", "steps", steps)
@@ -75,7 +75,7 @@ def noise(
 
 
 def noise_along(question: Request, *, steps: int | None) -> Noise:
-    """Do what `noise` does."""
+    """Do what `noise` does, for a request made by any interface."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
     question.listener.begins(command="noise", subject=subject.name, stages=())
@@ -108,7 +108,7 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """Return the last step to measure at, or refuse one beyond the learning rate's schedule."""
+    """Return the last step to measure at; refuse steps after the end of the rate's schedule."""
     planned = subject.length.last_step(trial)
     if steps is None:
         return planned
@@ -123,7 +123,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """Return the points in order, and why some are missing, or None if they are complete."""
+    """Measure in a child; return the points, and the reason if some are missing, else None."""
     budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []

@@ -1,4 +1,4 @@
-"""Options: the batch sizes that model and profile allow to use, and the reference."""
+"""Options: the batch sizes that the model and the profile allow, and the reference."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.words.reasons import reason_text
 
-# ---- by the model
+# ---- options that the model allows
 
 
 def checked_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return the trials; refuse one with a batch that the model cannot train on."""
+    """Return the trials, or raise an error if the model cannot train on one of the batches."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
@@ -29,7 +29,7 @@ def checked_trials(subject: Subject) -> tuple[Trial, ...]:
 
 
 def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial with a smaller last batch if such a batch failed in the workload's check."""
+    """Refuse a trial with a smaller last batch if the workload's check failed on such a batch."""
     rests = trial.plan.last_batch_sizes()
     if rests and not summary.last_batch_runs:
         raise BatchSizeError(
@@ -40,7 +40,7 @@ def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """Return the option, with the reason why not if the model cannot be trained with it."""
+    """Return the option, with a note or marked unusable if its batches do not suit the model."""
     size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
@@ -54,12 +54,12 @@ def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
 
 
 def refused(option: Option, why: Reason) -> Option:
-    """Return the option marked as unusable for a reason."""
+    """Return the option marked as unusable, with the reason."""
     return replace(option, note=why, step_s=Estimate.cannot_tell(why))
 
 
 def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial in which a batch normalization would get a batch of one example."""
+    """Refuse a trial in which a BatchNorm layer would get a micro-batch of one example."""
     if not summary.has_batch_norm:
         return
     model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
@@ -85,9 +85,9 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return the factor by which each scaling rule changes the reference's rate, by batch size."""
+    """Return for each batch size the factor of each scaling rule on the reference's rate."""
     reference = subject.summary.batch_size
-    # Take both: options may have only the reference so far, and sizes that a profile added.
+    # Use both sources: the options may lack candidates, or have sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
     return tuple(
         (size, tuple(_multiples(subject.summary, size / reference))) for size in sorted(sizes)
@@ -95,13 +95,13 @@ def rule_multiples(
 
 
 def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
-    """Yield each scaling rule that applies to the optimizer, with its factor for the rate."""
+    """Yield each rule for this optimizer with its rate factor at `kappa` times the batch size."""
     for name, rule in SCALING_RULES.items():
         if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
             yield name, rule.rate_factor(kappa)
 
 
-# ---- by a profile
+# ---- options that a profile allows
 
 _NOT_REACHED: dict[Stopped | None, Reason] = {
     "memory": Reason.of("does_not_fit"),
@@ -111,7 +111,7 @@ _UNKNOWN = Reason.of("not_profiled")
 
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
-    """Return the options of an advice; an unusable option has the reason why."""
+    """Return the options of an advice; an unusable option has a note with the reason."""
     summary, trial = subject.summary, subject.reference
     why_not = subject.why_not_comparable
     options = []
@@ -126,7 +126,7 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
 
 
 def _with_adam(option: Option, subject: Subject) -> Option:
-    """Return the option with Adam's settings for its batch size if these differ from its own."""
+    """Return the option with Adam's settings, if any, scaled to the option's batch size."""
     summary = subject.summary
     if option.batch_size == summary.batch_size:
         return option
@@ -141,7 +141,7 @@ def _with_adam(option: Option, subject: Subject) -> Option:
 
 
 def why_untimed(option: Option) -> Reason | None:
-    """Return why a usable batch size has no step time; None if it has one or is not usable."""
+    """Return why a usable option lacks a step time; None for timed and unusable options."""
     if not option.runs:
         return None
     return option.step_s.reason
@@ -150,11 +150,11 @@ def why_untimed(option: Option) -> Reason | None:
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Return each batch size with its figures in the profile, or why it cannot be used.
+    """Return each batch size with its time and memory by the profile, or why it cannot be used.
 
-    Between two batch sizes of the profile the time is interpolated and the memory computed by its
-    law, so a profile made elsewhere need not have exactly the same sizes. `trial` determines the
-    size of an epoch's last batch.
+    Between two profiled batch sizes, the time is interpolated and the memory computed by the
+    memory law, so a profile of another machine may have other sizes. `trial` determines the size
+    of an epoch's last batch.
     """
     options = []
     for size in sorted(set(batch_sizes)):
@@ -166,7 +166,7 @@ def options_of(
 
 
 def _whole(option: Option, profile: Profile) -> Option:
-    """Return the option for a training step that cannot be cut into micro-batches."""
+    """Return the option without micro-batches: unusable if the whole batch does not fit."""
     size = option.batch_size
     had_no_room = any(
         point.status is Status.OOM for point in profile.points if point.batch_size == size
@@ -178,7 +178,7 @@ def _whole(option: Option, profile: Profile) -> Option:
 
 
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
-    """Return the workload's own configuration, with which the answer is compared."""
+    """Return the workload's own configuration, or raise an error if it cannot be used."""
     size = trial.batch_size
     reference = next(option for option in options if option.batch_size == size)
     if reference.runs:
@@ -228,7 +228,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:
-        # The workload's own size and larger ones are tried first, and then time ran out.
+        # Time ran out before this size, as the workload's own size and larger come first.
         return _refused(option, Reason.of("profile_ended_before"))
     if between.estimate is None or largest is None or size > largest:
         return _refused(option, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
@@ -236,9 +236,9 @@ def _option(profile: Profile, trial: Trial) -> Option:
 
 
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
-    """Return the mean seconds per step of an epoch; a smaller last batch takes its own time.
+    """Return the mean seconds per step of an epoch, including a smaller last batch.
 
-    If the last batch is smaller than all timed ones, it is taken to need the time of the smallest.
+    A last batch smaller than all timed batch sizes is given the time of the smallest timed size.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan
     n_steps = plan.steps_in(1)
@@ -251,6 +251,6 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
 
 
 def _refused(option: Option, why: Reason) -> Option:
-    """Return the option as unusable for a reason, without step time and memory."""
+    """Return the option marked as unusable, with the reason, and without step time and memory."""
     nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None)
     return refused(nothing, why)

@@ -1,4 +1,4 @@
-"""Output files: either written completely, or the old file stays as it was."""
+"""Output files: written completely, or if writing fails the old file is unchanged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from batchlab.errors import BatchlabError, UsageError
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
-    """Refuse a path to which no file can be written, before hours of training.
+    """Refuse an unusable path for an output file, before hours of training.
 
     Args:
         path: the file to be written.
-        store: the store of the same command, or None if it has none.
+        store: the command's store, which must not be overwritten; None if there is no store.
         option: the option that `path` was given with.
-        example: a name for such a file, with the suffix of the format that is written.
+        example: a file name with the suffix of the format, for the error message.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
@@ -34,7 +34,7 @@ def check_output_file(
 
 
 def _is_store(path: Path) -> bool:
-    """Return whether a path is an SQLite file, which may hold hours of results."""
+    """Return whether a path is an SQLite file, which may contain hours of results."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -42,7 +42,7 @@ def _is_store(path: Path) -> bool:
 
 
 def write_output_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file next to it and a rename.
+    """Write `content` to a temporary file in the same folder, then rename the file to `path`.
 
     Raises:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
@@ -63,7 +63,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write a file for each of `contents` next to `path`: `report.svg` gives `report-b-epochs.svg`.
+    """Write one file per entry, named after `path` and the key, such as `report-b-epochs.svg`.
 
     Raises:
         BatchlabError: a file cannot be written.

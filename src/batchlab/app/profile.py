@@ -1,4 +1,4 @@
-"""Profile: `batchlab.profile` measures what each batch size costs here in time and memory."""
+"""Profile: `batchlab.profile` measures each batch size's step time and memory here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 PROFILING = "measuring each batch size"
-# Raise an error if the budget ended after fewer batch sizes, unless fewer were asked for.
+# Raise an error if the budget ended after fewer batch sizes, unless fewer were requested.
 _FEWEST_POINTS = 3
 
 
@@ -36,9 +36,9 @@ def profile(
 ) -> Profile:
     """Measure step time and peak memory of `workload` by batch size; find the largest that fits.
 
-    Each batch size is tried in its own process, from the smallest up, until one does not fit into
-    memory. Then the largest that fits is searched for, and larger ones run in micro-batches. Sizes
-    that ran without micro-batches are timed again in other processes, as far as the budget allows.
+    Each batch size runs in a separate process, from the smallest up, until a size does not fit into
+    memory. Then the largest size that fits is searched for, and larger sizes run in micro-batches.
+    Sizes that ran without micro-batches are timed again in more processes, within the budget.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
@@ -46,12 +46,12 @@ def profile(
             the workload's own.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: judge as if the device had only this many bytes; None for all it has.
+        memory_limit_bytes: judge as if the device had only this many bytes; None for all of them.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        listener: receives the progress; None prints it in a notebook, a line per stage.
+        listener: receives progress reports; None prints a line per stage in a notebook.
 
     Returns:
-        The profile, which includes batch sizes that did not run, with the reason.
+        The profile. It includes batch sizes that did not run, with the reason.
 
     Raises:
         UsageError: a value is not possible; the message says which values are.
@@ -62,7 +62,7 @@ def profile(
 
 
 def profiled(question: Request) -> Profile:
-    """Do what `profile` does."""
+    """Do what `profile` does, for a request made by any interface."""
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
     subject.look(lambda: (subject.profiled_sizes, subject.own_rate))
@@ -82,7 +82,7 @@ def _refuse_too_few(profile: Profile, subject: Subject) -> None:
         raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {reason}")
     wanted = min(_FEWEST_POINTS, len(sizes))
     if subject.summary.is_own_command:
-        wanted = 1  # a script may take minutes for each batch size
+        wanted = 1  # accept 1, as a script may take minutes for each batch size
     if profile.stopped == "time" and ran < wanted:
         when = f"after {ran} batch sizes of {len(sizes)}, and a profile needs {wanted}"
         raise subject.question.budget.ended(when)

@@ -1,4 +1,4 @@
-"""Progress: the reports of a command, as lines for a terminal or a notebook."""
+"""Progress: a running command's reports as lines for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from batchlab.words.reasons import reason_text
 
 
 class ProgressState(ProgressListener):
-    """A listener that keeps a command's progress in its attributes, for displays to read.
+    """A listener that stores a command's progress in attributes, for displays to read.
 
     Attributes:
-        name: the command that runs, with its subject; "" before it has begun.
+        name: the command that runs, with its subject; "" before the command has started.
         stages: the command's stages, in order; empty for a command without stages.
-        stage: the present stage, one of `stages` or another text.
+        stage: the current stage, one of `stages` or another text.
         runs: the training runs that the command waits for, or None if it reports none.
-        lead: the leading configuration so far, or None if there is none yet.
-        doing: the work that is done right now.
+        lead: the leading configuration so far, or None if no configuration leads yet.
+        doing: the current work in words.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin without any report; `clock` is monotonic, in seconds."""
+        """Start without any report; `clock` must be monotonic, in seconds."""
         self.name = ""
         self.stages: tuple[str, ...] = ()
         self.stage = ""
@@ -36,47 +36,47 @@ class ProgressState(ProgressListener):
         self.doing = ""
         self._clock = clock
         self._began_s = clock()
-        self._budget: tuple[float, float] | None = None  # its start by the clock, and its seconds
+        self._budget: tuple[float, float] | None = None  # start by the clock, and seconds
         self._done_fraction: float | None = None
-        self._ends_s: float | None = None  # by the clock
+        self._ends_s: float | None = None  # when the work is expected to end, by the clock
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Keep the command, its subject and its stages."""
+        """Store the command, its subject and its stages."""
         self.name, self.stages = f"{command} {subject}".strip(), tuple(stages)
 
     def phase(self, text: str) -> None:
-        """Begin a stage, and forget the progress of the previous stage."""
+        """Store the new stage, and clear the progress of the previous stage."""
         self.stage, self.runs, self.doing = text, None, ""
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Keep the budget; for the same budget, ignore a report of fewer seconds than known."""
+        """Store the budget; `spent_s` can only grow while `budget_s` is unchanged."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])
         self._budget = (began_s, budget_s)
 
     def asked(self, runs: RunsAsked) -> None:
-        """Keep the runs that the command waits for."""
+        """Store the runs that the command waits for."""
         self.runs = runs
 
     def best(self, best: BestSoFar | None) -> None:
-        """Keep the leading configuration."""
+        """Store the leading configuration."""
         self.lead = best
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """Keep the fraction done, the seconds left and a text on the present work."""
+        """Store the fraction done, the seconds left and a text on the current work."""
         self._done_fraction, self.doing = min(1.0, max(0.0, done_fraction)), text
         self._ends_s = None if left_s is None else self._clock() + left_s
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the command began."""
+        """Seconds since this object was created, at the start of the command."""
         return self._clock() - self._began_s
 
     @property
     def spent(self) -> tuple[float, float] | None:
-        """Seconds spent of a budget by now, and the whole budget; None if there is no budget."""
+        """The spent and the total seconds of the budget; None if there is no budget."""
         if self._budget is None:
             return None
         began_s, budget_s = self._budget
@@ -84,14 +84,14 @@ class ProgressState(ProgressListener):
 
     @property
     def done_fraction(self) -> float | None:
-        """The fraction done: of the budget if there is one, else of the planned work."""
+        """The spent fraction of the budget, or without a budget the done fraction of the work."""
         if (spent := self.spent) is not None:
             return spent[0] / spent[1]
         return self._done_fraction
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the planned work still takes; None if not known yet."""
+        """Seconds until the planned work is expected to end; None if not known yet."""
         if self._ends_s is None:
             return None
         return max(0.0, self._ends_s - self._clock())
@@ -101,9 +101,9 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return one line each, if known, for stage, bar, leader, and the present run with its reason.
+    """Return lines for the stage, the bar, and if known the leader and the current work.
 
-    A line longer than `width` characters is cut.
+    A line longer than `width` characters is cut off.
     """
     lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]
     if state.lead is not None:
@@ -117,7 +117,7 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
 
 
 def stage_text(state: ProgressState) -> str:
-    """Name the command and its stage: "sweep mine, stage 2 of 2: training 6 trials"."""
+    """Return command and stage, such as "sweep mine, stage 2 of 2: training 6 trials"."""
     stage = state.stage or text("starting")
     if state.stage in state.stages:
         number, n = state.stages.index(state.stage) + 1, len(state.stages)
@@ -129,7 +129,7 @@ def stage_text(state: ProgressState) -> str:
 
 
 def time_text(state: ProgressState) -> str:
-    """Return the spent budget, or else the time left, or else the time since the start."""
+    """Return the spent budget; without a budget the time left; if unknown the time so far."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
         return text("{spent} of {budget}", spent=spent, budget=budget)
@@ -139,7 +139,7 @@ def time_text(state: ProgressState) -> str:
 
 
 def clock_text(seconds: float) -> str:
-    """Write seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
+    """Write seconds as hours, minutes and seconds: "8s", "1m38s", "3m", "2h05m"."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     if hours:
@@ -165,34 +165,34 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
 def _runs_text(runs: RunsAsked) -> str:
     sizes = _several("batch size", "batch sizes", list(map(str, runs.batch_sizes)))
     seeds = _several("seed", "seeds", list(map(str, runs.seeds)))
-    if len(runs.batch_sizes) > 1:  # rates differ by batch size and are left out
+    if len(runs.batch_sizes) > 1:  # rates differ by batch size, so omit them
         return f"{sizes}, {seeds}"
     rates = [number_text(rate, "rate") for rate in runs.learning_rates]
     return f"{sizes}, {_several('learning rate', 'learning rates', rates)}, {seeds}"
 
 
 def _several(one: str, more: str, values: Sequence[str]) -> str:
-    """Write "seed 2", "seeds 1, 2 and 5" or "seeds 0 to 7"."""
+    """Write a noun with its values: "seed 2", "seeds 1, 2 and 5" or "seeds 0 to 7"."""
     if len(values) > 3:
         return text("{more} {first} to {last}", more=more, first=values[0], last=values[-1])
     return f"{text(one if len(values) == 1 else more)} {listing(values)}"
 
 
 class ProgressLines(ProgressState):
-    """Plain lines for a log, a pipe or a notebook: one per stage and one per warning."""
+    """Prints a line per stage and per warning, for a log, a pipe or a notebook."""
 
     def phase(self, text: str) -> None:
-        """Print the stage that begins, and the time spent so far."""
+        """Print the new stage, with the time so far."""
         super().phase(text)
         print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        """Print the warning at once."""
+        """Print the warning."""
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
-    """Return the given listener, else lines if a notebook calls, else a silent listener."""
+    """Return the given listener; if None, lines in a notebook, elsewhere a silent listener."""
     if listener is None and "ipykernel" in sys.modules:
         return ProgressLines()
     return listener or ProgressListener()

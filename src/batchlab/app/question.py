@@ -1,4 +1,4 @@
-"""Question: one call of batchlab from any interface, with the checks that need no subject."""
+"""Question: a call of batchlab from any interface, and checks that do not need the workload."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
-# People wait two to three minutes for a first answer.
+# The default budget of an advice: people wait two to three minutes for a first answer.
 DEFAULT_BUDGET_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One call of batchlab; its fields are the arguments that the public functions explain."""
+    """One call of batchlab; the public functions, such as `advise`, explain the fields."""
 
     name: str  # the function: "advise", "sweep", "profile", "noise" or "check"
     workload: Workload | TrainingCommand | str
-    budget: Budget  # counts from when the question was asked
+    budget: Budget  # counted from the start of the call
     listener: ProgressListener
     objective: Objective = "time"
     target: tuple[str, float] | None = None
@@ -55,13 +55,13 @@ class Request:
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # where trials run, or None for this machine
     memory_limit_bytes: int | None = None
-    # The profile of another machine, already read, to which the question's memory limit is applied.
+    # The profile of another machine, already read, with this request's memory limit applied.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arguments that do not go together."""
+        """Raise a UsageError for arguments that cannot be combined."""
         if self.cluster is not None:
             if self.name == "advise" and self.profile is None and not self.is_device_here:
                 raise UsageError(
@@ -84,7 +84,7 @@ class Request:
 
     @property
     def is_device_here(self) -> bool:
-        """Whether this machine has the device, which only a cluster's nodes need if one trains."""
+        """Whether this machine has the device; with a cluster, only its nodes need the device."""
         kind, _, index = self.device.partition(":")
         return kind != "cuda" or int(index or 0) < torch.cuda.device_count()
 
@@ -99,7 +99,7 @@ def asked(
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Request:
-    """Return the question of a call, made from the function's name and unchecked arguments."""
+    """Check a call's arguments and return its Request; `name` is the called function."""
     arguments: dict[str, Any] = {}
     for argument, value in {"budget": budget, **given}.items():
         if value is not None:
@@ -124,7 +124,7 @@ def asked(
 
 
 def _advice_budget_s(budget_s: float | None, trainings: float | None) -> float | None:
-    """Return the seconds for the whole call, or None if `trainings` will set them later."""
+    """Return the seconds of an advice's budget, or None if `trainings` will set them later."""
     if trainings is None:
         return budget_s or DEFAULT_BUDGET_S
     if budget_s is not None:

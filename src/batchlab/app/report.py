@@ -1,4 +1,4 @@
-"""Report: a study of a store, shown again as a page, text, tables, images or JSON."""
+"""Report: a stored study, written as a page, text, tables, images or JSON."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
-    """Store the answer of a study."""
+    """Store the advice of a study."""
     store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
 
 
 def stored_advice(store: Store, study_id: str) -> Advice | None:
-    """Return the answer of a study, or None if it has none that this version can read."""
+    """Return a study's advice, or None if there is none that this version can read."""
     text = store.advice(study_id)
     if text is None:
         return None
@@ -41,17 +41,17 @@ def stored_advice(store: Store, study_id: str) -> Advice | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advised:
-    """An advice with its evidence."""
+    """An advice with the study and the profile that it is based on."""
 
-    advice: Advice  # the answer
-    study: Study  # the training runs behind it, and what was trained
-    profile: Profile  # the step times and memory behind it, of this machine or of another
+    advice: Advice  # the recommendation
+    study: Study  # the training runs, and what was trained
+    profile: Profile  # the step times and memory, of this machine or another machine
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """Return the advice of a stored study, or None if there is none that can be read.
+    """Return a stored study's advice with its evidence, or None if none is readable.
 
-    If it cannot be read, the same command makes a new answer from the stored trials.
+    If None is returned, the same command computes a new advice from the stored trials.
     """
     advice = stored_advice(store, study.study_id)
     if advice is None:
@@ -65,18 +65,18 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 def study_of(shown: Study | Advised) -> Study:
-    """Return the study, without an answer that may come with it."""
+    """Return the study of a study with or without advice."""
     return shown.study if isinstance(shown, Advised) else shown
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """Return a study of a store, with its answer if it has one."""
+    """Open a store and return a study, with its advice if there is a readable advice."""
     with Store.existing(store) as opened:
         return stored_in(opened, study)
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """Return a study of an open store, with its answer if this version can read one."""
+    """Return a study of an open store, with its advice if there is a readable advice."""
     record = store.study(_study_id(store.studies(), study, store.path))
     advised = advice_of(store, record)
     if advised is not None:
@@ -85,12 +85,12 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
-    """Write the page of a study to a file."""
+    """Write the HTML page of a study to a file."""
     write_output_file(path, page_of(shown).encode())
 
 
 def page_of(shown: Study | Advised) -> str:
-    """Return the page of a study as text."""
+    """Return the HTML page of a study."""
     if isinstance(shown, Advised):
         from batchlab.report.advice_page import render_advice_html
 
@@ -101,7 +101,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text; an advice with its page and, if `explains`, its steps."""
+    """Return a study as text; for an advice with the page's path and, if `explains`, its steps."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 
@@ -115,7 +115,7 @@ def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool 
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
-    """Return the JSON document of a study; `page` is the page written with it, or None."""
+    """Return the JSON document of a study; `page` is the path of its page, or None."""
     if isinstance(shown, Advised):
         from batchlab.advice.advice import advice_document
 
@@ -130,14 +130,14 @@ def write_files(
 ) -> tuple[Path, ...]:
     """Write a study as a page, text or JSON, or as tables or images next to `path`.
 
-    Without a path the name is `batchlab-report.` followed by the format.
+    If `path` is None, the file name is `batchlab-report.` followed by the format.
 
     Returns:
         The files that were written.
 
     Raises:
         UsageError: no file can be written to `path`.
-        BatchlabError: a file cannot be written, or no figure has anything to show.
+        BatchlabError: a file cannot be written, or there is no data for any figure.
     """
     path = path or Path(f"batchlab-report.{output_format}")
     check_output_file(path, store=store, example=f"report.{output_format}")
@@ -186,7 +186,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page for `Reported.report`, reading the runs of an advice from its store."""
+    """Write the page for `Reported.report`; the runs of an advice are read from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

@@ -1,4 +1,4 @@
-"""Save weights: the trained model of an advice's named configuration, written to a file."""
+"""Save weights: write the trained model of an advice's recommended configuration to a file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from batchlab.words.catalogue import number_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedWeights:
-    """The weights that were written."""
+    """The file that was written, and the run and metric value of its weights."""
 
     path: Path  # the safetensors file
-    record: TrialRecord  # the training run that made them
-    metric: str  # the validation metric
-    value: float | None  # its value for these weights, or None if the run was never evaluated
-    are_averaged: bool = False  # averaged along the run, as for its evaluations
+    record: TrialRecord  # the training run of the weights
+    metric: str  # the name of the validation metric
+    value: float | None  # the metric of these weights, or None if never evaluated
+    are_averaged: bool = False  # whether they are the averaged weights of `ema`
 
 
 def save_weights(
@@ -32,29 +32,29 @@ def save_weights(
     store: str | Path = "batchlab.db",
     study: str | None = None,
 ) -> SavedWeights:
-    """Write the weights of a training run with the configuration that an advice names.
+    """Write the weights of a training run with the configuration that an advice recommends.
 
-    The run is the longest with that batch size and learning rate, and among equally long ones the
-    one that ended best. Load the file with
-    `model.load_state_dict(safetensors.torch.load_file(path))`. For a workload with `ema` they are
-    the averaged weights.
+    The run is the longest run with that batch size and learning rate; of equally long runs, the run
+    with the best final value. Load the file with
+    `model.load_state_dict(safetensors.torch.load_file(path))`. For a workload with `ema`, the
+    averaged weights are written.
 
     Args:
         path: the file to write.
         store: the SQLite file, which must exist, with the folder of checkpoints next to it.
-        study: the start of the study's id; None for the one asked for last.
+        study: the start of the study's id; None for the study that was run last.
 
     Returns:
-        The `path` that was written, the `record` of the run, the validation `metric` with the
-        `value` of these weights (None if never evaluated), and whether they `are_averaged`.
+        The `path` of the file, the `record` of the run, the validation `metric` with the `value`
+        of these weights (None if never evaluated), and whether the weights `are_averaged`.
 
     Raises:
-        UsageError: the study is not an advice or names nothing, no study has such an id, or no
-            file can be written to `path`.
-        StoreError: there is no store, or the checkpoint is gone.
+        UsageError: the study is not an advice or has no recommendation, no study has such an id, or
+            no file can be written to `path`.
+        StoreError: there is no store, or the checkpoint file is missing.
         BatchlabError: the file cannot be written.
     """
-    from safetensors.torch import save  # it loads torch
+    from safetensors.torch import save  # here, because it imports torch
 
     from batchlab.training.checkpoint import load_weights
 
@@ -88,7 +88,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return the longest run of a configuration; of equally long runs, the one that ended best."""
+    """Return a configuration's longest run; of equally long runs, the best final value's run."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Subject: the workload or script of a question, and what the question's arguments mean for it."""
+"""Subject: the workload or script of a question, with the question's arguments resolved."""
 
 from __future__ import annotations
 
@@ -30,55 +30,55 @@ KindT = TypeVar("KindT")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
-# Evaluations per epoch without a target: just enough to plot the curve.
+# Evaluations per epoch of a run without a target: just enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# The fractions of a run after which `decay` cuts the rate and `grow` enlarges the batch, and
-# the factor: three cuts, most of them in the second half, as in usual schedules.
+# The fractions of a run after which the plan `decay` divides the rate, and `grow` multiplies the
+# batch size, by `_CUT`: most changes come in the second half, as in usual schedules.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# For a small training set, try also sizes below 8, down to the size with this many steps per epoch.
+# For a small training set, also try batch sizes below 8, down to this number of steps per epoch.
 _STEPS_PER_EPOCH = 32
 
 
 class Subject(ABC):
-    """The subject of a question: a workload, run in child processes, or a command, run as it is.
+    """What a question is about: a workload, run in child processes, or a user's training command.
 
-    Recorded trainings may be a subject too, so its data and model need not be in this process.
+    A subclass may also replay recorded trainings, so do not expect data and model in this process.
     """
 
-    summary: WorkloadSummary  # the known facts; complete after `look`
-    name: str  # the name for people
-    is_usual = False  # whether its batch size is a default, which nobody chose
-    has_shape = False  # whether a schedule may fit its learning rate to a training's length
-    may_stretch = False  # whether that schedule adapts to any length of a training
-    constant_until = 0.0  # the first fraction of a training with a constant rate
+    summary: WorkloadSummary  # the subject's facts; complete after `look`
+    name: str  # the name in messages and reports
+    is_usual = False  # whether the batch size is a default that no user chose
+    has_shape = False  # whether the learning rate may have a schedule over the training
+    may_stretch = False  # whether the schedule adapts to any number of steps
+    constant_until = 0.0  # the schedule's rate is constant up to this fraction of a training
     schedule_text = "the workload's own schedule"  # the schedule in words
-    stops_early = False  # whether a patience ends its trainings
-    # The usual epochs of a training, or None if the subject does not define them.
+    stops_early = False  # whether trainings may stop early (`patience_epochs`)
+    # The subject's own epochs of a training, or None if the subject does not define them.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None  # the usual target, if any
-    all_splits: AllSplits = "on_the_way"  # when its training and test data are evaluated
-    weighs_examples = False  # whether its loss is not a plain mean over examples
+    planned_target: tuple[str, float] | None = None  # the subject's own target
+    all_splits: AllSplits = "on_the_way"  # when the training and test data are evaluated
+    weighs_examples = False  # whether the loss weights examples, so is not a plain mean
     keeps_cadence = True  # whether runs are evaluated at the steps of `batchlab.plans.cadence`
 
     def __init__(self, question: Request) -> None:
-        """Keep the question; nothing is read or run yet."""
+        """Store the question without reading or running anything."""
         self.question = question
 
-    # ---- what it is
+    # ---- facts about the subject
 
     @abstractmethod
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary from the store or from a check of the subject; warn of oddities.
+        """Complete the summary from the store or by checking the subject, and report its warnings.
 
-        `refuse` raises an error for a question that has no answer, and is called as early as that
-        can be known.
+        `refuse` raises an error for an impossible question; call it as soon as the summary has the
+        facts that `refuse` needs, before anything slow.
         """
 
-    # ---- what the question means for it
+    # ---- the question's arguments, with defaults for this subject
 
     @property
     def epochs(self) -> int | None:
-        """The epochs asked for or planned, or None if a training's length is not in epochs."""
+        """The requested epochs, or else the planned or default epochs; None if there are none."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -87,7 +87,7 @@ class Subject(ABC):
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
-        """Return the default if equal epochs or a rate with a shape need a number, else None."""
+        """Return the default epochs, or None if an advice on time or samples needs no number."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
         if is_open and not self.has_shape:
             return None
@@ -95,7 +95,7 @@ class Subject(ABC):
 
     @property
     def target(self) -> Target | None:
-        """The target asked for, or the usual one for an advice on time or samples, else None."""
+        """The requested target; if None, for an advice on time or samples the planned target."""
         question = self.question
         if question.target is not None:
             target = self.checked_target(question.target)
@@ -113,7 +113,7 @@ class Subject(ABC):
 
     @property
     def metric(self) -> str:
-        """The metric that an advice compares by: the target's, or else the subject's first."""
+        """The metric that compares runs: the target's, or else the subject's first metric."""
         return self.target.metric if self.target else self.summary.metrics[0].name
 
     @property
@@ -123,23 +123,23 @@ class Subject(ABC):
 
     @property
     def why_not_comparable(self) -> Reason | None:
-        """Why batch sizes cannot be compared by that metric, or None if they can."""
+        """Why batch sizes cannot be compared by `metric`, or None if they can be compared."""
         if self.metric == "loss" and self.summary.loss_couples:
             return Reason.of("losses_not_comparable")
         return None
 
     @property
     def settings_rule(self) -> str:
-        """The scaling rule for Adam's settings, but not the tuned rate, at other batch sizes."""
+        """The rule that scales Adam's settings, except the tuned rate, to another batch size."""
         return "none" if self.summary.adam is None else "sqrt"
 
     @abstractmethod
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return the target `(metric, value)` on the subject's validation data, or refuse it."""
+        """Return `(metric, value)` as a target on validation data, or raise a UsageError."""
 
     @property
     def length(self) -> RunLength:
-        """The length of the subject's trials."""
+        """When trials end and how often they are evaluated, which is often if there is a target."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -147,7 +147,7 @@ class Subject(ABC):
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """The same length with only enough evaluations for a plot."""
+        """The `length` with only as many evaluations as a plot needs, also with a target."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -163,7 +163,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes asked for, or else the usual batch sizes for the question."""
+        """The requested batch sizes, or else the usual batch sizes for this command."""
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
@@ -172,16 +172,16 @@ class Subject(ABC):
         return tuple(sizes)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return the batch sizes to compare if none are asked for."""
+        """Return the batch sizes to compare if none are requested."""
         return candidate_batch_sizes(self.summary.n_train, reference=self.summary.batch_size)
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """The batch sizes and the subject's own batch size, in ascending order."""
+        """The batch sizes to compare, including the subject's own size, in ascending order."""
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates, with batch sizes that the profile of a command added."""
+        """Return the candidates, and if none were requested the sizes that a profile added."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -189,23 +189,23 @@ class Subject(ABC):
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
-        """The batch sizes that a profile tries."""
+        """The distinct batch sizes that the command `profile` measures."""
         return tuple(dict.fromkeys(self.batch_sizes))
 
     @property
     def reference(self) -> Trial:
-        """The subject's own configuration, with seed 0."""
+        """The trial with the subject's own batch size and learning rate, and seed 0."""
         check_batch_size(self.summary.batch_size, self.summary)
         return self.trial(self.summary.batch_size, self.own_rate, seed=0)
 
     @property
     def own_rate(self) -> float:
-        """The learning rate that the subject is trained with now."""
+        """The subject's own learning rate, which the user trains with now."""
         return self.summary.learning_rate
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """The distinct trials, by seed, then by rate, then by batch size or plan."""
+        """The distinct requested trials, ordered by seed, then rate, then plan or batch size."""
         question, sizes = self.question, self.batch_sizes
         if question.plans:
             self._check_plans()
@@ -220,7 +220,7 @@ class Subject(ABC):
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return one training; refuse a micro-batch larger than the batch."""
+        """Return a trial with the question's options; refuse a micro-batch above the batch size."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
@@ -250,7 +250,7 @@ class Subject(ABC):
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
-        """Return a training by one of the plans, which use two batch sizes."""
+        """Return the trial of a plan, which uses one or both of the two batch sizes."""
         epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
@@ -292,16 +292,16 @@ class Subject(ABC):
                     f"plans with {name}: they are compared after equal epochs; give epochs only"
                 )
 
-    # ---- how it is measured and trained
+    # ---- measuring and training the subject
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether a step may be cut into micro-batches."""
+        """Whether a training step may be split into micro-batches."""
         return True
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The limit for this device; None if there is none or it belongs to a given profile."""
+        """The memory limit for this device; None if not given or meant for a given profile."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
@@ -315,33 +315,33 @@ class Subject(ABC):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure step time and memory by batch size, until all are measured or the deadline.
+        """Measure step time and memory of the batch sizes until the deadline.
 
-        Batch sizes of the `known` profile are not tried for fit again, only timed again.
+        Batch sizes in the `known` profile are only timed again, not tested for whether they fit.
         """
 
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Time one batch size with nothing else running; return a `StepTiming` or the reason."""
+        """Time the trial's steps while nothing else runs; return a `StepTiming` or the failure."""
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Return ratios of two sizes' step times (second / first); none for a script."""
+        """Return step-time ratios (second / first point) from one process; nothing for a script."""
         return Ended()
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a trial whose stored record would be lost by training it further."""
+        """Refuse a trial whose stored record would be lost if the trial were trained further."""
         return
 
     @abstractmethod
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
-        """Return an engine that trains the subject and may keep records in the store.
+        """Return an engine that trains the subject and may store records in the store.
 
-        With `is_here` the engine trains on this machine, even if a cluster takes the trials.
+        With `is_here` the engine trains on this machine, even if a cluster is given.
         """
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return powers of two from 8 to N, and always 16, 32, 64, 128 and the reference (if <= N)."""
+    """Return powers of two from 8 (less for a small N) to N, and 16 to 128 and the reference."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
     for power in range(n_train.bit_length()):
@@ -351,7 +351,7 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
 
 
 def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
-    """Refuse a batch size outside 1..N."""
+    """Raise an error for a batch size below 1 or above N, the number of training examples."""
     if not 1 <= batch_size <= summary.n_train:
         raise BatchSizeError(
             f"batch size {batch_size} for workload {summary.name!r}: expected 1 to "
@@ -361,13 +361,13 @@ def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
 
 
 def outside_of_a_share(metric: str, value: float) -> str:
-    """Return the message for a target above 1 or below 0 if the metric is a share of examples."""
+    """Return the error message for a target that a share of examples (0 to 1) cannot reach."""
     meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
 def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
-    """Return the value from a child process, or raise the child's error with its class."""
+    """Return the value that a child process sent, or raise the error that the child raised."""
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value

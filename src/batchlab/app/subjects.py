@@ -1,4 +1,4 @@
-"""The two subjects: a workload, trained in batchlab's own processes, and a user's command."""
+"""The two kinds of subject: a workload, trained in child processes, and a user's command."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 _SWEPT = (64, 256, 1024)
-_LARGER = 16  # the large batch size of plans, over the subject's own
+_LARGER = 16  # the default large batch size of plans / the workload's own batch size
 
 
 def subject_of(question: Request) -> Subject:
-    """Return the subject of a question; a workload's file is run to load the workload."""
+    """Return the question's subject; a workload given as a file is loaded by running the file."""
     if isinstance(question.workload, TrainingCommand):
         return CommandSubject(question)
     return WorkloadSubject(question)
@@ -75,18 +75,18 @@ def _reports_peaks(device: str) -> bool:
 
 
 def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
-    """Return the stored summary of a workload, or None if it or the store does not exist yet."""
+    """Return a workload's stored summary, or None if the store or the summary does not exist."""
     if store is None:
         return None
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # check the store's folder without creating the store
+    except NoStoreError:  # a store can be created later only if its folder is usable
         check_store_folder(store)
         return None
 
 
-# The length of the schedule during timing; any number would do, as step times do not depend on it.
+# The schedule's length during timing; any large number will do, as step times are the same.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
@@ -95,7 +95,7 @@ class WorkloadSubject(Subject):
     """A workload that trains in child processes."""
 
     def __init__(self, question: Request) -> None:
-        """Load the workload."""
+        """Load the workload, and fill the summary with the facts known without a check."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = loaded_workload(question.workload, question.settings)
@@ -105,10 +105,10 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.stops_early = workload.patience_epochs is not None
-        scheduler = workload.scheduler  # one without a length argument cannot stretch
+        scheduler = workload.scheduler  # a scheduler without a length argument cannot stretch
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        if self.may_stretch and question.cluster is None:  # nodes share no constant beginnings
+        if self.may_stretch and question.cluster is None:  # cluster nodes share no checkpoints
             self.constant_until = constant_until(workload.schedule)
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
@@ -139,12 +139,12 @@ class WorkloadSubject(Subject):
 
     @property
     def workload(self) -> Workload:
-        """The loaded workload, without its data after `packed` was read."""
+        """The loaded workload, which has no data after the first use of `packed`."""
         return self._loaded.workload
 
     @property
     def packed(self) -> PackedWorkload:
-        """The workload as files for child processes; this process then drops the data."""
+        """The workload written to files for child processes; this process then frees the data."""
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
@@ -157,13 +157,13 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the id by the model, and the summary from the store or from a child process."""
+        """Complete the id (from the model) and the summary (from the store or a check)."""
         self._refuse()
         refuse()
         if self.question.cluster is not None:
             self.question.cluster.connect()
         budget = self.question.budget
-        stored_summary(self.question.store, self.summary.workload_id)  # refuses an unusable store
+        stored_summary(self.question.store, self.summary.workload_id)  # refuse an unusable store
         self._loaded = with_seen_model(
             self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
         )
@@ -175,7 +175,7 @@ class WorkloadSubject(Subject):
             self.question.listener.warning(f"workload {self.name!r}: {text}")
 
     def _refuse(self) -> None:
-        """Refuse arguments that a workload cannot be used with."""
+        """Raise an error for arguments that are impossible with this workload."""
         question, workload = self.question, self.workload
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
@@ -202,13 +202,13 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # if out of memory, try the other trials
+            if ended.status is not Status.OOM:  # if out of memory, check again without steps
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return a target on a metric of the workload; refuse it without validation data."""
+        """Return `(metric, value)` as a target; refuse a workload without validation data."""
         workload, (metric, value) = self.workload, target
         if metric not in workload.metric_names:
             raise UsageError(
@@ -238,7 +238,7 @@ class WorkloadSubject(Subject):
         )
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return three for a sweep, powers of two for a profile, two for plans, one for noise."""
+        """Return the command's default batch sizes, such as powers of two for a profile."""
         n_train, size = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
             return (size, min(n_train, _LARGER * size))
@@ -261,14 +261,14 @@ class WorkloadSubject(Subject):
         return read(self.question.name, name, value, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return one training; refuse micro-batches if the step takes only whole batches."""
+        """Return a trial; refuse micro-batches if the training step needs whole batches."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
         check_may_be_cut(self.workload, trial)
         return trial
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may be cut into micro-batches; not in an advice if it changes the loss."""
+        """Whether steps may use micro-batches; not in an advice if these change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
@@ -280,9 +280,9 @@ class WorkloadSubject(Subject):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure on this machine, each batch size in its own child process.
+        """Measure on this machine, each batch size in a separate child process.
 
-        For an advice the model is not compiled, because its trainings are not compiled either.
+        Only the command `profile` times a compiled model, as advice trains without compiling.
         """
         is_compiled = self.question.name == "profile" and COMPILED in self.summary.warnings
         trial, device = self._whole_steps, self.question.device
@@ -308,7 +308,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """The reference without a smaller last batch, so that all steps take the same time."""
+        """The reference without an epoch's smaller last batch, so that all steps are comparable."""
         return replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
             drop_last=True,
@@ -316,13 +316,13 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measure the ratios in a child process."""
+        """Measure the step-time ratios in a child process, which alternates between the points."""
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measure the step time in a child process."""
+        """Measure the trial's step time in a child process."""
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
@@ -332,7 +332,7 @@ class WorkloadSubject(Subject):
         refuse_to_train_over(store, trial)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
-        """Return an engine of processes on this machine or on the nodes of a cluster."""
+        """Return an engine that trains in processes on this machine or on a cluster's nodes."""
         cluster = self.question.cluster
         if cluster is None or is_here:
             return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
@@ -340,19 +340,19 @@ class WorkloadSubject(Subject):
         return ProcessEngine(store, plan, RayWorkers(cluster, self.packed, plan))
 
 
-# The check of a command may take this share of a budget, and at most these seconds.
+# The check of a command may take `_CHECK_SHARE` of the budget, and at most `_CHECK_S` seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# The share of a budget that starting and timing the batch sizes may take.
+# The share of the budget that starting and timing all batch sizes may take.
 _TIMING_SHARE = 0.3
-# The seconds of timing per batch size if steps are short.
+# The seconds for which a batch size with short steps is timed.
 _TIMED_S = 4.0
-# Arguments that are refused for commands, because they cannot act on a script.
+# Arguments that are refused for commands, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# The default values of these arguments, which are not refused.
+# The defaults of `_NOT_OF_COMMANDS`, with which the arguments are not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -363,18 +363,18 @@ class CommandSubject(Subject):
     keeps_cadence = False
 
     def __init__(self, question: Request) -> None:
-        """Identify the command; nothing is run yet."""
+        """Compute the command's id without running the command."""
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
-        # A script that is given its length may have a schedule that depends on it.
+        # A script that receives its number of epochs or steps may have a schedule over them.
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
 
     def _usual_epochs(self) -> int | None:
-        """Return the default epochs, or None if the script runs to its own end."""
+        """Return the default epochs, or None if the script decides when to end."""
         if self.question.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
         if self.has_shape:
@@ -390,7 +390,7 @@ class CommandSubject(Subject):
         return None
 
     def _refuse(self) -> None:
-        """Refuse what can be refused before anything runs."""
+        """Raise an error for arguments that are impossible with a command, before any run."""
         question, takes_rate = self.question, self._command.takes("learning_rate")
         if question.name == "advise" and not takes_rate:
             raise UsageError(
@@ -421,7 +421,7 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary from the store or, unless for a profile, by runs that test flags."""
+        """Complete the summary from the store, or by short runs that also test the flags."""
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
         self.summary = stored or self._checked(proves=self.question.name != "profile")
@@ -432,7 +432,7 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
-        refuse()  # only now, because the check finds the number of training examples
+        refuse()  # after the check, which finds the number of training examples
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase
@@ -453,7 +453,7 @@ class CommandSubject(Subject):
         return summary
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return a target on the command's metric, or refuse it."""
+        """Return `(metric, value)` as a target on the command's metric, or raise an error."""
         command, (metric, value) = self._command, target
         if metric != command.metric:
             raise UsageError(
@@ -465,7 +465,7 @@ class CommandSubject(Subject):
         return Target(metric=metric, value=value, better=command.direction)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return one training; with several processes each takes an equal part of the batch."""
+        """Return a trial; refuse a batch that several devices cannot share equally."""
         n = self._command.devices
         if batch_size % n:
             whose = "your " if batch_size == self.summary.batch_size else ""
@@ -477,7 +477,7 @@ class CommandSubject(Subject):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes asked for, or else the usual ones; no limit if N is only assumed."""
+        """The requested or usual batch sizes, with no upper limit if N is only assumed."""
         sizes = self.question.batch_sizes or ()
         numbers = tuple(size for size in sizes if size != "full")
         is_assumed = self._command.assumes_examples(self.summary.n_train)
@@ -486,7 +486,7 @@ class CommandSubject(Subject):
         return super().batch_sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return a few around the command's own; for an advice those that there is time to time."""
+        """Return sizes around the command's own; for an advice as many as the budget can time."""
         size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         usual = {max(1, size // 4), size, 4 * size, 16 * size}
@@ -501,7 +501,7 @@ class CommandSubject(Subject):
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
-        """The batch sizes together with the command's own."""
+        """The batch sizes to compare, including the command's own batch size."""
         return self.candidates
 
     def profile(
@@ -512,7 +512,7 @@ class CommandSubject(Subject):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure in runs of the command, one at a time."""
+        """Measure each batch size in a separate run of the command, one run at a time."""
         trial = self.reference
         with _folder() as folder:
             numbers = count()
@@ -531,14 +531,14 @@ class CommandSubject(Subject):
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
                 are_given=self.question.batch_sizes is not None,
-                # On several devices micro-batches would have to be multiples of their number.
+                # On several devices, micro-batches must be multiples of the number of devices.
                 may_accumulate=self._command.devices == 1
                 and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
             )
             return profile_of(search, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measure the step time in a separate run."""
+        """Measure the step time in a run of the command."""
         with _folder() as folder:
             point = self._timed(trial, folder, timeout_s)
         if point.timing is None:
@@ -550,19 +550,19 @@ class CommandSubject(Subject):
         return timed_command(self._command, trial, folder=folder, marker=marker, limit_s=limit_s)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
-        """Return an engine that runs the command for one training at a time."""
+        """Return an engine that runs the command once per trial, one trial at a time."""
         return CommandEngine(store, self._command, plan)
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Yield a temporary folder for runs that are not kept."""
+    """Yield a temporary folder for runs whose results are not stored."""
     with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return at most `most` of the sizes around `own`, two larger ones for each smaller one."""
+    """Return up to `most` possible sizes near `own`, two larger sizes per smaller size."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)
@@ -572,7 +572,7 @@ def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int,
 
 
 def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """Return `n` of the sizes, from near to far, skipping at most one between two of them."""
+    """Choose `n` sizes: spread evenly, or every second size if `n` is at most half the number."""
     if n >= len(sizes):
         return list(sizes)
     if n * 2 <= len(sizes):
@@ -581,7 +581,7 @@ def _spread(sizes: Sequence[int], n: int) -> list[int]:
 
 
 def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
-    """Return a batch size, halved while it stays whole and at least 8, and doubled up to N."""
+    """Return `own` with its halves (whole numbers >= 8) and its doubles (<= N), ascending."""
     sizes = [own]
     while sizes[0] % 2 == 0 and sizes[0] >= 16:
         sizes.insert(0, sizes[0] // 2)

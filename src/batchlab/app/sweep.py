@@ -1,4 +1,4 @@
-"""Sweep: `batchlab.sweep` trains every batch size, rate and seed asked for, into a store."""
+"""Sweep: `batchlab.sweep` trains every requested batch size, rate and seed into a store."""
 
 from __future__ import annotations
 
@@ -56,45 +56,45 @@ def sweep(
 ) -> Study:
     """Train `workload` at every batch size, learning rate and seed, and return the results.
 
-    What the store already holds is not trained again. An interrupted trial continues from its
-    checkpoint, and one that is asked for more epochs than before continues from its end.
+    Trials in the store are not trained again. An interrupted trial continues from its checkpoint,
+    and so does a finished trial if more epochs are requested.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None for "full" and those of
-            64, 256 and 1024 that are below N.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None for "full" and 64, 256
+            and 1024 (if below N).
         learning_rates: each > 0; None for the workload's reference rate.
-        seeds: trials per cell, with the seeds 0 to seeds - 1; >= 1.
+        seeds: trials per batch size and rate, with the seeds 0 to seeds - 1; >= 1.
         epochs: passes over the training set; if neither epochs nor steps are given, the
             workload's own number, or 10.
-        steps: optimizer steps; with `epochs` too, whichever ends first.
-        target: (metric, value) on validation data at which a trial ends.
-        margin: how much worse a batch size may end and still count as no worse, > 0, in the unit
-            of the metric that counts; None for 5 % of what was learned or of the remaining errors,
-            whichever is less.
+        steps: optimizer steps; if `epochs` are given too, a trial ends at the first of both limits.
+        target: (metric, value) on validation data; a trial ends on reaching the value.
+        margin: a batch size counts as no worse if its final metric is worse by at most `margin`,
+            > 0, in the unit of the metric; None for 5 % of the improvement over the untrained model
+            or of the remaining errors, whichever is less.
         settings: settings of the workload or its optimizer.
         scaling_rule: how the rates, given for the workload's reference batch size, change with
-            the batch size: "none", "linear", "sqrt" or "sde-adam". All but the first also move
-            AdamW's weight decay and Adam's beta 2; "sde-adam" moves both betas and eps.
+            the batch size: "none", "linear", "sqrt" or "sde-adam". All but "none" also scale
+            AdamW's weight decay and Adam's beta 2; "sde-adam" also scales beta 1 and eps.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
-        drop_last: leave out the last batch of an epoch if it is smaller.
+        drop_last: leave out the last batch of an epoch if that batch is smaller.
         micro_batch_size: examples per forward and backward pass; None for the whole batch.
         device: "cpu", "cuda" or "cuda:1".
-        trainer: "fastest" trains small models on a CPU in C made for them, which agrees with
-            PyTorch except for rounding; "plain" trains everything in PyTorch's own loop.
-        cluster: a Ray cluster that takes the trials; None to train on this machine.
-        measure: what else to measure, at the start and at the end of each epoch: "noise_scale",
-            "gradient_variance", "top_eigenvalue"; or at the start and at the end: "sharpness",
+        trainer: "fastest" trains small models on a CPU in C code, with the same results as
+            PyTorch except for rounding; "plain" trains every model in PyTorch.
+        cluster: a Ray cluster that trains the trials; None to train on this machine.
+        measure: what else to measure, at the start and after each epoch: "noise_scale",
+            "gradient_variance", "top_eigenvalue"; or at the start and end of a trial: "sharpness",
             "sharpness_half_box", "sharpness_subspace", "sharpness_subspace_half_box". Trials that
-            were trained before are not measured again.
-        plans: train these plans of two batch sizes: "small" and "large" (each throughout), "grow"
-            (starts small, times 4 after 40, 70 and 90 % of the run up to the large one, then cuts
-            the rate), "decay" (the small one, with its rate cut at those points). Without batch
-            sizes, these are the workload's own and 16 times that.
+            were trained before are not measured.
+        plans: train these plans of two batch sizes: "small" and "large" (constant), "grow" (starts
+            small; after 40, 70 and 90 % of the run the batch size grows 4 times, up to the large
+            size, then the rate is cut), "decay" (small, with the rate cut at those points). The
+            default batch sizes are the workload's own and 16 times its own.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds; what is not done by then can be continued. None for no limit.
-        store: the SQLite file; created if it is missing.
-        listener: receives the progress; None prints it in a notebook, a line per stage.
+            seconds; unfinished trials can be continued by another call. None for no limit.
+        store: the path of the SQLite file, created if missing.
+        listener: receives progress reports; None prints a line per stage in a notebook.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
@@ -103,7 +103,7 @@ def sweep(
         UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded or trained.
         StoreError: the store cannot be used.
-        ClusterError: the cluster cannot be reached, or none of its nodes can train it.
+        ClusterError: the cluster cannot be reached, or none of its nodes can train the workload.
         BudgetError: the budget ends before any training.
         KeyboardInterrupt: after everything has been stored.
     """
@@ -111,7 +111,7 @@ def sweep(
 
 
 def swept(question: Request) -> Study:
-    """Do what `sweep` does."""
+    """Do what `sweep` does, for a request made by any interface."""
     subject = subject_of(question)
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))
@@ -121,7 +121,7 @@ def swept(question: Request) -> Study:
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )
     summary = subject.summary
-    for trial in trials:  # raises an error if the optimizer lacks settings that the rule changes
+    for trial in trials:  # raises an error if the optimizer lacks a setting of the rule
         moved_adam(
             summary.adam,
             trial.scaling_rule,
@@ -129,7 +129,7 @@ def swept(question: Request) -> Study:
             reference_batch_size=summary.batch_size,
             whose=f"the optimizer of workload {summary.name!r}",
         )
-    # The store is opened only now, so that a refused request leaves no file behind.
+    # Open the store only after all checks, so that a refused request creates no file.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         return StoredSweep(opened, subject, trials, training).carried_out()
@@ -138,13 +138,13 @@ def swept(question: Request) -> Study:
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # of the remaining budget per batch size
-# Warn above this difference of blocks of steps, which is a few percent on a quiet machine.
+_TIMING_SHARE = 0.2  # the share of the remaining budget for timing one batch size
+# Warn if the times of blocks of steps differ by more; on a quiet machine they differ by a few %.
 _UNSTEADY_FRACTION = 0.3
 
 
 class StoredSweep:
-    """One sweep in progress."""
+    """A sweep that stores its step times, records and study in a store."""
 
     def __init__(
         self, store: Store, subject: Subject, trials: tuple[Trial, ...], training: str
@@ -156,11 +156,11 @@ class StoredSweep:
         self._listener = subject.question.listener
         self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
         self._trial_ids = [trial.trial_id for trial in trials]
-        self._training = training  # the name of the stage
-        self._timings: dict[int, StepTiming] = {}  # by batch size
+        self._training = training  # the name of the training stage
+        self._timings: dict[int, StepTiming] = {}  # step times by batch size
 
     def carried_out(self) -> Study:
-        """Time the steps, train, and read the study back from the store."""
+        """Time the steps, train the unfinished trials, and return the stored study."""
         ids = " ".join(sorted(self._trial_ids))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
@@ -197,7 +197,7 @@ class StoredSweep:
             )
 
     def _unfinished(self) -> list[RunRequest]:
-        """Return the runs whose stored records do not yet have what was asked for."""
+        """Return the runs whose stored records are missing or shorter than requested."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             run
@@ -205,10 +205,10 @@ class StoredSweep:
             if not is_answered(self._store.record(run.trial.trial_id), seldom, keeps_cadence=keeps)
         ]
 
-    # ---- before training
+    # ---- timing the steps
 
     def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
-        """Get the step time of each batch size of the runs from the store, or measure it now."""
+        """Read each batch size's step time from the store, or measure and store the time."""
         trials: dict[int, Trial] = {}
         for run in runs:
             for size in run.trial.batch_sizes:
@@ -232,13 +232,13 @@ class StoredSweep:
         self._listener.progress(done_fraction=0.0, left_s=None, text=doing)
         timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
         if self._budget.deadline_s is not None:
-            # A batch size whose steps take long must not use up the budget before any training.
+            # Limit the timing, as a batch size with slow steps must leave time for training.
             timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
         ended = self._subject.timed(trial, timeout_s=timeout_s)
         timing = ended.value
         if not isinstance(timing, StepTiming):
             self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
-            # Only warn: the trial will fail in the same way, and is stored with the reason.
+            # Only warn: the trial will fail too, and its record will contain the reason.
             self._listener.warning(
                 f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
             )
@@ -256,7 +256,7 @@ class StoredSweep:
 
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # A single trial gets the number of threads with which its batch size was fastest.
+        # A single trial gets the number of threads that was fastest; several trials get one each.
         first, threads = left[0].trial, 1
         if len(left) == 1 and first.batch_size in self._timings:
             threads = self._timings[first.batch_size].threads

@@ -1,4 +1,4 @@
-"""Trainings: a budget that is given as a number of trainings, and how long one of them takes."""
+"""Trainings: the time limit of a budget that is given as a number of trainings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
 FIRST_LOOK_S = 60.0
-_FIRST_EPOCHS = 4  # doubled until the training reaches its end
-# The largest share of the budget that may go to everything but the runs.
+_FIRST_EPOCHS = 4  # doubled until the training reaches its target or plateau
+# The largest share of the budget for start, timing and report; a larger share raises an error.
 _MOST_FOR_THE_REST = 0.5
 
 
 def run_plan(subject: Subject) -> RunPlan:
-    """Return the plan shared by all runs of an advice; it starts now and has no time limit."""
+    """Return what all runs of an advice share: device, trainer, a clock started now, no limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -41,26 +41,26 @@ def run_plan(subject: Subject) -> RunPlan:
 
 
 class TrainingsLimit:
-    """The time limit that `trainings` set for an advice; without `trainings` it does nothing."""
+    """Sets an advice's time limit from `trainings`; does nothing if `trainings` is not given."""
 
     def __init__(self, store: Store, subject: Subject) -> None:
-        """Keep store and subject; nothing is measured yet."""
+        """Store the arguments without measuring anything."""
         self._store = store
         self._subject = subject
         self._question = subject.question
 
     def set_by_a_first_look(self) -> None:
-        """Set the limit by a first timing of a step; refuse one that leaves too little for runs."""
+        """Time a step and set the limit; raise an error if too little would be left for runs."""
         trainings, budget = self._question.trainings, self._question.budget
         if trainings is None:
             return
         first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
         if first.value is None:
-            return  # the profile will say why
+            return  # the profile will raise the error
         began_s = time.monotonic()
         self.set(self._subject.reference, first.value.step_s)
         allowed_s = budget.allowed_s
-        # Do not count the training that finds the length, because the study uses its record.
+        # Leave out the training in `set`, which finds the epochs, as the study uses its record.
         rest_s = allowed_s - budget.time_limit_s() - (time.monotonic() - began_s)
         if rest_s > _MOST_FOR_THE_REST * allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * allowed_s)
@@ -71,7 +71,7 @@ class TrainingsLimit:
             )
 
     def set(self, own: Trial | Configuration, step_s: float) -> None:
-        """Set the limit from `step_s`, the time per step of the subject's own configuration."""
+        """Set the limit to `trainings` x steps x `step_s`, the seconds per step of `own`."""
         if self._question.trainings is None:
             return
         plan = replace(self._subject.reference, batch_size=own.batch_size).plan
@@ -80,9 +80,9 @@ class TrainingsLimit:
 
     @cached_property
     def _epochs_of_one(self) -> float:
-        """The epochs of one training: as planned, or else until the reference reaches its end.
+        """The epochs of one training: the planned epochs, or else found by training the reference.
 
-        The end is the target, a plateau, or the point at which a script ends by itself.
+        That training ends at the target, at a plateau, or where a script ends by itself.
         """
         subject = self._subject
         if subject.epochs is not None:
@@ -99,7 +99,7 @@ class TrainingsLimit:
                     f"{self._question.trainings:g} trainings: how long one takes is not known, for "
                     f"the first failed ({reason_text(record.reason)}); give a time with --budget"
                 )
-            last = length.last_step(subject.reference)  # the stored training may be longer
+            last = length.last_step(subject.reference)  # a stored record may go beyond
             until_then = tuple(e for e in record.evaluations if e.step <= last)
             end = self._end_of(replace(record, evaluations=until_then))
             if end is not None or length.epochs is None:
@@ -107,7 +107,7 @@ class TrainingsLimit:
             length = replace(length, epochs=2 * length.epochs)
 
     def _end_of(self, record: TrialRecord) -> float | None:
-        """Return the epochs until a run met the target or reached its end, or None if neither."""
+        """Return the epochs until a run reached the target, a plateau or its end; None if none."""
         target = self._subject.target
         if target is not None:
             crossing = record.crossing(target)

@@ -1,1 +1,1 @@
-"""The command line: its commands by file. Nothing imports it."""
+"""The command line, with its commands in files; only `__main__` imports this package."""

@@ -1,4 +1,4 @@
-"""`batchlab compare`: two studies side by side."""
+"""`batchlab compare`: the differences of two studies that exceed noise."""
 
 from __future__ import annotations
 

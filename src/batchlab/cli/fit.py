@@ -1,4 +1,4 @@
-"""`batchlab fit`: the law of steps to target through the points of a CSV file."""
+"""`batchlab fit`: the law of steps to target, fitted to the points of a CSV file."""
 
 from __future__ import annotations
 

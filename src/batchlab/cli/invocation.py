@@ -1,4 +1,4 @@
-"""Invocation: one call of the command line, as passed to its command."""
+"""Invocation: what a command needs to know about its call on the command line."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Training ends this long before the budget: writing the page takes 1 to 2 s on an idle machine and
-# twice that on a busy machine, and writing only text a fraction of a second.
+# Training ends this many seconds before the budget, to leave time for the results: a page takes 1
+# to 2 s on an idle machine and twice that on a busy machine, and text a fraction of a second.
 _REPORT_RESERVE_S = 4.0
 _TEXT_RESERVE_S = 0.7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
-    """One call of the command line."""
+    """One call of the command line, as passed to the called command."""
 
-    command_line: str  # what was typed, quoted so that it can be typed again
-    started_s: float  # when the process began, by the monotonic clock
-    # The training command with placeholders after `--`, or None if there is none.
+    command_line: str  # the typed command, quoted so that it can be pasted
+    started_s: float  # the start of the process, by `time.monotonic()`
+    # The training command after `--`, with placeholders; None if there is no `--`.
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
-        """Return the seconds of a budget that were spent before this call or show the results."""
+        """Return the seconds spent since the start plus the seconds needed to show the results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s

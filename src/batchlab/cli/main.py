@@ -1,8 +1,8 @@
 """The command line: parses arguments, calls one command, and exits with a code.
 
-Commands are in files next to this one, which are loaded when a command is used. Results go
-to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
-2 wrong usage, 3 the answer is less sure than required, 130 interrupted with everything stored.
+Commands are in other files of this folder; a file is loaded when its command is used. Results go
+to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the
+answer is less sure than `--require` demands, 130 interrupted after storing all results.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from batchlab.cli.invocation import Invocation
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
-# A budget limits the whole command, which began when Python loaded this file.
+# A budget limits the whole command, so count the time from when Python loaded this file.
 _STARTED_S = time.monotonic()
 
-# cli/measure.py holds these commands; each other one has a file of its own name.
+# These commands are in cli/measure.py; every other command is in a file of its own name.
 _MEASURING = ("advise", "sweep", "profile", "noise", "check")
 COMMANDS = (*_MEASURING, "fit", "report", "compare", "weights", "workloads", "mcp")
 
-# The commands that take a user's own training command after `--`.
+# The commands that accept a user's training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
-# These commands store nothing before they end, so an interruption loses their work.
+# These commands store no intermediate results, so do not say that results are stored.
 _IN_ONE_GO = ("profile", "noise", "check", "mcp")
 
 
 class CommandFiles(Mapping[str, click.Command]):
-    """The commands by name, each loaded from its file when it is first asked for.
+    """The commands by name; a command's file is loaded when the command is first used.
 
-    Those files import heavy modules (torch, plotting) inside their functions, because `--help`,
-    which asks for all of them, must be instant.
+    Those files import heavy modules (torch, plotting) only inside functions, because `--help`
+    loads all of the files and must be instant.
     """
 
     def __getitem__(self, name: str) -> click.Command:
@@ -70,12 +70,12 @@ def batchlab() -> None:
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
-    """End as Ctrl-C does, and ignore the same signal from then on."""
+    """Handle a signal as Ctrl-C: raise KeyboardInterrupt, and ignore the signal from now on."""
     signal.signal(number, signal.SIG_IGN)
     if number == signal.SIGHUP:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
-            if stat.S_ISCHR(os.fstat(stream).st_mode):  # the terminal may be gone
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # drop output, as the terminal may be closed
                 os.dup2(nowhere, stream)
     raise KeyboardInterrupt
 
@@ -83,15 +83,15 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
         signal.signal(signal.SIGHUP, _interrupt)
     if arguments is not None:
         sys.exit(_exit_code(arguments))
     code = _exit_code(sys.argv[1:])
-    # Exit without Python's own shutdown, which takes half a second to unload torch.
+    # Skip Python's shutdown, which takes half a second to unload torch, but not its exit hooks.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the reader of the stream may have ended
             stream.flush()
     os._exit(code)
 
@@ -109,7 +109,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        told = " ".join(error.format_message().split())  # click puts choices on separate lines
+        told = " ".join(error.format_message().split())  # join lines: click puts choices on several
         return _refused(f"{told} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
@@ -121,7 +121,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
             interrupted = "interrupted"
         print(f"{interrupted}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as in `batchlab ... | head`; drop the buffer
+    except BrokenPipeError:  # as in `batchlab ... | head`: drop the rest of the output
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     if isinstance(code, int):
@@ -130,7 +130,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
 
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
-    """Return batchlab's arguments, and the training command after `--` if it may have one."""
+    """Split off the training command after `--`; None if there is none or none is allowed."""
     if "--" not in arguments or arguments[0] not in WITH_OWN_COMMAND:
         return arguments, None
     place = arguments.index("--")

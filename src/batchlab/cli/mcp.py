@@ -1,4 +1,4 @@
-"""`batchlab mcp`: the commands as tools of an agent, over the Model Context Protocol."""
+"""`batchlab mcp`: a server that offers the commands as tools, by the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
-# Left out: options for terminals, options that this server sets, and options that run other code.
+# Options that tools lack: for terminals, set by this server, or able to run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -34,7 +34,7 @@ def mcp() -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
-    # On Ctrl-C, asyncio would end its task and then wait for a line that never comes.
+    # On Ctrl-C, asyncio would wait for another line of stdin, so handle SIGINT like SIGTERM.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     asyncio.run(_serve())
 
@@ -55,7 +55,7 @@ async def _serve() -> None:
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             output, failed = await _run(params.name, params.arguments or {}, context), False
-        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: by paths
+        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: path
             output, failed = str(error), True
         content = types.TextContent(type="text", text=output)
         return types.CallToolResult(content=[content], is_error=failed)
@@ -77,12 +77,12 @@ def _params(name: str) -> list[click.Parameter]:
 
 
 def input_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a tool's input: the arguments and options of its command."""
+    """Return the JSON Schema of a tool's input, made from its command's arguments and options."""
     properties: dict[str, Any] = {}
     for param in _params(name):
-        kind: dict[str, Any] = {"type": ["string", "number"]}  # either is passed as text
+        kind: dict[str, Any] = {"type": ["string", "number"]}  # a number is passed as text too
         if not isinstance(param, click.Option):
-            kind = {"type": "string", "pattern": "^[^-]"}  # must not look like an option
+            kind = {"type": "string", "pattern": "^[^-]"}  # a leading - would make it an option
         elif param.is_flag:
             kind = {"type": "boolean"}
         elif param.multiple:
@@ -95,8 +95,8 @@ def input_schema(name: str) -> dict[str, Any]:
 
 
 def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
-    """Return a tool call as command-line arguments, or refuse input that the tool does not take."""
-    import jsonschema  # a dependency of the package mcp
+    """Return a tool call as command-line arguments, or refuse input that violates the schema."""
+    import jsonschema  # installed with the package mcp
 
     if name not in TOOLS:
         raise UsageError(f"no tool {name!r}; there are {', '.join(TOOLS)}")
@@ -128,7 +128,7 @@ def _check_is_below(root: Path, text: str) -> None:
 
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
-    """Run a command, report its progress and return its output; -P hides this folder's modules."""
+    """Run a command and return its output; -P prevents imports from the working folder."""
     import anyio
 
     command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)
@@ -145,7 +145,7 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
             code = await process.wait()
         finally:
             if process.returncode is None:  # the call was cancelled
-                process.terminate()  # has the effect of Ctrl-C
+                process.terminate()  # SIGTERM acts as Ctrl-C
                 with anyio.CancelScope(shield=True):
                     await process.wait()
         if code:

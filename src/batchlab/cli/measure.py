@@ -20,10 +20,10 @@ from batchlab.words.reasons import reason_text
 if TYPE_CHECKING:
     from batchlab.records.study import Study
 
-_NOT_MET = 3  # the exit code
-# The least probability for each word of --require.
+_NOT_MET = 3  # the exit code if the answer is less sure than --require demands
+# The least probability of being right for each value of --require.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
-# Reserved to stop the last probe, which may take this long on a busy machine.
+# Seconds reserved for stopping a profile's last process, which may take 1 s on a busy machine.
 _PROBE_END_S = 1.0
 
 
@@ -36,11 +36,11 @@ def _answered(
     reserved_s: float = 0.0,
     **more: Any,
 ) -> Any:
-    """Answer the question of this command by `does`, MODULE:NAME of `app`, and write the page.
+    """Run the function `does` (MODULE:NAME in `app`) for this command, and write the page.
 
-    That module, and `shown_by`, which shows the answer, are loaded after the server of child
-    processes was started, and before there is a result. `reserved_s` seconds of the budget are kept
-    free, in addition to those for showing the results.
+    The modules of `does` and `shown_by`, which shows the answer, are imported while the server of
+    child processes starts. `reserved_s` seconds of the budget are left unused, in addition to the
+    seconds for showing the results.
     """
     context = click.get_current_context()
     invocation: Invocation = context.obj
@@ -132,7 +132,7 @@ def sweep(report: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _refuse_errors(study: Study) -> None:
-    """Raise an error if trials ended in one; other bad ends are results."""
+    """Raise an error if trials failed with an error; divergence or out of memory are results."""
     failed = [record for record in study.records if record.status == "error"]
     if failed:
         reason = reason_text(failed[0].reason).rstrip(".")

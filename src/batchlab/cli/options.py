@@ -1,4 +1,4 @@
-"""Options: the arguments of `batchlab.app.arguments` as options of the command line."""
+"""Options: makes click options from the arguments of `batchlab.app.arguments`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLUSTER = "engine address cpus_per_trial gpus_per_trial"
 
 
 def takes(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the named arguments to the command's function, in this order, as options."""
+    """Return a decorator that adds these arguments, in this order, to a command as options."""
 
     def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         command = function.__name__
@@ -37,7 +37,7 @@ def _settings(command: str, name: str) -> dict[str, Any]:
         return settings | {"is_flag": True}
     if argument.choices:
         return settings | {"type": click.Choice(argument.choices)}
-    kind = click.Path() if argument.read is Path else click.STRING  # a shell completes paths
+    kind = click.Path() if argument.read is Path else click.STRING  # so that shells complete paths
     settings |= {"type": kind, "metavar": argument.shown, "multiple": argument.is_repeated}
     return settings | {"callback": partial(_read, command)}
 
@@ -50,7 +50,7 @@ workload = click.argument("workload", default="mnist-mlp")
 
 
 def with_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options, with `cluster` (None: this machine) in place of a cluster's options."""
+    """Replace the options on a cluster by one `cluster`, which is None for this machine."""
     engine, *names = CLUSTER.split()
     others = {name: value for name, value in options.items() if name not in CLUSTER.split()}
     of_cluster = {name: options[name] for name in names if options[name] is not None}

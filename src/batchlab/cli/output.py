@@ -1,4 +1,4 @@
-"""Output: stdout is for the result, and stderr for everything else that a command says."""
+"""Output: results go to stdout, and everything else that a command prints to stderr."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 def at_work(
     command: str, workload: TrainingCommand | str, *, quiet: bool, has_page: bool = False
 ) -> Iterator[ProgressListener]:
-    """Prepare for a command that trains, and yield the listener for its progress.
+    """Yield the progress listener of a command that trains, with stdout redirected to stderr.
 
-    What the user's own code prints, here or in a child, goes to stderr, because scripts read the
-    result from stdout. With `has_page`, the code that writes a page is loaded while the server of
-    child processes loads torch.
+    Redirect because the user's code may print, here or in a child, and scripts read the result from
+    stdout. With `has_page`, the code that writes a page is imported while the server of child
+    processes imports torch.
     """
     from batchlab.processes.server import start_early
 
     with _stdout_to_stderr():
         if isinstance(workload, str):
-            start_early()  # the server of its child processes imports torch meanwhile
+            start_early()  # the server of child processes imports torch meanwhile
         from batchlab.cli.progress import progress_on_stderr
 
         with progress_on_stderr(quiet=quiet) as progress:
@@ -44,7 +44,7 @@ def at_work(
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Send what this process and its children write to stdout to stderr."""
+    """Redirect the stdout of this process and its children to stderr within the block."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -58,7 +58,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_wide_as_stdout() -> Iterator[None]:
-    """Make texts fit the terminal if stdout is one; elsewhere they have their usual width."""
+    """Wrap texts at the width of the terminal, if stdout is a terminal, within the block."""
     from batchlab.report.text import on_a_terminal
 
     if not sys.stdout.isatty():
@@ -69,7 +69,7 @@ def as_wide_as_stdout() -> Iterator[None]:
 
 
 def print_sections(sections: Sequence[Section]) -> None:
-    """Print sections for people."""
+    """Print sections as text, wrapped at the width of the terminal."""
     from batchlab.report.table import sections_text
 
     with as_wide_as_stdout():

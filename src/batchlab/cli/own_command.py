@@ -1,4 +1,4 @@
-"""Own command: a training command after `--` or in batchlab.toml, and the options about it."""
+"""Own command: a user's training command, after `--` or in batchlab.toml, and its options."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from batchlab.script.command import TrainingCommand
 
 _RUN_FILE = Path("batchlab.toml")
-# The facts about a training command that are options.
+# The options that state facts about a training command.
 OWN_COMMAND = "metric better examples batch_size learning_rate pattern config devices"
 
 
 def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with a training command, if there is one, as the `workload`.
+    """Return the options with the user's training command, if given, as the `workload`.
 
-    Values in batchlab.toml count if the command line does not give them.
+    Options that the command line does not give are read from batchlab.toml.
     """
     context = click.get_current_context()
     arguments = context.obj.own_command
@@ -36,7 +36,7 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in options.items() if name not in facts}
     rates = others.get("learning_rates")
     if arguments is not None and rates and facts["learning_rate"] is None:
-        facts["learning_rate"] = rates[0]  # a sweep needs no other reference
+        facts["learning_rate"] = rates[0]  # a sweep accepts any rate as the reference
     command = _command(context, arguments, facts, file, others)
     if command is not None:
         others["workload"] = command
@@ -50,7 +50,7 @@ def _command(
     file: dict[str, Any] | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
-    """Return the training command of this call, or None if it is about a workload."""
+    """Return the training command of this call, or None if the call trains a workload."""
     facts = {name: value for name, value in facts.items() if value is not None}
     if arguments is None:
         if file is not None:
@@ -66,7 +66,7 @@ def _command(
             "the two"
         )
     if "metric" not in facts and context.info_name == "profile":
-        # A profile needs a metric only to recognize evaluations, so any name will do.
+        # A profile needs a metric only to recognize evaluations, so any metric name will do.
         facts |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
 
@@ -90,7 +90,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
 
 
 def _run_file(context: click.Context) -> dict[str, Any] | None:
-    """Return what the run file given as the workload says, or batchlab.toml if none is given."""
+    """Read the run file given as the workload, or batchlab.toml; None if the call has neither."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None

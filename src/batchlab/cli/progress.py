@@ -1,4 +1,4 @@
-"""Progress: the output of a long command on stderr while it runs."""
+"""Progress: what a long command shows on stderr while the command runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PER_SECOND = 4
 
 
 class ProgressDisplay(ProgressState):
-    """A few lines at the bottom of a terminal, drawn again as time goes on."""
+    """A few lines of progress at the bottom of a terminal, redrawn regularly."""
 
     def __init__(self) -> None:
-        """Prepare the display, which `__enter__` draws."""
+        """Prepare the display without drawing; `__enter__` draws the display."""
         from rich.console import Console
         from rich.live import Live
 
@@ -34,22 +34,22 @@ class ProgressDisplay(ProgressState):
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines, as wide as the terminal is now."""
+        """Yield the lines, cut off at the current width of the terminal."""
         from rich.text import Text
 
-        # The last column stays free, because a terminal may break the line after it.
+        # Leave the last column empty, because a terminal may break a line that fills it.
         lines = progress_lines(self, options.max_width - 1, ascii_only=options.ascii_only)
         yield Text(lines[0], style="bold", no_wrap=True, overflow="crop")
         for line in lines[1:]:
             yield Text(line, no_wrap=True, overflow="crop")
 
     def __enter__(self) -> ProgressDisplay:
-        """Draw the display."""
+        """Draw the display and start redrawing."""
         self._live.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the display."""
+        """Stop redrawing and remove the display."""
         self._live.__exit__(*error)  # type: ignore[arg-type]
 
     def warning(self, text: str) -> None:
@@ -58,7 +58,7 @@ class ProgressDisplay(ProgressState):
 
 
 def progress_on_stderr(*, quiet: bool = False) -> AbstractContextManager[ProgressListener]:
-    """Return a display if stderr is a terminal that can move its cursor, else plain lines."""
+    """Return a display for a terminal, plain lines for other outputs, or silence if `quiet`."""
     if quiet:
         return nullcontext(ProgressListener())
     can_draw = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

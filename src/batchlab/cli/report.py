@@ -1,4 +1,4 @@
-"""`batchlab report`: a study of a store, shown again."""
+"""`batchlab report`: shows a stored study as a page, text, tables or images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page again and again while the study runs."""
+    """Write the page every 20 s while the study runs, or refuse another format."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
@@ -60,9 +60,9 @@ def _write_live(
 
 
 def _show(page: Path) -> None:
-    """Print the page's path, and open the page in a browser if there is a screen."""
+    """Print the page's path, and open the page in a browser if there is a display."""
     print(page, flush=True)
-    # Without a screen open nothing, because a text browser would take over the terminal.
+    # Without a display, do not open the page: a text browser would take over the terminal.
     screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform == "darwin" or any(name in os.environ for name in screens):
         import webbrowser

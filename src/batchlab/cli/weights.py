@@ -1,4 +1,4 @@
-"""`batchlab weights`: the trained model of the configuration that an advice names."""
+"""`batchlab weights`: writes the trained model of an advice's recommended configuration."""
 
 from __future__ import annotations
 

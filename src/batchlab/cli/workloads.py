@@ -1,4 +1,4 @@
-"""`batchlab workloads`: the built-in workloads."""
+"""`batchlab workloads`: lists the built-in workloads."""
 
 from __future__ import annotations
 
