@@ -1,1 +1,1 @@
-"""Engines that answer with trials, behind one contract."""
+"""Engines, which are sources of training runs with the interface in `contract`."""

@@ -1,6 +1,6 @@
 """Cluster: a Ray cluster by its address, and the resources of a trial; Ray is loaded when needed.
 
-Ray runs pickled code from whoever can reach that address, so it is trusted like a shell.
+Ray runs code from anyone who can reach the address, so protect the address like a shell.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
 
 _CONNECT_S = 5.0
-_connected: dict[str, str] = {}  # the address that this process is connected to, while it is
+_connected: dict[str, str] = {}  # the address that this process is connected to, if any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A Ray cluster that takes the trials of a workload.
+    """A Ray cluster that trains the trials of a workload.
 
     Attributes:
-        address: "auto" (the one of this machine, or of RAY_ADDRESS), "HOST:PORT" or "ray://...".
-        cpus_per_trial: processors of a trial; it computes with as many threads.
+        address: "auto" (this machine's cluster, or RAY_ADDRESS), "HOST:PORT" or "ray://...".
+        cpus_per_trial: the number of CPU cores, and of threads, of a trial.
         gpus_per_trial: GPUs of a trial, at most 1; None for 1 if the device is a GPU, else 0.
 
     Raises:
-        UsageError: a number is outside what is possible.
+        UsageError: a number is out of range.
     """
 
     address: str = "auto"
@@ -52,7 +52,7 @@ class Cluster:
         """Return the cluster with its GPUs per trial set, to train on "cpu" or on "cuda".
 
         Raises:
-            UsageError: device and GPUs per trial do not go together.
+            UsageError: `device` contradicts the GPUs per trial.
         """
         is_gpu = device.startswith("cuda")
         gpus = float(is_gpu if self.gpus_per_trial is None else self.gpus_per_trial)
@@ -67,8 +67,8 @@ class Cluster:
         Raises:
             MissingLibraryError: Ray is not installed.
             UsageError: the address is not valid.
-            ClusterError: there is no cluster, it has another version, or none of its nodes is
-                large enough.
+            ClusterError: no cluster answers, it has another version of Ray, or none of its nodes
+                is large enough for a trial.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # keeps Ray from reporting usage
         try:
@@ -108,13 +108,13 @@ class Cluster:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except (Exception, SystemExit) as error:
             cause, todo = first_line(error), "start a cluster with ray start --head, or give the"
-            if cause.startswith("Version mismatch"):  # the versions are on the lines after it
+            if cause.startswith("Version mismatch"):  # the versions are on the next lines
                 cause, todo = " ".join(str(error).split()), "use one with these, or give the"
             raise ClusterError(
                 f"address {self.address}: {cause}; {todo} --address of another"
             ) from error
         finally:
-            if is_main:  # Ray's handler would not store what is done
+            if is_main:  # Ray's handler would end batchlab without storing its progress
                 signal.signal(signal.SIGTERM, before)
 
     def large_nodes(self) -> set[str]:
@@ -130,13 +130,13 @@ class Cluster:
         return min(places, int(resources.get("GPU", 0.0)) * self._per_gpu)
 
     def devices(self, n: int) -> list[str]:
-        """Return the device of each of `n` trials on a node, which sees GPUs of its own."""
+        """Return the device of each of `n` trials on a node, which numbers its GPUs from 0."""
         if not self.gpus_per_trial:
             return ["cpu"] * n
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
 
     def gpus_of(self, n: int) -> int:
-        """Return the whole GPUs that `n` trials on a node take, as Ray cannot split several."""
+        """Return the number of GPUs to reserve for `n` trials on a node; Ray needs whole GPUs."""
         return len(set(self.devices(n)) - {"cpu"})
 
     @property
@@ -145,7 +145,7 @@ class Cluster:
         return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:
-        """Refuse within seconds if nobody listens; Ray itself would try for two minutes."""
+        """Raise within seconds if nothing listens at the address; Ray would try for two minutes."""
         host, colon, port = self.address.rpartition(":")
         if not (colon and port.isdecimal()):
             if self.address != "auto" and "://" not in self.address:
@@ -171,7 +171,7 @@ def live_nodes() -> dict[str, dict[str, Any]]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error from Ray, as some fill a whole page."""
+    """Return the first line of an error message from Ray, which may fill a whole page."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -27,20 +27,20 @@ from batchlab.script.reading import Reading
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
-# A script that was given its length and has come this far has trained to its end.
+# A script has trained to its end at this fraction of the length that it was given.
 _NEARLY = 0.9
-# With less space than this, a script may have been unable to write its progress.
+# With less free disk space than this, a script may have been unable to write its progress.
 _LITTLE_SPACE_BYTES = 256 * 1024
-# A training that ended with one of these is not resumed from its output.
+# A training that ended with one of these statuses is not resumed but starts again at step 0.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 _NAME = "command"
 
 
 class CommandRun:
-    """One run of a command: it is started, read, ended when it must end, and stored.
+    """One run of a command: starts it, reads its progress, ends it when due, stores its record.
 
-    The record of an earlier run of the trial stays until this run has as many steps. A kill at
-    any moment therefore loses nothing, and a stored curve is always that of one training.
+    The record of an earlier run of the trial remains until this run has as many steps. So a kill
+    at any moment loses nothing, and a stored curve always comes from one training.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class CommandRun:
         left_s: Callable[[], float],
         tell: Callable[[float], None],
     ) -> None:
-        """Store that it begins or goes on from what is `known`, without starting it.
+        """Store that the run starts, or resumes from its `known` record, without starting it.
 
-        It resumes if the command can do so and the last run has left something. It then uses the
-        {output_dir} of that run; otherwise that folder is emptied.
+        The run resumes if the command has {resume_from} and the last run left files in its
+        {output_dir}. These files are then used; otherwise that folder is emptied.
         """
         self._store, self._command, self._request = store, command, request
         self._marker, self._grace_s, self._left_s, self._tell = marker, grace_s, left_s, tell
@@ -69,7 +69,7 @@ class CommandRun:
         self._folder = store.trial_folder(self._trial_id)
         self._is_ahead = not self._before
         self._verdict: Outcome | None = None
-        # It is not known what a script does with the last batch of an epoch.
+        # How a script treats the last batch of an epoch is unknown, so omit the note about it.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
         store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
         self.resumes = (
@@ -82,11 +82,11 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run: what is stored, and what its script had logged beyond that."""
+        """Return the earlier run's evaluations: those stored, and later ones in its log file."""
         logged: tuple[Evaluation, ...] = ()
-        for readings in logged_runs(self._folder):  # each goes on from the one before
+        for readings in logged_runs(self._folder):  # each run resumes the previous run
             course = ScriptCourse(self._request, self._command, earlier=logged)
-            with suppress(ProgressError):  # its run has ended with that reason
+            with suppress(ProgressError):  # this error has already ended that run
                 for reading in readings:
                     course.take(reading)
                 logged = course.evaluations or logged
@@ -106,15 +106,15 @@ class CommandRun:
         if not new:
             return
         if self._is_ahead and not course.is_renamed:
-            # One call stores all of them, because fast scripts report 100 per second.
+            # Store all evaluations in one call, because fast scripts report 100 per second.
             self._store.put_evaluations(self._trial_id, new)
         elif self._is_ahead or furthest >= self._before[-1].step:
             self._replace()
 
     def finish(self, status: Status | None) -> None:
-        """Store the evaluations that are not stored yet, before the status.
+        """Store the evaluations that are not stored yet; call this before storing the status.
 
-        A run that was cut short before the earlier run's last step leaves the earlier curve.
+        If the run was cut short before the earlier run's last step, the earlier curve remains.
         """
         self._put()
         assert status is not None
@@ -127,7 +127,7 @@ class CommandRun:
         from_step, resumed = course.taken_up_at, self._resumed
         if from_step is None:
             resumed = ()
-        elif not course.counted or from_step < course.counted[-1].step:  # else it ended earlier
+        elif not course.counted or from_step < course.counted[-1].step:  # else nothing was resumed
             resumed = (*resumed, from_step)
         self._store.replace_evaluations(self._trial_id, course.counted, resumed_from_steps=resumed)
         self._is_ahead = True
@@ -145,7 +145,7 @@ class CommandRun:
                 if self._verdict is None and end.status is not Status.OK:
                     time.sleep(OWN_END_S)
             except KeyboardInterrupt:
-                # As at the end of a budget, a script that saves its state can do so.
+                # Let the script save its state first, as at the end of a budget.
                 training.end()
                 training.follow(lambda readings: self._take(readings, training))
                 self._put()
@@ -161,7 +161,7 @@ class CommandRun:
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """Return the notes that the record needs in addition to notes on batches."""
+        """Return the notes on a run for its record, in addition to those on its batches."""
         notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -171,7 +171,7 @@ class CommandRun:
         last, last_asked = self.course.last_step, self._request.last_step
         if verdict.status is not Status.OK or last >= last_asked:
             return None
-        # All progress counts here, because its metric may come less often than its steps.
+        # Use the last printed step, because the metric may be printed less often than steps.
         step = self.course.step
         is_whole = step >= min(_NEARLY * last_asked, _steps_without_smaller_batches(self._request))
         has_length = self._command.spans_a_length
@@ -209,16 +209,16 @@ class CommandRun:
             yield training
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End the training before the budget ends, as its output is not read after that."""
+        """End the training one grace period before the budget ends; after that, stop reading."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
-            training.end()  # here, in the middle of its output, as its grace begins now
+            training.end()  # at once, so that the grace period starts now
         if left_s <= 0:
             training.stop_reading()
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
-        """Take in the script's progress, and return whether the script has to end."""
+        """Process the script's new progress, and return whether the script has to end."""
         for reading in readings:
             if self.course.ended is not None:
                 break
@@ -242,12 +242,12 @@ class CommandRun:
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Outcome(status=Status.ERROR, reason=reason)
-        # It ended well: by its own early stopping, or because it is never given a length.
+        # The script ended well: by early stopping of its own, or because it has no given length.
         return self.course.whole()
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
-    """Return the steps of as many epochs if a script leaves out the smaller last batches."""
+    """Return the steps of the requested epochs if each epoch drops its smaller last batch."""
     epochs = request.trial.plan.epoch_at(request.last_step)
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
@@ -263,20 +263,20 @@ def _disk_is_full(folder: Path) -> StoreError:
 # fraction of the budget.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-# This many failures of one kind stop a study. Paths, addresses and numbers differ between two runs
-# of one failure.
+# This many failures of one kind stop a study. Failures that differ only in paths, addresses and
+# numbers are of one kind.
 _ENOUGH_FAILURES = 3
 _VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
 _LEFT_BEHIND = "processes_left_behind"
-# These notes of a record are about something that its user can change.
+# The codes of notes about problems that the user can solve.
 _WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
 
 
 class CommandEngine(StoredEngine):
     """An `Engine` that trains by running a command.
 
-    It does one run at a time, because a script takes as many threads as it likes, and so that
-    its step times are its own.
+    Runs are trained one at a time, because a script may use all cores, and so that no other run
+    disturbs its step times.
     """
 
     name = _NAME
@@ -305,14 +305,14 @@ class CommandEngine(StoredEngine):
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return 0.0 for unknown, because a script does not report evaluation times alone."""
+        """Return 0.0 for unknown, because a script does not report its evaluation times."""
         return 0.0
 
     # ---- one training
 
     @property
     def _n_running(self) -> int:
-        return len(self._ended)  # each is run to its end at once
+        return len(self._ended)  # `_start` runs each request to its end
 
     def _is_out_of_time(self) -> bool:
         return self._left_s() <= self._grace_s
@@ -320,7 +320,7 @@ class CommandEngine(StoredEngine):
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train until the run or the budget ends, unless the store has the run by now."""
         record = self._store.record(request.trial.trial_id)
-        is_known = self._is_answered(record, request.length)  # by another process meanwhile
+        is_known = self._is_answered(record, request.length)  # trained by another process
         self._ended.append((request, None if is_known else self._train(request, record)))
 
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
@@ -362,10 +362,10 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
-        """Warn of problems that the user can solve; warn once of those of all trainings."""
+        """Warn of problems that the user can solve, of each kind of problem only once."""
         codes = {note.code for note in notes}
         for note in notes:
-            # A script that leaves its training behind has another problem than its length.
+            # Processes left behind explain an early end, so warn only of these processes.
             is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
             if note.code in _WARNED and not is_explained:
                 self._warn_once(trial, reason_text(note))
@@ -376,12 +376,12 @@ class CommandEngine(StoredEngine):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether a trial has the planned epochs; a schedule may not fit into fewer."""
+        """Return whether a trial has the planned epochs; with fewer, its schedule may fail."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """End the study after `_ENOUGH_FAILURES` of one kind; other batch sizes may be right."""
+        """Raise after `_ENOUGH_FAILURES` of one kind; ignore failures due to the batch size."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))
@@ -395,7 +395,7 @@ class CommandEngine(StoredEngine):
 
     @property
     def marker(self) -> str:
-        """The mark of the processes of this store's trainings with this command."""
+        """The marker of the processes that train with this command for this store."""
         return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
 
     @property

@@ -14,8 +14,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Estimates until the first run ends: side by side and with one thread, steps take longer, and each
-# run starts a process. As evaluations were not timed yet, this slowness covers them too.
+# Estimates until the first run ends. Runs side by side have one thread each, so their steps are
+# slower, and each run starts a process. The slowness includes evaluations, which are not timed yet.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
@@ -24,20 +24,20 @@ _FIRST_START_S = 0.3
 class CostModel:
     """The time that training runs took side by side: steps, evaluations and starts.
 
-    Evaluations and starts are kept as their number and their seconds in all.
+    Evaluations and starts are stored as their number and their total seconds.
     """
 
-    # Each has a batch size, its seconds of training, and those of its steps when undisturbed.
+    # Triples: a batch size, its seconds of training, the seconds of as many undisturbed steps.
     steps_s: tuple[tuple[int, float, float], ...] = ()
-    validations: tuple[int, float] = (0, 0.0)  # on validation data only
-    whole: tuple[int, float] = (0, 0.0)  # on all data
-    starts: tuple[int, float] = (0, 0.0)  # beyond training and evaluation, also if resumed
+    validations: tuple[int, float] = (0, 0.0)  # count and seconds, on validation data only
+    whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data
+    starts: tuple[int, float] = (0, 0.0)  # count and seconds of all other time of runs
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
-        """Return the seconds that a run of `length` in new steps takes next to others.
+        """Return the expected seconds of a run of `length` new steps, side by side with other runs.
 
-        Its steps are those of a run from the beginning, where evaluations are the densest; a target
-        does not shorten it. A step takes `step_s` seconds with nothing else running.
+        The run is assumed to start at step 0, where evaluations are the densest, and not to reach
+        a target early. A step takes `step_s` seconds with nothing else running.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -59,7 +59,7 @@ class CostModel:
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
-        """Return step seconds next to others over undisturbed ones, at the nearest batch size."""
+        """Return step time side by side over undisturbed step time, at the nearest batch size."""
         if not self.steps_s:
             return _FIRST_SLOWNESS
         _, trained_s, alone_s = min(
@@ -70,10 +70,10 @@ class CostModel:
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
-        """Return the model with one more run, which began at a step and left this record.
+        """Return the cost model updated by a run that started at `from_step` and has this record.
 
-        `wall_s` is the seconds of its process, or None if not known, so that nothing is learned
-        about starts. A step of its size takes `step_s` seconds with nothing else running.
+        `wall_s` is the seconds of its process; with None, the start times are not updated. A step
+        of its batch size takes `step_s` seconds with nothing else running.
         """
         first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)
         evaluations = record.evaluations[max(0, first_new - 1) :]
@@ -121,46 +121,46 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 class Capabilities:
     """The abilities that not every engine has."""
 
-    resumes: bool  # a longer run of a trial resumes, so that only its new steps cost
-    side_by_side: bool  # it trains several runs at a time if the machine can
-    keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
+    resumes: bool  # a longer run of a trial resumes, so that only new steps are trained
+    side_by_side: bool  # the engine trains several runs at a time if the machine can
+    keeps_cadence: bool  # runs are evaluated at the steps that `batchlab.plans.cadence` plans
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """The settings that all runs of one question share."""
+    """The settings that all runs of one study share."""
 
     trial: Trial  # each run replaces its batch size, rate and seed
     device: str  # the PyTorch device, such as "cpu" or "cuda:1"
-    listener: ProgressListener  # gets news of the runs
-    started_s: float  # the reading of the engine's clock from which the budget counts
-    budget_s: float | None  # seconds after which no run goes on, or None for no end
-    # The micro-batch size of each batch size in question that does not fit into memory whole.
+    listener: ProgressListener  # receives the progress and warnings of the runs
+    started_s: float  # the time on the engine's clock at which the budget starts
+    budget_s: float | None  # seconds after which all runs end, or None for no limit
+    # By batch size, the micro-batch size, if whole batches do not fit into memory.
     micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
-    # Seconds per step of each batch size in question, measured with nothing else running.
+    # By batch size, the seconds per step, measured with nothing else running.
     step_s: Mapping[int, float] = field(default_factory=dict)
-    # The passes that the workload's learning-rate shape spans, or None if the rate is constant.
+    # The epochs that the learning-rate schedule spans, or None if the rate is constant.
     horizon_epochs: int | None = None
-    # The lengths of that shape in question, over `horizon_epochs`.
+    # The lengths of the learning-rate schedule to compare, divided by `horizon_epochs`.
     horizons: tuple[float, ...] = ()
-    # The fraction of its length over which that shape is constant, from the first step on.
+    # The fraction of the learning-rate schedule, from step 0 on, over which the rate is constant.
     constant_until: float = 0.0
-    # The scaling rule that sets all but the rate at other batch sizes than the trial's.
+    # The scaling rule that sets all but the learning rate if a run has another batch size.
     settings_rule: str = "none"
-    threads: int = 1  # threads per run; several if it has the machine to itself
+    threads: int = 1  # threads per run; several if only one run is trained at a time
     measures: tuple[str, ...] = ()  # names of measurements in addition to the usual ones
-    trainer: TrainerName = "fastest"  # "plain": PyTorch's own loop takes all steps
+    trainer: TrainerName = "fastest"  # "plain" trains all steps in PyTorch's own loop
 
 
 class Engine(Protocol):
     """A source of training runs: a machine, or a recorded grid.
 
-    Runs are submitted, and come back one by one as they finish. A run that the engine ended early
-    because time ran out comes back with the status TIMEOUT and its evaluations until then.
+    Runs are submitted, and are returned one by one as they finish. A run that the engine ended
+    because time ran out is returned with the status TIMEOUT and its evaluations until then.
     """
 
     cost_model: CostModel
-    """What an engine has learned about how long runs take; it gets it back in a replay."""
+    """The engine's estimates of run times, updated after each run; a replay restores them."""
 
     @property
     def name(self) -> str:
@@ -199,17 +199,17 @@ class Engine(Protocol):
         """Queue a run; it begins when a worker is free, and `next_finished` returns its end."""
 
     def next_finished(self) -> RunEnd:
-        """Wait for the next of the submitted runs to end; at least one is submitted."""
+        """Wait until one of the submitted runs (at least one) ends, and return its `RunEnd`."""
 
     def cancel(self) -> None:
-        """End every submitted run that has not been returned; resumable ones can go on later."""
+        """End every submitted run that has not been returned; a later request may resume it."""
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-    """Run all requests, with nothing else under way, and return their records in order."""
+    """Run all requests on an idle engine, and return their records in the order of requests."""
     for request in requests:
         engine.submit(request)
     records = {}

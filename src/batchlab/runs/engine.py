@@ -1,4 +1,4 @@
-"""StoredEngine: the queue, budget and records of an engine with a store; subclasses train runs."""
+"""StoredEngine: base of engines with a store, with queue, budget and records of their runs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
-# Step time assumed for untimed batch sizes until one of their runs ends; it only orders runs.
+# Step time assumed for untimed batch sizes until one of their runs ends, used only to order runs.
 _UNKNOWN_STEP_S = 1.0
-# Evaluations may be up to twice their planned interval apart. A stored run with twice that distance
-# is accepted too, because another session, which timed evaluations anew, may have planned it.
+# Evaluations may be up to twice their planned interval apart. Stored runs with twice that distance
+# are accepted too: another session may have planned them with other measured evaluation times.
 _AS_GOOD = 4.0
-# A run may be resumed after these ends, and they are not due to the budget.
+# Statuses of runs that ended for another reason than the budget, and that may be resumed.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-# Seconds between looks at trials that another process holds, and at the clock.
+# Seconds between checks of the clock, and of trials that other processes have claimed.
 _LOOK_EVERY_S = 0.25
 
 Ran = tuple[int, float]
-"""The step at which a finished run began, and the seconds that it took."""
+"""The step at which a finished run started, and the seconds that it took."""
 
 
 class StoredEngine:
-    """The queue, budget, costs, records and progress; subclasses train the runs.
+    """Base of engines with a store: queue, budget, records and progress; subclasses train.
 
-    Requests that the store can answer are answered first, before anything runs. Runs begin and
-    are listened to only within `next_finished`.
+    Requests that the store can answer are answered before any run starts. Runs are started, and
+    their messages received, only within `next_finished`.
     """
 
     name: str
@@ -60,9 +60,9 @@ class StoredEngine:
         self._time_left = TimeLeft()
         self._kinds_said: set[str] = set()  # warnings without their numbers
         self._known: deque[RunRequest] = deque()
-        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: what begins first
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: the next run to start
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if it never began
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if never started
 
     @property
     def n_workers(self) -> int:
@@ -70,7 +70,7 @@ class StoredEngine:
         return 1
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return None: this engine takes any rate."""
+        """Return None, because this engine accepts any learning rate."""
         return None
 
     def trial(
@@ -92,7 +92,7 @@ class StoredEngine:
         return replace(trial, horizon_steps=trial.plan.steps_in(epochs))
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Return the seconds that a run takes next to others, with start and evaluations.
+        """Estimate the seconds of a run side by side with others, with start and evaluations.
 
         The estimate uses the measured step time and the times of earlier runs.
         """
@@ -100,10 +100,10 @@ class StoredEngine:
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def submit(self, request: RunRequest) -> None:
-        """Ask for the part of a run that the store does not hold yet.
+        """Request a run; only steps that are not in the store are trained.
 
         Raises:
-            StoreError: the store cannot be used, or a finished trial cannot go on.
+            StoreError: the store cannot be used, or a finished trial cannot be resumed.
         """
         record = self._store.record(request.trial.trial_id)
         if self._is_answered(record, request.length):
@@ -111,23 +111,23 @@ class StoredEngine:
             return
         self._admit(request)
         priority = self._expect(request, record)
-        # Side by side, the longest begins first, so that the end is not spent waiting for one run.
+        # Side by side, the longest run starts first, so that workers are not idle at the end.
         if not self.capabilities.side_by_side:
             priority = 0.0
         self._wait(request, first=priority)
 
     def next_finished(self) -> RunEnd:
-        """Return the next answer: first from the store, then from runs until the budget ends.
+        """Return the next end of a run: first from the store, then from runs within the budget.
 
         Raises:
             StoreError: the store cannot be used.
-            TrialError, EditedError: no run of this question can be trained.
+            TrialError, EditedError: no run of this study can be trained.
             KeyboardInterrupt: after everything has been stored.
         """
         if self._known:
             request = self._known.popleft()
             if self.capabilities.keeps_cadence and not self.cost_model.steps_s:
-                # The cost model then plans evaluations as far apart as in the previous session.
+                # Learn from a stored run, to plan evaluations as far apart as in the last session.
                 self._learn(request.trial, from_step=0, wall_s=None)
             return RunEnd(request=request, record=self._answer(request))
         try:
@@ -141,7 +141,7 @@ class StoredEngine:
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:
-        """End every run that has not been returned; resumable ones can go on later."""
+        """End every run that has not been returned; a later request may resume it."""
         self._known.clear()
         self._waiting.clear()
         self._ended.clear()
@@ -151,7 +151,7 @@ class StoredEngine:
         return self._clock() - self._plan.started_s
 
     def _wait(self, request: RunRequest, *, first: float) -> None:
-        """Queue a run; the larger `first` is, the earlier it begins."""
+        """Queue a run; the run with the largest `first` starts first."""
         heapq.heappush(self._waiting, (-first, next(self._numbers), request))
 
     def _left_s(self) -> float:
@@ -172,7 +172,7 @@ class StoredEngine:
     # ---- for subclasses
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Begin a run, or run it to its end; take over its claim to keep it beyond this call."""
+        """Start a run, or run it to its end; call `claim.pop_all()` to keep the claim longer."""
         raise NotImplementedError
 
     def _is_out_of_time(self) -> bool:
@@ -185,10 +185,10 @@ class StoredEngine:
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
-        """Take in the news of runs under way."""
+        """Receive the messages of runs, for at most `timeout_s` seconds."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End all runs under way, as at the end of the budget, and those that wait."""
+        """End all runs, started or queued, as at the end of the budget."""
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
@@ -215,7 +215,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Fill the free places; return whether other processes hold every run still waiting."""
+        """Start queued runs on free workers; return whether other processes claim all others."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -278,7 +278,7 @@ class StoredEngine:
         trial, steps = request.trial, request.last_step
         if record is not None and self.capabilities.resumes:
             steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
-        # It is not known how long a script trains by itself, so its trainings count the same.
+        # How long a script trains to its own end is unknown, so all its trainings count equally.
         expected_s = 1.0
         if not request.length.to_own_end:
             length = replace(request.length, epochs=None, steps=steps)
@@ -297,7 +297,7 @@ class StoredEngine:
         self._listener.progress(done_fraction=done_fraction, left_s=left_s, text=text)
 
     def _named(self, trial: Trial) -> str:
-        """Name a trial in a message."""
+        """Return a description of a trial for messages."""
         size = " to ".join(map(str, dict.fromkeys((trial.batch_size, trial.largest_batch_size))))
         if self._takes_rate:
             size += f", learning rate {number_text(trial.learning_rate, 'rate')}"
@@ -305,24 +305,24 @@ class StoredEngine:
 
 
 class TimeLeft:
-    """The part of the expected training that is done, and the time that is left."""
+    """The fraction of the expected training that is done, and the time that is left."""
 
     def __init__(self) -> None:
         self._expected_s: dict[str, float] = {}
         self._fraction: dict[str, float] = {}
-        # Sums over trials: what is expected, what is done, and what was done at their first news.
+        # Sums over trials, in seconds: expected, done, and done at their first progress reports.
         self._total_s = self._done_s = self._before_s = 0.0
         self._started_s = time.monotonic()
 
     def expect(self, trial_id: str, seconds: float) -> None:
-        """Expect a trial to need this many seconds from where it is now."""
+        """Set the seconds that the training of a trial is expected to take."""
         more_s = seconds - self._expected_s.get(trial_id, 0.0)
         self._expected_s[trial_id] = seconds
         self._total_s += more_s
         self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """Return the fraction of all work done, and the seconds left if they can be estimated."""
+        """Set a trial's done fraction; return all trials' done fraction and the seconds left."""
         expected_s = self._expected_s[trial_id]
         if trial_id not in self._fraction:
             self._before_s += expected_s * fraction
@@ -337,9 +337,9 @@ class TimeLeft:
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """Return a stored training with its status for the requested length and target.
+    """Return a stored record with the status that it has for the requested length and target.
 
-    If it was trained for another target or further, its own status answers another question.
+    The stored status may be for another target or a longer training.
     """
     status = record.status
     if record.ended_well:
@@ -348,10 +348,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Return whether a stored training is as long as asked, or cannot get longer.
+    """Return whether a stored training is as long as requested, or cannot be trained further.
 
-    If its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated as
-    asked may be done again.
+    If the engine evaluates at requested steps (`keeps_cadence`), return False for a run without
+    the requested evaluations, so that it is trained again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -375,7 +375,7 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _trained_steps(record: TrialRecord) -> int:
-    """Return the steps of a training; a script may report its metric before its end."""
+    """Return the steps of a training; a script may train further after its last evaluation."""
     steps = record.steps
     for note in record.notes:
         if note.code == "metric_reported_before_end":
@@ -386,15 +386,15 @@ def _trained_steps(record: TrialRecord) -> int:
 
 
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether it was evaluated on its way as often, and on as much data, as asked."""
+    """Return whether a run was evaluated as often, and on as much data, as requested."""
     return _was_watched(record, length) and _has_epoch_ends(record, length)
 
 
 def _was_watched(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether it was evaluated as often as asked when it met the target asked for.
+    """Return whether a run was evaluated as often as requested when it reached the target.
 
-    Runs of the advice are evaluated seldom before they can meet their own target; an easier one
-    may have been met there.
+    Runs are evaluated rarely before they can reach their own target, so an easier requested target
+    may have been reached between distant evaluations.
     """
     crossing = _crossing(record, length)
     if crossing is None:
@@ -409,14 +409,14 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    # If something waits for epoch ends, there are more evaluations than are asked for.
+    # Extra evaluations, as at epoch ends, are accepted; only a missed requested one is refused.
     return next(marks).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether train and test data were evaluated on the way, if that is asked for.
+    """Return whether train and test data were evaluated during the run, if that is requested.
 
-    Runs of the advice are evaluated on them at the end, or never.
+    Runs that were made for an advice are evaluated on these data only at the end, or never.
     """
     if length.all_splits != "on_the_way" or not record.evaluations:
         return True
@@ -426,6 +426,6 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation has train and test data too, if that is asked for."""
+    """Return whether the last evaluation has train and test data too, if that is requested."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

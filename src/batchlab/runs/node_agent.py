@@ -23,7 +23,7 @@ from batchlab.training.plain import Task
 
 # A run that moves to another node loses at most this many seconds of its work.
 _KEEP_EVERY_S = 30.0
-# `hear` waits at most this long at a time, so that it also listens to runs begun meanwhile.
+# `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0
 _FOLDER = "batchlab-node-"
@@ -31,12 +31,12 @@ _FOLDER = "batchlab-node-"
 
 @dataclass(kw_only=True, slots=True)
 class _Run:
-    """A run of this node, and its checkpoint that was sent last."""
+    """A run on this node, and the time at which its checkpoint was last sent."""
 
     device: str
     checkpoint: Path
-    sent_s: float  # when that was sent, or at first when the run began
-    sent_ns: int = 0  # the file's time then
+    sent_s: float  # when the checkpoint was last sent; at first, when the run started
+    sent_ns: int = 0  # the modification time of the checkpoint that was last sent
 
 
 Message = tuple[str, bytes] | Heard
@@ -44,14 +44,14 @@ Message = tuple[str, bytes] | Heard
 
 
 class NodeAgent:
-    """The runs of one node: Ray calls `hear` in one thread, and all else in another."""
+    """The runs of one node: Ray calls `hear` in one thread, and all other methods in another."""
 
     def __init__(self) -> None:
         """Make a folder for checkpoints, and remove the folders of agents that were killed."""
         start_early()
         _remove_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-        self._devices: list[str] = []  # the free ones
+        self._devices: list[str] = []  # the free devices
         self._running: dict[str, _Run] = {}
         self._workers: LocalWorkers
 
@@ -62,12 +62,12 @@ class NodeAgent:
         devices: Sequence[str],
         versions: tuple[tuple[str, str], ...],
     ) -> Reason | None:
-        """Take a workload to train on these devices, one run on each.
+        """Prepare to train a workload on these devices, one run on each.
 
-        Return why PyTorch's own loop trains here, if it does.
+        Return the reason if PyTorch's own loop has to train here, else None.
 
         Raises:
-            ClusterError: it cannot be trained here.
+            ClusterError: the workload cannot be trained here.
         """
         here = library_versions()
         if here != versions:
@@ -83,22 +83,22 @@ class NodeAgent:
             raise ClusterError(str(error)) from error
 
     def start(self, task: Task, checkpoint: bytes | None) -> None:
-        """Begin a run, or go on with it from a checkpoint."""
+        """Start a run, or resume it from the content of a checkpoint."""
         trial_id = task.trial.trial_id
         path = self._folder / f"{trial_id}.safetensors"
         if checkpoint is not None:
             path.write_bytes(checkpoint)
-        # Beginnings for other trainings would stay on this node, where nothing finds them.
+        # Checkpoints for other trainings to start from would be lost on this node: write none.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
         self._running[trial_id] = _Run(device=task.device, checkpoint=path, sent_s=time.monotonic())
         try:
             self._workers.start(task)
-        except BaseException:  # perhaps there is no room for another process
+        except BaseException:  # such as no memory for another process
             self._forget(trial_id)
             raise
 
     def hear(self, timeout_s: float) -> list[Message]:
-        """Return the news of the runs as soon as there is some, or nothing after the limit."""
+        """Return messages of the runs as soon as one arrives, or [] after `timeout_s` seconds."""
         until_s = time.monotonic() + timeout_s
         news: list[Message] = []
         while not news and time.monotonic() < until_s:
@@ -124,7 +124,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return the checkpoint of a run if it is new and the last was sent long enough ago."""
+        """Return a run's checkpoint if it is new, at most once in `at_least_s` seconds; else []."""
         run = self._running[trial_id]
         if time.monotonic() - run.sent_s < at_least_s:
             return []
@@ -133,7 +133,7 @@ class NodeAgent:
             if written_ns == run.sent_ns:
                 return []
             content = run.checkpoint.read_bytes()
-        except FileNotFoundError:  # none was written yet
+        except FileNotFoundError:  # no checkpoint was written yet
             return []
         run.sent_s, run.sent_ns = time.monotonic(), written_ns
         return [(trial_id, content)]

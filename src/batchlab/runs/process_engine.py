@@ -35,7 +35,7 @@ _BUILD_S = 30.0
 
 @dataclass(slots=True)
 class _Run:
-    """A run under way: the claim on its trial, where and when it began."""
+    """A run in training: the claim on its trial, the step and the time at which it started."""
 
     request: RunRequest
     claim: ExitStack
@@ -46,7 +46,7 @@ class _Run:
 class ProcessEngine(StoredEngine):
     """An `Engine` that trains in processes of its workers.
 
-    A trial that is asked for more steps than it has trained resumes from its checkpoint.
+    If more steps of a trial are requested than are stored, the trial resumes from its checkpoint.
     """
 
     name = Stepper.name
@@ -65,7 +65,7 @@ class ProcessEngine(StoredEngine):
         self._workers = workers
         self._grace_s = _GRACE_S
         self._stop_at_s = math.inf
-        self._running: dict[str, _Run] = {}  # by trial
+        self._running: dict[str, _Run] = {}  # by trial id
         self._lost_once: set[str] = set()  # trials that lost their node once while they trained
 
     @property
@@ -82,8 +82,8 @@ class ProcessEngine(StoredEngine):
         try:
             self._stop(None, None)
         finally:
-            # Only a store that cannot be written any more (a full disk) leaves runs here. They are
-            # forgotten too, so that a second call finds nothing to keep.
+            # Runs remain here only if the store cannot be written (a full disk). Remove them too,
+            # so that a second call has nothing to store.
             self._workers.close()
             for run in self._running.values():
                 run.claim.close()
@@ -93,7 +93,7 @@ class ProcessEngine(StoredEngine):
     # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """Refuse a trial that cannot go on; set when runs must stop to write their checkpoints."""
+        """Raise if a trial cannot be resumed; set when runs must stop to write checkpoints."""
         refuse_to_train_over(self._store, request.trial)
         if self._is_idle:
             left_s = max(0.0, self._left_s())
@@ -124,7 +124,7 @@ class ProcessEngine(StoredEngine):
                 continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
-                # The configuration is not to blame and the next runs would fail too: end the study.
+                # The trial is not to blame, and the next runs would fail too, so end the study.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
@@ -170,7 +170,7 @@ class ProcessEngine(StoredEngine):
             versions=library_versions(),
             notes=trial.notes,
         )
-        # This comes before the trial has begun, because it can end the study.
+        # An error here ends the study, so do this before the trial is stored as started.
         reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
         if reason is not None:
             self._listener.warning(reason_text(reason))
@@ -205,11 +205,11 @@ class ProcessEngine(StoredEngine):
         """Return the progress in the checkpoint to resume from, or None to train from step 0."""
         length = request.length
         path = self._store.checkpoint_path(request.trial.trial_id)
-        # A run that lacks evaluations that were asked for is trained again from step 0.
+        # A run that lacks requested evaluations is trained again from step 0.
         if record is not None and not was_evaluated(record, length):
             return None
         progress = peek_checkpoint(path)
-        # Another length has other evaluations: its checkpoint may lack a crossing or an epoch.
+        # A checkpoint of another length may lack evaluations that a target or epoch ends need.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
@@ -248,7 +248,7 @@ class ProcessEngine(StoredEngine):
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
-        """Store how a run ended; an interrupted trial stays open."""
+        """Store how a run ended; an interrupted trial gets no status, so that it can resume."""
         trial = run.request.trial
         with run.claim:
             wall_s = self._clock() - run.began_s

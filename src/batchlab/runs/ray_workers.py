@@ -1,7 +1,7 @@
-"""RayWorkers: runs on the nodes of a Ray cluster; Ray places, transports and notices deaths.
+"""RayWorkers: runs on the nodes of a Ray cluster, which sends data and detects lost nodes.
 
-One actor per node holds the node's child processes, so that limits, kills and memory work as they
-do on this machine. Ray is loaded only if a cluster is asked for.
+One actor per node starts the node's child processes, so that limits, kills and memory work as they
+do on this machine. Ray is loaded only if a cluster is requested.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # of waiting for a node; a free one is ready in five seconds
+_SAY_AFTER_S = 10.0  # warn after this wait for a node; a free node is ready in five seconds
 _LOOK_FOR_NODES_EVERY_S = 5.0
 _HEAR_S = 10.0  # a call to a node returns after this if its runs send nothing
 _CLOSE_S = 5.0
@@ -39,32 +39,32 @@ _CLOSE_S = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node that has the workload, or is about to get it."""
+    """A node that has the workload, or is about to receive the workload."""
 
     node_id: str
     name: str
     n: int  # runs at a time
     agent: Any
-    settling: Any  # the call that hands it the workload, or None if it has it
-    hearing: Any = None  # the call that brings the news of its runs
-    starting: dict[Any, str] = field(default_factory=dict)  # the trial of each call
-    running: dict[str, Path | None] = field(default_factory=dict)  # checkpoints here, by trial
+    settling: Any  # the call that sends the workload; None once the node has it
+    hearing: Any = None  # the call that returns messages of its runs
+    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by call
+    running: dict[str, Path | None] = field(default_factory=dict)  # local checkpoints, by trial
     is_gone: bool = False  # if so, its messages are ignored
 
     @property
     def calls(self) -> list[Any]:
-        """The calls that it has not answered yet."""
+        """The calls that the node has not answered yet."""
         return [call for call in (self.settling, self.hearing, *self.starting) if call is not None]
 
 
 class RayWorkers:
-    """The nodes of a cluster (`Workers`), including those that join later."""
+    """`Workers` on the nodes of a Ray cluster, including nodes that join later."""
 
     def __init__(self, cluster: Cluster, packed: PackedWorkload, plan: RunPlan) -> None:
-        """Hand `packed` to each node, and wait for the first to be ready.
+        """Send the workload `packed` to each node, and wait until the first node is ready.
 
         Raises:
-            ClusterError: as for `Cluster.connect`, or no node can train it.
+            ClusterError: as for `Cluster.connect`, or no node can train the workload.
         """
         import ray
 
@@ -75,9 +75,9 @@ class RayWorkers:
         self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Messages not yet yielded. They are kept, because the receiver of one may raise an error.
+        # Messages not yet yielded, stored because the receiver of a message may raise an error.
         self._messages: deque[tuple[_Node, str, Any]] = deque()
-        self._refused: dict[str, str] = {}  # the reason, by node id
+        self._refused: dict[str, str] = {}  # why a node is not used, by node id
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
         self.get_ready()
 
@@ -87,10 +87,10 @@ class RayWorkers:
         return max(1, sum(node.n for node in self._ready))
 
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
-        """Wait for a node until the budget ends; warn of each that trains with PyTorch's loop.
+        """Wait until a node is ready, at most until the budget ends, and return None.
 
         Raises:
-            ClusterError: no node can train it, or none was free in time.
+            ClusterError: no node can train the workload, or no node was free in time.
         """
         began_s, has_said = time.monotonic(), False
         budget_s = math.inf if self._plan.budget_s is None else self._plan.budget_s
@@ -112,7 +112,7 @@ class RayWorkers:
         return None
 
     def start(self, task: Task) -> None:
-        """Begin a run on the node that has room for the most further runs."""
+        """Start a run on the node that has room for the most further runs."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
         content = None
         if task.resume and task.checkpoint is not None:
@@ -163,7 +163,7 @@ class RayWorkers:
             node.agent.kill.remote()
 
     def close(self) -> None:
-        """Give the nodes back; a later call takes them again."""
+        """Release the nodes; a later call reserves them again."""
         nodes = list(self._nodes.values())
         closing = [node.agent.close.remote() for node in nodes]
         with suppress(self._ray.exceptions.RayError):
@@ -197,7 +197,7 @@ class RayWorkers:
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # One call waits for messages of the runs in a thread of its own; others run in order.
+        # `hear` waits for messages in a thread of its own; all other calls run one after another.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),

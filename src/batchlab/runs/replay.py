@@ -1,4 +1,4 @@
-"""ReplayingEngine: wraps an engine, and answers from a study's journal before asking it."""
+"""ReplayingEngine: answers from a study's journal, and then from the engine that it wraps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from batchlab.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """The steps of a training run, and how it had ended, when the engine returned its record."""
+    """The steps and status that a training run had when the engine returned its record."""
 
     trial_id: str
-    length: RunLength  # the length that the run was asked for
-    steps: int | None  # at its last evaluation by then; None if it had not begun
+    length: RunLength  # the requested length of the run
+    steps: int | None  # at its last evaluation; None if the run never started
     status: Status
-    reason: Reason | None  # why it ended badly
+    reason: Reason | None  # why the run failed
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
@@ -48,7 +48,7 @@ class StoredEnd:
         if self.steps is not None:
             n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
             evaluations = record.evaluations[:n]
-        if len(evaluations) < len(record.evaluations):  # the run stopped early only after this end
+        if len(evaluations) < len(record.evaluations):  # the run stopped early only later
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
@@ -65,21 +65,21 @@ InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times, by process a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
-    """One entry of a journal, with what was learned since the entry before.
+    """One entry of a journal: the facts learned since the previous entry.
 
-    The budget is in the first entry only. If the profile there is only that of the reference, a
-    later entry has that of all batch sizes.
+    Only the first entry has the budget. If the profile in the first entry is only that of the
+    reference batch size, a later entry has the profile of all batch sizes.
     """
 
     profile: str | None = None  # the profile of this machine
-    elsewhere: str | None = None  # the profile of another machine that the answer rests on
-    budget_s: float | None = None  # what the runs may take by the engine's clock
-    readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
+    elsewhere: str | None = None  # the profile of another machine, if the answer uses it
+    budget_s: float | None = None  # seconds that the runs may take by the engine's clock
+    readings_s: tuple[float, ...] = ()  # times read from the clock, in order
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
-    cost_model: CostModel = field(default_factory=CostModel)  # the engine's model then
-    n_workers: int | None = None  # how many runs the engine trained at a time by then
-    spent_s: float = 0.0  # the budget spent until then
+    cost_model: CostModel = field(default_factory=CostModel)  # the engine's, at this entry
+    n_workers: int | None = None  # runs that the engine trained at a time at this entry
+    spent_s: float = 0.0  # seconds of the budget spent until this entry
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -92,12 +92,12 @@ class Journal:
         """Read the stored entries of the study.
 
         Raises:
-            StoreError: the decisions were changed by another program.
+            StoreError: another program has changed the stored entries.
         """
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        self.spent_before_s = 0.0  # by earlier sessions, up to their last entries
+        self.spent_before_s = 0.0  # budget spent by earlier sessions
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
         self._ends_to_come: deque[tuple[JournalEntry, StoredEnd]] = deque()
@@ -114,24 +114,24 @@ class Journal:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The JSON of the profiles: none, one, or that of the reference and the whole."""
+        """The profiles as JSON: none, one, or that of the reference and that of all batch sizes."""
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
     def n_workers(self) -> int | None:
-        """The number of runs the engine did at a time when it began, None before that."""
+        """The number of runs that the engine trained at a time at first; None without entries."""
         return self._written[0].n_workers if self._written else None
 
     @property
     def budget_s(self) -> float | None:
-        """The seconds that runs may take by the engine's clock, None before they are known."""
+        """The seconds that runs may take by the engine's clock; None without entries."""
         return self._written[0].budget_s if self._written else None
 
     def begin(self, entry: JournalEntry) -> None:
-        """Begin the journal with its first entry, and delete all entries written before.
+        """Start the journal with a new first entry, and delete all earlier entries.
 
-        An empty entry also drops all that was learned, because the budget gave no answer: the
-        next session has the whole budget, and its runs go on from what the store has of them.
+        Use an empty entry if the budget gave no answer: the next session then has the whole
+        budget, and resumes the runs that are in the store.
         """
         self._written.clear()
         self.write(entry)
@@ -143,7 +143,7 @@ class Journal:
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
-        """Return the next stored result of timing in turn, or None if there are no more."""
+        """Return the next stored ratios of timing in alternation, or None if there are no more."""
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
@@ -151,8 +151,8 @@ class Journal:
     ) -> tuple[RunEnd, JournalEntry] | None:
         """Return the next stored end of a run and its entry, or None if there are no more.
 
-        If no run under way ended like that (the program is another one), the rest of the journal
-        no longer holds and is forgotten.
+        If the stored end is of none of the requests `under_way` (the program has changed), the
+        remaining entries are invalid and are discarded.
         """
         if not self._ends_to_come:
             return None
@@ -168,7 +168,7 @@ class Journal:
     # ---- what is new
 
     def note_reading(self, spent_s: float) -> None:
-        """Note a reading of the clock; it is stored before any decision that depends on it."""
+        """Record a time read from the clock, which is stored before any decision depends on it."""
         self._readings.append(spent_s)
 
     def note_request(self, request: RunRequest) -> None:
@@ -177,7 +177,7 @@ class Journal:
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the clock's readings and the study's trials, before the study goes on."""
+        """Store the clock's recorded times and the study's trials before the study continues."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -213,7 +213,7 @@ class Journal:
         self._in_turn_to_come.clear()
 
     def write(self, entry: JournalEntry) -> None:
-        """Store an entry."""
+        """Append an entry to the journal, and store the journal."""
         self._written.append(entry)
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
@@ -221,10 +221,10 @@ class Journal:
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
-    """Return the journal of a study: () if it has no journal or does not exist.
+    """Return the journal of a study: () if the study has no journal or does not exist.
 
     Raises:
-        StoreError: the decisions were changed by another program.
+        StoreError: another program has changed the stored entries.
     """
     text = store.decisions(study_id)
     if text is None:
@@ -234,35 +234,35 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store a run that has ended, unless it is stored or another process trains it."""
+    """Store the record of an ended run, unless it is stored or another process trains it."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # another process trains and stores it, or it never began
+            return  # another process trains and stores the run, or it never started
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
         assert record.status is not None
-        # Evaluations of an earlier, shorter run stay, because that run is replayed from them.
+        # Evaluations of an earlier, shorter run remain, because a replay of that run needs them.
         store.put_record(record)
 
 
 class ReplayingEngine:
     """An `Engine` that answers from a study's journal until its end, then from another engine.
 
-    What the inner engine says is written down before anything can follow from it: the readings of
-    its clock before the next run is asked for, and the ends of runs in the order in which they
-    finished. A caller that decides only by readings and ends therefore decides the same after an
-    interruption at any moment, whatever the inner engine is.
+    Results of the inner engine are stored before they can affect a decision: the times of its clock
+    before the next run is requested, and the ends of runs in the order in which they finished. So
+    a caller that decides only by these times and ends repeats its decisions after an interruption
+    at any moment, whatever the inner engine is.
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
-        # A cluster's number of runs changes in a study: a replay uses the number of each entry.
+        # The number of runs on a cluster changes in a study, so a replay uses that of each entry.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # These use the inner engine's cost model as it was at this entry.
+        # Both methods use the inner engine's cost model, which a replay sets to that of each entry.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -271,7 +271,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The inner engine's model, which is set back while runs are replayed."""
+        """The inner engine's cost model; a replay sets it to the model in each journal entry."""
         return self._inner.cost_model
 
     @cost_model.setter
@@ -288,12 +288,12 @@ class ReplayingEngine:
         return spent_s
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; the inner engine gets it after the last end in the journal."""
+        """Queue a run, which the inner engine gets once the journal has no further ends."""
         self._under_way.append(request)
         self._journal.note_request(request)
 
     def next_finished(self) -> RunEnd:
-        """Return the next end in the journal, or after it the inner engine's next.
+        """Return the next end of a run, from the journal or, after its last entry, from `inner`.
 
         Raises:
             StoreError: the store cannot be used.
@@ -323,13 +323,13 @@ class ReplayingEngine:
         return end
 
     def cancel(self) -> None:
-        """End all runs under way; each goes on when it is requested again."""
+        """End all submitted runs; each resumes when it is requested again."""
         self._under_way.clear()
         self._n_handed_over = 0
         self._inner.cancel()
 
     def _hand_over(self) -> None:
-        """Submit waiting requests to the inner engine, after storing the readings before them."""
+        """Store the recorded times of the clock, then submit waiting requests to `inner`."""
         waiting = self._under_way[self._n_handed_over :]
         if waiting:
             self._journal.put_readings(spent_s=self._spent_s())

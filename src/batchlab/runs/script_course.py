@@ -18,7 +18,7 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, divergence
 
-# If a metric has the same, imperfect value this often, the model was not trained.
+# If this many evaluations have one imperfect metric value, the model was not trained.
 _FEWEST_STILL = 3
 _step_of = attrgetter("step")
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
@@ -30,12 +30,12 @@ class ScriptCourse:
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
-        """Begin without any progress.
+        """Start without progress; `earlier` has the evaluations of the run that is resumed.
 
-        Of the `earlier` evaluations, those before this run's first step are used.
+        Only the earlier evaluations before this run's first step are used.
         """
         self._request = request
-        self._metric = command.metric  # the validation metric that counts
+        self._metric = command.metric  # the validation metric of the study
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # by step
@@ -46,14 +46,14 @@ class ScriptCourse:
         self._counted: tuple[Evaluation, ...] | None = None
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
-        self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
-        self.ended: Outcome | None = None  # the outcome to end the training with
-        self.step = 0  # updates done, as far as reported
+        self.unstored: dict[int, Evaluation] = {}  # the caller stores, then clears them
+        self.ended: Outcome | None = None  # the outcome that ends the training
+        self.step = 0  # updates done by the last report
         self.n_made = 0
-        self._first_told: dict[str, float] = {}  # first values of what training moves
+        self._first_told: dict[str, float] = {}  # first values of metrics, by name
         self._has_moved = False
         self.taken_up_at: int | None = None
-        self.is_renamed = False  # whether stored values are to be replaced; whoever does clears it
+        self.is_renamed = False  # whether to replace stored values; the caller resets this
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -67,11 +67,11 @@ class ScriptCourse:
 
     @property
     def last_step(self) -> int:
-        """The step of the last evaluation that counts, 0 without one."""
+        """The step of the last evaluation in `counted`, or 0 without evaluations."""
         return max(map(_step_of, self.counted[-1:]), default=0)
 
     def take(self, reading: Reading) -> None:
-        """Take in a reading; end the training if the reading contradicts earlier ones."""
+        """Process a reading; if the reading contradicts the progress, set `ended` and raise."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -86,7 +86,7 @@ class ScriptCourse:
         if point is None:
             return
         values = dict(reading.values)
-        values.pop(self._metric, None)  # it may be left out, or another shape's
+        values.pop(self._metric, None)  # may be ignored, or of another format
         if point.value is not None:
             values[self._metric] = point.value
         for evaluation in self._begun(point.step, reading.at_s):
@@ -97,7 +97,7 @@ class ScriptCourse:
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
-        """Add progress and return its evaluation, which replaces an earlier one of its step."""
+        """Add progress; return the evaluation that it gives, or None if it lacks the metric."""
         for _ in self._begun(step, at_s):
             pass
         assert self._began_s is not None
@@ -116,7 +116,7 @@ class ScriptCourse:
             step=step,
             samples=samples,
             train_s=at_s - self._began_s,
-            eval_s=0.0,  # a script does not report it separately
+            eval_s=0.0,  # a script does not report evaluation times
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
             scores=(Score(split="validation", metric=self._metric, value=finite),),
         )
@@ -126,7 +126,7 @@ class ScriptCourse:
         return evaluation
 
     def verdict(self) -> Outcome | None:
-        """Return the outcome that the last evaluation causes, or None if the training goes on."""
+        """Return the outcome that the last evaluation causes; None to continue the training."""
         if self._lost_at is not None:
             reason = Reason.of("metric_not_finite", metric="loss", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
@@ -145,9 +145,9 @@ class ScriptCourse:
         return self.whole() if last.step >= self._request.last_step else None
 
     def whole(self) -> Outcome:
-        """Return the outcome of a training at its end: an error if no number has moved.
+        """Return the outcome of a training at its end: an error if no printed metric has changed.
 
-        A number that is as good as can be need not move.
+        A metric with a perfect value need not change.
         """
         values = {seen.score("validation", self._metric) for seen in self._evaluations}
         is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
@@ -164,7 +164,7 @@ class ScriptCourse:
         return Outcome(status=Status.ERROR, reason=reason)
 
     def _forget(self) -> None:
-        """Drop this run's evaluations, which are of another metric with nearly the same name."""
+        """Drop this run's evaluations, which are of another metric with a similar name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
         del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
         self._n_missed = self.n_made = 0
@@ -172,7 +172,7 @@ class ScriptCourse:
         self.is_renamed = True
 
     def _judge(self, evaluation: Evaluation | None) -> None:
-        """Decide by the evaluation just added, None if only steps or a loss were reported."""
+        """Decide if the new evaluation (None if only steps or a loss came) ends the training."""
         if self.ended is None:
             if evaluation is not None:
                 self.unstored[evaluation.step] = evaluation
@@ -183,10 +183,10 @@ class ScriptCourse:
             self.ended, self._counted = verdict, self.evaluations
 
     def _begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
-        """Yield the evaluations of the run before one by one; its clock goes on from there.
+        """Yield the earlier run's evaluations one by one; training time continues after them.
 
-        Any of them may end the training, because that run may have gone on beyond what is asked,
-        while nobody was there to end it.
+        Each evaluation may end the training, because the earlier run may have trained further than
+        requested while no batchlab was running to end it.
         """
         if self._began_s is not None:
             return
@@ -200,12 +200,12 @@ class ScriptCourse:
 
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
-        """The evaluations that `divergence` looks at."""
+        """The evaluations that `divergence` needs: the first and the last few."""
         first, n = self._evaluations[0], len(self._evaluations)
         return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
     def _put(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation in its place: the last, unless a script began its count again."""
+        """Store an evaluation in the order of steps, replacing any earlier one at its step."""
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
         end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
         self._evaluations[place:end] = [evaluation]
@@ -218,7 +218,7 @@ class ScriptCourse:
             return False
         last_ones = self._evaluations[self._n_missed :]
         if len(last_ones) > 1 and crossing_of(last_ones[:-1], until) is None:
-            # The last but one missed it. A script may report 100 per second, the last one twice.
+            # All but the last missed the target: skip them next time. The last may be replaced.
             self._n_missed = len(self._evaluations) - 2
         crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held
@@ -230,12 +230,12 @@ class ScriptCourse:
         if name is None:
             return
         self._losses.append(by_name[name])
-        # An infinite loss may be a step that a gradient scaler leaves out.
+        # An infinite loss may be of a step that a gradient scaler skips, so only NaN counts.
         if math.isnan(by_name[name]) and self._lost_at is None:
             self._lost_at = step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:
-    """Return the evaluation for `divergence`, with a metric to minimize as its loss."""
+    """Return the evaluation with its metric renamed to `loss`, as `divergence` requires."""
     score = evaluation.scores[0]
     return replace(evaluation, scores=(replace(score, metric="loss"),))

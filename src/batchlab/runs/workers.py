@@ -1,4 +1,4 @@
-"""Workers: they run the child processes in which an engine's trials are trained."""
+"""Workers: the interface to processes that train runs; LocalWorkers: those of this machine."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import built_for
 
-# With fewer examples, the build of the native trainer (1 to 2 s) takes longer than it saves. The
-# steps asked for do not matter, so that a resumed trial keeps its trainer.
+# With fewer examples, the build of the native trainer (1 to 2 s) takes longer than it saves. This
+# does not depend on the requested steps, so that a resumed trial has the trainer of its first run.
 _WORTH_A_BUILD = 5000
 
 
 NODE_LOST = "NodeLost"
-"""The `error` that a run has ended with if the machine that it ran on is gone."""
+"""The `Ended.error` of a run whose machine was lost."""
 
 Heard = tuple[str, tuple[Evaluation, ...] | Ended]
 """A trial's id, and what its run reports: evaluations as they are made, then how it ended."""
 
 
 class Workers(Protocol):
-    """The executors of an engine's runs: each in a process of its own, several at a time."""
+    """Executors of an engine's runs, each run in a process of its own, several at a time."""
 
     @property
     def n(self) -> int:
-        """The number of runs they take at a time."""
+        """The number of runs that are trained at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Prepare what all runs need; return why PyTorch's own loop trains, None if it does not.
 
         Raises:
-            EditedError: files of the workload are not what they were.
+            EditedError: files of the workload were edited.
         """
 
     def start(self, task: Task) -> None:
-        """Begin a run, which later news identify by the id of its trial."""
+        """Start a run, whose later messages have the id of its trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """Yield the news of the runs as soon as there is some, or nothing after the limit."""
+        """Yield messages of runs as soon as one arrives, or nothing after `timeout_s` seconds."""
 
     def ask_to_stop(self) -> None:
         """Make all runs write their checkpoints and end."""
@@ -67,10 +67,10 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Child processes of this one (`Workers`): one run per core, or one on a GPU."""
+    """`Workers` that are child processes of this process: one run per core, or one on a GPU."""
 
     def __init__(self, packed: PackedWorkload, plan: RunPlan) -> None:
-        """Train `packed` as all runs of a plan do."""
+        """Prepare to train the workload `packed` with the settings of a plan."""
         self._packed = packed
         self._plan = plan
         self._measures = measured_at_steps(plan.measures)
@@ -101,7 +101,7 @@ class LocalWorkers:
         return Reason.of("trained_by_pytorch", why=ended.reason)
 
     def start(self, task: Task) -> None:
-        """Begin a run in a process forked from the server."""
+        """Start a run in a process that the process server forks."""
         task = replace(task, build=self._build)
         child = Child(_train_in_child, self._packed, self._measures, task)
         self._children[child.connection] = task.trial.trial_id, child
@@ -116,8 +116,8 @@ class LocalWorkers:
                 del self._children[connection]
             yield trial_id, message
 
-    # On a node of a cluster another thread listens to the children meanwhile, so these two go
-    # through copies.
+    # On a node of a cluster, another thread may change `_children` meanwhile, so the next two
+    # methods iterate over copies.
 
     def ask_to_stop(self) -> None:
         """Ask the child processes to stop, by their pipes."""

@@ -16,13 +16,13 @@ _BAR = re.compile(
     r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
     r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
 )
-# With these words before it, a bar counts something other than training.
+# A bar whose description contains one of these words counts something other than training.
 _ELSEWHERE = re.compile(
     r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
     r"fetch|process|read|cach|extract|sav|convert|warm",
     re.IGNORECASE,
 )
-# These words say what is done instead, such as "Packing train dataset".
+# A description that begins with another word in -ing ("Packing train dataset") is not training.
 _DOES_ELSE = re.compile(
     r"(?!train|fit|learn|tun|optim|pre|fine|.*\b(?:epoch|step|iter|batch))\w+ing\b", re.IGNORECASE
 )
@@ -33,7 +33,7 @@ _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """The content of one drawn bar: the words before it, `n` of `total`, and its values."""
+    """One drawn state of a progress bar: its description, `n` of `total`, the values shown."""
 
     words: str
     n: int
@@ -48,7 +48,7 @@ class ProgressBar(NamedTuple):
 
 
 def bar_of(line: str) -> ProgressBar | None:
-    """Return the bar in a line, or None if there is none, or if it counts bytes or has no total."""
+    """Return the bar in a line; None if there is no bar, or a bar of bytes or without a total."""
     match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
@@ -73,27 +73,27 @@ def _new(values: BarValues, shown: Collection[tuple[str, float]]) -> BarValues:
 
 
 class EpochBars(LineReader):
-    """A bar that is redrawn from the beginning in each epoch, read from its states in order.
+    """Readings of a progress bar that restarts in each epoch, taken from its drawn states.
 
-    A bar keeps showing a value until there is a new one, so an unchanged value is not read again
-    before the epoch is over. At the end of an epoch every value that the bar shows counts for that
-    end, because a validation comes after the last batch and changes the bar once more.
+    A bar keeps showing a value until a new value replaces it, so an unchanged value is read again
+    only at the end of the epoch. There, every value that the bar shows is read, because a
+    validation runs after the last batch and changes the bar once more.
     """
 
     counts_updates = False
 
     def __init__(self) -> None:
         self._epochs = Epochs()
-        self._here: Reading | None = None  # the position of the last state
-        self._shown: dict[str, float] = {}  # all values that the bar shows
-        self._state = (0, 0, 1)  # epoch counted from 0, steps done in it, and its length in steps
+        self._here: Reading | None = None  # the position at the last drawn state
+        self._shown: dict[str, float] = {}  # the last value shown for each name
+        self._state = (0, 0, 1)  # epoch counted from 0, steps done in that epoch, its total steps
 
     def show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that a bar completes in an epoch, which is counted from 0.
+        """Return the readings that a new state of the bar completes; `epoch` counts from 0.
 
-        If the bar may not cover exactly one epoch, the readings have the bar's length.
+        If `is_epoch` is False, the bar may not span one epoch, so readings include its total.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
@@ -103,8 +103,8 @@ class EpochBars(LineReader):
         if is_same_epoch and n < before_n:
             return []  # The bar was cleared for the next epoch, whose number is not shown yet.
         if n == 0:
-            # At the start of an epoch the bar still shows the values from the end of the epoch
-            # before. In the first epoch it shows those of a trial run of the validation.
+            # At the start of an epoch the bar still shows the final values of the previous epoch,
+            # or, in the first epoch, values of a trial run of the validation: ignore them.
             if epoch > 0:
                 self._shown |= values
             values = ()
@@ -120,11 +120,11 @@ class EpochBars(LineReader):
         if n < total:
             return [*ended, replace(here, values=new)]
         if is_same_epoch and n == before_n:
-            return ended  # Keep its values: it may be drawn again with validation values.
+            return ended  # Wait: the full bar may be drawn again with validation values.
         return [*ended, here]
 
     def finish(self) -> list[Reading]:
-        """Return the reading of an epoch that ended with the run."""
+        """Return the final reading of the last epoch, if the run completed that epoch."""
         ended = self._ended()
         self._here = None
         return ended
@@ -132,7 +132,7 @@ class EpochBars(LineReader):
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
-            return []  # If the epoch did not end, its values were already read when they changed.
+            return []  # In an unfinished epoch, values were already read when they changed.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
 
@@ -151,34 +151,34 @@ class Keras(EpochBars):
     def __init__(self) -> None:
         super().__init__()
         self._epoch: int | None = None
-        self._bar: ProgressBar | None = None  # the last one in this epoch
+        self._bar: ProgressBar | None = None  # the last bar seen in this epoch
         self._is_over = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a line that follows the header of an epoch."""
+        """Return the readings of a bar below the header of an epoch, or None for another line."""
         if header := self._HEADER.match(line):
             self._epoch = self._epochs.number(int(header[1]), int(header[2]))
             self._bar, self._is_over = None, False
-            return None  # Other formats may number their epochs in the same way.
+            return None  # Other formats may use an equal header, so let them read the line.
         match = self._STEPS.match(line)
         if match is None or self._epoch is None:
             return None
         values = _values(self._VALUE, match["rest"])
         bar = ProgressBar("", int(match["n"]), int(match["total"]), values)
         before, self._bar = self._bar, bar
-        # A bar that begins again without a new epoch belongs to `evaluate` or `predict`.
+        # A bar that restarts without a new header belongs to `evaluate` or `predict`: ignore it.
         if before is not None and (bar.total != before.total or bar.n < before.n):
             self._is_over = True
         return [] if self._is_over else self.show(self._epoch, bar, at_s)
 
 
 class PassesBar:
-    """One bar over epochs, read from its states in order.
+    """Readings of one progress bar that counts epochs, taken from its drawn states.
 
-    Values that are set in the body of its loop are shown before the bar moves on, and the first of
-    them while it still shows its initial count. Such values belong to the pass that ends with the
-    next move. If the script moves the bar first, the values belong to the count that it shows, and
-    the last of them count.
+    Usually a script sets values before the bar advances, the first values at the initial count.
+    Such values belong to the epoch that is complete when the bar advances next. If the script
+    advances the bar first, values belong to the count shown with them, and the last values drawn
+    at that count are used.
     """
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ class PassesBar:
         self._last: Reading | None = None
 
     def show(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that this state completes; `n` passes are done."""
+        """Return the readings that this state of the bar completes; `n` epochs are done."""
         before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
             self._moves_first = n != self._began
@@ -201,15 +201,15 @@ class PassesBar:
         return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
-        """Return the values that the bar showed last."""
+        """Return the last reading, if the script advances the bar before it sets the values."""
         return [self._last] if self._moves_first and self._last is not None else []
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# A bar may vanish before its last state, but must have shown this fraction of the epoch.
+# A bar may vanish before it is full, but must have shown at least this fraction of the epoch.
 _NEARLY = 0.9
-# An outer bar is drawn at most ten times a second, so it may lag by this many epochs.
+# An outer bar is drawn at most ten times a second, so its count may lag by this many epochs.
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
@@ -228,27 +228,27 @@ _RICH = re.compile(
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
 _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-# Lightning draws these before its epochs, which it numbers from 0. Others may begin with 1.
+# Lightning prints these before its first epoch, which is number 0. Others may number from 1.
 _FROM_0 = ("Sanity Checking", "Training: |")
 
-# Bars are distinguished by their words, in which digits become #, and their total.
+# A bar is identified by its description, in which # replaces each number, and its total.
 BarKey = tuple[str, int]
 
-_MOST_WAITING = 1000  # states kept of a possible training bar; beyond, every second is dropped
+_MOST_WAITING = 1000  # states stored of a possible training bar; if exceeded, drop every second
 
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
-    A bar that shows the number of its epoch, such as Lightning's, is the training's; else the first
-    bar whose words don't name something else. It is recognized by its words and its length,
-    and begins again with each epoch. If another one begins before the first has moved, the first
-    counts epochs and the other is the training's.
+    The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
+    bar whose description names no other activity. It is recognized by its description and total,
+    and restarts in each epoch. If a second bar starts before the first bar has advanced, the first
+    bar counts epochs and the second is the training bar.
 
-    A bar that has not moved, or that may count something else, such as the examples that are
-    tokenized before the training, waits. It is the training's once it shows values, begins again,
-    or the metric is printed below it; it is not if another bar begins or other lines say where the
-    training is.
+    Until a bar has advanced, it may count something else, such as examples that are tokenized
+    before the training, so its readings wait. They are used once the bar shows values or restarts,
+    or the metric is printed below the bar. They are dropped if another bar starts, or if other
+    lines give the position of the training.
     """
 
     shape = "tqdm"
@@ -258,14 +258,14 @@ class Tqdm(EpochBars):
         super().__init__()
         self._passes = PassesBar()
         self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # whether a numbered bar does
+        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
-        self._waiting: list[Reading] | None = None  # None once the training's bar is certain
+        self._waiting: list[Reading] | None = None  # None once the training bar is certain
         self._outer: BarKey | None = None
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
         self._n_epochs = 0
-        self._others: set[BarKey] = set()  # bars that began since the training's bar moved
+        self._others: set[BarKey] = set()  # bars that started since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a bar, or [] if the bar does not belong to the training."""
@@ -286,14 +286,14 @@ class Tqdm(EpochBars):
         return self._unnumbered(drawn, at_s)
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Read a bar with the number of its epoch: `Epoch 2/30:  7%|  | 2/30` counts epochs."""
+        """Return the readings of a bar with an epoch number, which may itself count epochs."""
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
         number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
-                return []  # A bar of 30 steps in 30 epochs would look the same.
+                return []  # Unclear yet: a bar of 30 steps in each of 30 epochs starts like this.
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
             return self._passes.show(bar.n, at_s, bar.values)
@@ -330,13 +330,13 @@ class Tqdm(EpochBars):
         return []
 
     def finish(self) -> list[Reading]:
-        """Return the readings of the values that the bars showed last."""
+        """Return the final readings of the training bar and of the bar over epochs."""
         if self._waiting is not None:
             return self._passes.finish()
         return [*super().finish(), *self._passes.finish()]
 
     def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return the readings of a bar that waited, if the metric was printed without a place."""
+        """Return the readings of a waiting bar, if `others` have the metric without a position."""
         if self._waiting is None or any(reading.has_position for reading in others):
             return []
         for reading in others:
@@ -350,19 +350,19 @@ class Tqdm(EpochBars):
         return waiting or []
 
     def _forget(self) -> None:
-        """Forget the bar that was taken for the training's."""
+        """Discard the bar that was assumed to be the training bar."""
         self._here, self._shown = None, {}
         self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: BarKey) -> bool:
-        """Return whether bar `key`, which begins now, runs inside the assumed training bar."""
+        """Return whether bar `key`, which starts now, runs inside the assumed training bar."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Read the bar that counts epochs; its values belong to the position of the inner bar."""
+        """Return the values of the bar over epochs; the inner bar gives their position."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -371,7 +371,7 @@ class Tqdm(EpochBars):
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
-        """Read the last values of a bar, as of a validation below the training's full bar."""
+        """Return the final values of another bar, such as of a validation in the same epoch."""
         assert self._training is not None
         if begins and key in self._others and key[0] == self._training[0]:
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -390,7 +390,7 @@ class Tqdm(EpochBars):
                 return self._lost(_UNSEEN_END, at_s)
             if self._outer is not None and self._n_epochs > self._n[self._outer] + _BEHIND:
                 return self._lost(_NOT_TOLD_APART, at_s)
-        # A bar that has begun again, or that runs inside another one, certainly covers one epoch.
+        # A bar that has restarted, or that runs inside a bar over epochs, certainly spans an epoch.
         is_epoch = self._outer is not None or self._n_epochs > 1 or _STEPS.search(bar.words)
         return self.show(self._n_epochs - 1, bar, at_s, is_epoch=bool(is_epoch))
 

@@ -1,4 +1,4 @@
-"""CommandCheck: the check, before any budget is spent, that a command trains and its flags act."""
+"""CommandCheck: a check before a study that a command trains and its flags have an effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONCE_AT_END = (
     "the metric is printed once, at the end of a training: nothing shows how long it takes to a "
     "target, and only final values can be compared"
 )
-"""The warning about a metric that a training without a given length prints once."""
+"""The warning if a training that is not given its length prints the metric once, at its end."""
 
 _SILENCE = (
     "The script runs, and has shown no progress for {seconds:.0f} s. It may still import its "
@@ -38,23 +38,23 @@ _SILENCE = (
     "helps where Python prints. Elsewhere try python -u, print(..., flush=True), or stdbuf -oL "
     "before the command."
 )
-# Dividing the rate by this factor visibly changes any curve that depends on the rate.
+# Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
-# A pass over the data takes this many times as long with larger batches only if its steps compare
-# all pairs of a batch, or the like.
+# An epoch that takes this many times as long with larger batches probably has a fixed number of
+# steps. True passes rarely take longer, except where steps compare all pairs of a batch.
 _LONGER_EPOCH = 2.0
-_TIMED_S = 1.0  # seconds for which the epochs of a batch size are timed, unless they end first
-# A rate multiplied by this factor is too small to train: the metric stays at its first value.
+_TIMED_S = 1.0  # time the epochs of a batch size for this many seconds, unless the training ends
+# A learning rate multiplied by this factor is too small to train: the metric does not change.
 _NO_TRAINING = 1e-6
 # The untrained model's metric is compared at batch sizes larger or smaller by these factors.
 _SIZE_FACTORS = (8, 4)
-# Another run may take this many times as long as the first, because its batches may be larger.
+# A later check run may take this many times as long as the first: its batches may be larger.
 _LONGER_RUN = 8
-# If two runs with different values of a flag look the same, both are read this many times as far.
+# If check runs with different flag values print equal numbers, read this many times more of both.
 _READ_FURTHER = 4
-# The first look waits longest, because the first start, with empty caches, is the slowest.
+# The time limit's share for the first check run, which starts slowest because caches are empty.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # for all other looks together: a tenth of a budget
+_PROOF_SHARE = 0.4  # the time limit's share for all later check runs (a tenth of a budget)
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
@@ -69,9 +69,9 @@ def _has_timed_epochs(look: Look) -> bool:
 
 
 class CommandCheck:
-    """The check of one command, by running its beginning with several values."""
+    """The check of one command, by short check runs with several batch sizes, rates and seeds."""
 
-    _first: Look  # run with the values that the user trains with now
+    _first: Look  # the check run with the values that the user trains with now
 
     def __init__(
         self,
@@ -89,20 +89,20 @@ class CommandCheck:
         self._folder = folder
         self._limit_s = limit_s
         self._tell = tell
-        # Both are dicts instead of lists, so that each text is kept once, in order.
+        # Dicts instead of lists, so that each text is stored once, in order.
         self._warnings: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}  # questions that there was no time to check
-        # Looks by purpose and trial; None for a look whose progress cannot be read.
+        # Check runs after the first, by purpose and trial; None if the progress is not readable.
         self._others: dict[tuple[str, Trial], Look | None] = {}
-        self.looks: list[Look] = []  # all that were run, in order
+        self.looks: list[Look] = []  # all check runs, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
-        """Run the beginnings and return the findings; oddities and open questions become warnings.
+        """Make the check runs and return the findings; with `proves`, test each flag's effect too.
 
         Raises:
             WorkloadError: the command does not train, or never prints its metric.
-            UsageError: a flag does not act, or the number of examples is not known.
-            ProgressError: its progress contradicts itself.
+            UsageError: a flag has no effect, or the number of examples is not known.
+            ProgressError: the printed progress contradicts itself.
         """
         command = self._command
         now = f"as you train now, at batch size {command.batch_size}"
@@ -168,7 +168,7 @@ class CommandCheck:
         """Return the flags among `names` that the command or its code sets to more than 1."""
         return " and ".join(self._code.flags_set(names))
 
-    # ---- beginnings
+    # ---- check runs
 
     @property
     def _spent_s(self) -> float:
@@ -189,9 +189,9 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return a look with other values, run only once, or None if it cannot be read.
+        """Return the check run of `trial`, made only once; None if its progress is unreadable.
 
-        If fewer than `least_s` seconds are left, return None, and list the question as open.
+        If fewer than `least_s` seconds are left, return None, and list `question` as open.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -204,9 +204,9 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return another look, as long as the first or until enough is `shown` to compare.
+        """Return a check run of `trial` that lasts until it has trained or `shown` accepts it.
 
-        The result is None if there was no time for it, or if it failed, which becomes a warning.
+        Return None if the time did not suffice, or if the run failed, which adds a warning.
         """
         look = self._other(
             what,
@@ -230,11 +230,11 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Return a look with a rate near 0, or None if `question` stays open."""
+        """Return a check run with a learning rate near 0; None if that leaves `question` open."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
-        # A contradiction is reported by the run that trains with that batch size.
+        # Suppress contradictions: the check run that trains at this batch size reports them.
         with suppress(ProgressError):
             return self._other(
                 f"without training, at batch size {size}",
@@ -246,10 +246,10 @@ class CommandCheck:
         self._unchecked.setdefault(question)
         return None
 
-    # ---- what cannot be run
+    # ---- refusals
 
     def _refuse_what_cannot_be_followed(self) -> None:
-        """Refuse a command that cannot be run, or whose metric was never seen after a step."""
+        """Raise if the command failed, or printed no metric value after its first step."""
         look, end = self._first, self._first.end
         if not end.was_asked and end.status is not Status.OK:
             reason = reason_text(end.reason).rstrip(".")
@@ -274,7 +274,7 @@ class CommandCheck:
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
     def _refuse_another_size(self, examples: Span) -> None:
-        """Refuse a command that trains with another batch size, or a wrong number of examples."""
+        """Raise if the printed counters contradict the batch size or the number of examples."""
         contradiction = self._first.contradiction(examples)
         if contradiction is None:
             return
@@ -292,7 +292,7 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Ask about epochs that take longer with larger batches, and may be no passes then."""
+        """Raise or warn if larger batches make epochs longer, as with a fixed number of steps."""
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -335,7 +335,7 @@ class CommandCheck:
         }
         unproven = []
         for flag, other in others.items():
-            if flag == "batch_size":  # it also compares epochs, so it is not ended early
+            if flag == "batch_size":  # this run also compares epochs, so is not ended early
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
@@ -344,7 +344,7 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # so late, even runs with equal flags may differ
+                acts = None  # that late, runs with equal flags may differ too
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -367,7 +367,7 @@ class CommandCheck:
         return self._examples_of_both(look, examples)
 
     def _compare_chance(self, compared: LookComparison) -> None:
-        """Refuse a command without {seed} that always gives the same numbers."""
+        """Raise if runs without {seed} print equal numbers; warn if runs with one {seed} do not."""
         if self._command.takes("seed"):
             if not compared.is_repeatable:
                 self._warn(
@@ -382,9 +382,9 @@ class CommandCheck:
             )
 
     def _differ_later(self, own: Trial, other: Trial) -> bool:
-        """Return whether two looks differ if they are read further than before.
+        """Return whether the check runs of two trials differ if more of their progress is read.
 
-        A flag's effect may be late: a batch may grow to its size, or a busy machine may be slow.
+        A flag may act late: the batch may still grow to its size, or a busy machine be slow.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
@@ -397,7 +397,7 @@ class CommandCheck:
         return bool(mine and others and LookComparison(mine, None).differs(others))
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
-        """Refuse a metric that changes with the batch size although nothing is trained."""
+        """Raise if the metric of an untrained model depends on the batch size."""
         now, metric = self._command.batch_size, self._command.metric
         question = f"whether {metric} depends on the batch size itself"
         if not self._command.takes("learning_rate"):
@@ -406,11 +406,11 @@ class CommandCheck:
         if len(self._first.trained) < VALUES:
             return
         far = self._far_sizes(examples)
-        if len(far) < len(_SIZE_FACTORS):  # one size alone would confirm nothing
+        if len(far) < len(_SIZE_FACTORS):  # a single other size would confirm nothing
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        for size in (now, *far):  # the last confirms what the others show
+        for size in (now, *far):  # the last size confirms the trend of the first two
             look = self._untrained(size, question)
             if look is None:
                 return
@@ -432,9 +432,9 @@ class CommandCheck:
         return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
-        """Warn if steps or batches may be counted wrongly, or a rate is not used as given."""
+        """Warn if steps or batches may be counted wrongly, or if the given rate is not used."""
         command, first = self._command, self._first
-        # If only steps are printed, nothing shows whether each of them is one batch.
+        # Printed steps do not show whether each step trains on one batch or several, so warn.
         if fixed := self._set(MULTIPLIERS):
             self._warn(
                 f"the command fixes {fixed}: if a step of it adds up several batches of "
@@ -466,7 +466,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self) -> Span:
-        """Return the number of examples that was given, or bounds on it from the progress."""
+        """Return the given number of examples as equal bounds, or bounds by the progress."""
         first, n = self._first, self._command.examples
         if n is not None:
             return n, n
@@ -499,7 +499,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return bounds on the number of examples that fit the progress at both batch sizes."""
+        """Return bounds on the number of examples, consistent with epochs at two batch sizes."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:
@@ -514,7 +514,7 @@ class CommandCheck:
             return examples
         if both := common_span(one, two):
             return both
-        # A dropped last batch hides up to a batch.
+        # A script that drops the last batch of an epoch hides up to one batch of examples.
         is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one

@@ -20,7 +20,7 @@ PLACEHOLDERS = (
 )
 PlaceholderValue = int | float | str | Path
 
-# By placeholder, the names that scripts use for it.
+# By placeholder, the names of flags that scripts use for that value.
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -51,7 +51,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     """Return the names of the placeholders in a text, in order; `where` describes the text.
 
     Raises:
-        UsageError: one of them is unknown; the message suggests the one that may be meant.
+        UsageError: a placeholder is unknown; the message suggests a similar known name.
     """
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
     for name in names:
@@ -88,7 +88,7 @@ def _with_values(text: str, values: Mapping[str, PlaceholderValue | None]) -> st
 
 
 def _written_value(name: str, value: PlaceholderValue | None) -> str:
-    """Write a value so that Python and argparse read back exactly the same one.
+    """Return a value as text from which Python and argparse read exactly that value.
 
     Raises:
         UsageError: there is no value.
@@ -125,11 +125,11 @@ _EXAMPLE = "python train.py --batch-size {batch_size}"
 
 
 def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
-    """Return the names in the arguments and in the template of a configuration file, if any.
+    """Return the placeholder names in the arguments and in the configuration template, if any.
 
     Raises:
-        UsageError: no command, an unknown placeholder, none for the batch size, or `{config}`
-            without a template or the other way round.
+        UsageError: the command is empty, a placeholder is unknown, the batch size has none, or
+            only one of `{config}` and a template is given.
     """
     if not argv:
         raise UsageError(f"there is no command; give it after --, as in -- {_EXAMPLE}")
@@ -172,13 +172,13 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
 def filled_arguments(
     argv: Sequence[str], values: Mapping[str, PlaceholderValue | None]
 ) -> list[str]:
-    """Fill in the arguments with these values; ignore values that the command does not use.
+    """Return the arguments with their placeholders replaced; ignore values of unused placeholders.
 
-    If `resume_from` has no value, the argument that holds it is left out. If that argument is only
-    the placeholder, the flag before it (`--resume {resume_from}`) is left out too.
+    If `resume_from` has no value, the argument that contains it is left out. If that argument is
+    only the placeholder, the flag before it (`--resume {resume_from}`) is left out too.
 
     Raises:
-        UsageError: a placeholder of the command has no value, or one that it can't take.
+        UsageError: a placeholder of the command has no value, or an invalid value.
     """
     filled: list[str] = []
     for argument in argv:
@@ -205,12 +205,12 @@ def _template(path: Path) -> str:
         raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
 
 
-# The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
-# nothing gives the number of examples.
+# The batch size that the user is assumed to train with now if none is given.
 _BATCH_SIZE = 64
-# A command without {learning_rate} uses a rate of its own, which is the same in all trials.
+# Trials of a command without {learning_rate}, which uses its own rate, have this number as rate.
 _NO_RATE = 1.0
-_STEPS_OF_EPOCH = 97  # a prime, so that no true number of examples is taken for an assumed one
+# Steps assumed in an epoch: a prime, so that no true number of examples equals an assumed one.
+_STEPS_OF_EPOCH = 97
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,23 +219,23 @@ class TrainingCommand:
 
     Attributes:
         arguments: the program and its arguments, such as ("python", "train.py", "--batch-size",
-            "{batch_size}", "--lr", "{learning_rate}"). They pass through no shell.
-        metric: the validation metric that counts, under the name that the script prints.
-        better: its direction; None if its name determines that.
-        examples: training examples, N; None to derive it from progress that counts epochs too.
-        batch_size: the one that the user trains with now.
-        learning_rate: the one that the user trains with now; None without {learning_rate}.
+            "{batch_size}", "--lr", "{learning_rate}"). No shell interprets them.
+        metric: the validation metric of the study, by the name that the script prints.
+        better: whether higher or lower metric values are better; None to decide by the name.
+        examples: the number of training examples; None to derive the number from the progress.
+        batch_size: the batch size that the user trains with now.
+        learning_rate: the rate that the user trains with now; None without {learning_rate}.
         epochs: how many epochs the user's training takes; None if it was not given.
         pattern: a regular expression that finds progress in the output; None to detect its format.
         config: the template of a configuration file, for {config}; None if there is none.
-        folder: where the command runs; None if it runs where batchlab was called.
-        devices: the number of devices that share each batch: the {world_size} of its launcher.
-        grows: whether its batch grows to {batch_size} along a training.
+        folder: the working directory of the command; None for that of batchlab.
+        devices: the number of devices that share each batch: the {world_size} of the launcher.
+        grows: whether the script's batch grows to {batch_size} during a training.
         placeholders: the names in the arguments and in the configuration file.
 
     Raises:
-        UsageError: no placeholder for the batch size, one that is unknown, a metric without a
-            direction, or a number that is impossible.
+        UsageError: the batch size has no placeholder, a placeholder is unknown, the direction of
+            the metric is unknown, or a number is out of range.
     """
 
     arguments: Sequence[str]
@@ -308,19 +308,19 @@ class TrainingCommand:
 
     @property
     def has_limit(self) -> bool:
-        """Whether batches may be smaller than {batch_size}, which is only their limit."""
+        """Whether {batch_size} is only an upper limit, so that batches may be smaller."""
         return self.grows or self.token_flag is not None
 
     def trained_size(self, trial: Trial) -> TrainedSize:
-        """Return the check that a run trains with its batch size."""
-        # The steps of an epoch at its own batch size determine the examples only up to one batch.
+        """Return a `TrainedSize`, which checks that a run trains with its given batch size."""
+        # The steps of an epoch leave the number of examples uncertain by up to one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1
         if self.assumes_examples(trial.n_train):
             most = math.inf
         return TrainedSize(trial, most_examples=most, is_limit=self.has_limit)
 
     def own_trial(self, batch_size: int | None = None) -> Trial:
-        """Return a training as the user trains now, or with another batch size."""
+        """Return the trial with the user's current values, or with another batch size."""
         size = batch_size or self.batch_size
         return Trial(
             workload_id=self.name,
@@ -334,7 +334,7 @@ class TrainingCommand:
 
     @property
     def assumed_examples(self) -> int:
-        """The number of training examples to assume if its progress does not give it."""
+        """The number of training examples to assume if the progress does not show the number."""
         return _STEPS_OF_EPOCH * self.batch_size
 
     def assumes_examples(self, n_train: int) -> bool:
@@ -343,7 +343,7 @@ class TrainingCommand:
 
     @property
     def spans_a_length(self) -> bool:
-        """Whether the script receives its training length, so that its rate may depend on it."""
+        """Whether the script receives its training length, on which its rate may depend."""
         return self.takes("epochs") or self.takes("steps")
 
     @property
@@ -365,7 +365,7 @@ class TrainingCommand:
         """Return the arguments of one training, after writing its configuration file to `folder`.
 
         Raises:
-            UsageError: a value that a placeholder cannot take.
+            UsageError: a placeholder has no value, or an invalid value.
         """
         values = {**values, "output_dir": output_dir}
         if self.config is not None:
@@ -381,10 +381,10 @@ class TrainingCommand:
 
 
 def trial_values(trial: Trial, *, last_step: int) -> dict[str, PlaceholderValue | None]:
-    """Return the values of one training, except for its folders.
+    """Return the placeholder values of one training, except for its folders.
 
-    If the trial has a horizon, the script gets that length, because its rate may depend on it. The
-    training is ended when it has gone far enough, at `last_step` at the latest.
+    If the trial has a horizon, the script gets that length, because its learning rate may depend
+    on the length. Batchlab ends the training at `last_step` at the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

@@ -1,4 +1,4 @@
-"""Flags of a command: the defaults that its code gives them, and those that it sets above 1."""
+"""ScriptCode: the default values of a command's flags, found by parsing its Python code."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from pathlib import Path
 from batchlab.script.command import plain_flag
 from batchlab.script.identity import named_files
 
-# Flags that use several batches of the given size for one update.
+# Flags that make one update use several batches of the given size.
 MULTIPLIERS = (
     *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
     *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
     *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
     *("num_nodes", "nnodes", "world_size"),
 )
-# Flags that give an epoch as many steps with every batch size.
+# Flags that fix the number of steps in an epoch, whatever the batch size.
 STEPS_OF_EPOCH = (
     *("steps_per_epoch", "iterations_per_epoch", "num_iterations_per_epoch", "iters_per_epoch"),
     *("batches_per_epoch", "num_batches_per_epoch", "epoch_length", "limit_train_batches"),
 )
-# Flags that let the batch grow to the size that a script is given.
+# Flags that let the batch grow during a training, up to the given size.
 RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
     *("batch_warmup", "bs_warmup", "batch_rampup"),
 )
-_MOST_FILES = 50  # a parser stands near the script, and reading a whole project takes seconds
+_MOST_FILES = 50  # flags are declared near the script; parsing a whole project takes seconds
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
 class ScriptCode:
     """The defaults that a command's code gives to its flags. The code is parsed, never run.
 
-    The scripts of the command are read, and the modules in their folders that they import. A
-    default is what a call that declares the flag gives it, as of argparse, click or absl.
+    The scripts of the command are parsed, and the modules in their folders that they import.
+    Defaults are found in calls that declare flags, such as those of argparse, click or absl.
     """
 
     def __init__(self, arguments: Sequence[str], place: Path) -> None:
-        """Read the code behind a command that runs in a folder."""
+        """Parse the code of a command whose working directory is `place`."""
         self.arguments, self.place = arguments, place
-        # By plain flag, the numbers given as defaults, None for one that is no number.
+        # By plain flag name, the numbers declared as defaults; None for a default of another type.
         self._defaults: dict[str, set[float | None]] = defaultdict(set)
         for node in _code_of(arguments, place):
             for name, expression in _declared(node):
                 self._defaults[plain_flag(name)].add(_number(expression))
 
     def default(self, flag: str) -> float | None:
-        """Return the number that is the only default of a flag, or None."""
+        """Return a flag's default number, or None if there is none or declarations differ."""
         numbers = self._defaults.get(plain_flag(flag), ())
         return next(iter(numbers)) if len(numbers) == 1 else None
 
@@ -74,11 +74,11 @@ class ScriptCode:
 
 
 def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
-    """Yield the syntax nodes of the files of a command's code, the nearest `_MOST_FILES`."""
+    """Yield the syntax nodes of a command's code, from at most `_MOST_FILES` files."""
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
     for path in islice(paths, _MOST_FILES):
         with suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            with warnings.catch_warnings():  # Python warns about escapes such as "\\d"
+            with warnings.catch_warnings():  # ignore warnings about escapes such as "\\d"
                 warnings.simplefilter("ignore")
                 nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             yield from nodes
@@ -88,7 +88,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files near `path`, or in `place`, that a piece of its code imports."""
+    """Yield the files near `path`, or in `place`, that an import statement in `path` refers to."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]
@@ -106,7 +106,7 @@ _DECLARING = {"add_argument", "add_option", "option", "Option"}
 
 
 def _declared(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    """Yield the flags that a call declares, and the expression for their default if it has one."""
+    """Yield each flag that a call declares, with the expression of its default value, if any."""
     if not isinstance(node, ast.Call):
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -125,7 +125,7 @@ def _declared(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def _number(expression: ast.expr | None) -> float | None:
-    """Return the value of a number, or the first of a list of numbers; else None."""
+    """Return the value of a number literal, or of the first number in a list; else None."""
     if expression is None:
         return None
     try:

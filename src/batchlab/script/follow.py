@@ -1,4 +1,4 @@
-"""A running training command, whose progress is read as it is printed, and its step times."""
+"""FollowedTraining: a running command whose progress is read as it is printed; step times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# `batchlab.log` writes to a file, which is checked at this interval.
+# The file that `batchlab.log` writes is read at this interval.
 _LOOK_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -45,9 +45,9 @@ class FollowedTraining(Launched):
     ) -> None:
         """Start the training, with values for all placeholders but `output_dir` and `config`.
 
-        Its own folder, made if missing, gets its output, its progress and {output_dir}. The marker,
-        which is `study/training`, names it among all trainings. If it `goes_on` from where its last
-        run ended, the progress logged then is kept.
+        The `folder` of the training, created if missing, stores its output, its progress and
+        {output_dir}. The `marker`, which is `study/training`, identifies its processes. If the
+        training resumes from its last run (`goes_on`), the progress logged by that run remains.
         """
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class FollowedTraining(Launched):
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
         self._files = GrowingFiles(output_dir)
-        # If a script is given the fold to train, printing that fold is no reason to complain.
+        # A command with an argument for the fold trains one fold, so ignore printed fold numbers.
         self._is_one_fold = any(map(_FOLD_ARGUMENT.fullmatch, command.arguments))
         self._readings: list[Reading] = []
         self._is_read, self._has_log = True, False
@@ -73,7 +73,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """Pass all readings to `take`, end the training once `take` has enough; return the end."""
+        """Pass readings to `take`, end the training once `take` returns True; return the end."""
         while True:
             ended = self.receive()
             if self._is_read:
@@ -84,7 +84,7 @@ class FollowedTraining(Launched):
                 self.stop_reading()
             readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
-            # Once `batchlab.log` is used, ignore the output: a script may print the same, rounded.
+            # Once `batchlab.log` is used, ignore the output, which may repeat values, rounded.
             logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
             is_enough = take(logged if self._has_log else readings)
@@ -95,7 +95,7 @@ class FollowedTraining(Launched):
             wait([self.connection], _LOOK_EVERY_S)
 
     def stop_reading(self) -> None:
-        """Stop reading progress; what the training writes is still kept."""
+        """Stop reading progress from the output, which is still stored."""
         self._is_read = False
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
@@ -105,7 +105,7 @@ class FollowedTraining(Launched):
                     self._readings.append(reading)
 
     def _take_log(self) -> None:
-        # The script may have removed the file. Its output may report progress as well.
+        # If the script has removed the log file, its printed output may still report progress.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)
             piece = file.read()
@@ -114,9 +114,9 @@ class FollowedTraining(Launched):
 
 
 def logged_runs(folder: Path) -> Iterator[list[Reading]]:
-    """Yield the `batchlab.log` readings of each run of a training since it last began, in order.
+    """Yield the readings in a training's `batchlab.log` file, one list for each run since step 0.
 
-    The script writes that file itself, so it also holds what a killed batchlab had not stored yet.
+    The script writes that file itself, so the file also has what a killed batchlab did not store.
     """
     content = b""
     with suppress(OSError):
@@ -126,13 +126,13 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
         yield [*reader.feed(run, 0.0), *reader.finish()]
 
 
-# Kernels are picked, caches filled and workers started in the first steps, so this fraction of the
-# stretches, and at least one, is warm-up.
+# Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
+# workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches. If fewer are without evaluation, all stretches are used.
+# An estimate needs this many stretches. If fewer are free of evaluations, use all stretches.
 _FEWEST = 3
-# A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of its ends. In
-# a short run the limit is one of _PARTS equal parts of it.
+# A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of the clock,
+# but in a short run only 1 / _PARTS of the run.
 _PARTS = 10
 _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
@@ -143,9 +143,9 @@ class StepIntervals:
     """Seconds per step, with one value for each stretch of the training."""
 
     warmup_step_s: tuple[float, ...]  # step times of the warm-up, which are not used
-    step_s: tuple[float, ...]  # step times of the others, in the order they ran
-    # Whether these include the script's evaluations, because it reported its steps too seldom, or
-    # too fast, to keep them apart.
+    step_s: tuple[float, ...]  # step times after the warm-up, in order
+    # Whether the step times include the script's evaluations, because the script reported its steps
+    # too rarely, or too fast, to separate evaluations from steps.
     with_evaluations: bool
 
     @property
@@ -157,9 +157,9 @@ class StepIntervals:
 def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> StepIntervals:
     """Return the seconds per step between the points of one run.
 
-    The time before a point with the metric includes the evaluation that gave it. It is left out if
-    there is enough other time and the clock is fine enough to tell the two apart. `resolution_s`
-    says how late the times may be; 0.0 if the script itself read the clock.
+    The time before a point with the metric includes an evaluation. That time is excluded if enough
+    other time remains and the clock is fine enough to separate evaluations from steps.
+    `resolution_s` is the largest delay of the times; 0.0 if the script itself read the clock.
     """
     pieces = list(pairwise(_risen(points)))
     clear_s = _TIMES_RESOLUTION * resolution_s
@@ -182,16 +182,16 @@ def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> Ste
 
 
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
-    """Keep the points at which the step grew, each moved behind an evaluation at that step.
+    """Return the points at which the step increased, each timed after any evaluation at that step.
 
-    If the step falls and goes on from there, something else was counted before or after, such as
-    examples that were tokenized. So the longest rising sequence counts.
+    If the step decreases and then rises again, something else was counted before or after, such as
+    tokenized examples. So only the longest rising sequence is returned.
     """
     sequences: list[list[MetricPoint]] = []
     last: list[MetricPoint] | None = None  # the sequence of the last point
     for point in points:
         if point.value is not None and last and point.step <= last[-1].step:
-            # The next piece begins after the evaluation.
+            # The next timed interval starts after the evaluation.
             last[-1] = replace(last[-1], at_s=point.at_s, value=point.value)
             continue
         last = next((rising for rising in sequences if point.step >= rising[-1].step), None)
@@ -208,7 +208,7 @@ def _seconds(piece: tuple[MetricPoint, MetricPoint]) -> float:
 
 
 def _stretches(pieces: Sequence[tuple[MetricPoint, MetricPoint]], shortest_s: float) -> list[float]:
-    """Return the seconds per step of stretches of `shortest_s` or more; drop a shorter rest."""
+    """Return the seconds per step of stretches of at least `shortest_s`; drop the remainder."""
     step_s = []
     seconds, steps = 0.0, 0
     for before, after in pieces:

@@ -1,4 +1,4 @@
-"""The formats of progress, one class each, in the order in which a line is offered to them."""
+"""The formats of progress lines, one class each; the first that recognizes a line reads it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from batchlab.script.reading import (
 )
 
 LOG_SHAPE = "batchlab"
-"""The format of the lines of `batchlab.log`."""
+"""The `Reading.shape` of lines from `batchlab.log`."""
 
 
 class Logged(LineReader):
@@ -46,21 +46,21 @@ class Logged(LineReader):
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of one call, or None if the line is not from `batchlab.log`."""
+        """Return the reading of one `batchlab.log` call, or None for any other line."""
         if not line.startswith('{"batchlab_log"'):
             return None
         try:
             return [self._reading(json.loads(line))]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return []  # A full disk tore this line, and the next one is whole again.
+            return []  # A full disk truncated this line, so skip it; later lines may be whole.
 
     def _reading(self, call: dict[str, Any]) -> Reading:
         step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
-            # Many scripts have the number of the current epoch at hand, and not the passes done.
-            # Next to a finer counter it is not needed for the position, so it counts only if the
-            # counter rises by the same in every epoch.
+            # Many scripts log the number of the current epoch instead of the passes done. The finer
+            # counter already gives the position, so use the epoch only if that counter rises by an
+            # equal amount in every epoch.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -81,7 +81,7 @@ _DEEPEST_LITERAL = 50
 
 
 def _dict_in(line: str) -> dict[str, Any] | None:
-    """Return the JSON or Python dict that ends a line, whatever a logger has put before it."""
+    """Return the JSON or Python dict at the end of a line, after any logger prefix, or None."""
     start = line.find("{")
     if start < 0 or not line.endswith("}"):
         return None
@@ -93,9 +93,9 @@ def _dict_in(line: str) -> dict[str, Any] | None:
         elif len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
             return None
         else:
-            # Python prints nan and inf as names, and names are not literals.
+            # Python prints nan and inf without quotes, which `literal_eval` refuses: add quotes.
             text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
-            with warnings.catch_warnings():  # Python warns about a line such as {'a': 1in}.
+            with warnings.catch_warnings():  # ignore warnings about text such as {'a': 1in}
                 warnings.simplefilter("ignore", SyntaxWarning)
                 content = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -104,7 +104,7 @@ def _dict_in(line: str) -> dict[str, Any] | None:
 
 
 class NamedNumbers(LineReader):
-    """A format that prints each number with its name, so that only the names are to be read."""
+    """Base of formats in which each number has a name, which says whether it is a counter."""
 
     def __init__(self) -> None:
         self._counters = Counters()
@@ -112,14 +112,14 @@ class NamedNumbers(LineReader):
     def _kind(self, name: str) -> str | None:
         """Return "step", "epoch" or "samples" for a counter, or None for a value."""
         column = name.lower().rpartition("/")[2]
-        return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # as spaCy has them
+        return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # spaCy's columns
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the numbers as printed. If two counters have a kind and a rank, the larger counts.
+        """Return the reading of a line with these names and numbers; `before` may name its data.
 
-        That is the one of the run, next to one of the epoch. `before` may name their data.
+        Of counters with equal kind and rank use the largest, which counts over the whole run.
         """
-        counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # by rank
+        counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # (rank, count)
         epochs, measured = [], []
         for name, text in printed.items():
             kind, number = self._kind(name), text.partition("/")[0]
@@ -145,24 +145,24 @@ class NamedNumbers(LineReader):
 class JsonLines(NamedNumbers):
     """One JSON object or Python dict per line, with a counter and numbers.
 
-    A dict of a Hugging Face Trainer has no step, but the bar that is drawn again right below it has
-    one. So it waits for the bar of the training, the first one without words that is not over.
+    A dict of a Hugging Face Trainer has no step, so its reading waits for the training bar, which
+    is redrawn below it with the step: the first bar without a description that is not full.
     """
 
     shape = "json-lines"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
-    # A Trainer prints no counter except its epoch, which is a fraction, or 0 with one of these.
+    # A dict with one of these names is from a Hugging Face Trainer, whose epoch is passes done.
     _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
 
     def __init__(self) -> None:
         super().__init__()
-        self._bars: dict[int, int] = {}  # the position of each bar without words, by its total
-        self._total: int | None = None  # the total of the training's bar
+        self._bars: dict[int, int] = {}  # the count of each bar without a description, by its total
+        self._total: int | None = None  # the total of the training bar
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of an object with a counter, or of the one that waited for a bar."""
+        """Return the reading of a dict with a counter, or of a dict that waited for this bar."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -186,7 +186,7 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # A bar that is over by now has prepared the data.
+            # A bar that is full before the first dict counted data preparation: prefer another.
             self._total = next(reversed(self._bars))
             for total, n in self._bars.items():
                 if n < total:
@@ -206,7 +206,7 @@ class JsonLines(NamedNumbers):
     def _at(self, bar: ProgressBar, at_s: float) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
         if self._total is None:
-            return None  # Before the first dict, this may be any bar.
+            return None  # Before the first dict, the training bar is unknown.
         if bar.total != self._total:
             return []
         waiting = self.finish() or [Reading(at_s=at_s, shape=self.shape)]
@@ -217,7 +217,7 @@ _DEEPEST = 4
 
 
 def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield every number or text; those of nested objects get names such as `validation.loss`."""
+    """Yield each name with its number or text; names in nested dicts become `validation.loss`."""
     for name, value in entry.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _texts_in(value, f"{before}{name}.", depth + 1)
@@ -226,9 +226,9 @@ def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterat
 
 
 class Table(NamedNumbers):
-    """A header with the names of the columns, one of them a counter, and rows of numbers.
+    """Rows of numbers below a header that names the columns, one of which is a counter.
 
-    A header without a counter may follow one with a counter. Only its row for all classes is read.
+    A second header without a counter may start a table by class, of which the row `all` is read.
     """
 
     shape = "table"
@@ -239,12 +239,12 @@ class Table(NamedNumbers):
     _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # allows names with spaces
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
     _UNNAMED = ("+", "*", "cp")  # skorch marks epochs whose weights it kept
-    # A bar may be drawn behind a row.
+    # A progress bar may be drawn to the right of a row.
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
     def __init__(self) -> None:
         super().__init__()
-        self._headers: dict[tuple[int, bool], list[str]] = {}  # by length and `is_counted`
+        self._headers: dict[tuple[int, bool], list[str]] = {}  # by column count and `is_counted`
         self._n_headers = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -261,7 +261,7 @@ class Table(NamedNumbers):
             return None
         cells = self._cells(self._COLUMNS, text)
         if "".join(cells[:1]).isdigit() and (len(cells), True) not in self._headers:
-            cells.pop(0)  # pandas numbers its rows
+            cells.pop(0)  # pandas prints row numbers first
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
         numbers = [number_of(cell.strip("%")) for cell in cells if cell]
@@ -279,7 +279,7 @@ class Table(NamedNumbers):
         return [cell for cell in cells if cell not in self._UNNAMED]
 
     def _begins(self, text: str) -> bool:
-        """Return whether this is a header, and if so keep its names."""
+        """Return whether a text is the header of a table, and if so store the column names."""
         if not self._LIKELY.search(text):
             return False
         is_header = False
@@ -294,8 +294,8 @@ class Table(NamedNumbers):
 
 
 _LONGEST_LINE = 2000
-# Progress stands at the beginning of a line, and searching for its words is slower than searching
-# for the metric's name.
+# Only this many characters of a line are searched for words of progress, because the search is slow
+# and progress is near the beginning of its line.
 _LONGEST_SEARCHED = 500
 _WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
 # "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
@@ -307,20 +307,20 @@ _PAIR = re.compile(
     r"(?![A-Za-z_\d]|[:/,.]\d| (?:m?s|secs?|seconds|min(?:ute)?s?|h|hours)\b)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
-# Other ways to write the same are brought into the form above. Each row holds a text that such a
-# line contains, the pattern to look for then, and its replacement.
+# Lines in other notations are rewritten for `_PAIR`. Each row contains a text that such a line
+# includes (a fast test), the pattern to replace, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
     ("{", re.compile(r"[{}\"']"), " "),  # a dict behind "epoch 3: "
-    # A logger says where it was called, "solver.cpp:228]" or "(main.py 180)".
+    # Remove the source position that a logger prints: "solver.cpp:228]" or "(main.py 180)".
     (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
     ("/", re.compile(r"/(?=(?:micro|global)_step=)"), " "),  # DeepSpeed
     # CleanRL's global_step and the iters of pix2pix count examples.
     ("episodic", re.compile(r"\bglobal_step=(?=\d+, episodic)"), "samples="),
     ("iters: ", re.compile(r"^\((epoch: \d+), iters: (?=\d+, time: )"), r"\1 samples: "),
-    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS, of its evaluation
+    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS, in its evaluation
     ("total_iters", re.compile(r"\(epoch \d+, total_iters \d+\)"), ""),
-    # XGBoost and LightGBM number their trees like this, and CatBoost and Flax their steps.
+    # XGBoost and LightGBM print tree 3 as "[3]". Flax prints step 3 as "[3]", CatBoost as "3:".
     ("[", re.compile(r"(^|\] )\[(\d+)\](?:\t| (?=\w+=))"), r"\1step \2 "),
     (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),
     # "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" and "Train: [0/300][10/1251]"
@@ -331,7 +331,7 @@ _FORMS = (
     ),
     ("#", re.compile(r"(?i:\b(epoch|step|iteration|batch)) ?#(?=\d)"), r"\1 "),
     ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),  # Marian
-    # mmengine prints "Epoch(train) [1][50/188]". In its validation no counter is the training's.
+    # mmengine prints "Epoch(train) [1][50/188]". Drop the counters of its validation batches.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\bEpoch\((val|test)\)\s*\[(\d+)\]\s*\[\d+/\d+\]"), r"\1: epoch \2 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
@@ -339,7 +339,7 @@ _FORMS = (
     (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
     # An iteration of scikit-learn's networks is a pass over the data.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
-    # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before the position in it.
+    # "Train: 0 [  50/1251 (  4%)]" has the epoch number before the position in that epoch.
     ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
     # "Accuracy of the network on the 10000 test images: 54 %"
     (
@@ -356,8 +356,8 @@ _FORMS = (
         r"\2 \3 \1: \4",
     ),
 )
-# A line in a loop over validation batches shows values of one batch, with the averages up to it in
-# parentheses. These are complete only at the end of the loop.
+# In a loop over validation batches, each line shows the values of one batch, and running averages
+# in parentheses. Only the averages at the end of the loop are read.
 _EVALUATION = re.compile(
     r"(?i:\b(test|val|valid|validation|eval|cv):?\s*(?:\[|(?:batch|step|iter)\s*\[?))\s*(\d+)/(\d+)\b\]?"
 )
@@ -370,20 +370,20 @@ _FOLD = re.compile(
     r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
     r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
 )
-# Such a line says which data the lines below it were measured on.
+# A line that says which data (train, val or test) the lines below it were measured on.
 _SPLIT_HEADER = re.compile(
     r"^\W*(?:(?i:running|starting|begin|start|phase|mode|now|in|on|the)\W+){0,3}"
     rf"{SPLIT_WORD.pattern}"
     r"(?:\W+(?i:set|error|results?|phase|mode|metrics|step|loop|summary|model)){0,3}\W*$"
 )
 _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
-# Any binary data contains two letters, so these are longer. The metric asked for is added.
+# Each word has at least three letters, because binary data contains any two letters by chance.
 _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
     *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "cost"),
 )
-# Most lines with one of these words have no number in the right place. It begins only at words,
-# with bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
+# A fast test that a number comes soon after one of these words. A match starts only at words, with
+# bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
 _LIKELY = re.compile(
     rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"
     r"|^\[\d+, *\d+\]"
@@ -405,16 +405,16 @@ class PlainLines(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        # The training's loop, by epoch, position and length, and the length of another loop.
+        # The training's loop as epoch, count and total; the total of another loop (validation).
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
         self._has_named_total = False  # as in "iter: 50/2000"
-        self._least_rank = 0  # counters of a lower rank are no place by themselves in this run
-        self._header = ""  # the split that the last header named
-        self._is_new = False  # whether no line with a counter has followed the header
+        self._least_rank = 0  # step counters of a lower rank give no position in this run
+        self._header = ""  # the data split in the last header line
+        self._is_new = False  # whether no line with a counter has come after the header
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of a line by the names before them."""
+        """Return the readings of a line, whose numbers are recognized by the names before them."""
         line = line[:_LONGEST_LINE]
         fold = _FOLD.match(line)
         if fold is None or int(fold[1] or fold[2]) < 2:
@@ -455,7 +455,7 @@ class PlainLines(LineReader):
             self._least_rank = sorted(ranks)[-2] + 1
         least_rank = self._least_rank
         if len(ranks) == 1 and "epoch" in kinds:
-            least_rank = 0  # A batch printed with its epoch has a place, whatever others count.
+            least_rank = 0  # A batch number next to its epoch number gives a position.
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -480,7 +480,7 @@ class PlainLines(LineReader):
         if not has_values and (step is None or _BEST.search(line)):
             if epoch is None:
                 return None
-            if step is None and isinstance(epoch, int):  # It is taken for the epoch's beginning.
+            if step is None and isinstance(epoch, int):  # This line announces a new epoch.
                 self._counters.begin_epoch(epoch, n_epochs)
                 self._header = split_of(line)
             return []
@@ -502,7 +502,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # without values it is the size of a data set
+        if has_values:  # without values, the count is the size of a data set
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
@@ -512,7 +512,7 @@ class PlainLines(LineReader):
         ] or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
-        """Return whether `n` of `whole` counts another loop than the training's in its epoch."""
+        """Return whether the count `n` of `whole` is of another loop than the training's."""
         of_epoch, before, length = self._loop
         if epoch != of_epoch:
             self._other_loop = 0
@@ -525,7 +525,7 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return a count within an epoch and its total, and whether there is one without a name."""
+    """Return a count within an epoch with its total, and whether a line has a nameless count."""
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
@@ -541,9 +541,9 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names stand before the best value yet, if a line closes with that.
+    """Return how many names of a line precede the best value, if the line ends with one.
 
-    "PSNR: 17.0, best PSNR: 17.3 at iter: 200" has one: 200 is no position of the training.
+    In "PSNR: 17.0, best PSNR: 17.3 at iter: 200" it is one name: the training is not at step 200.
     """
     n_before = len(names)
     for place, name in reversed([*enumerate(names)]):
@@ -556,16 +556,16 @@ def _n_before_best(names: Sequence[str]) -> int:
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
-    """Return the words before the number; before `=` only the last of them is the name."""
+    """Return the name of a number: the words before it, but before `=` only the last word."""
     words = _FILLERS.sub("", " ".join(name.split()))
     last = words.rpartition(" ")[2]
-    # "test val_loss" says itself what it was measured on.
+    # The last word of "test val_loss" itself contains the data split, so use only that word.
     says_split = "_" in last and split_of(last.partition("_")[0])
     return last if "=" in sign or says_split else words
 
 
 class LinePattern(NamedNumbers):
-    """Lines that match a user's pattern: groups `step`, `epoch`, `samples`, and values."""
+    """Lines that match the user's pattern, with groups `step`, `epoch`, `samples` and values."""
 
     shape = "pattern"
     needles = (b"",)
@@ -574,10 +574,10 @@ class LinePattern(NamedNumbers):
     _COUNTERS = frozenset(("step", "epoch", "samples"))
 
     def __init__(self, pattern: str) -> None:
-        """Prepare a reader at the beginning of a run.
+        """Compile the user's pattern.
 
         Raises:
-            UsageError: no regular expression, or one without a named group for a value.
+            UsageError: the pattern is no regular expression, or has no named group for a value.
         """
         try:
             self._pattern = re.compile(pattern)
@@ -601,7 +601,7 @@ class LinePattern(NamedNumbers):
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None
-        # A group that took no part is empty, and no number.
+        # An unmatched group becomes an empty text, which is no number and therefore skipped.
         reading = self._counters.placed(self._as_printed(match.groupdict(""), at_s))
         if not (reading.values or reading.has_position):
             return None

@@ -15,11 +15,11 @@ from batchlab.script.command import TrainingCommand
 # Limits on the number of files that are read, and on the bytes of each.
 _MOST_FILES = 2000
 _MOST_BYTES = 4 << 20
-# A package with more files than this holds data, and code that comes after them is ignored.
+# A package with more files than this probably contains data: code in further files is ignored.
 _MOST_SEEN = 50_000
 _SHELL = {".sh", ".bash", ".zsh"}
 _CODE = {".py", *_SHELL}
-# Named files with other endings are not hashed: each training has new logs and checkpoints.
+# Files in a command with other endings, such as checkpoints, change often and are not hashed.
 _NAMED = {
     *_CODE,
     *(".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".gin", ".jsonnet", ".ipynb"),
@@ -34,12 +34,11 @@ _WORD = re.compile(r"[^\s'\"`=:;,&|<>()]+")
 def command_identity(command: TrainingCommand) -> str:
     """Return the first 16 hexadecimal digits of a SHA-256 over the command and its files' text.
 
-    These files are its configuration template; the code and the configuration files that its
-    arguments name, or the shell scripts among them; the modules after `-m`; and the Python and
-    shell files in the folders of all these scripts and in the working directory, with the packages
-    there. So an edited script is never answered from old trainings. Neither what it reads elsewhere
-    (data, installed packages) nor what it writes is included: hidden folders, virtual environments
-    and the trainings next to a store are left out.
+    These files are the configuration template; the code and configuration files in the arguments,
+    or in shell scripts among the arguments; the modules after `-m`; and the Python and shell files
+    and packages in the folders of these scripts and in the working directory. So an edited script
+    never gets the results of old trainings. Data, installed packages and outputs are excluded, and
+    so are hidden folders, virtual environments and the trainings next to a store.
     """
     digest = hashlib.sha256()
     for text in (*command.arguments, command.metric, command.direction, command.pattern or ""):
@@ -56,7 +55,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files, each perhaps more than once, beginning with the named ones."""
+    """Yield the files to hash, first those in the arguments; a file may be yielded twice."""
     place = command.place
     if command.config is not None:
         yield place / command.config
@@ -65,13 +64,13 @@ def _files(command: TrainingCommand) -> Iterator[Path]:
         yield path
         if path.suffix in _CODE:
             folders.append(path.parent)
-    # A module or a script imports from its own folder and from the working directory.
+    # Modules and scripts import from their own folder and from the working directory: hash both.
     for folder in dict.fromkeys([*folders, place, place / "src"]):
         yield from _code_in(folder)
 
 
 def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
-    """Yield the files that the arguments name, and those that shell scripts among them name."""
+    """Yield the files whose paths are in the arguments, or in shell scripts among the arguments."""
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
@@ -87,7 +86,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield paths in folders that words of a text may name, and modules after -m in the first."""
+    """Yield possible paths: each word in each folder; modules after -m in the first folder."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):
@@ -126,7 +125,7 @@ def _is_searched(folder: Path) -> bool:
 
 
 def _is_own_script(path: Path, place: Path) -> bool:
-    """Return whether a program without a suffix is a script of this folder, not of a venv."""
+    """Return whether a program without a suffix is a script in `place`, but not in a venv."""
     if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
     folders = list(path.relative_to(place).parents)[:-1]

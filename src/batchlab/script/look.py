@@ -1,4 +1,4 @@
-"""Looks: trainings that are run only until enough was seen, and whether two of them differ."""
+"""Look: a probe run, which ends once it has shown enough; LookComparison: whether two differ."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from batchlab.script.reading import Reading, is_of_machine
 from batchlab.script.supervisor import REST_S
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
-# Number of metric values after the first step that a look waits for, because two trainings may
-# print the same single value by chance.
+# A probe run waits for this many metric values after the first step, because two trainings may
+# print one equal value by chance.
 VALUES = 2
 _GRACE_S = 5.0
-# A script that batchlab will end after a look is asked for this many epochs.
+# A probe run requests this many epochs, because batchlab ends it early.
 _EPOCHS = 1000
 _STEPS = 10**6
-# Times of progress are known up to the interval at which output is read.
+# Times of printed lines are uncertain by the interval at which output is read.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # the second epoch is waited for this many times as long as the metric took
-# Epochs are printed rounded to a few digits.
+_PATIENCE = 5.0  # wait for the second epoch this many times as long as the metric took
+# Epochs are printed with few digits, so a smaller relative difference is rounding.
 ROUNDING = 1e-3
 
 Enough = Callable[["Look"], bool]
 
 
 class Look:
-    """A short run of a training: what its output showed, and how it ended.
+    """A probe run, which is a short run of a training: what its output showed, how it ended.
 
     Attributes:
-        trial: what it trains.
-        progress: the points at which its metric was seen.
-        readings: all that was read.
-        points: where and when it reported how far it is.
-        resolution_s: how late these times may be; 0.0 if the script itself read the clock.
-        first_values: by step, the metric as it was printed first; a bar repeats it, and its last
-            value depends on when the look ended.
-        took_s: seconds since it began, until it ended.
-        seen_s: seconds until its metric was seen often enough; infinite until then.
-        end: how it ended; not there before.
+        trial: the trial that the run trains.
+        progress: the points with the metric, and what was recognized in the output.
+        readings: all progress that was read.
+        points: the position and time of each progress report.
+        resolution_s: the largest delay of these times; 0.0 if the script itself read the clock.
+        first_values: by step, the metric as printed first; a bar may print the metric again, with
+            a value that depends on when the run ended.
+        took_s: seconds since the run started, until it ended.
+        seen_s: seconds until the metric was seen `VALUES` times; infinite until then.
+        end: how the run ended; not set before its end.
     """
 
     end: CommandEnd
@@ -69,10 +69,10 @@ class Look:
         *,
         is_timed: bool = False,
     ) -> None:
-        """Begin without readings; by default the script is asked for a long training.
+        """Prepare a run with `values` of placeholders, by default those of a long training.
 
-        If its steps are timed, it has to train with its batch size, and losses of batches are not
-        read, because validation may have the same name for its own.
+        If steps are timed (`is_timed`), training with another batch size is an error, and losses of
+        batches are ignored, because validation losses may have an equal name.
         """
         self.trial = trial
         if values is None:
@@ -90,7 +90,7 @@ class Look:
         self._is_timed = is_timed
 
     def run(self, is_enough: Enough, *, folder: Path, marker: str, limit_s: float) -> Self:
-        """Run the command until `is_enough` of the look, or for `limit_s` seconds; then end it.
+        """Run the command until `is_enough(self)`, or for `limit_s` seconds; then end it.
 
         Raises:
             ProgressError: the progress that the command reports contradicts itself.
@@ -133,10 +133,10 @@ class Look:
             self.first_values.setdefault(point.step, point.value)
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether the metric was seen often enough.
+        """Return whether the metric was seen `VALUES` times, and further waits are over.
 
-        If only epochs are counted, wait at least `least_s` seconds, to time them. Within the first
-        epoch, wait for the second, which shows how many steps an epoch has.
+        If the progress counts only epochs, wait `least_s` seconds to time the epochs. In the first
+        epoch, wait for the second epoch, which shows how many steps an epoch has.
         """
         if self.seen_s == math.inf:
             return False
@@ -148,7 +148,7 @@ class Look:
 
     @property
     def start_s(self) -> float | None:
-        """Seconds from its start to its first progress; None if there was none."""
+        """Seconds from the start of the run to its first progress; None without progress."""
         return self.readings[0].at_s - self._began_s if self.readings else None
 
     @property
@@ -159,16 +159,16 @@ class Look:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the time for the look ended before enough was seen."""
+        """Whether the time limit ended the run before `VALUES` metric values were seen."""
         return self.end.was_asked and len(self.trained) < VALUES
 
     @property
     def examples(self) -> Span | None:
-        """The number of examples; None unless its progress counts epochs and steps or examples.
+        """Bounds on the number of examples; None unless epochs, and steps or samples, are counted.
 
-        If it counts steps but not examples, the last batch of an epoch may have any size.
+        Samples give the exact number; steps leave the size of an epoch's last batch unknown.
         """
-        # The metric's format comes first: a bar over the whole training looks like one of an epoch.
+        # Prefer the metric's format: a bar over the whole training looks like a bar of an epoch.
         shape = self.progress.first and self.progress.first.shape
         for reading in sorted(reversed(self.readings), key=lambda reading: reading.shape != shape):
             if reading.epoch and reading.samples:
@@ -182,8 +182,8 @@ class Look:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds by steps that are counted on, printed with the number of the epoch."""
-        fewest, most = 0, math.inf  # steps of an epoch
+        """Bounds on the number of examples, by total steps printed with epoch numbers."""
+        fewest, most = 0, math.inf  # bounds on the steps of an epoch
         for reading in self.readings:
             step, number = reading.step, reading.epoch_number
             if number is not None and step:
@@ -204,7 +204,7 @@ class Look:
 
     @property
     def needs_examples(self) -> bool:
-        """Whether the number of examples is needed, but nothing in the output gives it."""
+        """Whether the number of examples is needed, but the output does not show that number."""
         command = self._command
         if command.examples or self.examples or self.within_epochs:
             return False
@@ -217,9 +217,9 @@ class Look:
 
     @property
     def epoch_s(self) -> tuple[float, float]:
-        """The fewest and the most seconds that an epoch took on average, if only they are counted.
+        """Bounds on the mean seconds of an epoch, for progress that counts only epochs.
 
-        They are 0 and infinity if less than a whole epoch was seen.
+        The bounds are 0 and infinity if less than a whole epoch was seen.
         """
         ends = {reading.epoch: reading.at_s for reading in reversed(self.readings) if reading.epoch}
         n_epochs = max(ends, default=0.0) - min(ends, default=0.0)
@@ -237,7 +237,7 @@ class Look:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """Counters such as [640/60000] and their totals, if nothing says what they count."""
+        """Counts and totals such as [640/60000] within an epoch, whose unit is unknown."""
         return [
             (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
             for reading in self.readings
@@ -245,15 +245,15 @@ class Look:
         ]
 
     def contradiction(self, examples: Span) -> str | None:
-        """Return what contradicts the batch size, given `examples`, or None if nothing does."""
+        """Return the evidence that the run had another batch size, given `examples`, or None."""
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
         size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return the examples by the counters of two batch sizes, or None if their unit is unclear.
+        """Return bounds on the examples by epoch counters at two batch sizes; None if unclear.
 
-        A counter of examples has the same total at both batch sizes and rises by one batch at a
+        A counter of examples has an equal total at both batch sizes and rises by one batch at a
         time. A counter of batches has a smaller total at the larger batch size.
         """
         if not (self.within_epochs and other.within_epochs):
@@ -268,20 +268,20 @@ class Look:
     @property
     def _counts_by_the_batch(self) -> bool:
         counts = {count for count, _ in self.within_epochs}
-        # The last batch of an epoch may be smaller, and is sometimes printed.
+        # The smaller last batch of an epoch is sometimes printed, so allow one such count.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return the examples in an epoch of `steps`; part of a step is the same part of a batch."""
+    """Return bounds on the examples in an epoch; half a step counts as half a batch."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
     return (whole - 1) * size + 1, whole * size
 
 
-# Values given to a script are ignored: it may print a value without using it.
+# Numbers with these names are ignored: a script may print a given value without using it.
 _GIVEN = {
     *(plain_flag(name) for names in NAMES.values() for name in names),
     "micro_batch_size",
@@ -292,18 +292,18 @@ _Numbers = dict[tuple[str, object], str]
 
 
 class LookComparison:
-    """The first parts of two runs with the same arguments, which others are compared with.
+    """Two probe runs with equal arguments, as the reference for runs with other arguments.
 
-    All numbers that a script prints count, because its metric may be rounded to a value that all
-    runs share. A number that differs between these two runs says nothing about a flag.
+    All printed numbers are compared, because the metric may be rounded to a value that all runs
+    share. A number that differs between the two reference runs says nothing about a flag.
 
     Attributes:
-        is_repeatable: whether the two print exactly the same numbers.
-        is_telling: whether any number changes along a run, so that equal numbers mean something.
+        is_repeatable: whether the two runs print exactly equal numbers.
+        is_telling: whether any number changes during a run; if none does, equality proves nothing.
     """
 
     def __init__(self, first: Look, again: Look | None) -> None:
-        """Compare the two. If `again` is None, assume that no number differs by itself."""
+        """Compare the runs; if `again` is None, assume that equal arguments give equal numbers."""
         self._numbers = _numbers(first)
         twin = _numbers(again or first)
         unsteady = _differing(self._numbers, twin)
@@ -317,13 +317,13 @@ class LookComparison:
                 self.is_telling = True
 
     def differs(self, look: Look) -> bool:
-        """Return whether a look differs from the two runs in a number in which they agree."""
+        """Return whether a run differs in a number on which the two reference runs agree."""
         return bool(_differing(self._steady, _numbers(look)))
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether a look differs because of its arguments, or None if that is unclear.
+        """Return whether other arguments changed the numbers of a run, or None if unclear.
 
-        A number that differs only after the point up to which the two agree may vary by itself.
+        Numbers that the two reference runs do not share are no evidence, as they vary by chance.
         """
         if self.differs(look):
             return True
@@ -350,7 +350,7 @@ def _differing(one: _Numbers, other: _Numbers) -> set[str]:
 
 
 def has_losses(look: Look) -> bool:
-    """Return whether a look has so varied losses that two runs can't agree by coincidence."""
+    """Return whether a run has at least `_ALIKE` distinct losses, too many to agree by chance."""
     losses: dict[object, float] = {}
     for reading in look.readings:
         for name, value in reading.values:

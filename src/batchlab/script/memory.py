@@ -1,4 +1,4 @@
-"""The memory of a command's processes while it runs."""
+"""The peak memory of a running command's processes: main memory and GPU memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import psutil
 from batchlab.script.supervisor import descendants
 
 FULL_FRACTION = 0.95
-"""A GPU counts as nearly full when this share of its memory is taken."""
+"""A GPU counts as nearly full when this share of its memory is in use."""
 
 _log = logging.getLogger(__name__)
 
 
 class GpuMemory:
-    """The most memory that a command's processes held on each GPU at any look.
+    """The peak memory of a command's processes on each GPU, over all measurements.
 
-    NVML lists the processes of a GPU by their numbers. In a container it may list none of ours.
-    Then the figure is the memory in use beyond that at the first look, whoever uses it.
+    NVML lists the processes on a GPU by their ids. In a container it may list none of the
+    command's. Then the increase of all used memory since the first measurement is recorded.
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
@@ -36,14 +36,14 @@ class GpuMemory:
         self._is_named = False
 
     def look(self, pids: AbstractSet[int]) -> None:
-        """Measure once how much memory the command's processes hold."""
+        """Measure the GPU memory of the processes `pids` once, and update the peaks."""
         nvml: Any = self._nvml
         for index, most_bytes in enumerate(self.most_bytes):
             try:
                 gpu = nvml.nvmlDeviceGetHandleByIndex(index)
                 memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
                 users = nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
-            except Exception as error:  # NVML's own errors, as for a GPU that went away
+            except Exception as error:  # NVML's own errors, such as for a removed GPU
                 _log.debug("GPU %d: %s", index, error)
                 continue
             taken, total = int(memory.used), int(memory.total)
@@ -73,14 +73,14 @@ def _library() -> ModuleType | None:
 
 INTERVAL_S = 0.2
 COST_FRACTION = 0.002
-"""The share of one core that measuring may take; above it, measurements get rarer."""
+"""The share of one CPU core that measuring may use; above it, measurements get rarer."""
 
 
 class MemoryWatch:
-    """A thread that measures five times a second, or less often to save CPU time."""
+    """A thread that measures memory five times a second, or less often to save CPU time."""
 
     def __init__(self, supervisor: int) -> None:
-        """Start to measure the supervisor's descendants, and GPUs if NVML is available."""
+        """Start to measure the memory of the supervisor's descendants, with NVML also on GPUs."""
         self._supervisor = supervisor
         self._gpus: GpuMemory | None = None
         self._most_bytes = 0
@@ -101,7 +101,7 @@ class MemoryWatch:
 
     @property
     def gpu_peak_bytes(self) -> int | None:
-        """The most bytes on any one GPU, or None if none was used or it is not known."""
+        """The peak bytes on the most used GPU, or None if no GPU was used or if it is unknown."""
         if self._gpus is None:
             return None
         return max(self._gpus.most_bytes, default=0) or None
@@ -134,7 +134,7 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return the bytes that a process holds, with its share of shared pages if there are others."""
+    """Return the memory of a process in bytes; unless `is_one`, only its share of shared pages."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

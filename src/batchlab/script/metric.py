@@ -1,4 +1,4 @@
-"""The metric that a user asked for: its name, its direction, its values as printed."""
+"""ProgressPoints: the requested metric of a run, recognized by name in the printed progress."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WORDS = {
     "err": "error",
 }
 BATCH_LOSSES = ("train_loss", "loss")
-"""Names that scripts give the loss of their training batches, as `plain_name` spells it."""
+"""Names that scripts use for the loss of training batches, in the spelling of `plain_name`."""
 
 
 def _is_near(asked: str, name: str) -> bool:
-    """Return whether a printed name may be the one that was asked for."""
+    """Return whether a printed name may mean the requested metric `asked`."""
     if name != asked and name.lower() == asked.lower():
-        return asked.islower()  # a script may print both `PSNR` and `psnr`
+        return asked.islower()  # because a script may print both `PSNR` and `psnr`
     wanted = plain_name(asked)
     if name == asked or plain_name(name) in (wanted, f"val_{wanted}"):
         return True
@@ -43,7 +43,7 @@ def _of_kind(name: str, kind: str) -> str:
 
 
 def _kind_of(reading: Reading, name: str) -> str:
-    """Return the kind of data of a value: `val`, `test`, `epoch`, or by default `train`."""
+    """Return the data that a value was measured on: `val`, `test`, `epoch` or `train`."""
     first_word = plain_name(name).partition("_")[0]
     if first_word in ("val", "test"):
         return first_word
@@ -56,34 +56,34 @@ def _kind_of(reading: Reading, name: str) -> str:
 
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
-    """Return a name in the spelling that is compared: `Final Eval/Acc` is `val_accuracy`."""
+    """Return a metric name in a normal form for comparison: `Final Eval/Acc` is `val_accuracy`."""
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric depends on the batch size if it changes at least as batch size ** this power. The value
-# is between 1/3 and 1/2, so that a square root is detected.
+# A metric that changes with the batch size to at least this power depends on the batch size. The
+# power is below 1/2, so that a square root is detected.
 _LEAST_POWER = 0.35
-# Values below this, such as an accuracy of 1 %, are not compared: their ratios are chance.
+# Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the largest spread at one batch size / difference between two sizes
-_ALIKE = 0.15  # the largest difference of two powers / larger power
-# The loss over all pairs of a batch is about log(batch size) without training. From one batch size
-# to twice that size it grows by at least 0.7 × this share of its value.
+_STEADY = 0.1  # the largest ratio: spread at one batch size / difference between two sizes
+_ALIKE = 0.15  # the largest relative difference of two powers, or of two growths
+# The untrained loss over all pairs of a batch is about log(batch size). It is recognized if it is
+# above _LEAST_LOG × log(batch size), and its slope over the log above _LEAST_SHARE of its value.
 _LEAST_LOG, _LEAST_SHARE = 0.7, 0.05
 _LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
-    """Return whether values of an untrained model depend on the batch size.
+    """Return whether the metric of an untrained model depends on the batch size.
 
-    They grow or fall as a power of it, like a sum over batches, or grow with its logarithm, like
-    the loss over all pairs of a batch, by as much between any two batch sizes.
+    It does if the values change as one power of the batch size, like a sum over batches, or grow
+    with its logarithm, like the loss over all pairs of a batch.
 
     Args:
-        found: by batch size, at least two values; fewer say nothing, and so does a batch size that
-            is less than about twice as large as the smallest.
+        found: metric values by batch size. The result is False if a batch size has fewer than two
+            values, or is less than `_LEAST_FACTOR` times the smallest batch size.
     """
     (least, base), *others = sorted(found.items())
     powers, growths = [], []
@@ -92,7 +92,7 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             return False
         log_sizes = math.log(size / least)
         powers.append(_power(base, values, log_sizes))
-        # If values grow with the logarithm of the batch size, this is the factor of the logarithm.
+        # The slope of the values over the logarithm of the batch size.
         growth = (min(values) - max(base)) / log_sizes
         if min(base) <= _LEAST_LOG * math.log(least) or growth <= _LEAST_SHARE * max(values):
             growth = 0.0
@@ -106,7 +106,7 @@ def _are_alike(numbers: Sequence[float]) -> bool:
 
 
 def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
-    """Return whether values differ far more between two batch sizes than within one."""
+    """Return whether the values at two batch sizes differ far more than those at either size."""
     if min(len(base), len(values)) < 2:
         return False
     # Values may also change by themselves, such as while batch normalization collects statistics.
@@ -116,7 +116,7 @@ def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
 
 
 def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
-    """Return p if values grow as batch size ** p, or 0 if they do not."""
+    """Return p if the values change as batch size ** p, or 0 if p is too small."""
     if min(*base, *values) < _LEAST_VALUE:
         return 0.0
     ratio = max(values) / min(base)
@@ -133,44 +133,44 @@ def counts_updates(shape: str) -> bool:
 
 # Readings of this shape come from bars, which may count anything.
 _BARS = "tqdm"
-# At most this many contradictions are described, however many there are.
+# Only this many contradictions are described.
 _MOST_CONTRADICTIONS = 10
-# A number may be printed twice, once with fewer digits.
+# A repeated value may be rounded (by _ROUNDED). A run with _MOST_DOUBLES other repeats is refused.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3
-# The untrained model may be evaluated a few times, as on several sets.
+# A few values before any counter may be of the untrained model, but this many are an error.
 _MOST_UNPLACED = 5
 _MOST_NAMES = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """The position of a training by one reading, and its metric if that was printed and counts."""
+    """The position of a training at one reading, and the metric value if the reading has one."""
 
     at_s: float  # when it was printed, by a monotonic clock
     samples: int
-    step: int  # updates as printed, else the fewest that see this many samples
+    step: int  # updates as printed, or else the fewest updates that see `samples`
     value: float | None  # may be infinite or NaN
 
 
 class ProgressPoints:
-    """The points of one run, as its readings come, and what was recognized in its output.
+    """The points of one run, built from its readings, and what was recognized in its output.
 
-    The metric is read under the name that was asked for, even if that comes late; else under one
-    that means the same (`eval/loss` for `val_loss`); else under that of the validation data
+    The metric is read by the requested name, even if that name appears late; else by a name with
+    an equal meaning (`eval/loss` for `val_loss`); else by the name of the validation metric
     (`eval_loss` for `loss`).
 
-    Samples are those that were printed; else steps × batch size; else epochs × training examples,
-    plus the steps since the last epoch. Steps of different batch sizes are never compared.
+    The samples of a point are printed, or else steps × batch size, or else epochs × training
+    examples plus steps since the last epoch. Steps of different batch sizes are never compared.
 
-    A metric may be printed in two shapes. The first that prints it is followed, except that
-    `batchlab.log` replaces all others, and a pattern with a group for the metric all but that.
+    If several formats print the metric, the first format is read, except that `batchlab.log`
+    replaces all others, and a pattern with a group for the metric all but `batchlab.log`.
 
-    Values before any counter are left out, because they may be of the untrained model. After them
-    a value has to have a counter of its own: it may stand above its counter or below it.
+    Values before any counter are ignored, because they may be of the untrained model. After such
+    values, each value needs its own counter: a counter may belong to the value above or below.
 
-    A script may close with a line about its best epoch. So one value whose counter went back is
-    left out as long as no other comes after it, and a value without a counter never replaces one
+    A script may end with a line about its best epoch. So one value whose counter went back is
+    ignored unless a second such value comes, and a value without a counter never replaces a value
     with a counter.
     """
 
@@ -182,17 +182,17 @@ class ProgressPoints:
         *,
         size: TrainedSize | None = None,
     ) -> None:
-        """Begin without points; a step is a batch or a micro-batch of the trial's size.
+        """Start without points, for a run of `trial`.
 
-        `size` checks that the run trains with that size; None checks nothing.
+        `size` checks that the run trains with its batch size; None checks nothing.
         """
         self.metric = metric
         self.pattern = pattern
         self._size = size
-        self.printed: str | None = None  # the name that is read; None until it was seen
-        self.names: dict[str, set[str]] = {}  # the kinds of every measured name, as printed
+        self.printed: str | None = None  # the metric's name as printed; None until seen
+        self.names: dict[str, set[str]] = {}  # kinds of data (val, ...), by printed name
         self.points: list[MetricPoint] = []  # points with a valid value, by rising samples
-        self.first: Reading | None = None  # the first with the metric
+        self.first: Reading | None = None  # the first reading with the metric
         self.contradictions: list[str] = []  # about repeated or ignored values; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
@@ -204,20 +204,20 @@ class ProgressPoints:
         self._at_metric: Reading | None = None
         self._is_placed = False
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # its reading; error if one follows
-        self._asked_kind: str | None = None  # None if only the name was asked for
-        self._kind: str | None = None  # the kind of the values that count
-        self._n_doubles = 0  # steps for which two numbers were printed, and no third
-        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values by place
+        self._left_out: tuple[Reading, str] | None = None  # ignored reading; error if one more
+        self._asked_kind: str | None = None  # kind of data in the requested name, if any
+        self._kind: str | None = None  # the kind of data of the values in use
+        self._n_doubles = 0  # steps for which exactly two different values were printed
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values, by counters
 
     def add(self, reading: Reading) -> MetricPoint | None:
-        """Return the position of the training by this reading, or None if it is not known.
+        """Add a reading; return the point that it gives, or None if its position is unknown.
 
         A second value at the same samples replaces the first.
 
         Raises:
-            ProgressError: the counter went backward or there is none, it contradicts the batch
-                size, or several names may be the metric's.
+            ProgressError: the counter went backward, is missing or contradicts the batch size, or
+                several names may mean the metric.
         """
         contradiction = self._size and self._size.contradiction(reading)
         if contradiction:
@@ -257,7 +257,7 @@ class ProgressPoints:
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
         point = self._point(place, reading.at_s, value)
-        assert point is not None  # a reading without a complaint has samples
+        assert point is not None  # a position without a complaint gives samples
         if self.points and self.points[-1].samples == point.samples:
             if self._is_placed and not reading.has_position:
                 self._note(point, place, f"without a counter {value:g}; the first one counts")
@@ -280,7 +280,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Use a name as the metric's if it may be; the name that was asked for has priority."""
+        """Read the metric by this name if the name may mean it; the requested name is preferred."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -290,7 +290,7 @@ class ProgressPoints:
                 self._asked_kind = kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
-            self._restart()  # earlier values had a name that only resembles the metric's
+            self._restart()  # earlier values had a name that only resembles the requested name
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
@@ -359,10 +359,10 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Return whether to ignore a value because its counter went back or its kind differs.
+        """Return whether to ignore a value because its counter went back or its data differ.
 
-        Such a value may be printed once, after the last epoch. If another follows at a
-        different position, the run is refused.
+        Such a value may be printed once, after the last epoch. If a second such value comes at a
+        different position, raise an error.
         """
         if self._left_out is not None:
             first, refusal = self._left_out
@@ -399,7 +399,7 @@ class ProgressPoints:
         return True
 
     def _note(self, second: MetricPoint, place: Reading, rest: str) -> None:
-        """Note a second value for one step; a bar shows its old value until there is a new one."""
+        """Record a second value for one step; raise if many steps have two different values."""
         before, after = self.points[-1].value, second.value
         assert before is not None
         assert after is not None
@@ -410,7 +410,7 @@ class ProgressPoints:
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
             self._n_more[place.counters] += 1
-            # A third value for a step means that a bar is drawn again and again.
+            # A third value for a step means that a bar is redrawn, so don't count this step.
             self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
@@ -426,7 +426,7 @@ class ProgressPoints:
         )
 
     def text(self) -> str:
-        """Return one line for people that says where the metric was first recognized."""
+        """Return a line for users that says where the metric was first recognized."""
         assert self.first is not None
         value, where = dict(self.first.values)[str(self.printed)], ""
         if self.first.epoch is not None:
@@ -464,7 +464,7 @@ class ProgressPoints:
 
 
 def _backward(place: Reading, before: Reading | None) -> tuple[str, float, float] | None:
-    """Return the counter that went back, with its new and old values, or None if none did."""
+    """Return the counter that decreased, with its new and its old value, or None if none did."""
     for name in ("samples", "step", "epoch"):
         now, then = getattr(place, name), getattr(before, name, None)
         if now is not None and then is not None:

@@ -21,8 +21,8 @@ _LAST_BYTES = 1 << 16
 _FLUSH_S = 1.0
 _SHOWN_CHARACTERS = 400
 _LONGEST_LINE_BYTES = 64 * 1024
-# These are colors, cursor movements, window titles and other controls, such as the backspaces with
-# which bars are redrawn.
+# Control characters to remove: colors, cursor movements, window titles and others, such as the
+# backspaces with which progress bars are redrawn.
 _CONTROLS = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def plain_text(line: bytes) -> str:
-    """Return the line as text without controls; bytes that are not UTF-8 become U+FFFD."""
+    """Return a line as text without control characters; invalid UTF-8 becomes U+FFFD."""
     text = line.decode("utf-8", "replace")
     if not text.isprintable():
         text = _CONTROLS.sub("", text)
@@ -40,10 +40,10 @@ def plain_text(line: bytes) -> str:
 
 
 class KeptOutput:
-    """The first four mebibytes of an output in a gzip file, and its last lines.
+    """A gzip file with the first 4 MiB of an output and the last 64 KiB of a longer output.
 
-    They are on the disk at most a second after they were written. A longer output has its last
-    64 KiB in the file too. A full disk costs the file, never the training.
+    Output is on the disk at most a second after it was written. If the disk is full, the file is
+    incomplete, but the training continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,14 +54,14 @@ class KeptOutput:
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
-        """Keep a piece of the output, or the part of the piece that is within the limits."""
+        """Store a piece of the output, as far as the limits allow."""
         if beginning := piece[: max(0, _KEPT_BYTES - self._n_bytes)]:
             self._to_disk(beginning)
         self._n_bytes += len(piece)
         self._last = (self._last + piece)[-_LAST_BYTES:]
 
     def close(self) -> None:
-        """Write the last bytes of a long output, after a line with the number of all."""
+        """Close the file; before that, add the total size and the last bytes of a long output."""
         end = b""
         if self._n_bytes > _KEPT_BYTES:
             gap = b"\n[of %d bytes, batchlab kept these and the last]\n" % self._n_bytes
@@ -71,8 +71,8 @@ class KeptOutput:
     def last_lines(self, n: int) -> tuple[str, ...]:
         """Return the last lines with content, as a terminal would show them, at most `n`.
 
-        A line that was overwritten (a progress bar) counts once; colors and other control
-        characters are left out, and a long line is cut.
+        An overwritten line (a progress bar) is returned in its last state. Colors and other
+        control characters are left out, and a long line is cut.
         """
         shown = []
         for line in self._last.decode("utf-8", "replace").split("\n"):
@@ -102,25 +102,25 @@ class KeptOutput:
 
 
 class OutputReader:
-    """A reader of one run's output, in pieces of any length, with bounded memory.
+    """A reader of the progress in one run's output, which arrives in pieces of any length.
 
-    A carriage return ends a line like a newline does. A line longer than 64 KiB is cut there, and
-    the rest of it is left out.
+    A carriage return ends a line as a newline does. Only the first 64 KiB of a line are read, so
+    that memory is bounded.
     """
 
     def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
-        """Prepare a reader at the beginning of a run.
+        """Prepare to read a run from its beginning.
 
-        A pattern is tried first on each line; plain lines may call the metric by its own name.
+        Each line is first matched with `pattern`. In plain lines, `metric` is recognized as a name.
 
         Raises:
-            UsageError: a pattern that can't be used.
+            UsageError: the pattern can't be used.
         """
         self._readers: list[LineReader] = [row() for row in FORMATS.values()]
         if pattern is not None:
             self._readers.insert(0, LinePattern(pattern))
         needles = {needle for reader in self._readers for needle in reader.needles}
-        # "val kappa" may be printed as `kappa`, below a word for validation.
+        # Search the last word only: "val kappa" may be printed as `kappa` below "Validation:".
         self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
         if self._metric:
             needles.add(self._metric.encode())
@@ -131,7 +131,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """Return the readings of the lines that `data`, which came at this time, completes."""
+        """Return the readings of the lines that `data`, received at `at_s`, completes."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -141,7 +141,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         *whole, self._rest = others
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
-        # Most output is not progress. It passes fast because its pieces contain no needle at all.
+        # Most output is not progress: skip a piece at once if it contains none of the needles.
         lower = data.lower()
         present = [needle for needle in self._needles if needle in lower]
         if present or self._is_open:
@@ -173,10 +173,10 @@ class OutputReader:
         return any(reader.is_open for reader in self._readers)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
-        """Return readings without numbers of the machine.
+        """Return readings without numbers about the machine, such as times and speeds.
 
-        Names that the user chose, for `batchlab.log` or in a pattern, are kept, and so is what may
-        be the metric. Bars that were drawn before are placed by these readings or left out.
+        Values that the user named, for `batchlab.log` or in a pattern, remain, and so do values
+        that may be the metric. Readings of other formats that these readings confirm are added.
         """
         if not isinstance(reader, Logged | LinePattern):
             readings = [replace(reading, values=self._counted(reading)) for reading in readings]
@@ -195,19 +195,19 @@ class OutputReader:
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
-_LARGEST_BYTES = 1 << 24  # A larger file holds data, not progress.
+_LARGEST_BYTES = 1 << 24  # A larger file contains data, not progress.
 _COST_FRACTION = 0.05
 
 
 class GrowingFiles:
     """The tables and JSON lines that a training writes into a folder, read as they grow.
 
-    Files may be rewritten with one more column or row, so rows that were read before are skipped.
-    The shape of a file's readings is its name.
+    A file may be rewritten with one more column or row, so each file is read whole, and rows that
+    were read before are skipped. Readings have the name of their file as their shape.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Skip what the files already hold."""
+        """Skip the rows that the files already contain."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._n_read: Counter[Path] = Counter()
@@ -215,7 +215,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return the readings since the last call, or none if it is too soon to read again."""
+        """Return the new readings since the last call, or [] if the last call was too recent."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []
@@ -235,7 +235,7 @@ class GrowingFiles:
             return []
         content = path.read_bytes()
         if path.name.endswith((".jsonl", ".json")):
-            content += b"\n"  # A JSON line is complete without a newline, as when rows are joined.
+            content += b"\n"  # The last JSON line of a file may lack its newline.
         shapes, name = (Table.shape, JsonLines.shape), str(path.relative_to(self._folder))
         split = split_of(re.sub(r"[\W_]+", " ", name))
         rows = [row for row in OutputReader().feed(content, at_s) if row.shape in shapes]

@@ -1,4 +1,4 @@
-"""One training command as processes, from its start until none is left, and how it ended."""
+"""Launched: a training command and its processes, from the start until all have ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from batchlab.script.memory import MemoryWatch
 from batchlab.script.output import KeptOutput
 
 MARK = "BATCHLAB_TRIAL"
-"""Names the trial that a process belongs to: the study, a slash, the trial."""
+"""The environment variable that marks the processes of a trial, as `study/trial`."""
 
 _LOOK_AGAIN_S = 0.02
 
@@ -33,30 +33,30 @@ _LOOK_AGAIN_S = 0.02
 def end_marked(marker: str) -> None:
     """Kill all processes of one trial, whoever started them; `marker` is `study/trial`.
 
-    Only the holder of the claim on a trial may do so.
+    Only the process that has the claim on a trial may call this.
     """
     while processes := list(_marked(marker)):
         for process in processes:
-            with suppress(psutil.Error):  # it has ended meanwhile
+            with suppress(psutil.Error):  # the process has ended meanwhile
                 process.kill()
         time.sleep(_LOOK_AGAIN_S)
 
 
 def _marked(marker: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
+        with suppress(psutil.Error, OSError):  # it has ended, or belongs to another user
             is_of_trial = process.pid != os.getpid() and process.environ().get(MARK) == marker
             if is_of_trial and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
 
 
 _TRACEBACK = "Traceback (most recent call last):"
-# These frames distinguish the traceback of a launcher from that of a script.
+# A traceback with one of these stack frames is of a launcher, not of a script.
 _LAUNCHER_FRAME = re.compile(r'File ".*\b(torch/distributed/run|accelerate/commands/launch)\.py"')
 
 
 def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Separate the lines of a training from the traceback with which its launcher ends, if any."""
+    """Split output into the lines of a training and the final traceback of a launcher, if any."""
     begin = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=len(lines))
     if begin and any(map(_LAUNCHER_FRAME.search, lines[begin:])):
         return tuple(lines[:begin]), tuple(lines[begin:])
@@ -65,7 +65,7 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
 
 # The line with which Python ends a traceback.
 _ERROR = re.compile(r"(?:\[rank\d+\]: )?(?:\w+\.)*\w*(?:Error|Exception)\b(?::|$)")
-# A failed command prints one of these in its last lines if memory ran out.
+# Patterns of the last lines of a command that failed because memory ran out.
 OUT_OF_MEMORY = (
     r"torch(\.cuda)?\.OutOfMemoryError",
     r"(CUDA|HIP|MPS backend|XPU) out of memory",  # older PyTorch; ROCm, Apple, Intel
@@ -83,15 +83,15 @@ OUT_OF_MEMORY = (
     r"java\.lang\.OutOfMemoryError",
     r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # the C library
 )
-# Other failures print these too. They count only if the kernel killed a process for memory
-# meanwhile (workers of PyTorch, torchrun, pools of Python, shells).
+# Lines of PyTorch workers, torchrun, Python pools and shells about a killed process. They mean that
+# memory ran out only if the kernel killed a process for memory meanwhile.
 KILLED_FOR_MEMORY = (
     r"DataLoader worker .* killed by signal: Killed",
     r"Signal 9 \(SIGKILL\)|exitcode\s*:\s*-9\b",
     r"BrokenProcessPool|TerminatedWorkerError",
     r"^(.*: )?(line \d+: +\d+ )?Killed\b",
 )
-# These count only if the memory of a device was nearly full.
+# Lines that mean that memory ran out only if the memory of a GPU was nearly full.
 ON_FULL_DEVICE = (
     r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
     r"CUDNN_STATUS_(ALLOC_FAILED|INTERNAL_ERROR)",
@@ -115,7 +115,7 @@ def out_of_memory_line(
     return None
 
 
-# A command that wants input or a terminal prints one of these, because it has neither.
+# Errors of a command that needs input or a terminal, of which batchlab provides neither.
 _NEEDS_TERMINAL = re.compile(
     r"EOFError: EOF when reading a line|GetPassWarning|"
     r"Inappropriate ioctl for device|No such device or address: '?/dev/tty|"
@@ -125,22 +125,22 @@ _NEEDS_TERMINAL = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandEnd:
-    """How a command ended, after the last of its processes is gone.
+    """How a command ended, once all of its processes have ended.
 
-    It is ok only for exit code 0 of a command that nobody ended; the time of any other run means
-    nothing. Whoever asked for the end knows why, and has a better status.
+    The status is OK only for exit code 0 without a request to end; otherwise the duration means
+    nothing. A caller that requested the end reports its own status instead.
     """
 
     status: Status
-    reason: Reason | None  # why it is not ok; None if it is
+    reason: Reason | None  # why the status is not OK; None if it is OK
     last_lines: tuple[str, ...]  # the last lines of its output, cleaned for display
     duration_s: float  # seconds from its start to its own end
-    peak_bytes: int | None  # the most that its processes held; pages of mapped files count too
-    gpu_peak_bytes: int | None  # the most on any one GPU; None if none was used or it is not known
-    was_asked: bool = False  # whether batchlab ended it before it ended by itself
-    exit_code: int | None = None  # below 0 the number of a signal; None if it never ran
-    # The warning if it left processes running when it ended by itself; batchlab ends them. A script
-    # that starts its training in the background and ends looks like a finished one.
+    peak_bytes: int | None  # peak main memory of its processes, with mapped files
+    gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
+    was_asked: bool = False  # whether batchlab ended the command before its own end
+    exit_code: int | None = None  # negative if a signal ended it; None if never started
+    # A warning if the command ended but left processes running, which batchlab then ends. Otherwise
+    # a script that starts its training in the background would seem finished.
     left_behind: Reason | None = None
 
 
@@ -154,7 +154,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return the status and reason of an end, from the exit code and the last lines."""
+    """Return the status and reason of an ended command, by its exit code and last lines."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
@@ -168,9 +168,9 @@ def status_and_reason(
     number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
-    with suppress(ValueError):  # there is no such signal
+    with suppress(ValueError):  # the number is not that of a signal
         return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
-    # Loggers and progress bars may print more below the error.
+    # Loggers and bars may print below the error, so prefer the last line with an error.
     errors = list(filter(_ERROR.match, last_lines))
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if line := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
@@ -181,10 +181,10 @@ def status_and_reason(
 
 
 GRACE_S = 10.0
-"""Seconds from SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL when a command is ended."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
-# So many, as many processes of a launcher print many lines after the error of one.
+# Search this many lines: a launcher's processes may print many lines after the first error.
 _N_READ_LINES = 1000
 
 
@@ -202,12 +202,12 @@ class Launched:
         on_output: Callable[[bytes, float], None],
         grace_s: float = GRACE_S,
     ) -> None:
-        """Start the command without a shell. If that fails, `receive` returns it as the end.
+        """Start the command without a shell; if that fails, `receive` returns the failure.
 
         Only batchlab's own variables and `PYTHONUNBUFFERED=1` are added to `environment`. The
-        folder is made if missing, and gets `output.gz`. The marker, `study/trial`, identifies the
-        command among all trials. `receive` calls `on_output` with each piece of stdout or stderr
-        and its time on the monotonic clock, which may be 50 ms late. SIGKILL follows SIGTERM after
+        folder is created if missing, and stores `output.gz`. The marker, `study/trial`, identifies
+        the command among all trials. `receive` calls `on_output` with each piece of output and its
+        time on the monotonic clock, which may be 50 ms late. SIGKILL follows SIGTERM after
         `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +221,7 @@ class Launched:
         report, reporting = os.pipe()
         # Unlike a file number, a Connection closes when dropped, which the supervisor notices.
         self._control = Connection(words, readable=False)
-        self.connection = Connection(report, writable=False)  # ready when there is something
+        self.connection = Connection(report, writable=False)  # ready when a report has arrived
         try:
             self._supervisor = subprocess.Popen(
                 [
@@ -233,7 +233,7 @@ class Launched:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(control, reporting),
-                start_new_session=True,  # Ctrl-C is for batchlab, which decides
+                start_new_session=True,  # so that Ctrl-C reaches only batchlab
             )
         finally:
             os.close(control)
@@ -242,7 +242,7 @@ class Launched:
         self._memory = MemoryWatch(self._supervisor.pid)
 
     def receive(self) -> CommandEnd | None:
-        """Take in what has arrived; return how the command ended, or None while it goes on."""
+        """Process newly received output; return how the command ended, or None while it runs."""
         if self._ended is not None:
             return self._ended
         try:
@@ -266,11 +266,11 @@ class Launched:
         return None
 
     def end(self) -> None:
-        """Have all processes of the command get SIGTERM, and SIGKILL after the grace period."""
+        """Request SIGTERM for all processes of the command, and SIGKILL after the grace period."""
         self._tell(supervisor.END)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
-        """Receive until the end, or for `timeout_s` seconds. Return None if it still runs then."""
+        """Receive until the command ends, or for `timeout_s` seconds; then return None."""
         began_s, left_s = time.monotonic(), timeout_s
         while (ended := self.receive()) is None:
             if timeout_s is not None:
@@ -293,7 +293,7 @@ class Launched:
 
     def _tell(self, word: bytes) -> None:
         if self._ended is None:
-            with suppress(BrokenPipeError):  # it has just ended, and `receive` returns how
+            with suppress(BrokenPipeError):  # it has just ended: `receive` returns how
                 os.write(self._control.fileno(), word)
 
     def _take_end(
@@ -345,7 +345,7 @@ class Launched:
         )
 
     def _lost(self) -> CommandEnd:
-        """End what is left of the command that the kernel killed together with its supervisor."""
+        """End the remaining processes of a command whose supervisor was killed."""
         self._supervisor.kill()
         end_marked(self.marker)
         return self._finish(
@@ -368,6 +368,6 @@ class Launched:
         return end
 
 
-# These make rich draw its bars into a pipe too, without breaking their lines.
+# With these, the library rich draws its bars into a pipe too, each bar in one line.
 WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
 """Environment variables of a training whose output is read, unless the user has set them."""

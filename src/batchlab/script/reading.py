@@ -1,4 +1,4 @@
-"""Reading: the position and the values that a training printed; numbers, names and counters."""
+"""Reading: a position and values that a training printed; parsing of numbers and counters."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class Reading:
     """
 
     at_s: float  # when it was printed, by `time.monotonic`
-    # The row of `batchlab.script.formats` that recognized it, `pattern`, or the file that held it.
+    # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
-    step: int | None = None  # since the training began, updates or batches as its format counts
+    step: int | None = None  # since the training began: updates, or batches, as the format counts
     epoch: float | None = None  # passes over the training data done so far; it may be a fraction
-    # Steps or examples since those passes, if the training starts to count again in each epoch and
-    # does not say how many an epoch has.
+    # Steps or examples since `epoch`, if the printed counter restarts in each epoch and has no
+    # total.
     epoch_step: int | None = None
     epoch_samples: int | None = None
     epoch_number: int | None = None  # number, from 0, of the epoch under way or just ended
-    is_below: bool = False  # whether it has no counter, and ends the epoch of the lines above
+    is_below: bool = False  # whether the line has no counter and ends the epoch of earlier lines
     samples: int | None = None  # training examples seen so far
-    # The total of the counter within an epoch, in batches or examples; for a bar that did not begin
-    # again yet, the total of the bar.
+    # The total of the counter within an epoch, in batches or examples; for a bar that has not
+    # restarted yet, the total of the bar.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # what was measured, by the names as printed
     split: str = ""  # the data of the values: `train`, `val`, `test`, or empty if unknown
-    unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (taken) or 2.531
-    complaint: str | None = None  # why this shape's progress can't be followed from here on
+    unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (used) or 2.531
+    complaint: str | None = None  # why further lines of this format give no position
     not_understood: tuple[str, ...] = ()  # given to `batchlab.log` but no number, as `name=value`
 
     def __post_init__(self) -> None:
@@ -55,15 +55,15 @@ class Reading:
 
 
 class LineReader:
-    """A format of progress. It reads the lines of one run, in order, and may remember them.
+    """A format of progress lines; it reads the lines of one run in order and may have state.
 
     Attributes:
-        shape: its name in the readings.
-        needles: each of its lines has one of these, in lower case; an empty one is in any line.
+        shape: the name of the format in its readings.
+        needles: texts in lower case, one of which is in each line of the format; b"" is in any.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches if gradients are accumulated.
-        metric: the metric that was asked for, in lower case; empty if there is none.
-        is_open: whether a line without a needle may continue what the lines before began.
+        metric: the requested metric, in lower case; empty without a metric.
+        is_open: whether a line without a needle may continue earlier lines, such as a table.
     """
 
     shape: ClassVar[str]
@@ -77,11 +77,11 @@ class LineReader:
         raise NotImplementedError
 
     def finish(self) -> list[Reading]:
-        """Return the readings that waited for a line to come after them."""
+        """Return, at the end of the run, the readings that still wait for a later line."""
         return []
 
     def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return the readings that waited for these, which another format read from a line."""
+        """Return waiting readings that `others`, the readings of another format, confirm."""
         return []
 
 
@@ -93,14 +93,14 @@ SPLIT_WORD = re.compile(
 
 
 def split_of(text: str) -> str:
-    """Return the data that the last word for data means: `train`, `val`, `test`, or ""."""
+    """Return the data split that a text mentions last: `train`, `val`, `test`, or ""."""
     split = ""
     for word in SPLIT_WORD.finditer(text):
         split = str(word.lastgroup)
     return split
 
 
-# Numbers about the machine differ between runs with the same flags.
+# Names of numbers about the machine, such as times, which differ even between equal runs.
 _OF_MACHINE = re.compile(
     r"(?:.*[^a-z])?(?:time|runtime|took|elapsed|duration|dur|eta|wall|dt|ms|secs?|seconds?)"
     r"(?:[^a-z]+(?:cost|used|taken|spent|consumed|elapsed|m?s|secs?|seconds|min|per[^a-z].*))*[^a-z]*"
@@ -119,22 +119,22 @@ ONE_FOLD = (
     "where one run trains several models, have it train one, as with --runs 1, or one fold; where "
     "it trains one, log a counter that goes on with batchlab.log"
 )
-"""What to do if counters begin again."""
+"""The advice to the user if counters restart."""
 
 
 class Epochs:
-    """The numbers of epochs, from 0. Printed ones begin with 0 if the first is 0, or else with 1.
+    """Conversion of printed epoch numbers, which start with 0 or 1, to numbers from 0.
 
-    Those with a total may begin otherwise than those without: "Epoch 1/5" next to "epoch=0". If
-    they begin again to another total, as after training with frozen layers, counting goes on. If
-    they begin again to the same total, another model may train.
+    Numbers with a total may start otherwise than those without: "Epoch 1/5" next to "epoch=0". If
+    they restart with another total, as after training with frozen layers, counting continues. If
+    they restart with an equal total, another model may train, which sets `complaint`.
     """
 
     def __init__(self) -> None:
-        self._first: dict[bool, int] = {}  # the first number, with a total or without one
+        self._first: dict[bool, int] = {}  # the first printed number, by whether it has a total
         self._total: int | None = None
         self._number = 0
-        self._lengths: list[int] = []  # the number of epochs in each count that has begun again
+        self._lengths: list[int] = []  # the number of epochs in each count before a restart
         self.complaint: str | None = None  # why further epoch numbers can't be understood
 
     def number(self, printed: int, total: int | None) -> int:
@@ -142,7 +142,7 @@ class Epochs:
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
-            # The first number of the second kind belongs to the epoch that the others are in.
+            # The first number of the second notation belongs to the epoch of the first notation.
             if self._first and printed - self._number in (0, 1):
                 first = printed - self._number
             self._first[has_total] = first
@@ -157,24 +157,24 @@ class Epochs:
 
 
 class Counters:
-    """The state of one run's counters.
+    """Conversion of one run's printed counters to positions in the run.
 
-    Epochs are numbered as in `Epochs`. A line with the number of an epoch and nothing finer is the
-    end of that epoch. If fractions are printed, the number is that of the passes done. A step
-    counter that does not rise when the epoch rises starts again in each epoch. If a total of steps
-    rises by the same in every epoch, the lines are at the ends of epochs.
+    Epochs are numbered as in `Epochs`. A line with an epoch number and no finer counter is at the
+    end of that epoch. If fractional epochs are printed, epochs are passes done. A step counter that
+    does not rise when the epoch rises restarts in each epoch. If the total steps rise by an equal
+    amount in every epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
         self._epochs = Epochs()
         self._epoch: int | None = None  # the number of the current epoch, counted from 0
         self.has_fractions = self._inside_epoch = False
-        self._restarted: set[str] = set()  # counters that start again in each epoch
+        self._restarted: set[str] = set()  # counters that restart in each epoch
         # The last epoch of each counter, and its first and last count in that epoch.
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
-        self._counted = (0, 0)  # the last step for which samples were known, and those
+        self._counted = (0, 0)  # the last step with known samples, and these samples
         self._samples_a_step = 0.0
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
@@ -190,11 +190,11 @@ class Counters:
         part: tuple[int, int] | None = None,
         n_epochs: int | None = None,
     ) -> Reading:
-        """Return a reading whose counters as printed are replaced by those that give its position.
+        """Return the reading with its printed counters replaced by those that give its position.
 
-        An epoch that is an int is its number, and a float is the passes done. `n_steps` is the
-        total of the step, `part` a counter within the epoch and its total, in any unit. A line
-        without any counter is the end of the epoch if the lines before were inside one.
+        An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
+        total of the step, `part` a count within the epoch and its total, in any unit. A line
+        without a counter is at the end of the epoch if the previous lines were inside an epoch.
         """
         step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
@@ -224,7 +224,7 @@ class Counters:
         return replace(bare, epoch=epoch, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
-        """Return the epoch number, from 0, for the epoch printed in a line, or None without one."""
+        """Return the number, from 0, of the epoch printed in a line, or None if unknown."""
         if isinstance(epoch, float):
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
@@ -234,7 +234,7 @@ class Counters:
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
         """Return the samples at a step; if they are not printed, extrapolate from earlier lines.
 
-        While the batch grows within the training, the step does not determine the samples.
+        Steps × batch size is not used, because a batch may grow during the training.
         """
         last_step, last_samples = self._counted
         if step is None or step < last_step:
@@ -253,7 +253,7 @@ class Counters:
     ) -> Reading:
         last_number, first, last = self._last.get(counter, (number, count, count))
         if number > last_number:
-            # A count may also stay for several lines, while gradients are accumulated.
+            # While gradients are accumulated, a count may be unchanged without a restart.
             if count < last or count == first == last:
                 self._restarted.add(counter)
             first = count
@@ -270,7 +270,7 @@ class Counters:
     def passes_at_end(self, step: int, number: int) -> int | None:
         """Return the passes done if at least two lines were at ends of epochs, or else None.
 
-        These are the lines up to which as many steps, or samples, are counted in every epoch.
+        Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """
         if number < 0:
             return None
@@ -291,13 +291,13 @@ COUNTERS = {
     **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # reinforcement learning
     **dict.fromkeys(("epoch", "epoche"), "epoch"),
 }
-"""What a counter counts, by its name."""
+"""What a printed counter counts ("step", "samples" or "epoch"), by the name of the counter."""
 # These words may precede a counter in a line of plain text, as in "Train Epoch: 3" and "validation
 # loss at iteration 3".
 _BEFORE = re.compile(
     r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
 )
-# These count only in plain text. A batch is counted within its epoch.
+# Names that are counters only in plain text. A batch number usually restarts in each epoch.
 _SPOKEN_COUNTERS = {
     **COUNTERS,
     **dict.fromkeys(("iters", "batch", "mini-batch", "minibatch", "micro_step"), "step"),
@@ -313,19 +313,19 @@ def spoken_kind(name: str) -> str | None:
 
 @lru_cache(maxsize=1000)
 def rank_of(name: str) -> int:
-    """Return the rank of a step counter; of several in a line, the highest rank is used.
+    """Return the rank of a step counter; in a line with several, the highest rank is used.
 
-    An `iter`, a `batch` or a `micro_step` next to a step may be one of several micro-batches of it.
+    An `iter`, a `batch` or a `micro_step` next to a step may count the micro-batches of each step.
     """
     plain = name.lower()
     is_update = re.search(r"(?<!micro_)step|update", plain) is not None
     return 2 if "global" in plain else int(is_update)
 
 
-# A comma separates thousands if the whole number has it after every third digit from the end, and
-# begins with no 0. Between digits elsewhere it is a decimal comma.
+# Commas separate thousands if they are before every group of three digits, and the number does not
+# begin with 0. Another comma between digits is a decimal comma.
 _THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)"
-# The group is atomic, so that what follows can't make a number shorter ("0.41s" is no 0.4).
+# The group is atomic, so that no pattern matches only a part of a number, such as 0.4 in "0.41s".
 NUMBER = (
     rf"(?>[-+]?(?:{_THOUSANDS}(?:\.\d*)?"
     r"|(?:\d+(?:\.\d*|,\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
@@ -338,7 +338,7 @@ _EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 def number_of(text: str) -> float | None:
     """Convert a text to a number, or return None if it is not a number.
 
-    A comma separates thousands if it can (`1,234`), and is a decimal comma elsewhere (`0,53`).
+    A comma separates thousands where possible (`1,234`), and else is a decimal comma (`0,53`).
     """
     text = text.strip().rstrip(",")
     if _IN_THOUSANDS.fullmatch(text):
@@ -350,12 +350,12 @@ def number_of(text: str) -> float | None:
 
 
 def sure_number_of(text: str) -> float | None:
-    """Convert a text to a number; return None if it is not one, or its comma is ambiguous."""
+    """Convert a text to a number; return None if it is no number, or its comma is ambiguous."""
     return None if _EITHER.fullmatch(text) else number_of(text)
 
 
 def count_of(text: str) -> int | None:
-    """Convert a text to a whole number of at least 0, or return None if it is not one."""
+    """Convert a text to a whole number of at least 0, or return None if it is no such number."""
     number = number_of(text)
     if number is None or not 0 <= number < 1e18 or number != int(number):
         return None
@@ -372,10 +372,10 @@ NamedValues = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
 
 
 def values_of(printed: Iterable[tuple[str, str, str | None]]) -> NamedValues:
-    """Return the numbers of one line, each by its name and divided by its total if it has one.
+    """Return the values of one line by their names, and the names of ambiguous values.
 
-    `9000/10000` is 0.9; without a total a number is not divided. `2,531` is read as 2531 and listed
-    as unsure.
+    A value with a total is divided by the total: `9000/10000` is 0.9. `2,531` is read as 2531 and
+    is ambiguous.
     """
     values: dict[str, float] = {}
     unsure = []

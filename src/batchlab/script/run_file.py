@@ -10,8 +10,8 @@ from typing import Any
 from batchlab.errors import UsageError
 
 RUN_FILE_NAME = "batchlab.toml"
-# The keys: the command, its working directory, and options of the command line, with _ or - in
-# their names.
+# The keys of a run file: the command, its working directory, and options of the command line, whose
+# names may contain _ or -.
 _KEYS = (
     *("command", "metric", "better", "examples", "batch_size", "learning_rate", "batch_sizes"),
     *("learning_rates", "seeds", "epochs", "steps", "target", "budget", "pattern", "config", "cwd"),
@@ -21,11 +21,11 @@ _KEYS = (
 def read_run_file(path: Path) -> dict[str, Any]:
     """Return the values in the file at `path`, by key; `config` and `cwd` as absolute paths.
 
-    The values of the other options are as they were written; whoever takes them checks them.
+    Values of other keys are returned as written in the file, and are checked where they are used.
 
     Raises:
-        UsageError: it can't be read, is no TOML, or holds an unknown key or no list of texts as its
-            command; the message is one line.
+        UsageError: the file can't be read, is no TOML, contains an unknown key, or its command is
+            no list of texts; the message is one line.
     """
     values: dict[str, Any] = {}
     for key, value in _parsed(path).items():

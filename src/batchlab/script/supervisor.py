@@ -4,12 +4,12 @@ It is run by its path with `python -I -S -E`: it starts in a few hundredths of a
 little, and nothing of batchlab. It does the following:
 
 - It starts the command in a session of its own, and passes on what the command writes, each piece
-  with the time at which it came. It listens to batchlab, and watches whether batchlab lives.
-- When the command ends, or when batchlab asks for it or is gone (perhaps by kill -9), it ends every
-  process that the command started: SIGTERM, a grace, SIGKILL until none is left. On Linux it finds
-  them wherever they fled to, because an orphan becomes its own child (it is a subreaper); the proof
-  is that the kernel reports no children. Elsewhere it ends the process group.
-- If it is killed itself, the kernel kills the command, and `end_marked` the rest.
+  with the time of its arrival. It receives messages of batchlab, and checks that batchlab runs.
+- When the command ends, or batchlab requests its end or is gone (perhaps by kill -9), it ends every
+  process that the command started: by SIGTERM and, after a grace period, by SIGKILL. On Linux it
+  finds all of these processes, because orphans become its children (it is a subreaper), and it is
+  done when the kernel reports no children. Elsewhere it ends the process group.
+- If the supervisor is killed, the kernel kills the command, and `end_marked` the other processes.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ import sys
 import time
 from collections import deque
 
-TYPE_CHECKING = False  # `typing` takes longer to load than all the rest
+TYPE_CHECKING = False  # importing `typing` takes longer than all other imports
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FRAME = struct.Struct("<cdI")
-"""Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
+"""The header of each report: kind, seconds on the monotonic clock, number of bytes that follow."""
 ENDED = struct.Struct("<iiiidqi")
-"""The end: wait status of the command, processes left behind, whether it was ended on request,
-kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest process; and the
-system's error number if it never ran, else 0."""
+"""The report of the end: wait status of the command, processes left behind, whether the end was
+requested, kills for memory meanwhile, seconds on the monotonic clock, bytes of the largest process,
+and the system's error number if the command could not be started, else 0."""
 NOT_STARTED = struct.Struct("<i")  # the last field of `ENDED`
 
 END, KILL = b"e", b"k"
 """Batchlab's messages: end the command with a grace period, or end it at once."""
 
-# Each read of an output costs some tenths of a millisecond of CPU time. So the pieces of a chatty
-# command are collected for longer and longer, down to twenty reads a second. A piece after some
-# quiet is read at once, except for its end of line, which Python writes separately.
+# Each read costs some tenths of a millisecond of CPU time. So if a command prints often, the time
+# between reads doubles up to LONGEST_REST_S. Output after a quiet time is read END_OF_LINE_S after
+# its arrival, because Python writes the end of a line separately.
 REST_S, LONGEST_REST_S = 0.01, 0.05
 END_OF_LINE_S = 0.0002
-MOST_WAITING_BYTES = 16 << 20  # beyond it the command waits until batchlab has read
+MOST_WAITING_BYTES = 16 << 20  # above this, stop reading until batchlab has read
 READ_BYTES = 1 << 18
 PIPE_BYTES = 1 << 20
-# A process that the command left behind may end by itself, as Python's resource tracker does.
+# Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
 LINGER_S = 1.0
 SCAN_S = 0.05
-OWNER_S = 0.5  # a killed batchlab closes its end; this is the check if another process holds that
+OWNER_S = 0.5  # check this often that batchlab runs, in case its pipe is open after its end
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _F_SETPIPE_SZ = 1031
@@ -61,7 +61,7 @@ class Supervisor:
     """One command, from its start until none of its processes is left."""
 
     def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
-        """Prepare to receive batchlab's messages at `control`, and to report at `report`."""
+        """Prepare to receive batchlab's messages from `control`, and to report to `report`."""
         self._control, self._report, self._owner = control, report, owner
         self._grace_s = grace_s
         self._command = 0
@@ -76,7 +76,7 @@ class Supervisor:
         self._kill_s: float | None = None  # when SIGKILL is due
         self._waiting: deque[memoryview] = deque()
         self._n_waiting_bytes = 0
-        self._read_s, self._rest_s = 0.0, REST_S  # no read before this time; how long it rested
+        self._read_s, self._rest_s = 0.0, REST_S  # time of the next read; interval before it
         self._output, self._output_of_command = _large_pipe()
         self._woken = _wakeup_pipe(self._on_signal)
         for end in (control, report, self._output):
@@ -90,7 +90,7 @@ class Supervisor:
             self._wait()
             self._signal_what_is_due()
         self._take_output(everything=True)
-        self._output = -1  # The end is the last report, even if a process still holds the pipe.
+        self._output = -1  # Report no more output, even if a process still has the pipe open.
         ended = ENDED.pack(
             self._wait_status,
             self._n_left_behind,
@@ -100,7 +100,7 @@ class Supervisor:
             self._largest_bytes,
             self._error,
         )
-        self._end_s = self._kill_s = None  # nothing is due any more
+        self._end_s = self._kill_s = None  # no signal is due any more
         self._say(b"e", ended)
         while self._waiting and not self._is_owner_gone:
             self._wait()
@@ -113,19 +113,19 @@ class Supervisor:
             _become(argv, folder, self._output_of_command, failed_of_command, supervisor)
         os.close(self._output_of_command)
         os.close(failed_of_command)
-        failure = os.read(failed, NOT_STARTED.size)  # ends when the command has begun
+        failure = os.read(failed, NOT_STARTED.size)  # returns b"" once the command has started
         os.close(failed)
         if failure:
             (self._error,) = NOT_STARTED.unpack(failure)
 
     def _wait(self) -> None:
-        """Wait until something happens or is due, then do all of it except the signals."""
+        """Wait for an event or the next due time, then handle all events except due signals."""
         poll = select.poll()
         now_s = time.monotonic()
         due_s = [at_s for at_s in (self._end_s, self._kill_s) if at_s is not None]
         if self._kill_s is not None:
-            # Be quick at first, to catch what forks all the time. Whatever does not die then is
-            # stuck in the kernel or belongs to another user.
+            # Repeat SIGKILL quickly for a second, to catch processes that keep forking. Processes
+            # that survive are stuck in the kernel or belong to another user.
             is_time = self._kill_s <= now_s < self._kill_s + 1.0
             due_s = [now_s + (0.002 if is_time else SCAN_S)]
         if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
@@ -211,8 +211,8 @@ class Supervisor:
         if self._command_ended_s is not None and not self._is_asked:
             self._n_left_behind = max(self._n_left_behind, len(alive))
         if now_s >= self._kill_s:
-            # A group dies at once, because no process of it can fork any more. A process that moves
-            # from group to group dies by its own signal, or in the next round.
+            # Kill whole groups, so that no process of a group can fork meanwhile. A process that
+            # has moved to another group gets a signal of its own, or one in the next round.
             for group in {*alive.values()} - {own_group}:
                 _send_signal(os.killpg, group, signal.SIGKILL)
             for pid in alive:
@@ -280,9 +280,9 @@ def descendants(ancestor: int) -> dict[int, int]:
         try:
             stat = os.open(f"/proc/{name}/stat", os.O_RDONLY)
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         try:
-            # The name of the program stands in parentheses and may hold anything.
+            # The program's name, in parentheses, may contain any text: split at the last ")".
             state, parent, its_group = os.read(stat, 1024).rpartition(b")")[2].split()[:3]
         except (OSError, ValueError):
             continue
@@ -301,7 +301,7 @@ def descendants(ancestor: int) -> dict[int, int]:
 
 
 def kills_for_memory() -> int:
-    """Return how many processes the kernel has killed for memory since it started, or 0."""
+    """Return how many processes the kernel has killed for memory since boot, 0 if unknown."""
     try:
         with open("/proc/vmstat", "rb") as counts:
             for line in counts:
@@ -319,7 +319,7 @@ def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: 
         if _LINUX:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != supervisor:
-                os._exit(1)  # it died before the line above
+                os._exit(1)  # the supervisor died before the line above
             _offer_to_the_kernel()
         for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -348,7 +348,7 @@ def _send_signal(send: Callable[[int, int], None], target: int, number: int) -> 
     try:
         send(target, number)
     except (ProcessLookupError, PermissionError):
-        pass  # it has ended meanwhile, or belongs to somebody else
+        pass  # the process has ended meanwhile, or belongs to another user
 
 
 def _prctl(option: int, value: int) -> None:
@@ -361,12 +361,12 @@ def _large_pipe() -> tuple[int, int]:
         try:
             fcntl.fcntl(ends[0], _F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
-            pass  # this user has many large pipes already; a small one does
+            pass  # the user's limit of large pipes is reached: use a small pipe
     return ends
 
 
 def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
-    """Return a pipe's end that is ready when a child ends or somebody wants this process to end."""
+    """Return a pipe end that is readable after a child has ended, or SIGTERM or SIGHUP came."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)

@@ -1,4 +1,4 @@
-"""TrainedSize: the check, by its counters, that a script trains with its given batch size."""
+"""TrainedSize: the check, by printed counters, that a script trains with its given batch size."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NamedTuple
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
 
-# A count of examples that is a little off does not mean another batch size.
+# A count of examples may differ by this fraction without meaning another batch size.
 _TOLERANCE = 0.1
-# Sizes of evaluation don't match, and neither does a bare "batch", which is a counter.
+# Names of a printed training batch size. Evaluation sizes and the counter "batch" do not match.
 _SIZE = re.compile(
     r"(?!.*\b(?:val|eval|test|dev)[a-z]*\.)(?:.*\.)?"
     r"(?:(?:train|per[_-]device[_-]train|micro|mini)[ _-]?)?(?:batch[ _-]?size|bs)",
@@ -33,11 +33,11 @@ def common_span(one: Span, other: Span) -> Span | None:
 
 
 Bounds = tuple[str, float, float]
-"""Bounds, as reported, on the `steps` per epoch or the `examples` per step."""
+"""What is bounded ("steps" per epoch or "examples" per step), its lower and its upper bound."""
 
 
 class Mark(NamedTuple):
-    """A place in a run, as printed: its steps, the examples seen, and bounds on its passes."""
+    """A position in a run, as printed: steps done, examples seen, bounds on the passes done."""
 
     step: int
     samples: int | None
@@ -45,33 +45,33 @@ class Mark(NamedTuple):
 
 
 class TrainedSize:
-    """The counters of one run, compared with the batch size that it was given.
+    """The printed counters of one run, compared with the given batch size.
 
-    Two of them give the steps of an epoch, or the examples of a step. Each may be one off, because
-    it is printed before its step or after it, and the number of an epoch says only that the run is
-    somewhere in it. So they give bounds.
+    Two counters give bounds on the steps of an epoch, or on the examples of a step. They give no
+    exact numbers, because a counter may be printed before or after its step, and the number of an
+    epoch says only that the run is somewhere in that epoch.
     """
 
     def __init__(self, trial: Trial, *, most_examples: float, is_limit: bool = False) -> None:
-        """Begin without readings, for `trial.n_train` to `most_examples` training examples.
+        """Start without readings, for `trial.n_train` to `most_examples` training examples.
 
-        If there may be any number, only printed batch sizes are compared. If the batch size
-        `is_limit`, such as a most number of tokens, or is that at the end of a ramp-up, batches may
-        be smaller. So only larger ones contradict.
+        If `most_examples` is infinite, only printed batch sizes are compared. If the batch size is
+        only an upper limit (`is_limit`), such as a number of tokens, or the size at the end of a
+        ramp-up, only larger batches are a contradiction.
         """
         self._trial = trial
         self._is_limit = is_limit
         self._most_examples = most_examples
-        # If gradients are accumulated, a step that is printed may be any of these.
+        # If gradients are accumulated, a printed step may be any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, Mark] = {}  # by shape, the position at which its counter began
+        self._begun: dict[str, Mark] = {}  # by shape, the position at which its counter started
         self._last_step: dict[str, int] = {}
-        # This is the last epoch with a loop as long as that of the training has to be.
+        # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
-        self._off = 1.0  # from an epoch to the passes done, as a whole one may be a number
-        # A smaller size may be that of an epoch's last batch, if one of these was printed before.
+        self._off = 1.0  # uncertainty of the passes done: a whole epoch may be an epoch number
+        # A smaller size may be of an epoch's last batch, if the right size was printed before.
         self._has_printed_right = self._has_begun = False
-        self._other: str | None = None  # says that the size printed last differs
+        self._other: str | None = None  # the contradiction by the size printed last
 
     def contradiction(self, reading: Reading) -> str | None:
         """Return the evidence that the script trains with another batch size, or None."""
@@ -83,7 +83,7 @@ class TrainedSize:
                 self._other = None
                 if not (self._has_printed_right or is_last):
                     self._other = f"it tells {name} = {value:g}"
-        # Before training it may print a default, or sizes that did not fit, so the last one counts.
+        # Before training, a script may print a default, or sizes that do not fit: use the last.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
@@ -95,7 +95,7 @@ class TrainedSize:
 
     def _bounds_by(self, reading: Reading) -> Iterator[Bounds]:
         if reading.epoch_step is not None and reading.epoch is not None:
-            yield "steps", reading.epoch_step, math.inf  # it may have gone on unseen
+            yield "steps", reading.epoch_step, math.inf  # the epoch may have continued unseen
         elif reading.step is not None:
             if reading.epoch is None and reading.epoch_length is not None:
                 yield "steps", reading.epoch_length, reading.epoch_length
@@ -108,7 +108,7 @@ class TrainedSize:
         """Return bounds on the passes done: 0 and infinity if nothing is known."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
-        # The length of a bar that did not begin again yet may be that of the whole training.
+        # A bar that has not restarted yet may span the whole training, so gives no bounds.
         if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
         if reading.epoch % 1 != 0:
@@ -116,22 +116,22 @@ class TrainedSize:
         return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: Mark) -> Mark:
-        """Return where the steps of this shape are counted from."""
+        """Return the position from which the step counter of this format counts."""
         shape = reading.shape
         counts_anew = here.step < self._last_step.get(shape, 0)
         self._last_step[shape] = here.step
         if counts_anew or shape not in self._begun:
             self._begun[shape] = here
             if here.passes[0] <= 1:
-                # The first number that is seen may be that of the second epoch, counted from 0.
+                # The first epoch number seen may already be that of the second epoch.
                 n_hidden = int(reading.epoch_number is not None)
                 self._begun[shape] = Mark(0, 0, (-n_hidden, 0))
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
-        """Yield bounds by a counter such as [640/60000], of batches or examples, if it has a loss.
+        """Yield bounds by a counter such as [640/60000] in a line with a training loss.
 
-        It may be a validation's, next to which the training's is seen in the same epoch.
+        The loop may be a validation's: yield nothing soon after a loop of the expected length.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
@@ -157,7 +157,7 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """Return both bounds; a script may leave out the smaller last batch of an epoch."""
+        """Return the expected bounds; a script may drop the smaller last batch of an epoch."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
@@ -170,7 +170,7 @@ def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
     if steps <= 0:
         return
     fewest, most = here.passes[0] - before.passes[1], here.passes[1] - before.passes[0]
-    if most > 0:  # epochs that go back say nothing
+    if most > 0:  # ignore epochs that decrease
         yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
     if here.samples is not None and before.samples is not None:
         samples = here.samples - before.samples
