@@ -1,1 +1,1 @@
-"""Advice: what follows from records, without torch."""
+"""Advice: choose training runs, and recommend a batch size from their records; no torch."""

@@ -1,4 +1,4 @@
-"""Question and Advice: what is asked, and the answer with its evidence, as `--json` prints it."""
+"""Question (what the user asks) and Advice (the answer and its evidence, printed by `--json`)."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-# A chance is called sure from 0.95 and likely from 0.8. A recommendation is at least likely.
+# A probability is called sure from 0.95 and likely from 0.8. Recommendations are at least likely.
 SURE, LIKELY = 0.95, 0.8
 
 
 Variant = tuple[int, float | None]
-"""Batch size, and other epochs of the schedule."""
+"""Batch size, and epochs of the learning-rate schedule (None if as many as the reference's)."""
 
 
 def is_same_rate(one: float, other: float) -> bool:
-    """Return whether two learning rates are equal up to the rounding errors of octaves."""
+    """Return whether two learning rates are equal up to rounding errors (1e-9 relative)."""
     return math.isclose(one, other, rel_tol=1e-9)
 
 
 def tenths_of(chance: float) -> int:
-    """Return a chance in rounded tenths: at most 9, and at most 7 if it is below `LIKELY`."""
+    """Return a probability rounded to tenths: at most 9, and at most 7 if below `LIKELY`."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -51,10 +51,10 @@ class Configuration:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
-        learning_rate: the rate.
-        epochs: the passes that its learning-rate schedule spans, if not those of the reference's.
-        adam: the betas, eps and weight decay of Adam at this batch size, if the reference has
-            others.
+        learning_rate: the learning rate to set in the optimizer.
+        epochs: the epochs that the learning-rate schedule spans; None if as many as in the
+            reference configuration.
+        adam: Adam's betas, eps and weight decay; None if equal to the reference's.
     """
 
     batch_size: int
@@ -69,26 +69,26 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | RateTried) -> bool:
-        """Return whether both train alike, no matter how the batch is split into micro-batches."""
+        """Return whether batch size, rate and epochs are equal; micro-batches may differ."""
         return (variant_of(self), self.learning_rate) == (variant_of(other), other.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """A batch size in question, as the profile measured it."""
+    """A batch size that may be recommended, as the profile measured it."""
 
     batch_size: int  # examples per optimizer step
     micro_batch_size: int  # examples per pass; fewer than `batch_size` if memory is short
-    # Seconds per step of the user's own training on an idle machine, estimated from the times of
-    # all batch sizes; a mean over an epoch that includes its last, smaller batch.
+    # Seconds per step of the user's own training on an idle machine, from a fit to the times of
+    # all batch sizes. The mean over an epoch, whose last batch may be smaller.
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None if not reported
-    note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
-    adam: AdamSettings | None = None  # Adam's settings at this batch size, if not the reference's
+    note: Reason | None = None  # why the profile failed (no memory, an error); None if it ran
+    adam: AdamSettings | None = None  # Adam's settings; None if equal to the reference's
 
     @property
     def runs(self) -> bool:
-        """Whether the batch size ran in the profile; only then may it be recommended."""
+        """Whether the batch size ran in the profile; others are never recommended."""
         return self.note is None
 
 
@@ -98,46 +98,46 @@ class Question:
 
     objective: Objective  # "time", "samples" or "quality"
     metric: str  # the validation metric that decides what counts as trained
-    better: Better  # its direction
-    # The level that counts as trained; None if a pilot run of the reference sets it.
+    better: Better  # whether "higher" or "lower" values of the metric are better
+    # The value that counts as trained; None if a pilot run of the reference sets it.
     target: Target | None
-    target_origin: TargetOrigin  # "given" if the user gave it
-    reference: Configuration  # the workload's own configuration
-    # True if nobody chose the reference: others are compared with its batch size at the best rate.
+    target_origin: TargetOrigin  # "given" if the user gave the target
+    reference: Configuration  # the user's present configuration
+    # True if the reference is a default: its batch size at the best rate is then the baseline.
     is_usual: bool = False
-    # Every batch size in question, ascending; the reference's is among them.
+    # Every batch size that may be recommended, ascending, including the reference's.
     options: tuple[Option, ...]
     n_train: int  # examples in the training set
-    n_validation: int | None = None  # examples that the metric is a mean over; None if not known
-    # The difference that still counts as no worse; None for the rule in `batchlab.belief.margin`.
+    n_validation: int | None = None  # examples in the validation set; None if not known
+    # A final value worse by up to this margin counts as no worse; None for `belief.margin`'s rule.
     margin: float | None = None
-    delta: float = 0.1  # tolerance of the flat set
-    budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
-    # The epochs of a training as the user plans it; None if only the budget limits it. For
-    # objective quality, the fixed number of epochs that all batch sizes get.
+    delta: float = 0.1  # relative extra cost up to which a batch size is in the flat set
+    budget_s: float  # seconds that all runs together may take, by the engine's clock
+    # The epochs that the user plans for one training; None if only the budget limits a training.
+    # For objective quality, the number of epochs that every batch size is trained for.
     planned_epochs: float | None = None
-    # The most epochs of any training; None if only the seconds of a training are limited.
+    # The most epochs of any training; None if trainings are limited only in seconds.
     at_most_epochs: float | None = None
-    # True if a schedule of the rate can span another number of epochs than the planned one.
+    # True if the learning-rate schedule can span another number of epochs than `planned_epochs`.
     may_stretch: bool = True
-    # The schedule keeps the rate for this first fraction of a training. Until then trainings of
-    # different lengths are identical, so a longer one can resume from a shorter one.
+    # The first fraction of a training in which the schedule keeps the rate constant. Until then
+    # trainings of all lengths are identical, so a longer training can resume from a shorter one.
     constant_until: float = 0.0
-    # True if the workload's patience may end a training.
+    # True if the workload stops a training whose metric has not improved for some evaluations.
     stops_early: bool = False
-    # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
-    # reference batch size; rules that do not apply are left out.
+    # By batch size, (rule, factor) of every scaling rule that applies: the rule multiplies the rate
+    # that is best at the reference batch size by the factor.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
-    # The reason why the metric cannot compare batch sizes, so that nothing is trained; else None.
+    # Why the metric cannot compare batch sizes, so that nothing is trained; None if it can.
     not_comparable: Reason | None = None
 
     @property
     def sign(self) -> int:
-        """1 if higher values are better, else -1: multiplied by it, higher is always better."""
+        """1 if higher values are better, else -1; times `sign`, higher values are always better."""
         return 1 if self.better == "higher" else -1
 
     def option(self, batch_size: int) -> Option:
-        """Return the option of a batch size in question."""
+        """Return the option that has this batch size."""
         return {option.batch_size: option for option in self.options}[batch_size]
 
     def values(self, record: TrialRecord) -> list[float]:
@@ -145,7 +145,7 @@ class Question:
         return [value for _, value in record.curve("validation", self.metric)]
 
     def best_value(self, record: TrialRecord) -> float | None:
-        """Return the best validation value after the first step, or None if there is none."""
+        """Return the best validation value after step 0, or None if nothing was evaluated then."""
         values = [
             value
             for evaluation, value in record.curve("validation", self.metric)
@@ -154,7 +154,7 @@ class Question:
         return max(values, key=lambda value: self.sign * value, default=None)
 
     def distance(self, record: TrialRecord) -> float:
-        """Return a sort key of runs by best value, best first; infinite if never evaluated."""
+        """Return a key that sorts runs by best value, the best first; unevaluated runs last."""
         value = self.best_value(record)
         if value is None:
             return math.inf
@@ -167,18 +167,18 @@ class RateTried:
 
     Attributes:
         batch_size: examples per step.
-        learning_rate: the rate tried.
-        seed: its seed.
-        purpose: "pilot" (sets the level), "search" (followed as long as it may be faster than the
-            leader), "whole" (trained to its end, or to the level that was given).
+        learning_rate: the learning rate of the run.
+        seed: the random seed of the run.
+        purpose: "pilot" (sets the target), "search" (trained only while it may be faster than the
+            fastest configuration), "whole" (trained to its planned end or the user's target).
         status: how the run ended.
-        steps: optimizer steps it ran.
-        steps_to_target: middle of the interval in which it met the target; None if it did not.
-        best_value: the best validation value of the metric; None if it was never evaluated.
-        end: its final value on validation data (belief/final_value); None if it failed, is not a
-            whole training, or the length of a whole training is not known.
-        end_test: the metric on test data after its last step, which decides nothing; None as for
-            `end`, or if not known.
+        steps: optimizer steps that the run took.
+        steps_to_target: the middle of the two evaluations between which the run reached the
+            target; None if it never did.
+        best_value: the best validation value of the metric; None if the run was never evaluated.
+        end: the final value on validation data; None if the run failed or was no whole training.
+        end_test: the metric on test data after the last step, which decides nothing; None if `end`
+            is None or if not known.
         epochs: as in `Configuration`.
     """
 
@@ -201,10 +201,10 @@ class Believed:
 
     Attributes:
         batch_size: examples per step.
-        learning_rate: the rate.
-        end: the final value of a whole training; `n` counts those that were seen.
-        ends_better_by: by how much it ends better than what is named, in the metric's unit.
-        cost: the objective's own figure of a training that meets the target.
+        learning_rate: the learning rate of the configuration.
+        end: the final value of a whole training; `n` is the number of whole trainings that ran.
+        ends_better_by: improvement of `end` over the named configuration's, in the metric's unit.
+        cost: seconds or samples to the target, or distance from perfect, as the objective says.
         epochs: as in `Configuration`.
     """
 
@@ -222,25 +222,25 @@ class Candidate:
 
     Attributes:
         batch_size: examples per step.
-        micro_batch_size: how it is split to fit memory; equal to `batch_size` if it fits whole.
-        fits: whether it ran within the memory limit.
-        learning_rate: the rate that its figures are for: the recommended one if a recommended
-            change has this batch size, or else the best one by all runs, among those that met the
-            target if any did. None if it was not trained, or failed at every rate.
+        micro_batch_size: examples per pass; fewer than `batch_size` if memory is short.
+        fits: whether the batch size ran within the memory limit.
+        learning_rate: the rate that all figures below are for: the recommended rate if this batch
+            size is recommended, else the best rate by all runs, if possible one that reached the
+            target. None if the batch size was not trained, or failed at every rate.
         step_s: seconds per step with nothing else running, from the times of all batch sizes.
-        steps_to_target: at that rate, by all runs together; a lower bound if no run at that rate
-            met the target.
+        steps_to_target: steps to the target at `learning_rate`, estimated from all runs; a lower
+            bound if no run at that rate reached the target.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
-        cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
+        cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        in_flat_set: whether it is within the tolerance of the best candidate and ends no worse,
-            each with a probability of 95 % or more.
+        in_flat_set: whether the cost is within the tolerance of the best candidate's and trainings
+            end no worse, each with a probability of 95 % or more.
         peak_bytes: peak memory of a step above an idle process; None if not reported.
-        rule_learning_rates: the rate that each scaling rule would have set from the reference
-            configuration's tuned rate, by its name; rules that do not apply are left out.
-        note: why it was not trained, or what is odd about it; None if nothing is.
-        epochs: as in `Configuration`, for the rate that its figures are for.
+        rule_learning_rates: (rule, learning rate) of every scaling rule that applies, computed from
+            the best rate at the reference batch size.
+        note: why the batch size cannot be trained; None if it can.
+        epochs: as in `Configuration`, of the trainings at `learning_rate`.
     """
 
     batch_size: int
@@ -261,13 +261,13 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laws:
-    """The fitted law of the steps, as far as the runs determine it; it belongs to the target.
+    """The fitted law of the steps to the target; figures that the runs leave open are unknown.
 
     Attributes:
         s_min: steps to target in the limit of large batches.
-        e_min: examples to target in the limit of small ones.
+        e_min: examples to target in the limit of small batches.
         b_crit: critical batch size, at which the steps are twice s_min.
-        law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
+        law_holds: whether the law S = s_min (1 + b_crit / B) fits the steps; if it doesn't,
             s_min, e_min and b_crit are not known.
     """
 
@@ -279,32 +279,32 @@ class Laws:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """The final value of a run, which defines a whole training."""
+    """The final value of the run whose length defines a whole training."""
 
     value: float  # final value of the validation metric (belief/final_value)
-    ended_by: EndedBy  # the reason why the run counts as ended
-    margin: float  # the difference that still counts as no worse, > 0, in the metric's unit
-    epochs: float  # passes over the training set in the run; others may have more
-    learning_rate: float  # the run's rate
+    ended_by: EndedBy  # "plateau", "overfitting" or "planned_end"
+    margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
+    epochs: float  # passes over the training set in the run; other runs may have more
+    learning_rate: float  # the learning rate of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndQuality:
     """Whether whole trainings of the named configuration end no worse than the reference's."""
 
-    # The amount by which what is named ends better than the reference (tuned if nobody chose its
-    # rate), in the metric's unit, negative if it ends worse; by the belief over all runs.
+    # How much better the named configuration ends than the reference (at its best rate if that is
+    # a default), in the metric's unit, negative if worse; estimated from all runs.
     difference: Estimate
-    margin: float  # the difference that still counts as no worse, by a rule fixed beforehand
-    # "no_worse" or "worse" with a probability of 95 %, else "open".
+    margin: float  # a value worse by up to this counts as no worse; from a rule fixed beforehand
+    # "no_worse" or "worse" if that has a probability of 95 % or more, else "open".
     verdict: EndingVerdict
-    named_epochs: float  # passes over the training set of a whole training of what is named
-    own_epochs: float  # those of a whole training of the reference as it is
+    named_epochs: float  # epochs of a whole training of the named configuration
+    own_epochs: float  # epochs of a whole training of the reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One thing the advice did, and why; `--explain` prints them."""
+    """An action of the advice with its reason; `--explain` prints all steps."""
 
     spent_s: float
     did: Reason
@@ -318,44 +318,43 @@ class Advice(Reported):
     Attributes:
         verdict: "recommend" (another configuration is likely to do as well as the reference, and
             is the best choice by all runs together) or "cannot_tell".
-        reason: why.
-        objective: what should be best.
+        reason: the reason for the verdict.
+        objective: what to optimize: "time", "samples" or "quality".
         metric: the validation metric that decides what counts as trained.
-        better: its direction.
+        better: whether "higher" or "lower" values of the metric are better.
         n_train: examples in the training set.
         n_validation: examples in the validation set; None if not known.
-        target: the level that counts as trained; None for objective quality, or if none was set.
-        target_origin: "given", "pilot" (what the reference ends with), "easier" (on the way there).
-        delta: the tolerance of the flat set, a fraction.
-        recommendation: what to set; None if the verdict is "cannot_tell".
-        provisional: the reference, which stays, if the verdict is "cannot_tell"; None if nothing
-            ran.
+        target: the value that counts as trained; None for objective quality, or if none was set.
+        target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
+            "easier" (from the value of a reference run that was cut before its end).
+        delta: the relative extra cost up to which a batch size is in the flat set.
+        recommendation: the configuration to set; None if the verdict is "cannot_tell".
+        provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
         chance: the probability that the named configuration is neither slower than the reference
-            nor ends worse, over five more trainings of both. None if it is the reference, or its
-            batch size at the best rate if nobody chose the rate.
-        flat_set: the batch sizes within `delta`, ascending; empty if they are not known.
-        gain: the reference configuration's figure divided by the recommendation's, as five more
-            trainings of both would show it: 2.0 is twice as good. If nobody chose the reference,
-            the figure is that of its batch size at the best rate expected.
-        gain_from_batch_size: the same for the reference batch size at the best rate expected,
-            trained or not; for objective quality at its tuned rate.
-        reference: the workload's own configuration.
-        is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
-        reference_tuned: the reference batch size at its tuned rate; None if it was not tuned.
-        candidates: all batch sizes in question, ascending.
-        believed: what all runs together say of the configurations that are shown: one per batch
-            size that fits, trained or not, the reference, and what is named.
+            nor ends worse, over five more trainings of both. None if no change is recommended.
+        flat_set: the batch sizes whose cost is within `delta` of the least; empty if not known.
+        gain: the cost of the reference divided by the cost of the recommendation, over five more
+            trainings of both: 2.0 is twice as good. If the reference is a default, its batch size
+            at the best expected rate replaces it.
+        gain_from_batch_size: the gain over the reference batch size at its best expected rate,
+            trained or not; for objective quality over its best trained rate.
+        reference: the user's present configuration.
+        is_usual: whether `reference` is a default: a built-in workload or the default batch size.
+        reference_tuned: the reference batch size at its best trained rate; None if not trained.
+        candidates: all batch sizes that the advice considered, ascending.
+        believed: the expected figures of the reference, the named configuration, and one
+            configuration per batch size that fits, trained or not.
         laws: the fitted law of the steps; None if nothing could be fitted.
-        end_quality: whether whole trainings of what is named end no worse than the reference's;
-            None if the level was given or no end was seen.
-        hardly_learns: that the reference stays near the untrained model; None if it learns.
+        end_quality: whether whole trainings of the named configuration end no worse than the
+            reference's; None if the user gave the target or no whole training ran.
+        hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
         caveats: what limits the answer.
-        steps: what was done and why, in order.
+        steps: every action with its reason, in order.
         tried: every training run, in the order of the requests.
-        n_trials: training runs.
+        n_trials: the number of training runs.
         spent_s: seconds spent.
         budget_s: seconds allowed.
-        trainings: the budget in trainings of the reference, if it was given in them; else None.
+        trainings: the budget as a number of reference trainings; None if given in seconds.
         kept_in: the path of the store and the id of the study with its runs; None if not known.
     """
 
@@ -393,7 +392,7 @@ class Advice(Reported):
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        """Show the verdict and the named configuration; the fields and `to_dict` have the rest."""
+        """Show only the verdict and the named configuration, to stay short."""
         named = self.named
         if named is None:
             return f"Advice(verdict={self.verdict!r})"
@@ -402,18 +401,18 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or else the configuration that stays; None if nothing ran."""
+        """The recommendation, or else the unchanged reference; None if nothing ran."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
-        """Set the named learning rate, and settings that change with it, in an optimizer's groups.
+        """Set the learning rate of `named` in all parameter groups of an optimizer.
 
-        With Adam or AdamW, beta 2 and a decoupled weight decay are set too if the trainings changed
-        them; a group without weight decay keeps none. The batch size has to be set in your data
-        loader.
+        If the trainings also changed settings of Adam or AdamW, betas, eps and the decoupled weight
+        decay are set too. A group without weight decay stays without. Set the batch size in your
+        data loader yourself.
 
         Raises:
-            UsageError: nothing is named.
+            UsageError: `named` is None.
         """
         if self.named is None:
             raise UsageError(
@@ -431,7 +430,7 @@ class Advice(Reported):
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.
 
-        A field that only the command knows (command line, study, store, page) is None.
+        Fields that only the command line knows (command, study, store, report) are None.
         """
         return _document(self, Source())
 
@@ -444,28 +443,28 @@ class Advice(Reported):
         return spans if any((run.batch_size, run.epochs) == place for run in self.tried) else None
 
     def variant(self, trial: Trial) -> Variant:
-        """Return all that distinguishes a trial's configuration except its rate."""
+        """Return the batch size of a trial, and its schedule's epochs unless the reference's."""
         return trial.batch_size, self.other_epochs(trial)
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
-        """Return whether a trial has the settings of a configuration."""
+        """Return whether a trial has the batch size, epochs and rate of a configuration."""
         rate, is_same = at.learning_rate, self.variant(trial) == variant_of(at)
         return is_same and rate is not None and is_same_rate(trial.learning_rate, rate)
 
     def candidate(self, batch_size: int) -> Candidate | None:
-        """Return the candidate of `batch_size`, or None if it was not in question."""
+        """Return the candidate of `batch_size`, or None if the advice did not consider it."""
         return next(
             (candidate for candidate in self.candidates if candidate.batch_size == batch_size), None
         )
 
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
-    """Return all that distinguishes a configuration except its rate."""
+    """Return a configuration's batch size, and its schedule's epochs unless the reference's."""
     return at.batch_size, at.epochs
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """The origin of an advice's document; null for what `Advice.to_dict()` does not know."""
+    """Where a printed advice comes from; fields that `Advice.to_dict()` does not know are null."""
 
     schema: int = SCHEMA
     command: str = "advise"
@@ -478,7 +477,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     report: str | None = None
 
 
-# The fields of an advice that the document has under another name.
+# The fields of an advice that have another name in the JSON document.
 _NAMES = {"tried": "trials"}
 
 
@@ -496,7 +495,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
 
 
 def advice_schema() -> str:
-    """Return the JSON Schema of that document: the fields of `Source`, then those of `Advice`."""
+    """Return the JSON Schema of `advice_document`: fields of `Source`, then fields of `Advice`."""
     shown = get_type_hints(Advice)
     del shown["kept_in"]
     fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]

@@ -1,4 +1,4 @@
-"""The advisor: spend the budget of an advice on runs of an Engine."""
+"""The advisor: answer a question by training runs on an Engine, within a budget."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def advise(
 ) -> Advice:
     """Answer the question with runs of the engine, within its budget.
 
-    It is deterministic: the same answers and clock readings of the engine give the same requests
-    and the same advice, so that an interrupted study can be replayed.
+    Deterministic: the same records and clock times from the engine lead to the same requests and
+    the same advice, so an interrupted study can be replayed.
 
     Args:
-        question: the question.
+        question: what to find out, and the budget.
         engine: makes the runs.
         watcher: observes which runs are requested; no decision depends on it.
-        with_all_options: returns the question with all its options. It is called after the first
-            part of the pilot, while nothing runs; `question` may have only the reference's option.
+        with_all_options: profiles all batch sizes and returns the question with all options; called
+            after the first part of the pilot. Before, the reference's option is enough.
         in_turn: returns step_time(second) / step_time(first) of two batch sizes, measured by
-            alternating both, or None if it cannot be measured.
-        prior: the prior of the surfaces.
+            alternating between them, or None if it cannot be measured.
+        prior: the belief about costs and final values before any run.
 
     Raises:
-        UsageError: the target is met before the first step.
+        UsageError: the untrained model already reaches the target.
     """
     log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
     reference = CellKey(question.reference.batch_size, question.reference.learning_rate)

@@ -1,4 +1,4 @@
-"""Answer: the advice that a study supports, put together as a record."""
+"""Answer: build the `Advice` record from the runs and the final belief of a study."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
-# A rate up to this many times as high counts as an octave higher: rates may lie slightly off.
+# A rate up to this many times as high counts as at most an octave higher; 2.1 allows rounding.
 _UP_TO = 2.1
-_HALF = 0.5  # a configuration that misses the target more often has no expected cost
+_HALF = 0.5  # no cost is expected of a configuration more likely than this to miss the target
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
-    """Return the advice; the caller adds what it knows about the machine and the workload."""
+    """Return the advice that the outcome of a study supports."""
     unanswered = _unanswered(decided, log)
     if decided.study is None or decided.procedure is None:
         return unanswered
@@ -46,7 +46,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return an advice without a recommendation, as if nothing could be compared."""
+    """Return an advice without recommendation and figures, for a study that compared nothing."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     return Advice(
@@ -114,7 +114,7 @@ class _Answer:
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
     def advice(self, unanswered: Advice) -> Advice:
-        """Add what the final belief says to the unanswered advice."""
+        """Fill in the verdict and all figures of the unanswered advice from the final belief."""
         named, tuned = self._named, self._tuned()
         configuration = self._configuration(named)
         candidates = tuple(map(self._candidate, self._question.options))
@@ -141,14 +141,14 @@ class _Answer:
         return replace(advice, reason=self._why_it_stays(), provisional=configuration)
 
     def _why_it_stays(self) -> Reason:
-        """Return why the reference stays."""
+        """Return why no change of the reference is recommended."""
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
         same = {self._named, study.own}
         if self._question.is_usual:
             same.update(study.same_size)
-        # The user's batch size with another length of training is not another batch size.
+        # Another training length at the user's batch size is no other batch size, so leave it out.
         is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
         same.update(np.flatnonzero(is_other).tolist())
         is_likely = outlook.chance >= LIKELY
@@ -159,7 +159,7 @@ class _Answer:
         return Reason.of(_NOTHING_LIKELY[self._question.objective])
 
     def _none_met(self, target: Target) -> Reason:
-        """Say that no run met the target, and how far the best one came."""
+        """Return the reason that no run reached the target, with the best value of any run."""
         fine: list[TrialRecord] = []
         for one in self._study.cells:
             fine += [record for record in one.records.values() if not record.has_failed]
@@ -171,7 +171,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return the configuration that represents a batch size: the named one, or its best."""
+        """Return the configuration to show for a batch size: the named one, else the best run."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -180,7 +180,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of a configuration met the level, or its end if none is set."""
+        """Return whether a run of i reached the target, or ran whole if there is no target."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -189,7 +189,7 @@ class _Answer:
         return bool(one.met_on)
 
     def _tuned(self) -> int | None:
-        """Return the reference batch size at its best rate, or None if no run met the level."""
+        """Return the reference batch size at its best known rate, or None if none is known."""
         at = [*filter(self._is_known, self._study.same_size)]
         return self._outlook.most_useful(at) if at else None
 
@@ -207,7 +207,7 @@ class _Answer:
         )
 
     def _other_epochs(self, i: int) -> float | None:
-        """Return the epochs of a schedule, or None if it is as long as the reference's."""
+        """Return a schedule's epochs, or None if the schedule is as long as the reference's."""
         cell, planned = self._study.cells[i].cell, self._question.planned_epochs
         if cell.horizon == 1 or planned is None:
             return None
@@ -217,7 +217,7 @@ class _Answer:
     # ---- figures
 
     def _steps(self, i: int) -> Estimate:
-        """Return the steps to the level, or a lower bound if runs were stopped or missed it."""
+        """Return the steps to the target, or a lower bound if no run of configuration i met it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -230,37 +230,37 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the expected steps to a level that was met or is likely to be met."""
+        """Return the steps to the target that the belief expects of a configuration."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _time_and_samples(self, size: int, steps: Estimate) -> tuple[Estimate, Estimate]:
-        """Return the seconds and the examples that steps of a batch size that ran take."""
+        """Return the seconds and the examples that `steps` steps of a batch size take."""
         samples = steps.times(self._log.plan(size).samples_per_step)
         return _product(steps, self._study.options[size].step_s), samples
 
     def _end(self, i: int) -> Estimate:
-        """Return the final value of a configuration's whole trainings, in the metric's unit."""
+        """Return the expected final value of a configuration, unknown if it never ran whole."""
         if not self._study.cells[i].ended_on:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return self._expected_end(i)
 
     def _expected_end(self, i: int) -> Estimate:
-        """Return the final value that the belief expects, in the metric's unit."""
+        """Return the final value that the belief expects, whether or not a training ran whole."""
         study = self._study
         if study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
         ends = study.end.value - self._question.sign * worse
-        if self._question.metric in FRACTION_METRICS:  # the belief does not bound fractions
+        if self._question.metric in FRACTION_METRICS:  # expected values may exceed 100 %
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield what the belief says of the configurations that are shown.
+        """Yield the expected figures of the reference, the named configuration and every size.
 
-        A batch size that was not trained is shown at the rate that is expected to be best.
+        A batch size that was not trained is shown at its best expected rate.
         """
         places = {self._study.own, self._named}
         for size, i in self._shown.items():
@@ -275,7 +275,7 @@ class _Answer:
         study, outlook = self._study, self._outlook
         cell = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        # If no run met the level, the belief about the steps is only a prior.
+        # If no run met the target, the expected steps are only the prior's, so show none.
         if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
             steps = self._expected_steps(i)
         time_s, samples = self._time_and_samples(cell.batch_size, steps)
@@ -322,7 +322,7 @@ class _Answer:
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
-        """Return the rate that each scaling rule sets from the reference's best one."""
+        """Return the rate of each scaling rule, from the best rate of the reference batch size."""
         tuned = self._tuned()
         if tuned is None:
             return ()
@@ -331,19 +331,19 @@ class _Answer:
         return tuple((rule, factor * rate) for rule, factor in factors)
 
     def _cost(self, time_s: Estimate, samples: Estimate, distance: Estimate) -> Estimate:
-        """Return the one of the three figures that the objective minimizes."""
+        """Return the figure that the objective minimizes: time, samples or distance."""
         costs = {"time": time_s, "samples": samples, "quality": distance}
         return costs[self._question.objective]
 
     def _far(self, end: Estimate) -> Estimate:
-        """Return how far from perfect a value is: 1 - value if higher is better, else the value."""
+        """Return a value's distance from perfect: 1 - value if higher is better, else the value."""
         if self._question.better == "lower" or end.estimate is None:
             return end
         low, high = (None if b is None else 1 - b for b in (end.high, end.low))
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return one configuration's final distance from perfect divided by another's."""
+        """Return the final distance from perfect of `one` divided by that of `other`."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -355,7 +355,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return whether a configuration is surely within `delta` of the best one trained."""
+        """Return whether i surely costs at most 1 + `delta` times the least and ends no worse."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -365,7 +365,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost over the named configuration's, as more trainings show it."""
+        """Return the reference's cost over the named configuration's, in five more trainings."""
         study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return _exactly(1.0)
@@ -373,7 +373,7 @@ class _Answer:
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
             return decided.gain
-        # The steps that the reference ran, or a whole training if it failed, give a lower bound.
+        # The reference missed the target, so the steps that it ran give a lower bound of its cost.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
@@ -386,7 +386,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
-        """Return the gain of the reference batch size at its best rate, trained or not."""
+        """Return the gain over the reference batch size at its best rate, trained or not."""
         study, gain = self._study, self._decided.gain_from_batch_size
         if self._named in study.same_size:
             return _exactly(1.0)
@@ -399,11 +399,11 @@ class _Answer:
     # ---- how trainings end
 
     def _end_quality(self, tuned: int | None) -> EndQuality | None:
-        """Return how whole trainings of the named configuration end compared to the reference's."""
+        """Return how the final values of the named configuration compare with the reference's."""
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
-        # Final values are compared with the same reference as in the chance.
+        # Compare with the same configuration as `chance` does.
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned
@@ -426,7 +426,7 @@ class _Answer:
         )
 
     def _final_values(self, i: int) -> list[float]:
-        """Return the final values of a configuration's whole trainings that are known."""
+        """Return the known final values of the whole trainings of a configuration."""
         one = self._study.cells[i]
         values = (self._study.final_value(i, one.records[seed]) for seed in one.ended_on)
         return [value for value in values if value is not None]
@@ -436,10 +436,10 @@ class _Answer:
         return plan.epoch_at(self._study.whole_steps(i))
 
     def _with_end(self, key: RunKey, run: RateTried) -> RateTried:
-        """Return the run with its final value added if it was a whole training."""
+        """Add the final value to the summary of a run, if the run was a whole training."""
         i = self._study.at(key[0])
         one = self._study.cells[i]
-        if self._study.whole_only:  # only the end of a training decides whether it met the target
+        if self._study.whole_only:  # only its final value decides if a run met the target
             has_met = run.seed in one.met_on
             run = replace(run, steps_to_target=run.steps if has_met else None)
         if run.seed not in one.ends or run.seed not in one.records:
@@ -465,7 +465,7 @@ class _Answer:
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
-        """Yield a caveat if a training at the named rate or up to an octave higher diverged."""
+        """Yield a caveat if a run of `cell` at its rate or up to an octave higher diverged."""
         size, rate = cell.batch_size, cell.learning_rate
         above = 0.0
         for (other, _), record in self._log.records.items():
@@ -481,7 +481,7 @@ def _exactly(value: float, *, n: int = 1) -> Estimate:
 
 
 def _product(first: Estimate, second: Estimate) -> Estimate:
-    """Multiply two independent positive estimates; the variances of their logarithms add up."""
+    """Multiply two independent positive estimates, adding the variances of their logarithms."""
     if first.estimate is None:
         bound = None
         if first.low is not None and second.estimate is not None:

@@ -1,4 +1,4 @@
-"""Course: the best value of a run up to each cost, and how two runs compare early on."""
+"""Course: a run's best value so far at each cost, to compare runs before they reach the target."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from batchlab.records.trial import TrialRecord
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The best value up to each cost: (cost, value), ascending in both; higher is better."""
+    """The best value so far at each cost: (cost, value), both ascending; higher is better."""
 
     points: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """Return the course of a run whose steps each cost `per_step`, such as seconds."""
+        """Return the course of a run, at a cost of `per_step` (such as seconds) per step."""
         points, best = [], -math.inf
         for evaluation, value in record.curve("validation", question.metric):
             best = max(best, question.sign * value)
@@ -26,21 +26,21 @@ class Course:
 
     @property
     def best(self) -> float:
-        """The best value of all, -inf if there is none."""
+        """The best value of the run, -inf if it was never evaluated."""
         return self.points[-1][1]
 
     @property
     def has_learned(self) -> bool:
-        """Whether it became better than at its first evaluation."""
+        """Whether the run became better than at its first evaluation."""
         return self.best > self.points[0][1]
 
     @property
     def cost(self) -> float:
-        """The cost of the whole run, to its last evaluation."""
+        """The cost of the run up to its last evaluation."""
         return self.points[-1][0]
 
     def cost_to(self, level: float) -> float:
-        """Return the cost to a level, on a line between evaluations; infinite if not reached."""
+        """Return the cost to a value, interpolated between evaluations; infinite if not reached."""
         before = self.points[0]
         for cost, value in self.points:
             if value >= level:
@@ -52,10 +52,10 @@ class Course:
 
 
 def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """Return the challenger's cost over the leader's, to the best level that both reached.
+    """Return the challenger's cost over the leader's, to the best value that both reached.
 
-    Levels better than `most` are not compared. The result is infinite if the challenger never got
-    better than at its start, and 0 if only the leader did not.
+    Values better than `most` are not compared. The result is infinite if the challenger never
+    improved on its first evaluation, and 0 if only the leader never did.
     """
     if not challenger.has_learned:
         return math.inf

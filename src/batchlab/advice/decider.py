@@ -1,4 +1,4 @@
-"""Decider: run a study from its pilot until it names a configuration."""
+"""Decider: run a study from its pilot to the choice of a configuration."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
-# With a budget of fewer whole trainings the belief has too little data, so single runs race.
+# With a budget of fewer whole trainings, the belief has too little data, so use `EarlyRace`.
 _RACES_BELOW = 2.0
-# The fraction of the budget that a first run to a given level may take.
+# The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
-# The chance that a race's winner is no slower and no worse, as in recorded answers or lower: for
-# rates `_FAR_RATE` or more octaves above the ridge through the user's rate, and for other rates.
+# The chance reported for a race's winner, no higher than observed in recorded answers: the second
+# number if the rate is `_FAR_RATE` or more octaves above the user's ridge, else the third.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
-# More workers than this hardly save time, because most runs wait for the one before.
+# More workers than this hardly save time, because most runs depend on the result of another run.
 _MOST_AT_ONCE = 2
 TimeInTurn = Callable[[int, int], Estimate | None]
-"""Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
+"""A function of batch sizes a and b: returns step_time(b) / step_time(a), or None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,17 +37,17 @@ class Decided:
     """The outcome of a study.
 
     Attributes:
-        cell: the configuration to name.
-        stopped: why nothing could be compared; None if something was.
-        origin: the origin of the level.
-        hardly_learns: the reason if the reference stays near the untrained model, else None.
-        stays: whether `cell` is the user's own, or the same batch size at its best rate if nobody
-            chose the rate.
-        chance: how likely five more trainings are neither slower than the reference nor end worse.
-        gain: the reference's cost to the level divided by that of `cell`.
-        gain_from_batch_size: the same for the reference batch size at its best rate.
+        cell: the chosen configuration, which the advice names.
+        stopped: why nothing could be compared; None if configurations were compared.
+        origin: the origin of the target.
+        hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
+        stays: whether no change is recommended: `cell` is the reference, or, if that is a default,
+            its batch size at the best rate.
+        chance: the probability that five more trainings are neither slower nor end worse.
+        gain: the reference's cost to the target divided by the cost of `cell`.
+        gain_from_batch_size: the gain over the reference batch size at its best rate.
         study: the configurations and their runs; None if nothing could be compared.
-        procedure: holds the belief at the end.
+        procedure: contains the final belief; None if nothing could be compared.
     """
 
     cell: CellKey
@@ -69,13 +69,13 @@ def decide(
     with_all_options: Callable[[], Question] | None = None,
     in_turn: TimeInTurn | None = None,
 ) -> Decided:
-    """Run a study within its budget, and name a configuration.
+    """Run a study within its budget, and choose a configuration.
 
     Args:
-        log: requests the runs; nothing ran yet.
-        prior: the prior of the surfaces.
-        with_all_options: as for `pilot`.
-        in_turn: times the configuration to name and the reference.
+        log: an empty log, which requests the runs and records them.
+        prior: the belief about costs and final values before any run.
+        with_all_options: returns the question with all options, after the pilot's first part.
+        in_turn: compares the step times of two batch sizes; None if that is impossible.
     """
     question = log.question
     reference = question.reference
@@ -98,7 +98,7 @@ def decide(
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
-        study.keeps_epochs = True  # a longer run would take most of such a budget
+        study.keeps_epochs = True  # a longer run would take most of this budget
         race = EarlyRace(procedure, first_octave=piloted.octave)
         named = _raced(race, procedure, in_turn)
     else:
@@ -112,7 +112,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether to compare only whole trainings: there is a schedule and they fit."""
+    """Return whether to compare only whole trainings: a schedule exists, two are affordable."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -122,7 +122,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Use the pilot's runs, or train the reference now; return the reason if that failed."""
+    """Add the pilot's runs to the study, or train the reference; return why if that failed."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -145,7 +145,7 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
         study.end = end_so_far(question, record)
     if study.log.until is not None:
         study.most_cost = request.last_step * study.weight[own.batch_size]
-    # A script's last evaluation may lie well before the end of its run.
+    # A script's last evaluation may lie well before its last step, so guess from the last step.
     study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
 
@@ -162,7 +162,7 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
 
 
 def _n_whole(study: AdviceStudy) -> float:
-    """Return how many trainings of the reference the budget has room for."""
+    """Return how many whole trainings of the reference the budget can pay for."""
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
     if not study.compares_ends and 0 in one.records:
@@ -171,15 +171,15 @@ def _n_whole(study: AdviceStudy) -> float:
 
 
 def _n_trainings(log: RunLog, one_s: float) -> float:
-    """Return how many trainings of `one_s` seconds the budget has room for."""
+    """Return how many trainings of `one_s` seconds the budget can pay for, with all workers."""
     at_once = min(_MOST_AT_ONCE, max(1, log.engine.n_workers))
     return log.question.budget_s * at_once / one_s
 
 
 def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
-    """Time steps of the named batch size and the reference alternately; return False if skipped.
+    """Time steps of the chosen and the reference batch size alternately; return False if skipped.
 
-    This is needed because other load during the profile may have slowed down only one of the two.
+    Other load during the profile may have slowed down only one of these two batch sizes.
     """
     own_size, size = study.question.reference.batch_size, int(study.sizes[named])
     if study.question.objective != "time" or size == own_size or size in study.timed:
@@ -190,7 +190,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     before = study.options[own_size].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
-    # Sizes that were timed like this before keep their ratio to the reference.
+    # Scale sizes timed alternately before, to keep their ratios to the reference.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
     study.time_again(again | {own_size: own_s, size: size_s})
@@ -200,7 +200,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
-    """Race single runs; return the winner once alternate timing and more seeds confirm it."""
+    """Race single runs; return the winner after alternate timing and more seeds confirm it."""
     study = procedure.study
     race.run()
     while True:
@@ -216,7 +216,7 @@ def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one = study.cells[named]
     is_own_size = named in study.same_size
-    # If nobody chose the rate, another rate at the same batch size is not a different answer.
+    # If the reference is a default, another rate at its batch size does not count as a change.
     stays = named == study.own or (study.question.is_usual and is_own_size)
     chance: float | None = float(outlook.chance[named])
     if stays:

@@ -1,4 +1,4 @@
-"""EarlyRace: single runs against the leader, if a budget has fewer than two trainings."""
+"""EarlyRace: choose by single runs if the budget is too small for two whole trainings."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Iterable, Sequence
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
 
-# The first batch size, as a multiple of the reference's, and the first learning rate there, in
-# octaves above the reference's.
+# The first configuration of a race: its batch size as a multiple of the reference's, and its
+# learning rate in octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size is raced if its throughput is at least this many times the reference's. A
-# smaller one is raced if the reference's throughput is less than this many times that of its own.
+# A larger batch size is raced only if its throughput is at least this many times the reference's, a
+# smaller batch size only if the reference's throughput is less than this many times its own.
 HARDLY_FASTER = 1.25
-# If a configuration ends this many margins worse, no neighboring rate makes up for it.
+# If a configuration ends more than this many margins worse, its neighboring rates are not tried.
 _FAR_WORSE = 4.0
-# If the pilot saw less than this fraction of a training, twice the batch size and rate come first.
+# If the pilot ran less than this fraction of a training, race twice the batch size and rate first.
 _HARDLY_SEEN = 1 / 8
 
 
 class EarlyRace:
-    """The race of one study: `run` ranks configurations.
+    """The search for a faster configuration by single runs of a study.
 
-    The race begins at eight times the reference batch size, which is cheap on most machines. It
-    climbs to the best rate there and trains the leader as long as the pilot. If the leader ends
-    worse, the race tries a rate or batch size nearer to the reference's.
+    It starts at eight times the reference batch size, which is cheap on most machines, searches the
+    best rate there, and trains the fastest configuration for as long as the pilot. If that ends
+    worse, a rate or batch size nearer to the reference's is tried.
     """
 
     def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
-        """Start with nothing but the pilot's runs.
+        """Prepare a race when only the pilot has run.
 
         Args:
-            procedure: makes the runs.
-            first_octave: octaves from the reference's rate up to the best rate of the pilot.
+            procedure: makes the runs and contains the study.
+            first_octave: octaves from the reference's rate up to the best rate in the pilot.
         """
         self._procedure, self._study = procedure, procedure.study
         study = self._study
@@ -46,7 +46,7 @@ class EarlyRace:
         self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
-        """Race until a configuration ends no worse, none is left, or the budget ends."""
+        """Try configurations until one ends no worse, none remains, or the budget is spent."""
         if self._doubled is not None:
             self._challenge([self._doubled])
         first = self._first()
@@ -59,17 +59,17 @@ class EarlyRace:
                 continue
             worse = self._worse(place)
             if worse is None or worse <= 1:
-                break  # ever larger sizes would be faster than a cut pilot, but end worse
+                break  # even larger sizes would look fast if the pilot was cut, but end worse
             place = self._instead_of(place, worse)
         self._study.log.reserved_s = 0.0
 
     @property
     def soonest(self) -> int:
-        """The fastest configuration that ends no worse after as many steps as the pilot.
+        """The fastest configuration that ends no worse than the reference after equal training.
 
-        If that is the reference, a faster one may replace it: the last one raced if the pilot was
-        cut and the budget cannot train it; or, after a very short pilot, twice the size and rate,
-        which end no worse in nine of ten recorded cases (benchmarks/results/branched-training.md).
+        Instead of the reference, a faster configuration is returned: the last raced if the pilot
+        was cut and the budget cannot train it; or, after a very short pilot, twice the size and
+        rate, which ends no worse in 90 % of records (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:
@@ -81,15 +81,15 @@ class EarlyRace:
             return doubled
         return soonest
 
-    # ---- moves
+    # ---- which configuration is next
 
     def _twice_both(self) -> int | None:
-        """Return the configuration of twice the batch size and rate if the race begins there."""
+        """Return the configuration of twice the batch size and rate; None if not worth a race."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
         if 2 * study.weight[self._own_size] < HARDLY_FASTER * study.weight[size]:
-            return None  # twice the batch size has hardly more throughput
+            return None  # throughput hardly rises, so doubling does not pay
         return study.nearest(size, self._first_octave + 1)
 
     def _first(self) -> int:
@@ -101,13 +101,13 @@ class EarlyRace:
         return self._study.nearest(size, _FIRST_OCTAVE + octave)
 
     def _scaled(self, i: int, size: int) -> int:
-        """Return another batch size, its rate scaled by the square-root rule to whole octaves."""
+        """Return configuration i at another batch size, its rate scaled by the square-root rule."""
         times = size / int(self._study.sizes[i])
         octave = float(self._study.places.rate[i]) + round(math.log2(times) / 2)
         return self._study.nearest(size, octave)
 
     def _climb(self, start: int, *, stride: int) -> int:
-        """Find the best rate of a batch size: step up or down by `stride` while that is faster."""
+        """Find the best rate: move up or down by `stride` octaves while that is faster."""
         if start not in self._raced:
             self._challenge([start])
         best, to_come = start, self._new_beside(start, stride)
@@ -137,7 +137,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate of a batch size nearer to the reference's; None if none is left."""
+        """Find the best rate of a batch size nearer to the reference's; None if all were raced."""
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
         nearer = self._new_size(apart, wanted=apart / times)
@@ -149,14 +149,14 @@ class EarlyRace:
     # ---- runs
 
     def _challenge(self, some: Sequence[int]) -> None:
-        """Run challengers of the leader while they may win."""
+        """Run configurations while they may be faster than the leader; update the leader."""
         self._reserve()
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Return how many margins worse a configuration ends; None if the budget is too small."""
+        """Return how many margins worse i ends, training it if needed; None if over budget."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -165,7 +165,7 @@ class EarlyRace:
         return self._ends()[i]
 
     def _reserve(self) -> None:
-        """Reserve the seconds to train the leader to its end."""
+        """Reserve the budget that a whole training of the leader needs."""
         study, log = self._study, self._study.log
         log.reserved_s = 0.0
         if self._lead not in self._ends():
@@ -173,10 +173,10 @@ class EarlyRace:
             request = log.request(study.cells[self._lead].cell, 0, steps=steps, whole=True)
             log.reserved_s = log.expected_s([request])
 
-    # ---- what the runs say
+    # ---- results of runs
 
     def _ends(self) -> dict[int, float]:
-        """Map each fully trained configuration to its margins worse than the user's at the end."""
+        """Return how many margins worse than the user's each fully trained configuration ends."""
         cells, yours = self._study.cells, 0.0
         reference = cells[self._own]
         if 0 in reference.ends and not reference.failed:
@@ -187,19 +187,19 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether a faster configuration ends no worse, so that this one is dropped."""
+        """Return whether to drop configuration i: it failed or was slower, and never ran whole."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
-        """Return the fastest configuration known to end no worse, or else the reference."""
+        """Return the fastest configuration that ended no worse, or else the reference."""
         fine = [i for i, end in self._ends().items() if end <= 1]
         return min(fine or [self._own], key=self._order)
 
     def _order(self, i: int) -> tuple[float, float]:
-        """Return a sort key: the cost to the level, then how near the run came to it."""
+        """Return a sort key: the cost to the target, then the best value, the best first."""
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
@@ -208,10 +208,10 @@ class EarlyRace:
             cost = one.steps[0][0] + math.log2(self._study.weight[one.cell.batch_size])
         return cost, distance
 
-    # ---- places
+    # ---- neighboring rates and batch sizes
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """Return the neighboring rates not raced yet, as many together as there are workers."""
+        """Return the neighboring rates not raced yet, in groups that the workers run at once."""
         new = []
         for octaves in (stride, -stride):
             beside = self._study.beside(i, octaves)
@@ -221,11 +221,11 @@ class EarlyRace:
         return [new[k : k + n] for k in range(0, len(new), n)]
 
     def _apart(self, size: int) -> float:
-        """Return the ratio to the reference batch size, inverted if that is below 1."""
+        """Return the factor between a batch size and the reference's, at least 1."""
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the size not raced yet, of a ratio below this, nearest to the ratio wanted."""
+        """Return the unraced size at a factor below `below`, nearest to the factor `wanted`."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:
@@ -236,17 +236,17 @@ class EarlyRace:
 
 
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
-    """Return the batch sizes that a race from `own` may go to, and the one where it begins.
+    """Return the batch sizes that a race may try, and the batch size where it starts.
 
-    It begins at eight times the reference batch size. If a batch of that size takes about eight
-    times as long, larger ones gain nothing. Then the race begins at an eighth, with sizes that
-    process as many examples per second, or at `own` if neither larger nor smaller ones may win.
+    It starts at eight times the reference batch size if the throughput is higher there. Otherwise
+    larger batch sizes gain nothing, so it starts at an eighth, among smaller sizes of about equal
+    throughput, or at `own` if there are none.
 
     Args:
         own: the reference batch size.
         weight: the cost of a step, by batch size.
     """
-    # The number of examples processed for the cost of one at the reference batch size.
+    # The throughput of each batch size, relative to the reference batch size.
     speed = {size: size / own * weight[own] / cost for size, cost in weight.items()}
     larger = [size for size in speed if size >= own]
     first = _nearest(larger, _FIRST_TIMES * own)

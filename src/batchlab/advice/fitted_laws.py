@@ -1,4 +1,4 @@
-"""The law of the steps that an advice shows."""
+"""The law of the steps to the target over the batch size, as an advice shows it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Array = NDArray[np.float64]
 
 
 def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | None:
-    """Fit the law of the steps; None if fewer than three batch sizes met the level.
+    """Fit the law of the steps; return None if fewer than three batch sizes reached the target.
 
     Args:
         study: the configurations and their runs.
-        outlook: the belief.
-        met: the configuration that represents each batch size that met the level.
+        outlook: the belief after all runs.
+        met: one configuration for each batch size that reached the target.
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
@@ -33,7 +33,7 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     if not study.log.has_schedule:
         draws = np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1)
         steps = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
-    elif study.whole_only:  # every size meets the level near the end of its schedule
+    elif study.whole_only:  # each run reaches the target only near its end
         steps = _law_over_lengths(study, outlook)
     if steps is None:
         unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
@@ -47,10 +47,10 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
-    """Fit the law to the steps of the shortest trainings that end at the level, at best rates.
+    """Fit the law to the steps of the shortest trainings that end at the target, at best rates.
 
-    These steps lie between two lengths of a batch size of which only the longer one ends at the
-    level. If all lengths of a batch size end there, or none does, the law must not contradict that.
+    For each batch size they lie between the longest length that ends worse than the target and the
+    next longer. If no or all lengths end worse, drop the draws of the law that contradict this.
     """
     enclosed, bounds, level = {}, [], study.level_worse
     for size in study.options:
@@ -75,7 +75,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return log2 of the steps of a batch size's lengths, and draws of their best final values."""
+    """Return log2 of the steps of each training length, and draws of its best final value."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):
@@ -87,9 +87,9 @@ def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[fl
 
 
 def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
-    """Return draws of log2 of the steps of a batch size at its best rate, trained or not.
+    """Return draws of log2 of the steps to the target at the best rate of i's batch size.
 
-    The law is about tuned rates; a size that only ran at the reference's rate would look too slow.
+    Untrained rates count too, because a size that only ran at a poor rate would look too slow.
     """
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)
@@ -97,6 +97,6 @@ def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
 
 
 def _places(batch_sizes: NDArray[np.int64]) -> list[int]:
-    """Return batch sizes for a smooth curve, half an octave apart."""
+    """Return batch sizes half an octave apart, from the smallest to the largest given."""
     n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
     return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

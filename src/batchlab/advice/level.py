@@ -1,4 +1,4 @@
-"""The level that counts as trained: as good as the reference ends, or an easier one."""
+"""The target set by pilot runs: the reference's final value minus a margin, or an easier one."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# In a run with fewer steps and epochs than these, a plateau may be only temporary.
+# In a run with fewer steps and fewer epochs than these two numbers, a plateau may be temporary.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
-# Levels are rounded to the easier side, by at most this fraction of the margin.
+# Targets are rounded to the easier side, by at most this fraction of the margin.
 _ROUNDED_BY = 0.2
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
-    """Return the final value of a run of the reference, or None if it has not ended or failed."""
+    """Return the final value of a reference run, or None if the run failed or is unfinished."""
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
     if plateau.verdict != "reached":
         return _ended(question, record, "planned_end")
-    # A run that was getting worse when the budget cut it is also judged by its best value.
+    # A run that was getting worse when the budget cut it also counts as overfitting.
     if plateau.turned or (plateau.worsens and question.planned_epochs is None):
         return _ended(question, record, "overfitting")
     return _ended(question, record, "plateau")
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
-    """Return whether the final value of a reference run is known before its last planned pass.
+    """Return whether the final value of a reference run is known before its planned end.
 
-    If no end is planned, it is known at the plateau. A run that is expected to get worse is trained
-    until it has turned, and its best value is then the final one. If an end is planned, only a run
-    that gets worse again ends early, because recorded losses fell by up to two margins between the
-    plateau and the planned end. With a learning-rate schedule the final value is never known early,
-    because the curve is flat while the rate is not yet low.
+    Without a planned end, it is known at the plateau. A run that is about to overfit is trained
+    until its metric gets worse, and its best value is then the final value. With a planned end,
+    only an overfitting run ends early, because recorded losses still fell by up to two margins
+    after the plateau. With a learning-rate schedule no run ends early, because the metric improves
+    when the rate falls.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _is_over(question, record, plateau) and not plateau.worsens
@@ -63,13 +63,13 @@ def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) ->
 
 
 def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
-    """Return whether a run has got worse again, or is at a plateau that is not just temporary."""
+    """Return whether a run got worse after its best value, or has a plateau and is long."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the value of a run that the budget cut; None if it failed or was not evaluated."""
+    """Return the final value of a cut run as if it had ended; None if failed or unevaluated."""
     return None if record.has_failed else _ended(question, record, "planned_end")
 
 
@@ -99,26 +99,26 @@ def _delta(question: Question, record: TrialRecord) -> float:
     """Return the least difference that the plateau rule counts as an improvement."""
     curve = question.values(record) or [0.0]
     if question.better == "higher" and 0 <= min(curve) <= max(curve) <= 1:
-        return FRACTION_DELTA  # a fraction such as F1, whatever the metric's name
+        return FRACTION_DELTA  # values within 0 and 1 count as a fraction, such as F1
     return default_delta(question.metric, curve)
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
-    """Return the level that counts as no worse than a value: one margin worse, rounded."""
+    """Return the target one margin worse than a value, rounded to the easier side."""
     worse = -1 if better == "higher" else 1
     exact = value + worse * margin
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
-    # A value that misses a round figure by a rounding error is that figure: 0.894999 is 0.895.
+    # Tolerate floating-point errors: 0.8949999999 counts as 0.895 instead of dropping to 0.894.
     units = exact / unit - worse * 1e-6
     rounded = worse * math.ceil(worse * units) * unit
-    # Cut the tail that sums of powers of ten leave, as in 0.9760000000000001.
+    # Remove floating-point tails such as in 0.9760000000000001.
     digits = max(0, -math.floor(math.log10(unit)))
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-# A run that gained at most this fraction of the errors that remain has learned nothing.
+# A run that removed at most about this fraction of the errors has learned nothing.
 _HARDLY = 0.05
-# A run that gained less than this fraction of another rate's gain hardly learns.
+# A run that improved by less than this fraction of the best rate's improvement hardly learns.
 _SHARE = 0.5
 
 
@@ -126,32 +126,32 @@ _SHARE = 0.5
 class TargetLevel:
     """A target with its origin and the reason for it."""
 
-    target: Target  # the level
-    origin: TargetOrigin  # where it comes from
-    why: Reason  # in words
-    end: EndLevel  # the final value that sets it, or the value at which the budget cut the run
+    target: Target
+    origin: TargetOrigin  # "pilot", or "easier" if the run was cut before its end
+    why: Reason  # why this value is the target
+    end: EndLevel  # the final value that sets the target, or the value when the run was cut
 
 
 class Pilots:
-    """Runs of the reference batch size that may set the level, the reference's own first."""
+    """Runs of the reference batch size that may set the target, the reference's own run first."""
 
     def __init__(
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
     ) -> None:
-        """Measure how much better than untrained each run got.
+        """Compute how much each run improved on the untrained model.
 
-        A run that failed, or was not evaluated after its first step, is infinitely worse.
+        The improvement of a run that failed or was not evaluated after step 0 is -inf.
         """
         self._question, self._records = question, records
         self._values = [_best_value(question, record) for record in records]
         self._ends = [end_level(question, run, planned_steps=planned_steps) for run in records]
-        # A run that gained less than this is hardly better than the untrained model.
+        # A run that improved by less than `clear` is hardly better than the untrained model.
         clear, start = _delta(question, records[0]), untrained_value(records[0], question.metric)
         if start is not None:
             clear *= STARTED_DELTAS
         else:
-            # Most may have been learned before the first evaluation, so gains are measured from
-            # the worst first value of all runs.
+            # No untrained model was evaluated, and most may be learned before the first evaluation,
+            # so measure improvements from the worst first value of all runs.
             firsts = [curve[0] for curve in map(question.values, records) if curve]
             start = min(firsts, key=lambda value: question.sign * value, default=0.0)
         gains = question.sign * np.array(self._values) - question.sign * start
@@ -160,11 +160,11 @@ class Pilots:
         best_delta = _delta(question, records[self._most])
         is_near = bool(gains[0] < clear)
         self._are_near = is_near and most < STARTED_DELTAS * best_delta
-        # A still higher rate may help if the highest gained by far the most, or all gained little.
+        # Try a higher rate if the highest rate improved by far the most, or all hardly improved.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
-        # The runs that got clearly better, or gained not much less than another rate.
+        # The runs that improved by `clear`, or by half of the best improvement.
         self._learned = []
         for index in np.flatnonzero(gains >= min(clear, _SHARE * most)).tolist():
             if not _has_learned_nothing(question, records[index], self._ends[index]):
@@ -172,7 +172,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """The reason if the reference hardly learns, with a rate that does; None if it learns."""
+        """Why the reference hardly learns, and which rate does; None if the reference learns."""
         reference, metric = self._records[0], self._question.metric
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
@@ -190,10 +190,10 @@ class Pilots:
 
     @property
     def level(self) -> TargetLevel | None:
-        """The level that the runs set; None if none learned, or a higher rate has to run first.
+        """The target that the runs set; None if none learned, or a higher rate has to run first.
 
-        The level is as good as the reference's final value. If it hardly learns, the best of the
-        others sets the level. If a run was cut, its value at the cut is used, called easier.
+        The target is one margin worse than the reference's final value. If the reference hardly
+        learns, the best other run sets it. If a run was cut, its last value sets an easier target.
         """
         question = self._question
         if not self._learned:
@@ -226,13 +226,13 @@ def _best_value(question: Question, record: TrialRecord) -> float:
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
-    """Return the level set by trainings of one configuration: as good as their mean final value."""
+    """Return the target set by trainings: one margin worse than their mean final value."""
     mean = math.fsum(ends) / len(ends)
     return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
 
 
 def _why_no_end(question: Question, record: TrialRecord) -> Reason:
-    """Return why the final value of a pilot was not seen."""
+    """Return why a pilot has no final value: cut before its planned end, or no plateau."""
     if question.planned_epochs is not None:
         return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.planned_epochs)
     plateau = plateau_of(record, metric=question.metric, better=question.better)
@@ -240,7 +240,7 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run ends hardly better than untrained, or its curve is flat throughout."""
+    """Return whether a run ends hardly better than untrained, or is unfinished and flat."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"
@@ -254,7 +254,7 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
 
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:
-    """Return the metric before the first step, or None if it was not evaluated then."""
+    """Return the metric at step 0, or None if step 0 was not evaluated."""
     if not record.evaluations or record.evaluations[0].step > 0:
         return None
     return record.evaluations[0].score("validation", metric)

@@ -1,4 +1,4 @@
-"""Pilot: train the user's own configuration to its end, which sets the level."""
+"""Pilot: train the user's own configuration to its end; the final value sets the target."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import TrialRecord
 
-# The fraction of the budget that a pilot may take. If the pilot is cut before the end of a
-# training, the level is the value that it had reached.
+# The fraction of the budget that a pilot may take. If this cuts the pilot before its planned end,
+# the value at the cut sets the target.
 _SHARE = 0.5
-# After this fraction of the pilot its limit is computed again, from the cost of runs seen so far.
+# After this fraction of the pilot, its limit is computed again from measured costs of runs.
 _FIRST_PART = 1 / 8
-# Pairs of pilots' rates, in octaves above the reference rate. If one pair diverges or learns
-# nothing, the next is tried, because the rate may be far off in either direction.
+# Pairs of learning rates for pilots, in octaves above the reference rate. If a pair diverges or
+# learns nothing, try the next pair, because the reference rate may be far too low or too high.
 _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 
 
@@ -27,27 +27,27 @@ _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 class Piloted:
     """The outcome of the pilot."""
 
-    stopped: Reason | None = None  # why there is no level; None if it is set
+    stopped: Reason | None = None  # why no target could be set; None if it is set
     level: TargetLevel | None = None
     hardly_learns: Reason | None = None  # why the reference hardly learns, else None
-    octave: int = 0  # octaves from the reference's rate up to the rate that learns
+    octave: int = 0  # octaves from the reference's rate up to a rate that learns
 
     @property
     def end(self) -> EndLevel | None:
-        """The final value that set the level, or the value when the run was cut."""
+        """The final value that set the target, or the value when the run was cut."""
         return None if self.level is None else self.level.end
 
 
 def pilot(log: RunLog, *, with_all_options: Callable[[], Question] | None = None) -> Piloted:
-    """Train the reference to its end, or for its share of the budget, and set the level.
+    """Train the reference to its end, or for half of the budget, and set the target.
 
-    The level is what the user's own configuration ends with. If a second run fits next to it, a
-    higher rate is trained too, as the first run of the tuning.
+    With more than one worker, a higher rate is trained at the same time, as a first step of
+    tuning the rate.
 
     Args:
-        log: requests the runs.
-        with_all_options: returns the question with all its options, after the first part of the
-            pilot, while nothing runs.
+        log: requests the runs and records them.
+        with_all_options: profiles all batch sizes and returns the question with all options; called
+            after the first part of the pilot, while nothing runs.
     """
     return _Pilot(log, with_all_options).run()
 
@@ -77,7 +77,7 @@ class _Pilot:
             longest = log.planned_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
-                # The rates tried are too low rather than too high.
+                # The rates tried look too low, so try the higher rates first.
                 todo.sort(key=lambda octaves: octaves[0] < 0)
             if log.run_s(self._size, records[-1].steps) > log.left_s():
                 todo = []
@@ -107,7 +107,7 @@ class _Pilot:
         return Piloted(level=level, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
-        """Return the steps after which a pilot is cut, if it has not ended before."""
+        """Return the most steps of a pilot: as planned, but at most its share of the budget."""
         share_s = _SHARE * self._question.budget_s
         return min(
             self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
@@ -120,10 +120,10 @@ class _Pilot:
         return self._question.planned_epochs is not None and not resumes
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
-        """Train at the reference batch size, doubling the length until the first run ends."""
+        """Train at these rates, doubling the steps until the first run has its final value."""
         looked_from = self._log.plan(self._size).steps_in(4)
         longest = self._log.planned_steps(self._size)
-        # The cost of an evaluation, and of a step next to other runs, is known once some ran.
+        # Start short: only runs show what evaluations, and steps of parallel runs, cost.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._limit())
@@ -144,14 +144,14 @@ class _Pilot:
                 steps = limit
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
-        """Train this many steps at each rate; whole trainings are also evaluated on test data."""
+        """Train `steps` steps at each rate; whole trainings are also evaluated on test data."""
         requests = [
             self._log.request(
                 CellKey(self._size, rate),
                 0,
                 steps=steps,
                 whole=whole,
-                # Without this, the first epoch would have 64 evaluations that decide nothing.
+                # Few evaluations in the first epoch, where they would decide nothing.
                 watched_from_samples=self._question.n_train,
             )
             for rate in rates

@@ -1,4 +1,4 @@
-"""Procedure: choose the next run, until the budget ends or no run promises more."""
+"""Procedure: choose the next run until the budget is spent or no run promises enough gain."""
 
 from __future__ import annotations
 
@@ -19,73 +19,73 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
-# With a budget of this many whole trainings, every batch size is trained once at first.
+# With a budget of at least this many whole trainings, train every batch size once at first.
 _COVERS_FROM = 10.0
-# If only final values are compared, this many trainings of the reference come before others.
+# If only final values are compared, this many reference trainings run before other trainings.
 _REFERENCES = 3
-# The most trainings of the named configuration and of each that it is compared with. Without this
-# limit a study would end only in doubt or with the budget spent, which favors the reference.
+# The most confirming trainings of the named configuration and of each baseline. Without this limit
+# a study would end only in doubt or with the budget spent, which favors the reference.
 _CONFIRMED = 5
-# The gain of 1, 3 or 8 further seeds together is computed; at most `_AT_ONCE` of them then run.
+# Compute the gain of 1, 3 or 8 further seeds together; start at most `_AT_ONCE` of them.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
-# The most seeds of a configuration, because more hardly add to what is known.
+# The most seeds of a configuration, because further seeds hardly add information.
 _MOST_SEEDS = 12
-# The most configurations in question at a time; those far behind would only cost computing time.
+# Gains are computed for at most this many best configurations, to save computing time.
 _IN_QUESTION = 16
-# The procedure ends if no run promises a gain of this many octaves.
+# The procedure ends if no run is expected to gain more than this many octaves of cost.
 _LEAST_GAIN = 0.002
-# The most octaves between a new run and one that met the level: of batch size, and of learning rate
-# off the ridge through that run.
+# A new configuration is at most this many octaves from one that reached the target: in batch size,
+# and in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
 _REACH, _REACH_ACROSS = 3.0, 2.0
-# A challenger runs up to this share of the leader's cost, then each time `_GROWTH` times as far.
+# A challenger first runs up to this share of the leader's cost, then `_GROWTH` times as far.
 _STRETCH, _GROWTH = 0.25, 1.3
-# A challenger is dropped if it took this fraction longer than the leader to a level both reached.
-# The second number is added to the fraction at first, and fades out.
+# A challenger is dropped if it took this fraction longer than the leader to a value both reached.
+# The second number is added to the fraction at the start of a run, and shrinks to 0.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
-# Up to this fraction of the leader's cost a challenger is hardly evaluated.
+# Up to this fraction of the leader's cost, a challenger is evaluated only rarely.
 _WATCHED_FROM = 0.2
-# A run that was stopped counts as at most this many times as slow as the leader.
+# The cost inferred for a stopped run is at most this many times the leader's.
 _MOST_SLOWER = 8.0
 # Standard deviations, in octaves, of the cost inferred for a run that was stopped as slower, and
-# for one that was cut. A very early end adds the third number to them.
+# for a run that the budget cut. Up to the third number is added, most for the earliest stop.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
-# A run may cost slightly more than is left, because the end of the budget then cuts little of it.
+# A run may cost up to this factor more than the budget left, which then cuts little of the run.
 _SLACK_OF_BUDGET = 1.02
-_LEAST_SHARE = 0.02  # the least cost of any run, as a fraction of a whole training
+_LEAST_SHARE = 0.02  # the least cost assumed of a run, over a whole training's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flight:
-    """A run under way: a stretch of a challenger, or a training to its end."""
+    """A run in progress: a stretch of a challenger, or a training to its end."""
 
-    at: int  # the configuration
+    at: int  # the index of the configuration
     seed: int
     request: RunRequest
-    chase: Chase | None = None  # None if it is trained to its end
+    chase: Chase | None = None  # None for a training to its end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chase:
-    """A challenger that is trained in stretches as long as it may be faster than a leader."""
+    """A challenger trained in stretches while it may be faster than the best known (leader)."""
 
     leader: int
-    lead_cost: float  # the leader's cost to the level
-    asked: float  # the cost up to which the challenger was requested
+    lead_cost: float  # the leader's cost to the target
+    asked: float  # the cost at which the challenger's present stretch ends
 
     def longer(self) -> Chase:
-        """Return the same chase with the next stretch."""
+        """Return the chase with the next, longer stretch."""
         return replace(self, asked=_GROWTH * self.asked)
 
 
 class Procedure:
-    """The choice of the most informative runs; `explore` returns when none promises more."""
+    """The choice of the most useful runs; `explore` returns when none promises enough gain."""
 
     def __init__(self, study: AdviceStudy, *, n_whole: float) -> None:
-        """Start with nothing but the pilot's runs.
+        """Compute the belief from the pilot's runs.
 
         Args:
             study: the configurations and their runs.
-            n_whole: how many whole trainings of the reference the budget has room for.
+            n_whole: how many whole trainings of the reference the budget can pay for.
         """
         self.study, self.log = study, study.log
         self._covers = n_whole >= _COVERS_FROM
@@ -95,16 +95,16 @@ class Procedure:
 
     @property
     def named(self) -> int:
-        """The configuration that would be named now."""
+        """The configuration that the advice would name if the study ended now."""
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best configuration that likely ends no worse, or else the one that stays."""
+        """Return the best configuration that is likely no worse, or else the unchanged one."""
         study, outlook = self.study, self.outlook
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
-        # Take the largest batch size that likely needs hardly more examples than the best.
+        # Choose the largest batch size whose examples are likely within `delta` of the fewest.
         behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         is_likely = np.minimum(near, outlook.chance) >= LIKELY
@@ -117,30 +117,30 @@ class Procedure:
         self.outlook = self.study.outlook()
         self.log.leading = self.study.cells[self.named].cell
 
-    # ---- what callers ask for
+    # ---- public actions
 
     def explore(self) -> int:
-        """Run until nothing promises more, and return the configuration to name."""
+        """Run until no run promises enough gain, and return the configuration to name."""
         self._run(self._begin_next)
         return self.named
 
     def confirm(self, at: int) -> None:
-        """Train a configuration and those it is compared with, as far as the budget goes."""
+        """Train more seeds of a configuration and its baselines, if the budget allows."""
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
-        """Run challengers of a leader as long as they may win, one per worker at a time."""
+        """Run each challenger while it may be faster than the leader, one per worker."""
         todo = deque(self.study.where(lambda one: not one.is_over, among=challengers))
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
     def train(self, at: int) -> bool:
-        """Train a configuration to its end on the first seed; return False if it did not fit."""
+        """Train a configuration to its end on seed 0; return False if the budget is too small."""
         todo = [at]
         self._run(lambda: bool(todo) and self._begin_training(todo.pop()))
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Begin runs while `begin` has more and a worker is free, and wait until all have ended."""
+        """Call `begin` whenever a worker is free, until it returns False and all runs ended."""
         while True:
             if self._has_room:
                 self.look()
@@ -156,17 +156,17 @@ class Procedure:
 
     @property
     def _flying(self) -> list[int]:
-        """The configurations that are trained now, one per run."""
+        """The configurations of all runs in progress, with repeats."""
         return [flight.at for flight in self._flights.values()]
 
     def _n_trainings(self, at: int) -> int:
-        """Count the trainings of a configuration, including those under way."""
+        """Count the trainings of a configuration, including runs in progress."""
         return len(self._shown(at)) + self._flying.count(at)
 
-    # ---- what comes next
+    # ---- choice of the next run
 
     def _begin_next(self) -> bool:
-        """Begin the run that comes next; return False if there is none."""
+        """Begin the next run; return False if no run is worth its cost."""
         while self._seeds_to_come:
             if self._begin_training(self._seeds_to_come.popleft()):
                 return True
@@ -175,14 +175,14 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference once more, if others are compared with its few final values."""
+        """Train the reference again if final values are compared and it has fewer than three."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
         return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
-        """Begin the cheapest batch size that never ran, at its rate of the highest utility."""
+        """Train the cheapest untrained batch size at its rate of the highest expected utility."""
         study = self.study
         flying = set(study.sizes[self._flying])
         for size in sorted(study.options, key=lambda size: study.weight[size] / size):
@@ -195,14 +195,14 @@ class Procedure:
         return False
 
     def _begin_most_promising(self) -> bool:
-        """Begin the run that promises most for its seconds; return False if none does enough."""
+        """Begin the run of the most gain per root of seconds; return False if all gain little."""
         named, nameable = self.named, self._in_question()
         possible = dict(self._possible(named))
         runs, costs_s = [*possible], [*possible.values()]
         both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
         gains = np.reshape(both, (-1, 2))
-        # If no single run can make a configuration likely enough to be no worse, the gains without
-        # that condition count.
+        # If no single run can make another configuration likely no worse, use the gains that do not
+        # require this (the second column).
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if not len(promising):
             return False
@@ -214,9 +214,9 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train one more seed to confirm the named configuration; return False if none is begun.
+        """Train one more seed to confirm the named configuration; return False if not needed.
 
-        The seed is of this configuration, the one that stays, or the user's size at its best rate.
+        Train whichever has the fewest seeds: the named, the unchanged, or the tuned reference.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -235,21 +235,21 @@ class Procedure:
         return True
 
     def _shown(self, at: int) -> dict[int, float] | dict[int, tuple[float, float]]:
-        """Return final values by seed, or steps to the level if the user gave one."""
+        """Return final values by seed, or steps to the target if the user gave a target."""
         one = self.study.cells[at]
         if self.study.compares_ends:
             return one.ends
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return configurations that may be named in the end: the one that stays, and the best."""
+        """Return configurations that the advice may name: the unchanged one and the best few."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
         return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
-        """Yield every run near known ones that the budget allows, with the seconds it costs."""
+        """Yield each affordable run at or near trained configurations, with its seconds."""
         study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
         flying, near = self._flying, self._within_reach()
         lead = named
@@ -279,7 +279,7 @@ class Procedure:
                         yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """Return the expected seconds of a new challenger, plus its remaining steps if it leads."""
+        """Return the expected seconds of a new challenger, including its whole run if it wins."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s
@@ -294,7 +294,7 @@ class Procedure:
         return max(1.2 * to_level_s + rest_s, _LEAST_SHARE * whole_s)
 
     def _training_s(self, i: int, seed: int = 0) -> float:
-        """Return the expected seconds of one training, to its end or to a level that was given."""
+        """Return the expected seconds of one training, to its end or to the user's target."""
         study, whole_s = self.study, self.study.new_s(i, seed)
         if study.compares_ends:
             return whole_s
@@ -303,7 +303,7 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Describe what a run will show; a continued run already showed its steps to the level."""
+        """Describe what a run of i will show: a final value, and steps to the target if new."""
         study, one = self.study, self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(
@@ -325,7 +325,7 @@ class Procedure:
         return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration whose seed 0 met the level, or else came nearest to it."""
+        """Return the best configuration that reached the target on seed 0, or else the nearest."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -336,7 +336,7 @@ class Procedure:
     # ---- runs
 
     def _begin(self, run: Run) -> bool:
-        """Begin a run of one or several seeds; return False if it does not fit the budget."""
+        """Begin a run of one or several seeds; return False if the budget is too small."""
         if self.study.follows and not self.study.cells[run.at].records:
             return self._begin_chase(run.at, self._leader())
         if not self._begin_training(run.at):
@@ -345,7 +345,7 @@ class Procedure:
         return True
 
     def _fresh_seeds(self, at: int, n: int) -> list[int]:
-        """Return the first seeds that were not trained to their end and are not under way."""
+        """Return the first n seeds that have no result yet and are not in progress."""
         taken = {*self._shown(at)}
         for flight in self._flights.values():
             if flight.at == at:
@@ -353,7 +353,7 @@ class Procedure:
         return sorted({*range(len(taken) + n)} - taken)[:n]
 
     def _begin_training(self, at: int) -> bool:
-        """Begin a training to its end; return False without a further seed or enough budget."""
+        """Begin a training to its end; return False if no seed or too little budget is left."""
         study, engine = self.study, self.log.engine
         (seed,), one = self._fresh_seeds(at, 1), study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
@@ -369,12 +369,12 @@ class Procedure:
         return True
 
     def _begin_chase(self, at: int, leader: int) -> bool:
-        """Begin to run a challenger on seed 0; return False if no stretch fits the budget."""
+        """Begin the first stretch of a challenger on seed 0; return False if over budget."""
         study, lead = self.study, self.study.cells[leader]
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
             cost = lead.steps[0][0] + math.log2(study.weight[lead.cell.batch_size])
-        # A run that cannot be resumed gets one long stretch, as it would start over for a second.
+        # A run that cannot be resumed gets one long stretch: a second one would start from step 0.
         first = _STRETCH if self.log.engine.capabilities.resumes else 1 + _SLACK
         chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
         flight = self._stretch(at, chase)
@@ -396,7 +396,7 @@ class Procedure:
         return Flight(at=at, seed=0, request=request, chase=chase)
 
     def _note(self, at: int, why: Reason) -> None:
-        """Write down what was begun, and why."""
+        """Log the run that was begun last, and why."""
         cell, seed = self.study.cells[at].cell, next(reversed(self._flights.values())).seed
         size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
@@ -406,7 +406,7 @@ class Procedure:
         self.log.submit(flight.request, "whole" if flight.chase is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
-        """Use the record of a run that has ended, or begin its next stretch."""
+        """Add the record of a finished run to the study, or begin its next stretch."""
         flight = self._flights.pop(request)
         if flight.chase is not None:
             self._take_stretch(flight, flight.chase, record)
@@ -418,9 +418,9 @@ class Procedure:
             self.study.set_level()
 
     def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
-        """Return a guess of log2 of the steps to a given level and its error, if a run was cut.
+        """Guess log2 of the steps to the user's target, and its error, for a run that missed it.
 
-        None if the run was cut before it was expected to meet the level, because that says nothing.
+        None if the run was cut before its expected steps, so that the miss shows nothing.
         """
         if self.study.compares_ends or not record.steps:
             return None
@@ -432,7 +432,7 @@ class Procedure:
         return guess
 
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
-        """Begin the next stretch of a challenger, or stop it and use what it showed."""
+        """Begin the next stretch of a challenger, or stop it and add its result to the study."""
         study, at, level = self.study, flight.at, self.log.until
         last_step = flight.request.last_step
         was_cut = record.status is Status.TIMEOUT and record.steps < last_step
@@ -442,14 +442,14 @@ class Procedure:
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
             if not (came_to_end and study.cells[chase.leader].met):
-                # If neither met the level, the run still shows which one is nearer to it.
+                # If neither run reached the target, compare them at values that both reached.
                 self._stop(flight, chase, record, was_cut=True)
                 return
         if is_over or (crossing is not None and crossing.held):
             study.take_in(at, 0, record)
             return
         has_lost = is_seen and not was_cut and self._has_lost(chase, record)
-        # A run that cannot be resumed gets no further stretch, because it would start over.
+        # A run that cannot be resumed gets no further stretch: it would start from step 0.
         is_last = was_cut or not self.log.engine.capabilities.resumes
         if has_lost or (is_last and is_seen):
             self._stop(flight, chase, record, was_cut=not has_lost)
@@ -466,7 +466,7 @@ class Procedure:
             self._stop(flight, chase, record, was_cut=True)
 
     def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
-        """Return whether a challenger is too slow, up to the best level that both reached."""
+        """Return whether a challenger is too slow to the best value that both runs reached."""
         course, share, slower = self._compared(chase, record)
         if course.cost > (1 + _SLACK) * chase.lead_cost:
             return True
@@ -482,7 +482,7 @@ class Procedure:
         return course, share, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
-        """Record what a challenger showed; it gets no further stretch."""
+        """Add the cost inferred from a challenger's last stretch to the study, and end it."""
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

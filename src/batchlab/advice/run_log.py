@@ -1,4 +1,4 @@
-"""RunLog: every training run that was requested, its record, and what the budget still allows."""
+"""RunLog: every training run requested from an engine, its record, and the budget left."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class RunWatcher(Protocol):
         ...
 
     def answered(self, run_log: RunLog) -> None:
-        """Receive the log after runs have ended, or after a step was noted in it."""
+        """Receive the log after runs have ended or an action was logged."""
         ...
 
 
-# The reason for runs of each purpose, if the step noted before them gives none.
+# The reason that is reported for runs of each purpose.
 _OF_PURPOSE: dict[Purpose, Reason] = {
     "pilot": Reason.of("asked_for_end"),
     "search": Reason.of("asked_to_compare"),
@@ -38,44 +38,44 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 
 
 NEARLY_WHOLE: Final = 0.95
-"""Recorded trainings end at an evaluation, up to 5 % early, so this fraction counts as whole."""
+"""A run of this fraction counts as whole: recorded runs end at an evaluation, up to 5 % early."""
 MOST_STEPS = 10**9
 # At the reference batch size, the training between two evaluations takes this many times as long
-# as an evaluation, so evaluations take at most a third of a run. The steps to a target are then
-# less exact, but seeds differ by more, and more seeds fit. A factor of three or five leaves more
-# for trainings, but loses more answers than it gains (by benchmarks/regret_whole.py).
+# as an evaluation, so evaluations take at most a third of a run. Denser evaluations would show the
+# steps to a target more exactly, but seeds differ by more than that. Factors of three and five gave
+# fewer right answers (benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
-# Even if an evaluation takes very long, the next one comes after at most this fraction of a whole
+# However long an evaluation takes, the next evaluation comes after at most this fraction of a whole
 # training, or of 20 epochs if no end is planned.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
 
 
 class CellKey(NamedTuple):
-    """What distinguishes a configuration, as it was requested."""
+    """The settings that identify a configuration, as requested from the engine."""
 
     batch_size: int
     learning_rate: float
-    horizon: float = 1.0  # the length of its schedule over the reference's
+    horizon: float = 1.0  # schedule length, as a multiple of the reference's
 
 
 RunKey = tuple[CellKey, int]
-"""A configuration and a seed."""
+"""A configuration and a seed, which identify a run."""
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
-    """Return whether a run ended after this many steps; a recorded run may end a bit earlier."""
+    """Return whether a run ended itself or has at least 95 % of `steps` steps."""
     return record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
-    """Return the samples between evaluations; 0 if the cost of an evaluation is not known yet."""
+    """Return the samples between two evaluations; 0 until the cost of an evaluation is known."""
     apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
     return math.floor(min(apart, _MOST_OF_A_TRAINING * whole_samples))
 
 
 def why_it_failed(record: TrialRecord) -> Reason:
-    """Return why a run ended badly."""
+    """Return the reason of a failed run, or its status if no reason was recorded."""
     if record.reason is not None:
         return record.reason
     return Reason.as_written(str(record.status))
@@ -83,32 +83,32 @@ def why_it_failed(record: TrialRecord) -> Reason:
 
 @dataclass(kw_only=True)
 class RunLog:
-    """The runs requested from an engine, their records, and what may still be spent."""
+    """The runs requested from an engine, their records, and the budget that is left."""
 
     question: Question  # the question to answer
-    engine: Engine  # trains
-    # The target of every run; None if there is none yet, or the objective has none.
+    engine: Engine  # makes the runs
+    # The target at which runs may stop; None if not set yet, or for objective quality.
     until: Target | None
     # The record of each run, by configuration and seed.
     records: dict[RunKey, TrialRecord] = field(default_factory=dict)
-    # The purpose for which each of `records` was first run.
+    # The purpose of each run when it was first requested.
     purposes: dict[RunKey, Purpose] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)  # what was done, and why
-    reserved_s: float = 0.0  # budget kept for the last runs
-    # Batch sizes that are no longer compared, with the reason.
+    steps: list[Step] = field(default_factory=list)  # every action with its reason
+    reserved_s: float = 0.0  # seconds that only the last runs may spend
+    # Batch sizes that are no longer compared, each with its reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
-    leading: CellKey | None = None  # would be named now; None until batch sizes are compared
-    whole_epochs: float | None = None  # passes of the trainings compared; None if not decided yet
-    # True if only whole trainings are compared, because a schedule of the rate spans each: what
-    # such a training reaches before its end says little about a shorter one.
+    leading: CellKey | None = None  # the best so far; None until batch sizes are compared
+    whole_epochs: float | None = None  # epochs of a whole training; None before the pilot
+    # True if only whole trainings are compared, because a learning-rate schedule spans each: values
+    # before the end, at a high rate, say little about a shorter training.
     whole_only: bool = False
     _interval_samples: int = 0
     _keys: dict[Trial, RunKey] = field(default_factory=dict)
     _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
 
     def note(self, did: Reason, why: Reason) -> None:
-        """Write down what is done next, and why."""
+        """Log the next action and its reason, and notify the watcher."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
         if self.watcher is not None:
             self.watcher.answered(self)
@@ -129,7 +129,7 @@ class RunLog:
         """Return a request for `steps` steps, which ends early at the target unless `whole`."""
         size, rate, horizon = cell
         trial = self.engine.trial(batch_size=size, learning_rate=rate, seed=seed, horizon=horizon)
-        # An engine with a fixed set of rates may change the rate a bit, so the key is kept.
+        # The engine may round the rate to one that it offers, so store the requested rate.
         self._keys[trial] = cell, seed
         length = RunLength(
             steps=steps,
@@ -138,16 +138,16 @@ class RunLog:
             all_splits="at_end",
         )
         if not whole:
-            # Decisions use validation data; other splits are only shown for whole trainings.
+            # Decisions use validation data, so evaluate other splits only in whole trainings.
             length = replace(length, until=self.until, all_splits="never")
         return RunRequest(trial=trial, length=length)
 
     def key_of(self, request: RunRequest) -> RunKey:
-        """Return the configuration and the seed of a request, as they were requested."""
+        """Return the configuration (with the rate before rounding) and seed of a request."""
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
-        """Return the expected seconds until all runs have ended, in parallel if the engine can."""
+        """Return the expected seconds until all runs have ended, run in parallel if possible."""
         costs = [
             self.run_s(
                 request.trial.batch_size,
@@ -157,7 +157,7 @@ class RunLog:
             for request in requests
         ]
         free_s = [0.0] * self.engine.n_workers
-        for cost_s in sorted(costs, reverse=True):  # the longest begins first
+        for cost_s in sorted(costs, reverse=True):  # the longest run starts first
             heapq.heapreplace(free_s, free_s[0] + cost_s)
         return max(free_s)
 
@@ -171,8 +171,8 @@ class RunLog:
         return self.engine.expected_s(batch_size, length)
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
-        """Return the steps of one run that fit into `seconds`, to a hundredth; at least 1."""
-        # Early evaluations are dense, so the cost is not proportional: double, then bisect.
+        """Return how many steps of one run fit into `seconds`, to within 1 %; at least 1."""
+        # Early evaluations are dense, so cost is not proportional to steps: double, then bisect.
         low, high = 1, 2
         while high < MOST_STEPS and self.run_s(batch_size, high) <= seconds:
             low, high = high, 2 * high
@@ -186,7 +186,7 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """The least samples between evaluations except before a run's last; fixed once timed."""
+        """The least samples between two evaluations; fixed once an evaluation was timed."""
         if not self._interval_samples:
             question, size = self.question, self.question.reference.batch_size
             whole = (question.planned_epochs or _EPOCHS_UNPLANNED) * question.n_train
@@ -194,7 +194,7 @@ class RunLog:
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Return the steps that are not in the records yet; 0 if the run has met its target."""
+        """Return the steps still to train; 0 if the recorded run reached its target or end."""
         record = self.records.get(self.key_of(request))
         if record is None:
             return max(0, request.last_step - self.shared_steps(self.key_of(request)))
@@ -208,10 +208,10 @@ class RunLog:
         return request.last_step - record.steps
 
     def shared_steps(self, key: RunKey) -> int:
-        """Return the steps that a training need not take because one of another length took them.
+        """Return the steps that a training can copy from a recorded training of another length.
 
-        Under a schedule that is constant at first, trainings of a batch size, rate and seed are the
-        same up to where the rate of the shorter one begins to fall.
+        If a schedule is constant at first, trainings that differ only in length are identical until
+        the rate of the shorter training begins to fall.
         """
         until, planned = self.question.constant_until, self.question.planned_epochs
         if not until or planned is None or not self.engine.capabilities.resumes:
@@ -230,15 +230,15 @@ class RunLog:
         return most
 
     def plan(self, batch_size: int) -> BatchPlan:
-        """Return the examples of every step, as the engine's trials have it."""
-        # An engine with a fixed set of rates may lack the reference's at this batch size.
+        """Return how many examples each step of a training at this batch size takes."""
+        # An engine with fixed rates may lack the reference's rate at this size, so use its first.
         rates = self.engine.learning_rates(batch_size) or [self.question.reference.learning_rate]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rates[0], seed=0)
         return trial.plan
 
     @property
     def has_schedule(self) -> bool:
-        """Whether a schedule of the rate spans each training, whose length then sets the rates."""
+        """Whether a learning-rate schedule spans each training, so that its length sets rates."""
         cell = self.question.reference
         trial = self.engine.trial(
             batch_size=cell.batch_size, learning_rate=cell.learning_rate, seed=0
@@ -246,7 +246,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the steps of a training as planned or limited, `MOST_STEPS` if it is neither."""
+        """Return the steps of the planned or most epochs, whichever is less, or `MOST_STEPS`."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:
@@ -254,13 +254,13 @@ class RunLog:
         return self.steps_in(batch_size, epochs)
 
     def steps_in(self, batch_size: int, epochs: float) -> int:
-        """Return the steps of a training of that many epochs, at least one."""
+        """Return the steps of a training of `epochs` epochs, at least one."""
         return max(1, self.plan(batch_size).steps_in(epochs))
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
-        """Make the runs, wait for all, and return their whole records in the order of the requests.
+        """Make the runs, wait for all, and return their records in the order of the requests.
 
-        A record is kept under its cell and seed, with the purpose it was first run for.
+        Each record is stored under its configuration and seed, with its first purpose.
         """
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)
@@ -271,13 +271,13 @@ class RunLog:
         return records
 
     def submit(self, request: RunRequest, purpose: Purpose) -> None:
-        """Request a run whose record comes back by `next_finished`."""
+        """Start a run without waiting; `next_finished` returns its record."""
         self._tell([request], purpose)
         self._purpose_of[request] = purpose
         self.engine.submit(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Wait for the next of the submitted runs, and keep its record."""
+        """Wait for the next submitted run to end, store its record, and return both."""
         end = self.engine.next_finished()
         self._keep(end.request, end.record, self._purpose_of.pop(end.request))
         if self.watcher is not None:
@@ -286,7 +286,7 @@ class RunLog:
 
     def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
         if not record.evaluations and not record.has_failed:
-            return  # it never started, so nothing is known about it
+            return  # the run never started, so there is nothing to store
         key = self.key_of(request)
         self.records[key] = record
         self.purposes.setdefault(key, purpose)
@@ -304,14 +304,14 @@ class RunLog:
         self.watcher.asked(runs, purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:
-        """Return where a run met the level; None if it did not, or only whole trainings count."""
+        """Return where a run reached the target; None if not, or if only final values count."""
         if self.until is None or self.whole_only:
             return None
         return record.crossing(self.until)
 
     def steps_to_level(self, record: TrialRecord) -> float | None:
-        """Return the steps to the level, or None if there is none or the run did not meet it."""
-        if self.until is not None and self.whole_only:  # only its end decides
+        """Return the steps to the target, or None if no target is set or the run missed it."""
+        if self.until is not None and self.whole_only:  # only the final value decides
             is_over = is_whole(record, record.trial.horizon_steps or 0)
             value = record.last("validation", self.until.metric)
             return record.steps if is_over and self.until.met_by(value) else None
@@ -319,7 +319,7 @@ class RunLog:
         return None if crossing is None else crossing.middle
 
     def tried(self) -> tuple[RateTried, ...]:
-        """Return every run in the order of the requests, compared with the target."""
+        """Return a summary of every run, in the order of the requests."""
         return tuple(map(self._tried, self.records, self.records.values()))
 
     def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:

@@ -1,4 +1,4 @@
-"""Study: what ran in each configuration, and the belief that follows from it."""
+"""Study: the results of the runs of each configuration, and the belief computed from them."""
 
 from __future__ import annotations
 
@@ -25,52 +25,52 @@ from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
 
-# The range of learning rates, in octaves below and above the ridge through the reference.
+# The learning rates to consider, in octaves below and above the ridge (the expected best rates).
 _BELOW, _ABOVE = 4, 8
-# A narrower range for other training lengths than the reference's, because there are many such
+# The rates for training lengths other than the reference's: fewer, because every length has its own
 # configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
-# A failed training counts as this many margins worse, which is also the limit for final values.
+# A failed training counts as ending this many margins worse; final values are clipped to it.
 FAILED = 20.0
-# The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
-# of the final values of a metric unlike all recorded ones.
+# The standard deviation over seeds that is expected before any run: of log2 of the steps, and (in
+# margins) of final values if no recorded metric is similar.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# The lower limit of a variance of two seeds, in squared octaves or margins: evaluations are too far
-# apart to resolve less.
+# The lower limit of the variance over seeds, in squared octaves or margins, because evaluations are
+# too far apart to resolve less.
 _LEAST_VARIANCE = 1e-4
-# The draws of the belief use this many values for the scatter of final values.
+# The draws of the belief use this many different standard deviations of final values.
 _N_SCATTERS = 4
-# Final values of configurations that end worse by this many margins have a scatter of their own.
+# Final values that are worse by this many margins scatter more, so they are not pooled.
 _NEAR = 4.0
-_MISSED_BY = 0.5  # octaves after its end at which a training that missed the level would meet it
-# A failure counts as twice the steps of a whole training, give or take an octave.
+_MISSED_BY = 0.5  # a run that missed the target is assumed to reach it this many octaves later
+# A failed run counts as reaching the target an octave after a whole training, plus or minus one.
 _FAILED_BY = 1.0
-# The standard deviation of the logarithm of a step time whose error is not known.
+# The standard deviation of log step time if its error is unknown; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# Prior: at a rate up to an octave below a failed one, one training in six fails.
+# Prior: up to an octave below a rate that failed, one training in six (1 / (5 + 1)) fails.
 _HELD = 5
-# The end of a configuration that held the level but was not trained further is assumed to lie at
-# this fraction of the way from the reference's end down to the level, give or take a margin.
+# The final value of a configuration that reached the target but was not trained further is assumed
+# to lie this fraction of the way from the reference's final value to the target, +- a margin.
 _HELD_AT = 0.5
 
 
 @dataclass(kw_only=True, eq=False)
 class Configured:
-    """One configuration and what its runs showed.
+    """One configuration and the results of its runs.
 
     Attributes:
-        cell: what distinguishes it from others.
-        records: by seed.
-        steps: by seed, log2 of the steps to the level, and its standard deviation in addition to
-            the scatter of seeds.
-        met_on: the seeds on which the level was met.
-        missed_on: the seeds whose trainings came to their end without meeting it.
+        cell: batch size, rate and schedule length.
+        records: the record of each seed.
+        steps: by seed, (log2 of the steps to the target, its standard deviation without the
+            scatter of seeds).
+        met_on: the seeds whose trainings reached the target.
+        missed_on: the seeds whose trainings ended without reaching the target.
         ends: by seed, how many margins worse than the reference a whole training ended.
-        end_errors: the standard error of each of these ends, in the metric's unit, if known.
-        is_over: whether nothing more of it can be run.
-        was_slower: whether a run was stopped because it was slower than the fastest.
-        failed: whether a training of it failed.
+        end_errors: by seed, the standard error of the final value in the metric's unit, if known.
+        is_over: whether no further run of the configuration is possible.
+        was_slower: whether a run was stopped because it was slower than the leader.
+        failed: whether a training of the configuration failed.
     """
 
     cell: CellKey
@@ -86,40 +86,40 @@ class Configured:
 
     @property
     def met(self) -> bool:
-        """Whether runs met the level, at least as many as missed it, and none failed."""
+        """Whether at least as many runs reached the target as missed it, and none failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
     def ends_near(self) -> bool:
-        """Whether it never failed, and a training of it ended hardly worse than the reference."""
+        """Whether no training failed, and one ended less than `_NEAR` margins worse."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
     def ended_on(self) -> set[int]:
-        """The seeds whose trainings came to their end without failing."""
+        """The seeds whose whole trainings ended without failure."""
         return {seed for seed in self.ends if not self.records[seed].has_failed}
 
     @property
     def mean_end(self) -> float:
-        """How many margins worse than the reference its trainings end on average."""
+        """How many margins worse than the reference the trainings end on average."""
         return statistics.fmean(self.ends.values())
 
     @property
     def most_steps_seen(self) -> int:
-        """The steps of its longest run, 0 if none ran."""
+        """The steps of the longest run, 0 if none ran."""
         return max((record.steps for record in self.records.values()), default=0)
 
     @property
     def n_held(self) -> int:
-        """The number of trainings that came to the given level, or to their end without failing."""
+        """The number of trainings that reached the target or ended without failure."""
         return len(self.met_on | self.ended_on)
 
     def log2_steps(self, scatter: float, *, only_met: bool) -> tuple[float, float]:
-        """Return the expected log2 of the steps to the level, and the variance of that.
+        """Return the mean over seeds of log2 of the steps to the target, and its variance.
 
         Args:
-            scatter: the standard deviation over seeds.
-            only_met: leave out trainings that missed the level, if others met it.
+            scatter: the standard deviation over seeds, in octaves.
+            only_met: leave out seeds that missed the target, unless every seed did.
         """
         seeds = set(self.steps)
         if only_met and self.met_on:
@@ -134,12 +134,12 @@ class Configured:
 
     @property
     def steps_scatter(self) -> OwnScatter:
-        """The scatter of log2 of the steps over the seeds that met the level."""
+        """The variance of log2 of the steps over the seeds that reached the target."""
         return _own_scatter([self.steps[seed][0] for seed in sorted(self.met_on)])
 
     @property
     def ends_scatter(self) -> OwnScatter:
-        """The scatter of the final values over the seeds, if they end near the reference."""
+        """The variance of the final values over seeds; unknown if far worse than the reference."""
         if not self.ends_near:
             return _own_scatter([])
         return _own_scatter(list(self.ends.values()))
@@ -149,11 +149,11 @@ class AdviceStudy:
     """The configurations of a study and their runs; `outlook` computes the belief from them."""
 
     def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
-        """Lay out the configurations, without taking in any run.
+        """Create all configurations, without the results of any run.
 
         Args:
-            log: requests the runs; the rates of its records are among the configurations.
-            prior: the prior of the surfaces.
+            log: requests the runs; configurations that already ran are included.
+            prior: the belief about costs and final values before any run.
         """
         question = log.question
         self.log, self.question, self.prior = log, question, prior
@@ -183,26 +183,26 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # By batch size timed in turn, the standard deviation of log(step time / the reference's).
+        # By batch size timed alternately, standard deviation of log(step time / reference's).
         self.timed: dict[int, float] = {}
-        # The final value of the reference, or of what was trained first if the reference failed;
-        # None if the level was given.
+        # The final value of the reference, or of the first whole training if the reference failed;
+        # None if the user gave the target.
         self.end: EndLevel | None = None
-        # The most that a run to a given level may cost, the same at every batch size.
+        # The most that any run to the user's target may cost, equal for all batch sizes.
         self.most_cost: float | None = None
         self._noise = StandardNoise.of(len(at))
-        # True if no configuration may train for more epochs than the reference.
+        # True if no configuration may be trained for more epochs than the reference.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
-        # By configuration, the steps of a whole training, if it has more epochs than the reference.
+        # The steps of a whole training, for configurations with more epochs than the reference.
         self._longer: dict[int, int] = {}
         self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
 
     def _horizons(self, size: int) -> list[float]:
-        """Return the lengths of a batch size's trainings, as multiples of the reference's.
+        """Return the training lengths of a batch size, as multiples of the reference's length.
 
-        With a schedule of the rate, each length is a configuration of its own. Only lengths that
-        take no longer than the reference's training are returned.
+        With a learning-rate schedule, each length is a separate configuration. Lengths that take
+        more time than the reference's training are left out.
         """
         question, log = self.question, self.log
         planned, own_size = question.planned_epochs, question.reference.batch_size
@@ -217,19 +217,19 @@ class AdviceStudy:
 
     @property
     def _allowed_horizons(self) -> list[float]:
-        """The lengths that the user allows; scripts and schedulers take whole epochs only."""
+        """The allowed multiples of the planned epochs; whole epochs only, as scripts require."""
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
         epochs = {horizon: horizon * planned for horizon in HORIZONS}
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
 
     @property
     def _stretches(self) -> bool:
-        """Whether configurations may have a shorter or longer schedule than the reference."""
+        """Whether to try shorter and longer learning-rate schedules than the reference's."""
         question = self.question
         return self.whole_only and question.objective == "time" and question.may_stretch
 
     def _octaves(self, size: int, horizon: float) -> set[float]:
-        """Return the rates of a batch size, in octaves above the reference's."""
+        """Return a batch size's rates to consider, in octaves above the reference's rate."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size, horizon)
         if rates is not None:
@@ -241,7 +241,7 @@ class AdviceStudy:
         return set(map(float, range(middle - below, middle + above + 1)))
 
     def weigh(self) -> None:
-        """Set the cost of a step of each batch size: its seconds, or its examples."""
+        """Compute the cost of a step of each batch size: seconds, or examples for "samples"."""
         self.weight = {size: self._weight(size) for size in self.options}
         self._log_weight = np.log2([self.weight[size] for size in self.sizes])
         self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
@@ -257,7 +257,7 @@ class AdviceStudy:
         return seconds
 
     def time_again(self, step_s: dict[int, Estimate]) -> None:
-        """Replace step times that were measured again."""
+        """Replace step times by new measurements, and recompute the costs of steps."""
         for size, estimate in step_s.items():
             self.options[size] = replace(self.options[size], step_s=estimate)
         self.weigh()
@@ -265,22 +265,22 @@ class AdviceStudy:
     # ---- configurations
 
     def nearest(self, size: int, octave: float) -> int:
-        """Return the configuration of a batch size, as planned, with the nearest rate."""
+        """Return the configuration of the planned length with the nearest rate to `octave`."""
         return self._nearest(CellKey(size, self.question.reference.learning_rate), octave)
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with these settings, at this rate or the nearest one."""
+        """Return the configuration with the settings of `cell`, or else at the nearest rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self._nearest(cell, octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
-        """Return the configuration with a rate `octaves` higher, or None if there is none."""
+        """Return configuration i with a rate `octaves` higher, or None if not considered."""
         wanted = float(self.places.rate[i] + octaves)
         nearest = self._nearest(self.cells[i].cell, wanted)
         return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
     def _nearest(self, cell: CellKey, octave: float) -> int:
-        """Return the configuration like `cell` with the nearest rate, or the lower in a tie."""
+        """Return the configuration like `cell` with the rate nearest to `octave`."""
         rate = cell.learning_rate
         at = self.where(lambda one: one.cell._replace(learning_rate=rate) == cell)
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
@@ -288,32 +288,32 @@ class AdviceStudy:
     def where(
         self, holds: Callable[[Configured], object], among: Iterable[int] | None = None
     ) -> list[int]:
-        """Return the configurations for which `holds` is true, of all or of those in `among`."""
+        """Return the configurations (of `among`, or of all) for which `holds` is true."""
         if among is None:
             among = range(len(self.cells))
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return the octaves of rate above the ridges through others, shape (n, others)."""
+        """Return octaves of rate above the ridge through each of `others`, shape (n, others)."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
 
     def of_size(self, size: int, *, failed: bool = True) -> list[int]:
-        """Return the configurations of a batch size; those that failed only if `failed`."""
+        """Return the configurations of a batch size; leave out failed ones unless `failed`."""
         return self.where(lambda one: one.cell.batch_size == size and (failed or not one.failed))
 
     def is_new_size(self, size: int) -> bool:
-        """Return whether no run of the batch size was seen."""
+        """Return whether the batch size has no run yet."""
         return not self.where(lambda one: one.records, among=self.of_size(size))
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own configuration, and those that met the level.
+        """The user's own configuration, and all that reached the target and never failed.
 
-        If final values count, those without one are left out. If only whole trainings are compared,
-        missing the level rules out none: the level may come from a lucky training of the reference,
-        so that only the belief judges final values.
+        If final values count, only configurations with a final value are included. If only whole
+        trainings are compared, configurations that missed the target are included, because a lucky
+        reference run may have set it too high, so only the belief judges final values.
         """
         at = self.where(lambda one: not one.failed)
         if self.follows:
@@ -324,35 +324,35 @@ class AdviceStudy:
 
     @property
     def compares_ends(self) -> bool:
-        """Whether final values count; they do not if the level was given."""
+        """Whether final values are compared, which is the case unless the user gave a target."""
         return self.end is not None or self.log.until is None
 
     @property
     def whole_only(self) -> bool:
-        """Whether only whole trainings are compared."""
+        """Whether only whole trainings are compared, because a rate schedule spans each."""
         return self.log.whole_only
 
     @property
     def follows(self) -> bool:
-        """Whether runs are trained until they meet the level, and not to their end at once."""
+        """Whether a run is first trained to the target, rather than at once to its end."""
         return self.log.until is not None and not self.whole_only
 
     # ---- lengths
 
     @property
     def fraction(self) -> float:
-        """The fraction of a planned training that the pilot ran; 1.0 if none is planned."""
+        """The fraction of the planned epochs that the pilot ran; 1.0 without planned epochs."""
         planned, pilot_epochs = self.question.planned_epochs, self.log.whole_epochs
         if planned is None or pilot_epochs is None:
             return 1.0
         return min(1.0, pilot_epochs / planned)
 
     def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
-        """Return the steps of a training of the length that is compared.
+        """Return the steps of a whole training of a configuration.
 
         Args:
             i: the configuration.
-            met_at: the steps to the level that are assumed; None for those that runs have shown.
+            met_at: assume that the target is reached after this many steps; None to use the runs.
         """
         cell, epochs = self.cells[i].cell, self.log.whole_epochs
         size = cell.batch_size
@@ -370,10 +370,10 @@ class AdviceStudy:
         return min(self.log.steps_in(size, epochs), self.most_steps(i))
 
     def most_steps(self, i: int) -> int:
-        """Return the steps after which a training that has not met the level is given up.
+        """Return the steps after which a training that has not reached the target is stopped.
 
-        If time counts, a training may have more epochs than the reference's if it takes no longer.
-        With a learning-rate schedule each length is a configuration of its own.
+        For objective time, a training without a learning-rate schedule may have more epochs than
+        the reference's, but may not take more time.
         """
         epochs = self.log.whole_epochs
         if epochs is None or self.keeps_epochs:
@@ -386,13 +386,13 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """The batch sizes that did not meet the level with all epochs allowed, in less time."""
+        """The batch sizes that missed the target by `at_most_epochs`, with time to spare."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own_size], []
         longest, beyond = allowed, allowed
-        if self._stretches:  # the next longer schedule would have to take less time, too
+        if self._stretches:  # the next longer schedule has to take less time, too
             planned = self.question.planned_epochs or allowed
             longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
@@ -409,40 +409,40 @@ class AdviceStudy:
         return capped
 
     def _allowed_steps(self, size: int) -> int:
-        """Return the steps of the most epochs that the question allows a batch size."""
+        """Return the most steps that the question allows for a batch size."""
         if self.keeps_epochs:
             return self.log.planned_steps(size)
         allowed = self.question.at_most_epochs
         return MOST_STEPS if allowed is None else self.log.steps_in(size, allowed)
 
     def whole_s(self, i: int) -> float:
-        """Return the expected seconds of the budget that one training of `whole_steps` costs."""
+        """Return the expected seconds of one whole training of a configuration."""
         length = self.cells[i].cell.batch_size, self.whole_steps(i)
         if length not in self._whole_s:
             self._whole_s[length] = self.log.run_s(*length)
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a training in steps that no other length has taken."""
+        """Return the expected seconds of a whole training, without steps shared with others."""
         cell = self.cells[i].cell
         shared = self.log.shared_steps((cell, seed))
         if not shared:
             return self.whole_s(i)
         return self.log.run_s(cell.batch_size, max(1, self.whole_steps(i) - shared))
 
-    # ---- what runs show
+    # ---- results of runs
 
     def take_in(
         self, i: int, seed: int, record: TrialRecord, *, guess: tuple[float, float] | None = None
     ) -> None:
-        """Add the results of a run.
+        """Add the results of a run to its configuration.
 
         Args:
             i: the configuration.
             seed: the seed of the run.
-            record: the run, as far as it went.
-            guess: log2 of the steps to the level of a run that did not get there, by comparison
-                with another, and the error of that.
+            record: the record of the run, which may be unfinished.
+            guess: for a run that missed the target, (log2 of the steps that it would have needed,
+                the error of this), inferred from another run.
         """
         one = self.cells[i]
         if record.status is Status.OOM:
@@ -469,13 +469,13 @@ class AdviceStudy:
         if crossing is not None and has_met:
             self._set_length(i, self.whole_steps(i, met_at=crossing.step))
         elif self.follows and record.steps > self.whole_steps(i):
-            self._set_length(i, most)  # it missed the level, so it runs to its limit
+            self._set_length(i, most)  # the run missed the target: use the limit
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
         if self.log.until is None and self.end is None and came_to_end:
-            self.end = end_so_far(self.question, record)  # the reference failed
+            self.end = end_so_far(self.question, record)  # the reference failed, so use this run
         if crossing is not None and (has_met or came_to_end):
-            # The level was met somewhere between two evaluations.
+            # The target was reached somewhere between two evaluations (uniform distribution).
             width = 0.0
             if crossing.step:
                 width = math.log2(crossing.step / crossing.least)
@@ -494,7 +494,7 @@ class AdviceStudy:
             one.end_errors[seed] = end_error_of(record, self.question.metric)
             if not self.whole_only:
                 return
-            # Only the final value decides whether a whole training met the level.
+            # Only the final value decides whether a whole training reached the target.
             if self.log.until is not None and self.log.until.met_by(end):
                 one.met_on.add(seed)
                 one.steps[seed] = math.log2(whole), 0.0
@@ -503,9 +503,9 @@ class AdviceStudy:
                 one.steps[seed] = missed(whole)
 
     def _set_length(self, i: int, steps: int) -> None:
-        """Set the steps of whole trainings of a configuration, unless one met the level before.
+        """Set the steps of a configuration's whole trainings, unless one reached the target.
 
-        Final values of trainings of another length are dropped, because they no longer compare.
+        Drop the final values of trainings of the old length, because they are not comparable.
         """
         one = self.cells[i]
         if self.log.whole_epochs is None or one.met_on or steps == self.whole_steps(i):
@@ -515,7 +515,7 @@ class AdviceStudy:
             shown.clear()
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
-        """Return the final value of a whole training; None if a value it uses was not finite."""
+        """Return the final value of a whole training; None if based on a value not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
@@ -525,9 +525,9 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Set the level from all trainings of the configuration that set it; read all runs again.
+        """Update the target from all trainings of the pilot's configuration, and all results.
 
-        If nobody chose the rate, use trainings of the same batch size at the rate that ends best.
+        If the reference is a default, use its batch size at the rate that ends best instead.
         """
         if self.end is None or self.log.until is None:
             return
@@ -554,12 +554,12 @@ class AdviceStudy:
                     other.missed_on.discard(seed)
                     guess = None
                     if seed not in other.ends:
-                        # A run that stopped at the old level may not have reached the new one.
+                        # A run that stopped at the old target may have missed the new target.
                         guess = missed(record.steps)
                     self._read(i, seed, guess)
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
-        """Stop training at a batch size that does not fit; its rates say nothing about others."""
+        """Drop a batch size that ran out of memory, with all its results."""
         size = self.cells[i].cell.batch_size
         self.log.ruled_out[size] = record.reason or Reason.of("does_not_fit")
         for at in self.of_size(size):
@@ -571,7 +571,7 @@ class AdviceStudy:
     # ---- the belief
 
     def scatter(self) -> Scatter:
-        """Return the scatter of seeds, pooled over configurations and with its prior."""
+        """Return the standard deviations over seeds, from all configurations and the prior."""
         cost, ends = 0.0, [one.ends_scatter for one in self.cells]
         if not self.whole_only:
             steps = [one.steps_scatter for one in self.cells if not one.failed]
@@ -579,7 +579,7 @@ class AdviceStudy:
         return Scatter(cost=cost, end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS))
 
     def _end_prior(self) -> ScatterPrior:
-        """Return the prior of the scatter of final values in margins, larger for rough curves."""
+        """Return the prior for standard deviations of final values, larger for noisy curves."""
         if self.end is None:
             return _ENDS
         question, end, errors = self.question, self.end.value, []
@@ -596,7 +596,7 @@ class AdviceStudy:
         return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
     def outlook(self) -> Outlook:
-        """Return what all runs together say about every configuration."""
+        """Compute the belief about every configuration from all runs."""
         n, scatter, aim = len(self.cells), self.scatter(), self._aim()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
@@ -605,7 +605,7 @@ class AdviceStudy:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        # If a configuration held the level but no run saw its end, the end is assumed.
+        # Assume a final value for configurations that reached the target but never ran whole.
         ends = {i: (*one.ends.values(),) for i, one in enumerate(self.cells) if one.ends}
         held_on = self.where(lambda one: one.met_on and not one.ends)
         if self.compares_ends:
@@ -614,7 +614,7 @@ class AdviceStudy:
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # A final value that was read before the end is less certain; a failure may be bad luck.
+        # Less certain: final values of a cut length, assumed ones, and failures (maybe bad luck).
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -646,21 +646,21 @@ class AdviceStudy:
         )
 
     def _last_step(self, i: int) -> int:
-        """Return the steps of a whole training, or the present limit if it has missed the level."""
+        """Return the steps of a whole training, or the limit if no run reached the target."""
         if self.cells[i].met_on:
             return self.whole_steps(i)
         return self.most_steps(i)
 
     @property
     def level_worse(self) -> float:
-        """How many margins worse the level is than what the reference ended with."""
+        """How many margins worse the target is than the reference's final value."""
         level = self.log.until
         if level is None or self.end is None:
             return 0.0
         return self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
-        """Return the standard deviation of each step time over the reference's, in octaves."""
+        """Return the standard deviation of log2(step time / reference's), by configuration."""
         if self.question.objective != "time":
             return np.zeros(len(self.cells))
         own_size = self.question.reference.batch_size
@@ -675,7 +675,7 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the probability that the next training does not fail: lower near a failed rate."""
+        """Return the probability that the next training succeeds, lower below a failed rate."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
@@ -684,15 +684,15 @@ class AdviceStudy:
 
 
 def missed(steps: int) -> tuple[float, float]:
-    """Return a guess of log2 of the steps to a level that a run missed, and its error.
+    """Return a guess of log2 of the steps to a target that a run missed, and its error.
 
-    The run is assumed to meet the level half an octave later, give or take half an octave.
+    The run is assumed to reach the target half an octave later, plus or minus half an octave.
     """
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
 
 def _own_scatter(values: Sequence[float]) -> OwnScatter:
-    """Return the scatter of the seeds of one configuration; fewer than two say nothing."""
+    """Return the variance over the seeds of one configuration, unknown with fewer than two."""
     if len(values) < 2:
         return OwnScatter(variance=1.0, n=1)
     variance = max(statistics.variance(values), _LEAST_VARIANCE)

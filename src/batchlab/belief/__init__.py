@@ -1,1 +1,1 @@
-"""The joint model of what is known about configurations, and what can be said from it."""
+"""Statistical models of costs and final values, and the statements derived from them."""

@@ -1,4 +1,4 @@
-"""Cells: the trials of a batch size at one learning rate, and which cell stands for the size."""
+"""Cells: trials grouped by batch size and rate, and the cell shown for each batch size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def deciding_split(study: Study) -> Split:
 
 
 def held_out_split(study: Study) -> Split | None:
-    """Return the split to compare the train metric with: test, else validation, else None."""
+    """Return the held-out split: test, else validation, or None if the study has neither."""
     if study.workload.n_test:
         return "test"
     if study.workload.has_validation:
@@ -32,7 +32,7 @@ def held_out_split(study: Study) -> Split | None:
 
 
 def budget_split(study: Study) -> Split:
-    """Return the split that budgets are compared on: scored often, and held out if possible."""
+    """Return the split to compare equal budgets on: validation, else test, else train."""
     if study.workload.has_validation:
         return "validation"
     return held_out_split(study) or "train"
@@ -42,7 +42,7 @@ def budget_split(study: Study) -> Split:
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
+    """Return train minus held-out metric at the last evaluation, or None if one is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
     if train is None or other is None:
         return None
@@ -51,63 +51,63 @@ def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The trials of one batch size or plan at one learning rate, in the requested order."""
+    """The trials of one batch size (or plan of changing sizes) and rate, in requested order."""
 
     records: tuple[TrialRecord, ...]
     takes_rate: bool = True
 
     @property
     def kind(self) -> Kind:
-        """The batch size, or the name of the plan."""
+        """The batch size, or the name of the plan that changes batch size or rate."""
         return kind_of(self.records[0].trial)
 
     @property
     def batch_size(self) -> int:
-        """The examples per step; for a plan, those of its first steps."""
+        """The examples per step; for a plan, the examples per step at its start."""
         return self.records[0].trial.batch_size
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of its trials."""
+        """The learning rate of the trials."""
         return self.records[0].trial.learning_rate
 
     @property
     def shown_rate(self) -> float | None:
-        """The learning rate of its trials, or None if their command sets its own."""
+        """The learning rate of the trials, or None if the training command sets the rate."""
         return self.learning_rate if self.takes_rate else None
 
     @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
-        """The trials whose numbers may be averaged."""
+        """The trials that ended well, whose values may be averaged."""
         return tuple(record for record in self.records if record.ended_well)
 
     @property
     def others(self) -> tuple[TrialRecord, ...]:
-        """The trials that ended badly or are unfinished; shown one by one, never averaged."""
+        """The trials that failed or are unfinished, which are never averaged."""
         return tuple(record for record in self.records if not record.ended_well)
 
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
-        """Return the known final values of trials that ended well, in the metric that counts."""
+        """Return the known final values in the first metric, of trials that ended well."""
         metric = study.workload.metrics[0]
         ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
         return tuple(known(ends))
 
     def mean_final(self, study: Study, split: Split) -> float | None:
-        """Return the mean of the final values, or None if there are none."""
+        """Return the mean final value of the cell, or None without final values."""
         values = self.final(study, split)
         return fmean(values) if values else None
 
 
 def kind_of(trial: Trial) -> Kind:
-    """Return the batch size of a trial, or the name of the plan that changes it or its rate."""
+    """Return a trial's batch size, or the name of its plan: "grow" (batch size) or "decay"."""
     if not trial.stages:
         return trial.batch_size
     return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    # In an advice, trials with other schedules are not seeds of the same cell.
+    """Return all cells of a study, in the order of `in_order`."""
+    # Trials of an advice may differ in schedule length; these belong to separate cells.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial
@@ -118,7 +118,7 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 
 def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sort by batch size, then by plan, then by learning rate."""
+    """Sort cells without a plan first, then by plan; within each by batch size and rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
         plans: list[Kind] = [cell.batch_size, "grow", "decay"]
@@ -130,8 +130,8 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
     """Return the cell whose curves the report shows, for every batch size and plan.
 
-    This cell has the best mean final value of the first metric on validation data, or train data if
-    there are none. Rates at which every seed ended well are preferred.
+    It is the cell with the best mean final value of the first metric, on validation data if any,
+    else on train data. Learning rates at which every trial ended well are preferred.
     """
     split = deciding_split(study)
     sign = 1 if study.workload.metrics[0].better == "higher" else -1
@@ -147,13 +147,13 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
 
 
 def has_plans(some: Iterable[Cell]) -> bool:
-    """Return whether any of the cells is a plan."""
+    """Return whether any cell belongs to a plan that changes batch size or rate."""
     return any(isinstance(cell.kind, str) for cell in some)
 
 
 @functools.lru_cache(maxsize=1)
 def plateaus(study: Study) -> dict[str, MetricPlateau]:
-    """Return the plateau of each trial in the metric that counts, by its id."""
+    """Return the plateau of each trial in the first metric, by trial id."""
     metric = study.workload.metrics[0]
     return {
         record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)

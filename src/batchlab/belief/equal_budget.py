@@ -1,4 +1,4 @@
-"""Equal budgets: what trials have after the same epochs, steps or time."""
+"""Equal budgets: the metric of trials after equal epochs, steps or time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAMES = ("epochs", "steps", "time")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualBudget:
-    """The largest budget of one kind that every compared trial has spent."""
+    """The largest number of epochs, steps or seconds that every compared trial has spent."""
 
     study: Study
     name: str  # one of `NAMES`
     amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
 
     def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
-        """Return how much of such a budget a trial had spent at an evaluation."""
+        """Return the epochs, steps or seconds that a trial had spent at an evaluation."""
         if self.name == "epochs":
             return record.epoch_of(evaluation)
         if self.name == "steps":
@@ -32,9 +32,9 @@ class EqualBudget:
         return train_s
 
     def value(self, record: TrialRecord, split: Split) -> float | None:
-        """Return a trial's metric when the budget was spent, on the line between two evaluations.
+        """Return a trial's metric when the budget was spent, interpolated between evaluations.
 
-        The result is None unless the metric is known at that point or on both sides of it.
+        The result is None unless evaluations exist at this budget, or both below and above it.
         """
         curve = self._curve(record, split)
         if not curve:
@@ -42,7 +42,7 @@ class EqualBudget:
         return curve[-1][1]
 
     def end(self, record: TrialRecord, split: Split) -> float | None:
-        """Return the final value of a trial as if it had stopped when the budget was spent."""
+        """Return the final value of a trial as if the trial had stopped at the budget."""
         if split != "validation":
             return self.value(record, split)
         curve = [point for point in self._curve(record, split) if point[0] > 0]
@@ -52,7 +52,7 @@ class EqualBudget:
     def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
         at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
         points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
-        # The budget is the end of one of the trials, so rounding must not put it past that end.
+        # The budget is the end of one trial, so tolerate rounding when comparing with that end.
         slack = 1e-9 * abs(at)
         until_then = [point for point in points if point[0] <= at + slack]
         if not until_then or until_then[-1][0] >= at - slack:
@@ -64,9 +64,9 @@ class EqualBudget:
 
 
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:
-    """Return the largest budget that all of these trials have spent.
+    """Return the largest budget of a kind (see `NAMES`) that all these trials have spent.
 
-    The result is None if there are no trials, or for time if a step was not timed in isolation.
+    The result is None without trials, or if the budget is time and some batch size was not timed.
     """
     if name == "time" and None in [study.timing(record.trial.batch_size) for record in records]:
         return None

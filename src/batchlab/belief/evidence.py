@@ -1,4 +1,4 @@
-"""Evidence: the values of the batch sizes of a study under equal budgets, and which leads."""
+"""Evidence: the metric of each batch size of a sweep, at the end and under equal budgets."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from batchlab.records.trial import Split, TrialRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of every compared batch size and plan at one point of training."""
+    """One metric of every compared batch size and plan, at the end or at an equal budget."""
 
     study: Study
     split: Split
-    is_gap: bool = False  # whether it is train minus `split`, not the metric itself
+    is_gap: bool = False  # True for the gap: train minus `split`
     budget: EqualBudget | None = None  # None for the end of each training
     cells: tuple[Cell, ...]
     means: CellMeans  # in the order of `cells`
     better: Better
-    margin: float  # the difference that still counts as no worse, >= 0
+    margin: float  # a value worse by up to this counts as no worse; >= 0
 
     @property
     def _kinds(self) -> list[Kind]:
@@ -44,29 +44,29 @@ class Measured:
         return self._kinds.index(cell.kind)
 
     def values(self, cell: Cell) -> Sequence[float]:
-        """Return the values of a compared cell, one per seed that has a value."""
+        """Return the values of a compared cell, one per seed whose value is known."""
         return self.means.cells[self._place(cell)]
 
     def level(self, cell: Cell) -> float:
-        """Return the mean of a cell that has a value."""
+        """Return the mean over the seeds of a cell with at least one value."""
         return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
-        """Return the mean of a cell with its interval; both are unknown if it is not compared."""
+        """Return the mean of a cell with its interval, or unknown if the cell is not compared."""
         if cell.kind not in self._kinds:
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         return self.means.mean(self._place(cell))
 
     def difference(self, first: Cell, second: Cell) -> Estimate:
-        """Return how much better the first cell is than the second."""
+        """Return by how much the first cell is better than the second, negative if worse."""
         if self.better == "lower":
             first, second = second, first
         return self.means.difference(self._place(first), self._place(second))
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
-        """Return joint draws of the values of cells that have one; higher is better.
+        """Return joint draws of the means of cells, with the sign that makes higher better.
 
-        The shape is (n_draws, cells). The result is None if the scatter of the seeds is unknown.
+        The shape is (n_draws, cells). The result is None if the variance over seeds is unknown.
         """
         if self.means.draws is None:
             return None
@@ -75,13 +75,13 @@ class Measured:
 
     @property
     def ranked(self) -> list[Cell]:
-        """The cells that have a value, the one with the best mean first."""
+        """The cells with at least one value, sorted by mean, the best first."""
         measured = filter(self.values, self.cells)
         return sorted(measured, key=self.level, reverse=self.better == "higher")
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """The batch sizes, then plans, that may be as good as the best; None without intervals."""
+        """Batch sizes and plans that may be as good as the best; None without intervals."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
@@ -95,19 +95,19 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """The measurements behind the sentences and claims of a sweep."""
+    """The measurements from which the statements about a sweep are derived."""
 
     study: Study
-    cells: tuple[Cell, ...]  # the one shown for each batch size and plan, if a trial ended well
-    budgets: tuple[EqualBudget, ...]  # those that exist, epochs first
+    cells: tuple[Cell, ...]  # the best cell of each batch size and plan, if a trial ended well
+    budgets: tuple[EqualBudget, ...]  # the equal budgets that are known, epochs first
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
-        """Gather the cells and the budgets of a study."""
+        """Choose the cells of a study and compute their equal budgets."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         evidence = cls(study=study, cells=cells, budgets=())
-        # A plan changes settings at fixed points of its run, so its trials can be compared only at
-        # their end. All trials end after the same epochs, so that budget can be used.
+        # A plan changes settings during its run, so its trials can be compared only at their end.
+        # All trials end after equal epochs, so with plans only epochs are an equal budget.
         names = NAMES[:1] if has_plans(cells) else NAMES
         budgets = map(partial(equal_budget, study, evidence._ended_well), names)
         return replace(evidence, budgets=tuple(filter(None, budgets)))
@@ -118,29 +118,29 @@ class Evidence:
 
     @property
     def of_sizes(self) -> Evidence:
-        """The same evidence without plans, for statements about batch sizes."""
+        """The evidence of this study without plans, for statements about batch sizes."""
         constant = tuple(r for r in self.study.records if not r.trial.stages)
         return Evidence.of(replace(self.study, records=constant))
 
     @property
     def metric(self) -> str:
-        """The metric that counts."""
+        """The name of the metric that decides: the first of the workload."""
         return self.study.workload.metrics[0].name
 
     @property
     def better(self) -> Better:
-        """The direction of the metric that counts."""
+        """Whether "higher" or "lower" values of the deciding metric are better."""
         return self.study.workload.metrics[0].better
 
     @property
     def improvement(self) -> float:
-        """The smallest difference that counts as learning: the delta of the plateau rule."""
+        """The least difference that counts as learning, by the plateau rule."""
         finals = self._finals
         return default_delta(self.metric, finals) if finals else 0.0
 
     @property
     def margin(self) -> float:
-        """The difference that still counts as no worse than the best cell."""
+        """The margin: a value worse than the best cell's by up to this counts as no worse."""
         split, finals = budget_split(self.study), self._finals
         if self.study.margin is not None or not finals:
             return self.study.margin or 0.0
@@ -161,12 +161,12 @@ class Evidence:
         return [*map(fmean, filter(None, finals))]
 
     def untrained(self, split: Split) -> list[float]:
-        """Return the metric of untrained models, one value per trial evaluated at step 0."""
+        """Return the metric at step 0 of every trial that was evaluated then."""
         curves = [record.curve(split, self.metric) for record in self._ended_well]
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return the final values of trials, at their end or as if cut at an equal budget."""
+        """Return the final values of trials, or the final values if cut at an equal budget."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:
@@ -194,7 +194,7 @@ class Evidence:
         )
 
     def by_budget(self) -> dict[str, Measured]:
-        """Return the final values for each equal budget that two or more cells spent."""
+        """Return the final values at each equal budget where two or more cells have a value."""
         split = budget_split(self.study)
         by_budget = {}
         for budget in self.budgets:
@@ -206,8 +206,8 @@ class Evidence:
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
         """Return train minus held-out metric, at the end or after an equal budget.
 
-        Less overfit is better. Overfit is a gap above 0 if the metric goes up, and a gap below 0 if
-        it goes down.
+        Less overfitting is better: a smaller gap if higher metrics are better, else a larger gap,
+        because overfitting then makes the gap negative.
         """
 
         def gap(record: TrialRecord) -> float | None:
@@ -227,5 +227,5 @@ class Evidence:
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
-        """Return, by cell, the known values of the trials that ended well."""
+        """Return, for each cell, the known values of the trials that ended well."""
         return [known(map(value, cell.ended_well)) for cell in self.cells]

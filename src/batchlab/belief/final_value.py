@@ -1,4 +1,4 @@
-"""The final value of a run: the level of its validation metric at the end."""
+"""The final value of a run: its validation metric at the end, smoothed over evaluations."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, TrialRecord
 
 Curve = Sequence[tuple[float, float | None]]
-"""(samples, value) at each evaluation after the first step, ascending; None is not finite."""
+"""(samples, value) of each evaluation after step 0, ascending; None for a value not finite."""
 
 V = TypeVar("V", float, float | None)
 
-# The last part of a run that a line is fitted to.
+# The line is fitted to the evaluations in this last fraction of a run.
 _TAIL = 0.25
-_BOUNDS = (1.0, 100.0)  # the largest share, and the largest percentage
-# A line goes exactly through fewer evaluations, so their scatter around it is unknown.
+_BOUNDS = (1.0, 100.0)  # the largest fraction, and the largest percentage
+# A line needs this many evaluations; it passes through two exactly, which shows no scatter.
 _FEWEST = 3
-# A run whose best model is kept ends with the best mean of this many evaluations in a row.
+# If the best model is kept, the final value is the best mean of this many successive evaluations.
 _IN_A_ROW = 3
 
 
 def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> float | None:
-    """Return the level at the end, from a least-squares line through the last quarter of a run.
+    """Return the value at the end of a least-squares line through the last quarter of a run.
 
-    A mean over that quarter would lag behind a metric that still improves. If it has fewer than
-    three evaluations, the line is fitted to the last three if they lie in the last half; otherwise
-    the last value is returned. If all values lie within 0 and 1, or 0 and 100, so does the result.
+    A mean over the quarter would lag behind a metric that still improves. If the quarter has fewer
+    than three evaluations, use the last three of the last half of the run, or the last value if the
+    half has fewer. If all values lie within 0 and 1 (or 0 and 100), so does the result.
 
     Args:
-        curve: of the validation metric.
-        better: its direction.
-        keeps_best: whether the training keeps its best model, or overfits; then the best mean of
-            three evaluations in a row counts.
+        curve: the validation metric.
+        better: whether "higher" or "lower" values are better.
+        keeps_best: return the best mean of three successive evaluations instead, for trainings
+            that keep their best model or overfit.
 
     Returns:
-        None if there is no evaluation, or one of those that count was not finite.
+        None if there is no evaluation, or a value that the result depends on was not finite.
     """
     if not curve:
         return None
@@ -56,12 +56,12 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     mean = math.fsum(values) / len(values)
     line = StraightLine.through(places, values)
     assert line.residual_sd is not None
-    # A slope that is no larger than its own error says nothing, so the mean is the better guess.
+    # Shrink the slope by its error: if it is no larger than its error, the mean is returned.
     error_sq, end = line.residual_sd**2 / line.spread, mean
     if line.slope:
         share = max(0.0, 1 - error_sq / line.slope**2)
         end += share * line.slope * (1.0 - line.mean_x)
-    # A line may go beyond an accuracy of 1, 100 percent or a loss of 0, so its end is bounded.
+    # A line may exceed an accuracy of 1, 100 percent or a loss of 0, so bound its final value.
     if min(values) >= 0:
         end = max(end, 0.0)
     for most in _BOUNDS:
@@ -79,9 +79,9 @@ def final_of(
     steps: float = math.inf,
     keeps_best: bool = False,
 ) -> float | None:
-    """Return the value that a training ends with, or would have ended with after `steps` steps.
+    """Return the final value of a training, or the final value had it ended after `steps` steps.
 
-    Train and test data are evaluated too rarely to fit a line, so their last value is returned.
+    Train and test metrics are evaluated too rarely to fit a line, so their last value is returned.
     """
     if split != "validation":
         return record.last(split, metric)
@@ -94,13 +94,13 @@ def final_of(
 
 
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the standard error of the final value that a line gives.
+    """Return the standard error of the end of a line through the last quarter of a run.
 
-    If evaluations scatter at the end of a run, final values scatter between seeds. The error is
-    that of the least-squares line even if `final_value` follows another rule.
+    It serves to predict how much final values differ by seed: more if evaluations scatter. It is
+    the error of the least-squares line even if `final_value` does not return the line's end.
 
     Args:
-        curve: (samples, value) of the validation metric after the first step.
+        curve: (samples, value) of the validation metric after step 0.
 
     Returns:
         None with fewer than four evaluations in the last quarter.
@@ -109,14 +109,14 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     if len(late) <= _FEWEST:
         return None
     places, values = zip(*late, strict=True)
-    # The places are shifted so that the end of the run lies at 0.
+    # Shift x so that the end of the run is at 0, where the error is wanted.
     line = StraightLine.through(np.subtract(places, 1), values)
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
 
 
 def end_error_of(record: TrialRecord, metric: str) -> float | None:
-    """Return the error of a run's final value; None if the run failed or it is not known."""
+    """Return the standard error of a run's final value; None if unknown or the run failed."""
     if not record.ended_well:
         return None
     curve = record.curve("validation", metric)
@@ -124,12 +124,12 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
-    """Return the known errors of the final values of runs."""
+    """Return the known standard errors of the final values of runs."""
     return known(end_error_of(record, metric) for record in records)
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
-    """Return the evaluations that decide the final value, each with its fraction of the run."""
+    """Return (fraction of the run, value) of the evaluations that the final value is based on."""
     if not curve:
         return []
     last = curve[-1][0]

@@ -1,11 +1,11 @@
-"""The margin: the difference in a final value that still counts as no worse."""
+"""The margin: a final value that is worse by at most this counts as no worse."""
 
 from __future__ import annotations
 
 from batchlab.records.quantities import FRACTION_METRICS, Better
 
 MARGIN_SHARE = 0.05
-"""The part of what was learned, or of the errors that remain, that still counts as no worse."""
+"""The margin as a fraction of the improvement by training, or of the remaining errors."""
 
 _PERCENT = 100.0
 
@@ -18,18 +18,18 @@ def margin_of(
     untrained: float | None = None,
     n_examples: int | None = None,
 ) -> float:
-    """Return 5 % of what was learned or of the remaining errors, whichever is less.
+    """Return 5 % of the improvement by training or of the remaining errors, whichever is less.
 
-    An accuracy, the same accuracy in percent and the error that belongs to it have the same margin,
-    and so have a mean squared error of standardized targets and R2.
+    An accuracy, the accuracy in percent and the error rate get equivalent margins; R2 and the mean
+    squared error of standardized targets do, too.
 
     Args:
-        value: the final value that others are compared with.
-        metric: its name.
-        better: its direction.
+        value: the final value that other final values are compared with.
+        metric: the name of the metric.
+        better: whether "higher" or "lower" values are better.
         untrained: the value of the untrained model, if known.
-        n_examples: how many examples the value is a mean of, if known. The margin of a share is at
-            least one example.
+        n_examples: the number of examples that the value is a mean over, if known. The margin of an
+            accuracy or error rate is at least one example.
     """
     whole, least, left, learned = 1.0, 0.0, value, []
     if metric in FRACTION_METRICS:
@@ -41,7 +41,7 @@ def margin_of(
         left = whole - value
     if untrained is not None and untrained != value:
         learned.append(abs(value - untrained))
-    # If nothing is left to learn, the margin of a share is one example.
+    # Without remaining errors, the margin of an accuracy or error rate is one example.
     if left > 0 or least:
         learned.append(max(left, 0.0))
     return max(MARGIN_SHARE * min(learned, default=abs(value)), least) or MARGIN_SHARE

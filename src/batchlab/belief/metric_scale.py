@@ -1,4 +1,4 @@
-"""MetricScale: the scale on which seeds of good and bad configurations scatter about alike."""
+"""MetricScale: the scale on which good and bad configurations have similar seed variance."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Array = NDArray[np.float64]
 ScaleKind = Literal["share", "loss", "plain"]
 
 _PERCENT = 100.0
-# This number keeps log odds finite if the number of examples is unknown.
+# Assumed if the number of examples is unknown, to keep the log odds of 0 and 1 finite.
 _EXAMPLES = 10_000
-# This bound keeps values far out in a tail finite.
+# The largest exponent, so that draws far out in a tail stay finite.
 _HIGHEST = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricScale:
-    """Log odds for a share, the logarithm for a positive loss, the metric itself for any other."""
+    """Log odds for a share (within 0 and 1), logarithm for a positive loss, else the metric."""
 
     kind: ScaleKind
-    whole: float = 1.0  # the largest share: 1, or 100 if it is in percent
-    n_examples: int | None = None  # that a value is a mean of, if known
+    whole: float = 1.0  # the largest share: 1, or 100 for percent
+    n_examples: int | None = None  # number of examples that a value is a mean over, if known
 
     @classmethod
     def of(
@@ -38,11 +38,11 @@ class MetricScale:
         """Choose the scale of a metric by its name, direction and values.
 
         Args:
-            metric: its name; "accuracy" and "error" are shares, in percent if a value is above 1.
-            values: all that are compared.
-            better: its direction; a metric that goes up within 0 and 1 is a share by any name, and
-                one that goes down and stays above 0 is a loss.
-            n_examples: how many examples each value is a mean of, if known.
+            metric: the metric's name; "accuracy" and "error" are shares, in percent if above 1.
+            values: all values that are compared.
+            better: whether "higher" or "lower" is better. Any metric within 0 and 1 is a share if
+                higher is better; a positive metric is a loss if lower is better.
+            n_examples: the number of examples that each value is a mean over, if known.
         """
         numbers = list(values)
         low, high = min(numbers, default=0.0), max(numbers, default=0.0)
@@ -56,7 +56,7 @@ class MetricScale:
         return cls(kind="plain")
 
     def place(self, value: float) -> float:
-        """Return where a value in the metric's unit lies on this scale."""
+        """Convert a value from the metric's unit to this scale."""
         if self.kind == "share":
             return float(logit(self._inside(value)))
         if self.kind == "loss":
@@ -64,7 +64,7 @@ class MetricScale:
         return value
 
     def values(self, places: Array) -> Array:
-        """Return places on this scale in the metric's unit."""
+        """Convert numbers from this scale to the metric's unit."""
         if self.kind == "share":
             return np.asarray(self.whole * expit(places))
         if self.kind == "loss":
@@ -72,13 +72,13 @@ class MetricScale:
         return places
 
     def variance(self, values: Sequence[float]) -> float:
-        """Return the unbiased variance of two or more seeds, at least what rounding hides."""
+        """Return the unbiased variance over seeds on this scale, at least the rounding error's."""
         level = float(np.mean(values))
         variance = max(float(np.var(values, ddof=1)), self._resolution(level) ** 2 / 12)
         return variance * self.slope(level) ** 2
 
     def slope(self, level: float) -> float:
-        """Return the slope of this scale over the metric's unit at a value, above 0."""
+        """Return the derivative of this scale by the metric at a value; always positive."""
         if self.kind == "share":
             share = self._inside(level)
             return 1 / (share * (1 - share) * self.whole)
@@ -87,12 +87,12 @@ class MetricScale:
         return 1.0
 
     def _resolution(self, level: float) -> float:
-        """Return the least step between two values: one example, or one single-precision float."""
+        """Return the least difference of two values: one example, or one float32 spacing."""
         if self.kind == "share" and self.n_examples is not None:
             return self.whole / self.n_examples
         return float(np.spacing(np.float32(abs(level))))
 
     def _inside(self, value: float) -> float:
-        """Return the share, at least half an example off 0 and 1, where log odds are infinite."""
+        """Return the share, kept half an example away from 0 and 1, so its log odds are finite."""
         half_example = 0.5 / (self.n_examples or _EXAMPLES)
         return min(max(value / self.whole, half_example), 1 - half_example)

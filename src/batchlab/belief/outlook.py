@@ -1,4 +1,4 @@
-"""Outlook: the expected utility of each configuration, and the gain from a further run."""
+"""Outlook: the expected utility of each configuration, and the expected gain from another run."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 
-N_DRAWS = 1024  # or more, if there are many configurations
-# A chance is about the means of this many further trainings of both configurations, because a
-# single one may come out worse just by bad luck.
+N_DRAWS = 1024  # the least number of draws; many configurations need more
+# A chance compares the means of this many further trainings of each configuration, because a single
+# training may be worse by bad luck only.
 _N_JUDGING = 5
-# Octaves of cost that weigh as much as ending worse than the user's configuration, and as ending
-# worse than the user's batch size at its best rate.
+# The loss of utility, in octaves of cost, if trainings end worse than the user's configuration, and
+# if they end worse than the user's batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
-# A training that ends this many standard deviations of seeds below the level meets it in half of
-# the cases, because a curve wobbles and has to hold the level for only a tenth more examples. The
-# number was fitted to the recorded trainings (benchmarks/results/coverage.md, "Missed trainings").
+# A training that ends worse than the target by this many standard deviations over seeds reaches it
+# with probability 1/2, because a noisy curve has to stay beyond the target only for a tenth more
+# examples. Fitted to recorded trainings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # the utility of a configuration that failed
-# Slopes fitted to few draws are shrunk, as they are never quite 0 even if a run shows nothing.
+# How strongly to shrink fitted slopes, which are not exactly 0 even if a run shows nothing.
 _SHRINK = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scatter:
-    """The standard deviations over the seeds of one configuration."""
+    """The standard deviations over seeds of costs and of final values."""
 
-    cost: float  # of log2 of the cost to the level
-    end: Array  # of the final value, in margins: k equally likely values, shape (k, n)
+    cost: float  # of log2 of the cost to the target, for every configuration
+    end: Array  # of final values, in margins: k equally likely guesses for n configurations, (k, n)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandardNoise:
-    """Standard normal numbers, always the same, so that only observations change the results.
+    """Fixed standard normal numbers, so that results change only with observations.
 
-    Draws come in pairs of opposite sign, and no two numbers correlate over them. So a quantity that
-    is linear in the belief has its exact mean; other quantities hardly correlate by chance.
+    Draws come in pairs of opposite sign, and the columns of numbers are uncorrelated. So the mean
+    of a quantity that is linear in the belief is exact.
     """
 
-    surface: Array  # shape (draws, 2 n)
-    run: Array  # shape (draws, 2)
-    luck: Array  # shape (draws,)
-    misses: Array  # shape (draws, 2)
+    surface: Array  # costs and final values, shape (draws, 2 n)
+    run: Array  # the results of a further run, shape (draws, 2)
+    luck: Array  # differences of mean costs by seed, shape (draws,)
+    misses: Array  # trainings of two configurations that miss the target, shape (draws, 2)
 
     @classmethod
     def of(cls, n: int) -> StandardNoise:
-        """Return the numbers for n configurations."""
+        """Generate the numbers for n configurations, with a fixed random seed."""
         numbers = 2 * n + 5
         half = max(N_DRAWS // 2, numbers)
         drawn = np.random.default_rng(0).standard_normal((half, numbers))
@@ -65,20 +65,20 @@ class StandardNoise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aim:
-    """The question, and the configuration that the others are compared with.
+    """What to optimize, and the configuration that all others are compared with.
 
     Attributes:
         own: the index of the user's own configuration.
-        same_size: the configurations with the user's batch size.
-        is_tuned: whether others are compared with the user's batch size at its best rate instead.
-        ends_count: whether final values count; they do not if the user gave the level.
-        costs_count: whether costs count; they do not if the best final value is asked for.
-        most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
-        known_cost: log2 of the cost of a training to its end, shape (n,), if only that is compared;
-            None if a training costs what it takes to the level.
-        level: by how many margins the level is worse than the end of the reference.
-        step_error: standard deviation of a step's cost over that of the user's configuration, in
-            octaves, shape (n,).
+        same_size: the indices of the configurations with the user's batch size.
+        is_tuned: whether the baseline is the user's batch size at its best rate instead of `own`.
+        ends_count: whether final values matter; False if the user gave a target.
+        costs_count: whether costs matter; False if only the best final value is wanted.
+        most_cost: log2 of the cost of a whole training, shape (n,); infinite if not known.
+        known_cost: log2 of the cost of a whole training, shape (n,), if only whole trainings are
+            compared; None if the cost is the cost to the target.
+        level: how many margins worse the target is than the reference's final value.
+        step_error: standard deviation of log2 of a step's cost over the cost of a step of `own`,
+            shape (n,).
     """
 
     own: int
@@ -93,66 +93,66 @@ class Aim:
 
     @property
     def counts_misses(self) -> bool:
-        """Whether the final value and the cost at which a training misses the level are known."""
+        """Whether to count the cost of trainings that miss the target, which has to be known."""
         return self.ends_count and bool(np.isfinite(self.most_cost).all())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run that may come next, or several seeds of one configuration."""
+    """A possible next run: one seed, or several, of one configuration."""
 
-    at: int  # the configuration
+    at: int  # the index of the configuration
     n_seeds: int
-    shows_cost: bool
-    shows_end: bool
-    end_error: float = 0.0  # error of the final value on the surface's scale, without seed scatter
+    shows_cost: bool  # whether it will show the cost to the target
+    shows_end: bool  # whether it will show a final value
+    end_error: float = 0.0  # error of asinh(final value in margins) besides the seed scatter
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
-    """Return the median of draws with their middle 95 %."""
+    """Return the median of draws, with their quantiles of 2.5 % and 97.5 % as bounds."""
     low, middle, high = np.quantile(draws, (0.025, 0.5, 0.975)).tolist()
     return Estimate.of(middle, interval=(low, high), n=n)
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return how far a linear model has to move each chance until it is the least one.
+    """Return the change by a linear model at which each chance reaches `least_chance`.
 
-    Each statement is taken to say that a normal variable is above 0. That variable correlates with
-    a run's result, so the chance after the run is a probit of the result and stays between 0 and 1.
+    A linear model may push a chance beyond 0 or 1. So take each chance as the probability that a
+    normal variable correlated with the run's result is above 0: a probit of the result.
 
     Args:
         least_chance: the chance to reach.
         chance: the chances before the run, shape (n,).
-        sd: standard deviations of the moves that the linear model gives them, shape (n,).
+        sd: standard deviations of the changes of chances in the linear model, shape (n,).
 
     Returns:
-        Shape (n,): if the model moves a chance by less, the chance stays below `least_chance`.
+        Shape (n,): if the model changes a chance by less, the chance stays below `least_chance`.
     """
     sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # An indicator's covariance with a normal variable is the density times the two's covariance.
+    # The covariance of z with the indicator of x > 0 is the density of x at 0 times cov(x, z).
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     needed = ndtri(least_chance) * np.sqrt(1 - correlation**2) - before
     return np.asarray(needed * sd / correlation)
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
-    """Return the probability that a normal variable is above 0, in each draw of its mean."""
+    """Return the probability that a normal variable is above 0, for each mean and deviation."""
     return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
 
 
 class Outlook:
-    """The statements about all configurations, read off the same joint draws so that they agree.
+    """The statements about all n configurations, consistent because all use the same draws.
 
     Attributes:
-        cost: log2 of the cost of a training that meets the level, shape (draws, n) like the
-            following.
-        end: by how many margins a training ends worse than the reference.
-        misses: the probability that a training does not meet the level.
-        mean_cost: log2 of the mean cost of trainings, if those that miss the level go to their end.
-        worse: the probability that five more trainings end worse, in each draw of the belief.
-        slower: the probability that they are slower.
-        likely_tuned: the configuration that most likely has the best rate of the user's batch size.
+        cost: log2 of the cost of a training that reaches the target. This array, like all arrays
+            below, has shape (draws, n).
+        end: how many margins worse than the reference a training ends.
+        misses: the probability that a training misses the target.
+        mean_cost: log2 of the mean cost of trainings; a miss costs a whole training.
+        worse: the probability that five more trainings end worse than five of the baseline.
+        slower: the probability that five more trainings are slower than five of the baseline.
+        likely_tuned: the index that most likely has the best rate at the user's batch size.
     """
 
     def __init__(
@@ -165,21 +165,21 @@ class Outlook:
         failed: Sequence[int],
         holds: Array,
     ) -> None:
-        """Draw from the belief.
+        """Draw costs and final values from the belief, and compute all statements from them.
 
         Args:
-            surfaces: the belief, given each of the scatters of final values.
-            scatter: the scatter of seeds.
-            noise: the numbers to draw with.
-            aim: the question.
-            failed: configurations with a training that failed.
+            surfaces: one belief for each of the k guesses in `scatter.end`.
+            scatter: the standard deviations over seeds.
+            noise: the standard normal numbers that all draws are made from.
+            aim: what to optimize, and the baseline.
+            failed: indices of configurations with a failed training.
             holds: the probability that the next training does not fail, shape (n,).
         """
         self._scatter, self._noise, self._aim = scatter, noise, aim
         draws = np.arange(len(noise.surface))
         surface_of = (
             draws % (len(draws) // 2) % len(surfaces)
-        )  # both of a pair have the same scatter
+        )  # a pair of opposite draws shares one surface
         self.cost, end = np.empty((2, len(draws), len(aim.most_cost)))
         for k, surface in enumerate(surfaces):
             self.cost[surface_of == k], end[surface_of == k] = surface.draws(
@@ -191,7 +191,7 @@ class Outlook:
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
-            # The extra cost of a miss, over the cost of a training that meets the level.
+            # The extra cost of a miss, divided by the cost of reaching the target.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
@@ -200,7 +200,7 @@ class Outlook:
         self.likely_tuned = int(np.bincount(self._tuned).argmax())
         self._beside = self._tuned if aim.is_tuned else np.full(len(draws), aim.own)
         beside = draws, self._beside
-        # The means of five trainings of each configuration also differ by luck.
+        # The means of five trainings also vary by seed, with these standard deviations.
         luck = math.sqrt(1 / _N_JUDGING)
         self._cost_luck = np.hypot(math.sqrt(2) * luck * scatter.cost, aim.step_error)
         share = self._late / (1 + self.misses * self._late) / math.log(2)
@@ -238,7 +238,7 @@ class Outlook:
 
     @property
     def utility(self) -> Array:
-        """Expected utility of each configuration, in octaves, shape (n,)."""
+        """Expected utility of each configuration, in octaves of cost, shape (n,)."""
         return np.asarray(self._expected[: self.cost.shape[1]])
 
     @property
@@ -247,14 +247,14 @@ class Outlook:
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int) -> Array:
-        """Return draws of log2 of the reference's cost over that of a configuration.
+        """Return draws of log2 of the baseline's cost over the cost of a configuration.
 
-        Both costs are means of five further trainings, as for the chance.
+        Each cost is the mean of five further trainings, as for `chance`.
         """
         return self._gain_over(self._beside, at)
 
     def gain_over_tuned_draws(self, at: int) -> Array:
-        """Return such draws with the user's batch size at its best rate as the reference."""
+        """Return `gain_draws` with the user's batch size at its best rate as the baseline."""
         return self._gain_over(self._tuned, at)
 
     def _gain_over(self, other: Array, at: int) -> Array:
@@ -268,19 +268,19 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the best configuration that is likely to be no worse, or else that of `stays`."""
+        """Return the most useful of the configurations likely to be no worse and of `stays`."""
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})
 
     def most_useful(self, some: Iterable[int]) -> int:
-        """Return the configuration of the highest utility, the first one in a tie."""
+        """Return the configuration of the highest expected utility."""
         return int(max(some, key=lambda i: (self.utility[i], -i)))
 
     def stays(self, nameable: Sequence[int]) -> int:
-        """Return the configuration to name if none is likely better: the user's own.
+        """Return the configuration to name if no change is likely better: the user's own.
 
-        If nobody chose the rate, it is the same batch size at its best rate.
+        If the reference is a default, return its batch size at the best rate.
         """
         if not self._aim.is_tuned:
             return self._aim.own
@@ -290,11 +290,11 @@ class Outlook:
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
     ) -> tuple[float, float]:
-        """Return the expected gain in utility of the named configuration by a run, in octaves.
+        """Return the expected gain in utility by naming after a run instead of before, in octaves.
 
-        The first figure requires that the named configuration is likely no worse, the second does
-        not. The utility of every configuration is taken as linear in the run's result, and
-        its chance as a probit of that result.
+        The first figure assumes that only configurations likely to be no worse may be named, the
+        second that all may. Each utility is taken as linear in the run's result, and each chance as
+        a probit of it (see `move_to_reach`).
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

@@ -1,4 +1,4 @@
-"""SeedScatter: the variance over seeds, from all cells of a study and earlier trainings."""
+"""SeedScatter: the variance over seeds, from all cells of a study and recorded trainings."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Array = NDArray[np.float64]
 # The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
-# "Unlikeness" is the standard deviation of log(sd) over cells, where sd is a cell's own standard
-# deviation over seeds. Its prior is log-normal.
+# "Unlikeness" is the standard deviation over cells of log(sd), where sd is the standard deviation
+# over the seeds of one cell. The prior of the unlikeness is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
-# The sum over the log of the usual variance: its step, and its reach around plausible values.
+# The grid for the log of the usual variance: its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # reach without a prior: two seeds of one cell say little
-_LEAST_WEIGHT = 1e-6  # lower weights change no bound in its third digit
-# The recorded shares are of this many examples.
+_BELOW, _ABOVE = 24.0, 18.0  # the reach without a prior, wide since two seeds say little
+_LEAST_WEIGHT = 1e-6  # lower weights are dropped; they change no bound in its third digit
+# The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScatterPrior:
-    """The prior of the standard deviation of one seed.
+    """The prior of the standard deviation over seeds, on the scale of the metric.
 
-    Its logarithm, on the scale of the metric, has Student's distribution with as many degrees of
-    freedom as recorded families of workloads leave: few families say little about the tails.
+    The logarithm has Student's t distribution. With few recorded families of workloads it has few
+    degrees of freedom, so heavy tails.
     """
 
     log_sd: float
@@ -44,14 +44,14 @@ class ScatterPrior:
 
     @classmethod
     def of(cls, scale: MetricScale, *, end_error: float | None = None) -> ScatterPrior | None:
-        """Return the prior of a metric; None for a metric unlike all that were recorded.
+        """Return the prior of a metric; None if no similar metric was recorded.
 
-        Seeds get different examples right, so a share of fewer examples scatters more. Seeds also
-        scatter more if the end of a single run is known less well.
+        The standard deviation is raised for accuracies over few examples, because seeds get
+        different examples right, and for noisy curves.
 
         Args:
-            scale: of the metric.
-            end_error: the standard error of the end of a single run on this scale, if known.
+            scale: the scale of the metric.
+            end_error: the standard error of one run's final value on `scale`, if known.
         """
         if scale.kind == "plain":
             return None
@@ -63,11 +63,11 @@ class ScatterPrior:
         return replace(prior, log_sd=prior.log_sd + math.log(more))
 
     def over(self, factor: float) -> ScatterPrior:
-        """Return the prior of the standard deviation divided by a factor: in another unit."""
+        """Return the prior for a unit that is `factor` times as large."""
         return replace(self, log_sd=self.log_sd - math.log(factor))
 
     def log_density(self, log_sd: Array) -> Array:
-        """Return the log density at logarithms of standard deviations, up to a constant."""
+        """Return the log density at each log standard deviation, up to a constant."""
         t = (log_sd - self.log_sd) / self.log_sd_sd
         return np.asarray(-(self.degrees + 1) / 2 * np.log1p(t**2 / self.degrees))
 
@@ -77,8 +77,8 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
-# If the error of a run's final value is known: the prior up to a usual error, and that error. Above
-# it the scatter rises by `_BY_ERROR`. Below it the scatter stays: smooth curves differ by seed too.
+# (prior, usual error), for final values whose standard error is known. Above the usual error, the
+# standard deviation over seeds grows with the error to the power `_BY_ERROR`; below it is constant.
 PRIORS_OF_ERROR = {
     "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
     "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
@@ -88,24 +88,24 @@ _BY_ERROR = 0.83
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnScatter:
-    """The variance of one seed, estimated from the n >= 1 seeds of one cell."""
+    """The variance over seeds, estimated from the n >= 1 seeds of one cell."""
 
     variance: float  # unbiased and above 0; unused for a single seed
     n: int
 
     @property
     def degrees(self) -> int:
-        """Degrees of freedom of the variance."""
+        """The degrees of freedom of `variance`, 0 for a single seed."""
         return self.n - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of the usual variance of one seed, and of how much cells deviate from it.
+    """The posterior of the usual variance s0² over seeds, and of how similar (d0) the cells are.
 
-    Given both, the variance of a cell has the prior s0² d0 / chi²(d0), so its posterior has a
+    Given s0² and d0, the variance of a cell has the prior s0² d0 / chi²(d0), so its posterior has a
     closed form: (d0 s0² + d s²) / chi²(d0 + d). Smyth estimates s0² and d0 from thousands of genes.
-    A study has two to ten cells, so both are summed over a grid here.
+    A study has only two to ten cells, so this class sums over a grid of s0² and d0 instead.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
@@ -113,11 +113,11 @@ class SeedScatter:
 
     prior_degrees: Array  # d0, shape (m,)
     prior_variance: Array  # s0², shape (m,)
-    weight: Array  # probability of each pair of them, shape (m,), sums to 1
+    weight: Array  # probability of each pair (d0, s0²), shape (m,), sums to 1
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
-        """Pool the scatter of cells; None if there is no prior and no cell has two seeds."""
+        """Compute the posterior; return None without a prior and without a cell of two seeds."""
         repeated = [cell for cell in cells if cell.degrees]
         if not repeated and prior is None:
             return None
@@ -139,10 +139,10 @@ class SeedScatter:
         )
 
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
-        """Return k standard deviations of one seed of each cell, all about equally likely.
+        """Return k equally likely standard deviations over seeds for each cell.
 
-        A row is the root of the mean of Smyth's moderated variance over one of k parts of the
-        posterior, which are equal in weight and in the order of the usual variance.
+        The posterior, sorted by the usual variance, is divided into k parts of equal weight. A row
+        is the root of the mean of Smyth's moderated variance over one part.
 
         Returns:
             Shape (k, cells), ascending by the usual variance.
@@ -159,14 +159,14 @@ class SeedScatter:
 
     @property
     def usual_sd(self) -> float:
-        """Root of the expected variance of one seed."""
+        """The root of the expected variance over seeds."""
         return math.sqrt(float(self.weight @ self.prior_variance))
 
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
-        """Draw the errors of the means of cells that were pooled, shape (n_draws, cells).
+        """Draw the errors of the means of cells, shape (n_draws, cells).
 
-        Each draw has one usual variance for all cells. Draws come in pairs of opposite sign, so
-        their mean is 0; the same cells always give the same draws.
+        Each draw uses one usual variance for all cells. Draws come in pairs of opposite sign, so
+        their mean is 0. The random seed is fixed, so equal cells give equal draws.
         """
         stream = np.random.default_rng(0)
         half = n_draws // 2
@@ -184,7 +184,7 @@ def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
-    """Return the logarithms of usual variances that are worth summing over."""
+    """Return the grid of logarithms of plausible usual variances."""
     if prior is None:
         return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
     middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd
@@ -192,15 +192,15 @@ def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
 
 
 def _log_unlikeness() -> Array:
-    """Return the log prior density of the unlikeness at the places of the grid."""
+    """Return the log prior density of each unlikeness of the grid."""
     mean, sd = _LOG_UNLIKENESS
     return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
 
 
 @cache
 def _prior_degrees() -> Array:
-    """Return the degrees of freedom at which log standard deviations scatter by `_UNLIKENESS`."""
-    # log chi² with d degrees has the variance trigamma(d / 2): inverted as in Smyth's appendix.
+    """Return, for each unlikeness of the grid, the degrees of freedom d0 that produce it."""
+    # log chi² with d degrees has the variance trigamma(d / 2); invert it as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance
     for _ in range(20):
@@ -210,7 +210,7 @@ def _prior_degrees() -> Array:
 
 
 def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
-    """Return the log density of log F, own over usual variance, with d and d0 degrees."""
+    """Return the log density of log F, F = own / usual variance, with d and d0 degrees."""
     d, d0 = degrees, prior_degrees
     shape = gammaln((d + d0) / 2) - gammaln(d / 2) - gammaln(d0 / 2) + d / 2 * np.log(d / d0)
     spread = np.logaddexp(0.0, np.log(d / d0) + log_ratio)

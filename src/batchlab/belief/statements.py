@@ -1,4 +1,4 @@
-"""Statements about cells from joint draws of their values; higher is better throughout."""
+"""Statements about cells from joint draws of their means, where higher is always better."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 
-# A statement needs this probability. Then the 95 % interval of the difference, which has 2.5 % on
-# either side, excludes the opposite, and a reader sees what the verdict follows from.
+# A statement needs this probability. The shown 95 % interval of the difference, which leaves 2.5 %
+# on each side, then excludes the opposite, so readers can check the verdict.
 SURE = 0.975
 
 
 def as_good(draws: Array, leader: int, margin: float) -> list[int]:
-    """Return the other cells that may be as good as the leader, in order.
+    """Return the indices of the other cells that may be as good as the leader.
 
-    A cell is left out only if it is surely worse, and not surely within the margin.
+    Left out are cells that are surely worse than the leader and not surely within the margin.
 
     Args:
-        draws: of the value of every cell, shape (n_draws, cells).
-        leader: the cell with the best mean.
-        margin: the difference that still counts as no worse.
+        draws: draws of the mean of every cell, shape (n_draws, cells).
+        leader: the index of the cell with the best mean.
+        margin: a mean that is worse by up to this counts as no worse.
     """
     behind = draws[:, [leader]] - draws
     may_be = (np.mean(behind > 0, axis=0) < SURE) | (np.mean(behind < margin, axis=0) >= SURE)
@@ -55,7 +55,7 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
-    """Judge from draws of a difference whether it is an improvement beyond the margin."""
+    """Return "did_not_hold" if a difference is surely below the margin, "held" if above 0."""
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
     if np.mean(apart > 0) >= SURE:
@@ -64,16 +64,16 @@ def _is_better(apart: Array, margin: float) -> Verdict:
 
 
 def rises(draws: Array) -> list[int]:
-    """Return every i for which cell i + 1 is better than cell i, jointly with high probability."""
+    """Return every i for which cell i + 1 is surely better than cell i (Bonferroni-corrected)."""
     chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
     is_sure = chances >= 1 - (1 - SURE) / max(len(chances), 1)
     return [*map(int, np.flatnonzero(is_sure))]
 
 
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
-    """Estimate how many seeds per cell would decide the question; inf if that is unknown.
+    """Estimate how many seeds per cell would decide a comparison; inf if unknown.
 
-    The interval shrinks with the root of the number of seeds. It must exclude 0 or the margin.
+    The interval, which shrinks with the root of the number of seeds, must exclude 0 or the margin.
     """
     value, low, high = difference.estimate, difference.low, difference.high
     if value is None or low is None or high is None:

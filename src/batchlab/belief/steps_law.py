@@ -1,4 +1,4 @@
-"""StepsLaw: S(B) = S_min (1 + B_crit / B), read off joint draws of the steps to a level."""
+"""StepsLaw: S(B) = S_min (1 + B_crit / B), fitted to joint draws of the steps to a target."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# The law is not used if the mean steps lie further from it than this many times the distance of
-# the draws from their mean, both in root mean square.
+# The law does not hold if the mean log2 steps deviate from it by more than this many times the
+# deviation of the draws from their mean (both root mean squares).
 _LACKS_FIT = 2.0
-# Nor is it used if a smaller fraction of the draws agrees with the other batch sizes.
+# The law does not hold either if `where` leaves a smaller fraction of the draws.
 _LEAST_LEFT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsLaw:
-    """The law fitted to every draw, by least squares of the relative errors of the steps.
+    """The law fitted to each draw of the steps, by least squares of relative errors.
 
     Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
     arXiv:1812.06162, equation 2.11 in the form of steps.
@@ -32,15 +32,15 @@ class StepsLaw:
     fewest: Array  # S_min of each draw, shape (n_draws,)
     slope: Array  # S_min B_crit of each draw
     holds: bool
-    n: int  # batch sizes
+    n: int  # the number of batch sizes
 
     @classmethod
     def of(cls, batch_sizes: Array, log2_steps: Array) -> StepsLaw:
-        """Fit the law.
+        """Fit the law to each draw, and judge whether it holds.
 
         Args:
-            batch_sizes: shape (k,), at least two different ones.
-            log2_steps: draws of log2 of the steps, shape (n_draws, k).
+            batch_sizes: at least two different batch sizes, shape (k,).
+            log2_steps: draws of log2 of the steps to the target, shape (n_draws, k).
         """
         fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)
@@ -54,7 +54,7 @@ class StepsLaw:
         return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
 
     def where(self, is_possible: Array) -> StepsLaw:
-        """Return the law in only those draws; it does not hold if hardly any are left."""
+        """Keep only the possible draws; the law does not hold if under 5 % of them are left."""
         holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
         if not holds:
             return replace(self, holds=False)
@@ -72,11 +72,11 @@ class StepsLaw:
 
     @property
     def b_crit(self) -> Estimate:
-        """The batch size at which twice the fewest steps are needed."""
+        """The critical batch size, at which the steps are twice `s_min`."""
         return self._estimate(self.slope, self.fewest)
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
-        """Return the ratio, with the bounds that draws give; `below` may be 0 or less in some."""
+        """Return the ratio with bounds from the draws; it is infinite where `below` <= 0."""
         if not self.holds:
             return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
         ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
@@ -88,14 +88,14 @@ class StepsLaw:
 
 
 def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], level: float) -> Array:
-    """Return draws of log2 of the steps of the training that would end at a level.
+    """Interpolate the length of a training that would end at a value: draws of log2 of the steps.
 
     Args:
-        log2_steps: of two trainings, the first too short to end at the level.
-        worse: draws of what they end with, in margins, where less is better.
-        level: the level, in margins.
+        log2_steps: log2 of the steps of two trainings, the first of which ends worse than `level`.
+        worse: draws of the final value of each training, in margins, where less is better.
+        level: the value at which the training would end, in margins.
     """
     short, long = worse
-    # In a few draws the longer training hardly ends better, or the two do not enclose the level.
+    # In a few draws the longer training hardly ends better, or `level` is outside, so clip.
     fraction = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
     return np.asarray(log2_steps[0] + fraction * (log2_steps[1] - log2_steps[0]))

@@ -1,4 +1,4 @@
-"""Surface: the joint belief about the cost and the final value of every batch size and rate."""
+"""Surface: the joint belief about the costs and final values of all batch sizes and rates."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# The variance of the part that all costs, and all final values, have in common. It is large because
-# hardly anything is known about that part before the first run.
+# The prior variance of the constant that all costs share, and of the constant that all final values
+# share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
-# A training that is twice as long has as many steps as one of half the batch size, and both end
-# about alike. So an octave of length counts as this many octaves of batch size.
+# Twice the length gives as many steps as half the batch size, with similar final values. So an
+# octave of length counts as this many octaves of batch size, in the opposite direction.
 AS_HALF_THE_SIZE: Final = 0.8
-HORIZON_SCALE: Final = 2.0  # scale of the residual along the length, in octaves
+HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, octaves
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where configurations lie, in octaves from the reference configuration.
+    """The coordinates of configurations, in octaves from the reference configuration.
 
     Attributes:
         size: log2 of the batch size over the reference's, shape (n,).
         rate: log2 of the learning rate over the reference's, shape (n,).
-        horizon: log2 of the length of a training, with its schedule, over the reference's.
+        horizon: log2 of the training length in epochs over the reference's, shape (n,).
     """
 
     size: Array
@@ -41,31 +41,31 @@ class Places:
 class TrendPrior:
     """A quadratic trend over rate u and batch size b, with Gaussian coefficients.
 
-    The coefficients belong to u, b, u² / 4, b u / 4 and b² / 4, each shape (5,).
+    The five coefficients belong to u, b, u² / 4, b u / 4 and b² / 4.
     """
 
-    mean: Array
-    sd: Array
+    mean: Array  # of each coefficient, shape (5,)
+    sd: Array  # of each coefficient, shape (5,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurfacePrior:
-    """The prior of the two surfaces from recorded trainings of other workloads.
+    """The prior of costs and final values, from recorded trainings of other workloads.
 
-    Costs are log2 of steps to the level; final values are asinh of the margins by which a training
-    ends worse than the reference. `python -m benchmarks.surface_prior` fits it by likelihood.
+    Costs are log2 of steps to the target. Final values are asinh(margins by which a training ends
+    worse than the reference). `python -m benchmarks.surface_prior` fits the prior by likelihood.
 
     Attributes:
         cost: trend of the costs.
         end: trend of the final values.
         correlation: correlation of the two trends' coefficients, shape (5,).
         size_scale: length scale of the residuals along batch size, in octaves.
-        rate_scale: length scale along the rate, in octaves.
+        rate_scale: length scale of the residuals along the rate, in octaves.
         cost_residual: standard deviation of the residual of the costs.
         end_residual: standard deviation of the residual of the final values.
         residual_correlation: correlation of the two residuals.
         cost_roughness: standard deviation of the independent part of each configuration's cost.
-        end_roughness: the same for final values.
+        end_roughness: standard deviation of the independent part of each final value.
         ridge: octaves of rate per octave of batch size along which the best rates lie.
     """
 
@@ -83,10 +83,10 @@ class SurfacePrior:
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> SurfacePrior:
-        """Read the prior from the 33 unconstrained numbers that are fitted.
+        """Create the prior from the 33 unconstrained numbers that the fit returns.
 
-        Scales and standard deviations are logarithms there, correlations inverse hyperbolic
-        tangents.
+        Among them, scales and standard deviations are logarithms, and correlations are inverse
+        hyperbolic tangents.
         """
         t = np.asarray(numbers, dtype=float)
         scales = np.exp(t[[25, 26, 27, 28, 30, 31]]).tolist()
@@ -105,13 +105,13 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return the octaves of rate above the ridge through the reference, shape (n,)."""
+        """Return by how many octaves each rate exceeds the reference's ridge, shape (n,)."""
         return places.rate - self.ridge * places.size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surface:
-    """A Gaussian process over n configurations: first their costs, then their final values.
+    """A Gaussian process over n configurations: a vector of n costs, then n final values.
 
     Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2 and
     2.7 (explicit basis functions); the residual has the Matérn kernel with smoothness 3/2.
@@ -122,11 +122,11 @@ class Surface:
 
     @classmethod
     def before_any_run(cls, prior: SurfacePrior, places: Places, log_weight: Array) -> Surface:
-        """Return the prior belief.
+        """Return the belief before any run.
 
         Args:
-            prior: of steps and final values.
-            places: of the configurations.
+            prior: the prior of steps and final values.
+            places: the coordinates of the configurations.
             log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
         h = places.horizon
@@ -161,9 +161,9 @@ class Surface:
         """Return the belief after observations, each with the variance of its error.
 
         Args:
-            index: the observed quantities: i is the cost of configuration i, n + i its final value.
-            values: the observed values.
-            variances: the variances of their errors.
+            index: i for the cost of configuration i, and n + i for its final value.
+            values: the observed value of each element of `index`.
+            variances: the variance of the error of each element of `values`.
         """
         observed = np.asarray(index, dtype=int)
         root = np.linalg.cholesky(self.covariance[np.ix_(observed, observed)] + np.diag(variances))
@@ -172,13 +172,13 @@ class Surface:
         return Surface(mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain)
 
     def draws(self, standard: Array) -> tuple[Array, Array]:
-        """Return joint draws of costs and of final values on the scale of the surface.
+        """Return joint draws of log2 costs and of asinh(final values in margins).
 
         Args:
             standard: standard normal numbers, shape (n_draws, 2 n).
 
         Returns:
-            Two arrays of shape (n_draws, n).
+            Costs and final values, each of shape (n_draws, n).
         """
         n = len(self.mean) // 2
         root = np.linalg.cholesky(self.covariance + _JITTER * np.eye(2 * n))
@@ -187,10 +187,10 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Return margins by which trainings end worse, from values on the surface's scale."""
+    """Return sinh of the surface's final values: the margins by which trainings end worse."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 
 def scatter_at(margins: Array, sd: float | Array) -> Array:
-    """Convert a scatter of `sd` margins around `margins` to the scale of the surface."""
+    """Convert a standard deviation from margins, around `margins`, to the asinh scale."""
     return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)
