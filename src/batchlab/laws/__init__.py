@@ -1,1 +1,1 @@
-"""Laws: arithmetic on records, without torch."""
+"""Laws: statistics and curve fits on the records of trainings, without importing torch."""

@@ -1,4 +1,4 @@
-"""Lines and the law of memory through measured points."""
+"""Least-squares lines, and the law of peak memory by batch size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class StraightLine:
     """The least-squares line through n points."""
 
     slope: float
-    level: float  # at x = 0
+    level: float  # the line's y at x = 0
     n: int
     mean_x: float
     spread: float  # sum of squares of the points' x around their mean
-    residual_sd: float | None  # None with two points
+    residual_sd: float | None  # of the points' y from the line; None with only two points
 
     @classmethod
     def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:
@@ -53,19 +53,19 @@ class StraightLine:
         return self.level + self.slope * x
 
     def level_interval(self) -> tuple[float | None, float | None]:
-        """Return the interval of the level; its bounds are None with only two points."""
+        """Return the 95 % interval of the level; both bounds are None with only two points."""
         return self._around(self.level, 1 / self.n + self.mean_x**2 / self.spread)
 
     def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
-        """Return the interval of a further point at `x`; its bounds are None with two points."""
+        """Return the 95 % interval of a new point's y at `x`; bounds are None with two points."""
         return self._around(self.at(x), 1 + 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
 
     def slope_interval(self) -> tuple[float | None, float | None]:
-        """Return the interval of the slope; its bounds are None with only two points."""
+        """Return the 95 % interval of the slope; both bounds are None with only two points."""
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the interval around `value`; `variance` is in units of the residual variance."""
+        """Return the 95 % interval of `value`, which varies by `variance` × residual variance."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -73,15 +73,15 @@ class StraightLine:
 
 
 SIZES_FOR_LAW = 3
-"""The fewest batch sizes that a law of step time or memory is fitted to."""
+"""The fewest batch sizes to which a law of step time or memory is fitted."""
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Leave out the full batch if enough others remain: its examples need no gathering.
+    """Remove the full batch if enough points remain: without gathering it is faster than the law.
 
     Args:
-        points: (batch size, its measurement).
-        n_train: size of the full batch.
+        points: (batch size, measurement at this batch size).
+        n_train: number of training examples, which is the size of the full batch.
     """
     partial = [point for point in points if point[0] < n_train]
     return partial if len(partial) >= SIZES_FOR_LAW else points
@@ -92,9 +92,9 @@ class MemoryFit:
     """Peak memory as a straight line over the batch size.
 
     Attributes:
-        fixed_bytes: the memory for any batch size: weights, gradients, optimizer state, data.
-        bytes_per_example: the memory that each example adds: its activations and its copy.
-        line: the line through the peaks, or None if there are too few.
+        fixed_bytes: the memory at any batch size: weights, gradients, optimizer state, data set.
+        bytes_per_example: the memory for each example of a batch: activations and copied data.
+        line: the line through the peaks, or None with fewer than two batch sizes.
     """
 
     fixed_bytes: Estimate
@@ -104,14 +104,14 @@ class MemoryFit:
     document = ("fixed_bytes", "bytes_per_example")
 
     def predicted_bytes(self, batch_size: int) -> Estimate:
-        """Predict the peak of `batch_size` from the line, in bytes, without a run.
+        """Predict the peak memory at `batch_size` from the line, in bytes.
 
         Args:
-            batch_size: examples per step, in one piece.
+            batch_size: examples per step, all in one forward and backward pass.
 
         Returns:
-            The peak with Student's 95 % interval of a further peak, which widens with the distance
-            from the measured ones (without an interval from two batch sizes), or why there is none.
+            The peak with Student's 95 % interval for a new measurement. Two measured batch sizes
+            give a peak without an interval; fewer give only a reason why the peak is unknown.
         """
         if self.line is None:
             return self.fixed_bytes
@@ -121,14 +121,14 @@ class MemoryFit:
 
 
 def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
-    """Fit the line by least squares.
+    """Fit peak memory as a straight line over the batch size, by least squares.
 
     Args:
         points: (batch size in examples, peak in bytes), in any order.
 
     Returns:
-        Both coefficients with Student's 95 % intervals from the residuals. Two batch sizes give no
-        bounds, and fewer give no coefficients.
+        Both coefficients with Student's 95 % intervals from the residuals. With two batch sizes
+        the coefficients have no interval; with fewer they are unknown, with a reason.
     """
     n, n_distinct = len(points), len(dict(points))
     if n_distinct < 2:

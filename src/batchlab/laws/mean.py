@@ -15,10 +15,10 @@ from batchlab.records.estimate import Estimate, Reason
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Return the mean of independent observations (one per seed) with its 95 % t interval.
 
-    One observation gives no bounds; none gives the reason instead.
+    One observation gives a mean without an interval; an empty sequence gives only a reason.
 
     Raises:
-        UsageError: a value that is not finite; a trial that diverged is never averaged.
+        UsageError: a value is not finite, as for a trial that diverged.
     """
     require_finite(values)
     n = len(values)
@@ -33,15 +33,15 @@ def mean_interval(values: Sequence[float]) -> Estimate:
 
 
 def known(values: Iterable[float | None]) -> list[float]:
-    """Return the values that are known, in order."""
+    """Return the values that are not None, in their order."""
     return [value for value in values if value is not None]
 
 
 def require_finite(values: Iterable[float]) -> None:
-    """Refuse to average a value that is not finite, such as that of a trial that diverged.
+    """Raise an error if a value is not finite, since a trial that diverged can't be averaged.
 
     Raises:
-        UsageError: one of them is not finite.
+        UsageError: a value is not finite.
     """
     if not all(math.isfinite(value) for value in values):
         raise UsageError(

@@ -15,7 +15,7 @@ from batchlab.records.noise import GradientSample
 
 Array = NDArray[np.float64]
 _UPPER = 0.975
-# If the gradient is lost in the noise, the advice is to use at least this many times the examples.
+# If |G|^2 is not significantly above 0, advise sampling this many times the examples or more.
 _LEAST_MORE = 2.0
 
 
@@ -24,9 +24,9 @@ class NoiseScale:
     """The gradient of the whole training set, the noise of its examples, and their ratio.
 
     Attributes:
-        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (or, if
-            gradients are drawn from an endless source, of the mean of that source).
-        trace: tr Sigma, the summed variance of the gradient of one example drawn from them.
+        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (or of the
+            expected gradient, if gradients are random or the stream of examples is endless).
+        trace: tr Sigma, the summed variance of the gradient of one example of the training set.
         scale: B_simple = tr Sigma / |G|^2, in examples: the batch size at which the noise is as
             large as the gradient.
     """
@@ -39,16 +39,16 @@ class NoiseScale:
 def noise_scale(sample: GradientSample) -> NoiseScale:
     """Estimate the gradient noise scale of the training set from a sample of its gradients.
 
-    |G|^2 and tr Sigma are each unbiased for the finite training set; the scale is their ratio.
-    Their intervals come from leaving out one block at a time (the delete-one jackknife), that of
-    |G|^2 with the finite-population factor 1 - n/N; the ratio's is Fieller's.
+    The estimates of |G|^2 and tr Sigma are unbiased for the finite training set. Their intervals
+    come from the delete-one-block jackknife; the variance of |G|^2 has the finite-population factor
+    1 - n/N. The scale is the ratio tr Sigma / |G|^2, with Fieller's interval.
 
     Args:
         sample: a sample of three or more blocks.
 
     Returns:
-        The three estimates, with n the number of blocks. If |G|^2 cannot be distinguished from 0,
-        the scale has only a lower bound; its reason says about how many examples would suffice.
+        The three estimates, whose n is the number of blocks. If |G|^2 is not significantly above 0,
+        the scale has only a lower bound, and its reason says how many examples would be needed.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1 (the estimators); Fieller 1954
         (the interval of the ratio).
@@ -84,8 +84,8 @@ def _covariance(sample: GradientSample) -> Array:
     left = sample.n_examples - sample.block_examples
     without = _estimators(sample, left, block_sq, mean_sq)
     spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # All N examples give |G|^2 itself. Only how they are cut into blocks stays random, and the
-    # products of different blocks show how far that moves tr Sigma.
+    # A sample of all N examples gives the exact |G|^2. Only the cut into blocks is still random;
+    # the products of different blocks' gradients show the variance that it gives to tr Sigma.
     unseen = 1 - sample.n_examples * _of_set(sample)
     centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
     apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
@@ -96,14 +96,14 @@ def _covariance(sample: GradientSample) -> Array:
 
 
 def _of_set(sample: GradientSample) -> float:
-    """Return 1/N, or 0 if the source of gradients is endless."""
+    """Return 1/N, or 0 if the number N of training examples is infinite."""
     return 0.0 if sample.n_train is None else 1 / sample.n_train
 
 
 def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
-    """Return (tr Sigma, |G|^2) from mean squared norms: of blocks, and of means of n examples."""
+    """Return (tr Sigma, |G|^2) from mean squared norms of blocks and of means over n examples."""
     of_set = _of_set(sample)
-    # The trace with denominator N - 1, which differences within a sample estimate.
+    # This estimates the trace with denominator N - 1; the result has the denominator N.
     sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
@@ -116,12 +116,12 @@ def _around(value: float, half: float, n: int) -> Estimate:
 def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> Estimate:
     """Estimate the noise scale from independent pairs of estimates of tr Sigma and |G|^2.
 
-    It is the ratio of their means with Fieller's interval. If |G|^2 cannot be distinguished from 0,
-    there is only a lower bound.
+    The result is mean tr Sigma / mean |G|^2 with Fieller's interval. If |G|^2 is not significantly
+    above 0, the result has only a lower bound.
 
     Args:
-        traces: at least three estimates, each unbiased.
-        grad_sqs: the same number of estimates, each unbiased.
+        traces: at least three unbiased estimates of tr Sigma.
+        grad_sqs: as many unbiased estimates of |G|^2, in the order of `traces`.
     """
     pairs = np.array([traces, grad_sqs])
     trace, grad_sq = pairs.mean(axis=1).tolist()
@@ -137,7 +137,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 def _ratio(
     trace: float, grad_sq: float, covariance: Array, quantile: float, sample: GradientSample
 ) -> Estimate:
-    """Return tr Sigma / |G|^2, or only its lower bound if |G|^2 cannot be distinguished from 0."""
+    """Return tr Sigma / |G|^2, or only a lower bound if |G|^2 is not significantly above 0."""
     at_least, high = _fieller(trace, grad_sq, covariance, quantile)
     if high is not None:
         interval = (at_least, high)
@@ -160,18 +160,18 @@ def _ratio(
 def _fieller(
     trace: float, grad_sq: float, covariance: Array, quantile: float
 ) -> tuple[float | None, float | None]:
-    """Return Fieller's interval: all r for which trace - r |G|^2 is not significantly off 0.
+    """Return Fieller's interval: all r for which tr Sigma - r |G|^2 may be 0 at this quantile.
 
-    The upper bound is None if |G|^2 is not significantly off 0, because the interval is then
-    unbounded. The lower bound is None if tr Sigma is not significantly off 0.
+    The upper bound is None if |G|^2 is not significantly above 0, because the interval is then
+    unbounded. The lower bound is None if tr Sigma is not significantly different from 0.
     """
     square = quantile**2
     a = grad_sq**2 - square * covariance[1, 1]
     b = trace * grad_sq - square * covariance[0, 1]
     c = trace**2 - square * covariance[0, 0]
     root = math.sqrt(max(b * b - a * c, 0.0))
-    # If tr Sigma is not significantly off 0, there is no lower bound.
+    # If tr Sigma is not significantly different from 0, there is no lower bound.
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)
-    return low, None  # without an upper bound, the interval begins at the larger root
+    return low, None  # with a < 0, `low` is the larger root, where the unbounded interval starts

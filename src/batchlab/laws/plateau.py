@@ -1,4 +1,4 @@
-"""Plateau: the epoch after which more epochs are not expected to help, or why it is unknown."""
+"""Plateau: the epoch after which a validation curve is not expected to improve any further."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Range = tuple[float, float]
 
-# A fit has up to five unknowns: level, rise, rate, noise, and the offset of a power law.
+# A fit has up to five parameters (level, rise, rate, noise, offset), so it needs six points.
 MIN_POINTS = 6
-MAX_POINTS = 200  # longer curves are averaged in blocks, which is quicker and changes no answer
-MAX_CURVES = 400  # the most curves in a result
+MAX_POINTS = 200  # longer curves are averaged in blocks, which saves time and changes no verdict
+MAX_CURVES = 400  # the most curves that `fit_learning_curves` returns
 
-_RATE = (math.log(0.004), math.log(5.0))  # log of the rate per epoch, from flat to within an epoch
-_POWER = (math.log(0.1), math.log(6.0))  # log of the exponent
-_OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs by which the power law began before epoch 0
+_RATE = (math.log(0.004), math.log(5.0))  # limits of the log rate per epoch of an exponential
+_POWER = (math.log(0.1), math.log(6.0))  # limits of the log exponent of a power law
+_OFFSET = (-1.0, 5.0)  # limits of log2(1 + offset) of a power law, with the offset in epochs
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
-_ZOOMS = 3  # after this many the grid is finer than the noise
-# A law may leave this many first points unexplained: a few, or a part of the curve.
+_ZOOMS = 3  # the grid is refined this often; its cells are then smaller than the noise
+# A fit may skip the first points, by number or as a fraction of the curve.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
-_LEVELS = (np.arange(15) + 0.5) / 15  # quantiles that stand for the uncertainty of a fitted rise
-_LIKELY = 1e-4  # curves below this fraction of the largest weight are left out
+_LEVELS = (np.arange(15) + 0.5) / 15  # the quantiles that represent the distribution of a rise
+_LIKELY = 1e-4  # curves with less than this fraction of the largest weight are dropped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """Laws by which a rise is used up: exp(-rate t), or (t + offset)^-power."""
+    """m shapes of learning curves: the remaining rise is exp(-rate t) or (t + offset)^-power."""
 
-    exponential: NDArray[np.bool_]  # which of them are exponential, shape (m,)
-    rate: Array  # the rate per epoch, or the power; shape (m,)
+    exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
+    rate: Array  # the rate per epoch of an exponential, or the power; shape (m,)
     offset: Array  # in epochs, shape (m,); 0 for an exponential
 
     def left(self, t: Array) -> Array:
-        """Return the part of the rise that is left at epochs `t`, shape (m, len(t))."""
+        """Return the remaining fraction of the rise at epochs `t`, shape (m, len(t))."""
         rate = self.rate[:, None]
-        # Half an epoch stands for the untrained model, where a power law has no value.
+        # A power law is infinite at t + offset = 0 (the untrained model), so use at least 0.5.
         base = np.maximum(t[None, :] + self.offset[:, None], 0.5)
         return np.exp(-rate * np.where(self.exponential[:, None], t[None, :], np.log(base)))
 
     def of(self, row: Index) -> Shapes:
-        """Return the laws of the given rows."""
+        """Return the shapes at the given indices."""
         return Shapes(
             exponential=self.exponential[row], rate=self.rate[row], offset=self.offset[row]
         )
 
 
 def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
-    """Fit all exponential and power-law approaches that a noisy curve leaves likely.
+    """Fit exponential and power-law curves to a noisy learning curve, weighted by probability.
 
-    Level and rise are integrated out under flat priors (the rise over the visible window, so that
-    laws are comparable), the noise under a scaled inverse chi-square prior of one observation at
-    a quarter of `resolution`: a curve without any noise must not claim certainty. Each family has
-    half of the prior, spread evenly over the logarithms of its parameters. Points before a start
-    count as drawn from anywhere in the range seen: the first epochs of a real run follow no law.
+    Level and rise (over the fitted points) have flat priors. The noise has a scaled inverse
+    chi-square prior with the weight of one observation of `resolution` / 4, so that even a curve
+    without noise gives an uncertain result. Each family has half of the prior, uniform in the logs
+    of its parameters. A fit may skip first points, since the first epochs of a real run fit no law;
+    the skipped points count as uniform over the range of y.
 
     Args:
         t: epochs, shape (n,), increasing, >= 0, n >= MIN_POINTS.
@@ -73,8 +73,8 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
         resolution: the smallest difference in y that matters, > 0.
 
     Returns:
-        At most MAX_CURVES curves level - rise * left(t): their laws, quantiles of each one's rise
-        that are equally likely, shape (m, 15), and the probability of each, shape (m,).
+        At most MAX_CURVES curves level - rise * left(t): their shapes, 15 equally likely quantiles
+        of each curve's rise, shape (m, 15), and the probability of each curve, shape (m,).
 
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
@@ -93,10 +93,10 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Grid:
-    """An even grid over log rate, and over log2(1 + offset) with log powers for every offset.
+    """A uniform grid over log rate, and over log2(1 + offset) with log powers for every offset.
 
-    Each offset has its own range of powers, since the two trade places along a narrow ridge: a
-    rectangle around the ridge would be too coarse across it.
+    Offset and power are strongly correlated, so each offset has its own range of powers: a
+    rectangle around all likely pairs would be too coarse across their narrow ridge.
     """
 
     rate: Range
@@ -104,7 +104,7 @@ class _Grid:
     power: tuple[Range, ...]  # one per offset
 
     def shapes(self) -> Shapes:
-        """Return its laws: the rates first, then for every offset its powers."""
+        """Return the grid's shapes: all exponentials, then all powers of each offset."""
         rate = np.linspace(*self.rate, _N_RATES)
         power = np.concatenate([np.linspace(*limits, _N_POWERS) for limits in self.power])
         offset = np.repeat(2.0 ** np.linspace(*self.offset, _N_OFFSETS) - 1, _N_POWERS)
@@ -115,14 +115,14 @@ class _Grid:
         )
 
     def log_prior(self) -> Array:
-        """Return the log of the prior of each law; a smaller grid has a smaller share."""
+        """Return the log prior of each shape: the share of the full ranges that its cell covers."""
         exponential = np.full(_N_RATES, _share(self.rate, _RATE) / _N_RATES)
         power = np.repeat([_share(limits, _POWER) for limits in self.power], _N_POWERS)
         power *= _share(self.offset, _OFFSET) / (_N_POWERS * _N_OFFSETS)
         return np.asarray(np.log(0.5 * np.concatenate([exponential, power])), dtype=float)
 
     def around(self, log_weight: Array) -> _Grid:
-        """Return the part of this grid that holds the likely laws of each family, with a margin."""
+        """Return a finer grid that covers only the likely shapes of each family, with a margin."""
         best = log_weight.max(axis=1)
         power = best[_N_RATES:].reshape(_N_OFFSETS, _N_POWERS)
         zoomed = [_zoomed(limits, row) for limits, row in zip(self.power, power, strict=True)]
@@ -141,7 +141,7 @@ def _share(part: Range, whole: Range) -> float:
 
 
 def _zoomed(limits: Range, log_weight: Array) -> Range:
-    """Return the limits of one axis's likely places, one and a half cells wider on either side."""
+    """Return the range of likely values on one axis, wider by 1.5 cells at both ends."""
     places = np.linspace(*limits, len(log_weight))
     likely = places[log_weight >= log_weight.max() + np.log(_LIKELY)]
     margin = 1.5 * (places[1] - places[0])
@@ -150,23 +150,23 @@ def _zoomed(limits: Range, log_weight: Array) -> Range:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fit:
-    """Least squares of every law of a grid (rows) from every start of the curve (columns)."""
+    """Least-squares fits of every shape of a grid (rows), from every first point (columns)."""
 
-    rise: Array  # over the visible window
+    rise: Array  # the rise over the fitted points
     error: Array  # standard error of `rise`
-    span: Array  # the part of the rise that the law uses up over the visible window
-    degrees: Array  # degrees of freedom, one per start
+    span: Array  # the fraction of the total rise that lies within the fitted points
+    degrees: Array  # degrees of freedom, one per first point
     log_weight: Array
 
     @classmethod
     def of(cls, grid: _Grid, t: Array, y: Array, *, resolution: float) -> _Fit:
-        """Fit level and rise, with cumulated sums over the points from each start on."""
+        """Fit level and rise of every shape to the points from each start to the last point."""
         starts = _starts(len(t))
         n = len(t) - starts
         left = grid.shapes().left(t)
         ahead, value = left - left[:, -1:], y - y[-1]
         span = ahead[:, starts]
-        visible = span > 1e-9 * left[:, :1]  # otherwise the law is flat from this start on
+        visible = span > 1e-9 * left[:, :1]  # otherwise the shape is flat from this start on
         span = np.where(visible, span, 1.0)
         sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
         square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
@@ -175,7 +175,7 @@ class _Fit:
         rise = -product / square
         total = _tails(value**2)[starts] - sum_value**2 / n
         residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
-        degrees = np.asarray(n - 1.0, dtype=float)  # less level and rise, and the prior's one
+        degrees = np.asarray(n - 1.0, dtype=float)  # n, less level and rise, plus 1 of the prior
         log_weight = (
             grid.log_prior()[:, None]
             - 0.5 * np.log(square)
@@ -194,23 +194,23 @@ class _Fit:
 
 
 def _tails(rows: Array) -> Array:
-    """Return sums from each place to the end, along the last axis."""
+    """Return the sums from each index to the last one, along the last axis."""
     return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1]
 
 
 def _starts(n: int) -> Index:
-    """Return the indices at which a fit may start, with MIN_POINTS or more of n points left."""
+    """Return the first indices of fits to n points; each fit has at least MIN_POINTS points."""
     starts = {start for start in _STARTS if start <= n // 2}
     starts |= {int(fraction * n) for fraction in _START_FRACTIONS}
     return np.array(sorted(start for start in starts if start == 0 or n - start >= MIN_POINTS))
 
 
 def _representatives(weight: Array) -> tuple[Index, Index, Array]:
-    """Return rows, columns and weights (with sum 1) of entries that represent all of `weight`.
+    """Return rows, columns and weights (with sum 1) of the likely entries of `weight`.
 
-    If more than MAX_CURVES are likely (a flat curve is explained by every law), each is drawn in
-    proportion to its weight by systematic sampling, at evenly spaced places of the cumulated
-    weight, so the result is not random.
+    If more than MAX_CURVES entries are likely (every shape fits a flat curve), MAX_CURVES of them
+    are chosen in proportion to their weights by systematic sampling, at evenly spaced values of the
+    cumulated weight. So the result is not random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
     shares = weight[row, column] / weight[row, column].sum()
@@ -234,16 +234,16 @@ PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
 
 # Five epochs are what people call "a few more"; one epoch is within the noise of most curves.
 HORIZON_EPOCHS = 5
-# 20 of 10,000 validation examples: about 1.4 standard errors of an accuracy of 0.98 there, so a
-# gain below it could not be shown on that validation set by one run anyway.
+# This is 1.4 standard errors of an accuracy of 0.98 on 10,000 validation examples, so a single run
+# could not show a smaller gain on such a validation set.
 FRACTION_DELTA = 0.002
-# A loss has no common scale, so its delta is a hundredth of its level.
+# Losses have no common scale, so delta is this fraction of the loss at the end of the curve.
 RELATIVE_DELTA = 0.01
-REACHED_PROBABILITY = 0.5  # "reached" needs at least this much of the weight within the curve
-NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between it is "cannot_tell"
-# "reached" requires that the next h epochs almost certainly bring less than twice delta.
+REACHED_PROBABILITY = 0.5  # "reached" needs this probability of a plateau within the curve
+NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau
+# "reached" also needs a probability below this that HORIZON_EPOCHS more gain 2 delta or more.
 STILL_RISING_PROBABILITY = 0.02
-# A flat curve at the very start (nothing learned yet) looks like a plateau but is not one.
+# Without this many deltas of improvement over the untrained model, a flat curve is no plateau.
 STARTED_DELTAS = 10
 _NO_GAIN = 1e-3  # gains below this fraction of delta are reported as 0
 TURN_STANDARD_ERRORS = 4.0
@@ -257,11 +257,11 @@ class MetricPlateau:
         verdict: "reached", "not_yet" or "cannot_tell".
         expected_improvement: the improvement by `HORIZON_EPOCHS` more epochs after the last one,
             in the metric's unit, positive is better.
-        reason: what was seen, and for "cannot_tell" what would settle it.
-        epoch: the plateau's epoch, or None unless it is reached.
-        turned: whether the curve has got worse again after its best.
-        worsens: whether `HORIZON_EPOCHS` more epochs are expected to make it worse by more than
-            delta, though it has not clearly turned yet.
+        reason: why the verdict was given; for "cannot_tell", also what would allow a verdict.
+        epoch: the first epoch of the plateau, or None if the verdict is not "reached".
+        turned: whether the curve has become significantly worse after its best epoch.
+        worsens: whether `HORIZON_EPOCHS` more epochs are expected to worsen the metric by more than
+            delta, though the curve is not `turned` yet.
     """
 
     verdict: PlateauVerdict
@@ -273,19 +273,19 @@ class MetricPlateau:
 
     @classmethod
     def cannot_tell(cls, reason: Reason, *, n: int) -> MetricPlateau:
-        """Return that nothing can be said about a curve of n points, and why."""
+        """Return the verdict "cannot_tell" for a curve of n points, with its reason."""
         improvement = Estimate.cannot_tell(reason, n=n)
         return cls(verdict="cannot_tell", expected_improvement=improvement, reason=reason)
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
-    """Return the least improvement that counts: 0.002 for accuracy and error, 1 % of other levels.
+    """Return the least improvement that counts: 0.002 for accuracy or error, otherwise 1 %.
 
-    An accuracy or error with values above 1 is in percent: 0.2 of them count.
+    An accuracy or error with values above 1 is in percent, so its delta is 0.2.
 
     Args:
         metric: the metric's name.
-        values: its curve, shape (n,), n >= 1; the level is the median absolute value of the last 5.
+        values: its curve, shape (n,), n >= 1; the 1 % are of the median of the last 5 |values|.
 
     Returns:
         Delta in the metric's unit, > 0.
@@ -294,8 +294,8 @@ def default_delta(metric: str, values: ArrayLike) -> float:
     if metric in FRACTION_METRICS:
         return FRACTION_DELTA if np.max(np.abs(curve)) <= 1 else 100 * FRACTION_DELTA
     level = float(np.median(np.abs(curve[-HORIZON_EPOCHS:])))
-    # A metric that ends at 0 has no level; a thousandth of its range stands in. A constant 0 has
-    # neither, and then every delta gives the same answer.
+    # A metric with a final value of 0 uses a thousandth of its range instead. A constant 0 has no
+    # range either; any delta gives the same verdict then.
     return RELATIVE_DELTA * level or 1e-3 * float(np.ptp(curve)) or 1.0
 
 
@@ -305,11 +305,11 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     Args:
         record: the trial; only its validation scores are read.
         metric: name of the metric.
-        better: whether it goes up or down.
+        better: whether a better value of the metric is higher or lower.
 
     Returns:
-        The verdict with the default delta. It is "cannot_tell" for a trial without validation data,
-        one that diverged, and one whose metric has hardly moved from the untrained model's.
+        The verdict with the default delta: "cannot_tell" if the trial has no validation data, has
+        diverged, or has hardly changed the metric of the untrained model.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
@@ -336,13 +336,13 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
 def find_plateau(
     epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
 ) -> MetricPlateau:
-    """Find the first epoch after which h more epochs should improve a curve by less than delta.
+    """Find the first epoch after which HORIZON_EPOCHS more should improve a curve by < delta.
 
     Args:
-        epochs: the epochs at which it was measured, shape (n,), increasing, >= 0; whole or not.
+        epochs: the epochs of the measurements, shape (n,), increasing, >= 0; may be fractions.
         values: the curve, shape (n,), finite.
-        better: whether the metric goes up or down.
-        delta: the improvement over h epochs that still counts, > 0, in the metric's unit.
+        better: whether a better value of the metric is higher or lower.
+        delta: the least improvement by `HORIZON_EPOCHS` that counts, > 0, in the metric's unit.
 
     Returns:
         The verdict with the expected improvement after the last epoch.
@@ -377,8 +377,8 @@ def find_plateau(
 def _turned_at(y: Array, *, delta: float) -> int | None:
     """Return the index of the peak of a curve (up is better) if it has fallen since, else None.
 
-    The fall is from the mean of three values at the peak to the mean of the later half of the rest.
-    It has to exceed delta, and 4 standard errors of the difference of the two means.
+    The fall is the mean of three values around the peak, less the mean of the later half of the
+    values after the peak. It must exceed delta and 4 standard errors of this difference.
     """
     smooth = np.convolve(y, np.ones(3) / 3, mode="valid")
     peak = int(np.argmax(smooth)) + 1
@@ -387,14 +387,14 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
         return None
     tail = later[len(later) // 2 :]
     fall = float(smooth[peak - 1] - tail.mean())
-    # Second differences cancel a smooth curve, so their scatter is that of the noise only.
+    # Second differences of a smooth curve are nearly 0, so their scatter is only due to noise.
     noise = 1.4826 * float(np.median(np.abs(np.diff(y, 2)))) / 6**0.5
     standard_error = noise * (1 / 3 + 1 / len(tail)) ** 0.5
     return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
-    """Judge a curve that has not turned, from the weighted likely curves of both families."""
+    """Return the verdict on a curve that has not turned, from its probability-weighted fits."""
     first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
@@ -403,7 +403,7 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     gains = {"gain": middle, "low": low, "high": high}
     for name, bound in gains.items():
         if abs(bound) <= _NO_GAIN * delta:
-            gains[name] = 0.0  # next to delta, a gain of 1e-28 is 0
+            gains[name] = 0.0  # report a gain far below delta (1e-28, say) as 0
     expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected
@@ -425,18 +425,18 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
 def _plateaus(
     t: Array, y: Array, *, first: int, last: int, delta: float
 ) -> tuple[Index, Array, Array]:
-    """Return each likely curve's plateau epoch, its gain after the last epoch and its weight.
+    """Return the plateau epoch, the gain after the last epoch and the weight of each likely curve.
 
-    Each has shape (m,); a plateau at `last` + 1 is not within the curve.
+    Each array has shape (m,). The epoch `last` + 1 means that the plateau is not reached by `last`.
     """
     whole = np.arange(first, last + 1, dtype=float)
     laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
     drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # falls along each row
     gain = rise * drop[:, -1:]
-    # This is the first epoch at which rise * drop < delta. Without a rise it is `first`.
+    # The plateau is the first epoch at which rise * drop < delta, or `first` if there is no rise.
     epoch = np.array(
         [
-            # A rise below a millionth of delta never counts, because no law drops that far.
+            # A rise below a millionth of delta is negligible; this avoids a division by 0.
             np.searchsorted(-row, -delta / np.maximum(rises, 1e-6 * delta), side="right")
             for row, rises in zip(drop, rise, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""StepTimeFit: seconds per step by batch size, flat while the machine is not full."""
+"""StepTimeFit: the law of seconds per step by batch size, nearly constant for small batches."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# Roundness of the knee, 1/p. At 1, overhead and examples add up, as in one thread. Towards 0, only
-# the longer of the two counts, as on a device that overlaps them. Above 1, small batches slow down
-# before the machine is full, because of caches and vector units.
+# Limits of the roundness 1/p. At 1, overhead and time of the examples add up, as in one thread. At
+# 0, only the longer of the two times counts, as on a device that overlaps them. Above 1, batches
+# slow down long before the machine is full, because of caches and vector units.
 _ROUNDNESS = (0.1, 1.6)
-# The search for the knee goes this far beyond the measured batch sizes, as a logarithm. The prior
-# falls in proportion there, so the reach itself does not matter.
+# The search for the log knee extends this far beyond the measured log batch sizes. The prior
+# falls exponentially there, so the exact number does not matter.
 _REACH = 7.0
-# Single batch sizes lie off every smooth law: kernels and caches change with the shape. The prior
-# is half-Cauchy with this median; it matters only if too few points show the scatter.
+# Kernels and caches change with the batch size, so single sizes deviate from every smooth law. This
+# is the median of the half-Cauchy prior of their deviation; it matters only if points are few.
 _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (1e-3, 1.0)
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
-# Each zoom narrows the search to three of its cells.
+# Each zoom of a search narrows the range to three grid spacings around the best point.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
-# A log likelihood may fall by half of the 95 % quantile of chi squared with one degree.
+# A fit is acceptable if its log likelihood is at most this below the best (chi squared, 95 %).
 _LOG_LIKELIHOOD_95 = 1.92
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
-    """One or more curves of the law, one row per curve."""
+    """One or more curves of step time by batch size; each array has one entry per curve."""
 
     log_overhead: Array
     log_knee: Array
@@ -50,13 +50,13 @@ class Curves:
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Return the log of the law over its overhead, log (1 + (B/knee)^p) / p, one row per knee."""
+    """Return log(t(B) / overhead) = log (1 + (B/knee)^p) / p, one row per knee."""
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Return the least-squares log overhead for each row of `rise`, and its sum of squares."""
+    """Return each row's least-squares log overhead and its sum of squared residuals."""
     away = log_s - rise
     total = weight.sum(axis=-1)
     level = (weight * away).sum(axis=-1) / total
@@ -65,13 +65,13 @@ def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Axis:
-    """Cells along one parameter, fine around the point of least squares and coarse far from it."""
+    """Grid cells along one parameter, narrow near its least-squares value and wide far from it."""
 
     edges: Array
 
     @classmethod
     def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
-        """Make `n` cells from limit to limit; those within `fine` of the centre are narrowest."""
+        """Divide `limits` into `n` cells; cells within `fine` of the centre are the narrowest."""
         low, high = (math.asinh((limit - centre) / fine) for limit in limits)
         return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
@@ -84,13 +84,13 @@ class _Axis:
         return np.diff(self.edges)
 
     def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
-        """Draw a value uniformly within the cell at each of `places`."""
+        """Draw one value uniformly within each of the cells with the indices `places`."""
         return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Posterior:
-    """The posterior of log knee, roundness and log deviation, cell by cell."""
+    """The posterior probability of each cell of a grid of log knee, roundness and log deviation."""
 
     log_sizes: Array
     log_s: Array
@@ -100,11 +100,11 @@ class _Posterior:
     off: _Axis
     weight: Array  # probability of each cell, shape (knee, round, off)
     no_overhead: bool  # whether a line through the origin (a knee at 0) fits nearly as well
-    no_slope: bool  # whether a constant (a knee at infinity) does
+    no_slope: bool  # whether a constant time (a knee at infinity) fits nearly as well
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
-        """Return the posterior, given log times at log batch sizes and their own variances."""
+        """Return the posterior, given log times at log batch sizes and the times' variances."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
         knee = _Axis.around(
             float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
@@ -117,7 +117,7 @@ class _Posterior:
         ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
         by_knee = weight.sum(axis=(1, 2))
-        # A knee at an end of the axis is too far out to be one; compare it with the best.
+        # The first and last cell represent a knee of 0 and of infinity; check if they are likely.
         least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
             log_sizes[-1] - knee.centres, 0
@@ -136,12 +136,12 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the deviation of single batch sizes, as geometric mean over the posterior."""
+        """Return the geometric posterior mean of the deviation of single batch sizes."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
-        """Draw curves of the law that the times leave possible, each with its deviation."""
-        # Evenly spaced shares of the cells' sum leave less noise in the quantiles than random ones.
+        """Draw curves from the posterior; also return the deviation drawn with each curve."""
+        # Systematic sampling of the cells gives less noisy quantiles than independent draws.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
         places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
@@ -162,7 +162,7 @@ def _knee_limits(log_sizes: Array) -> tuple[float, float]:
 def _log_likelihood(
     log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
 ) -> Array:
-    """Return each cell's log likelihood, summed over the overhead: shape (knee, round, off)."""
+    """Return each cell's log likelihood, shape (knee, round, off); overhead is integrated out."""
     knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
     rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
     weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
@@ -172,10 +172,10 @@ def _log_likelihood(
 
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
-    """Fit the least-squares curve: the best knee for each roundness, and the best of those."""
-    # scipy.optimize.least_squares reaches the same sums of squares (400 made-up machines, 6e-13) in
-    # half the time. But in 21 of them the knee lies outside the measured sizes and the squares are
-    # flat. There it stops elsewhere, and our coverage was measured with the grid around this point.
+    """Fit the least-squares curve by a grid search over roundness, with the best knee of each."""
+    # scipy.optimize.least_squares needs half the time for equal sums of squares (400 simulated
+    # machines, 6e-13). But for 21 of them, with a knee outside the measured sizes, the sum is flat
+    # and SciPy finds another knee; the intervals' coverage was measured with the knee found here.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
@@ -193,9 +193,9 @@ def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
 def _best_knees(
     log_sizes: Array, log_s: Array, weight: Array, roundness: Array
 ) -> tuple[Array, Array, Array]:
-    """Return the least-squares log knee of each roundness, its log overhead and sum of squares.
+    """Return each roundness's least-squares log knee, log overhead and sum of squares.
 
-    A joint search over knee and roundness stops short, as they trade off along a bent valley.
+    A joint search over knee and roundness would stop early in a narrow, curved valley.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)
@@ -212,8 +212,8 @@ def _best_knees(
 
 
 _NORMAL_95 = 1.959964
-# A single bound is an end of this interval too. A one-sided 95 % quantile would hold only 89 times
-# in 100, because the same times decide whether the knee counts as outside.
+# These quantiles are also used for a single bound. A one-sided 95 % bound would contain the true
+# knee in only 89 % of cases, because the same times decide that the knee counts as outside.
 _BOTH = (0.025, 0.975)
 
 
@@ -222,16 +222,16 @@ class StepTimeFit:
     """Seconds per step by batch size: t(B) = (overhead^p + (per example × B)^p)^(1/p).
 
     Attributes:
-        batch_sizes: those that were measured, ascending.
-        overhead_s: the time of a step, however few its examples are.
-        s_per_example: the time that each further example adds once the machine is full.
-        knee_batch_size: overhead_s / s_per_example, where the two are equal: below it larger
-            batches cost little more time, far above it nothing is gained. Outside the measured
-            range only a bound is known.
-        sharpness: p; 1 is a straight line, large is flat up to the knee and straight from it on.
-        off_the_law_fraction: standard deviation of single batch sizes from the law, beyond what
-            the intervals of their own times explain.
-        residuals: log of the measured time less the law's, one per batch size.
+        batch_sizes: the measured batch sizes, ascending.
+        overhead_s: the time of a step in the limit of few examples.
+        s_per_example: the time that each additional example costs once the machine is full.
+        knee_batch_size: overhead_s / s_per_example. Well below the knee, larger batches cost
+            little more time; well above it, time grows in proportion to the batch size. Outside
+            the measured range only a bound is known.
+        sharpness: p; 1 gives a straight line, a large p a constant up to the knee, then a line.
+        off_the_law_fraction: standard deviation of single batch sizes' log times from the law, in
+            addition to the uncertainty of the measured times.
+        residuals: log(measured time / time on the law), one per batch size.
     """
 
     batch_sizes: tuple[int, ...]
@@ -250,14 +250,14 @@ class StepTimeFit:
 
     @property
     def max_residual_fraction(self) -> float:
-        """The largest distance of a batch size's time from the law's, as a share of the latter."""
+        """The largest |measured time / time on the law - 1| of all batch sizes."""
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return seconds per step on the law, with the interval of the curve, not of a new point.
+        """Return the law's seconds per step; the interval is the law's, not a new measurement's.
 
         Args:
-            batch_size: examples per step, >= 1; the law is extrapolated beyond the measured ones.
+            batch_size: examples per step, >= 1; outside the measured range it is an extrapolation.
         """
         if batch_size < 1:
             raise BatchlabError(f"the step time of batch size {batch_size}: expected at least 1")
@@ -266,11 +266,11 @@ class StepTimeFit:
         return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))
 
     def measured_step_s(self, batch_size: int) -> Estimate:
-        """Return seconds per step of a measured batch size, from its own time and from the law.
+        """Return a weighted mean of the measured and the law's seconds per step of a batch size.
 
-        The two are weighted by their variances: that of its own time, and that of single batch
-        sizes around the law. On a quiet machine that gives the measured time, and on one whose
-        times scatter it gives the law.
+        The weights are inverse variances: that of the measured time, and that of single batch
+        sizes around the law. So the result is near the measured time on a quiet machine, and near
+        the law on a machine whose times scatter.
 
         Args:
             batch_size: one of `batch_sizes`.
@@ -293,11 +293,11 @@ class StepTimeFit:
 def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
 
-    The point estimate is least squares on log times. A batch size's weight follows from the
-    interval of its own time and from how far single batch sizes lie from the law, which is
-    estimated too. The 95 % intervals come from the joint posterior of all parameters on a grid. Its
-    prior is flat in the log overhead and in 1/p from 0.1 to 1.6, flat in the log knee within the
-    measured range and falling in proportion to the distance beyond, half-Cauchy for deviations.
+    The point estimate is least squares on log times. The weight of a batch size is 1 / (variance of
+    its log time + squared deviation of single batch sizes from the law, which is estimated too).
+    The 95 % intervals come from the joint posterior of all parameters on a grid. The prior is flat
+    in log overhead, in 1/p from 0.1 to 1.6 and in the log knee within the measured range (beyond
+    that range it falls exponentially with the distance), and half-Cauchy for the deviation.
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
@@ -328,14 +328,14 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
 
 
 def _log_sd(time: Estimate) -> float:
-    """Return the standard deviation of a measured time's log from its interval; 0 without one."""
+    """Return the standard deviation of a log time from its 95 % interval; 0 if a bound is None."""
     if time.low is None or time.high is None:
         return 0.0
     return math.log(time.high / time.low) / (2 * _NORMAL_95)
 
 
 def _around(value: float, draws: Array) -> tuple[float, float]:
-    """Return the 95 % interval of `draws`, widened if need be to hold the least-squares value."""
+    """Return the 95 % interval of `draws`, widened if necessary to contain `value`."""
     low, high = np.quantile(draws, _BOTH).tolist()
     return min(low, value), max(high, value)
 
@@ -343,7 +343,7 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
-    """Return the parameters with their intervals, one-sided if only one bound is known."""
+    """Return the parameters by name, with 95 % intervals or with only one bound."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     overhead, knee = math.exp(float(point.log_overhead[0])), math.exp(float(point.log_knee[0]))
     sharpness = 1 / float(point.roundness[0])
@@ -369,7 +369,7 @@ def _parameters(
 
 
 def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
-    """Return overhead or slope; only an upper bound if it may be 0, with no value if `why`."""
+    """Return overhead or slope; `maybe_0` removes the lower bound, and `why` then the value."""
     if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
@@ -395,8 +395,8 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     return Estimate.of(value, interval=bounds, n=n)
 
 
-# The efficiency of a standard deviation that comes from the median of many normal deviations. With
-# few of them it is higher.
+# The efficiency, relative to the sample's, of a standard deviation computed from the median of many
+# squared normal deviations. With few deviations the efficiency is higher.
 _EFFICIENCY = 0.37
 
 
@@ -404,13 +404,13 @@ _EFFICIENCY = 0.37
 class ProcessScatter:
     """The standard deviation of log step times between processes of the same batch size.
 
-    The blocks of one process do not show it, because they share their memory addresses, the core
-    that feeds the device, and the machine's other load.
+    The blocks of one process do not show this scatter, because they share memory addresses, the
+    core that feeds the device, and the machine's other load.
 
     Attributes:
-        log_sd: standard deviation of one process.
-        degrees: its degrees of freedom.
-        n_sizes: batch sizes that were timed in several processes.
+        log_sd: standard deviation of the log time of one process.
+        degrees: degrees of freedom of `log_sd`.
+        n_sizes: number of batch sizes that were timed in several processes.
     """
 
     log_sd: float
@@ -419,13 +419,13 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """Return the usual scatter, a median over batch sizes so that unsteady ones count little.
+        """Return the median scatter over batch sizes; a few unsteady sizes hardly change a median.
 
         Args:
-            times_s: of each batch size, the seconds per step in each process.
+            times_s: for each batch size, the seconds per step in each process.
 
         Returns:
-            None if no batch size was timed in two processes.
+            The scatter, or None if no batch size was timed in two processes.
         """
         repeated = [times for times in times_s if len(times) > 1]
         if not repeated:
@@ -434,7 +434,7 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares over its variance is chi squared (n - 1 degrees); divide by its median.
+        # A sum of squares / variance is chi squared with n - 1 degrees, so divide by its median.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -444,19 +444,19 @@ class ProcessScatter:
         )
 
     def half_width(self, n: int) -> float:
-        """Return half the usual 95 % interval's width of a log step time from `n` processes."""
+        """Return the half-width of the 95 % interval of a mean log step time over `n` processes."""
         return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
 
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
-        """Return the step time of one batch size with an interval for the scatter of processes.
+        """Return a batch size's step time; the interval includes the scatter between processes.
 
-        Its own scatter and the usual one are weighted by their degrees of freedom, so the interval
-        is too narrow if a single batch size scatters far more than the others. It is never narrower
-        than the blocks' own.
+        This batch size's variance and the median one are weighted by their degrees of freedom, so
+        the interval is too narrow if this size scatters far more than other sizes. The result
+        contains the interval of `blocks`.
 
         Args:
             processes_s: seconds per step in each process, at least one.
-            blocks: the step time from the blocks only; its estimate is kept.
+            blocks: the step time from the blocks only; the result has its estimate.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -470,8 +470,8 @@ class ProcessScatter:
         return Estimate.of(blocks.estimate, interval=(low, high), n=n)
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
-        """Return the usual scatter moderated by a batch size's own sum of squares."""
-        if degrees == 0 or self.n_sizes == 1:  # the usual scatter of a single size is its own
+        """Return the scatter of all batch sizes, pooled with one size's own sum of squares."""
+        if degrees == 0 or self.n_sizes == 1:  # `self` is then this size's own scatter already
             return self
         together = self.degrees + degrees
         moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
@@ -479,22 +479,22 @@ class ProcessScatter:
 
 
 def _square(times_s: Sequence[float]) -> float:
-    """Return the sum of squares of the logarithms around their mean."""
+    """Return the sum of squared deviations of the log times from their mean."""
     logs = [math.log(step_s) for step_s in times_s]
     mean = sum(logs) / len(logs)
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # the standard deviation of the log of a time without an interval
+_EXACTLY = 1e-3  # the least standard deviation of a log time, also for a time without an interval
 
 
 def timed_in_turn(
     one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Correct two step times by their ratio in turn; also return the standard error of its log.
+    """Correct two step times by `ratio`, other / one, from a run in which both took turns.
 
-    Other load may have slowed only one of the two while they were timed separately. So their own
-    ratio is taken to be off by at least its distance from `ratio`; variances weight the moves.
+    Also return the standard error of the corrected ratio's log. Other load may have slowed one of
+    the separately timed sizes, so variances are raised to explain a large deviation from `ratio`.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

@@ -1,18 +1,17 @@
 """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
-The log steps of a run scatter normally around those of a curve S_min (1 + (B_crit/B)^a); the law
-has a = 1. A run that reached its target counts as the middle of the two evaluations between which
-it did; a run that missed it, as the mean of the normal distribution beyond its last evaluation.
+The log steps of a run are normally distributed around a curve S_min (1 + (B_crit/B)^a); the law
+has a = 1. A run that reached its target between two evaluations counts as their mean in log steps;
+a run that missed the target, as the mean of the normal distribution beyond its last evaluation.
 Joint draws of scatter, exponent and mean steps give draws of the curve, whose quantiles are the
 95 % intervals.
 
-The scatter of runs is that of the seeds within batch sizes, or the distance of batch sizes from the
-best curve where that is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity
-factor).
+The variance of a run is that between seeds of a batch size, or that of the batch sizes around the
+best curve if this is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 
-The exponent is free in every interval, or B_crit would look better known than it is. Its prior
-rules out exponents beyond a factor of 2.2. Points that say little about the exponent leave it near
-1; otherwise the points decide.
+Every interval includes the uncertainty of the exponent; otherwise that of B_crit would be too
+narrow. The prior of the log exponent is normal around 0 and has 95 % of its mass within a factor of
+2.2, so the exponent is near 1 if the points say little about it.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
 _LARGEST_EXPONENT = 2.2
-_EXPONENT_SD = math.log(_LARGEST_EXPONENT) / 1.96  # of the prior of the log exponent
-_ALMOST_ANY = 0.9  # an exponent is unknown if its interval is this share of the widest possible
-_NOTHING = 1000.0  # a B_crit this many times outside the batch sizes means S_min or E_min 0
-# Less variance of log steps is arithmetic and not measurement; more would overflow.
+_EXPONENT_SD = math.log(_LARGEST_EXPONENT) / 1.96  # standard deviation of the log exponent's prior
+_ALMOST_ANY = 0.9  # an exponent is unknown if its interval is this fraction of the prior's or more
+_NOTHING = 1000.0  # if B_crit is this many times beyond the batch sizes, S_min or E_min may be 0
+# Limits of the variance of log steps: less is rounding of the arithmetic, more would overflow.
 _LEAST_SQ, _LARGEST_SQ = 1e-14, 100.0
 _N_DRAWS, _ROUNDS = 4000, 50
-# A grid of exponents is narrowed again and again, to those whose cost leaves them possible.
+# The grid of exponents is narrowed repeatedly to exponents whose cost is this near the lowest.
 _N_EXPONENTS, _ZOOMS, _HIGHEST_COST = 81, 6, 16.0
 
 
@@ -48,9 +47,9 @@ class StepsObservation:
 
     Attributes:
         batch_size: examples per step, >= 1.
-        after_steps: the last evaluation at which the target was not reached (0 if unknown).
-        steps: the first evaluation at which it was, or None if the run ended at `after_steps`
-            without it. If it equals `after_steps`, or if `after_steps` is 0, it is exact.
+        after_steps: the last evaluation before the target was reached, in steps (0 if unknown).
+        steps: the first evaluation at which the target was reached; None if the run missed it and
+            ended at `after_steps`. Exact if equal to `after_steps`, or if `after_steps` is 0.
     """
 
     batch_size: int
@@ -59,7 +58,7 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """Logs of the steps between which the target was reached: equal if exact."""
+        """The logs of the steps between which the target was reached; equal if `steps` is exact."""
         if self.steps is None:
             return math.log(self.after_steps), math.inf
         return math.log(self.after_steps or self.steps), math.log(self.steps)
@@ -71,9 +70,9 @@ class StepsAt:
 
     Attributes:
         batch_size: examples per step.
-        expected: on the curve through all batch sizes.
-        measured: geometric mean of this batch size's own runs. Its interval takes the scatter of
-            the seeds from all batch sizes; without repeats it has none.
+        expected: the steps on the curve that was fitted to all batch sizes.
+        measured: geometric mean over the runs of this batch size. The interval uses the scatter
+            between seeds of all batch sizes; it is missing if no batch size has two runs.
     """
 
     batch_size: int
@@ -86,13 +85,13 @@ class StepsToTargetFit:
     """Steps to target by batch size: the law, and whether it holds.
 
     Attributes:
-        b_crit: where steps are twice S_min, in examples; a bound outside the measured range.
+        b_crit: the batch size with S = 2 S_min; only a bound if outside the measured range.
         s_min: steps in the limit of large batches.
-        e_min: samples in the limit of small batches, withheld where the law does not hold.
+        e_min: examples to target in the limit of small batches; unknown if the law does not hold.
         exponent: a of S_min (1 + (B_crit/B)^a).
-        law_holds: whether the interval of the exponent holds 1; if not, the others are those of
-            the best curve of any exponent.
-        seed_sd: standard deviation of log steps between seeds, None without repeats.
+        law_holds: whether the exponent's interval contains 1 (or is unknown); if not, `b_crit` and
+            `s_min` are those of the curve with the median exponent.
+        seed_sd: standard deviation of log steps between seeds; None if no batch size has two runs.
         by_batch_size: steps at each measured batch size, ascending.
     """
 
@@ -106,13 +105,13 @@ class StepsToTargetFit:
 
 
 def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTargetFit:
-    """Fit the law S(B) = S_min (1 + B_crit/B) to when runs reached their target.
+    """Fit the law S(B) = S_min (1 + B_crit/B) to the steps at which runs reached their target.
 
     Args:
         observations: at least three distinct batch sizes at which some run reached the target.
 
     Raises:
-        BatchlabError: fewer than three such batch sizes; the message names those there are.
+        BatchlabError: fewer than three batch sizes reached the target; the message lists them.
     Source: McCandlish et al. 2018, arXiv:1812.06162, section 2.3.
     """
     if not observations:
@@ -127,8 +126,8 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     runs = [run for run in observations if run.batch_size in reached]
     means = _Means.of(runs)
     measured = dict(zip(reached, means.estimates(), strict=True))
-    # At other sizes no run reached the target. One that went beyond the law shows that the law is
-    # too low there, and counts as if it had reached the target at its end.
+    # At other sizes no run reached the target. If such a run is longer than the law predicts, the
+    # law is too low there, so the run counts as if it had reached the target at its last step.
     law = means.curve(1.0)
     for run in observations:
         if run.batch_size not in reached and run.after_steps > law.steps(run.batch_size)[0]:
@@ -172,7 +171,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 
 
 def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Return a and c of least squares of (S - a - c / B) / S, in closed form for every draw."""
+    """Return the a and c that minimize the sum of squared (S - a - c / B) / S, for every draw."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(-1), (x * z).sum(-1), (z * z).sum(-1)
@@ -204,7 +203,7 @@ def _exponent(draws: Array, *, n_sizes: int, n: int) -> Estimate:
 
 
 def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]:
-    """Return why quantities far outside of the measured batch sizes are not known."""
+    """Return reasons for unknown quantities, by name, if B_crit is outside the measured sizes."""
     if smallest <= b_crit <= largest:
         return {}
     what, other = ("S_min", "larger") if b_crit > largest else ("E_min", "smaller")
@@ -226,12 +225,12 @@ class _Curves:
     @classmethod
     def through(cls, batch_sizes: Array, log_steps: Array, exponent: Array) -> _Curves:
         """Fit the curve of each exponent, shape (n,), to log steps, shape (n, k)."""
-        # Sizes and steps are relative to their geometric means, so that no power overflows.
+        # Divide sizes and steps by their geometric means, so that no power overflows.
         middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
         powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
         with np.errstate(divide="ignore", invalid="ignore"):
             fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # Steps never fall faster than 1/B^a nor rise. Either limit passes through the means.
+        # Steps may fall at most as 1/B^a and may not rise; at a limit, only the mean is fitted.
         is_steepest, is_flat = ~(fewest > 0), ~(slope > 0)
         fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
         slope = np.where(is_flat, 0.0, np.where(is_steepest, 1.0, slope))
@@ -252,13 +251,13 @@ class _Curves:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Means:
-    """The mean log steps of k batch sizes, without a curve, and the scatter of runs."""
+    """The mean log steps of k batch sizes, independent of any curve, and the scatter of runs."""
 
     batch_sizes: Array  # shape (k,)
-    count: Array  # runs of each, shape (k,)
-    log_steps: Array  # their mean, shape (k,)
-    rounding_sq: Array  # mean variance within the evaluations that enclose the steps, shape (k,)
-    seed_sq: float  # variance of a run's log steps; without repeats, the least plausible one
+    count: Array  # number of runs of each batch size, shape (k,)
+    log_steps: Array  # mean log steps of the runs, shape (k,)
+    rounding_sq: Array  # variance of log steps that evaluations can't resolve, shape (k,)
+    seed_sq: float  # variance of log steps between seeds; a lower limit if no size has two runs
 
     @classmethod
     def of(cls, runs: Sequence[StepsObservation]) -> _Means:
@@ -268,7 +267,7 @@ class _Means:
         low, high = np.array([run.log_range for run in runs]).T
         is_missed = np.isinf(high)
         rounding_sq = np.where(is_missed, 0.0, high - low) ** 2 / 12
-        # Seeds may agree more closely than evaluations resolve, so the scatter has a lower limit.
+        # Seeds may agree more closely than evaluations can resolve, so set a lower limit.
         seed_sq = least_sq = max(_LEAST_SQ, float(rounding_sq.mean()))
         log_steps = np.where(is_missed, low, (low + high) / 2)
         for _ in range(_ROUNDS):
@@ -290,11 +289,11 @@ class _Means:
 
     @property
     def degrees(self) -> int:
-        """Degrees of freedom of the scatter: 0 without repeats."""
+        """Degrees of freedom of `seed_sq`; 0 if no batch size has two runs."""
         return int(self.count.sum()) - len(self.count)
 
     def estimates(self) -> list[Estimate]:
-        # Runs that are evaluated at the same steps share their rounding: it does not average out.
+        # Runs evaluated at the same steps have equal rounding errors, which do not average out.
         error = np.sqrt(np.maximum(self.seed_sq / self.count, self.rounding_sq))
         half: list[float | None] = [None] * len(error)
         if self.degrees:
@@ -308,8 +307,8 @@ class _Means:
     def draws(self) -> tuple[Array, Array]:
         """Return joint draws of mean log steps, (n, k), and of the exponent of their curve, (n,).
 
-        Student's distribution follows, because the scatter is drawn too. A batch size scatters as
-        its seeds do, or as the batch sizes do around the best curve.
+        The variance is drawn too, so the means have Student's distribution. The variance is that
+        between seeds, or that of the batch sizes around the best curve if this is larger.
         """
         stream = np.random.default_rng(0)
         k, degrees = len(self.count), self.degrees
@@ -317,7 +316,7 @@ class _Means:
         if degrees:
             of_seeds *= degrees / stream.chisquare(degrees, _N_DRAWS)
         of_seeds = np.minimum(of_seeds, _LARGEST_SQ)
-        # Any three points lie on some curve, so only the law shows how far they scatter.
+        # A curve with a free exponent fits any three points exactly, so use the law's residuals.
         law_only = k == _SIZES_FOR_A_LAW
         free = 1 if law_only else k - 3
         of_sizes = 1 / stream.chisquare(free, _N_DRAWS)
@@ -327,7 +326,7 @@ class _Means:
             off_sq = self._off_sq(np.exp(logs))
             least = self._off_sq(np.ones(1))[0] if law_only else off_sq.min()
             variance = of_seeds
-            # A single degree of freedom says too little unless nothing else tells the scatter.
+            # If sizes have several runs, use one degree of freedom only if `least` > `seed_sq`.
             if not degrees or (not law_only and (free > 1 or least > self.seed_sq)):
                 variance = np.clip(least * of_sizes, of_seeds, _LARGEST_SQ)
             prior = (logs / _EXPONENT_SD) ** 2
@@ -339,12 +338,12 @@ class _Means:
         at = (chance < stream.random((_N_DRAWS, 1)) * chance[:, -1:]).sum(axis=1)
         exponent = np.exp(logs[at] + spacing * (stream.random(_N_DRAWS) - 0.5))
         of_means = stream.standard_normal((_N_DRAWS, k)) * np.sqrt(variance[:, None] / self.count)
-        # Rounding may go the same way at all batch sizes.
+        # Rounding errors may have the same sign at all batch sizes, so one draw serves all of them.
         rounding = stream.standard_normal((_N_DRAWS, 1)) * np.sqrt(self.rounding_sq)
         return self.log_steps + of_means + rounding, exponent
 
     def _off_sq(self, exponents: Array) -> Array:
-        """Return the sum over runs of the squared distance of each best curve from the means."""
+        """Return, per exponent, the best curve's sum of squared log residuals over the runs."""
         log_steps = np.broadcast_to(self.log_steps, (len(exponents), len(self.count)))
         curves = _Curves.through(self.batch_sizes, log_steps, exponents)
         steps = np.stack([curves.steps(size) for size in self.batch_sizes], axis=1)
@@ -352,6 +351,6 @@ class _Means:
 
 
 def _mean_beyond(limit: Array, mean: Array, sd: float) -> Array:
-    """Return the means of normal distributions beyond a limit."""
+    """Return the means of normal distributions truncated to values above `limit`."""
     hazard = math.sqrt(2 / math.pi) / erfcx((limit - mean) / sd / math.sqrt(2))
     return np.asarray(mean + sd * hazard)

@@ -1,1 +1,1 @@
-"""Measurements: one file per quantity, taken without leaving a trace in the caller."""
+"""Measurements, one file per quantity; they change neither models nor random states of callers."""

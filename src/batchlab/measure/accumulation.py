@@ -1,4 +1,4 @@
-"""Comparison of a batch's accumulated gradient with its whole gradient; causes of differences."""
+"""Check whether micro-batches give the gradient of the whole batch; find the cause if not."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
-_POOL = 512  # If some examples have nothing that the loss averages, 512 are searched.
-_CUTS = 4  # The first cut keeps the order; others are random, because a part may lack a class.
-# Weights move by this fraction of their tensor's standard deviation (or by this, if that is 0).
+_POOL = 512  # Number of examples to search if one example has nothing that the loss averages.
+_CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
+# Standard deviation of the noise added to initial weights, in standard deviations of the tensor.
 _MOVED = 0.05
-# Rounding may cause this relative difference between gradients, by the precision of the model.
+# The largest relative difference between gradients that rounding may cause, by precision.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-# A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
-# is only scaled. _GRAINS grains count as rounding, unless a grain exceeds _LARGEST_GRAIN.
+# If a model rounds internally (to bfloat16, say), scaling its loss changes the gradient by a grain.
+# Differences up to _GRAINS grains count as rounding, unless a grain exceeds _LARGEST_GRAIN.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
-_DRAWS = 16  # A random loss is averaged over this many draws.
-# A random loss couples examples if the mean loss of the parts differs from the whole loss by more
-# than this fraction of it and by more than this number of standard errors.
+_DRAWS = 16  # Number of random seeds over which a random loss is averaged.
+# A random loss couples examples if the mean loss of the parts differs from the loss of the batch by
+# more than this fraction of it and by more than this number of standard errors.
 _APART, _STANDARD_ERRORS = 0.05, 6.0
-# A loss is a sum if each further copy of the examples adds the same amount: more than _ADDS times
-# the loss, and equal to what the first copy added up to a fraction of _SAME.
+# A loss is a sum if each further copy of the examples adds more than _ADDS times the loss, and
+# always the same amount within a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
 
 
@@ -66,7 +66,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
     new_model(workload)
-    # A model that fixes its own precision fails in float64.
+    # A model that sets its own precision fails in float64, so the check runs in that precision.
     in_double = succeeds(lambda: _with_new_models(workload, on, in_double=True).gradient())
     with asking(workload, f"its loss on {_N} training examples"):
         few = _with_new_models(workload, on, in_double=in_double)
@@ -93,7 +93,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Pick a few examples; each gradient uses a new model near its initial weights."""
+    """Return a few examples whose gradients each use a new model with slightly changed weights."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -106,7 +106,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield each cause in turn, and then disable it, because it would hide the next one."""
+    """Yield each cause of a wrong gradient, then disable it, as it would hide the next cause."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -148,7 +148,7 @@ def look_at_loss(
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
             compares each prediction with every target.
     """
-    if workload.loss is None:  # the workload's own step may compute any loss
+    if workload.loss is None:  # the workload has its own step, whose loss can't be computed here
         return CheckResult()
     few = _few_of(replace(workload, model=lambda: model, augment=None), device)
     few = replace(few, evaluated=(nn.Module,))
@@ -182,11 +182,11 @@ NEEDS_GRADIENTS = (
     ": evaluations are without gradients; decorate a function that differentiates with "
     "@torch.enable_grad()"
 )
-"""The end of the message about a function that runs only with gradients."""
+"""The last part of the error message about a function that fails under torch.no_grad()."""
 
 
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
-    """Return the loss of a few examples; if it fails, report the changes with which it runs."""
+    """Return the loss of a few examples; if it fails, raise an error that says what helps."""
     workload, batch = few.workload, few.batch(few.all)
     own_size = min(workload.batch_size, size_of(workload.train))
 
@@ -221,7 +221,7 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
         )
 
 
-# ---- why the pieces of a batch have another loss
+# ---- why the micro-batches of a batch have a different loss
 
 
 def _coupling(few: _Few) -> Finding | None:
@@ -230,26 +230,26 @@ def _coupling(few: _Few) -> Finding | None:
     Raises:
         WorkloadError: the loss compares each prediction with every target.
     """
-    if few.distance_by_draws() > 0:  # so gradients can't be compared, but mean losses can
+    if few.distance_by_draws() > 0:  # gradients are random, so compare mean losses instead
         if few.is_sum():
             return _finding("sum", "`loss`")
         if few.mean_differs():
             return _finding("coupled", "`model` or `loss`")
         return None
     whole = few.gradient()
-    few = replace(few.with_grains(whole), n_draws=2)  # all draws are the same
+    few = replace(few.with_grains(whole), n_draws=2)  # the loss is not random: 2 draws suffice
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # coupled pairs look like weights if a part holds both
+            if coupling.cause != "weight":  # for "weight", another cut may reveal coupling
                 break
     return coupling
 
 
 def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
-    """Return why the gradients do not add up, and in which layer, parameter or function."""
+    """Return the cause of a wrong accumulated gradient, and the function in which it lies."""
     _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
@@ -265,15 +265,15 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
 
 
 def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether `whole` is a weighted mean of `pieces`, by positive weights of sum 1.
+    """Return whether the gradient `whole` is a weighted mean of the gradients `pieces`.
 
-    A piece without a gradient has nothing to average, so its weight is 0.
+    All weights must be positive, except that a gradient of 0 (nothing to average) is left out.
     """
     with_units = [piece for piece in pieces if bool(piece.any())]
     if not with_units:
         return False
     columns, target = torch.stack(with_units, dim=1).double().cpu(), whole.double().cpu()
-    # The default driver finds no solution if two pieces are equal.
+    # Unlike the default driver, gelsd also finds a solution if two columns are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # false if the loss uses only the hardest example
@@ -281,9 +281,9 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
 
 
 def _refuse_stretching(few: _Few) -> None:
-    """Refuse a loss in which PyTorch broadcasts predictions and targets to (n, n).
+    """Refuse a loss in which PyTorch broadcasts shapes (n, 1) and (n,) to (n, n).
 
-    One has shape (n, 1), the other (n,). PyTorch warns of this only in its own losses.
+    PyTorch warns of broadcasting predictions and targets only in its own losses.
     """
     shapes: dict[bool, tuple[int, ...]] = {}
 
@@ -312,20 +312,20 @@ def _refuse_stretching(few: _Few) -> None:
 # ---- a few examples
 
 Cut = Sequence[Sequence[int]]
-"""The indices of some examples, one sequence for each part of the batch."""
+"""A batch that is cut into parts: one sequence of example indices for each part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Few:
-    """The loss and gradient of a few examples, as one batch and in parts."""
+    """A few fixed examples whose loss and gradient are computed as one batch and in parts."""
 
-    workload: Workload  # its model has the same weights each time
-    n: int
-    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these indices, always the same
-    collate_draws: bool  # whether collate uses random numbers
+    workload: Workload  # its `model` must return a model with the same weights at each call
+    n: int  # the number of examples
+    batch: Callable[[Sequence[int]], Batch]  # makes a batch of the examples at these indices
+    collate_draws: bool  # whether `collate` makes random batches
     rounding: float  # the largest relative difference between gradients that rounding explains
-    evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
-    n_draws: int = _DRAWS  # how many draws of a random loss are averaged
+    evaluated: tuple[type[nn.Module], ...] = ()  # the types of layers that run in evaluation mode
+    n_draws: int = _DRAWS  # the number of random seeds over which a loss is averaged
 
     @property
     def all(self) -> list[int]:
@@ -333,7 +333,7 @@ class _Few:
 
     @property
     def cuts(self) -> list[Cut]:
-        """Return the batch cut into two parts of unequal size, and into single examples."""
+        """Return four cuts of the batch into two unequal parts, and one into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
         order, cuts = self.all, list[Cut]()
         for _ in range(_CUTS):
@@ -346,9 +346,9 @@ class _Few:
         return replace(self, workload=replace(self.workload, augment=None))
 
     def with_grains(self, whole: Tensor) -> _Few:
-        """Set `rounding` by comparing the gradient of three times the loss with that of the loss.
+        """Return a copy whose `rounding` covers the gradient's change when the loss is tripled.
 
-        Doubling a loss causes no rounding. If its gradient is not doubled, it was clipped.
+        A gradient not doubled by doubling the loss was clipped; then `rounding` is unchanged.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -372,9 +372,9 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over pieces, or that of one batch's loss times `factor`.
+        """Return the gradient accumulated over `pieces`, or without them that of all examples.
 
-        If no pieces are given, the batch contains all examples.
+        With a single piece or none, the loss is multiplied by `factor`.
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
@@ -385,7 +385,7 @@ class _Few:
         return accumulated_gradient(self.workload, model, batches, shares)
 
     def distance(self, one: Tensor, other: Tensor) -> float:
-        """Return |one - other| / |other| for two gradients, or 0 if rounding can explain it."""
+        """Return |one - other| / |other| for two gradients, or 0 if this is at most `rounding`."""
         distance, length = _length(one - other), _length(other)
         if distance <= self.rounding * length or distance == 0:
             return 0.0
@@ -394,10 +394,10 @@ class _Few:
         return distance / length
 
     def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
-        """Return the relative distance of the gradient accumulated over a cut from the whole one.
+        """Return the relative distance of the gradient accumulated over a cut from `whole`.
 
-        The distance is infinite if a part lacks what the loss or the model needs, such as a second
-        class.
+        The distance is infinite if the loss or the model fails on a part, for example because it
+        lacks a second class.
         """
         try:
             return self.distance(self.gradient(*cut), whole)
@@ -405,16 +405,16 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return the relative change of the gradient with another seed; 0 without one."""
+        """Return the relative change of the gradient with another seed; 0 if it is not random."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
 
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
-        """Return a sum of losses, averaged over random draws, and the error of that average.
+        """Return the sum of factor × loss over batches, averaged over seeds, and 6 standard errors.
 
-        Each term is a factor and the indices of a batch's examples. If the loss fails on one batch,
-        the average is unknown, so the error is infinite.
+        Each term is a factor and the indices of a batch's examples. If the loss fails on a batch,
+        the result is 0 with an infinite error.
         """
         total = torch.zeros(self.n_draws, dtype=torch.float64)
         for factor, few in terms:
@@ -425,14 +425,14 @@ class _Few:
                     total[seed] += factor * self.workload.loss(model, self.batch(few)).item()
                 except Exception:  # the loss does not accept this number of examples
                     return 0.0, math.inf
-        values = total[total.isfinite()]  # a batch may have nothing to average
+        values = total[total.isfinite()]  # NaN if a batch has nothing to average
         if len(values) < 2:
             return 0.0, math.inf
         standard_error = float(values.std()) / len(values) ** 0.5
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether the mean of a random loss differs from the mean over its parts."""
+        """Return whether the mean loss of the batch differs from the weighted mean of its parts."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, map(self.batch, cut))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -443,7 +443,7 @@ class _Few:
     def is_sum(self) -> bool:
         """Return whether the loss grows by the same amount with each further copy of the examples.
 
-        The first copy may add more, because the loss may include a penalty on the weights.
+        The first copy may add a different amount, because a loss may include a weight penalty.
         """
         once, _ = self.mean_loss((1, self.all))
         added, chance = self.mean_loss((1, self.all * 2), (-1, self.all))
@@ -456,7 +456,7 @@ class _Few:
 
 
 def _few_of(workload: Workload, device: torch.device) -> _Few:
-    """Pick a few training examples for which the loss has something to average."""
+    """Choose a few training examples that contain something that the loss averages."""
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 
@@ -483,17 +483,17 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
 
 
 def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
-    """Choose examples, at most one of them without units that the loss averages over.
+    """Choose examples with units, over which the loss averages, and at most one example without.
 
     Units are known labels, positives or tokens. The loss of an example without units is 0 or NaN.
-    One such example is kept, so that one part of the batch has fewer units than the others.
+    One example without units is included, so that the parts of a batch differ in units.
     """
 
     def have_units(chosen: Sequence[int]) -> bool:
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # whether it has units is unknown: the loss needs more examples
+            return True  # the loss fails on so few examples, so assume that they have units
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)
@@ -509,10 +509,10 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     for few in groups:
         if len(with_units) < n - 1 and have_units(few):
             with_units += [place for place in few if have_units([place])]
-    if not with_units:  # the loss needs several examples, or is always NaN
+    if not with_units:  # the loss of a single example is always 0 or NaN, so use a whole group
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
-        return chosen  # the loss is NaN because of an input of the example
+        return chosen  # the example `without` makes even a loss with units NaN: change nothing
     return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 
@@ -521,7 +521,7 @@ def _length(gradient: Tensor) -> float:
 
 
 def _move(model: nn.Module) -> None:
-    """Move the model off its initial weights: a layer of zeros hides the layers before it."""
+    """Add noise to all weights, since layers before a layer of zeros would have no gradient."""
     with torch.no_grad():
         for weights in trainable_parameters(model):
             if weights.is_floating_point():

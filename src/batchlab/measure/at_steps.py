@@ -1,7 +1,7 @@
-"""Measurements of a model at a step of its training, by the names of their quantities.
+"""Measurements of a model at one step of its training.
 
-They are properties of the weights (norms, distances), the noise of their gradients, and the growth
-of the loss around them (sharpness, the largest curvature).
+The quantities are norms and distances of the weights, the noise of the gradient, and the shape of
+the loss around the weights (sharpness, largest curvature).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Vector = NDArray[np.float64]
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
-    """Return the Euclidean distance over all tensors together, paired in their order."""
+    """Return the Euclidean distance between two lists of tensors, each list as one vector."""
     return math.hypot(*map(_norm, first, second))
 
 
@@ -59,8 +59,8 @@ _PASS_EXAMPLES = 512
 class LossSurface:
     """The mean loss of some training examples around a model's weights.
 
-    The function is the same at each call: the examples are cut into the same passes, random numbers
-    are the same, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    The loss is deterministic: passes contain the same examples at each call, random numbers are the
+    same, and dropout is off. Batch normalization takes its statistics from each pass, as in
     training (and in Keskar et al.). The surface uses a copy, so the model does not change.
     """
 
@@ -89,7 +89,7 @@ class LossSurface:
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
-        """Return the mean loss and its gradient, shape (P,)."""
+        """Return the mean loss at these weights and its gradient, shape (P,)."""
         total, gradient = 0.0, torch.zeros(())
         with self._differentiable(weights):
             for share, loss in self._losses():
@@ -98,7 +98,7 @@ class LossSurface:
         return total, gradient.double().cpu().numpy()
 
     def hessian_times(self, vector: Vector) -> Vector:
-        """Return the product of the Hessian at the model's own weights and a vector, shape (P,)."""
+        """Return the product of the Hessian at `self.weights` and a vector, shape (P,)."""
         direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
         product = torch.zeros(())
         with self._differentiable(self.weights):
@@ -109,7 +109,7 @@ class LossSurface:
         return product.detach().double().cpu().numpy()
 
     def _gradient_of(self, value: Tensor, *, create_graph: bool = False) -> Tensor:
-        """Return the gradient of `value`, shape (P,): 0 if independent of the weights."""
+        """Return the gradient of `value` by the weights, shape (P,), or zeros if it has none."""
         if not value.requires_grad:
             return torch.zeros_like(value).expand(len(self.weights))
         gradients = torch.autograd.grad(
@@ -119,22 +119,22 @@ class LossSurface:
 
     @contextmanager
     def _differentiable(self, weights: Vector) -> Iterator[None]:
-        """Put these weights into the model, with kernels that can be differentiated twice."""
+        """Copy these weights into the model; within the context, second derivatives exist."""
         flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
         with torch.no_grad():
             pieces = flat.split(list(map(Tensor.numel, self._parameters)))
             for parameter, piece in zip(self._parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
         with ExitStack() as kernels:
-            # The fused kernels of attention have no second derivative. cuDNN's recurrent layers
-            # have none either, and in evaluation mode not even a first one.
+            # Fused attention kernels and cuDNN's recurrent layers have no second derivative (the
+            # latter have no first one in evaluation mode either), so disable both.
             kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
             if self._is_recurrent:
                 kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's share of the examples and its loss, with equal draws each time."""
+        """Yield each pass's weight fraction and loss, with the same random numbers each time."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -144,28 +144,27 @@ class LossSurface:
             yield share, loss
 
 
-# The search for the maximum stops after ten iterations, as in the paper, so it is inexact.
+# The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
 _ITERATIONS = 10
-# The gradient at a trained point is nearly 0, so another search starts a little away from it.
+# Trained weights have a gradient near 0, so also start at a random point of this part of the box.
 _BESIDE = 0.1
 
 
 def sharpness(
     surface: LossSurface, *, epsilon: float, n_directions: int | None = None, seed: int = 0
 ) -> float:
-    """Return 100 (max f - f) / (1 + f) over a box around the weights, in percent.
+    """Return 100 (max f - f) / (1 + f), where f is the loss and max f its maximum in a box.
 
-    The box is |z_i| <= epsilon (|x_i| + 1) around the weights x, or, in the space that the columns
-    of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. L-BFGS-B takes ten
-    iterations from the weights and ten from a random point in a tenth of the box; the larger
-    maximum is used. Sharpness is >= 0, and can be compared between solutions of one workload, not
-    between workloads. The paper does not say where the search starts or how A is drawn; here
-    the entries of A are standard normal.
+    The box is x + z with |z_i| <= epsilon (|x_i| + 1) around the weights x, or x + A y with
+    |y_i| <= epsilon (|(A+ x)_i| + 1) for a random matrix A with standard normal entries. L-BFGS-B
+    takes ten iterations from the weights and ten from a random point in a tenth of the box; the
+    larger maximum is used. (The paper specifies neither A nor the starting points.) Sharpness is
+    >= 0, and can be compared between solutions of one workload, but not between workloads.
 
     Args:
         surface: the loss around the weights.
         epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
-        n_directions: the number of columns of A, >= 1; None if every weight moves by itself.
+        n_directions: the number of columns of A (with pseudo-inverse A+); None for the first box.
         seed: the seed of A and of the random starting point.
 
     Raises:
@@ -192,7 +191,7 @@ def sharpness(
         return -loss, -gradient
 
     box = epsilon * (np.abs(center) + 1)
-    # `minimize` would convert a million bounds to tuples three times; this converts them once.
+    # Convert a million bounds to tuples once; `minimize` would convert arrays three times.
     bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
     starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
     highest = []
@@ -210,7 +209,7 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
     """Return the largest eigenvalue of the Hessian at the model's weights.
 
     Lanczos iteration needs only products of the Hessian and vectors, so the matrix is not stored.
-    It stops at the relative error `tolerance`; 0 means as exact as the products are.
+    The iteration stops at the relative error `tolerance`; 0 stands for machine precision.
 
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
     """
@@ -226,15 +225,15 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
 
 # ---- at a step of a training
 
-# Limits the cost of a noise scale. A value above a quarter of this number is inexact.
+# The most examples of a noise scale, to limit its cost; a scale above a quarter of it is inexact.
 _MOST_EXAMPLES = 16_384
-# A variance is estimated from several batches: 16, or at least 4 if an epoch has only a few.
+# A variance is estimated from the batches of one epoch: at most 16 and at least 4 of them.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-# Loss, sharpness and curvature use this many training examples, the same at each step.
+# Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
 _EPSILON, _HALF = 1e-3, 5e-4  # The paper uses these two sizes of the box for sharpness.
 _SUBSPACE = 100  # The paper uses this number of directions.
-_TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; different seeds differ by more.
+_TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; seeds differ by more than this.
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -244,7 +243,7 @@ def _gradient_norm(moment: Moment) -> float | None:
 
 
 def _update_norm(moment: Moment) -> float | None:
-    """Return the length of the last update, or None if the run was resumed after it."""
+    """Return the norm of the last update, or None if a resumed run lost the weights before it."""
     if not moment.before:
         return None
     return distance_between(moment.model.parameters(), moment.before)
@@ -260,15 +259,15 @@ def _parameter_norm(moment: Moment) -> float:
 
 
 def _noise_scale(moment: Moment) -> float | None:
-    """Return the noise scale, or None if noise hides the gradient."""
+    """Return the noise scale, or None if |G|^2 is not significantly above 0."""
     noise = GradientNoise(moment.workload, moment.device)
-    # Use the same examples at every step, so that errors common to the points of a curve cancel.
+    # Use the same examples at every step, so that sampling errors cancel in comparisons of steps.
     point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
     return point.gradient_noise_scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:
-    """Return the variance of the gradient at the trial's current batch size, from drawn batches."""
+    """Estimate the variance of the gradient at the trial's current batch size from 4-16 batches."""
     trial = moment.trial
     if trial.stages:
         trial = trial.throughout(trial.plan.stage_at(moment.step).batch_size)
@@ -291,7 +290,7 @@ def _surface(moment: Moment) -> LossSurface:
 
 
 def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
-    """Return the sharpness in percent, in all directions if `n_directions` is None."""
+    """Return the sharpness in percent; `n_directions` is None for all directions."""
     return sharpness(_surface(moment), epsilon=epsilon, n_directions=n_directions)
 
 
@@ -316,7 +315,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """Return the functions that measure a model, by quantity; costly ones only if `asked`."""
+    """Return the measuring functions by quantity; on-request quantities only if in `asked`."""
     rows = measurement_rows()
     return {
         name: partial(_taken, at_step, rows[name].on_request, rows[name].at_ends)
@@ -326,7 +325,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    """Measure after any step; on request only at epoch ends, or only at both ends of a run."""
+    """Measure if due: each step, or only epoch ends (`on_request`), or run ends (`at_ends`)."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
     is_due = moment.is_last if at_ends else moment.is_end
@@ -335,6 +334,6 @@ def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> 
     try:
         return at_step(moment)
     except Exception:
-        # A failed measurement must not end a training: the model may diverge, may not be twice
-        # differentiable, or may leave too little memory.
+        # A failed measurement must not stop a training: the model may have diverged, may not be
+        # twice differentiable, or may leave too little memory.
         return None

@@ -1,4 +1,4 @@
-"""Blocks of steps: their median, and the mean over several processes."""
+"""Median of the step times of blocks, and mean over several processes, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scipy.special import bdtr
 from batchlab.laws.mean import mean_interval
 from batchlab.records.estimate import Estimate
 
-# From this number of blocks on, the minimum and maximum enclose the median in 95 % of cases. For
-# any distribution, those of n blocks do so with probability 1 - 2^(1 - n).
+# The minimum and maximum of n blocks of any distribution enclose the median with probability
+# 1 - 2^(1 - n), which is at least 95 % from this number of blocks on.
 _BLOCKS_FOR_ORDER = 6
 
 
 def median_of_blocks(values: Sequence[float]) -> Estimate:
-    """Return the median with its interval, which is None for a single value."""
+    """Return the median with its 95 % interval; a single value has no interval."""
     middle, n = statistics.median(values), len(values)
     if n >= _BLOCKS_FOR_ORDER:
-        # Use the largest k whose k-th values from both ends enclose the median in 95 % of cases.
+        # Use the largest k for which the k-th smallest and k-th largest value form a 95 % interval.
         rank = np.count_nonzero(2 * bdtr(np.arange(n), n, 0.5) <= 0.05) - 1
         ordered = sorted(values)
         return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
@@ -32,7 +32,7 @@ def median_of_blocks(values: Sequence[float]) -> Estimate:
 
 
 def geometric_mean(times: Sequence[Estimate]) -> Estimate:
-    """Return the geometric mean of independent times, with the interval of their mean logarithm."""
+    """Return the geometric mean of independent times; its interval combines those of the logs."""
     values, below, above, n = list[float](), list[float](), list[float](), 0
     for time in times:
         assert time.estimate is not None

@@ -35,14 +35,14 @@ from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
 _MANY, _AT_ONCE = 1000, 64
-_SHORT = 10_000  # examples of a stream
+_SHORT = 10_000  # the most examples of a stream that is read to its end
 COMPILED: Final = (
     "torch.compile is left out of all trainings, because compiling in every run would take longer "
     "than a short one. Results are the same up to rounding. Compiled steps may be faster, at some "
     "batch sizes more than at others: batchlab profile times them, and batchlab advise --profile "
     "compares batch sizes by those times"
 )
-"""The warning for a workload that compiles its model."""
+"""The warning about a workload whose `model` returns a model compiled with torch.compile."""
 
 
 def check_workload(
@@ -50,8 +50,8 @@ def check_workload(
 ) -> WorkloadSummary:
     """Make the model and check its loss, its metrics, batches of every split and training steps.
 
-    Return `known` completed, with warnings about anything unusual that does not prevent training.
-    If `with_steps` is false, compute no gradient, because memory may not be enough.
+    Return `known` with the results added, including warnings that do not prevent training.
+    If `with_steps` is false, compute no gradient, because memory may not suffice.
 
     Raises:
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
@@ -85,10 +85,10 @@ def check_workload(
 
 
 def _check_streams(workload: Workload) -> None:
-    """Read the workload's short streams to the end, to check that their lengths are right.
+    """Read each short stream of the workload to its end, and compare the count with its length.
 
     Raises:
-        WorkloadError: a stream has another length.
+        WorkloadError: a stream has more or fewer examples than its length says.
     """
     for split in SPLITS:
         data, _ = opened(getattr(workload, split), None)
@@ -100,7 +100,7 @@ def _check_streams(workload: Workload) -> None:
 def _checked_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with asking(workload, "`optimizer`"):
         optimizers = made_optimizers(workload, model, workload.learning_rate)
-        # An optimizer that ignores its learning rate would make all tried rates the same.
+        # Detect an optimizer that ignores its learning rate: a search over rates would be useless.
         twice = made_optimizers(workload, model, 2 * workload.learning_rate)
     rates, doubled = _rates(optimizers), _rates(twice)
     if rates and rates == doubled:
@@ -139,7 +139,7 @@ _RUNS_ON_VALIDATION = (
 
 
 def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    """Compute a metric on a few training examples and on many of the validation examples."""
+    """Compute a metric on up to 64 training examples and up to 1,000 validation examples."""
 
     def add(
         split: Split, chosen: Sequence[int], *, to_end: bool, with_gradients: bool = False
@@ -157,7 +157,7 @@ def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch
     if not is_over_all(workload, name):
         few = places(workload, min(_AT_ONCE, n_train))
         first = range(max(1, min(_AT_ONCE, n_validation)))
-        # Its value is not checked: an F1 without a positive example is 0 / 0.
+        # Add examples without computing the value: an F1 without a positive example is 0 / 0.
         explained(
             model,
             lambda: add("train", few, to_end=False),

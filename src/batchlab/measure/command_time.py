@@ -1,4 +1,4 @@
-"""Step time of a user's command, which runs until enough of its steps are timed."""
+"""Measure the step time of a user's training command, which is stopped after enough steps."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import step_intervals
 from batchlab.script.look import Look
 
-# Twelve suffice for an interval with the median in 95 % of cases, and for clocks to settle.
+# Stop after timing 12 progress lines (for a 95 % interval) over 2 s (for steady clocks).
 _STRETCHES = 12
 _TIMED_S = 2.0
-# Four must suffice if a script reports its progress only once in many seconds.
+# Also stop after timing 4 lines over 10 s, since a script may report its progress only rarely.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
-# A training without a horizon is started with this number of steps. The script may end earlier by
-# itself.
+# The number of steps that the command receives if the trial has no horizon. The script may still
+# stop earlier.
 _MOST_STEPS = 10**9
 
 
 def timed_command(
     command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
 ) -> ProfilePoint:
-    """Run a command until enough of its steps are timed, or `limit_s` has passed, and end it.
+    """Run a command until enough of its steps are timed or `limit_s` has passed, then stop it.
 
-    Return the time and memory at the batch size of `trial`, or why they are unknown.
+    Return the step time and memory at the batch size of `trial`, or the reason if unknown.
     """
     values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
     look = Look(command, trial, values, is_timed=True)

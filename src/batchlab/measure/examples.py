@@ -41,15 +41,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """The findings about a workload from one part of its check that do not refuse the workload."""
+    """The findings of one part of a workload's check that do not prevent training."""
 
     warnings: tuple[str, ...] = ()
     loss_couples: bool = False  # whether the loss depends on which examples share a batch
-    last_batch_runs: bool = True  # whether a smaller last batch of an epoch runs
+    last_batch_runs: bool = True  # whether a step runs with a smaller last batch of an epoch
 
 
 def succeeds(function: Callable[[], object]) -> bool:
-    """Return whether `function` runs, from fresh random streams; raise if memory runs out."""
+    """Seed all generators and return whether `function` runs; raise if memory runs out."""
     seed_everything(_SEED)
     try:
         function()
@@ -63,12 +63,12 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call a function in evaluation mode; if it fails, report the changes with which it runs.
+    """Call a function in evaluation mode; if it fails, add to the message a remedy that helps.
 
-    A remedy is the text for the message, and a function that runs if the remedy helps.
+    A remedy is a text for the message and a function that runs if the remedy helps.
 
     Raises:
-        WorkloadError: `function` raised an exception.
+        WorkloadError: `function` raised a WorkloadError.
     """
 
     def in_training_mode() -> None:
@@ -79,7 +79,7 @@ def explained(
         return function()
     except WorkloadError as error:
         for text, attempt in (*remedies, (_RUNS_IN_TRAINING, in_training_mode)):
-            if succeeds(attempt):  # report what was seen to help instead of a guess
+            if succeeds(attempt):  # suggest only a remedy that was tried and helped
                 raise WorkloadError(str(error).removesuffix(OVER_ALL) + text) from error
         raise
 
@@ -91,10 +91,10 @@ _RUNS_IN_TRAINING = (
 
 
 def new_model(workload: Workload) -> nn.Module:
-    """Make a model; refuse a function that returns one object again, trained by the run before.
+    """Make a model twice; refuse a `model` function that returns the same object both times.
 
     Raises:
-        WorkloadError: the object is the same or no module, or making it raised an exception.
+        WorkloadError: the objects are identical or not modules, or `model` raised an exception.
     """
     with asking(workload, "`model`"):
         model: nn.Module = workload.model()
@@ -104,7 +104,7 @@ def new_model(workload: Workload) -> nn.Module:
                 f"an nn.Module"
             )
         first_model = weakref.ref(model)
-        del model  # memory may not hold a second model
+        del model  # memory may not suffice for a second model
         gc.collect()
         seed_everything(_SEED)
         model = workload.model()
@@ -124,9 +124,9 @@ def new_model(workload: Workload) -> nn.Module:
 def places(workload: Workload, n: int) -> list[int]:
     """Return the indices of `n` training examples that resemble a batch of a training.
 
-    One random example comes from each of `n` equal parts of the data, because the first examples of
-    data sorted by class have one class, and evenly spaced ones may match a pattern of the data. A
-    stream gives its first examples, and the workload's own sampler those it chooses first.
+    One random example comes from each of `n` equal parts of the data, because the first examples
+    may all have one class, and evenly spaced examples may match a pattern of the data. For a
+    stream or the workload's own sampler, the first `n` examples are used.
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):
@@ -145,7 +145,7 @@ def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: 
     """Return the examples of a split at the indices `chosen` as a batch.
 
     Raises:
-        WorkloadError: fetching or collating them failed.
+        WorkloadError: fetching or collating the examples failed.
     """
     with _fetching(workload, split):
         return fetched(data, torch.tensor(chosen), workload.collate)
@@ -155,26 +155,26 @@ def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
     return asking(workload, f"fetching and collating examples of {split}")
 
 
-# ---- the same few examples in many batches
+# ---- many batches of the same few examples
 
 
 def batches_of_few(
     workload: Workload, chosen: Sequence[int], accepts: Callable[[Batch], object]
 ) -> tuple[Callable[[Sequence[int]], Batch], bool]:
-    """Return a function from positions in `chosen` to a batch, and whether `collate` draws.
+    """Return a function from positions in `chosen` to a batch, and whether batches are random.
 
-    Each example is fetched only once, because a random data set returns others each time. If
-    `collate` draws (masks, negative samples), the whole batch is made only once too. It is cut if
-    `accepts` takes a part of it, because a target may number the examples of the whole batch.
+    Each example is fetched only once, because a random data set would return different examples. If
+    `collate` is random (masks, negative samples), all batches are rows of a single collated batch,
+    unless `accepts` fails on half of its rows: a target may contain row numbers of the whole batch.
 
     Raises:
-        WorkloadError: fetching or collating them failed.
+        WorkloadError: fetching or collating the examples failed.
     """
     data, collate = opened(workload.train, workload.collate)
     order, source = torch.tensor(chosen), data
     while isinstance(source, ChosenPart):
         source = source.dataset
-    # Tables without a `collate` return rows of their columns, and never draw random numbers.
+    # Tensors, and tables without a `collate`, are never random, so their rows are not stored.
     if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))
@@ -198,13 +198,13 @@ def batches_of_few(
 
 
 def _has_rows(batch: Batch, n: int) -> bool:
-    """Return whether a batch of `n` examples is made of tensors of `n` rows."""
+    """Return whether all leaves of a batch are tensors with `n` rows, one for each example."""
     columns = leaves(dict(batch) if isinstance(batch, Mapping) else batch)
     return all(isinstance(column, Tensor) and column.shape[:1] == (n,) for _, column in columns)
 
 
 def _rows(batch: Batch, positions: Sequence[int]) -> Batch:
-    """Return rows of a batch; a mapping with a `to` method keeps its class."""
+    """Return the rows of a batch at `positions`; the class of a custom mapping is preserved."""
     if isinstance(batch, MutableMapping) and not is_container(batch):
         rows = copy.copy(batch)
         rows.update({name: _rows(column, positions) for name, column in batch.items()})
@@ -212,18 +212,18 @@ def _rows(batch: Batch, positions: Sequence[int]) -> Batch:
     return with_tensors(batch, lambda tensor: tensor[list(positions)])
 
 
-# ---- the counted sizes of batches
+# ---- whether batches are counted correctly
 
 
 def check_batch_counts(workload: Workload) -> None:
-    """Compare the counted sizes of two small batches with the examples fetched for them.
+    """Check that the counted sizes of batches of 2 and of 3 examples have the ratio 2 : 3.
 
-    Without a `weight`, the size of a batch is the length of its first tensor. A count of two per
-    example (two views of each) is accepted, because only ratios of sizes matter. Sequences with
-    time first, joined sequences or a list of images give a wrong count.
+    Without a `weight`, the size of a batch is the length of its first tensor. Two rows per example
+    (two views of each) are accepted, because only ratios of sizes matter. The count is wrong if the
+    first dimension is time, or for joined sequences or a list of images.
 
     Raises:
-        WorkloadError: the counts do not grow in proportion to the examples.
+        WorkloadError: the sizes do not have the ratio of the numbers of examples.
     """
     by_length = [
         name
@@ -236,7 +236,7 @@ def check_batch_counts(workload: Workload) -> None:
     for split in SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # all tensors of a tuple have examples first
+        if n == 0 or isinstance(data, tuple):  # tensors of a tuple are known to have examples first
             continue
         of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
         of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))

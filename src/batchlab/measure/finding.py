@@ -1,4 +1,4 @@
-"""Finding and Accumulation: what a check of accumulation found, as its document."""
+"""Finding and Accumulation: the result of a check of gradient accumulation, as a document."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from batchlab.words.document import SCHEMA
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One cause why the accumulated gradient is not that of the whole batch.
+    """One cause of a difference between the accumulated and the whole batch's gradient.
 
     Attributes:
-        cause: a code; `CAUSES` of `batchlab.words.catalogue` says what it means and what to do.
-        where: the layers, parameters or function that it lies in.
-        size: how far the accumulated gradient is off, over the batch's gradient; None if it was
-            not compared.
-        by_chance: whether it is only due to random draws, so that it is the same on average.
+        cause: a code; `CAUSES` of `batchlab.words.catalogue` explains it and says what to do.
+        where: the layers, parameters or function in which the cause lies.
+        size: |accumulated gradient - whole gradient| / |whole gradient|; None if the two could not
+            be compared.
+        by_chance: whether the difference is only due to random draws, so it vanishes on average.
     """
 
     cause: str
@@ -30,22 +30,22 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """What the cause means and what to do about it."""
+        """The explanation of the cause, and what to do about it."""
         return text(CAUSES[self.cause])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accumulation:
-    """Whether a gradient stays the same when its batch is cut into micro-batches.
+    """Whether micro-batches accumulate the gradient of the whole batch.
 
     Attributes:
-        workload: its name.
-        n_examples: the number of examples in the batch that was cut.
-        in_double: whether it was compared in float64; if not, the model takes only its own
-            precision.
-        rounding: how far the accumulated gradient is off in the workload's own precision, over the
-            batch's; None if not compared.
-        findings: every cause that was found.
+        workload: the workload's name.
+        n_examples: the number of examples in the batch.
+        in_double: whether the gradients were compared in float64; false if the model accepts only
+            its own precision.
+        rounding: |accumulated gradient - whole gradient| / |whole gradient| in the workload's own
+            precision; None if there are findings.
+        findings: all causes of a difference that were found.
     """
 
     schema: int = SCHEMA
@@ -64,5 +64,5 @@ class Accumulation:
 
     @property
     def equal(self) -> bool:
-        """Whether the gradient is the same, except for random draws."""
+        """Whether the accumulated gradient equals the whole one, except for random draws."""
         return all(finding.by_chance for finding in self.findings)

@@ -1,4 +1,4 @@
-"""The noise of gradients, sampled at fixed weights, along a training, or from drawn batches."""
+"""Measure the noise of gradients at fixed weights, along a training, or from whole batches."""
 
 from __future__ import annotations
 
@@ -38,31 +38,30 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import epoch_order, n_examples, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
-# At most 64 blocks of gradients are kept, fewer if memory is short, but at least eight.
+# Store the gradients of at most 64 blocks of examples, fewer if above 512 MB, but at least 8.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
-# The examples in each of the first blocks, and in one pass, which is halved if memory runs out.
+# The number of examples in each of the first blocks.
 _FIRST_BLOCK = 16
-_PASS_EXAMPLES = 256
-# Sampling ends when both ends of the interval are within this fraction of the noise scale.
+_PASS_EXAMPLES = 256  # in a forward and backward pass; halved if memory runs out
+# Sampling stops when both bounds of the interval are within this fraction of the noise scale.
 PRECISION = 0.2
-# A training set too small for three blocks has no interval.
-_FEWEST_EXAMPLES = 3
-# Rounding changes a gradient by at most this fraction; larger changes are due to random numbers.
+_FEWEST_EXAMPLES = 3  # an interval needs three blocks of one or more examples
+# A gradient that changes by more than this fraction when repeated depends on random numbers.
 _OTHER_GRADIENT = 1e-5
-# Examples are coupled if the gradient of two halves differs by more from that of their batch.
+# Examples are coupled if the gradient of a batch changes by more when the batch is cut in half.
 _COUPLED = 1e-3
 
 
 class GradientNoise:
-    """A sampler of the gradients of one workload's training examples, in blocks.
+    """A sampler of gradients of a workload's training examples, each averaged over a block.
 
-    Every sample uses a copy of the model in its current mode, so the model, its buffers and its
-    gradients do not change. The global random streams do not change either.
+    A sample uses a copy of the model in its current mode, so the model's parameters, buffers and
+    gradients do not change. The global random generators do not change either.
     """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
-        """Check the workload; `sample` computes the gradients.
+        """Check the size of the training set; `sample` computes the gradients.
 
         Raises:
             WorkloadError: the training set has fewer than three examples.
@@ -89,10 +88,10 @@ class GradientNoise:
     ) -> NoisePoint:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
-        Examples are drawn without replacement, twice as many each time. Sampling ends when both
-        ends of the 95 % interval are within the fraction `precision` of the noise scale, when the
-        examples (or `most_examples` of them) fill no further block, or after the block at
-        `until_s` of `time.monotonic()`. The point has step 0.
+        Examples are drawn without replacement, and their number is doubled repeatedly. Sampling
+        stops when both bounds of the 95 % interval are within the fraction `precision` of the noise
+        scale, when all examples (or `most_examples`) are used, or after the first block that ends
+        later than `until_s` on the clock `time.monotonic()`. The result has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -129,7 +128,7 @@ class GradientNoise:
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two, to join blocks in pairs
-        # Fewer blocks give no interval.
+        # Make the blocks small enough for at least eight of them; fewer give a poor interval.
         n_next = max(1, min(source.unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
         n_pass = None if source.unit is None else n_next
         blocks: list[_Block] = []
@@ -147,7 +146,7 @@ class GradientNoise:
         return blocks
 
     def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
-        """Compute one block in passes of `n_pass` examples, or in passes that fit into memory."""
+        """Compute a block in passes of `n_pass` examples; if None, as many as memory allows."""
         while True:
             n_at_once = n_pass or self._pass_examples
             try:
@@ -160,7 +159,7 @@ class GradientNoise:
     def _passed(self, model: nn.Module, chosen: Tensor) -> _Block:
         batch = self._fetched(chosen)
         gradient = batch_gradient(self._workload, model, batch)
-        # Multiply by the block's weight, so that blocks of different weights can be joined.
+        # Multiply by the mean weight, so that blocks of different weights can be averaged.
         weight = weight_of(self._workload, batch)
         gradient *= weight / len(chosen)
         return _Block(n_examples=len(chosen), weight=weight, gradient=gradient)
@@ -174,19 +173,19 @@ class GradientNoise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Source:
-    """The distribution from which gradients are drawn."""
+    """Properties of a workload's gradients that determine how they are sampled."""
 
     n_train: int | None  # None if gradients are random, as if there were infinitely many examples
-    unit: int | None  # the only size of a pass; None if an example's gradient is its own
+    unit: int | None  # the required examples per pass if examples are coupled, else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
-    """The gradient of some examples, multiplied by their mean weight."""
+    """The mean gradient of a block of examples, multiplied by their mean weight."""
 
     n_examples: int
     weight: float  # the sum of the examples' weights
-    gradient: Tensor  # the mean gradient of the examples, shape (P,)
+    gradient: Tensor  # the mean gradient times the mean weight, shape (P,)
 
 
 def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
@@ -194,24 +193,24 @@ def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
             return True
-    model.eval()  # dropout would draw other numbers for the halves
+    model.eval()  # without dropout, which would draw different numbers for the halves
     halves = list(cut(batch, -(-n_examples(batch) // 2)))
     try:
         whole = batch_gradient(workload, model, batch)
         summed = accumulated_gradient(workload, model, halves, shares_of(workload, halves))
-    except Exception:  # the user's code rejects half a batch, or cuDNN's layers evaluation mode
+    except Exception:  # half a batch, or evaluation mode with cuDNN, fails: assume coupling
         return True
     return _distance(whole, summed) > _COUPLED
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    """Return how far two gradients are apart, over the norm of the first."""
+    """Return |one - other| / |one|."""
     apart = torch.linalg.vector_norm(one.double() - other.double())
     return float(apart / torch.linalg.vector_norm(one.double()))
 
 
 def _joined(blocks: Sequence[_Block]) -> _Block:
-    """Join several blocks into one."""
+    """Return one block with the examples of all blocks."""
     n_examples = sum(map(attrgetter("n_examples"), blocks))
     gradient = torch.zeros_like(blocks[0].gradient)
     for block in blocks:
@@ -233,7 +232,7 @@ def _sample_of(blocks: Sequence[_Block], source: _Source) -> GradientSample:
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:
-    """Return whether both ends of the interval are within this fraction of the estimate."""
+    """Return whether both bounds differ from the estimate by at most `precision` times it."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
     reach = max(scale.high - scale.estimate, scale.estimate - scale.low)
@@ -249,10 +248,10 @@ def drawn_variance(
     seed: int,
     n_batches: int,
 ) -> float:
-    """Estimate the variance of a mini-batch gradient without computing the whole set's gradient.
+    """Estimate the variance of the gradient of mini-batches (the trace of its covariance).
 
-    The result is the sample variance over batches drawn in the trial's way, an unbiased estimate of
-    tr Cov. A batch of the whole training set without replacement has variance 0.
+    The result is the unbiased sample variance over `n_batches` batches, sampled as in the trial. It
+    is 0 if each batch is the whole training set, without replacement.
 
     Source: Welford 1962, Technometrics 4 (3): a variance in one pass without cancellation.
     """
@@ -264,7 +263,7 @@ def drawn_variance(
         for n_seen in range(1, n_batches + 1):
             batch_seed = derived_seed("variance batch", seed, n_seen)
             order = epoch_order(trial.n_train, seed=batch_seed, epoch=0, sampling=trial.sampling)
-            # Use the first batch in this order, cut into micro-batches as in a training.
+            # Use the first batch of this epoch, cut into micro-batches as in a training.
             pieces = order[: trial.batch_size].split(trial.micro_batch_size)
             batches = batches_at(workload, device, pieces)
             shares = shares_of(workload, batches)
@@ -275,33 +274,33 @@ def drawn_variance(
         return squares / (n_batches - 1)
 
 
-# The losses are checked every 64 steps.
+# Losses are read every 64 steps, to stop a training that has diverged.
 _BLOCK_STEPS = 64
-# Points lie at the training's end, and at a half, a quarter, ... of its length (eight halvings).
+# Noise is measured at the last step and at a half, a quarter, ... of it (eight halvings).
 _HALVINGS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseRequest:
-    """A training, and the steps at which to measure its noise."""
+    """A training, and the steps at which to measure the noise of its gradients."""
 
     trial: Trial
-    steps: tuple[int, ...]  # the steps to measure at, ascending
+    steps: tuple[int, ...]  # the steps at which to measure, ascending
     device: str
-    point_s: float  # about the most seconds that one point may take
+    point_s: float  # seconds after which a measurement stops sampling
     memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
-    """Return step 0, `last_step`, and `last_step` halved again and again, ascending."""
+    """Return 0, `last_step` and its half, quarter, ... (eight halvings), ascending."""
     halves = map(last_step.__rshift__, range(_HALVINGS + 1))
     return tuple(sorted({0, *halves}))
 
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
-    """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
+    """Train in this process, and send a `NoisePoint` through `line` at each requested step.
 
-    Return why the training ended before the last step, or None if it did not.
+    Return the reason if the training diverged before the last step, otherwise None.
     """
     device = torch.device(request.device)
     limit_memory(device, request.memory_limit_bytes)

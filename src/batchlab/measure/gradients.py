@@ -1,4 +1,4 @@
-"""The gradient of a batch, its norm, and the norms of its single examples."""
+"""The gradient of a batch, its norm, and the norms of its single examples' gradients."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from batchlab.workload.definition import Batch, Workload
 def batch_gradient(
     workload: Workload, model: nn.Module, batch: Batch, *, factor: float = 1
 ) -> Tensor:
-    """Return the gradient of the batch's loss times a factor by all parameters, shape (P,).
+    """Return the gradient of `factor` × loss by all trainable parameters, shape (P,).
 
-    A parameter that the loss does not reach has a gradient of 0.
+    A parameter on which the loss does not depend has a gradient of 0.
     """
     parameters = trainable_parameters(model)
     loss = factor * workload.loss(model, batch)
@@ -33,7 +33,7 @@ def batch_gradient(
 def accumulated_gradient(
     workload: Workload, model: nn.Module, batches: Sequence[Batch], shares: Sequence[float]
 ) -> Tensor:
-    """Return the gradient that the batches accumulate, each times its share, shape (P,)."""
+    """Return the sum of the batches' gradients, each times its share, shape (P,)."""
     model.zero_grad()
     backward_of_parts(partial(workload.loss, model), batches, shares)
     parameters = trainable_parameters(model)
@@ -41,7 +41,7 @@ def accumulated_gradient(
 
 
 def batches_at(workload: Workload, device: torch.device, pieces: Iterable[Tensor]) -> list[Batch]:
-    """Return the training examples at these indices, one batch for each sequence of indices."""
+    """Return batches of training examples, one batch for each tensor of indices in `pieces`."""
     return [on_device(examples_at(workload, chosen), device) for chosen in pieces]
 
 
@@ -52,7 +52,7 @@ def shares_of(workload: Workload, batches: Iterable[Batch]) -> list[float]:
 
 
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Return the gradients joined to shape (P,), in at least float32; None becomes zeros."""
+    """Return all gradients as one vector, shape (P,), in at least float32; None becomes zeros."""
     flat = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
         if gradient is None:
@@ -74,14 +74,14 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
 
 
 def gradient_values(gradient: Tensor) -> Tensor:
-    """Return all entries of a gradient, or only the stored entries of a sparse one (embeddings)."""
+    """Return all entries of a gradient; of a sparse gradient (embeddings), the stored entries."""
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def widened(values: Tensor) -> Tensor:
-    """Convert to float32 or more, because sums of squares in half precision lose most digits.
+    """Convert half precision to float32, because sums of squares would lose most digits.
 
-    Complex numbers become their real and imaginary parts, along one more dimension of 2.
+    Complex numbers become real and imaginary parts, along an additional dimension of length 2.
     """
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
@@ -89,14 +89,14 @@ def widened(values: Tensor) -> Tensor:
 
 
 class WatchedLayers:
-    """Hooks that keep the input of each layer's first run, and the gradient by its output."""
+    """Hooks that store the input of each layer's first call, and the gradient by its output."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
-        """Attach the hooks."""
-        # The first dimension of each layer's outputs, one number per run.
+        """Attach the hooks to the layers."""
+        # The length of the first dimension of each layer's outputs, one number per call.
         self.lengths: dict[nn.Module, list[int]] = {}
         self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
-        # The gradient by each first run's output, once the backward pass has reached the layer.
+        # The gradient by the output of each layer's first call, set in the backward pass.
         self.backs: dict[nn.Module, Tensor] = {}
         self.hooks: list[RemovableHandle] = []
         for layer in layers:
@@ -109,7 +109,7 @@ class WatchedLayers:
             hook.remove()
 
     def input_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the input of a layer's first run; None if it did not run or was overwritten."""
+        """Return the input of a layer's first call; None if not called or modified in place."""
         value, version = self._inputs.get(layer, (None, 0))
         if value is None or value._version != version:
             return None
@@ -117,19 +117,19 @@ class WatchedLayers:
 
     def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
-            return  # an evaluation, or a layer without trainable parameters
+            return  # no gradient is computed, as in an evaluation
         self.lengths[layer].append(len(output))
         if len(self.lengths[layer]) == 1:
             self._inputs[layer] = inputs[0].detach(), inputs[0]._version
             output.register_hook(lambda back: self.came_back(layer, back))
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
-        """Keep the gradient by the output of a layer's first run when it is computed."""
+        """Store the gradient `back` by the output of a layer's first call."""
         self.backs[layer] = back.detach()
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Return whether `squared_norms` supports a layer of this kind with its options."""
+    """Return whether `squared_norms` supports this layer's type and options."""
     if type(layer) not in _NORMS:
         return False
     if isinstance(layer, nn.Embedding):
@@ -142,8 +142,8 @@ def is_known(layer: nn.Module) -> bool:
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     """Return each example's squared gradient norm by the layer's own parameters, shape (n,).
 
-    `value` is the input of a known layer, examples first, and `back` is the gradient of each
-    example's own loss by the output.
+    `value` is the input of a layer with `is_known`, with examples in the first dimension; `back` is
+    the gradient of each example's own loss by the layer's output.
     """
     n = len(value)
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
@@ -152,14 +152,14 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
         squares = _NORMS[type(layer)](layer, value, back)
     if bias is not None and bias.requires_grad:
         if isinstance(layer, nn.Conv2d):
-            back = back.movedim(1, -1)  # `squared_norms` needs channels last
+            back = back.movedim(1, -1)  # channels last, as the sum below requires
         summed = back.reshape(n, -1, bias.numel()).sum(dim=1)
         squares = squares + summed.square().sum(dim=1)
     return squares
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that training changes."""
+    """Return the parameters that require a gradient."""
     return list(filter(_is_trainable, model.parameters()))
 
 
@@ -169,7 +169,7 @@ def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
-    """Return the layer's trainable parameters without those of layers inside it."""
+    """Return the layer's own trainable parameters, without those of layers nested in it."""
     return list(filter(_is_trainable, layer.parameters(recurse=False)))
 
 
@@ -184,7 +184,7 @@ def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
-    """Return squared norms of sum over t of back_t value_t^T; shapes (n, T, i) and (n, T, o)."""
+    """Return |sum over t of back_t value_t^T|^2, shape (n,), of (n, T, i) and (n, T, o) tensors."""
     (_, length, n_in), n_out = value.shape, back.shape[2]
     if length * (n_in + n_out) < n_in * n_out:
         inside, outside = value @ value.transpose(1, 2), back @ back.transpose(1, 2)
@@ -221,7 +221,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# The functions return squared norms by the weight, from the layer, its input and `back`.
+# Each function returns the examples' squared gradient norms by the weight of a type of layer.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,

@@ -1,7 +1,7 @@
-"""The quantities that are measured of models, with the source and the notes of each.
+"""The table of the quantities that are measured of a model during training.
 
-Each row of `MEASUREMENTS` is one quantity; store, CSV, page and `--help` read the rows. The module
-`at_steps` measures the quantities of a model at a step.
+Each row of `MEASUREMENTS` describes one quantity for store, CSV, page and `--help`. The module
+`at_steps` contains the functions that measure the quantities.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from batchlab.records.study import Study
 
 
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
-    """Return the variance that sampling implies: tr Sigma / B.
+    """Return the gradient variance expected from sampling, tr Sigma / B, by batch size B.
 
-    Without replacement the variance is multiplied by (N - B) / (N - 1). The value of tr Sigma is
-    the geometric mean of the values computed from each batch size.
+    For sampling without replacement it is multiplied by (N - B) / (N - 1). The value of tr Sigma is
+    the geometric mean of its estimates from the measured variance `seen` of each batch size.
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}
@@ -43,7 +43,7 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
 
 
 _IN_100 = " in 100 random directions"
-# The number of directions and the sides of the box by the kind of sharpness.
+# For each kind of sharpness, words for its directions and for the relative size of its box.
 _SHARPNESS = {
     "sharpness": ("", "thousandth"),
     "sharpness_half_box": ("", "two-thousandth"),
@@ -92,20 +92,20 @@ MEASUREMENTS = (
 
 
 def measurement_rows() -> dict[str, Measurement]:
-    """Return every measurement by the name of its quantity."""
+    """Return the rows of `MEASUREMENTS` by the name of their quantity."""
     return {row.quantity.name: row for row in MEASUREMENTS}
 
 
 def on_request() -> tuple[str, ...]:
-    """Return the names of the measurements that are taken only on request."""
+    """Return the names of the quantities that are measured only on request."""
     return tuple(row.quantity.name for row in MEASUREMENTS if row.on_request)
 
 
 def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
-    """Return the names without repetitions, in the order of the rows.
+    """Return the requested names without repetitions, in the order of `MEASUREMENTS`.
 
     Raises:
-        UsageError: one of them is not in `on_request`, or `names` is a single string.
+        UsageError: a name is not in `on_request()`, or `names` is a single string.
     """
     options = on_request()
     if isinstance(names, str):

@@ -1,4 +1,4 @@
-"""Monitor: the gradient noise of a training in the user's own loop, measured at some steps."""
+"""Monitor: measures the gradient noise at some steps of a user's own training loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from batchlab.words.reasons import reason_text
 
 # A measured step takes 1.5 times as long, so measuring one in fifty costs 1 % of the time.
 _EVERY = 50
-# The noise scale uses the last measured steps: at least _FEWEST and at most _KEPT.
+# The noise scale is estimated from the last 40 measured steps, and needs at least 3.
 _KEPT = 40
 _FEWEST = 3
 _MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
@@ -42,21 +42,21 @@ class Monitor:
             monitor.step()
         print(monitor)
 
-    One step in fifty is measured: the norms of its single examples' gradients are computed from the
-    layers' inputs and gradients in its first backward pass. The training stays bit for bit the
-    same. Linear, convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are
-    measured, if they run once per pass and have examples first.
+    One step in fifty is measured: the norms of single examples' gradients are computed from the
+    layers' inputs and output gradients in the step's first backward pass. The training itself does
+    not change by a single bit. Supported layers are `nn.Linear`, `nn.Conv2d`, `nn.Embedding` and
+    `nn.LayerNorm`, if called once per pass, with examples in the first dimension.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
-        arXiv:2411.00999, for taking the noise of some layers as that of all.
+        arXiv:2411.00999, for estimating the noise of all layers from that of some layers.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Attach the hooks, so that the first step is measured.
+        """Attach hooks to the model and the optimizer, so that the first step is measured.
 
         Args:
             model: the model to train; its layers have hooks only in measured steps.
-            optimizer: the optimizer of the model; the monitor only detects its steps.
+            optimizer: the optimizer of the model; a hook detects its steps.
         """
         self._parameters = trainable_parameters(model)
         self._layers = _watchable(model)
@@ -68,7 +68,7 @@ class Monitor:
         self._measured: _MeasuredStep | None = _MeasuredStep(self._layers)
 
     def __enter__(self) -> Monitor:
-        """Return the monitor, which removes its hooks when the context ends."""
+        """Return the monitor itself; leaving the context removes its hooks."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -76,14 +76,14 @@ class Monitor:
         self.close()
 
     def close(self) -> None:
-        """Remove all hooks and keep the measurements."""
+        """Remove all hooks; the measurements so far are still available."""
         self._hook.remove()
         if self._measured is not None:
             self._measured.remove()
             self._measured = None
 
     def step(self) -> None:
-        """Record that an optimizer step has ended."""
+        """Finish the measurement of an optimizer step; call this after each optimizer step."""
         self._step += 1
         measured, self._measured = self._measured, None
         if measured is not None:
@@ -120,7 +120,7 @@ class Monitor:
         return f"{first}\n{second}"
 
     def _before_step(self, *_: Any) -> None:
-        # Read the gradients just before the optimizer's step, when they are complete.
+        # Just before the optimizer's step, the gradients are complete, even if accumulated.
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
 
@@ -139,12 +139,12 @@ class Monitor:
 
 
 class _MeasuredStep(WatchedLayers):
-    """The hooks of one measured step, and what they recorded in its first backward pass."""
+    """The hooks of one measured step, and the gradients recorded in its first backward pass."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__(layers)
         self._grad_sq: dict[int, Tensor] = {}
-        # The layers that had run exactly once when the first backward pass began.
+        # The layers that had been called exactly once before the first backward pass.
         self._once: list[nn.Module] | None = None
         for layer in layers:
             for parameter in own_parameters(layer):
@@ -153,7 +153,7 @@ class _MeasuredStep(WatchedLayers):
 
     @property
     def n_examples(self) -> int:
-        """The number of examples in all passes of the step, or 0 if none was seen."""
+        """The number of examples in all passes of the step, or 0 if no layer was measured."""
         return sum(self.lengths[self._once[0]]) if self._once else 0
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
@@ -162,13 +162,13 @@ class _MeasuredStep(WatchedLayers):
         super().came_back(layer, back)
 
     def _accumulated(self, parameter: Tensor) -> None:
-        """Keep the squared gradient of a parameter when the first backward pass reaches it."""
+        """Store the squared norm of a parameter's gradient after the first backward pass."""
         if id(parameter) not in self._grad_sq:
             assert parameter.grad is not None
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Return unbiased (tr Sigma, |G|^2) of the first pass, or None if they are unknown."""
+        """Return unbiased estimates of (tr Sigma, |G|^2) from the first pass, or None."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
@@ -177,7 +177,7 @@ class _MeasuredStep(WatchedLayers):
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
-                continue  # the first dimension does not count examples
+                continue  # the first dimension is not the examples, so skip this layer
             if value.is_floating_point():
                 value = value.float()
             squares = squares + squared_norms(layer, value, back.float() * n)
@@ -193,7 +193,7 @@ class _MeasuredStep(WatchedLayers):
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
-    """Return the layers with known norms that share no parameter with another layer."""
+    """Return the layers with `is_known` that share no parameter with another layer."""
     n_holders: Counter[int] = Counter()
     for module in model.modules():
         n_holders.update(map(id, module.parameters(recurse=False)))
@@ -205,7 +205,7 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
 
 
 def _hint(scale: Estimate, batch_size: int | None) -> Reason:
-    """Return advice about the batch size if the interval of the noise scale allows any."""
+    """Return advice about the batch size from the noise scale, or why there is no advice."""
     if batch_size is None:
         return scale.reason or Reason.of("monitor_sees_no_layer")
     if scale.low is not None and scale.low > _MOSTLY_NOISE * batch_size:

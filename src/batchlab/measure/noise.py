@@ -1,4 +1,4 @@
-"""Noise: the gradient noise of a workload along its own training, and its document."""
+"""Noise: the gradient noise of a workload at several steps of its training, as a document."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from batchlab.words.document import SCHEMA, json_text, plain
 
 @dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class NoisePoint:
-    """The noise at one step of a training; the n of an estimate is the number of blocks.
+    """The gradient noise at one step of a training; the n of each estimate is the number of blocks.
 
     Attributes:
-        sample: the gradients that were seen.
-        step: optimizer steps taken before.
-        samples: training examples seen before.
-        took_s: seconds that the measurement took.
+        sample: the sampled gradients.
+        step: number of optimizer steps before the measurement.
+        samples: number of training examples used before the measurement.
+        took_s: duration of the measurement in seconds.
     """
 
     sample: GradientSample
@@ -39,7 +39,7 @@ class NoisePoint:
 
     @cached_property
     def estimates(self) -> NoiseScale:
-        """The noise scale of the sample, with the two quantities that it is the ratio of."""
+        """The noise scale tr Sigma / |G|^2 of the sample, with tr Sigma and |G|^2."""
         return noise_scale(self.sample)
 
     @property
@@ -49,12 +49,12 @@ class NoisePoint:
 
     @property
     def gradient_norm_squared(self) -> Estimate:
-        """|G|^2."""
+        """|G|^2, the squared norm of the mean gradient of the training examples."""
         return self.estimates.grad_sq
 
     @property
     def noise_trace(self) -> Estimate:
-        """Tr Sigma."""
+        """Tr Sigma, the summed variance of the gradient of one example."""
         return self.estimates.trace
 
     @property
@@ -64,7 +64,7 @@ class NoisePoint:
 
 
 class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; it was trained with its own `batch_size` and `learning_rate`."""
+    """The workload whose noise was measured, with the batch size and learning rate of training."""
 
     workload_id: str
     name: str
@@ -75,19 +75,19 @@ class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(ShownInNotebook):
-    """How noisy the gradient of a workload is along its own training.
+    """The gradient noise of a workload at several steps of its training.
 
-    It is the document that `batchlab noise --json` prints, in examples. `step` and the estimates
-    next to it are those of the last point of `along`.
+    This is the document that `batchlab noise --json` prints; the noise scale is in examples. `step`
+    and the estimates next to it are those of the last point of `along`.
 
     Attributes:
-        workload: what was measured.
+        workload: the workload that was trained.
         device: "cpu" or "cuda".
-        environment: versions, processor, cores, system of the machine it was made on.
-        created_at: when, UTC, ISO 8601.
+        environment: versions, processor, cores and system of the machine that measured.
+        created_at: time of the measurement, UTC, ISO 8601.
         along: the noise at each measured step; at least one point.
-        steps: the steps at which it was to be measured.
-        stopped: why some of them were not measured; None if all were.
+        steps: the steps at which a measurement was requested.
+        stopped: why some of `steps` were not measured; None if all were measured.
     """
 
     schema: int = SCHEMA

@@ -1,4 +1,4 @@
-"""Profile: the time and memory that each batch size costs on one device, and its document."""
+"""Profile: step time and peak memory of each batch size on one device, as a document."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class ProfilePoint:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass; below `batch_size` if accumulated.
         status: ok, oom, timeout, killed or error.
-        reason: why it did not run, or could not be timed; None if it was timed.
-        timing: the raw blocks of steps; None if it was not timed.
-        again: the blocks of further processes; empty if it was timed once.
-        peak_bytes: peak memory of its process above an idle one; None if not reported. A point that
-            ran beyond the memory limit has a peak and the status oom.
-        gpu_peak_bytes: the most that a script held on one GPU; None if it held none, or not known.
-        with_evaluations: whether its times include a script's evaluations, which came with all of
-            its progress.
-        at_most_step_s: the seconds of a script's whole run over its steps, if it ran but could not
-            be timed.
+        reason: why this batch size did not run or could not be timed; None if it was timed.
+        timing: the times of blocks of steps in the first process; None if not timed.
+        again: the timings of further processes; empty if timed only once.
+        peak_bytes: peak memory of the process above an idle process; None if unknown. A point that
+            ran but exceeded the memory limit has a peak and the status oom.
+        gpu_peak_bytes: the peak memory that a script used on one GPU; None if zero or unknown.
+        with_evaluations: whether the times include a script's evaluations, because the script
+            evaluated before every line of its progress.
+        at_most_step_s: an upper bound of the step time, the duration of a script's whole run over
+            its number of steps, if the script ran but could not be timed.
     """
 
     batch_size: Count
@@ -73,7 +73,7 @@ class ProfilePoint:
 
     @property
     def limited_bytes(self) -> int | None:
-        """The memory that is limited: on the GPU if a script used one; None if unknown."""
+        """The peak that counts for the limit: the GPU's if a script used one; None if unknown."""
         return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
@@ -93,7 +93,7 @@ class ProfilePoint:
 
     @property
     def in_one_piece(self) -> bool:
-        """Whether the batch was not accumulated."""
+        """Whether the batch was computed in one pass, without gradient accumulation."""
         return self.micro_batch_size == self.batch_size
 
     @property
@@ -115,10 +115,10 @@ class ProfilePoint:
     def step_s(self) -> Estimate:
         """The median seconds per step over the blocks, with a 95 % interval.
 
-        From six blocks on, the interval lies between two of the ordered blocks (with fifteen, the
-        fourth from either end), for any distribution. With two to five, it is Student's interval of
-        the logarithms; one block has no interval. With several processes, the estimate is their
-        geometric mean; `Profile.timed_s` also uses the scatter between processes.
+        With six or more blocks, the bounds are two of the sorted block times (with fifteen, the
+        fourth smallest and fourth largest), for any distribution. With two to five blocks, it is
+        Student's interval of the logs; one block gives no interval. With several processes, the
+        estimate is the geometric mean of their medians. `Profile.timed_s` adds their scatter.
         """
         if self.timing is None:
             reason = self.reason or Reason.as_written(self.status.value)
@@ -132,18 +132,18 @@ class ProfilePoint:
 
     @property
     def samples_per_s(self) -> float | None:
-        """Examples per second at the median step time; None if it was not timed."""
+        """Examples per second at the median step time; None if the point was not timed."""
         step_s = self.step_s.estimate
         return step_s and self.batch_size / step_s
 
 
-# The prior standard deviation, between processes, of the log ratio of two batch sizes' times on a
-# quiet machine. It has the weight of three degrees of freedom next to the measured scatter.
+# Prior of the scatter between processes of the log ratio of two sizes' step times, on a quiet
+# machine. It is averaged with the measured scatter, with the weight of three degrees of freedom.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
-    """Estimate a ratio of step times from each process in which two sizes took turns."""
+    """Estimate a ratio of step times; `processes` contains the ratios measured in each process."""
     medians = list(map(statistics.median, processes))
     return _RATIO_SCATTER.of_size(medians, geometric_mean(list(map(median_of_blocks, processes))))
 
@@ -151,15 +151,15 @@ def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
 FEWEST_PROCESSES: Final = 2
 """Two processes per batch size are enough to estimate the scatter between processes."""
 MOST_PROCESSES: Final = 12
-"""The most processes per batch size: further ones hardly narrow an interval."""
-_NARROW = 0.05  # the half width of a log interval that is narrow enough
+"""The most processes per batch size; more processes would hardly narrow an interval."""
+_NARROW = 0.05  # half-width of a log step time's interval below which no more processes are needed
 
-# The plateau begins at the first batch size with a throughput at most 10 % below the best.
+# The plateau starts at the smallest batch size whose throughput is at least the best / 1.10.
 _PLATEAU_FRACTION = 0.10
 
 
 class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
-    """What was profiled; `batch_size` is its own reference."""
+    """The workload that was profiled; `batch_size` is the workload's own batch size."""
 
     workload_id: str
     name: str
@@ -169,24 +169,24 @@ class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class Profile(ShownInNotebook):
-    """What each batch size costs on one device: step time and memory, as measured.
+    """The measured step time and peak memory of each batch size on one device.
 
-    It is the document that `batchlab profile --json` prints.
+    This is the document that `batchlab profile --json` prints.
 
     Attributes:
-        workload: what was profiled.
+        workload: the workload that was profiled.
         device: "cpu" or "cuda".
-        device_name: the processor's or the GPU's model.
-        memory_limit_bytes: the limit that was asked for; None for the device's own.
-        environment: versions, processor, cores, system of the machine it was made on.
-        created_at: when, UTC, ISO 8601.
-        points: every batch size that was tried, by batch size, larger micro-batches first.
+        device_name: the model of the processor or GPU.
+        memory_limit_bytes: the requested memory limit; None for that of the device.
+        environment: versions, processor, cores and system of the machine that measured.
+        created_at: time of the measurement, UTC, ISO 8601.
+        points: all batch sizes that were tried, ascending, with larger micro-batches first.
         evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None if
-            not known, or included in the peaks of a script's points.
-        compile_s: the seconds that torch.compile took before the first step, if the step times are
-            those of a compiled model.
-        stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
-            budget ended), "errors" (several in a row did not run); None if all were.
+            unknown, or if the peaks of a script's points include the evaluation.
+        compile_s: the seconds that torch.compile took before the first step; None if the step times
+            are not those of a compiled model.
+        stopped: why not all batch sizes were tried: "memory" (larger sizes do not fit), "time" (the
+            budget was spent), "errors" (several sizes in a row failed); None if all were tried.
     """
 
     schema: int = SCHEMA
@@ -218,17 +218,17 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def ran_points(self) -> list[ProfilePoint]:
-        """The points that ran."""
+        """The points that ran within the memory limit and were timed."""
         return [point for point in self.points if point.ran]
 
     @property
     def largest_batch_size(self) -> int | None:
-        """The largest batch size that ran unaccumulated within the limit; None if none did."""
+        """The largest batch size that fits without accumulation; None if no size fits."""
         return max(self.whole_points, default=None)
 
     @cached_property
     def memory(self) -> MemoryFit:
-        """The law M(B) = fixed + per example × B, fitted to the peaks of unaccumulated batches."""
+        """The law M(B) = fixed + per example × B of the peak memory without accumulation."""
         peaks = []
         for point in self.points:
             if point.in_one_piece and point.timing is not None and point.peak_bytes is not None:
@@ -242,16 +242,16 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
-        """The law of seconds per step of unaccumulated batches; None if fewer than 3 sizes ran."""
+        """The law of seconds per step without accumulation; None if fewer than 3 sizes ran."""
         times = zip(self.whole_points, map(self.timed_s, self.whole_points.values()), strict=True)
         used = points_for_law(list(times), n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
     @property
     def plateau_batch_size(self) -> int | None:
-        """The smallest batch size within 10 % of the best measured throughput; None if none ran.
+        """The smallest batch size whose throughput is at least the best / 1.1; None if none ran.
 
-        If this is the largest size that ran, throughput may still grow beyond it.
+        If this is the largest size that ran, throughput may still grow with larger sizes.
         """
         speeds: dict[int, float] = {}
         for size in self.whole_points:
@@ -274,11 +274,11 @@ class Profile(ShownInNotebook):
         return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
 
     def point(self, batch_size: int, micro_batch_size: int) -> ProfilePoint | None:
-        """Return the point with these sizes, or None if they were not tried."""
+        """Return the point with this batch and micro-batch size, or None if not tried."""
         return self._by_shape.get((batch_size, micro_batch_size))
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
-        """Return the profile with these points, which replace points with the same sizes."""
+        """Return a profile with these points added; they replace points with equal sizes."""
         by_shape = self._by_shape | {point.shape: point for point in points}
         in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
         return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
@@ -288,12 +288,12 @@ class Profile(ShownInNotebook):
         return {point.shape: point for point in self.points}
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
-        """Return the fastest point of `batch_size`, accumulated or not; None if none fits."""
+        """Return the fastest point of `batch_size` with any micro-batch; None if none fits."""
         ran = self._that_fit.get(batch_size, ())
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Return the seconds per step of a point, only from the blocks of its processes.
+        """Return the measured seconds per step of a point, without the law of step time.
 
         The 95 % interval is for the mean over processes; it uses `process_scatter` if known.
         """
@@ -303,13 +303,13 @@ class Profile(ShownInNotebook):
         return scatter.of_size(point.processes_s, point.step_s)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return the seconds per step of `batch_size`, in the fastest way that it ran.
+        """Return the seconds per step of `batch_size` with its fastest micro-batch size.
 
         The estimate is a weighted mean of the measured time and the law through all batch sizes
-        (`StepTimeFit.measured_step_s`). An accumulated batch, or a full batch that the law leaves
-        out, has its measured time. Between two measured batch sizes the time is interpolated
-        linearly over logarithms, with an interval as wide as that of the neighbor with fewer
-        observations. Outside the measured batch sizes the result is a reason.
+        (`StepTimeFit.measured_step_s`); for an accumulated batch, or a full batch that the law
+        leaves out, it is the measured time. Between two measured batch sizes, log time is
+        interpolated linearly in log size; the interval is as wide as that of the neighbor with
+        fewer observations. Outside the measured batch sizes, the time is unknown, with a reason.
         """
         measured = sorted(self._that_fit)
         if not measured:
@@ -333,9 +333,9 @@ class Profile(ShownInNotebook):
         return below.times(step_s / below.estimate)
 
     def about_step_s(self, batch_size: int) -> float:
-        """Return the seconds per step; beyond the measured sizes, in proportion to the nearest.
+        """Return roughly the seconds per step: for larger sizes, in proportion to the nearest size.
 
-        At least one size must have run. A size that could not be timed has its upper bound.
+        At least one size must have run. A size that was not timed counts with its upper bound.
         """
         step_s = self.step_s(batch_size).estimate
         if step_s is not None:
@@ -349,7 +349,7 @@ class Profile(ShownInNotebook):
         return step_s * max(1.0, batch_size / nearest)
 
     def _measured_s(self, batch_size: int) -> Estimate:
-        """Return seconds per step of a batch size that ran."""
+        """Return the seconds per step of a batch size that ran, combined with the law if fitted."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time
@@ -362,22 +362,22 @@ class Profile(ShownInNotebook):
         document: dict[str, Any] = plain(self)
         for point, row in zip(self.points, document["points"], strict=True):
             step_s = self.timed_s(point)
-            # Two processes, one of which takes ten times as long, give an interval of days.
+            # If one of two processes takes ten times as long, the interval is meaningless: omit it.
             if step_s.is_too_wide:
                 step_s = replace(step_s, low=None, high=None)
             row["step_s"] = plain(step_s)
         return document
 
     def to_json(self) -> str:
-        """Return the document of `batchlab profile --json`; `from_json` reads it anywhere."""
+        """Return the document of `batchlab profile --json` as text, which `from_json` reads."""
         return json_text(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
-        """Return the profile from which `to_json` made `text`, on this or another machine.
+        """Read a profile from text that `to_json` made, on this or another machine.
 
         Raises:
-            BatchlabError: `text` is not such a document; the message names the field.
+            BatchlabError: `text` is not a document of `to_json`; the message says which field.
         """
         try:
             return _read(msgspec.json.decode(text))
@@ -406,12 +406,12 @@ class Profile(ShownInNotebook):
         return whole
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
-        """Return whether a point is within the profile's limit, perhaps not its own one."""
+        """Return whether the memory of training and evaluation is within the profile's limit."""
         used, limit = self.training_bytes(point.limited_bytes), self.memory_limit_bytes
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """Return the peak memory of a training whose steps need `step_bytes`; None if unknown."""
+        """Return the larger peak of a step (`step_bytes`) and an evaluation; None if unknown."""
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)
@@ -421,7 +421,7 @@ _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
 def _read(document: Any) -> Profile:
-    """Read the profile from a document, using only the fields that can't be computed."""
+    """Read the profile from a document; ignore fields that are computed from other fields."""
     if not isinstance(document, dict):
         return msgspec.convert(document, Profile)
     command, schema = document.get("command"), document.get("schema")

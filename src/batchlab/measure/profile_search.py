@@ -1,4 +1,4 @@
-"""Searches of a profile: the batch sizes that are tried, and the time for each of them."""
+"""ProfileSearch: chooses the batch sizes of a profile, and the time to spend on each size."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from batchlab.words.reasons import reason_text
 
 # The search stops growing the batch size after this many failures in a row.
 _BAD_IN_A_ROW = 2
-# Seconds of timed steps per process, by budget; the least still fits blocks of several steps.
+# Seconds of timed steps per process: the largest number that the budget allows for all sizes.
 _TIMED_S = (0.25, 0.15, 0.1)
-# The seconds to start a child, copy the workload and take its first steps (measured: 0.1 to 0.3).
+# The seconds to start a child and copy the workload to it (measured: 0.1 to 0.3).
 _OVERHEAD_S = 0.3
-# The warm-up takes two steps, on all cores and on a single one; then at least three are timed.
+# The warm-up takes as long as about three steps; then at least three steps are timed.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe is ended after ten times its expected time, and at least 10 s, as the machine may be busy.
+# A probe is stopped after ten times its expected time, but not before 10 s.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
 # The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
-# The search accumulates with the largest micro-batch that fits, and with its half and quarter.
+# Micro-batches of a size that does not fit: the largest that fits, its half and its quarter.
 _HALVINGS = 2
-_ROUND_TO = 8  # people and kernels like multiples of 8 between powers of two
+_ROUND_TO = 8  # prefer multiples of 8, which are common and often faster
 
 
 Probe = Callable[..., ProfilePoint]
-"""Tries a batch size; arguments: batch_size, micro_batch_size, limit_s=seconds before a timeout.
+"""A function that runs a batch size: (batch_size, micro_batch_size, limit_s=timeout in seconds).
 
-For a workload, `timed_s` gives the approximate number of seconds of timed steps.
+For a workload, it also receives `timed_s`, the approximate seconds of timed steps.
 """
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """Return 1, 2, 4, ... up to the training set's size, the usual sizes and the reference."""
+    """Return all powers of 2, the usual sizes, the reference and `n_train`, up to `n_train`."""
     doubled = {2**power for power in range(n_train.bit_length())}
     sizes = sorted(doubled | {*USUAL_SIZES, reference_batch_size, n_train})
     return tuple(sizes[: bisect(sizes, n_train)])
 
 
 class _OutOfTime(Exception):
-    """The remaining time is too short for a probe of this batch size."""
+    """The remaining budget is too short for a run of the batch size in the argument."""
 
 
 @dataclass(eq=False)
 class ProfileSearch:
-    """A search that grows the batch size, finds the memory limit, and accumulates beyond it.
+    """A search that tries batch sizes, finds the memory limit, and accumulates above it.
 
-    Each batch size is tried once: the workload's own, then larger and then smaller ones. Then the
-    sizes that ran unaccumulated are timed again. Points already in the profile are not tried, but
-    are timed again.
+    Each batch size is tried once: the workload's own size, then larger and then smaller sizes.
+    Then the sizes that ran without accumulation are timed again. Sizes already in the profile are
+    only timed again.
     """
 
     probe: Probe
-    profile: Profile  # the points so far
+    profile: Profile  # the profile with the points measured so far
     _: KW_ONLY
-    left_s: Callable[[], float]  # the seconds left of the budget
+    left_s: Callable[[], float]  # returns the remaining seconds of the budget
     listener: ProgressListener
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
@@ -77,7 +77,7 @@ class ProfileSearch:
     _done_fraction: float = field(default=0.0, init=False)
 
     def run(self, batch_sizes: Iterable[int]) -> Profile:
-        """Try these batch sizes while time and memory last; then time those that ran again."""
+        """Try these batch sizes within budget and memory; then time again the sizes that ran."""
         sizes = sorted(set(batch_sizes))
         self._to_come = list(sizes)
         first = self.profile.workload.batch_size
@@ -98,7 +98,7 @@ class ProfileSearch:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
-        """Yield the larger sizes with the workload's own, and then the smaller ones."""
+        """Return groups of sizes in the order to try: `larger` contains the workload's own size."""
         return larger, smaller
 
     def _try_in_order(self, sizes: Sequence[int]) -> None:
@@ -115,7 +115,7 @@ class ProfileSearch:
                 self._go_beyond_memory(size)
             else:
                 n_bad += 1
-                # Go on if nothing has run yet, because a model may need more examples per batch.
+                # Continue if nothing has run yet, because a model may need more examples per batch.
                 is_over = status is Status.TIMEOUT or self.profile.largest_batch_size
                 if n_bad >= _BAD_IN_A_ROW and is_over:
                     if size != sizes[-1]:
@@ -150,7 +150,7 @@ class ProfileSearch:
         return largest + 1
 
     def _next_below(self, too_large: int) -> int | None:
-        """Return the next size to try; None or 0 if the limit is known precisely enough."""
+        """Return the next size to try, or None or 0 if the limit is known within a factor 1.25."""
         fits = self.profile.largest_batch_size
         if fits is None:
             return too_large // 2
@@ -159,9 +159,9 @@ class ProfileSearch:
         return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Yield micro-batch sizes that cut `size` equally: several at first, then the fastest.
+        """Return micro-batch sizes to try: the largest that fits, or about the fastest so far.
 
-        A smaller last micro-batch would take nearly as long as a whole one. `largest` fits.
+        Each cuts `size` nearly equally, because a small last micro-batch would save little time.
         """
         in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
         if in_pieces:
@@ -176,7 +176,7 @@ class ProfileSearch:
         return micros
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
-        """Return the point of these sizes; try it now unless it is known."""
+        """Return the point with these sizes from the profile, or measure and add it."""
         point = self.profile.point(size, micro)
         if point is not None:
             return point
@@ -189,11 +189,11 @@ class ProfileSearch:
         return point
 
     def _time_again(self) -> None:
-        """Time the sizes that ran unaccumulated in further processes, until time or need ends.
+        """Time the sizes that ran unaccumulated in more processes, until precise enough.
 
-        Sizes take turns, so that a short disturbance affects one process of each. The workload's
-        own size is always first; the others reverse their order each round, so that a lasting
-        disturbance affects all of them.
+        Sizes take turns, so that a short disturbance affects only one process of a size. The
+        workload's own size is first in each round; the order of the other sizes is reversed each
+        round, so that a lasting disturbance does not always affect the same sizes.
         """
         first = self.profile.workload.batch_size
         left = sorted(self.profile.whole_points, key=lambda size: size != first)
@@ -215,10 +215,10 @@ class ProfileSearch:
                     )
 
     def _timed(self, size: int, micro: int, text: str, to_come: Sequence[int]) -> ProfilePoint:
-        """Probe a batch size; `to_come` is the sizes left to try, starting with this one.
+        """Run a batch size; `to_come` contains the sizes still to run, starting with `size`.
 
         Raises:
-            _OutOfTime: the time left is too short, or ended during the probe.
+            _OutOfTime: the remaining budget is too short, or ended during the run.
         """
         expected_s = self._expected_step_s(size)
         left_s, timed_s = self.left_s(), self._affordable_s(to_come)
@@ -231,11 +231,11 @@ class ProfileSearch:
         self._tell(text, len(to_come), rest_s)
         point = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
         if point.status is Status.TIMEOUT and left_s < limit_s:
-            raise _OutOfTime(size)  # the probe ended with the budget, not because of the model
+            raise _OutOfTime(size)  # the end of the budget caused the timeout, not a hanging model
         return point
 
     def _tell(self, text: str, n_to_come: int, left_s: float | None) -> None:
-        # Sizes added during the search add to the work, but the fraction must not decrease.
+        # Sizes may be added during the search, but the reported fraction must not decrease.
         done_fraction = self._n_probed / (self._n_probed + n_to_come)
         self._done_fraction = max(self._done_fraction, done_fraction)
         self._n_probed += 1
@@ -244,7 +244,7 @@ class ProfileSearch:
         )
 
     def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
-        """Return the point of a probe, with its status set by the memory limit."""
+        """Run a batch size; return its point, with status oom if beyond the memory limit."""
         point = self.probe(size, micro, **limits_s)
         limit, used = self.profile.memory_limit_bytes, point.limited_bytes
         if limit is None or used is None or used <= limit:
@@ -253,10 +253,10 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Predict the step time on a line through the smallest and nearest smaller size that ran.
+        """Predict the step time by a line through the smallest and the nearest smaller size.
 
-        The result is 0 if none ran. Small batches take nearly equal times, so a time in proportion
-        to the batch size would put a large one beyond any budget.
+        The result is 0 if no size has run. A time in proportion to the batch size would be far too
+        long for a large size, because small batches take nearly equal times.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)
@@ -272,7 +272,7 @@ class ProfileSearch:
         return nearest_s + slope_s * max(0, batch_size - nearest)
 
     def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """Return the longest timing per size with which all `sizes` fit into the time left."""
+        """Return the longest of `_TIMED_S` with which all `sizes` fit into the remaining time."""
         left_s = self.left_s()
         for timed_s in _TIMED_S:
             if self._cost_of_all_s(sizes, timed_s) <= left_s:
@@ -284,7 +284,7 @@ class ProfileSearch:
 
 
 def _cost_s(step_s: float, timed_s: float) -> float:
-    """Return the seconds that a probe takes if one step takes `step_s` on all cores."""
+    """Return the seconds that a process takes if one step takes `step_s` on all cores."""
     return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
 
 
@@ -318,10 +318,10 @@ def _larger(one: int | None, other: int | None) -> int | None:
     return max(one, other)
 
 
-# To be timed again, a batch size needs 1.3 times as long as it took at first.
+# A batch size is timed again only if 1.3 times its first duration is left of the budget.
 _AGAIN_FACTOR = 1.3
 _MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
-# The first size gets at most this fraction of the time left, so that others can be compared.
+# The first size gets at most this fraction of the budget, so that other sizes can be compared.
 _FIRST_SHARE = 0.45
 
 
@@ -329,24 +329,24 @@ _FIRST_SHARE = 0.45
 class CommandSearch(ProfileSearch):
     """A search of a command's batch sizes, where each start of the command may take minutes.
 
-    It tries the command's own size, its neighbors, then others, but does not search for the memory
-    limit. If most sizes fail, it tries multiples of its own size, unless the user chose the sizes.
+    The search tries the command's own size, its neighbors, then other sizes, and finds no exact
+    memory limit. If most sizes fail, it tries multiples of that size, unless the user chose sizes.
     """
 
     are_given: bool = False
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
-        # The nearest sizes on both sides come early, because a choice needs sizes to compare.
+        # Try the nearest sizes first, because they are the most useful if the budget is short.
         yield from (larger[:1], larger[1:2], smaller, larger[2:])
         others = self._that_may_run()
         self._to_come += others
         yield others
 
     def _that_may_run(self) -> list[int]:
-        """Return multiples of the command's own size, if most other sizes raised an error.
+        """Return multiples of the command's own size to try, if at least half of the sizes failed.
 
-        They divide the training set if that size does: a smaller last batch often fails.
+        If that size divides the training set, so do the multiples: smaller last batches often fail.
         """
         points, n_train = self.profile.points, self.profile.workload.n_train
         failed = [point for point in points if point.status is Status.ERROR]
@@ -367,7 +367,7 @@ class CommandSearch(ProfileSearch):
         return too_large
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Yield the largest micro-batch size that fits, if it divides the batch size."""
+        """Return the largest micro-batch size that fits and divides `size`, or nothing."""
         n_pieces = -(-size // largest)
         return [size // n_pieces] if size % n_pieces == 0 else []
 

@@ -1,4 +1,4 @@
-"""Measurement of a profile: the time and memory of each batch size on this machine."""
+"""Measure a profile: run each batch size in a child process on this machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import SPLITS, size_of
 
-# A probe may reserve twice the limit before it is refused, because memory that it reserves but
-# never touches does not count against the limit.
+# A probe process may reserve twice the memory limit and 1 GiB, because reserved memory counts
+# against the limit only when it is touched.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
@@ -47,12 +47,12 @@ def measure_profile(
     listener: ProgressListener,
     known: Profile | None = None,
 ) -> Profile:
-    """Try the batch sizes, each in a child process with nothing else running.
+    """Measure time and memory of the batch sizes, each in a child process, one at a time.
 
-    All settings of `trial` except its sizes are kept. The memory limit may be that of a smaller
-    device. At `deadline_s` of `time.monotonic()`, the current profile is returned, perhaps empty.
-    Sizes in a `known` profile are only timed again. Otherwise the memory of an evaluation is
-    measured once, at the first size that fits, because it does not depend on the batch size.
+    Apart from the batch sizes, `trial` has the settings to use. The memory limit may be that of a
+    smaller device. At `deadline_s` on the clock `time.monotonic()`, the profile so far is returned,
+    perhaps empty. Sizes in a `known` profile are only timed again. Without it, the memory of an
+    evaluation is measured once, at the first size that fits, as it does not depend on the size.
 
     Raises:
         WorkloadError: no batch size could be trained, or nothing fits in memory.
@@ -113,12 +113,12 @@ def with_compiled_times(
     deadline_s: float,
     listener: ProgressListener,
 ) -> Profile:
-    """Replace the step times by those of the compiled model.
+    """Return the profile with the step times of the compiled model.
 
-    All batch sizes are timed in one child, and again in a second one, because compiling takes far
-    longer than timing. If a child fails, the profile keeps its times and gets a warning.
+    Compiling takes far longer than timing, so one child times all batch sizes, and a second child
+    times them again. If a child fails, warn and return the profile unchanged.
     """
-    # Time the workload's own size first, so that the compile time is measured at this size.
+    # Time the workload's own size first, because the compile time is measured at the first size.
     reference = profile.workload.batch_size
     ran = sorted(profile.ran_points, key=lambda point: point.batch_size != reference)
     shapes = [(*point.shape, point.threads) for point in ran]
@@ -140,7 +140,7 @@ def with_compiled_times(
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
-    """Raise an error if an evaluation, alike for all batch sizes, exceeds the memory limit."""
+    """Raise an error if an evaluation exceeds the memory limit, as then no batch size can fit."""
     if limit is None:
         return
     used = evaluation.value
@@ -154,7 +154,7 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
 
 
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
-    """Return the memory that a probe may reserve before it is refused."""
+    """Return the most bytes that a probe process may reserve; None if unlimited."""
     if device.type == "cuda":
         return limit_bytes  # the GPU's allocator reserves only memory that it uses
     available = available_bytes(device)
@@ -171,14 +171,14 @@ def _evaluation_bytes(
     device: torch.device,
     wall_bytes: int | None,
 ) -> int | None:
-    """Evaluate the largest split as a trial does; return the peak memory of this process."""
+    """Evaluate the largest split as a trial would; return the peak memory of this process."""
     limit_memory(device, wall_bytes)
     memory, workload = PeakMemory(device), packed.unpack()
     stepper = Stepper(workload, trial, device)
     stepper.steps(stepper.stream(0), 1, first_step=0)
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
     torch.cuda.empty_cache()
-    PeakMemory(device)  # reset the step's peak; `memory` includes what is still held
+    PeakMemory(device)  # reset the peak; `memory` still includes all memory that is in use
     n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
     n_of["train"] = n_train_evaluated(n_of["train"])
     evaluator = Evaluator(workload, device, batch_size=at_once)
@@ -187,7 +187,7 @@ def _evaluation_bytes(
 
 
 def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None) -> Profile:
-    """Return an empty profile of this machine, to begin a search with."""
+    """Return a profile of this machine without points, for the start of a search."""
     machine = environment()
     name = dict(machine)["processor"]
     if device.startswith("cuda"):
@@ -209,7 +209,7 @@ def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None
 
 
 def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
-    """Search the batch sizes of a workload or a command, and return its profile.
+    """Run the search over these batch sizes, warn about uncertain times, and return the profile.
 
     Raises:
         WorkloadError: no batch size could be trained, or none fits in the memory limit.
@@ -223,7 +223,7 @@ def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
 
 
 def _why_nothing_runs(profile: Profile) -> str:
-    """Return the limit and the memory of the smallest size, or else the first point's reason."""
+    """Return the error message for a profile in which no batch size ran."""
     name, limit = profile.workload.name, profile.memory_limit_bytes
     first = min(profile.points, key=lambda point: point.status is not Status.OOM)
     if first.status is Status.OOM and limit is not None:

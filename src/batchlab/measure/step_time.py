@@ -23,21 +23,21 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-# Each batch size is timed for about 0.25 s in blocks of steps, longer if a step is slow. The
-# interval of the median of fifteen blocks goes from the fourth smallest to the fourth largest (95
-# %), so three disturbed blocks do not affect it.
+# Each batch size is timed for about 0.25 s in blocks of steps, longer if a step is slow. The 95 %
+# interval of the median of fifteen blocks has the fourth smallest and fourth largest as bounds, so
+# three disturbed blocks do not affect the interval.
 _TIMED_S = 0.25
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
-# Clocks and the allocator need time to settle, so the first rounds count as warm-up too.
+# Clocks and the allocator need time to stabilize: of ten or more rounds, two count as warm-up.
 _SETTLING_ROUNDS = 2
 _SETTLED_OF = 10
-# More threads are chosen only if they are 1.1 times as fast, because they also suffer most from
-# other work on the machine later.
+# More threads are chosen only if they are 1.1 times as fast, because other work on the machine
+# slows down many threads the most.
 _THREADS_MUST_GAIN = 1.1
 # A number of threads that is three times as slow as the best is not timed any further.
 _HOPELESS = 3.0
-# If steps are slow, rounds end after four times the requested seconds.
+# If a step takes longer than the requested seconds, stop after this many times these seconds.
 _MOST_TIMES_LONGER = 4.0
 _PAGE_BYTES = 4096
 
@@ -53,14 +53,14 @@ def measure_step_time(
     threads_to_try: tuple[int, ...] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTiming:
-    """Time the steps of `trial` in this process, which should have the machine to itself.
+    """Time the steps of `trial` in this process, while nothing else should run on the machine.
 
-    Several numbers of threads take turns, block by block; the number with the best median is
-    reported. A short disturbance therefore affects all of them, and a number at which threads wait
-    for one another is not chosen. Fetching and copying of batches are included.
+    Several numbers of threads take turns, block by block, so that a short disturbance affects all
+    of them equally. The result is for the number of threads with the best median, and includes the
+    time to fetch and copy batches.
 
-    Timing takes about `timed_s` after the warm-up, and may allocate `wall_bytes` above the current
-    memory. `threads_to_try` is ascending; if it is None, the `thread_choices` of the device apply.
+    Timing takes about `timed_s` seconds after the warm-up, and may allocate `wall_bytes` above the
+    current memory. `threads_to_try` is ascending; None stands for `thread_choices(device)`.
     """
     on = torch.device(device)
     limit_memory(on, wall_bytes)
@@ -76,10 +76,10 @@ def measure_step_time(
 def _timed(
     timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
-    """Time blocks of steps, and return those of the best number of threads."""
-    # Start with all cores, because the first step is slow: it fills the allocator.
+    """Time blocks of steps with each number of threads; return the blocks of the best number."""
+    # Start with all cores, because the slow first step is fastest on them.
     choices = threads_to_try[::-1]
-    # The first steps at a new shape select kernels and fill the allocator; store them separately.
+    # The first steps also select kernels and fill the allocator, so store them as warm-up.
     warmup_s, latest_s = list[float](), dict[int, float]()
     for threads in choices * 2:
         if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
@@ -102,7 +102,7 @@ def _timed(
             break
         for threads in choices:
             block_s[threads].append(timer.block(block_steps, threads))
-        # Drop slow numbers of threads, which would take up most of the time on a busy machine.
+        # Drop slow numbers of threads, which would use most of the time on a busy machine.
         choices = _not_hopeless({threads: min(block_s[threads]) for threads in choices})
     if max(map(len, block_s.values())) >= _SETTLED_OF:
         for blocks in block_s.values():
@@ -124,7 +124,7 @@ def _timed(
     )
 
 
-# Two sizes are timed together for 0.4 s, in blocks too short for the machine to change much.
+# Two sizes take turns for 0.4 s, in blocks of 15 ms, so that both run at the same machine speed.
 _IN_TURN_S, _TURN_S = 0.4, 0.015
 Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threads
 
@@ -132,9 +132,9 @@ Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threa
 def measure_in_turn(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
 ) -> tuple[float, ...]:
-    """Return the second shape's step time over the first's, one ratio per round.
+    """Return the ratios of the second shape's step time to the first's, one ratio per round.
 
-    Both take turns block by block in this process, so other work on the machine affects both.
+    The two shapes take turns in this process, so that other work on the machine affects both.
     """
     on, clock = torch.device(device), time.perf_counter
     limit_memory(on, available_bytes(on))
@@ -162,10 +162,10 @@ def measure_in_turn(
 def measure_compiled(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
 ) -> tuple[StepTiming, ...]:
-    """Time steps of the model as the workload compiles it, one shape after the other.
+    """Time steps of the compiled model, one shape after the other.
 
-    The batch dimension is marked as dynamic, so one compilation serves many batch sizes. Compiling
-    is recorded as the first warm-up block. Memory is not measured, as the compiler adds its own.
+    The batch dimension is dynamic, so that one compilation serves many batch sizes. The first
+    warm-up time includes compilation. Memory is not measured, because the compiler adds to it.
     """
     on = torch.device(device)
     limit_memory(on, available_bytes(on))
@@ -175,7 +175,7 @@ def measure_compiled(
         shaped = replace(trial, batch_size=size, micro_batch_size=micro)
         stepper = Stepper(workload, shaped, on, is_compiled=True)
         timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
-        compile_s = timer.block(1, threads)  # another number of threads compiles again
+        compile_s = timer.block(1, threads)  # a changed number of threads also causes compilation
         timing = _timed(timer, shaped, _TIMED_S, (threads,))
         warmup_s = compile_s, *timing.warmup_s
         timings.append(replace(timing, warmup_s=warmup_s, place=place_here(device)))
@@ -183,7 +183,7 @@ def measure_compiled(
 
 
 def _of_any_size(stream: Iterator[Sequence[Batch]]) -> Iterator[Sequence[Batch]]:
-    """Yield the batches, their first dimension marked as dynamic for the compiler."""
+    """Yield the batches, with the tensors' first dimension marked as dynamic for the compiler."""
 
     def marked(tensor: Tensor) -> Tensor:
         if tensor.dim():
@@ -195,10 +195,10 @@ def _of_any_size(stream: Iterator[Sequence[Batch]]) -> Iterator[Sequence[Batch]]
 
 
 def _touch(workload: Workload) -> None:
-    """Read a byte of every page of the training tensors.
+    """Read a byte of every memory page of the training tensors, so that all of them count.
 
-    These tensors are part of the peak memory at every batch size. Unread, they would count only by
-    the examples that the timed steps use, and memory would seem to grow with the batch size.
+    Otherwise only the examples of the timed steps would count, and the peak memory would seem to
+    grow faster with the batch size than it does in a training.
     """
     columns = resident(workload.train)
     if columns is None:
@@ -209,10 +209,10 @@ def _touch(workload: Workload) -> None:
 
 
 def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
-    """Return the seconds of a step with this number of threads: the least over growing blocks.
+    """Return the least seconds per step over blocks of 1, 2, 4, ... steps with these threads.
 
-    It does not start with a whole block, which may take many seconds on a busy machine, where
-    threads wait for one another a thousand times as long as one thread computes alone.
+    A whole block may take many seconds at first: on a busy machine, threads may wait for one
+    another a thousand times as long as a single thread computes.
     """
     n_steps, least_s, took_s = 1, math.inf, 0.0
     while n_steps <= most_steps and took_s <= most_s:
@@ -223,7 +223,7 @@ def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
 
 
 def _not_hopeless(step_s: dict[int, float]) -> tuple[int, ...]:
-    """Return the numbers of threads that took at most a few times as long as the best."""
+    """Return the numbers of threads that take at most three times as long as the fastest."""
     enough_s = _HOPELESS * min(step_s.values())
     return tuple(threads for threads, seconds in step_s.items() if seconds <= enough_s)
 
@@ -237,7 +237,7 @@ def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
 
 
 class _Timer:
-    """A timer of blocks of consecutive steps."""
+    """A timer of blocks of consecutive training steps."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class _Timer:
         """Return the seconds that the next `n_steps` steps take with this number of threads."""
         torch.set_num_threads(threads)
         started_s = self.clock()
-        # Reading the losses waits for the device, so the time includes the work of the GPU.
+        # `steps` reads the losses, which waits for the GPU, so the time includes its work.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
         return self.clock() - started_s

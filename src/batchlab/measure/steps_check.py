@@ -1,4 +1,4 @@
-"""Checks with real steps of throw-away trainings: do they run, train, and resume identically."""
+"""Check with a few real training steps that they run, change weights, and resume identically."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of
 
 _EXAMPLES = 8  # the batch size of most checked steps
-# At most this many steps are taken until a weight changes: a GradScaler skips its first steps until
-# its scale is small, and a GAN may train one of its parts every few steps.
+# The most steps until a weight must change: a GradScaler skips its first steps until its scale is
+# small enough, and a GAN may train one of its parts only every few steps.
 _MOST_STEPS = 20
-# A training is stopped after at least three steps, and continues for the same number.
+# A training is stopped after at least three steps, and resumed for as many steps.
 _LEAST_STEPS = 3
-# A lost state changes more than this fraction of the update; kernels that add in random order
-# change far less.
+# A resumed run is different if its weights differ by more than this fraction of the update; kernels
+# that add in random order cause far smaller differences.
 _TOLERANCE = 1e-3
-_GRAINS = 4  # a weight's rounding is at most this many relative grains
+_GRAINS = 4  # rounding changes a weight by at most this many machine epsilons of it
 _DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
-_MOST_S = 0.5  # a slower start and step are not tested for resuming
+_MOST_S = 0.5  # resuming is not tested if making a model and taking a step take longer
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
-    """Take real training steps: on a few examples, on a last batch, and with a stop and resumption.
+    """Take real training steps with a few examples, with a smaller last batch, and with a resume.
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
-            workload's own step changes no weight, something waits for validation data and there
-            are none, or the optimizer keeps what a checkpoint cannot hold.
+            workload's own step changes no weight, a schedule or patience needs missing validation
+            data, or the optimizer has state that a checkpoint cannot store.
     """
     workload = packed.unpack()
     _check_validation(workload, device)
     n_train = size_of(workload.train)
     batch_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, batch_size)
-    if not succeeds(lambda: _Steps(workload, device).take(n)):  # it may reject small batches
+    if not succeeds(lambda: _Steps(workload, device).take(n)):  # the model may need larger batches
         n = batch_size
     started_s = time.perf_counter()
     steps = _Steps(workload, device)
@@ -65,10 +65,10 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
             with asking(workload, f"a training step of {n_last} examples, an epoch's last batch,"):
                 steps.take(n_last)
         except WorkloadError as error:
-            # Leave out `workload 'mine': `, because a warning begins with it anyway.
+            # Remove `workload 'mine': `, because every warning is printed with this prefix.
             warnings += (str(error).partition(": ")[2],)
             last_batch_runs = False
-    # If the first update happens only after several steps, stop just before it.
+    # If the first update comes only after several steps, stop before it to test state in between.
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)
@@ -76,7 +76,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
-    """Refuse a workload that needs validation data and has none."""
+    """Refuse a workload without validation data whose patience or scheduler needs them."""
     waits = None
     if workload.patience_epochs is not None:
         waits = "patience_epochs"
@@ -113,7 +113,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
             f"call loss.backward() between optimizer.zero_grad() and optimizer.step()"
         )
     rate = f"learning rate {workload.learning_rate:g}"
-    # If the examples have nothing to average, the loss may be 0 or NaN and change no weight.
+    # Accept a loss of 0 or NaN that changes no weight: the examples may have nothing to average.
     if not has_moved and math.isfinite(loss) and loss != 0:
         return n_taken, (
             f"a training step of {n} examples at {rate} changed no weight of the model; is its "
@@ -128,11 +128,11 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
 
 
 def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
-    """Warn if reading `n` examples takes longer than their step."""
+    """Return a warning if reading `n` examples, divided among workers, takes longer than a step."""
     in_memory = workload.collate is None and resident(workload.train) is not None
-    if in_memory or is_stream(workload.train):  # workers do not apply
+    if in_memory or is_stream(workload.train):  # the advice to use workers does not apply
         return ()
-    for _ in range(2):  # the first step of a model takes longer
+    for _ in range(2):  # use the least of three times, because the first step is slow
         succeeds(lambda: steps.take(n))
     if steps.read_s <= steps.step_s * max(1, workload.workers):
         return ()
@@ -144,12 +144,12 @@ def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
 
 
 class _Steps:
-    """Real training steps of a throw-away model, in train mode.
+    """Real training steps of a temporary model in training mode, with their durations.
 
     Attributes:
         model: the model that is trained.
-        read_s: the least seconds that reading the examples of a step took.
-        step_s: the least seconds that the step itself took.
+        read_s: the least seconds of all steps for reading the examples.
+        step_s: the least seconds of all steps for the step itself.
     """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
@@ -161,7 +161,7 @@ class _Steps:
         self.read_s = self.step_s = math.inf
 
     def take(self, n: int) -> float:
-        """Take a step of `n` examples and return its loss."""
+        """Take a training step with `n` examples and return its loss."""
         chosen = places(self._workload, n)
         started_s = time.perf_counter()
         batch = batch_from(self._workload, self._workload.train, chosen, split="train")
@@ -173,9 +173,9 @@ class _Steps:
 
 
 def _with_few_examples(workload: Workload, n: int) -> Workload:
-    """Keep `n` training examples at most, fetched by this process, and no schedule.
+    """Return the workload with at most `n` training examples, no workers and no schedule.
 
-    The schedule is dropped because it may begin with a rate of 0, or need a length.
+    A schedule might start with a rate of 0 (so no weight would change) or need a number of steps.
     """
     workload = replace(workload, schedule=None, scheduler=None, scheduler_every="epoch", workers=0)
     if is_stream(workload.train) or workload.make_sampler is not None:
@@ -185,7 +185,7 @@ def _with_few_examples(workload: Workload, n: int) -> Workload:
 
 
 def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
-    """Start a throw-away training in steps of `n_examples` examples."""
+    """Return the stepper of a temporary training with batches of `n_examples` examples."""
     n_train = size_of(workload.train)
     trial = Trial(
         workload_id="",
@@ -201,7 +201,7 @@ def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> St
 
 
 def _weights(model: nn.Module) -> Tensor:
-    """Return a copy of all weights, end to end."""
+    """Return a copy of all weights of the model as one vector."""
     return torch.cat([weights.detach().flatten() for weights in model.parameters()])
 
 
@@ -211,10 +211,10 @@ def _weights(model: nn.Module) -> Tensor:
 def _resumption_warnings(
     packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
 ) -> tuple[str, ...]:
-    """Take twice `n_steps` steps, with and without a stop in the middle; return warnings.
+    """Train 2 × `n_steps` steps with and without a stop; warn if the final weights differ.
 
     Raises:
-        WorkloadError: the optimizer keeps something that a checkpoint cannot hold.
+        WorkloadError: the optimizer has state that a checkpoint cannot store.
     """
 
     def begin() -> Stepper:
@@ -228,7 +228,7 @@ def _resumption_warnings(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        return ()  # this late failure is left to trials, because steps were checked before
+        return ()  # trials will report this failure; single steps were checked before
     update = float((final - initial).norm())
     if not 0 < update < math.inf:
         return ()
@@ -274,20 +274,20 @@ def _trained(stepper: Stepper, first: int, n_steps: int) -> Tensor:
 
 
 def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
-    """Return the weights after `n_steps` steps, with a stop and a checkpoint in the middle."""
+    """Train `n_steps`, resume from a checkpoint for `n_steps` more, and return the weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         stepper = begin()
         _trained(stepper, 0, n_steps)
         progress = Progress(step=n_steps, versions=(), engine="plain", threads=1)
         save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=progress)
-        del stepper  # memory may not hold a second stepper
+        del stepper  # memory may not suffice for a second stepper
         stepper = begin()
         load_checkpoint(path, model=stepper.model, kept=stepper.kept)
     return _trained(stepper, n_steps, n_steps)
 
 
 def _distance(one: Tensor, other: Tensor, rounding: float) -> float:
-    """Return the distance of two weights, less a fraction of each that rounding explains."""
+    """Return the distance of two weight vectors, ignoring differences that rounding explains."""
     apart = (one - other).abs() - rounding * one.abs()
     return float(apart.clamp_min(0).norm())
