@@ -1,1 +1,1 @@
-"""Records that every room reads and writes, and that know nothing of any room."""
+"""The data classes that all other packages share; they depend on no other package."""

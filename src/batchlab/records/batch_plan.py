@@ -1,4 +1,4 @@
-"""BatchPlan: how many examples each optimizer step of a run sees, and what follows from that."""
+"""BatchPlan: the batch size of each optimizer step of a run, and conversions between units."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from batchlab.records.estimate import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """What holds from a place in a run on.
+    """The batch size and the learning-rate factor from a given point of a run onward.
 
     Attributes:
-        from_samples: it begins with the first step after at least this many examples.
+        from_samples: the stage starts at the first step after at least this many examples.
         batch_size: examples per step, 1 to N.
-        rate_factor: what the learning rate is multiplied with.
+        rate_factor: the factor that the learning rate is multiplied by.
     """
 
     from_samples: int
@@ -37,7 +37,7 @@ class _Stretch(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    """The epochs whose steps are counted individually, until the batch size becomes constant."""
+    """The epochs until the batch size becomes constant, cut into stretches of equal steps."""
 
     stretches: tuple[_Stretch, ...]
     epochs: tuple[int, ...]  # the first step of each epoch
@@ -46,21 +46,21 @@ class _Counted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """The batch size of every step of a run, by its stages and with a smaller last step per epoch.
+    """The batch size of every step of a run, and the conversions of steps, samples and epochs.
 
     Steps and epochs count from 0. Each epoch's examples are cut into batches, and no batch crosses
-    the end of an epoch: the last batch has the remaining examples, or is left out, so an epoch has
-    a whole number of steps. All conversions between steps, samples and epochs use only these
-    methods of the trial's plan.
+    the end of an epoch: the last batch contains the remaining examples, or is left out. An epoch
+    therefore has a whole number of steps. All conversions between steps, samples and epochs use the
+    methods of this class.
 
-    The steps of epochs up to the one in which the last stage begins are counted individually. After
-    them, or from the first step on if there are no stages, the batch size is constant.
+    The steps are counted one by one up to the epoch in which the last stage starts. After that
+    epoch, or from the first step on if there are no stages, the batch size is constant.
 
     Attributes:
         n_train: examples in the training set, N.
-        batch_size: examples per step at the beginning, 1 to N.
+        batch_size: examples per step at the start of the run, 1 to N.
         drop_last: whether a smaller last batch of an epoch is left out.
-        stages: the later stages, with `from_samples` rising from above 0.
+        stages: the stages after the first, by ascending `from_samples`, all above 0.
     """
 
     n_train: int
@@ -69,7 +69,7 @@ class BatchPlan:
     stages: tuple[Stage, ...] = ()
 
     def batch_size_at(self, step: int) -> int:
-        """Return the number of examples of step `step`, without looking at the batch."""
+        """Return the number of examples of step `step`, without loading the batch."""
         since = step - self._end.step
         if since < 0:
             return self._stretch(step).batch_size
@@ -77,7 +77,7 @@ class BatchPlan:
         return min(size, self.n_train - since % self._steps_per_epoch * size)
 
     def stage_at(self, step: int) -> Stage:
-        """Return the stage at step `step`: its planned batch size and its factor on the rate."""
+        """Return the stage of step `step`, with its batch size and its learning-rate factor."""
         place = bisect_right(self.stages, self.samples_at(step), key=lambda s: s.from_samples)
         first = Stage(from_samples=0, batch_size=self.batch_size)
         return self.stages[place - 1] if place else first
@@ -93,7 +93,7 @@ class BatchPlan:
         return self._end.samples + taken
 
     def step_at(self, samples: float) -> int:
-        """Return the steps of the shortest run that processes at least `samples` examples."""
+        """Return the number of steps after which at least `samples` examples are processed."""
         since = samples - self._end.samples
         if since < 0:
             stretches = self._counted.stretches
@@ -105,9 +105,9 @@ class BatchPlan:
         return self._end.step + epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
-        """Return the number of epochs in the first `step` steps, an integer only at epoch ends.
+        """Return the number of epochs done after `step` steps, with a fraction within an epoch.
 
-        Within an epoch each step is an equal fraction, or is weighted by its examples with stages.
+        The fraction is the share of the epoch's steps, or with stages the share of its examples.
         """
         epoch, since = self.position(step)
         if since == 0:
@@ -118,9 +118,9 @@ class BatchPlan:
         return epoch + (self.samples_at(step) - begin) / (end - begin)
 
     def steps_in(self, epochs: float) -> int:
-        """Return the number of steps of the shortest run of at least `epochs` epochs.
+        """Return the number of steps after which at least `epochs` epochs are done.
 
-        If `epochs` is an integer, the result is also the first step of the next epoch.
+        If `epochs` is an integer, the result is also the index of the next epoch's first step.
         """
         if not self.stages:
             return math.ceil(epochs * self._steps_per_epoch)
@@ -136,7 +136,7 @@ class BatchPlan:
         return self.samples_at(steps) / steps
 
     def position(self, step: int) -> tuple[int, int]:
-        """Return the epoch of step `step`, and the number of steps before it in that epoch."""
+        """Return the epoch that contains step `step`, and the step's index within the epoch."""
         since = step - self._end.step
         if since < 0:
             epochs = self._counted.epochs
@@ -148,7 +148,7 @@ class BatchPlan:
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
         """Return the seconds of the first `step` steps, given the seconds per step by batch size.
 
-        A smaller last batch of an epoch takes as long as a full one.
+        A smaller last batch of an epoch is assumed to take as long as a full batch.
         """
         begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
         sizes = [self.batch_size, *(stage.batch_size for stage in self.stages)]
@@ -158,9 +158,9 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of the last batches of epochs that are smaller than planned."""
+        """Return the sizes of last batches of epochs that are below their stage's batch size."""
         sizes = set()
-        # Later epochs have the same steps, so it is enough to look at the first of them.
+        # All epochs after the counted epochs have equal steps, so check only the next epoch.
         for epoch in range(len(self._counted.epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
             size = self.batch_size_at(last_step)
@@ -169,7 +169,7 @@ class BatchPlan:
         return frozenset(sizes)
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
-        """Return notes for a reader about the last batches of epochs and about accumulation."""
+        """Return notes on smaller or omitted last batches and on gradient accumulation."""
         notes = []
         rest = self.n_train % self._end.batch_size
         if rest:
@@ -194,7 +194,7 @@ class BatchPlan:
         """Return the numbers of examples processed before an epoch and by its end."""
         return self.samples_at(self._begin_of(epoch)), self.samples_at(self._begin_of(epoch + 1))
 
-    # Values are cached, because the stepper asks for the batch size of every step.
+    # Values are cached, because `batch_size_at` is called at every step of a training.
     @cached_property
     def _steps_per_epoch(self) -> int:
         """The number of steps of an epoch with a constant batch size."""
@@ -205,17 +205,17 @@ class BatchPlan:
 
     @cached_property
     def _samples_per_epoch(self) -> int:
-        """The examples of such an epoch, fewer than N if a smaller last batch is left out."""
+        """The examples of an epoch at the final batch size; below N if `drop_last` omits some."""
         return min(self.n_train, self._steps_per_epoch * self._end.batch_size)
 
     @cached_property
     def _end(self) -> _Stretch:
-        """The stretch from which on the batch size is constant."""
+        """The stretch that starts where the batch size becomes constant."""
         return self._counted.end
 
     @cached_property
     def _counted(self) -> _Counted:
-        """The epochs until the batch size becomes constant, found one stretch after another."""
+        """The epochs until the batch size becomes constant, built one stretch after another."""
         stretches: list[_Stretch] = []
         epochs: list[int] = []
         step = samples = 0

@@ -1,4 +1,4 @@
-"""Estimate and Reason: a number with its interval, or the reason why there is none."""
+"""Estimate: a number with its 95 % interval. Reason: an explanation, as a code with values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Value = One | tuple[One, ...]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The cause of something: a code, and the values that its sentence names.
+    """An explanation for people: the code of a sentence, and the values that fill the sentence.
 
     Attributes:
-        code: the key of its sentence in the tables of `batchlab.words`.
-        values: the values in the sentence, as (name, value), sorted by name; a value may be a
-            reason that the sentence quotes, or several values.
+        code: the key of the sentence in `batchlab/words/sentences.toml`.
+        values: the values in the sentence, as (name, value), sorted by name; a value may be
+            another reason, or a tuple of values.
     """
 
     code: str
@@ -27,37 +27,37 @@ class Reason:
 
     @classmethod
     def of(cls, code: str, /, **values: object) -> Reason:
-        """Return the reason called `code` with its values; NumPy's numbers become plain ones.
+        """Return the reason with this code and values; NumPy numbers become Python numbers.
 
         Raises:
-            TypeError: a value is not a text, number, truth value, reason, None or a sequence of
-                these.
+            TypeError: a value is no text, number, truth value, reason or None, and no sequence of
+                such values.
         """
         return cls.with_values(code, values)
 
     @classmethod
     def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """Do the same as `of`, with the values as a mapping, to read a stored reason.
+        """Return the reason with this code and a mapping of values, as read from a store.
 
         Raises:
-            TypeError: as for `of`.
+            TypeError: a value has a type that `of` does not accept.
         """
         return cls(code, tuple((name, _plain(values[name])) for name in sorted(values)))
 
     @classmethod
     def as_written(cls, text: str) -> Reason:
-        """Return a reason that consists of a text from elsewhere, unchanged."""
+        """Return a reason that shows `text`, such as a program's error message, unchanged."""
         return cls.of("as_written", text=text)
 
     def quotes(self, other: Reason) -> bool:
-        """Return whether this reason is the other reason, or quotes it."""
+        """Return whether this reason equals `other`, or has `other` among its values."""
         return self == other or any(
             isinstance(value, Reason) and value.quotes(other) for _, value in self.values
         )
 
     @property
     def named(self) -> Mapping[str, Value]:
-        """The values by name."""
+        """The sentence's values as a mapping from value names."""
         return dict(self.values)
 
 
@@ -71,7 +71,7 @@ def _one(value: object) -> One:
     if value is None or isinstance(value, bool | Reason):
         return value
     if isinstance(value, str):
-        return str(value)  # a member of an enum becomes its text
+        return str(value)  # convert a member of a StrEnum to its text
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
@@ -79,7 +79,7 @@ def _one(value: object) -> One:
     raise TypeError(f"a reason holds text, numbers and reasons, not {value!r}")
 
 
-# An interval with ends a factor of 100 apart (30 µs and 3 ms) is too wide to be useful.
+# An interval whose bounds differ by a factor of 100 (30 µs and 3 ms) is too wide to be useful.
 _TOO_WIDE = 100.0
 
 
@@ -91,8 +91,8 @@ class Estimate:
         estimate: the value, or None if it is not known.
         low: lower end of the 95 % interval, or None if that bound is not known.
         high: upper end of the 95 % interval, or None if that bound is not known.
-        n: the number of independent observations behind it.
-        reason: why there is no estimate; None where there is one.
+        n: the number of independent observations behind the estimate.
+        reason: why the value is not known; None if it is known.
     """
 
     estimate: float | None
@@ -105,12 +105,12 @@ class Estimate:
     def of(
         cls, value: float, *, interval: tuple[float | None, float | None] = (None, None), n: int
     ) -> Estimate:
-        """Return an estimate from `n` observations; without an interval it has no bounds."""
+        """Return an estimate from `n` observations; without `interval` both bounds are None."""
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
     def of_log(cls, middle: float, half: float | None, *, n: int) -> Estimate:
-        """Return exp(`middle` ± `half`), without an interval if `half` is None."""
+        """Return exp(`middle`) with the interval exp(`middle` ± `half`) if `half` is known."""
         if half is None:
             return cls.of(math.exp(middle), n=n)
         ends = math.exp(middle - half), math.exp(middle + half)
@@ -120,7 +120,7 @@ class Estimate:
     def cannot_tell(
         cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
     ) -> Estimate:
-        """Return only bounds, if any; `reason` says what was seen and what is missing."""
+        """Return an estimate without a value: only bounds, if known, and the reason."""
         return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
@@ -138,7 +138,7 @@ class Estimate:
         return math.log(self.high / self.low) / 2
 
     def times(self, factor: float) -> Estimate:
-        """Return the estimate times a known factor > 0, also its bounds if only these are known."""
+        """Return the estimate with its value and its bounds multiplied by a factor > 0."""
         return replace(
             self,
             estimate=_scaled(self.estimate, factor),
@@ -147,7 +147,7 @@ class Estimate:
         )
 
     def holds(self, value: float) -> bool:
-        """Return whether `value` lies in the interval; an unknown bound excludes no value."""
+        """Return whether the interval contains `value`; an unknown bound excludes no value."""
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
 

@@ -1,4 +1,4 @@
-"""Measurement: the description of one measured quantity, and the state that it is taken from."""
+"""Measurement: a quantity measured during training. Moment: a training's state at a step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from batchlab.records.trial import Trial
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """A training at a step, as a measurement sees it without changing anything.
+    """The state of a training after a step, which a measurement reads and must not change.
 
     Attributes:
         model: an `nn.Module` in training mode, with the gradients of the last step.
-        initial: the parameters as they were before the first step, in the order of
+        initial: the parameters before the first step, in the order of
             `model.parameters()`.
-        before: the parameters as they were before the last step; empty before the first one,
-            and if a run was resumed right here.
-        workload: what is trained, a `Workload`.
-        device: where the model is, a `torch.device`.
+        before: the parameters before the last step; empty before the first step, and right
+            after a run was resumed.
+        workload: the `Workload` that is trained.
+        device: the `torch.device` of the model.
         trial: the trial that is trained, with its batch size and micro-batch size.
         step: the number of steps taken; 0 at the initial weights.
-        is_end: whether an epoch or the run ends here.
-        is_last: whether the run has reached the requested end, or has not begun.
+        is_end: whether an epoch or the run ends at this step.
+        is_last: whether this is the run's requested last step, or the state before step 1.
     """
 
     model: Any
@@ -48,19 +48,19 @@ AtSteps = dict[str, AtStep]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """One quantity that is measured of a model at a step.
+    """A quantity that can be measured on a model during training, and how reports show it.
 
     Attributes:
-        quantity: its name in records, unit and label.
-        on_request: whether it is so costly that it is taken only if it is asked for by name, and of
-            a model only at the initial weights, at the ends of epochs, and at the end. Others are
-            taken at every evaluation after the first step.
-        at_ends: whether one on request is so costly that the epoch ends in between are left out.
+        quantity: the name in records, the unit and the label.
+        on_request: whether the quantity is costly and therefore measured only if requested by name,
+            and only at the initial weights, at epoch ends and at the end of the run. Other
+            quantities are measured at every evaluation after the first step.
+        at_ends: whether a costly quantity is not measured at epoch ends within the run.
         figure: how a figure shows it: "along_training", or "at_the_start" or "at_the_end" by batch
-            size; None if only the CSV has it.
-        expected: what theory expects from the values by batch size in a study, drawn as a dashed
-            line next to them; None for no line.
-        notes: what it is, in sentences under its figure, with the address of its source.
+            size; None if only the CSV file contains the quantity.
+        expected: computes, from the values by batch size in a study, the values that theory
+            predicts, drawn as a dashed line; None for no line.
+        notes: sentences below the figure that explain the quantity and cite its source.
     """
 
     quantity: Quantity

@@ -1,4 +1,4 @@
-"""GradientSample and MonitorReading: observations of gradients."""
+"""GradientSample and MonitorReading: records of measured gradients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from batchlab.records.estimate import Estimate, Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientSample:
-    """Gradients of blocks of examples drawn without replacement, at fixed weights, as products.
+    """The inner products between mean gradients of blocks of examples, at fixed weights.
 
     Attributes:
-        n_train: examples in the training set, N; None if the gradient of an example differs
-            each time it is taken (dropout, augmentation), as if there were infinitely many.
-        block_examples: examples of each of the K >= 3 blocks.
+        n_train: examples in the training set, N; None if an example's gradient is random
+            (dropout, augmentation), as if there were infinitely many examples.
+        block_examples: examples in each of the K >= 3 blocks, drawn without replacement.
         products: inner products of the blocks' mean gradients, K x K; their squared norms are on
             the diagonal.
     """
@@ -36,17 +36,17 @@ class GradientSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MonitorReading:
-    """The observations of a monitor in a training under way.
+    """The state of a running training as a monitor measured it.
 
     Attributes:
         step: optimizer steps done.
-        batch_size: examples of the last step that was measured, all its micro-batches together;
-            None if none was.
-        gradient_noise_scale: B_simple in examples, from the last measured steps; it is no critical
-            batch size.
-        gradient_norm: that of the last measured step, as the optimizer got it; None if unknown.
-        seen_fraction: the fraction of the trainable parameters whose noise was seen.
-        hint: what follows for the batch size.
+        batch_size: examples of the last measured step, over all its micro-batches; None if no
+            step was measured.
+        gradient_noise_scale: B_simple in examples, from the last measured steps; B_simple is not
+            the critical batch size.
+        gradient_norm: the norm that the optimizer received in the last measured step, or None.
+        seen_fraction: the fraction of the trainable parameters whose noise was measured.
+        hint: what the noise scale suggests for the batch size.
     """
 
     step: int

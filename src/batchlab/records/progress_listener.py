@@ -1,4 +1,4 @@
-"""ProgressListener: the receiver of news about a long piece of work."""
+"""ProgressListener: the receiver of a running command's progress messages."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from batchlab.records.study import BestSoFar
 
 
 class ProgressListener:
-    """A receiver of news about the work; news whose method is not overridden is ignored."""
+    """A receiver of a command's progress messages; this base class ignores every message."""
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """Announce a command, its subject, and the stages that `phase` will announce in order."""
 
     def phase(self, text: str) -> None:
-        """Announce a new part of the work: one of the stages, or an additional part."""
+        """Announce that a new stage starts, one of those in `begins` or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the part of the budget that is spent; from here on, clock time is spent."""
+        """Announce the spent seconds of the budget, which from now on grow with clock time."""
 
     def asked(self, runs: RunsAsked) -> None:
-        """Announce the runs that the work waits for."""
+        """Announce the training runs that were requested and are awaited."""
 
     def best(self, best: BestSoFar | None) -> None:
-        """Announce the leading configuration, or None if there is none."""
+        """Announce the best configuration so far, or None if none is known."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Announce the fraction of the training that is done, and the seconds left if known.
 
-        `text` says what is done now.
+        `text` describes the current activity.
         """
 
     def warning(self, text: str) -> None:

@@ -1,7 +1,7 @@
-"""The measured quantities: name, unit and label, one row each; the directions of metrics.
+"""The measured quantities with name, unit and label, and which direction of a metric is better.
 
-Report, CSV header, `--json` and docs all read these rows, so that each name, unit and label is
-written only here.
+Reports, CSV headers, `--json` and docs all use `QUANTITIES`, so that each name, unit and label is
+written only once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 Better = Literal["higher", "lower"]
 FRACTION_METRICS = ("accuracy", "error")
-"""Metrics between 0 and 1 that are shown in percent; some scripts print them in percent."""
+"""Metrics from 0 to 1 that are shown in percent; some scripts report values from 0 to 100."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Quantity:
 
     Attributes:
         name: the key in records, CSV and JSON.
-        unit: its unit, "" for a pure number.
+        unit: the unit, "" for a pure number.
         label: the words on an axis or in a table header, without the unit.
     """
 
@@ -75,11 +75,11 @@ _BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 def quantity(name: str) -> Quantity:
-    """Return the row called `name`; a user's own metric has no unit."""
+    """Return the quantity called `name`; any other name is a user's metric without a unit."""
     return _BY_NAME.get(name) or Quantity(name=name, unit="", label=name)
 
 
-# Usual names of metrics, without final digits. Other directions must be given by the user.
+# Common metric names, without final digits. For other names the user must give the direction.
 _DIRECTIONS: dict[str, Better] = {
     **dict.fromkeys(
         "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
@@ -94,12 +94,12 @@ _DIRECTIONS: dict[str, Better] = {
         "higher",
     ),
 }
-# These words may follow the word with the direction (`error_rate`, `f1_macro`, `ep_rew_mean`).
+# Words after a metric's name that are ignored (`error_rate`, `f1_macro`, `ep_rew_mean`).
 _BEHIND = frozenset("rate score value mean avg macro micro weighted epoch k".split())
 
 
 def direction_of(metric: str) -> Better | None:
-    """Return a metric's direction by its name (`val_loss` down, `eval_accuracy` up), or None."""
+    """Return whether a metric with this name is better higher or lower; None if unknown."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
         words.pop()  # "mAP50-95", "ndcg@10"

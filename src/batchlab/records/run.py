@@ -10,31 +10,31 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 
 AllSplits = Literal["on_the_way", "at_end", "never"]
-"""When train and test data are evaluated too: before training, at some epoch ends and at the run's
-end; only at the end; never. Validation data are always evaluated."""
+"""When train and test data are evaluated; "on_the_way": before training, at some epoch ends and at
+the run's end. Validation data are evaluated at every evaluation."""
 
 TrainerName = Literal["fastest", "plain"]
-"""What takes the steps of trials: PyTorch's loop ("plain"), or the fastest that agrees with it."""
+"""The training loop: PyTorch's ("plain"), or the fastest loop whose results agree with PyTorch."""
 
 PlanName = Literal["small", "large", "grow", "decay"]
-"""A small or a large batch size throughout, one that grows from small to large, and the small one
-with a learning rate that is cut where the growing one grows."""
+"""How the batch size changes: "small" or "large" throughout; "grow", from small to large; "decay",
+small throughout, with a learning rate that decreases where the batch size of "grow" increases."""
 
 Kind = int | PlanName
-"""The batch size of a training, or the plan by which it changes."""
+"""The constant batch size of a training, or the plan by which its batch size changes."""
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""The `RunLength.watched_from_samples` of a run without a target: it is seldom evaluated."""
+"""`RunLength.watched_from_samples` of a run without a target, which is evaluated less often."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLength:
-    """The length of a trial, which ends at the first limit reached. At least one limit is given.
+    """The limits of a trial's length; the trial ends at the first limit that it reaches.
 
-    A script may instead run until it ends by itself, at an unknown length.
+    At least one limit is given, unless a script runs until it ends by itself (`to_own_end`).
 
-    The length is not part of a trial's identity: a longer request resumes from its checkpoint.
+    The length is not part of a trial's identity: a longer request resumes the checkpoint.
 
     Attributes:
         epochs: passes over the training set.
@@ -42,7 +42,7 @@ class RunLength:
         until: the target at which the run ends.
         watched_from_samples: the number of samples before which the run is evaluated less often,
             because the target can't be met there (see `batchlab.plans.cadence`).
-        interval_samples: the least samples between evaluations, except before the run's last.
+        interval_samples: the least samples between evaluations, except before the last evaluation.
         all_splits: when train and test data are evaluated as well as validation data.
         to_own_end: whether the run lasts until it ends by itself, without epochs and steps.
     """
@@ -59,7 +59,7 @@ class RunLength:
         """Return the step at which a run of `trial` ends at the latest.
 
         Raises:
-            UsageError: neither epochs nor steps limit it.
+            UsageError: neither epochs nor steps limit the run.
         """
         if self.to_own_end:
             return _BEYOND_ANY_END
@@ -97,7 +97,7 @@ class RunRequest:
         return self.length.last_step(self.trial)
 
     def opening(self, engine: str) -> TrialRecord:
-        """Return the record with which an engine begins the trial."""
+        """Return the trial's record before the first step, without status and evaluations."""
         return TrialRecord(
             trial=self.trial,
             status=None,
@@ -110,13 +110,13 @@ class RunRequest:
         )
 
     def never_begun(self, engine: str) -> TrialRecord:
-        """Return the record of the trial if the budget ended before the engine began it."""
+        """Return the trial's record for the case that the budget ended before the trial began."""
         return replace(self.opening(engine), status=Status.TIMEOUT, reason=OUT_OF_TIME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEnd:
-    """The end of a run: the request, and the whole record of its trial as it ended.
+    """A run that has ended: its request, and the record of its trial.
 
     Attributes:
         request: the request for the run.
@@ -135,7 +135,7 @@ class RunsAsked:
         batch_sizes: the batch sizes of the runs, ascending.
         learning_rates: the rates of the runs, ascending; each batch size may have its own.
         seeds: the seeds of the runs, ascending.
-        why: why they were asked for.
+        why: why the runs were requested.
     """
 
     batch_sizes: tuple[int, ...]
@@ -146,16 +146,16 @@ class RunsAsked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """The end of a run, as a trial's record keeps it.
+    """How a run ended, as stored in its trial's record.
 
     Attributes:
-        status: the status of the trial, or None if it was stopped on request and can go on.
-        reason: why it ended badly, or None if it ended well.
-        traceback: the whole report of an error.
-        peak_bytes: peak memory of its process above the idle process, or None if not known.
+        status: the trial's status, or None if it was stopped on request and can be resumed.
+        reason: why the run ended badly, or None if it ended well.
+        traceback: the whole traceback of an error, or None.
+        peak_bytes: peak memory of the process above an idle process, or None if not known.
         notes: what a reader of the record must know about the end of the run.
         engine: the engine at the end, or None if it is the engine at the start.
-        place: the processor or GPU at the end, or None if unknown.
+        place: the processor or GPU that the run ended on, or None if unknown.
     """
 
     status: Status | None

@@ -1,7 +1,7 @@
-"""Shown: records that display themselves through views that they do not import.
+"""Shown: base classes of records that can be shown in a notebook, as a page or as a table.
 
-The views belong to higher-level packages, which import records. They are therefore named here as
-text, and a record looks up its view when it is shown.
+The functions that show a record (its views) are in packages that import the records. To avoid an
+import cycle, views are listed here as text and imported only when a record is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# The location of each view, imported at its first use. `notebook`: record -> a piece of HTML;
+# The module and function of each view. `notebook`: record -> a piece of HTML;
 # `page`: record, path -> the file written; `document`: record -> what `--json` prints; `frame`:
 # record -> a pandas DataFrame.
 _VIEWS = {
@@ -40,29 +40,29 @@ class ShownInNotebook:
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """Return HTML for a notebook, or None, so that the notebook shows the `repr`."""
+        """Return HTML for a notebook, or None to let the notebook show the `repr`."""
         html: str | None = _view("notebook")(self)
         return html
 
 
 class Reported(ShownInNotebook):
-    """A record with a page and a table of its own."""
+    """A record that can be written as an HTML page and converted to a pandas DataFrame."""
 
     __slots__ = ()
 
     def report(self, path: str | Path) -> Path:
-        """Write the page that `--report` writes: one HTML file, complete in itself.
+        """Write the page that `--report` writes, as one self-contained HTML file.
 
         Args:
-            path: the file; an existing one is replaced.
+            path: the file to write; an existing file is replaced.
 
         Returns:
-            The file.
+            The path of the written file.
 
         Raises:
-            UsageError: no file can be written to `path`, or it is a store.
-            BatchlabError: the file cannot be written; an old one is left as it is.
-            StoreError: the runs behind an advice cannot be read any more.
+            UsageError: no file can be written to `path`, or `path` is a store.
+            BatchlabError: writing failed; an existing file is unchanged.
+            StoreError: the stored runs of an advice can no longer be read.
         """
         written: Path = _view("page")(self, Path(path))
         return written
@@ -70,7 +70,7 @@ class Reported(ShownInNotebook):
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with one row per trial (sweep) or batch size (advice).
 
-        The columns are those of the CSV files on its page; unknown values are missing.
+        The columns are the same as in the page's CSV files; unknown values are missing.
 
         Raises:
             MissingLibraryError: pandas is not installed.

@@ -1,4 +1,4 @@
-"""Study and WorkloadSummary: a set of trials with one question, as records without behavior."""
+"""Study: a set of trials that answer one question. WorkloadSummary: what the trials trained."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTiming:
-    """The steps of one timed run, which had its device to itself.
+    """The step times of one timed run, during which nothing else used the device.
 
     Attributes:
         workload_id: identity of the workload that was timed.
@@ -44,11 +44,11 @@ class StepTiming:
         micro_batch_size: examples per forward and backward pass.
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
-        warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
+        warmup_s: seconds of the first blocks, kept apart because they include kernel selection.
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, or None if not reported.
-        place: the processor with its cores, or the GPU, that they ran on; None if not known.
+        place: the processor with its cores, or the GPU, that the run used; None if not known.
     """
 
     workload_id: str
@@ -74,17 +74,17 @@ class StepTiming:
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 
-# These sizes are always tried, so that an answer can compare them with the best one.
+# Batch sizes that are always tried, so that an answer can compare the best size with them.
 USUAL_SIZES = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestSoFar:
-    """The configuration that leads while a study is under way.
+    """The best configuration known while a study is running.
 
     Attributes:
         batch_size: examples per step.
-        learning_rate: its rate.
+        learning_rate: the learning rate.
     """
 
     batch_size: int
@@ -98,8 +98,8 @@ class AdamSettings:
     Attributes:
         betas: decay of the first and the second moment per step, each in [0, 1).
         eps: added to the root of the second moment, > 0.
-        weight_decay: taken from the weights at each step, times the rate (decoupled, as in AdamW);
-            None if there is no such decay.
+        weight_decay: the decoupled weight decay, as in AdamW: each step removes the learning rate
+            times this factor of the weights; None without decoupled decay.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -109,7 +109,7 @@ class AdamSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSummary:
-    """A metric's name and direction."""
+    """A metric's name, and whether higher or lower values are better."""
 
     name: str
     better: Better
@@ -117,37 +117,37 @@ class MetricSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkloadSummary:
-    """What was trained, as it is known without loading it.
+    """The description of a workload, which can be read without loading the workload.
 
-    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
-    betas and eps at `batch_size`, null where it does not have both.
+    `metrics` has the direction of each metric; the first metric decides. `adam` has the optimizer's
+    betas and eps at `batch_size`, null if the optimizer does not have both.
 
     Attributes:
         workload_id: identity: a hash of source, settings and data.
-        name: its name.
-        reference: how it was named on the command line (`mnist-mlp`, `train.py:workload`).
+        name: the workload's name.
+        reference: the workload as given on the command line (`mnist-mlp`, `train.py:workload`).
         settings: all settings with the values used, sorted by name.
         n_train: examples in the training set.
-        n_validation: examples in the validation set; 0 if there is none; None if there are some,
-            but their number is not known (a script's own).
-        n_test: examples in the test set; 0 if there is none.
-        n_train_evaluated: training examples that the train metric is taken over (a fixed subset).
+        n_validation: examples in the validation set; 0 without validation set; None if a script has
+            a validation set of unknown size.
+        n_test: examples in the test set; 0 without test set.
+        n_train_evaluated: training examples that train metrics are computed on (a fixed subset).
         n_parameters: trainable parameters of the model; None if not known.
-        metrics: the metrics, the first is the one that counts; `loss` is always among them.
+        metrics: the metrics; the first metric decides, and `loss` is always among them.
         batch_size: the reference batch size.
-        learning_rate: the reference learning rate; 1 for a command that takes none.
+        learning_rate: the reference learning rate; 1 for a command without a rate to set.
         has_batch_norm: whether a layer of the model normalizes over the batch.
-        loss_couples: whether its loss is no mean over single examples.
-        last_batch_runs: whether a smaller last batch of an epoch ran after others.
-        adam: the least betas of its optimizer's groups, the first one's eps and the largest
-            decoupled weight decay, at the reference batch size; None if it is not of Adam's kind.
-        has_weight_decay: whether a group of its optimizer has some; None if not known.
-        warnings: what seemed odd when it was checked.
-        draws_by_seed: whether each seed draws its own examples for validation.
+        loss_couples: whether a batch's loss is not the mean of the losses of single examples.
+        last_batch_runs: whether the check could train a smaller last batch of an epoch.
+        adam: the least betas of the optimizer's groups, the first group's eps and the largest
+            decoupled weight decay, at `batch_size`; None if the optimizer is no variant of Adam.
+        has_weight_decay: whether a group of the optimizer has weight decay; None if not known.
+        warnings: what seemed odd when the workload was checked.
+        draws_by_seed: whether each seed draws different examples for validation.
         start_s: seconds from the start of a user's own command to its first progress; None for a
             workload, which starts in hundredths of a second.
-        takes_rate: whether a learning rate reaches it; a command may have its own instead.
-        unit: what its batch size counts, in words: examples or tokens.
+        takes_rate: whether the learning rate can be set; a command may have a fixed rate.
+        unit: what a batch size counts, in words: examples or tokens.
     """
 
     workload_id: str
@@ -182,49 +182,49 @@ class WorkloadSummary:
 
     @property
     def is_own_command(self) -> bool:
-        """Whether it is a user's own training command, run as it is."""
+        """Whether the workload is a user's own training command, run without changes."""
         return self.start_s is not None
 
     def n_evaluated(self, split: Split) -> int:
-        """Return the number of examples for a metric of a split; 0 if none or unknown."""
+        """Return how many examples a split's metrics are computed on; 0 if none or unknown."""
         if split == "train":
             return self.n_train_evaluated
         return (self.n_validation or 0) if split == "validation" else self.n_test
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are validation data, however many."""
+        """Whether there are validation data, even if their number is unknown."""
         return self.n_validation != 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyName:
-    """The identity of a study in the store, and the values that are stored with it."""
+    """The identity of a study in the store, and the values stored with this identity."""
 
     study_id: str
     command: str  # the command line that started the study
     workload_id: str
     environment: tuple[tuple[str, str], ...]  # names and values of the environment
-    margin: float | None = None  # what still counts as ending as well, if it was given
+    margin: float | None = None  # how much worse a final value may be, if given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Study(Reported):
-    """A set of trials with one question, and the place and time they were run.
+    """A set of trials that answer one question, and the environment in which they ran.
 
     Attributes:
-        study_id: its identity in the store.
-        command: the exact command line that asked for it.
-        created_at: ISO 8601, UTC.
+        study_id: the study's identity in the store.
+        command: the exact command line that started the study.
+        created_at: the time of the study's creation, ISO 8601 in UTC.
         workload: what was trained.
         environment: names and values: versions, processor, cores, operating system.
-        records: the trials, in the order they were asked for.
-        timings: step times measured by themselves, one per batch size if there are any.
-        spent_s: seconds spent on it, over all its sessions.
-        target: the target asked for, by which `steps_to_target` counts; None if none was.
-        margin: how much worse still counts as ending as well, if that was given, in the unit of the
-            metric that counts.
-        awaits_answer: whether it is of an advice without an answer that can be read.
+        records: the trials, in the order of the requests.
+        timings: step times measured with nothing else running, at most one per batch size.
+        spent_s: seconds spent on the study, over all its sessions.
+        target: the target to which `steps_to_target` refers; None if no target was given.
+        margin: the given difference up to which a worse final value counts as no worse, in the
+            unit of the first metric; None if not given.
+        awaits_answer: whether the study belongs to an advice whose answer is missing or unreadable.
     """
 
     study_id: str
@@ -240,7 +240,7 @@ class Study(Reported):
     awaits_answer: bool = False
 
     def __repr__(self) -> str:
-        """Return the workload, the batch sizes, and how many trials there are and ended well."""
+        """Return a short text: workload, batch sizes, number of trials, number that ended well."""
         well = sum(record.ended_well for record in self.records)
         return (
             f"Study(workload={self.workload.name!r}, batch_sizes={self.batch_sizes}, "
@@ -256,7 +256,7 @@ class Study(Reported):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes of the trials, ascending, or the timed ones if there is no trial."""
+        """The batch sizes of the trials, ascending, or the timed sizes if there is no trial."""
         of_trials = {size for record in self.records for size in record.trial.batch_sizes}
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
@@ -268,7 +268,7 @@ class Study(Reported):
         return None
 
     def train_s(self, trial: Trial, step: int) -> float | None:
-        """Return the seconds of the first `step` steps by `timings`; None if one is missing."""
+        """Return the seconds of the first `step` steps; None if a batch size was not timed."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
         if not step_s.keys() >= set(trial.batch_sizes):
             return None

@@ -1,4 +1,4 @@
-"""Trial, TrialRecord, Status: one training run, as it was asked for and as it went."""
+"""Trial: a training run to perform. TrialRecord: what was observed in a trial."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Score:
 
     Attributes:
         split: the part of the data.
-        metric: its name.
-        value: its value, or None if it was not a finite number.
+        metric: the metric's name.
+        value: the metric's value, or None if the value was not a finite number.
     """
 
     split: Split
@@ -36,18 +36,18 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """The observations when training paused after `step` optimizer steps.
+    """The results of one evaluation, made after `step` optimizer steps.
 
     Attributes:
         step: optimizer steps done; 0 is the untrained model.
-        samples: examples processed by then.
-        train_s: seconds of training by then (fetching, copying and steps; not evaluation).
-        eval_s: seconds of evaluation by then.
+        samples: examples processed since the start of the training.
+        train_s: seconds of training since its start (fetching, copying, steps; not evaluation).
+        eval_s: seconds of all evaluations so far.
         batch_loss: mean loss of the training batches since the previous evaluation, None at step 0.
-        scores: the metrics; validation at every evaluation, train and test as asked for
-            (`RunLength.all_splits`).
-        measured: what was measured of the model there, as (name, value) by the measurement's
-            name; a value that was not a finite number is None.
+        scores: the metrics; on validation data at every evaluation, on train and test data as
+            `RunLength.all_splits` requests.
+        measured: other measurements of the model after this step, as (name, value); the value is
+            None if it was not a finite number.
     """
 
     step: int
@@ -60,7 +60,7 @@ class Evaluation:
 
     @property
     def has_all_splits(self) -> bool:
-        """Whether train data, and test data where there are any, were evaluated too."""
+        """Whether train data, and any test data, were evaluated as well as validation data."""
         return any(score.split == "train" for score in self.scores)
 
     def score(self, split: Split, metric: str) -> float | None:
@@ -71,7 +71,7 @@ class Evaluation:
         return None
 
     def measurement(self, name: str) -> float | None:
-        """Return the model's measurement of this name, None if it was not taken or not finite."""
+        """Return the measurement called `name`, None if it was not taken or was not finite."""
         return dict(self.measured).get(name)
 
     def is_not_finite(self, split: Split, metric: str) -> bool:
@@ -89,14 +89,14 @@ _NO_EVALUATION: Final = Evaluation(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """The level of a validation metric that counts as trained.
+    """The value of a validation metric at which a model counts as trained.
 
     Attributes:
         metric: name of the metric.
-        value: the level to reach.
-        better: whether the metric goes up or down.
-        held_for: it is met where it holds until this fraction more examples have been processed; 0
-            for the first touch, of curves that were recorded no further.
+        value: the value to reach.
+        better: whether higher or lower values are better.
+        held_for: the target counts as reached if all evaluations meet it until this fraction more
+            examples are processed; 0 if the first is enough, for curves recorded no further.
     """
 
     metric: str
@@ -113,17 +113,17 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
-    """Where a validation metric met its target to stay: after `after_step`, at or before `step`.
+    """Where a validation metric met its target for good: after `after_step`, by step `step`.
 
-    To stay: every evaluation met it until a tenth more examples had been processed. A curve
-    wobbles, and the first touch of a level near its end is luck.
+    For good: every evaluation met the target until a tenth more examples had been processed. A
+    single evaluation may meet the target by chance, because curves fluctuate.
 
     Attributes:
-        after_step: the last evaluation before it, where the target was not met (0: none before).
-        step: the first evaluation of those that met the target.
-        samples: examples processed by then.
-        held_until_step: the evaluation at which it had held for a tenth more examples; None if
-            the run ended before, at the target.
+        after_step: the step of the last evaluation that missed the target; 0 if there is none.
+        step: the step of the first evaluation that met the target for good.
+        samples: examples processed in the first `step` steps.
+        held_until_step: the step at which the target had been met for a tenth more examples; None
+            if the run ended earlier, with the target met.
     """
 
     after_step: int
@@ -133,37 +133,37 @@ class Crossing:
 
     @property
     def held(self) -> bool:
-        """Whether the target stayed met for a tenth more examples."""
+        """Whether the target was met by all evaluations until a tenth more examples."""
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether meeting the target at `samples` too would show that it held."""
+        """Return whether an evaluation at `samples` is late enough to count as met for good."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
     def least(self) -> float:
-        """The least steps to the target; if met at once, right in 95 of 100 cases."""
+        """The lower bound of the steps to the target: `after_step`, but at least `step` / 20."""
         return max(self.after_step, min(self.step, max(1.0, self.step / 20)))
 
     @property
     def middle(self) -> float:
-        """The steps to the target: the midpoint of the two evaluations around the crossing."""
+        """The estimated steps to the target: the midpoint of `after_step` and `step`."""
         return (self.after_step + self.step) / 2
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Return where validation data met `target` to stay, or until the last evaluation, if so.
+    """Return where a run met `target` for good or up to its last evaluation; None if nowhere.
 
     Args:
-        evaluations: of one run, by step.
-        target: the level to look for.
+        evaluations: the evaluations of one run, in order of steps.
+        target: the target on validation data.
     """
     before, here = 0, None
     for evaluation in evaluations:
         value = evaluation.score("validation", target.metric)
         if value is None:
             if evaluation.is_not_finite("validation", target.metric):
-                before, here = evaluation.step, None  # a value that is not finite meets no level
+                before, here = evaluation.step, None  # not finite: the target is missed
             continue
         if here is not None and not target.held_for:
             return replace(here, held_until_step=evaluation.step)
@@ -186,8 +186,8 @@ BatchMode = Literal["full", "mini", "stochastic"]
 Setting = str | int | float | bool | None
 
 
-# The workload's patience ended the run, or a script ended before the requested length, had no
-# requested length, or can't be given any.
+# Codes of notes on runs that ended by themselves: by the workload's early stopping, or because
+# the script ended before the requested length or does not accept a length.
 _ENDED_ITSELF = ("stopped_early", "script_trained_to_its_end", "script_ended_itself")
 
 NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
@@ -195,7 +195,7 @@ NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
 
 
 class Status(StrEnum):
-    """How a trial ended. A bad end is a result: kept with its reason, never averaged in."""
+    """How a trial ended. A failed trial is stored with its reason, but left out of all means."""
 
     OK = "ok"
     TARGET_REACHED = "target_reached"
@@ -213,36 +213,36 @@ class Status(StrEnum):
 
     @property
     def may_go_on(self) -> bool:
-        """Whether the same trial goes on from its checkpoint when it is asked for again."""
+        """Whether the trial is resumed from its checkpoint if it is requested again."""
         return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
 
 
-IDENTITY_FORMAT: Final = 2  # the first format, which had no number, hashed every field
+IDENTITY_FORMAT: Final = 2  # format 1 had no number and hashed every field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One training run to ask for; its identity is a hash of the fields that differ from defaults.
+    """One training run to perform; a hash of the fields that differ from defaults identifies it.
 
-    The defaults are therefore frozen: another one would give stored trials other identities.
+    Never change a default, because stored trials would then get other identities.
 
     Attributes:
         workload_id: identity of the workload: its source, settings and data.
-        workload: its name, for people.
+        workload: the workload's name, for people.
         settings: the workload's settings that differ from its defaults, sorted by name.
         n_train: examples in the training set.
-        batch_size: examples per optimizer step; if there are `stages`, that of the first step.
-        micro_batch_size: examples per forward and backward pass, at most a whole batch, which is
-            the default.
+        batch_size: examples per optimizer step; with `stages`, examples of the first step.
+        micro_batch_size: examples per forward and backward pass; the default is the largest batch
+            size.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
         learning_rate: peak learning rate, after scaling.
-        scaling_rule: how the rate was made from the reference rate ("none": given as it is).
-        horizon_steps: the steps that a learning-rate shape spans; None for a constant rate.
-        stages: other batch sizes and rates, by where in the run they begin; empty if it has one.
+        scaling_rule: how the rate was computed from the reference rate ("none": not computed).
+        horizon_steps: the steps that a learning-rate schedule spans; None for a constant rate.
+        stages: batch sizes and rate factors of later parts of the run; empty if there are none.
         device: "cpu" or "cuda".
         seed: the seed of the initial weights and of the order of examples.
-        world_size: devices that each take a part of every batch, and of every micro-batch.
+        world_size: the number of devices that share every batch and every micro-batch.
     """
 
     workload_id: str
@@ -262,7 +262,7 @@ class Trial:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        """Leave every batch whole if no micro-batch size is given."""
+        """Set the micro-batch size to the largest batch size if it is not given."""
         if not self.micro_batch_size:
             object.__setattr__(self, "micro_batch_size", self.largest_batch_size)
 
@@ -271,7 +271,7 @@ class Trial:
         """The fields that identify the trial: each field that differs from its frozen default.
 
         A new field with a default therefore does not change the identity of existing trials.
-        `format` rises when an existing field gets another meaning.
+        `format` is increased when an existing field gets another meaning.
         """
         differing = {
             field.name: getattr(self, field.name)
@@ -303,7 +303,7 @@ class Trial:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch size of each part of the run, in order."""
+        """The batch size of each stage of the run, in order."""
         return (self.batch_size, *(stage.batch_size for stage in self.stages))
 
     @property
@@ -317,18 +317,18 @@ class Trial:
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
     def throughout(self, batch_size: int) -> Trial:
-        """Return the trial with one of its batch sizes at every step, and with its initial rate."""
+        """Return the trial with this batch size and the initial learning rate at every step."""
         micro = min(batch_size, self.micro_batch_size)
         return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
 
     @property
     def accumulates(self) -> bool:
-        """Whether a step may be cut into micro-batches."""
+        """Whether some batches are split into micro-batches."""
         return self.micro_batch_size < self.largest_batch_size
 
     @property
     def process_batch_size(self) -> int:
-        """The examples of a pass in each of its `world_size` processes."""
+        """The examples per forward pass in each of the `world_size` processes, rounded up."""
         return -(-self.micro_batch_size // self.world_size)
 
     @property
@@ -348,7 +348,7 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def _plan(n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]) -> BatchPlan:
-    """Return a plan, cached so that the epochs with stages are counted only once."""
+    """Return a plan, cached because counting the epochs with stages takes time."""
     return BatchPlan(n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages)
 
 
@@ -357,18 +357,18 @@ class TrialRecord:
     """A trial and everything observed while it ran.
 
     Attributes:
-        trial: what was asked.
-        status: how it ended, None if it has not ended.
-        reason: why it ended badly, None if it ended well.
-        traceback: the child's whole report of an error, None without one.
-        engine: the engine that ran it.
-        threads: threads it computed with.
-        versions: names and versions of the libraries it ran with.
-        target: the target asked for, if any.
-        evaluations: all of them, by step.
-        peak_bytes: peak memory of its process above the idle process, None if not reported.
-        place: the processor with its cores, or the GPU, that it ended on; None if not reported.
-        resumed_from_steps: the checkpoint steps from which it was resumed.
+        trial: the training run that was requested.
+        status: how the trial ended, None if it has not ended.
+        reason: why the trial ended badly, None if it ended well.
+        traceback: the whole traceback of the child process's error, None without an error.
+        engine: the engine that ran the trial.
+        threads: the number of threads that computed the trial.
+        versions: names and versions of the libraries that were used.
+        target: the requested target, if any.
+        evaluations: all evaluations, in order of steps.
+        peak_bytes: peak memory of the process above an idle process, None if not reported.
+        place: the processor with its cores, or the GPU, at the trial's end; None if not reported.
+        resumed_from_steps: the checkpoint steps from which the trial was resumed.
         notes: what a reader must know (accumulation and BatchNorm, dropped examples, ...).
     """
 
@@ -388,17 +388,17 @@ class TrialRecord:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the trial diverged or ended badly; cut or out of time is not failed."""
+        """Whether the trial diverged or ended badly; a trial that ran out of time did not fail."""
         return self.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
 
     @property
     def has_diverged(self) -> bool:
-        """Whether the trial's loss grew beyond bounds, or was not finite."""
+        """Whether the trial's loss grew beyond a limit, or was not finite."""
         return self.status in (Status.DIVERGED, Status.NAN)
 
     @property
     def is_of_no_size(self) -> bool:
-        """Whether the script used another batch size than the given one, or did not train."""
+        """Whether the script did not use the given batch size, or did not train."""
         return self.reason is not None and self.reason.code in NOT_AS_GIVEN
 
     @property
@@ -408,7 +408,7 @@ class TrialRecord:
 
     @property
     def ended_by_patience(self) -> bool:
-        """Whether the workload's patience ended the trial, so that its best model is kept."""
+        """Whether the workload's early stopping ended the trial and kept the best model."""
         return any(note.code == "stopped_early" for note in self.notes)
 
     @property
@@ -437,7 +437,7 @@ class TrialRecord:
 
     @property
     def train_s(self) -> float:
-        """Seconds of training, no measure of a step: the machine may have been shared."""
+        """Seconds of training; not for step times, because other programs may have run too."""
         return self._last.train_s
 
     @property
@@ -480,15 +480,15 @@ class TrialRecord:
     def last(self, split: Split, metric: str) -> float | None:
         """Return the last evaluation's value of `metric` on `split`, None if it is not known.
 
-        A trial that ended well was evaluated on all splits at its end. A stopped one may not have
-        been, and older values next to newer ones would compare two different models.
+        A trial that ended well was evaluated on all splits at its end. A stopped trial may lack
+        some splits; their older values are not returned, because they are of another model.
         """
         return self._last.score(split, metric)
 
     def crossing(self, target: Target) -> Crossing | None:
-        """Return where the trial met `target` on validation data to stay, or to its end, if it did.
+        """Return where the trial met `target` for good or up to its end; None if nowhere.
 
-        A run that ended badly before the target had held did not meet it.
+        The result is also None if the trial failed while the target was met, but not yet for good.
         """
         crossing = crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:

@@ -1,1 +1,1 @@
-"""The report: what was found as a page, text, tables or images, read only from records."""
+"""The report: results as a page, text, tables or images, made only from records."""

@@ -1,4 +1,4 @@
-"""Sentences of an advice: the answer, its reason, what else counts, and commands to copy."""
+"""The sentences of an advice: answer, reasons, other findings, and commands to copy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
 
     Args:
         advice: the advice.
-        study: the study behind it, with the command that started it; None if unknown.
+        study: the study behind the advice, for commands to copy; None if unknown.
     """
     sentences = []
     for topic, say in _TOPICS.items():
@@ -65,7 +65,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _pieces(named: Configuration) -> Iterator[str]:
-    """Yield a clause for each setting of a configuration apart from batch size and rate."""
+    """Yield a clause for each setting of a configuration except batch size and rate."""
     adam = named.adam
     if named.accumulation_steps > 1:
         yield f", in micro-batches of {named.micro_batch_size}"
@@ -78,7 +78,7 @@ def _pieces(named: Configuration) -> Iterator[str]:
         yield f", beta 2 {adam.betas[1]:.4g}"
 
 
-# Reasons for a recommendation.
+# The code of the sentence that gives the reason for a recommendation, by objective.
 _WHY = {"time": "why_time", "samples": "why_samples", "quality": "why_quality"}
 
 
@@ -103,14 +103,14 @@ def _why(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _level_text(advice: Advice) -> str:
-    """Return the target as a level to reach, "97.00 % validation accuracy"."""
+    """Return the target value with its metric: "97.00 % validation accuracy"."""
     if advice.target is None:
         return ""
     value = quantity_text(advice.target.metric, advice.target.value)
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
-_LEAST_GAIN = 1.01  # a smaller lower bound of a gain is not reported
+_LEAST_GAIN = 1.01  # lower bounds of a gain below this are not reported
 
 
 def _faster(advice: Advice) -> str:
@@ -130,7 +130,7 @@ def _least_text(ratio: float) -> str:
 
 
 def _compared_with(advice: Advice) -> str:
-    """Name the user's configuration; if nobody chose one, the usual batch size at its best rate."""
+    """Return the user's configuration as text, or the usual batch size if the user chose none."""
     if advice.is_usual:
         return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
@@ -149,14 +149,14 @@ def how_sure_text(chance: float) -> str:
     return f"{word} ({tenths_of(chance)} in 10)"
 
 
-# ---- what else counts
+# ---- other findings
 
 
-_LONGER = 1.2  # smaller ratios of epochs may come from rounding to steps
+_LONGER = 1.2  # report more epochs only above this ratio, which rounding to steps can't reach
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
-    """Say if the named configuration trains for more epochs than the user's own."""
+    """Yield a sentence if the answer's configuration trains for more epochs than the user's."""
     ends = advice.end_quality
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
@@ -169,18 +169,18 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-_FAR = 2.0  # report a learning rate that is this factor or more from the best
-_GAINS = 1.2  # but only if correcting the rate alone makes training this much faster
+_FAR = 2.0  # report a learning rate that differs from the best by this factor or more
+_GAINS = 1.2  # but only if the best rate makes training at least this many times as fast
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
-    """Say if the user's learning rate is far from the best, and how much the batch size adds."""
+    """Yield a sentence if the user's learning rate is far from the best, with the gains."""
     reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
     if named.epochs is not None:
-        return  # part of the gain comes from another length
+        return  # the gain is partly due to other epochs, so the rate's part is unknown
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"
@@ -207,12 +207,12 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rival:
-    """The configuration with the best final value, compared with the named configuration."""
+    """The configuration with the best final value, compared with the answer's configuration."""
 
     best: AnswerRow
     named: AnswerRow
     ahead: Estimate  # difference of the final values, > 0 if `best` ends better
-    values: dict[str, str]  # names and final values of both, to fill a sentence
+    values: dict[str, str]  # names and final values of `best` and `named`, for sentences
 
     @property
     def is_sure(self) -> bool:
@@ -221,7 +221,7 @@ class _Rival:
 
 
 def _rival(advice: Advice) -> _Rival | None:
-    """Return the rival, or None if the named one ends best or final values can't be compared."""
+    """Return the rival, or None if the answer ends best or final values can't be compared."""
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
@@ -247,7 +247,7 @@ def _rival(advice: Advice) -> _Rival | None:
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
-    """Say if a configuration other than the named one surely has a better final value."""
+    """Yield a sentence if another configuration surely ends better than the answer's."""
     rival = _rival(advice)
     if rival is None or not rival.is_sure:
         return
@@ -260,7 +260,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
-    """Name the other batch sizes whose cost is about as low."""
+    """Yield the other batch sizes whose cost is within the tolerance `advice.delta` of the best."""
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
         others.remove(str(advice.named.batch_size))
@@ -275,23 +275,23 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Say that another configuration may end better, and which further runs would settle it."""
+    """Yield that another configuration may end better, and the extra time that would decide."""
     rival = _rival(advice)
     if rival is None or rival.is_sure:
         return
     best, named, ahead = rival.best, rival.named, rival.ahead
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # the named configuration surely ends no worse
+        return  # the answer's configuration surely ends no worse
     if ahead.estimate is None or ahead.low is None or ahead.high is None:
         return
     margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
     if max(abs(ahead.low), abs(ahead.high)) <= margin:
-        return  # the difference is within the margin
+        return  # the whole interval of the difference is within the margin
     half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
-        return  # the final values are too close to matter
+        return  # too many seeds are needed, for a difference within the margin
     yield sentence("may_end_better", **rival.values)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
@@ -304,13 +304,13 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds of the trainings that a configuration lacks until it has n whole ones."""
+    """Return the seconds of the trainings that a configuration lacks to have `n` complete runs."""
     steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    """Say how to get the trained model of the named configuration, if one is kept."""
+    """Yield the command that writes the trained model of the answer's configuration, if stored."""
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
@@ -345,7 +345,7 @@ def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
         )
 
 
-# The topics in reading order.
+# The function that yields the sentences of each topic, in reading order.
 _TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
     "answer": _answer,
     "why": _why,
@@ -359,7 +359,7 @@ _TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
     "law of the steps": _law_of_steps,
 }
 RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
-"""Topics for researchers, which the page folds away."""
+"""Topics for researchers, which the page shows only after a click."""
 
 
 def cost_text(advice: Advice) -> str:
@@ -371,18 +371,18 @@ def cost_text(advice: Advice) -> str:
     return f"{spent} ({advice.trainings:.4g} of your trainings)"
 
 
-# ---- commands and lines to copy, which continue an advice or put it to use
+# ---- commands and lines to copy, which continue an advice or apply its answer
 
 _PROGRAM = "batchlab "
-# Both options limit what may be spent, so a new value for either removes the other.
+# Both options limit the time spent, so a new value for one option removes the other option.
 _AMOUNTS = {"--budget", "--trainings"}
 _ID_CHARACTERS = 8  # enough to identify one of a million studies
 
 
 def follow_up(command: str, options: Mapping[str, str]) -> str:
-    """Return the command that started a study, with other values of some options.
+    """Return the command that started a study, with new values of some options.
 
-    For a call in Python only the arguments are returned, because its other code is unknown.
+    For a study started from Python, return only the arguments, because the code is unknown.
     """
     if not command.startswith(_PROGRAM):
         return ", ".join(map(_argument, options, options.values()))
@@ -423,7 +423,7 @@ def report_command(study: Study) -> str:
 
 
 def _store_option(study: Study) -> list[str]:
-    """Return the option that names the store of a study, if it was named."""
+    """Return the `--store` option of the study's command, or nothing if it has none."""
     if not study.command.startswith(_PROGRAM):
         return []
     words = shlex.split(study.command.partition(" -- ")[0])
@@ -436,7 +436,7 @@ def _store_option(study: Study) -> list[str]:
 
 
 def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
-    """Return lines for a script that set a configuration, or the user's command with its values."""
+    """Return script lines that set a configuration, or the user's command with the new values."""
     if not study.workload.is_own_command:
         return script_lines(chosen)
     _, dashes, command = study.command.partition(" -- ")

@@ -1,4 +1,4 @@
-"""The figures of an advice: final value and cost by batch size, and the evidence for both."""
+"""The figures of an advice: final value and cost by batch size, and their evidence."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
     """Return the study with only the runs that were trained to their end.
 
-    With `only_as_planned`, only runs with the reference's length are kept.
+    With `only_as_planned`, runs with another number of epochs than the reference's are left out.
     """
     whole = set()
     for run in advice.tried:
@@ -79,10 +79,10 @@ def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = Fal
 
 
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
-    """Return the runs of each batch size at its chosen learning rate, by ascending batch size.
+    """Return the runs of each batch size at one learning rate, by ascending batch size.
 
-    Of several seeds only the longest runs are kept, so that the mean over seeds has no jumps. At
-    their batch sizes, the named configuration and the user's own are chosen first.
+    The rate is the answer's if the answer has this batch size, else the user's, else the best rate.
+    Only the longest runs of a batch size are returned, so that the mean over seeds has no jumps.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
     if advice.is_usual:
@@ -105,7 +105,7 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
-    """Return the look of each measured batch size."""
+    """Return the color, dash and shape of each measured batch size."""
     sizes = {advice.reference.batch_size, *map(attrgetter("batch_size"), advice.tried)}
     for candidate in advice.candidates:
         if candidate.step_s.estimate is not None or candidate.peak_bytes is not None:
@@ -129,7 +129,7 @@ _LEGEND = {
 def answer_figure(advice: Advice) -> Figure:
     """Draw the final value of each batch size, and its time (or samples) to the target.
 
-    Curve and band show the estimates from all runs together, with their intervals.
+    A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
     words, metric, label = cost_words(advice), advice.metric, end_label(advice)
     ends = list(_end_rows(advice))
@@ -177,10 +177,10 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 
 
 def _framed(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that set the range of the axis.
+    """Return the rows that set the range of the vertical axis.
 
-    If there are measured values, the interval of an unmeasured value is cut on either side to the
-    range of all values, because a wide interval would squeeze the rest.
+    If there are measured values, the interval of an unmeasured value is cut on each side to at most
+    the range of all values, because a wide interval would squeeze the other marks.
     """
     rows = [row for row in rows if "mean" in row]
     if not kinds_of(rows) & {"point", "verified"}:
@@ -230,7 +230,7 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield final values of whole trainings by their seconds, and the line of the Pareto front."""
+    """Yield final values of complete trainings by seconds, and the line of the Pareto front."""
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
@@ -252,7 +252,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the mark of a table row, with a label for the user's or the named configuration."""
+    """Yield a table row's mark, labeled if it is the user's or the answer's configuration."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
@@ -271,7 +271,7 @@ _EDGE = 2**0.25  # factor by which the shade extends beyond its batch sizes
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:
-    """Yield a shade for each run of neighboring batch sizes in the flat set."""
+    """Yield a shade for each group of neighboring batch sizes in the flat set."""
     together: list[int] = []
     for candidate in (*advice.candidates, None):
         if candidate is not None and candidate.batch_size in advice.flat_set:
@@ -311,7 +311,7 @@ def _rates_figure(advice: Advice) -> Figure:
 
 
 def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
-    """Draw time per step and peak memory by batch size, with the limit of the profile."""
+    """Draw time per step and peak memory by batch size, with the profile's memory limit."""
     times, peaks = list(_step_time_rows(advice, profile)), list(_memory_rows(advice, profile))
     return Figure(
         "d",

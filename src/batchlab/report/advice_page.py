@@ -54,10 +54,10 @@ MOST_LINES, WIDTH = 24, 100
 
 @in_its_unit
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
-    """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
+    """Return the answer on one screen: what to set, why, a table of trained sizes, and notes.
 
-    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes that do
-    not fit are left to the page.
+    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes beyond
+    these lines are shown only on the page.
     """
     answer, *others = advice_sentences(advice, study)
     head = _wrapped(answer.text)
@@ -83,7 +83,7 @@ def _wrapped(sentence: str) -> list[str]:
 
 
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
-    """Yield at most three notes for below the table, caveats last, then how many were left out."""
+    """Yield at most three notes to show below the table, then the number of notes left out."""
     notes: list[str] = []
     for note in sentences:
         if note.topic not in RESEARCH_TOPICS | {"why", "trained model"}:
@@ -96,9 +96,9 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return at most `most` rows of the table of trained sizes, and lines about the others.
+    """Return `most` or fewer rows of the table of trained sizes, and lines about other sizes.
 
-    The rows of the named configuration and of the user's batch size are kept first.
+    If rows are left out, the answer's configuration and the user's batch size are kept first.
     """
 
     def rank(row: AnswerRow) -> tuple[bool, bool, int]:
@@ -123,7 +123,7 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
 
 @in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
-    """Return each step of the study with its reason, one per line, and lines for a script."""
+    """Return a line for each action of the study with its reason, then lines for a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
     width = max(map(len, times), default=0)
     explained = ""
@@ -172,7 +172,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
             findings.append(one)
     for caveat in advice.caveats:
         findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
-    findings.sort(key=lambda one: one.topic == "trained model")  # "trained model" goes last
+    findings.sort(key=lambda one: one.topic == "trained model")  # put "trained model" last
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)

@@ -1,4 +1,4 @@
-"""The rows of an advice: final value and cost by batch size, one table for all views."""
+"""The table rows of an advice: final value and cost by batch size, for all kinds of reports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_TRAINED = Estimate.cannot_tell(Reason.of("not_trained"))
 
 
 def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
-    """Return the runs of a configuration."""
+    """Return the runs that trained a configuration, over all seeds."""
     return [run for run in advice.tried if _is_at(run, at)]
 
 
@@ -52,7 +52,7 @@ def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candid
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
     """Return the estimate for each batch size from all runs together, by ascending batch size.
 
-    It is at the candidate's learning rate, or if it has none at the rate expected to be best.
+    The estimate is for the candidate's learning rate, or else for the rate expected to be best.
     """
     best: dict[int, Believed] = {}
     for believed in advice.believed:
@@ -66,13 +66,13 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
 
 
 SIGN: dict[Better, int] = {"higher": 1, "lower": -1}
-"""By the direction of a metric, a factor that makes higher values better."""
+"""By the direction of a metric, the factor that makes higher values better."""
 
 # ---- the rows
 
 
 class RunCost(NamedTuple):
-    """The seconds or examples of one run to the target; a lower bound if it missed the target."""
+    """One run's seconds or examples to the target; a lower bound if the run missed the target."""
 
     value: float
     is_bound: bool
@@ -85,10 +85,10 @@ class AnswerRow:
     Attributes:
         at: the configuration; None if the batch size has no rate because it was not trained.
         candidate: the batch size, with its step time and memory.
-        runs: the runs of that configuration.
-        end: the validation metric at the end of whole trainings.
-        end_test: the mean of the final metric on test data, only shown; None if not known.
-        cost: the seconds or examples to the target; only a lower bound if no run has met it.
+        runs: the runs of the configuration.
+        end: the validation metric at the end of complete trainings.
+        end_test: the mean final metric on test data, not used for decisions; None if not known.
+        cost: the seconds or examples to the target; only a lower bound if no run met the target.
         run_costs: the cost of each run; empty without a target or a step time.
     """
 
@@ -102,17 +102,17 @@ class AnswerRow:
 
     @property
     def is_tried(self) -> bool:
-        """Whether the batch size was trained, or is the user's own or the named one."""
+        """Whether the batch size was trained, or is in the user's or the answer's configuration."""
         return self.at is not None or bool(self.runs)
 
     @property
     def has_end(self) -> bool:
-        """Whether a final value is known."""
+        """Whether the row's configuration has a known final value."""
         return self.at is not None and self.end.estimate is not None
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """Yield a row per batch size at its best rate, and rows for the user's and the named one."""
+    """Yield a row per batch size at its best rate, and for the user's and the answer's settings."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
@@ -184,7 +184,7 @@ def _run_costs(
 def _cost(
     believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
-    """Return the cost estimated from all runs, or else from this configuration's own runs."""
+    """Return the cost estimated from all runs, or else from the runs of this configuration."""
     if not run_costs:
         return _NOT_TRAINED
     bounds = [cost.value for cost in run_costs if cost.is_bound]
@@ -199,13 +199,13 @@ def _cost(
     return Estimate.cannot_tell(reason, n=len(bounds), low=max(bounds))
 
 
-# ---- their labels
+# ---- the labels of rows
 
 
 class CostWords(NamedTuple):
     """The words for the cost that an objective minimizes."""
 
-    quantity: str  # its name in `batchlab.records.quantities`
+    quantity: str  # the cost's name in `batchlab.records.quantities`
     name: str
     to_level: str
     best: str
@@ -225,7 +225,7 @@ def cost_words(advice: Advice) -> CostWords | None:
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether final values average the best evaluations in a row, not the last ones."""
+    """Return whether the reference overfits, so that final values average its best evaluations."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -242,7 +242,7 @@ def own_label(advice: Advice) -> str:
 
 
 def named_label(advice: Advice) -> str:
-    """Return the label of the named configuration."""
+    """Return the label of the answer's configuration."""
     if advice.named is None or advice.named.is_same(advice.reference):
         return own_label(advice)
     return "recommended"
@@ -300,7 +300,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
 
 
 def _cost_cell(row: AnswerRow) -> TableCell:
-    """Return the cost of a row, or if that is unknown how many of its runs met the target."""
+    """Return a row's cost, or if the cost is unknown, how many of the runs met the target."""
     if (row.cost.estimate, row.cost.low) != (None, None):
         return row.cost
     n_met = sum(run.steps_to_target is not None for run in row.runs)
@@ -327,7 +327,7 @@ _NO_TIME = "profile_ended_before"
 
 
 def untried_text(advice: Advice) -> str:
-    """Return which batch sizes were only timed, and which did not run; "" if there are none."""
+    """Return a text on batch sizes that were only timed or did not run; "" if there are none."""
     ran: list[int] = []
     late: list[int] = []
     failed: dict[int, Reason] = {}
@@ -348,14 +348,14 @@ def untried_text(advice: Advice) -> str:
         texts.append(f"No time for: {ranges_text(advice, late)}.")
     if failed:
         note, reason = next(iter(failed.values())), ""
-        if note != advice.reason:  # the answer above already states this one
+        if note != advice.reason:  # the answer above already gives this reason
             reason = f" ({clause(note)})"
         texts.append(f"Did not run: {ranges_text(advice, failed)}{reason}.")
     return " ".join(texts)
 
 
 def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
-    """Return batch sizes as text, with three or more neighbors joined as "4096 to 32768"."""
+    """Return batch sizes as text, with three or more neighbors written as "4096 to 32768"."""
     wanted = set(sizes)
     ranges: list[str] = []
     in_question = map(attrgetter("batch_size"), advice.candidates)

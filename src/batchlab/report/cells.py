@@ -1,4 +1,4 @@
-"""Cells (a batch size or plan of a study) in words, as rows, and in shared figures."""
+"""The configurations of a study (`Cell`: one batch size or plan) as words, rows and figures."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from batchlab.report.table import CellValue, Column, Table
 from batchlab.report.text import batch_text, label_text, quantity_text, size_text, split_label
 from batchlab.words.catalogue import listing, number_text, sentence, term_text, text
 
-# ---- cells
+# ---- names of configurations
 
 
 def cell_label(study: Study, cell: Cell) -> str:
-    """Return the name of a cell in a table: "64", "4096 (full)", "grow (32 to 512)"."""
+    """Return a configuration's name for a table: "64", "4096 (full)", "grow (32 to 512)"."""
     trial = cell.records[0].trial
     label = size_text(trial.batch_size, study.workload.n_train)
     if isinstance(cell.kind, int):
@@ -45,7 +45,7 @@ def cell_label(study: Study, cell: Cell) -> str:
 
 
 def cell_fields(cell: Cell) -> Row:
-    """Return a cell's plan, and its batch size if constant, as fields of rows in a figure."""
+    """Return a configuration's plan or batch size as the fields of its rows in a figure."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
     if cell.kind == "grow":
@@ -54,12 +54,12 @@ def cell_fields(cell: Cell) -> Row:
 
 
 def figure_looks(study: Study) -> tuple[SizeLook, ...]:
-    """Return the looks of the batch sizes and plans of a study."""
+    """Return the color, dash and shape of each batch size and plan of a study."""
     plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 
-# ---- what was measured of the cells
+# ---- measured values of configurations
 
 
 def budget_text(budget: EqualBudget | None) -> str:
@@ -72,34 +72,34 @@ def budget_text(budget: EqualBudget | None) -> str:
 
 
 def measured_text(measured: Measured) -> str:
-    """Return what was measured: "validation accuracy", "training minus test accuracy"."""
+    """Return the name of measured values: "validation accuracy", "training minus test accuracy"."""
     what = split_label(measured.split, measured.study.workload.metrics[0].name)
     return f"training minus {what}" if measured.is_gap else what
 
 
 def measured_quantity(measured: Measured) -> str:
-    """Return the quantity whose unit and format measured values are written with."""
+    """Return the name of the quantity in whose unit and format measured values are written."""
     if measured.is_gap:
         return gap_quantity(measured.study)
     return measured.study.workload.metrics[0].name
 
 
 def level_text(measured: Measured, cell: Cell) -> str:
-    """Return the mean of a cell in words: "97.00 % at batch size 64"."""
+    """Return a configuration's mean value in words: "97.00 % at batch size 64"."""
     value = quantity_text(measured_quantity(measured), measured.level(cell))
     at = "at" if isinstance(cell.kind, int) else "with"
     return f"{value} {at} {batch_text(measured.study, cell.kind)}"
 
 
 def gap_quantity(study: Study) -> str:
-    """Return the quantity to write differences of the compared metric with: "points" for shares."""
+    """Return the quantity of differences of the first metric: points for an accuracy or error."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
     for record in study.records:
         last = record.last(split, metric)
         if record.ended_well and last is not None and abs(last) > 1:
-            # Scripts may report accuracy in percent; its differences are points already.
+            # The script reports percent, so that differences are already in points.
             return "generalization_gap"
     return "gap_points"
 
@@ -119,7 +119,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Say in a sentence how many trials there are, by the way they ended."""
+    """Return a sentence with the number of trials by status, and by hardware if it differs."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
@@ -139,7 +139,7 @@ def trial_counts(study: Study) -> str:
 def observations_table(study: Study) -> Table:
     """Return every observation of every trial in long format, one row per number.
 
-    The split is empty for a number that has none, the metric for a trial without evaluations.
+    The split is empty for a number of no split; the metric is empty for a trial not evaluated.
     """
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
@@ -177,8 +177,8 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
             yield (*identity, *place, None, name, value)
 
 
-MOST_POINTS = 80  # per line on the page, about what can be seen; the CSV has all
-_MOST_MARKS = 8  # point shapes per line, so that lines differ and shapes do not overlap
+MOST_POINTS = 80  # per line on the page, as more can't be seen; the CSV has all points
+_MOST_MARKS = 8  # point shapes per line: enough to tell lines apart, without overlaps
 
 # ---- values along training
 
@@ -194,9 +194,9 @@ def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, 
 def mean_curve(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return the mean over a cell's seeds at each step, as rows.
+    """Return the mean over a configuration's seeds at each step, as rows.
 
-    Steps that only some seeds reached are left out: a mean over fewer seeds would jump there.
+    Steps that only some seeds reached are left out, because a mean over fewer seeds would jump.
     """
     if not by_seed:
         return []
@@ -207,7 +207,7 @@ def mean_curve(
 
 
 def marked_rows(line: Row, curve: Sequence[Row]) -> Iterator[Row]:
-    """Yield the rows of a line through mean values; a few of the rows get a mark."""
+    """Yield the rows of a line through mean values, of which at most 8 are also drawn as points."""
     marked = thinned(curve, _MOST_MARKS)
     for place in curve:
         yield {**line, "kind": "curve", "run": "mean", **place, "marked": place in marked}
@@ -224,7 +224,7 @@ def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | Non
 
 
 def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield a sentence on what the marks mean if cells have several seeds."""
+    """Yield sentences that explain how marks and bands show the scatter of the seeds."""
     n_seeds = max(map(len, map(attrgetter("ended_well"), cells)), default=0)
     if n_seeds > 1:
         yield "Lines and large marks: means over the seeds. Bands and bars: their range."
@@ -238,10 +238,10 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line is whole from the first of these shares of the longest line; the axis begins at the other.
+# A line with 99 % of the longest line's epochs is complete; the axis skips the first 10 %.
 _WHOLE, _FIRST = 0.99, 0.1
 
-# The horizontal axis of each view of the curves, and a sentence on what is held equal in the view.
+# The horizontal axis of each view of the curves, and the code of the sentence that explains it.
 _VIEWS = {
     "epochs": ("epoch", "equal_epochs"),
     "steps": ("step", "equal_steps"),
@@ -259,7 +259,7 @@ def curve_figure(
 ) -> Figure:
     """Draw metrics along training, one line per batch size or plan.
 
-    `train_s` gives the seconds of a training until a step; the level of `target` is marked.
+    `train_s` returns the seconds of a training until a step; a line marks the target's value.
     """
     rows = list(_curve_rows(cells, shown, train_s))
     levels: dict[Shown, list[Row]] = {}
@@ -284,7 +284,7 @@ def _curve_panels(
 ) -> Iterator[Panel]:
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
-        # Panels of one metric share an axis, so that their splits can be compared.
+        # Panels of one metric have the same axis range, so that splits can be compared.
         of_metric = [row for row in rows if row["metric"] == metric and axis in row]
         drawn = [row for row in of_metric if row["split"] == split]
         marked = levels.get((split, metric), [])
@@ -302,10 +302,10 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that set the range of an axis: whole trainings without their first tenth.
+    """Return the rows that set the range of an axis: complete trainings without the first tenth.
 
-    The values of untrained models would hide all differences at the end. Lines that were stopped
-    early or met a target count only with their last value.
+    The first tenth is left out because its large changes would hide the differences at the end.
+    Of a line that stopped early or at a target, only the last value is used.
     """
     length: dict[object, float] = {}  # epochs of each line
     last: dict[object, Row] = {}
@@ -324,9 +324,9 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
-    """Yield the points of all lines.
+    """Yield the points of all lines: the mean of each configuration, and single trials.
 
-    A trial that failed has its own line, as has the rest of a trial after the last shared step.
+    A failed trial has its own line, and so has a trial's part after the last step of the mean.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -380,10 +380,10 @@ def rates_figure(
     tuned_at: int,
     by_rate: Panel | None = None,
 ) -> Figure:
-    """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
+    """Draw learning rates by batch size; `by_rate` is a second panel, a metric by learning rate.
 
     `best` has the rate at which each batch size is reported, `believed` the best rate estimated
-    from all runs. `rules` has the rates that each scaling rule derives from the best at `tuned_at`.
+    from all runs. `rules` has the rates of each scaling rule, computed from the best at `tuned_at`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
@@ -409,7 +409,7 @@ def _rate_rows(
 ) -> Iterator[Row]:
     if len(best) > 1:  # at one batch size all rules agree and their names would overlap
         for rule, rates in rules.items():
-            names = {max(rates, default=0): rule}  # the name goes to the end of the line
+            names = {max(rates, default=0): rule}  # put the name at the end of the line
             for size, rate in rates.items():
                 yield mark("rule", rate, series=rule, text=names.get(size), batch_size=size)
     if len(believed) > 1:
@@ -455,10 +455,10 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
     held_out = held_out_split(study)
-    for split in ("train", held_out):  # the first one is a solid line
+    for split in ("train", held_out):  # the first series is drawn solid
         for cell in cells:
             if split is None or isinstance(cell.kind, str):
-                continue  # a plan has no place on an axis of batch sizes
+                continue  # a plan can't be shown on an axis of batch sizes
             values = cell.final(study, split)
             if values:
                 at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.shown_rate}

@@ -1,6 +1,6 @@
-"""Chart: a panel as an SVG of a page, and as an image file.
+"""Chart: draws a panel as SVG for a page, or as an image file.
 
-The kinds of rows:
+The kinds of rows (see `figure`), by what they show:
 
     point, mean         an estimate; the mean of the observations
     expected            an estimate without an observation of its own, an open mark
@@ -8,8 +8,8 @@ The kinds of rows:
     curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
-    verified            an estimate of the configuration that an answer names, in a ring
-    words, named        words next to a mark; words next to the configuration that an answer names
+    verified            an estimate of the answer's configuration, in a ring
+    words, named        words next to a mark; words next to the mark of the answer's configuration
 
 Rows of other kinds are not drawn. The words of a row are in its field `text`.
 """
@@ -41,7 +41,7 @@ from batchlab.report.figure import (
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
 Spec = dict[str, Any]
-_SERIES_DASHES = [[1, 0], [6, 3]]  # the first one is a solid line
+_SERIES_DASHES = [[1, 0], [6, 3]]  # the first series is drawn solid
 # CSS variables, so that a page uses the reader's color scheme.
 _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 
@@ -50,13 +50,13 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 
 
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
-    """Return the specification of a panel's marks, without its size."""
+    """Return the Vega-Lite specification of a panel, without width and height."""
     marks = _Marks(panel, looks)
     layers = [*marks.behind(), *marks.lines(), *marks.words(), *marks.points()]
     return {"encoding": marks.axes, "layer": layers}
 
 
-# Encodings that are used in place of, or in addition to, the value of a row.
+# Encodings used instead of a row's `mean`, or in addition.
 _INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
 _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
@@ -65,7 +65,7 @@ _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
 # A text for each point, which a browser shows on hovering.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
-# Words and marks get an edge in the background color, to be legible on lines; see `_svg`.
+# Words and marks get an edge in the background color, so that they are legible across lines.
 _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
@@ -98,7 +98,7 @@ class _Marks:
         self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # A single series has no scale of dashes: an image's panels would all get the first panel's.
+        # No scale of dashes for a single series: all panels of an image share the first scale.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
             scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -113,7 +113,7 @@ class _Marks:
         having: str = "kind",
         **style: Any,
     ) -> Iterator[Spec]:
-        """Yield a layer of the rows of these kinds with the field `having`, if there are any."""
+        """Yield a layer that draws the rows of `kinds` that have the field `having`, if any."""
         rows, wanted = [], kinds.split()
         for row in self.rows:
             if row["kind"] in wanted and row.get(having) not in (None, False):
@@ -124,7 +124,7 @@ class _Marks:
             yield {"data": {"values": rows}, "mark": mark | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
-        """Yield the marks across the whole chart, and the fitted laws."""
+        """Yield the layers behind all data: marks across the whole chart, and fitted laws."""
         across: Spec = {"color": _INK, "opacity": 0.6}
         to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
         yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
@@ -155,7 +155,7 @@ class _Marks:
         yield from self._of("point mean expected verified", "rule", interval, **bar)
 
     def points(self) -> Iterator[Spec]:
-        """Yield the marks of single runs and, drawn over these, the marks for several runs."""
+        """Yield the marks of single runs and, drawn over them, the marks of several runs."""
         yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
         yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
         yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
@@ -164,10 +164,10 @@ class _Marks:
         yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """Yield a ring around the named configuration, and all words.
+        """Yield a ring around the answer's configuration, and all words.
 
-        Words of marks are written towards the middle of the chart. Those of the named configuration
-        stand on the outer side, where the curve through the other marks seldom runs.
+        The words of a mark are on its side towards the middle of the chart. The words of the
+        answer's configuration are on the outer side, where they seldom cover the curve.
         """
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
@@ -179,7 +179,7 @@ class _Marks:
             if row["kind"] in ("words", "named"):
                 is_right = float(row[self.panel.axis] or 0.0) > _middle(self.axes["x"]["scale"])
                 is_low = float(row["mean"] or 0.0) < _middle(self.axes["y"]["scale"])
-                # Of two marks at one height, one has its words above and the other below.
+                # "words" and "named" go to opposite sides, so that they do not overlap.
                 is_above = is_low == (row["kind"] == "words")
                 row["align"] = "right" if is_right else "left"
                 row["down"] = -20 if is_above else 20
@@ -223,13 +223,13 @@ def _size_axis(sizes: Sequence[int]) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return a numeric channel whose scale has exactly the given domain."""
+    """Return a numeric encoding whose axis covers exactly the domain of `scale`."""
     scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """Return an axis of configurations, left to right; labels break before a bracket."""
+    """Return an axis of configurations, whose labels have a line break before a bracket."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
     lines = "split(replace(datum.label, ' (', '|('), '|')"
@@ -249,7 +249,7 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Return an axis along training with a little room at both ends, logarithmic but for epochs."""
+    """Return an axis along training, linear in epochs and logarithmic in steps or time."""
     first, last = min(places), max(places)
     if view == "epoch":
         room = 0.02 * (last - first)
@@ -260,9 +260,9 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     return _quantitative(view, scale, _axis(view, grid=False))
 
 
-# A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
+# A vertical axis is logarithmic above this ratio of its values: of a quantity, of a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left empty for words: below, above, and at both ends if it is logarithmic.
+# Shares of an axis left empty for words: below, above, and at both ends of a logarithmic axis.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
@@ -270,7 +270,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     """Return the vertical axis of the rows, whose range ignores single trials that diverged.
 
     Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
-    difference on a linear axis, unless that would hide small values, as of a loss along training.
+    difference on a linear axis, unless a linear axis would hide small values, as of a falling loss.
     A linear axis has empty space at its ends, so that no mark lies on the frame.
     """
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
@@ -280,7 +280,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity))
     span = high - low
-    # An axis that reaches to 0 ends there.
+    # An axis that starts or ends at 0 gets no empty space there.
     ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
     axis = _axis(quantity)
     if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
@@ -292,7 +292,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Return a lowest and a higher highest value of the rows; 0 and 1 without values."""
+    """Return the lowest and highest value of the rows, widened if equal; 0 and 1 without values."""
     values: list[float] = []
     for row, field in itertools.product(rows, ("mean", "low", "high")):
         value = row.get(field)
@@ -317,7 +317,7 @@ def _axis(quantity: str, *, grid: bool = True) -> Spec:
     return axis
 
 
-# Vega labels few of the ticks of a logarithmic axis; lines at the others would fill the chart.
+# Show ticks and grid lines only at labels: on a logarithmic axis Vega has many more ticks.
 _IF_LABELED: Spec = {"condition": {"test": "datum.label === ''", "value": 0}, "value": 1}
 # Write numbers from 10,000 on with a k, and small rates as 0.0003, not 3e-4 or 300µ.
 _PLAIN_LABEL = (
@@ -331,7 +331,7 @@ _PLAIN_LABEL = (
 
 
 def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> str:
-    """Draw a panel as SVG text for a page, in the reader's colors and with texts for points."""
+    """Draw a panel as SVG text for a page, in the page's color scheme, with hover texts."""
     # The default is about the width of a chart in a row of three, so that labels are not scaled.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
     return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
@@ -350,7 +350,7 @@ def _paper_spec(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
 
 
 def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
-    """Return an SVG with colors for a white ground in place of its CSS variables."""
+    """Return an SVG whose CSS variables are replaced by colors for a white ground."""
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
     for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df"), (_GROUND, "#ffffff")):
@@ -359,22 +359,22 @@ def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
 
 
 def _svg(spec: Spec, *, prefix: str) -> str:
-    """Draw a specification; `prefix` keeps its identifiers apart from other SVGs on a page."""
+    """Draw a specification as SVG; `prefix` makes the identifiers unique on a page."""
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
-    # Vega cannot set the paint order, so the edge of letters would cover thin letters.
+    # Draw edges behind letters, so that they do not cover thin letters; Vega has no such option.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
-    # A browser shows the title of a mark on hovering, but not its label.
+    # Replace labels of marks by titles, because a browser shows only titles on hovering.
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)/>', r"\2><title>\1</title></path>", drawn)
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)>', r"\2><title>\1</title>", drawn)
-    # The renderer numbers on from image to image; renumber, so that equal pages have equal text.
+    # The renderer numbers clips across images; renumber, so that equal charts have equal text.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
     return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)
 
 
 def prepare() -> None:
-    """Load and start the renderer in advance, which takes half a second."""
+    """Start the renderer in advance, so that the first chart is not delayed by half a second."""
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
 
 
@@ -386,10 +386,10 @@ def _version() -> str:
 
 _LABELS = {"labelColor": _INK, "titleColor": _INK}
 _CONFIG: Spec = {
-    # Screen readers get only the panel's description; a label on each mark would be too much.
+    # No labels on single marks: screen readers get only the panel's description.
     "aria": False,
     "background": None,
-    # Words may stand above the frame.
+    # Leave space for words above the frame.
     "padding": {"left": 5, "right": 5, "top": 16, "bottom": 5},
     "font": "system-ui, sans-serif",
     "axis": {
@@ -401,9 +401,9 @@ _CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
-        "labelLimit": 0,  # cut no label: Vega would measure each one again
+        "labelLimit": 0,  # cut no label, because Vega would measure each label again
     },
-    # Leave room: a reader's font may be wider than the font that labels were measured in.
+    # Leave space, because a reader's font may be wider than the font that Vega measured.
     "axisY": {"titlePadding": 12},
     # A chart has no legend, because the page has one for all charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
@@ -424,7 +424,7 @@ ImageFormat = Literal["svg", "png"]
 def figure_images(
     figures: Iterable[Figure], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> dict[str, bytes]:
-    """Return one image per figure, and per view of its switch, by name: "b-epochs"."""
+    """Return one image for each view of each figure, by name: "b-epochs"."""
     images: dict[str, bytes] = {}
     for figure in figures:
         for view, panels in figure.views.items():

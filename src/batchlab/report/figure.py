@@ -1,7 +1,7 @@
 """Figure: one question of a report, answered by charts, a table of their numbers, and sentences.
 
-A row holds the data of one mark of a chart; its `kind` says how to draw it (see `chart`). A
-`SizeLook` has color and shape of a batch size's marks.
+A row contains the data of one mark of a chart; its `kind` says how to draw the mark (see `chart`).
+A `SizeLook` has color, dash and shape of a batch size's marks.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
 _ASIDE = ("level", "place", "span", "rule")
 _NO_POINTS = (*_ASIDE, "band", "words", "named")
-# A chart with a single place on one of these axes compares nothing, so it is left out.
+# A chart with a single value on one of these axes compares nothing and is therefore left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart: a quantity against another."""
+    """One chart, of one quantity against another."""
 
-    key: str  # its identifier on the page
-    title: str  # a few words above it
-    quantity: str  # the quantity of its vertical axis
+    key: str  # the chart's identifier on the page
+    title: str  # a few words above the chart
+    quantity: str  # the quantity of the vertical axis
     rows: Sequence[Row]  # the marks
     _: KW_ONLY
-    axis: str = "batch_size"  # the quantity of its horizontal axis
-    is_metric: bool = False  # whether its quantity is compared by difference, not by ratio
-    frame: Sequence[Row] = ()  # rows that its axes must also cover
-    view: str = ""  # the setting of the figure's switch that shows it; "" without a switch
+    axis: str = "batch_size"  # the quantity of the horizontal axis
+    is_metric: bool = False  # whether values are compared by difference, not by ratio
+    frame: Sequence[Row] = ()  # rows that set the vertical axis; empty: `rows`
+    view: str = ""  # the setting of the figure's switch that shows the chart; "" without a switch
 
     @property
     def has_marks(self) -> bool:
-        """Whether there is anything to show; axes that compare places need at least two."""
+        """Whether the chart has marks, at two or more values on an axis of sizes or rates."""
         places = set()
         for row in self.rows:
             if row["kind"] not in (*_ASIDE, "words", "named"):
@@ -55,7 +55,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The names of series that distinguish the marks, in addition to the batch size."""
+        """The names of the series of marks, which are distinguished in addition to batch sizes."""
         series: dict[str, None] = {}
         for row in self.rows:
             if "series" in row and row["kind"] not in ("band", "rule"):
@@ -73,7 +73,7 @@ class Figure:
 
     def __init__(
         self,
-        key: str,  # the letter that names it in text and in file names
+        key: str,  # the figure's letter in texts and file names
         name: str,  # a word for the figure, on a page's switch and in file names
         title: str,
         panels: Iterable[Panel],
@@ -81,14 +81,14 @@ class Figure:
         notes: Iterable[str],  # sentences below the figure: how to read it, what was left out
         table: Table | None = None,  # the table of the numbers; default: the panels' points
     ) -> None:
-        """Keep the panels that have marks."""
+        """Store the panels that have marks, also by view."""
         self.key, self.name, self.title = key, name, title
         self.panels = tuple(filter(attrgetter("has_marks"), panels))
         self.views: dict[str, list[Panel]] = {}  # by the switch's settings
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
-        # One view is enough, because the other views have the same points.
+        # The table shows only the first view, because the other views have the same points.
         self.table = table or points_table(title, next(iter(self.views.values()), []))
 
 
@@ -96,7 +96,7 @@ class Figure:
 
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """Return the batch sizes that have marks, ascending; axes leave out the others."""
+    """Return the sizes to label on an axis, ascending: sizes with marks, or all if none has."""
     placed: set[int] = set()
     marked: set[int] = set()
     for row in rows:
@@ -109,7 +109,7 @@ def drawn_sizes(rows: Iterable[Row]) -> list[int]:
 
 
 def kinds_of(rows: Iterable[Row]) -> set[CellValue]:
-    """Return the kinds of the rows."""
+    """Return the set of the rows' kinds."""
     return set(map(itemgetter("kind"), rows))
 
 
@@ -122,12 +122,12 @@ def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValu
 
 
 def mark(kind: str, value: float, **fields: CellValue) -> Row:
-    """Return the row of one value."""
+    """Return a row that draws one value."""
     return {"kind": kind, **fields, "mean": value}
 
 
 def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[Row]:
-    """Yield the row of an estimate with its interval; a missing bound is the value itself."""
+    """Yield the row of an estimate with its interval; a missing bound is set to the value."""
     value = known.estimate
     if value is not None:
         low = value if known.low is None else known.low
@@ -136,7 +136,7 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return center and range of at least one number per seed; the default center is the mean."""
+    """Return center, range and count of the seeds' values; the default center is the mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
@@ -176,12 +176,12 @@ _PLACED = {
 
 
 def is_point(row: Row) -> bool:
-    """Return whether a row is drawn as a point; of the rows of a line only some are."""
+    """Return whether a row is drawn as a point; in a line only the `marked` rows are."""
     return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 
 def point_words(row: Row, quantity: str) -> str:
-    """Return the value of a point and, on a second line, its batch size and place."""
+    """Return the value of a point and, on a second line, details such as rate, step and seed."""
     shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
     return f"{shown}\n{', '.join(_details(row))}".rstrip("\n")
 
@@ -217,7 +217,7 @@ def _details(row: Row) -> Iterator[str]:
 
 
 def points_table(caption: str, panels: Sequence[Panel]) -> Table:
-    """Return one row for each point of charts."""
+    """Return a table with one row for each point of the charts."""
     columns = tuple(map(Column, ("chart", "batch", "value", "details")))
     rows = []
     for panel in panels:
@@ -231,7 +231,7 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
     return table
 
 
-# ---- looks
+# ---- colors, dashes and shapes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,20 +239,20 @@ class SizeLook:
     """The color, dash and shape of one batch size or plan, everywhere in the report."""
 
     kind: Kind
-    label: str  # "4096 (full)" for full batch
+    label: str  # the text in legends, such as "64" or "4096 (full)"
     light: str  # color on a white ground, as #RRGGBB
     dark: str  # color on a dark ground
-    dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
-    shape: str  # the Vega name of its points' shape
+    dash: tuple[int, ...]  # lengths of dashes and gaps in pixels; empty if the line is solid
+    shape: str  # the Vega name of the points' shape
 
     @property
     def css_name(self) -> str:
-        """The CSS variable that holds its color in the reader's color scheme."""
+        """The CSS variable with the color of this batch size or plan."""
         return f"--batch-{self.kind}"
 
 
 _Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
-# Three batch sizes and the full batch look the same in every report: 64 orange, 256 green, 1024
+# Three batch sizes and the full batch have a fixed style in all reports: 64 orange, 256 green, 1024
 # lilac.
 _FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
 _FIXED: dict[int, _Style] = {
@@ -260,8 +260,8 @@ _FIXED: dict[int, _Style] = {
     256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
     1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
 }
-# Found by search: every pair differs by at least 16 (CIE 1976) in normal vision and under the
-# protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
+# Colors found by search: every pair differs by at least 16 (CIE 1976) in normal vision and under
+# protanopia, deuteranopia and tritanopia (Machado et al. 2009); contrast with the ground >= 3.5.
 _OTHERS = (
     ("#2135C2", "#808CFF", "triangle-down"),
     ("#991B14", "#F0664C", "cross"),
@@ -275,12 +275,12 @@ _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
 def looks(
     batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
 ) -> tuple[SizeLook, ...]:
-    """Return the looks of the batch sizes, in ascending order, and then of the plans.
+    """Return the styles of the batch sizes, in ascending order, and then of the plans.
 
-    No two looks have the same color and dash.
+    Any 20 styles differ in color or dash.
     """
     sizes = sorted(set(batch_sizes))
-    # A plan's line begins on that of its smallest batch size, so their colors must differ clearly.
+    # A plan's line starts on the line of its smallest batch size, so both colors must differ.
     unused = [style for size, style in _FIXED.items() if size not in sizes]
     fixed: dict[Kind, _Style] = {n_train: _FULL}
     fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
@@ -300,7 +300,7 @@ def looks(
 
 
 def drawn_looks(looks: Sequence[SizeLook], panels: Iterable[Panel]) -> tuple[SizeLook, ...]:
-    """Return the looks of the batch sizes and plans that occur in charts."""
+    """Return the styles of the batch sizes and plans that occur in the charts."""
     kinds = set(map(attrgetter("kind"), looks))
     rows = itertools.chain.from_iterable(map(attrgetter("rows"), panels))
     drawn = {drawn_kind(row, kinds) for row in rows}
@@ -308,5 +308,5 @@ def drawn_looks(looks: Sequence[SizeLook], panels: Iterable[Panel]) -> tuple[Siz
 
 
 def drawn_kind(row: Row, kinds: Container[object]) -> Any:
-    """Return the plan of a row if it is one of `kinds`, else its batch size, or None."""
+    """Return a row's plan if `kinds` contains the plan, else the row's batch size or None."""
     return row["plan"] if row.get("plan") in kinds else row.get("batch_size")

@@ -1,4 +1,4 @@
-"""The noise of a gradient along a training: in words and as tables."""
+"""The report of gradient noise along a training, in words and as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from batchlab.report.text import interval_only_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
-# If a batch gradient's noise over its squared norm is below this, a sentence calls it small.
+# If a batch gradient's noise / its squared norm is at most this, the report calls the noise small.
 _HARDLY_NOISE = 0.1
 
 
@@ -55,7 +55,7 @@ def _table(noise: Noise) -> Table:
 
 
 def _notes(noise: Noise) -> Iterator[str]:
-    """Yield sentences on what limits the measurement, then on how the noise scale grows."""
+    """Yield notes on what limited the measurement, then on how the noise scale changed."""
     if noise.stopped is not None:
         yield f"Not measured to the end: {reason_text(noise.stopped)}."
     lost = list(filter(None, map(attrgetter("gradient_noise_scale.reason"), noise.along)))
@@ -72,7 +72,7 @@ def _meaning(noise: Noise) -> str:
         if scale.low is not None:
             bound = text("above {low:critical_batch_size} examples", low=scale.low)
         return sentence("noise_bound", step=step, bound=bound)
-    # Correct for batches drawn without replacement: the full batch has no noise.
+    # Correct for drawing without replacement, so that the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
     if ratio <= _HARDLY_NOISE:

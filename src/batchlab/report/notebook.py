@@ -1,4 +1,4 @@
-"""A record as a notebook's cell, as Python's own dicts and lists, and as a data frame."""
+"""Records as HTML in a notebook, as plain dicts and lists, and as pandas data frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record_dict(record: Study) -> dict[str, Any]:
 
 
 def data_frame(record: Advice | Study) -> Any:
-    """Return one row per batch size in question, or per trial of a study, as a pandas DataFrame.
+    """Return a DataFrame with a row per batch size of an advice, or per trial of a study.
 
     Raises:
         MissingLibraryError: pandas is not installed.
@@ -91,10 +91,10 @@ _VIEW = """\
 
 
 def notebook_view(shown: object) -> str:
-    """Return the record as HTML, answer first, without scripts, style sheets or addresses.
+    """Return the record as HTML, answer first, without scripts, style sheets or links.
 
     Raises:
-        TypeError: the record has no view.
+        TypeError: records of this class can't be shown.
     """
     return rendered(_VIEW, sections=list(_sections(shown)))
 
@@ -122,7 +122,7 @@ def _sections(shown: object) -> Iterator[Section]:
 
 
 def _picture(figure: Figure, looks: Sequence[SizeLook], prefix: str) -> Section:
-    """Return the first chart of a figure as an SVG with a description, or nothing without one."""
+    """Return a section with the figure's first chart as SVG, or an empty section without charts."""
     from batchlab.report.chart import paper_svg
 
     if not figure.panels:

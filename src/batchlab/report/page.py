@@ -1,4 +1,4 @@
-"""Page: one self-contained HTML page for an advice or a sweep."""
+"""Page: renders an advice or a sweep as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
-    """Fill an HTML template with values, of which users' texts are escaped."""
+    """Return an HTML template filled with values, in which special characters are escaped."""
     return _compiled(template).render(**values)
 
 
@@ -44,7 +44,7 @@ def _compiled(template: str) -> jinja2.Template:
 # ---- tables as files
 
 Tables = Mapping[str, tuple[str, Table]]
-"""The downloads of a page by name: what a row of the table is, and the table."""
+"""The tables to download from a page, by name, each with a text on what a row is."""
 
 # Browsers refuse to save a data: URL of more than 2 MiB, so a larger file gets no link.
 MOST_ADDRESS_CHARACTERS = 1_900_000
@@ -53,7 +53,7 @@ MOST_ADDRESS_CHARACTERS = 1_900_000
 def download(
     name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
 ) -> tuple[str, str | None]:
-    """Return file name and data: URL of a table as compressed CSV.
+    """Return the file name and the data: URL of a table as compressed CSV.
 
     The URL is None if it is longer than `most`.
     """
@@ -63,7 +63,7 @@ def download(
 
 
 def csv_files(tables: Tables) -> dict[str, bytes]:
-    """Return the tables as CSV files, by name."""
+    """Return the bytes of each table's CSV file, by name."""
     return {name: table.to_csv().encode() for name, (_, table) in tables.items()}
 
 
@@ -71,7 +71,7 @@ def csv_files(tables: Tables) -> dict[str, bytes]:
 
 
 def study_facts(study: Study) -> list[tuple[str, object]]:
-    """Return names and values about workload and environment of a study."""
+    """Return (name, value) pairs that describe a study's workload and environment."""
     workload = study.workload
     validation, test = workload.n_validation or "no", workload.n_test or "no"
     examples = f"{workload.n_train} train, {validation} validation, {test} test"
@@ -96,25 +96,25 @@ def study_facts(study: Study) -> list[tuple[str, object]]:
 class Page:
     """The content of a page, top to bottom."""
 
-    study: Study  # where the numbers come from
+    study: Study  # the study that the numbers come from
     brand: str  # a few words above the headline
     headline: str  # the answer
-    lead: str = ""  # the reason for it
-    figures: Sequence[Figure]  # the first goes next to the table, the others are evidence
+    lead: str = ""  # the reason for the answer
+    figures: Sequence[Figure]  # the first figure is next to the table, the others are evidence
     looks: Sequence[SizeLook]  # how batch sizes are drawn
     table: Table  # the results of each batch size
     below: str = ""  # a sentence below the table
-    findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
+    findings: Sequence[Sentence] = ()  # other results, grouped by topic
     paste: str = ""  # lines for the user's script
     claims: Sequence[Sentence] = ()  # common claims, each with its verdict
     summary: str  # a sentence on the runs
-    runs: Mapping[str, Table]  # tables of the runs, folded
-    research: Sequence[Sentence] = ()  # findings in the words of researchers, folded
+    runs: Mapping[str, Table]  # tables of the runs, shown after a click
+    research: Sequence[Sentence] = ()  # results for researchers, shown after a click
     files: Tables  # tables that readers can save
 
 
 def render_page(page: Page) -> str:
-    """Return a page as HTML text that loads nothing and shows every chart without a script."""
+    """Return a page as HTML text that loads no other file and shows all charts without scripts."""
     from batchlab.report.chart import page_svg
 
     study, (first, *others) = page.study, page.figures
@@ -163,7 +163,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a status line to a page and, with `reload_s`, let the page reload at that interval."""
+    """Return a page with a status line, which reloads itself every `reload_s` seconds if given."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

@@ -1,4 +1,4 @@
-"""Common sayings about batch size, each tested against the numbers of one study."""
+"""Common claims about batch size, each tested against the numbers of one study."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import listing, sentence
 
 _GOOD_START = (32, 128)
-_MOST_SEEDS = 50  # above this no number of seeds is given
-# Fits on training data are similar if they differ by at most this many margins: 0.01 in accuracy
-# or 5 % of a held-out loss. Claims are about larger held-out differences, which such a small
-# difference in fit cannot explain.
+_MOST_SEEDS = 50  # a larger number of seeds is not reported
+# Two batch sizes fit the training data equally if their train metrics differ by at most this many
+# margins: 0.01 in accuracy or 5 % of a held-out loss. Larger differences on held-out data can
+# then not be explained by the fit.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 
@@ -49,7 +49,7 @@ _Judged = tuple[ClaimVerdict, str]
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     """Return each claim with verdict and reason, or nothing for fewer than two batch sizes.
 
-    The claim is the topic of its sentence.
+    The claim is the `topic` of the returned sentence.
     """
     evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
@@ -62,7 +62,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the size in 32..128 nearest to 64 is about as good as every size outside.
+    """Judge whether the size in 32..128 nearest to 64 is at most a margin worse than all outside.
 
     Only equal epochs and equal time are compared, because under equal steps a larger batch wins
     by seeing more data.
@@ -78,7 +78,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
         return "not_tested", _not_measured(
             f"a whole training with a batch size outside {low} to {high}"
         )
-    # Choose by size, because the best of several noisy results would look too good.
+    # Choose by size, not by result, because the best of several noisy results would be too good.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
     how = "at most {margin} worse than any size outside"
@@ -100,10 +100,10 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
 
 
 def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
-    """Return the batch sizes that fit the training data about as well as the best batch size.
+    """Return the configurations whose metric on training data is within a margin of the best.
 
-    If the best batch size has hardly learned, there are none, because then a held-out metric shows
-    how far training got, not how well the model generalizes.
+    The list is empty if even the best configuration has hardly learned, because then a held-out
+    metric shows how far training got, not how well the model generalizes.
     """
     fits = evidence.ends("train", evidence.budgets[0])
     if not fits.ranked:
@@ -123,7 +123,7 @@ def _fit_margin(evidence: Evidence) -> float:
 def _falls_with_size(
     evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
-    """Judge whether the smallest batch size beats the largest, with no reversal in between."""
+    """Judge whether results get worse from the smallest to the largest size, without reversal."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", _not_measured("test or validation data")
@@ -174,10 +174,10 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement about a cell and all others in every budget; `how` is its wording."""
+    """Judge a statement that compares `cell` with `others`, under each budget, worded by `how`."""
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # the seeds that would decide, by sentence
+    undecided: dict[str, float] = {}  # number of seeds that would decide, by sentence
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]
@@ -209,7 +209,7 @@ def _not_measured(what: str) -> str:
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Give the values of two cells, their difference, and whether it is unsure or too small."""
+    """Return a text with the values and difference of two configurations, and why it is unsure."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
@@ -231,13 +231,13 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:
-    """Say that there are too few seeds to judge a difference, and about how many would do."""
+    """Return a text that seeds are too few to judge a difference, with the number needed."""
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
     seeds = f"about {n} seeds of each"
     if n_now <= 1:
-        # With one seed each, the interval comes from an assumed scatter, too vague for a number.
+        # With one seed each, the interval comes from an assumed scatter, so report no number.
         seeds = "a second seed of each, and perhaps more,"
     elif n <= n_now:
         seeds = "more seeds"

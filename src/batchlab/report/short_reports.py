@@ -1,6 +1,6 @@
 """Short reports: the results of a profile, a fitted law, a check and a comparison of two studies.
 
-Each report has an answer, perhaps a table, and at most three notes.
+Each report has an answer, a table except for a check, and at most three notes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from batchlab.words.document import SCHEMA, plain
 
 # ---- a profile
 
-# Steps further than this from the fitted law call for a note that the law is only a rough guide.
+# If a step time differs from the fitted law by more than this, a note says that the law is rough.
 _FAR_OFF_FRACTION = 0.2
 _STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"}
 
 
 def profile_section(profile: Profile) -> Section:
-    """Return the best batch sizes, one row per batch size, and at most three notes."""
+    """Return the best batch sizes, a table with a row per batch size, and at most three notes."""
     notes = [*_problems(profile), _step_time_note(profile), _memory_note(profile)][:MOST_NOTES]
     return Section(title=_profile_title(profile), table=_profile_table(profile), notes=tuple(notes))
 
@@ -92,7 +92,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 
 def _problems(profile: Profile) -> Iterator[str]:
-    """Yield which sizes did not run and why, and what the times include apart from the steps."""
+    """Yield notes on sizes that did not run, on an early end, and on evaluations within steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
@@ -122,10 +122,10 @@ def _step_time_note(profile: Profile) -> str:
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """Give a step's fixed time and time per example, and the batch size at which both are equal.
+    """Return a step's fixed time and time per example, and the batch size at which both are equal.
 
-    `knee` is that batch size, or only a bound on it, or neither if it is unknown.
-    The sentence has no full stop.
+    `knee` is this batch size, which may be known only as a bound or not at all.
+    The returned text has no full stop.
     """
     if (knee.estimate, knee.low, knee.high) == (None, None, None):
         return f"cannot tell ({clause(knee.reason)})"
@@ -155,7 +155,7 @@ def _memory_note(profile: Profile) -> str:
 
 # ---- a fitted law of steps to target
 
-# The quantity and the label of each parameter.
+# The quantity (for unit and format) and the label of each parameter of the law.
 _PARAMETERS = {
     "b_crit": ("critical_batch_size", "critical batch size B_crit"),
     "s_min": ("steps_to_target", "S_min, steps with large batches"),
@@ -166,7 +166,7 @@ _PARAMETERS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitDocument:
-    """What `batchlab fit --json` prints."""
+    """The document that `batchlab fit --json` prints."""
 
     schema: int = SCHEMA
     command: str = "fit"
@@ -176,9 +176,9 @@ class FitDocument:
 
 
 def fit_section(law: StepsToTargetFit) -> Section:
-    """Return whether the law fits, with its parameters and the steps at each batch size."""
+    """Return whether the law fits the points, its parameters, and the steps by batch size."""
     facts: list[str] = []
-    notes: dict[str, None] = {}  # a dict, because parameters may share a reason
+    notes: dict[str, None] = {}  # a dict, so that a shared reason is shown once
     for name, (quantity, label) in _PARAMETERS.items():
         parameter: Estimate = getattr(law, name)
         facts.append(f"{label}: {estimate_text(quantity, parameter)}")
@@ -205,7 +205,7 @@ def fit_section(law: StepsToTargetFit) -> Section:
 
 
 def check_section(check: Accumulation) -> Section:
-    """Return whether the gradients agree, and each cause with its place and remedy."""
+    """Return whether accumulation changes the gradient, and each cause with its remedy."""
     title = sentence("another_gradient", workload=check.workload)
     if check.equal:
         average = " on average" if check.findings else ""
@@ -229,7 +229,7 @@ def check_section(check: Accumulation) -> Section:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DifferingSetting:
-    """Something of workload, target, machine or versions that is not the same in both."""
+    """A value of workload, target, machine or versions that differs between two studies."""
 
     name: str
     a: str
@@ -238,10 +238,10 @@ class DifferingSetting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedFigure:
-    """A quantity at a batch size that both have.
+    """A quantity of two studies, A and B, at a batch size that both studies have.
 
-    `change` is B over A where `is_ratio`, else B less A. In 95 of 100 comparisons the intervals of
-    all changes hold at once. Rates are A's and B's; null: the quantity has none.
+    `change` is B / A if `is_ratio`, else B - A; in 95 of 100 comparisons all changes lie in their
+    intervals. `learning_rates` are A's and B's rates, null if the quantity does not depend on them.
     """
 
     quantity: str
@@ -259,7 +259,7 @@ class ComparedFigure:
 
     @property
     def verdict(self) -> Literal["differs", "within_noise", "cannot_tell"]:
-        """Whether the two studies differ in this figure beyond noise."""
+        """Whether the two studies differ in this quantity by more than noise."""
         if self.change.low is None or self.change.is_too_wide:
             return "cannot_tell"
         return "within_noise" if self.change.holds(float(self.is_ratio)) else "differs"
@@ -267,13 +267,13 @@ class ComparedFigure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison(ShownInNotebook):
-    """Two studies side by side, and what differs beyond noise.
+    """A comparison of two studies, A and B, and which quantities differ by more than noise.
 
     Attributes:
-        a: the first study, in words.
-        b: the second.
-        settings: the parts of workload, target, machine and versions that differ.
-        target: the level that steps and times refer to, or None if the two share none.
+        a: a text that describes the first study.
+        b: a text that describes the second study.
+        settings: the values of workload, target, machine and versions that differ.
+        target: the target of the steps and times, or None if the studies have no common target.
         figures: step time, steps and time to the target, the metric at the end and memory.
     """
 
@@ -306,11 +306,11 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 def _comparison_title(comparison: Comparison) -> str:
     differing: dict[str, None] = {}
-    judged: set[str] = set()  # quantities
+    judged: set[str] = set()  # quantities with a verdict
     unjudged: dict[str, None] = {}
     for figure in comparison.figures:
         if figure.quantity == "peak_bytes":
-            continue  # Each side has one number, which nothing judges.
+            continue  # One number per study: the noise is unknown.
         unjudged[figure.quantity] = None
         if figure.verdict != "cannot_tell":
             judged.add(figure.quantity)
@@ -354,7 +354,7 @@ def _facts(comparison: Comparison) -> Iterator[str]:
 
 
 def _comparison_table(comparison: Comparison) -> Table:
-    """Return one row per setting that differs, then one per figure of each batch size."""
+    """Return a table with a row per setting that differs, then per quantity and batch size."""
     rows: list[tuple[CellValue, ...]] = []
     for setting in comparison.settings:
         rows.append((setting.name, "", setting.a, setting.b, "", ""))
@@ -378,7 +378,7 @@ def _comparison_table(comparison: Comparison) -> Table:
 
 
 def _compared_at(row: ComparedFigure) -> str:
-    """Return the batch size with the rate, or with both rates if they differ."""
+    """Return a row's batch size with the learning rate, or with both rates if they differ."""
     rates = [number_text(rate, "rate") for rate in known(row.learning_rates)]
     if not rates:
         return str(row.batch_size)

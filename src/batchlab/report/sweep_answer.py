@@ -1,4 +1,4 @@
-"""The answer of a sweep: the conclusion, other findings, and tables by size and by trial."""
+"""The answer of a sweep: conclusion, other findings, and tables by batch size and by trial."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ from batchlab.words.catalogue import capitalized, sentence, term_text, text
 def conclusion(study: Study) -> tuple[str, str]:
     """Return which batch size did best after equal epochs, and what was compared.
 
-    The runs of an advice end at the target, so without its answer they are not compared.
+    The runs of an unfinished advice are not compared, because they end at the target.
     """
     if study.awaits_answer:
         return sentence("no_answer_yet"), ""
@@ -76,7 +76,7 @@ def conclusion(study: Study) -> tuple[str, str]:
 
 
 def _headline(evidence: Evidence) -> str:
-    """Name the best batch size after equal epochs; for a single batch size, its final value."""
+    """Return a sentence on the best size after equal epochs, or on a single size's final value."""
     measured = evidence.by_budget().get("epochs")
     if measured is not None:
         return _leader_text(measured)
@@ -156,7 +156,7 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
 
 
 def _failed(study: Study) -> Iterator[Sentence]:
-    """Yield how many trials are left out of all means, and describe the first of them."""
+    """Yield how many trials are left out of all means, and how the first of these trials ended."""
     failed = [record for record in study.records if not record.ended_well]
     if not failed:
         return
@@ -187,7 +187,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the best size in equal time and in equal steps, or what equal time takes."""
+    """Yield the best size in equal time and in equal steps, or that times were not compared."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
         yield Sentence(topic="equal time", text=sentence("time_not_compared"))
@@ -202,7 +202,7 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield after how many epochs training stops improving, or which sizes still improve."""
+    """Yield the epochs after which training stops improving, or the sizes that still improve."""
     sizes: dict[str, list[int]] = {}
     reasons: dict[str, Reason | None] = {}
     enough, by_id = 0, plateaus(evidence.study)
@@ -227,7 +227,7 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
 
 
 def sweep_table(study: Study) -> Table:
-    """Return the results of each batch size or plan at its shown rate, with 95 % intervals.
+    """Return the results of each batch size or plan at its best rate, with 95 % intervals.
 
     Batch sizes without a trial that ended well have a row without a final value.
     """
@@ -249,7 +249,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # The values after equal epochs are final values, unless some trials trained for longer.
+        # If all trials have the same length, values after equal epochs repeat the final values.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
@@ -274,7 +274,7 @@ def sweep_table(study: Study) -> Table:
 
 
 def mean_train_s(study: Study, cell: Cell) -> float | None:
-    """Return the mean seconds of a cell's trainings, None if its step time is unknown."""
+    """Return the mean seconds of a configuration's trainings, None if step times are unknown."""
     known_s = known(study.train_s(record.trial, record.steps) for record in cell.ended_well)
     return fmean(known_s) if known_s else None
 
@@ -283,7 +283,7 @@ def mean_train_s(study: Study, cell: Cell) -> float | None:
 
 
 class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One trial: what was asked, how it ended, what it reached."""
+    """One trial as `--json` prints it: its settings, how it ended, and its results."""
 
     trial_id: str
     status: str
@@ -355,7 +355,7 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
             values |= {"steps_to_target": crossing.step, "samples_to_target": crossing.samples}
     if held_out is not None:
         values["generalization_gap"] = final_gap(record, held_out, metrics[0].name)
-    # The other fields have the name of an attribute of the record or of its trial.
+    # Copy every other field from the attribute of the record or trial with the same name.
     for name in TrialDocument.__struct_fields__:
         if name not in values:
             source = record if hasattr(record, name) else record.trial

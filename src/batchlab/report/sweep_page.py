@@ -1,4 +1,4 @@
-"""A sweep as a page with its figures, as text for a terminal, as CSV, images and JSON."""
+"""The reports of a sweep: HTML page with figures, text for a terminal, CSV tables and JSON."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ from batchlab.words.document import SCHEMA, document_text
 
 
 class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A sweep."""
+    """The document that `batchlab sweep --json` prints."""
 
     schema: int
     command: str
@@ -139,7 +139,7 @@ def text_report(study: Study) -> str:
 
 
 def answer_section(study: Study) -> Section:
-    """Return the best batch size or plan, and a table with a row for each."""
+    """Return the best batch size or plan, and a table with a row per batch size or plan."""
     headline, lead = conclusion(study)
     section = Section(title=headline, facts=tuple(filter(None, [lead])))
     if study.records:
@@ -148,7 +148,7 @@ def answer_section(study: Study) -> Section:
 
 
 def claims_text(evidence: Evidence) -> Iterator[str]:
-    """Yield the verdict on each common claim in one line, or nothing if none was tested."""
+    """Yield one line with the verdict on each tested claim, or nothing if no claim was tested."""
     claims = []
     for claim in claim_sentences(evidence):
         if claim.verdict is not None and claim.verdict != "not_tested":
@@ -163,7 +163,7 @@ MOST_MEASURED = 60  # points per line of a `--measure` quantity along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """Return the figure of the answer, then its evidence, with `--measure` figures if any ran."""
+    """Return the figure of the answer, then figures of evidence, then any `--measure` figure."""
     chosen, metric = chosen_cells(study), study.workload.metrics[0].name
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (
@@ -264,7 +264,7 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
 
 # ---- measurements
 
-# How the title of a measurement's panel ends, by the measurement's `figure`.
+# The last words of a measurement's panel title, by the measurement's `figure`.
 _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end": ", at the end"}
 
 
@@ -315,7 +315,7 @@ def _memory_note(study: Study) -> str:
 
 
 def measured_figure(study: Study) -> Figure:
-    """Draw the `--measure` quantities: along training, or by batch size at its start or end."""
+    """Draw the `--measure` quantities along training, or at its start or end by batch size."""
     chosen = chosen_cells(study)
     panels: list[Panel] = []
     notes: list[str] = []
@@ -363,7 +363,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
     middles: dict[int, float] = {}
     for size in study.batch_sizes:
         measured = _of_models(chosen, size, measurement)
-        if measured is None or measured[0] == 0:  # the logarithmic axis cannot show 0
+        if measured is None or measured[0] == 0:  # a logarithmic axis can't show 0
             continue
         middles[size], values = measured
         yield from size_rows({"batch_size": size}, values, middles[size])
@@ -375,7 +375,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
 def _of_models(
     chosen: Sequence[Cell], size: int, measurement: Measurement
 ) -> tuple[float, tuple[float, ...]] | None:
-    """Return mean and values over trials, measured at the initial weights or at the last ones."""
+    """Return a measurement's mean and values over trials, at the initial or the final weights."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
     for cell in chosen:

@@ -1,4 +1,4 @@
-"""Table: named columns and rows of raw values, as HTML cells, aligned text or CSV."""
+"""Table: named columns and rows of raw values, shown as HTML, aligned text or CSV."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Column:
     """One column of a table."""
 
     key: str  # the column's header in a CSV file
-    quantity: str | None = None  # gives unit and format; default: the one called `key`
+    quantity: str | None = None  # gives unit and format; default: the quantity `key`
     label: str | None = None  # the header for people; default: the quantity's label
     has_terms: bool = False  # whether values are keys that are shown as words
     # Returns the column's value for an item; by default the item's attribute `key`.
@@ -42,7 +42,7 @@ class Column:
 
     @property
     def header(self) -> str:
-        """The header for people, without the unit, which each value has."""
+        """The header for people, without a unit, because each value is shown with its unit."""
         return self.label or label_text(self.quantity or self.key)
 
     def value_of(self, item: object) -> TableCell:
@@ -62,7 +62,7 @@ class Column:
         return _FEWER_DIGITS.sub(lambda number: f"{float(number[0]):#.3g}", shown)
 
 
-# A number of fewer than three digits before a unit, to be padded: "2 ms" becomes "2.00 ms".
+# Matches a number of one or two digits before a unit, to pad it: "2 ms" becomes "2.00 ms".
 _FEWER_DIGITS = re.compile(
     r"(?<![\d.,])(?:[1-9]\d?|[1-9]\.\d)(?= ?(?:[kMG]?B|[kMG]?/s|[µm]?s|min|h)\b)"
 )
@@ -70,7 +70,7 @@ _FEWER_DIGITS = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows of raw values, one per column, None if not known. The caption says what a row is."""
+    """Rows with a raw value for each column, None if not known. `caption` says what a row is."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -89,7 +89,7 @@ class Table:
             yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
-        """Return for each column whether it holds numbers, which are aligned to the right."""
+        """Return for each column whether it contains numbers, to align them to the right."""
         are_numbers = []
         for values in self.by_column:
             kinds = set(map(type, values))
@@ -120,7 +120,7 @@ class Table:
 
         Without a terminal the limit is `width` characters, or none if `width` is None. If the table
         is too wide, headers and words are wrapped, then minor columns are left out, then the last
-        columns, which a line below the table says. No number is wrapped.
+        columns, whose headers a line below the table lists. No number is wrapped.
         """
         texts = zip(map(attrgetter("header"), self.columns), *self.texts(), strict=True)
         columns = list(map(_TextColumn, self.columns, texts, self.are_numbers()))
@@ -156,7 +156,7 @@ class Table:
 
 
 def is_known(value: TableCell) -> bool:
-    """Return whether a cell has a value, or an estimate at least a bound."""
+    """Return whether a cell has a value, or at least a bound if the cell is an estimate."""
     if isinstance(value, Estimate):
         return (value.estimate, value.low, value.high) != (None, None, None)
     return value not in (None, "", UNKNOWN)
@@ -174,7 +174,7 @@ NAMED = "▸"  # the mark before the best row
 
 
 def marked_table(table: Table) -> Table:
-    """Return a table for people, whose first column is the one that marks the best row."""
+    """Return a table for people, in which the column that marks the best row is first."""
     places = range(len(table.columns))
     return table.at(sorted(places, key=lambda i: table.columns[i].key != "named"))
 
@@ -182,14 +182,14 @@ def marked_table(table: Table) -> Table:
 # ---- as aligned text
 
 _BETWEEN = "  "
-# Words are wrapped into columns at least this wide, unless the table is still too wide.
+# Columns of wrapped words have at least this width, unless the table is then too wide.
 _NARROWEST = 13
 
 
 @dataclass(frozen=True, slots=True)
 class _TextColumn:
     of: Column
-    texts: tuple[str, ...]  # the header first
+    texts: tuple[str, ...]  # the header, then the cells
     is_number: bool
 
     @property
@@ -197,7 +197,7 @@ class _TextColumn:
         return max(map(len, self.texts))
 
     def least(self, narrowest: int) -> int:
-        """Return the least width: with a wrapped header, and wrapped cells if they are words."""
+        """Return the least width of the column, if its header and cells of words are wrapped."""
         header, *cells = self.texts
         pieces = wrapped_lines(header, 1)
         if self.is_number:
@@ -210,11 +210,11 @@ class _TextColumn:
         return min(max(least, narrowest), self.width)
 
     def lines(self, cell: str, wide: int) -> list[str]:
-        """Return the lines of a cell in a column of this width."""
+        """Return the lines of a cell, wrapped at `wide` characters."""
         return wrapped_lines(cell, wide) if len(cell) > wide else [cell]
 
     def aligned(self, line: str, wide: int) -> str:
-        """Return a line of a cell in a column of this width."""
+        """Return a line padded to `wide` characters, on the left if the column has numbers."""
         return line.rjust(wide) if self.is_number else line.ljust(wide)
 
 
@@ -250,12 +250,12 @@ def _aligned(columns: Sequence[_TextColumn], widths: Sequence[int]) -> Iterator[
             yield _BETWEEN.join(map(_TextColumn.aligned, columns, line, widths)).rstrip()
 
 
-MOST_NOTES = 3  # below a table on a screen
+MOST_NOTES = 3  # the most notes below a table on a screen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A section of a report in a terminal or a notebook, with its parts from top to bottom."""
+    """A section of a report in a terminal or a notebook; its fields are in reading order."""
 
     title: str = ""
     facts: tuple[str, ...] = ()
@@ -266,7 +266,7 @@ class Section:
 
 
 def sections_text(sections: Iterable[Section]) -> str:
-    """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
+    """Return the sections as text for a terminal, with blank lines between all parts."""
     blocks = []
     for section in sections:
         facts = listed(section.facts)

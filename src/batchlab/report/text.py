@@ -1,4 +1,4 @@
-"""Texts for numbers, estimates, reasons and single words, and lines of a terminal."""
+"""Texts for numbers, estimates, reasons and labels, and line wrapping for a terminal."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ Result = TypeVar("Result")
 
 LEAST = 40
 MOST = 100
-WIDTH = 88  # the columns of a text that is not for a terminal
+WIDTH = 88  # the width of a text that is not for a terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
-# No line breaks between a number and its unit or percent sign.
+# Matches the space between a number and its unit or percent sign, where no line may break.
 _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|points|in \d+)(?!\w))")
 
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Fit the texts made in this context to a terminal's width, limited to 40 to 100 columns."""
+    """Wrap texts made in this context at a terminal's width, limited to 40 to 100 columns."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -90,9 +90,9 @@ def wrapped_lines(line: str, width: int, *, indent: str = "") -> list[str]:
 
 
 def shown_quantity(name: str) -> Quantity:
-    """Return the quantity called `name`, which the records or a measurement define.
+    """Return the quantity called `name`, defined in `QUANTITIES` or by a measurement.
 
-    A user's own metric has neither unit nor direction.
+    Any other name is a user's metric, whose quantity has no unit.
     """
     if name not in NAMED_QUANTITIES and name in measurement_rows():
         return measurement_rows()[name].quantity
@@ -102,7 +102,7 @@ def shown_quantity(name: str) -> Quantity:
 def quantity_text(name: str, value: float | str | None) -> str:
     """Write a value of the quantity `name` in three or four significant digits, with its unit.
 
-    Words are returned as they are, and a dash if the value is not known.
+    A text is returned unchanged; None becomes a dash.
     """
     if isinstance(value, str):
         return value
@@ -134,7 +134,7 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Let a function of a study write "tokens" for "examples" if batch sizes count tokens."""
+    """Decorate a function with a `Study` argument to write the study's unit for "examples"."""
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -151,8 +151,8 @@ def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    With one known bound and no value, write that bound. If nothing is known, write only that; the
-    caller gives the reason.
+    Without a value, write the bound if only one is known, or else "can't be told", to which the
+    caller adds the reason.
     """
     if estimate.estimate is None:
         return bound_text(name, estimate) or "can't be told"
@@ -160,11 +160,11 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     return f"{value} (95 %: {interval})" if interval else value
 
 
-# Up to this share of the value, an interval is written as "± 12 %", above it as its two ends.
+# A half-width up to this share of the value is written as "± 12 %", a wider interval as bounds.
 _NARROW = 0.5
 _RELATIVE = ("s", "examples")
-_EXACT = 1e-9  # an interval narrower than this share of the value is not shown
-_LONG = 1000.0  # half-widths from here on have no decimals, or an exponent
+_EXACT = 1e-9  # a half-width up to this share of the value is not shown
+_LONG = 1000.0  # a half-width of at least this is written in two significant digits
 
 
 def spread_text(name: str, estimate: Estimate) -> str:
@@ -225,7 +225,7 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
-    """Write the only known bound, "at least 9,000"; empty if there are none or two."""
+    """Return a bound if only one is known, "at least 9,000"; otherwise return ""."""
     if estimate.low is not None and estimate.high is None:
         return f"at least {quantity_text(name, estimate.low)}"
     if estimate.high is not None and estimate.low is None:
@@ -237,7 +237,7 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 
 def split_label(split: str, metric: str) -> str:
-    """Name a metric of a split for a column or a panel: "train accuracy", but just "val_loss"."""
+    """Return the label of a metric on a split: "train accuracy", but just "val_loss"."""
     if split == "validation":
         return text("{metric:of_validation}", metric=label_text(metric))
     if metric.lower().startswith(split):
@@ -246,12 +246,12 @@ def split_label(split: str, metric: str) -> str:
 
 
 def size_text(batch_size: int, n_train: int) -> str:
-    """Write a batch size as a cell of a table: "64", "4096 (full)"."""
+    """Return a batch size as a table shows it: "64", "4096 (full)"."""
     return f"{batch_size} (full)" if batch_size == n_train else str(batch_size)
 
 
 def batch_text(study: Study, kind: Kind) -> str:
-    """Name a batch size or plan in words: "batch size 64", "full batch", "the plan “grow”"."""
+    """Return a batch size or plan in words: "batch size 64", "full batch", "the plan “grow”"."""
     if isinstance(kind, str):
         return f"the plan “{term_text(kind)}”"
     if kind == study.workload.n_train:
@@ -260,7 +260,7 @@ def batch_text(study: Study, kind: Kind) -> str:
 
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
-    """Name batch sizes and plans: "batch sizes 32 and 512", "batch size 32 and the plan “grow”"."""
+    """Return batch sizes and plans in words: "batch size 32 and the plan “grow”"."""
     sizes: list[str] = []
     plans: list[str] = []
     for kind in kinds:
@@ -277,7 +277,7 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 
 
 def best_so_far_text(best: BestSoFar) -> str:
-    """Name the leader as a clause: "best so far: batch size 64 at learning rate 0.1"."""
+    """Return the best configuration so far: "best so far: batch size 64 at learning rate 0.1"."""
     rate = number_text(best.learning_rate, "rate")
     return f"best so far: batch size {best.batch_size} at learning rate {rate}"
 
@@ -286,13 +286,13 @@ def best_so_far_text(best: BestSoFar) -> str:
 
 
 def whole_sentence(reason: Reason) -> str:
-    """Write a reason or caveat as a sentence, with a capital and a full stop."""
+    """Return a reason or caveat as a sentence, with a capital letter and a full stop."""
     words = clause(reason)
     return f"{capitalized(words)}." if words else ""
 
 
 def clause(reason: Reason | None) -> str:
-    """Write a reason as part of a sentence, without its own full stop."""
+    """Return a reason as part of a sentence, without a full stop."""
     return reason_text(reason).strip().rstrip(".")
 
 
@@ -301,12 +301,12 @@ ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """One finding of a study, or what it could not find, in plain words."""
+    """One result of a study, or why a result is missing, in plain words."""
 
     topic: str  # a few words, which are also the key of their text in the catalogue
     text: str  # the finding with its numbers
     verdict: ClaimVerdict | None = None  # only for a claim that was tested
-    command: str = ""  # a whole command that does what the text says, if there is one
+    command: str = ""  # a complete command that does what the text proposes, if any
 
     def __str__(self) -> str:
         return self.text

@@ -1,6 +1,6 @@
-"""Catalogue: every sentence by its code, and the filling of texts with values.
+"""Catalogue: every sentence by its code, and functions that fill values into texts.
 
-Sentences are kept in `sentences.toml` and filled by `sentence`. Names, labels and headings are
+Sentences are in `sentences.toml` and are filled by `sentence`. Names, labels and headings are
 literals in the code, filled by `text` if they have numbers, counts or the word "examples".
 """
 
@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from batchlab.words.numbers import UNKNOWN, english_number
 
 Shown: TypeAlias = str | float | None
-"""The values that a text may show; others would appear as their repr. None is unknown."""
+"""A value in a text; None if unknown. Other types are excluded, as they would show a repr."""
 
 TERMS: dict[str, str] = {
     "target_reached": "target reached",
@@ -29,7 +29,7 @@ TERMS: dict[str, str] = {
     "did_not_hold": "did not hold",
     "not_tested": "not tested",
 }
-"""Keys that records hold and people read in other words."""
+"""The words to show for a key in records, if they differ from the key."""
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ _COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
 
 @contextmanager
 def counted_in(unit: str) -> Iterator[None]:
-    """Let texts have `unit`, in which batch sizes are counted, in place of "examples"."""
+    """Make texts filled in this context say `unit`, such as "tokens", instead of "examples"."""
     token = _COUNTED.set(unit)
     try:
         yield
@@ -53,10 +53,10 @@ def counted_in(unit: str) -> Iterator[None]:
 
 
 def sentence(code: str, /, **values: Shown) -> str:
-    """Return a sentence with its values.
+    """Return the sentence of a code, filled with values.
 
     Raises:
-        KeyError: there is no such sentence, or a value is missing.
+        KeyError: no sentence has this code, or a value is missing.
     """
     return text(SENTENCES[code], **values)
 
@@ -65,10 +65,10 @@ def text(message: str, /, **values: Shown) -> str:
     """Fill a text with its values.
 
     Args:
-        message: the text; `{name}` is a value as it is, `{name:form}` a number in that
+        message: the text; `{name}` becomes the unchanged value, `{name:form}` a number in that
             form (see `english_number`), `{name:of_validation}` a metric ("validation accuracy", but
             just "val_loss"), `{name:one run|# runs}` the words for a count.
-        values: a number, a text, or None for unknown.
+        values: by name, a number, a text, or None if unknown.
     """
     unit = _COUNTED.get()
     if unit != "examples":
@@ -79,12 +79,12 @@ def text(message: str, /, **values: Shown) -> str:
 
 
 def number_text(value: float | None, form: str) -> str:
-    """Write a number as people read it, or a dash if it is not known."""
+    """Return a number in a form of `english_number`, or a dash if the number is unknown."""
     return UNKNOWN if value is None else english_number(value, form)
 
 
 def listing(parts: Sequence[str]) -> str:
-    """Join texts in one phrase: "16, 32 and 64"."""
+    """Join texts with commas and a final "and": "16, 32 and 64"."""
     *most, last = parts
     if not most:
         return last
@@ -92,17 +92,17 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def term_text(key: str) -> str:
-    """Return the words that people read for a key in records."""
+    """Return the words to show for a key in records, by default the key itself."""
     return text(TERMS.get(key, key))
 
 
 def capitalized(words: str) -> str:
-    """Begin the words with a capital, like a sentence or a heading."""
+    """Return the words with a capital first letter, as in a sentence or heading."""
     return f"{words[:1].upper()}{words[1:]}"
 
 
 class _Writer(string.Formatter):
-    """A writer of values into a text whose braces hold only names, no attributes or items."""
+    """A formatter of texts; braces may contain only names, not attributes or items."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         return kwargs[field_name], field_name

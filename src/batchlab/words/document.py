@@ -1,7 +1,7 @@
-"""Document: records as `--json` prints them, each reason as its text, code and values.
+"""Document: converts records to the JSON of `--json`, and classes of records to JSON Schemas.
 
 A record shows the fields and properties that its class lists in `document`, or else all fields
-without a leading underscore. A field in `by_name` holds (name, value) pairs, shown as one object.
+without a leading underscore. A field in `by_name` has (name, value) pairs, shown as one object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from batchlab.records.estimate import Reason
 from batchlab.words.reasons import reason_text
 
 SCHEMA = 1
-"""Version of the documents; it rises when a field changes its meaning or is removed."""
+"""Version of the documents; to be increased when a field changes its meaning or is removed."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REASON = msgspec.defstruct(
@@ -34,7 +34,7 @@ def document_text(document: object) -> str:
 
 
 def schema_text(kind: type) -> str:
-    """Return the JSON Schema of what `document_text` writes for a kind of record."""
+    """Return the JSON Schema of what `document_text` writes for a class of records."""
     schema = {"$schema": _DIALECT} | msgspec.json.schema(_as_shown(kind))
     return json_text(schema) + "\n"
 
@@ -54,11 +54,11 @@ def plain(value: object) -> Any:
 
 
 def reason_of(document: Any) -> Any:
-    """Return the reason, or the value of a reason, that `plain` wrote.
+    """Return the reason, or the value of a reason, from which `plain` made `document`.
 
     Raises:
-        ValidationError: an object is no reason.
-        TypeError: a reason holds a value that no reason can hold.
+        ValidationError: an object lacks the fields of a reason.
+        TypeError: a value has a type that `Reason` does not accept.
     """
     if isinstance(document, list):
         return tuple(map(reason_of, document))
@@ -96,7 +96,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _object_of(hint: Any) -> Any:
-    """Return the type of the object that shows several pairs, from the type of the pairs."""
+    """Return the dict type for a field in `by_name`, from the field's type, a tuple of pairs."""
     pair = get_args(hint)[0]
     *_, value = get_args(pair) or get_type_hints(pair).values()
     return dict[str, value]  # type: ignore[valid-type]
@@ -104,7 +104,7 @@ def _object_of(hint: Any) -> Any:
 
 @lru_cache
 def _as_shown(hint: Any) -> Any:
-    """Return a type for the schema, in which each record has only the fields that it shows."""
+    """Return the type in which each record has only its shown fields, to make the schema."""
     arguments = get_args(hint)
     if arguments:
         shown = tuple(map(_as_shown, arguments))
@@ -122,7 +122,7 @@ def _as_shown(hint: Any) -> Any:
     if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__)
-    if list(_hints(hint)) != list(get_type_hints(hint)):  # "Attributes" has hidden fields
+    if list(_hints(hint)) != list(get_type_hints(hint)):  # "Attributes" lists hidden fields
         doc = doc.partition("\n\n    Attributes:")[0]
     return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
 
@@ -137,7 +137,7 @@ def plain_float(value: object) -> float:
     """Convert NumPy's float64 for msgspec, which does not recognize it as a float.
 
     Raises:
-        TypeError: any other kind of value.
+        TypeError: the value is not a float.
     """
     if isinstance(value, float):
         return float(value)

@@ -1,4 +1,4 @@
-"""Numbers: measured numbers with the units of their quantities, in English."""
+"""Numbers: writes measured numbers in English, with the units of their quantities."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ UNKNOWN = "–"
 _OF_METRIC = "metric "
 NAMED_QUANTITIES = frozenset(map(attrgetter("name"), QUANTITIES))
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
-# Estimates known to at most three digits; 4,560 is not written as 4.56e+03.
+# Quantities known to at most three digits, written as 4,560 and not as 4.56e+03.
 THREE_DIGITS = (
     *("steps_to_target", "samples_to_target", "critical_batch_size"),
     *("epochs_to_target", "ratio"),
 )
-# A rate this close (relatively) to its value in three digits is taken as given by a person.
+# A rate within this relative distance of its three-digit rounding is written in three digits.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -42,7 +42,7 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form of a quantity: its name, or for one unknown to the records its unit."""
+    """Return the form to write a quantity in: its name if known, else its unit or "metric"."""
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
     if unit in _OF_UNIT:
@@ -58,14 +58,14 @@ def in_percent(share: float) -> float:
 
 
 def _quantity_text(name: str, value: float) -> str:
-    """Write three or four significant digits, with the unit."""
+    """Return a quantity's value in three or four significant digits, with its unit."""
     unit = quantity(name).unit
     if unit in _OF_UNIT:
         return _OF_UNIT[unit](value)
     if unit == "points":
         return f"{round(100 * value, 2) + 0.0:.2f} points"  # a tiny difference is 0, not -0
     if name == "epochs_to_target" and abs(value) < 100:
-        return f"{value:#.3g}"  # a column has as many digits throughout
+        return f"{value:#.3g}"  # keep zeros, so that a column aligns
     if name in THREE_DIGITS:
         return _three_digits_text(value)
     if isinstance(value, int) and name == "step":
@@ -93,7 +93,7 @@ def _seconds_text(value_s: float) -> str:
 
 
 def _as_shown(value: float) -> float:
-    """Return the absolute value in three digits, so that 999.6 ms become 1 s, not 1e+03 ms."""
+    """Return |value| rounded to three digits, so that 999.6 ms become 1 s, not 1e+03 ms."""
     return abs(float(f"{value:.3g}"))
 
 
@@ -113,7 +113,7 @@ def _per_second_text(rate: float) -> str:
 
 
 def _si_text(value: float, unit: str) -> str:
-    """Write a number with k, M or G before its unit; empty if it is less than 1,000."""
+    """Return a number with k, M or G before its unit, or "" if it is below 1,000."""
     for limit, prefix in _SI:
         if _as_shown(value) >= limit:
             return f"{value / limit:.3g} {prefix}{unit}"
@@ -121,7 +121,7 @@ def _si_text(value: float, unit: str) -> str:
 
 
 def _compared_text(ratio: float) -> str:
-    """Write a ratio of two alternatives with the digits that make sense: "0.94", "1.8", "210"."""
+    """Return a ratio with two decimals if below 1.2, else in two digits: "0.94", "1.8", "210"."""
     if ratio < 1.2:
         return f"{ratio:.2f}"
     digits = f"{ratio:.2g}"
@@ -131,9 +131,9 @@ def _compared_text(ratio: float) -> str:
 
 
 def _rate_text(learning_rate: float) -> str:
-    """Write a given rate in up to three digits (0.125), a computed one in two (0.113137 is 0.11).
+    """Return a rate in three digits if they are exact (0.125), else in two (0.113137 is 0.11).
 
-    Searched rates differ by at least a factor of 1.4, so a third digit is not needed.
+    Rates found by search differ by at least a factor of 1.4, so two digits distinguish them.
     """
     digits = f"{learning_rate:.3g}"
     if math.isclose(float(digits), learning_rate, rel_tol=SAME_RATE):

@@ -7,7 +7,7 @@ from batchlab.words.catalogue import Shown, sentence
 
 
 def reason_text(reason: Reason | None) -> str:
-    """Return a reason as a clause without its full stop; empty if there is none.
+    """Return a reason as a clause without its full stop, or "" if the reason is None.
 
     A reason that another version of batchlab stored, whose code or values this version does not
     know, is written as it was stored.
@@ -31,9 +31,9 @@ def _known_words(reason: Reason) -> str | None:
 
 
 def _shown(value: Value) -> Shown:
-    """Return a value for a text, in which a nested reason becomes its words."""
+    """Return a reason's value as texts show it; a nested reason becomes its words."""
     if isinstance(value, Reason):
-        return reason_text(value).rstrip(".")  # a user's error may end with a full stop
+        return reason_text(value).rstrip(".")  # drop the full stop of an error message
     if isinstance(value, tuple):
         return ", ".join(str(_shown(item)) for item in value)
     return value
