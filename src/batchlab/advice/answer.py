@@ -46,7 +46,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return an advice without recommendation and figures, for a study that compared nothing."""
+    """Return an advice without recommendation and figures if the study compared nothing."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     return Advice(

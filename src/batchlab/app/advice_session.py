@@ -289,7 +289,7 @@ class AdviceSession:
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:
-        """Set each option's micro-batch size and step time on this machine, for the engine."""
+        """Set each option's micro-batch size and step time on this machine for the engine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
             best = self._here.best_micro_batch(size)

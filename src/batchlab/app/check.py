@@ -48,7 +48,7 @@ def check(
 
 
 def checked(question: Request) -> Accumulation:
-    """Do what `check` does, for a request made by any interface."""
+    """Do what `check` does for a request from any interface."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the check of accumulation")
     timeout_s = question.budget.time_limit_s()

@@ -62,7 +62,7 @@ def profile(
 
 
 def profiled(question: Request) -> Profile:
-    """Do what `profile` does, for a request made by any interface."""
+    """Do what `profile` does for a request from any interface."""
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
     subject.look(lambda: (subject.profiled_sizes, subject.own_rate))

@@ -22,7 +22,7 @@ class ProgressState(ProgressListener):
         stages: the command's stages, in order; empty for a command without stages.
         stage: the current stage, one of `stages` or another text.
         runs: the training runs that the command waits for, or None if it reports none.
-        lead: the leading configuration so far, or None if no configuration leads yet.
+        lead: the leading configuration, or None if no configuration leads yet.
         doing: the current work in words.
     """
 
@@ -129,7 +129,7 @@ def stage_text(state: ProgressState) -> str:
 
 
 def time_text(state: ProgressState) -> str:
-    """Return the spent budget; without a budget the time left; if unknown the time so far."""
+    """Return the spent budget; without a budget the time left; if unknown the elapsed time."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
         return text("{spent} of {budget}", spent=spent, budget=budget)
@@ -179,10 +179,10 @@ def _several(one: str, more: str, values: Sequence[str]) -> str:
 
 
 class ProgressLines(ProgressState):
-    """Prints a line per stage and per warning, for a log, a pipe or a notebook."""
+    """Prints a line per stage and per warning to a log, a pipe or a notebook."""
 
     def phase(self, text: str) -> None:
-        """Print the new stage, with the time so far."""
+        """Print the new stage and the elapsed time."""
         super().phase(text)
         print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 

@@ -111,7 +111,7 @@ def sweep(
 
 
 def swept(question: Request) -> Study:
-    """Do what `sweep` does, for a request made by any interface."""
+    """Do what `sweep` does for a request from any interface."""
     subject = subject_of(question)
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))

@@ -227,5 +227,5 @@ class Evidence:
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
-        """Return, for each cell, the known values of the trials that ended well."""
+        """Return each cell's known values of the trials that ended well."""
         return [known(map(value, cell.ended_well)) for cell in self.cells]

@@ -137,7 +137,7 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
-    """Return the probability that a normal variable is above 0, for each mean and deviation."""
+    """Return the probability that a normal variable is above 0 for each mean and deviation."""
     return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
 
 

@@ -187,7 +187,7 @@ def _evaluation_bytes(
 
 
 def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None) -> Profile:
-    """Return a profile of this machine without points, for the start of a search."""
+    """Return a profile of this machine without points for the start of a search."""
     machine = environment()
     name = dict(machine)["processor"]
     if device.startswith("cuda"):

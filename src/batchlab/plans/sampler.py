@@ -44,7 +44,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Convert the plan to batch sizes by step, for this data.
+        """Convert the plan to batch sizes by step for this data.
 
         Args:
             data: the map-style dataset that the loader loads.

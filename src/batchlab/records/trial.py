@@ -42,7 +42,7 @@ class Evaluation:
         step: optimizer steps done; 0 is the untrained model.
         samples: examples processed since the start of the training.
         train_s: seconds of training since its start (fetching, copying, steps; not evaluation).
-        eval_s: seconds of all evaluations so far.
+        eval_s: seconds of all evaluations until then.
         batch_loss: mean loss of the training batches since the previous evaluation, None at step 0.
         scores: the metrics; on validation data at every evaluation, on train and test data as
             `RunLength.all_splits` requests.

@@ -1,4 +1,4 @@
-"""The table rows of an advice: final value and cost by batch size, for all kinds of reports."""
+"""The table rows of an advice: final value and cost by batch size for all kinds of reports."""
 
 from __future__ import annotations
 

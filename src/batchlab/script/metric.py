@@ -182,7 +182,7 @@ class ProgressPoints:
         *,
         size: TrainedSize | None = None,
     ) -> None:
-        """Start without points, for a run of `trial`.
+        """Start without points for a run of `trial`.
 
         `size` checks that the run trains with its batch size; None checks nothing.
         """
