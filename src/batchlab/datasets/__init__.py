@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["load_mnist", "load_moby_dick"]
 
 
-def __getattr__(name: str) -> object:  # PEP 562: naming the room loads neither torch nor numpy
+def __getattr__(name: str) -> object:  # PEP 562: importing this package does not import NumPy
     if name not in __all__:
         raise AttributeError(f"batchlab.datasets has no {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module("batchlab.datasets.embedded"), name)

@@ -1,4 +1,4 @@
-"""The data that comes inside the package: MNIST's digits and the text of Moby-Dick."""
+"""The data sets included in the package: MNIST's digits and the text of Moby-Dick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batchlab.errors import UsageError
 
 
 def embedded_bytes(name: str) -> bytes:
-    """Return the unpacked content of an embedded file."""
+    """Return the decompressed content of a gzip file in the folder `datasets/embedded`."""
     packed = resources.files("batchlab.datasets").joinpath("embedded", name).read_bytes()
     return gzip.decompress(packed)
 
@@ -22,20 +22,20 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 
 _N_TRAIN, _N_PIXELS = 60_000, 28 * 28
-_IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # of the database's IDX format
+_IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # of MNIST's IDX format
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mnist:
-    """Handwritten digits; each split is (images, labels), and no two share memory.
+    """MNIST's handwritten digits; each split is (images, labels), with memory of its own.
 
-    Images have shape (n, 784), row by row, bytes from 0 (paper) to 255 (ink); labels have
-    shape (n,) and are the digits 0 to 9.
+    Images are bytes from 0 (paper) to 255 (ink), shape (n, 784), pixels row by row; labels are
+    the digits 0 to 9, shape (n,).
 
     Attributes:
-        train: the first training images of the database.
-        validation: the last training images, None if all are trained on.
-        test: its 10,000 test images. For the report only, never for a choice.
+        train: MNIST's first training images.
+        validation: MNIST's last training images; None if all are in `train`.
+        test: MNIST's 10,000 test images, for the report only, never to choose a configuration.
     """
 
     train: tuple[Images, Labels]
@@ -47,10 +47,10 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
     """Return MNIST, with its last training images set aside for validation.
 
     Args:
-        n_validation: how many, from 0 (none: train on all 60,000) to 59,999.
+        n_validation: the number of validation images, from 0 (train on all 60,000) to 59,999.
 
     Raises:
-        UsageError: `n_validation` is impossible.
+        UsageError: `n_validation` is outside of this range.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
     """
@@ -63,15 +63,15 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
     n_train = _N_TRAIN - n_validation
     return Mnist(
         train=(images[:n_train], labels[:n_train]),
-        # A copy, because callers may write into their data.
+        # Copy, because a caller that writes into one split must not change another split.
         validation=(images[n_train:].copy(), labels[n_train:].copy()) if n_validation else None,
         test=_read_part("t10k"),
     )
 
 
 def _read_part(part: str) -> tuple[Images, Labels]:
-    """Return images and labels of the database's part "train" or "t10k"."""
-    pixels = bytearray(embedded_bytes(f"{part}-images-idx3-ubyte.gz"))  # so that it can be written
+    """Return the images and labels of MNIST's part `part`: "train" or "t10k"."""
+    pixels = bytearray(embedded_bytes(f"{part}-images-idx3-ubyte.gz"))  # writable, unlike bytes
     digits = bytearray(embedded_bytes(f"{part}-labels-idx1-ubyte.gz"))
     images = np.frombuffer(pixels, np.uint8, offset=_IMAGES_HEADER_BYTES).reshape(-1, _N_PIXELS)
     return images, np.frombuffer(digits, np.uint8, offset=_LABELS_HEADER_BYTES)
@@ -79,11 +79,11 @@ def _read_part(part: str) -> tuple[Images, Labels]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
-    """A text as numbers.
+    """A text, as the index of each character in a vocabulary.
 
     Attributes:
-        ids: the place of each character in the vocabulary, in reading order, shape (n,).
-        vocabulary: its distinct characters, sorted by code point, at most 256.
+        ids: the index in `vocabulary` of each character of the text, shape (n,).
+        vocabulary: the distinct characters of the text, sorted by code point, at most 256.
     """
 
     ids: NDArray[np.uint8]

@@ -1,1 +1,1 @@
-"""Processes: child processes, what travels to them, and the memory they may take."""
+"""Processes: child processes, workloads that are sent to children, and limits of memory."""

@@ -1,4 +1,4 @@
-"""Child: a function in a process of its own, forked from a server that has imported torch."""
+"""Child processes, each for one function, forked from a server that has imported torch."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-_SERVER_GONE = 255  # multiprocessing's exit code if the server ended, perhaps with all others
+_SERVER_GONE = 255  # exit code that multiprocessing reports for a child if the server died
 OWN_END_S = 0.25
-"""Whoever kills every process of a job has killed this one too after this many seconds. Waiting for
-that long keeps the death of a child from being taken for a result."""
+"""Seconds to wait after the death of a child before reporting it. If the whole job is being killed,
+this process is dead by then, so it does not report the child's death as a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """The way in which a child ended."""
+    """How a child process ended: with its function's result or with an error."""
 
-    value: Any = None  # what its function returned; None if it did not return
-    status: Status | None = None  # None if it returned, else oom, killed, error, ...
-    reason: Reason | None = None  # why it did not return; None if it did
-    traceback: str | None = None  # the whole report of an exception
-    error: str | None = None  # the exception's class name; callers may map it to their own
+    value: Any = None  # the result of the child's function; None if the function failed
+    status: Status | None = None  # None if the function returned, else oom, killed, error, ...
+    reason: Reason | None = None  # why the function failed; None if it returned
+    traceback: str | None = None  # the full traceback of an exception
+    error: str | None = None  # the class name of the exception
 
 
 class Line:
-    """The child's end of the connection: sends messages, and receives the request to stop."""
+    """The child's side of the connection: sends messages, and receives the request to stop."""
 
     def __init__(self, connection: Connection) -> None:
-        """Listen for the parent in the background."""
+        """Start a thread that waits for the parent's request to stop."""
         self._connection = connection
         self._stop = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -52,7 +52,7 @@ class Line:
         self._connection.send(("said", message))
 
     def asked_to_stop(self) -> bool:
-        """Return whether the parent asked the child to stop."""
+        """Return whether the parent has requested that the child stop."""
         return self._stop.is_set()
 
     def _listen(self) -> None:
@@ -61,19 +61,19 @@ class Line:
                 self._connection.recv()
                 self._stop.set()
         except (EOFError, OSError):
-            # The parent is gone (perhaps by kill -9), so nobody needs the result.
+            # The parent has died (perhaps by kill -9), so end: nobody needs the result.
             os._exit(1)
 
 
 class Child:
-    """A running child process; `receive` returns its messages and, in the end, an `Ended`."""
+    """A running child process; `receive` returns its messages and, finally, an `Ended`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Start `function(line, *arguments)` in a new process; both are pickled through a pipe."""
-        self.connection: Connection  # ready when there is something to receive
+        """Start `function(line, *arguments)` in a new process; pickle function and arguments."""
+        self.connection: Connection  # readable when `receive` has a message to return
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
-        # It is not a daemon, because a daemon may not start a DataLoader's workers.
+        # The process is no daemon, because a daemon may not start the workers of a DataLoader.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
             self._process.start()
@@ -81,7 +81,7 @@ class Child:
         self._ended: Ended | None = None
 
     def receive(self) -> Any | Ended:
-        """Wait for the next message and return it, or return how the child ended."""
+        """Wait for the next message and return the message, or return how the child ended."""
         if self._ended is None:
             try:
                 kind, payload = self.connection.recv()
@@ -89,23 +89,23 @@ class Child:
                 return self._died()
             if kind == "said":
                 return payload
-            # Keep the end at once, so that an interrupt below does not lose it.
+            # Store the result before joining, so that an interrupt does not lose the result.
             self._ended = payload
         self._process.join()
         self.connection.close()
         return self._ended
 
     def ask_to_stop(self) -> None:
-        """Ask the child to stop; the child checks for this request from time to time."""
-        with suppress(OSError):  # it has just ended: `receive` returns how
+        """Request that the child stop; the child checks for this request from time to time."""
+        with suppress(OSError):  # the child has ended already, which `receive` reports
             self.connection.send("stop")
 
     def kill(self) -> None:
-        """End the child at once."""
+        """Kill the child process immediately (SIGKILL)."""
         self._process.kill()
 
     def wait(self) -> Ended:
-        """Wait for the end of the child, and drop its messages until then."""
+        """Wait until the child ends, discard its messages, and return how the child ended."""
         while True:
             message = self.receive()
             if isinstance(message, Ended):
@@ -130,7 +130,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
     """Call `function(line, *arguments)` in a child for at most `timeout_s`; return how it ended.
 
     Raises:
-        EditedError: as in `refuse_edited`.
+        EditedError: the child found an edited file of the workload.
     """
     child = Child(function, *arguments)
     try:
@@ -148,18 +148,18 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise the error of a child that found edited files, as every next child would find them.
+    """Raise a child's `EditedError` in this process, because every further child would fail too.
 
     Raises:
-        EditedError: the error of the child.
+        EditedError: the child found an edited file of the workload.
     """
     if ended.error == EditedError.__name__ and ended.reason is not None:
         raise EditedError(reason_text(ended.reason))
 
 
 def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
-    """Call the function and send how it ended. This is the main function of a child."""
-    # Ctrl-C reaches every process of the terminal. The parent decides, so the child goes on.
+    """Run the child process: call the function, and send the parent its result or error."""
+    # Ctrl-C reaches every process of the terminal. Ignore it: the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     line = Line(connection)

@@ -1,4 +1,4 @@
-"""Memory of this process: its peak, its limit, its heap, and the kernel's kills for memory."""
+"""Memory of this process: its peak and limit, free memory, and the kernel's kills for memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-# The folder of the system files read here, which are those of Linux. A value whose file is missing
-# is not reported.
+# The root folder of Linux's system files. On a system without these files, functions that read them
+# return None.
 ROOT = Path("/")
-_STATUS = "proc/self/status"  # the memory that this process holds, and its peak
-# Folder, limit and use of the control group, for versions 2 and 1.
+_STATUS = "proc/self/status"  # this process's present and peak memory
+# Folder, file of the limit and file of the usage of the control group, for cgroup v2 and v1.
 _GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -23,27 +23,27 @@ _GROUPS = (
 
 
 class PeakMemory:
-    """The high-water mark of this process's memory above what it held at construction.
+    """The peak memory of this process since this object was made.
 
-    On the CPU it is the kernel's own mark of resident memory, reset at construction (Linux); pages
-    shared with other processes count as soon as they are touched. On CUDA it is the largest amount
-    the allocator reserved, plus all other memory in use on the device: that of the driver for this
-    process, and that of whatever else runs there.
+    On the CPU: the kernel's peak of resident memory (Linux), minus the resident memory at
+    construction; pages shared with other processes count as soon as they are touched. On CUDA: the
+    peak of memory reserved by the allocator, plus all other memory in use on the device, by the
+    driver and by other processes.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Reset the high-water marks."""
+        """Reset the peaks that the kernel and CUDA record."""
         self._device = device
         self._baseline_bytes: int | None = None
         with suppress(OSError):
-            # Since Linux 4.0 this resets VmHWM to the present size.
+            # Since Linux 4.0, this resets VmHWM (the peak) to the present resident memory.
             (ROOT / "proc/self/clear_refs").write_text("5")
             self._baseline_bytes = _bytes_in(_STATUS, "VmRSS")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
     def bytes(self) -> int | None:
-        """Return the peak in bytes above the baseline, or None if the system does not report it."""
+        """Return the peak memory in bytes, or None if the system does not report the peak."""
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self._device)
             others = total - free - torch.cuda.memory_reserved(self._device)
@@ -60,7 +60,7 @@ def _bytes_in(file: str, field: str) -> int | None:
 
 
 def _number_in(file: Path, pattern: str) -> int | None:
-    """Return the number that a pattern matches in a file, or None if either is missing."""
+    """Return the number that `pattern` matches in a file; None without a file or a match."""
     try:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
@@ -69,10 +69,10 @@ def _number_in(file: Path, pattern: str) -> int | None:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Return how many bytes a new process can get, or None if that is not known.
+    """Return how many bytes a new process can allocate, or None if the number is not known.
 
-    On the CPU: the free memory, with droppable caches, of the machine or its control group,
-    whichever is less. On CUDA: all memory of the device, because a peak includes memory in use.
+    On the CPU: the free memory, including droppable caches, of the machine or of its control group,
+    whichever is less. On CUDA: all memory of the device, because `PeakMemory` includes used memory.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -84,12 +84,12 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
-    """Limit this process to about `limit_bytes` above what it holds now.
+    """Limit this process to about `limit_bytes` more than its present memory.
 
-    This stops runaway allocations but is not exact: on the CPU the kernel counts all memory
-    that is asked for, touched or not. Beyond the limit an allocation is an error of this process;
-    without it, the kernel would kill some process, perhaps another one. If the system does not
-    report what is held, or `limit_bytes` is None, nothing is limited.
+    The limit is not exact: on the CPU the kernel counts all allocated memory, touched or not. An
+    allocation beyond the limit raises an error in this process; without a limit, the kernel would
+    kill some process, perhaps another one. If `limit_bytes` is None, or if the system does not
+    report the present memory, there is no limit.
     """
     if limit_bytes is None:
         return
@@ -109,13 +109,13 @@ def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
 
 
 def _group_available() -> Iterator[int]:
-    """Yield the bytes that the control group of this process has left, if it has a limit."""
+    """Yield the unused bytes of this process's control group, if the group has a limit."""
     for folder, limit, used in _GROUPS:
         group = ROOT / folder
         try:
             text = (group / limit).read_text().strip()
             if text != "max":
-                # Caches count as used until something needs their memory.
+                # Add the file caches, which count as used until a process needs their memory.
                 given_back = _number_in(group / "memory.stat", r"^inactive_file (\d+)$") or 0
                 yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):
@@ -123,10 +123,10 @@ def _group_available() -> Iterator[int]:
 
 
 def kills_for_memory() -> int | None:
-    """Return how many processes this kernel has killed for memory, or None if not reported.
+    """Return how many processes the kernel has killed for memory since boot; None if unknown.
 
-    It counts from the start of the kernel. A child that ended by signal 9 while this number rose
-    was killed by the kernel for memory; if the number did not change, somebody killed the child.
+    If the number rose while a child ended by signal 9, the kernel killed the child for memory; if
+    the number did not change, a user or program killed the child.
     """
     return _number_in(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
@@ -134,11 +134,11 @@ def kills_for_memory() -> int | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that memory ran out, on the CPU or on a device.
 
-    Most such errors have their own type. PyTorch's CPU allocator raises a bare `RuntimeError`,
-    which is recognized by the allocator's name in the text.
+    Most out-of-memory errors have their own type. PyTorch's CPU allocator raises a bare
+    `RuntimeError`, which is recognized by the allocator's name in the text.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True  # a file or the data could not be mapped
+        return True  # no memory to map a file or data
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -32,7 +32,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return a function that opens a memory map in another process; None if it has no file."""
+    """Return how pickle reopens a memory map in another process; None for other values."""
     region = file_region(value)
     if region is None:
         return None
@@ -43,7 +43,7 @@ def reduced_map(value: object) -> _Reduced | None:
 def _opened(
     region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
-    # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
+    # Copy on write: if the user's code writes to the array, the file does not change.
     content = np.memmap(region.path, np.uint8, "c", region.offset, (region.n_bytes,))
     return np.ndarray(shape, dtype, buffer=content, strides=strides)
 
@@ -52,7 +52,7 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
     """Refuse to train if a file has changed since the workload was identified.
 
     Raises:
-        EditedError: a file was edited, moved or deleted; the message names the first.
+        EditedError: a file was edited, moved or deleted; the message names the first such file.
     """
     for file in files:
         if not file.is_unchanged():
@@ -62,17 +62,17 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
             )
 
 
-_ALIGNMENT = 64  # bytes; vector instructions are fastest at such addresses
+_ALIGNMENT = 64  # bytes; vector instructions are fastest at multiples of 64
 
 
 class PackedWorkload:
-    """A workload packed once, for any number of children.
+    """A workload pickled once for any number of child processes, with arrays in shared memory.
 
-    It is pickled by `multiprocessing` when a child starts; `unpack` is called there.
+    `multiprocessing` pickles this object when a child starts, and the child calls `unpack`.
 
     Attributes:
-        files: the user's files that are imported or read when it is unpacked.
-        read_in_place: the files of its memory maps, whose numbers stay there.
+        files: the user's files that are imported or read when the workload is unpacked.
+        read_in_place: the files of memory maps, which are not copied into shared memory.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class PackedWorkload:
         files: tuple[SourceFile, ...] = (),
         draws_by_seed: bool = False,
     ) -> None:
-        """Pack a workload; its CPU tensors and arrays are copied into shared memory.
+        """Pack a workload, with copies of all CPU tensors and arrays in shared memory.
 
-        A child imports or reads `files`, which must stay as they are. `draws_by_seed` says
-        whether each seed draws its own examples for validation.
+        A child imports or reads `files`, so `unpack` refuses edited files. `draws_by_seed` says
+        whether each seed draws its own validation examples.
 
         Raises:
-            WorkloadError: it holds something that cannot leave this process (a lock, an open file).
+            WorkloadError: the workload contains an object that cannot be pickled (such as a lock).
         """
         buffer = io.BytesIO()
         packer = _Packer(buffer)
@@ -96,7 +96,7 @@ class PackedWorkload:
         self._draws_by_seed = draws_by_seed
         try:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
-            # Pickle can't carry the read-only view that holds the metrics.
+            # Copy the metrics into a dict, because pickle refuses their read-only view.
             packer.dump(named | {"metrics": dict(workload.metrics)})
         except Exception as error:  # the pickling of a user's own objects may raise anything
             raise WorkloadError(
@@ -120,7 +120,7 @@ class PackedWorkload:
                 memory[place] = content
 
     def parts(self) -> tuple[dict[str, Any], Any]:
-        """Return the arguments of `of_parts`: all other fields, and the shared memory's content."""
+        """Return the arguments of `of_parts`: all fields but the memory, and the memory's bytes."""
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
@@ -130,7 +130,7 @@ class PackedWorkload:
     def of_parts(
         cls, rest: dict[str, Any], memory: Any, *, files: tuple[SourceFile, ...]
     ) -> PackedWorkload:
-        """Return the same workload in shared memory of this machine; `files` are its files here."""
+        """Rebuild a packed workload on this machine from its `parts` and this machine's `files`."""
         packed = cls.__new__(cls)
         vars(packed).update(rest | {"files": files, "_memory": _anonymous_memory(rest["_n_bytes"])})
         if packed._n_bytes:
@@ -138,43 +138,43 @@ class PackedWorkload:
         return packed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a starting child, with a file descriptor of its own."""
+        """Return the state to pickle for a child, with a duplicate of the file descriptor."""
         return vars(self) | {"_memory": DupFd(self._memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state in the child, with its copy of the descriptor."""
+        """Restore the state in the child, with the duplicate of the file descriptor."""
         vars(self).update(state | {"_memory": state["_memory"].detach()})
 
     def __del__(self) -> None:
-        """Close the descriptor; the memory is freed when nobody maps it any more."""
+        """Close the file descriptor; the kernel frees the memory when no process maps it."""
         memory = vars(self).get("_memory")
         if isinstance(memory, int):
             os.close(memory)
 
     def unpack_for(self, seed: int) -> Workload:
-        """Return the workload for a training with `seed`, which may choose the validation split."""
+        """Unpack the workload, and redraw the validation set with `seed` if `draws_by_seed`."""
         workload = self.unpack()
         if self._draws_by_seed:
             redraw_validation(workload, seed)
         return workload
 
     def unpack(self) -> Workload:
-        """Return the workload; its numbers are in the shared memory, but writes stay private.
+        """Return the workload, with arrays in shared memory; writes to arrays stay in this process.
 
         Raises:
-            EditedError: a file of the user's that it imports or reads was changed.
+            EditedError: one of `files` has changed since the workload was packed.
         """
         memory: Any = bytearray()
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [memoryview(memory)[place] for place in self._places]
         workload = Workload(**pickle.loads(self._blob, buffers=numbers))
-        check_unedited(self.files)  # last, because an edit may have been imported meanwhile
+        check_unedited(self.files)  # last, because unpacking may have imported an edited file
         return workload
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """A pickler that sets numbers of tensors and arrays aside; memory maps stay in files."""
+    """A pickler that puts numbers of tensors and arrays into `buffers`, memory maps as paths."""
 
     def __init__(self, file: io.BytesIO) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
@@ -195,7 +195,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         if _is_plain_tensor(obj):
             return _tensor, (pickle.PickleBuffer(bytes_of(obj)), obj.dtype, tuple(obj.shape))
-        if _is_scattered(obj):  # NumPy would put its numbers into the pickle
+        if _is_scattered(obj):  # else NumPy would put the numbers into the pickle
             return np.asarray, (np.ascontiguousarray(obj),)
         return super().reducer_override(obj)
 
@@ -222,10 +222,10 @@ def _is_scattered(obj: Any) -> bool:
 
 
 def _anonymous_memory(n_bytes: int) -> int:
-    """Return a descriptor of `n_bytes` of memory, which is freed with its last user."""
+    """Return a file descriptor of `n_bytes` of memory, freed when no process uses it."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
-    else:  # outside Linux there is no such call, and an unnamed temporary file serves as well
+    else:  # not on Linux: use an unnamed temporary file instead
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, n_bytes)
@@ -235,10 +235,10 @@ def _anonymous_memory(n_bytes: int) -> int:
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
     """Return the workload with an identity that includes its model.
 
-    If the model cannot be made in time, return it unchanged; a later check reports why.
+    If the model cannot be made in time, return `loaded` unchanged; a later check reports why.
 
     Raises:
-        EditedError: files of the workload were edited meanwhile.
+        EditedError: files of the workload were edited after loading.
     """
     try:
         packed = PackedWorkload(
@@ -253,5 +253,5 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
-    """Make the model once in the child, and return the parts for the identity."""
+    """Make the workload's model in a child, and return the model's parts of the identity."""
     return made_model(packed.unpack, folder or Path.cwd())

@@ -1,7 +1,7 @@
-"""Preloaded: the last module that the fork server imports; it prepares the children.
+"""Preloaded: the last module that the fork server imports, to prepare the child processes.
 
-It freezes all objects made by then. Otherwise a garbage collection in a child would write into
-every object that the server imported, and so copy that memory into the child.
+This module excludes all present objects from garbage collection. Otherwise, a collection in a child
+would write into all of these objects, so the kernel would copy the server's memory for the child.
 """
 
 import gc
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-# Turn off torch.compile: compiling for each batch size in each child often exceeds the training.
+# Turn off torch.compile: compiling in each child for each batch size often outlasts the training.
 torch.compiler.set_stance("force_eager")
 
 _SHOWN = mmap.mmap(-1, 2**16)  # children share this memory; a byte is 1 if a warning was shown
@@ -21,7 +21,7 @@ _show = warnings.showwarning
 
 
 def _show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Show a warning unless a child has shown it already, even with other numbers in it."""
+    """Show a warning unless a child has already shown the same text, ignoring numbers."""
     text = re.sub(r"\d+", "#", f"{category.__name__} {message}")
     byte = zlib.crc32(text.encode()) % len(_SHOWN)
     if not _SHOWN[byte]:

@@ -12,9 +12,9 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
-# With these modules a child starts in 40 ms, not in 3 s. The first optimizer of a process imports
-# torch._dynamo, which takes as long as torch itself, and the functions that children call are in
-# files that import SciPy (0.2 s). None may touch CUDA: forked children could not use it then.
+# With these modules preloaded, a child starts in 40 ms, not in 3 s. A process's first optimizer
+# imports torch._dynamo, which takes as long as torch itself, and the functions run in children are
+# in files that import SciPy (0.2 s). No module may initialize CUDA: forks could not use CUDA then.
 _PRELOAD = [
     "torch",
     "torch._dynamo",
@@ -26,10 +26,10 @@ _PRELOAD = [
 ]
 
 
-# Memory settings for the server and its children, which glibc reads once, at a process's start. By
-# default it keeps more and more of what large tensors leave behind: half again of what a full batch
-# of MNIST needs. With memory given back at once and taken in huge pages, a full batch takes 40 %
-# less memory and 15 % less time. Tensors below 20 MB are allocated in the default way.
+# Settings of glibc's memory allocator, which each process reads once, when it starts. By default,
+# glibc keeps memory of freed large tensors: half again of what a full batch of MNIST needs. With
+# freed memory returned at once and memory allocated in huge pages, a full batch needs 40 % less
+# memory and 15 % less time. Tensors below 20 MB are allocated in the default way.
 _TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=20000000:"
     "glibc.malloc.trim_threshold=33554432"
@@ -37,14 +37,14 @@ _TUNABLES = (
 
 
 def start_early() -> None:
-    """Start the server now, not with the first child, so both import torch at the same time."""
+    """Start the server now, so that the server and this process import torch at the same time."""
     context()
     with sheltered():
         forkserver.ensure_running()
 
 
 def context() -> ForkServerContext:
-    """Return the context that starts children, which are forked from the server."""
+    """Return the multiprocessing context whose children are forked from the server."""
     forked = multiprocessing.get_context("forkserver")
     forked.set_forkserver_preload(_PRELOAD)
     return forked
@@ -52,14 +52,14 @@ def context() -> ForkServerContext:
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Keep processes that start inside from importing the caller's script and hearing Ctrl-C.
+    """Keep processes started in the block from importing the caller's script and from Ctrl-C.
 
     `multiprocessing` would run the script again in every child, so a script that calls batchlab
-    outside an `if __name__ == "__main__"` block would start itself without end. What children need
-    from that module travels by value. Ctrl-C reaches every process of a terminal; the server would
-    answer it with a traceback while it still imports, so it starts with that signal blocked.
+    outside an `if __name__ == "__main__"` block would start itself without end. Objects of the
+    script are pickled by value. Ctrl-C reaches every process of a terminal. A server that is still
+    importing would print a traceback, so the server starts with Ctrl-C's signal blocked.
     """
-    # The server would first start multiprocessing's own tracker, which would unblock the signal.
+    # Start multiprocessing's tracker before blocking: a start of the tracker unblocks the signal.
     resource_tracker.ensure_running()
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

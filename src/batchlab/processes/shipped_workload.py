@@ -22,11 +22,11 @@ class ShippedWorkload:
 
     Attributes:
         rest: the packed workload without its numbers.
-        numbers: the bytes of the numbers, as an array, which is handed over without being copied.
+        numbers: the bytes of the numbers, as an array, which can be sent without being copied.
         files: the user's own files that are imported or read, with their bytes.
-        in_place: files too large to send: each machine must have them at the same path.
-        import_from: folders that some of the files are imported from.
-        folder: the current folder, because files may be read by a path relative to it.
+        in_place: files of memory maps, not sent; each machine must have these at the same path.
+        import_from: folders of Python's module search path that contain some of the files.
+        folder: the current folder, because code may open files by paths relative to this folder.
     """
 
     rest: dict[str, Any]
@@ -38,7 +38,7 @@ class ShippedWorkload:
 
     @classmethod
     def of(cls, packed: PackedWorkload) -> ShippedWorkload:
-        """Make a packed workload ready to leave this machine.
+        """Collect everything that another machine needs to unpack a packed workload.
 
         Raises:
             EditedError: a file was edited, moved or deleted.
@@ -46,7 +46,7 @@ class ShippedWorkload:
         rest, memory = packed.parts()
         check_unedited(packed.files)
         files = tuple((file, Path(file.path).read_bytes()) for file in packed.files)
-        check_unedited(packed.files)  # again, because one may have been edited meanwhile
+        check_unedited(packed.files)  # again, because a user may edit a file during the reading
         return cls(
             rest=rest,
             numbers=np.frombuffer(memory, dtype=np.uint8),
@@ -59,8 +59,8 @@ class ShippedWorkload:
     def arrived(self, new_folder: Path) -> PackedWorkload:
         """Put the workload into shared memory here, and let this process import its files.
 
-        Files that exist here with the same path and content (a shared folder) are used in place.
-        Otherwise they are written below `new_folder`.
+        If all files exist here with the same path and content (a shared folder), use these.
+        Otherwise, write all files below `new_folder`.
 
         Raises:
             WorkloadError: a file of `in_place` is missing here, or has other content.
@@ -96,7 +96,7 @@ def _below(root: Path | None, path: str) -> str:
 
 
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
-    """Return the folders of Python's module search path that hold some of the files."""
+    """Return the folders of Python's module search path that contain some of the files."""
     places = [Path(file.path) for file in files if file.path.endswith(".py")]
     folders: dict[str, None] = {}  # in order, each once
     for entry in sys.path:

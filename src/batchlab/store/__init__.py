@@ -1,1 +1,1 @@
-"""Store: studies, trials and what was observed of them, in one SQLite file."""
+"""Store: studies, trials, evaluations and measurements, in one SQLite file."""

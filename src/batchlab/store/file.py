@@ -22,14 +22,14 @@ from batchlab.store import schema as store_schema
 BUSY_TIMEOUT_S = 10.0  # writers lock the file for milliseconds; a longer lock is an error
 
 _LITTLE_SPACE_BYTES = 256 * 1024
-_AT_WORK = "at-work-{}.lock"  # the gap holds the id of a study
+_AT_WORK = "at-work-{}.lock"  # name of a lock file; {} becomes the id of a study
 
 
 def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
-    """Open the store at `path`, of the current schema, in autocommit mode and with a WAL.
+    """Open the store at `path` in autocommit mode, with a write-ahead log (WAL).
 
     A missing (or empty) file becomes a new store if `create` is True. A file that is not a whole
-    batchlab store of this version is left as it is.
+    batchlab store of this version is refused and not changed.
     """
     try:
         with explained(path):
@@ -58,7 +58,7 @@ def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def check_store_folder(path: Path) -> None:
-    """Refuse a folder that a store cannot be written to, without creating anything.
+    """Refuse a path of a store whose folder is read-only; create nothing.
 
     Raises:
         StoreError: the folder of `path` is read-only.
@@ -70,7 +70,7 @@ def check_store_folder(path: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn errors of a store file into a `StoreError` that says what is wrong and what to do."""
+    """Turn SQLite and decoding errors of the block into a `StoreError` that says what to do."""
     try:
         yield
     except sqlite3.Error as error:
@@ -80,12 +80,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check_place(path: Path, *, create: bool) -> None:
-    """Refuse a path that cannot be a store, or that has no store although `create` is False."""
+    """Refuse a path that cannot be a store; unless `create`, refuse a missing or empty file."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
     try:
-        there = path.stat()  # one call, because other processes may create or delete it
+        there = path.stat()  # one call, because other processes may create or delete the file
     except FileNotFoundError:
         there = None
     if there is not None and stat.S_ISDIR(there.st_mode):
@@ -108,7 +108,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         StoreError: the file cannot be used.
         sqlite3.Error: the file could not be read.
     """
-    connection.execute("BEGIN")  # one snapshot, because another process may be creating it
+    connection.execute("BEGIN")  # one snapshot, because another process may be creating tables
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = _version(connection)
@@ -120,7 +120,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise not_whole(path, "it is the SQLite file of another program")
     if state != "ok":
         raise not_whole(path, "its pages do not fit together")
-    # Before the first release, other tables had this version number too, so check their names.
+    # Before the first release, other tables had the same version number, so check table names too.
     if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
             f"{path} was written by another version of batchlab (schema {version} of its own; "
@@ -160,14 +160,14 @@ def _turn_wal_on(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode=WAL").fetchone()
             return
         except sqlite3.OperationalError as error:
-            # SQLite's busy timeout does not apply here, because the change needs exclusive access.
+            # Retry: SQLite's busy timeout does not apply to a change that needs exclusive access.
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
                 raise
             time.sleep(0.02)
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code, or 0 for an error of Python's own module."""
+    """Return SQLite's primary result code, or 0 if the error did not come from SQLite."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
@@ -197,7 +197,7 @@ def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
 def _is_disk_full(path: Path) -> bool:
     try:
         return shutil.disk_usage(path.absolute().parent).free < _LITTLE_SPACE_BYTES
-    except OSError:  # the folder itself is gone
+    except OSError:  # the store's folder does not exist any more
         return False
 
 
@@ -209,7 +209,7 @@ def _read_only(path: Path) -> StoreError:
 
 
 def not_whole(path: Path, found: str) -> StoreError:
-    """Return the error for a file that is no store, or a damaged one."""
+    """Return the error for a file that is no store or is damaged; `found` says why."""
     return StoreError(
         f"{path} is not a whole batchlab store: {found}; put back a copy of it, or give another "
         "file. It was left as it is"
@@ -217,7 +217,7 @@ def not_whole(path: Path, found: str) -> StoreError:
 
 
 class StoreFile:
-    """An open store file and the folders next to it; subclasses add what is stored in it."""
+    """An open store file, and the folders next to the file; subclasses read and write tables."""
 
     path: Path
 
@@ -252,14 +252,14 @@ class StoreFile:
 
     @contextmanager
     def _writing(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
-        """Run the block in one transaction: store all of it at its end, nothing if it raises."""
+        """Run the block in one transaction: commit after the block, roll back if it fails."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
             synchronous = "FULL" if wait_for_disk else "NORMAL"  # neither can corrupt the file
             connection.execute(f"PRAGMA synchronous={synchronous}")
             try:
-                # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
+                # IMMEDIATE waits for other writers now; locking at the first write could fail.
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
@@ -269,7 +269,7 @@ class StoreFile:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Run the block on one snapshot, which does not show what others write meanwhile."""
+        """Run the block on one snapshot, which does not show later writes of other processes."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
@@ -280,7 +280,7 @@ class StoreFile:
                 _undo(connection)
 
     def _is_ours(self) -> bool:
-        # SQLite's locks do not survive a fork, so a child that wrote here would corrupt the file.
+        # SQLite's locks do not survive a fork, so writing in a forked child would corrupt the file.
         return self._owner == (os.getpid(), threading.get_ident())
 
     def _usable_connection(self) -> sqlite3.Connection:
@@ -292,10 +292,10 @@ class StoreFile:
             )
         return self._connection
 
-    # ---- the folders next to it
+    # ---- the folders next to the store file
 
     def checkpoint_path(self, trial_id: str) -> Path:
-        """Return the path of a trial's checkpoint; the folder exists, but the file may not."""
+        """Return the path of a trial's checkpoint file; create the folder, but not the file."""
         return self._beside(f"{trial_id}.safetensors")
 
     def trial_folder(self, trial_id: str) -> Path:
@@ -303,17 +303,17 @@ class StoreFile:
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
     def claim(self, trial_id: str) -> AbstractContextManager[bool]:
-        """Claim a trial for this process; the block gets False if another process has it.
+        """Claim a trial for this process; give the block False if another process has the claim.
 
-        The claim ends with the block or the process, even if killed, so it is never stale.
-        A child made by a bare fork inside the block shares the claim.
+        The claim ends when the block or the process ends, even if the process is killed. A child
+        made by `os.fork` in the block shares the claim.
         """
         return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def working_on(self, study_id: str) -> AbstractContextManager[object]:
-        """Announce, for as long as the block lasts, that this process works on a study.
+        """Mark a study, for the duration of the block, as being worked on by this process.
 
-        Several processes may do so at once. The announcement also ends with the process.
+        Several processes may mark one study. A mark also ends when its process ends.
         """
         return self._locked(_AT_WORK.format(study_id), fcntl.LOCK_SH)
 
@@ -328,7 +328,7 @@ class StoreFile:
     def _locked(self, name: str, how: int) -> Iterator[bool]:
         path = self._beside(name)
         try:
-            # Open the file each time: flock is between open files, so it also holds in one process.
+            # Open the file for each lock: flock then also excludes other locks in this process.
             file = path.open("ab")
         except OSError as error:
             raise self._beside_error(path, error) from error
@@ -361,10 +361,10 @@ class StoreFile:
 
 
 def _undo(connection: sqlite3.Connection) -> None:
-    """End a transaction that is still open.
+    """Roll back a transaction that is still open, if any.
 
-    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
-    transaction that it left open is undone before the next one, which could not begin otherwise.
+    Ctrl-C just before the first line of a `with` block can leave a transaction open. Until that
+    transaction is rolled back, no other transaction can begin.
     """
     if connection.in_transaction:
         connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""The tables of a store, and the columns that hold records as JSON text."""
+"""The tables of a store, and the columns that contain records as JSON text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.words.document import plain_float
 
-APPLICATION_ID: Final = 0x424C4142  # "BLAB": `file` and batchlab recognize a store by it
+APPLICATION_ID: Final = 0x424C4142  # "BLAB": by this, `file` and batchlab recognize a store
 VERSION: Final = 3
 
-# WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
-# STRICT tables and RETURNING are not used, because a Python 3.11 can have an older SQLite.
+# WITHOUT ROWID stores the evaluations of a trial next to each other on disk, for fast reading.
+# STRICT tables and RETURNING are not used, because Python 3.11 can come with an older SQLite.
 TABLES: Final = {
     "workloads": """
     CREATE TABLE workloads (
@@ -80,19 +80,19 @@ T = TypeVar("T")
 
 
 class JsonColumn(Generic[T]):
-    """A column of values of one type as JSON; floats are exact, and reading is strict.
+    """A column with values of one type as JSON; floats are exact, and other types are refused.
 
     Args:
-        kind: the type, built of frozen dataclasses, tuples and scalars.
+        kind: the type of the values, made of frozen dataclasses, tuples and scalars.
     """
 
     def __init__(self, kind: Any) -> None:
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """Return the JSON text of `value`, which must read back equal; errors call it `what`.
+        """Return JSON text that decodes to a value equal to `value`, which errors call `what`.
 
-        JSON has no NaN or infinity. msgspec writes null for them, which the comparison detects.
+        JSON has no NaN or infinity: msgspec writes null for both, and null differs from `value`.
 
         Raises:
             StoreError: `value` contains NaN, infinity, or types other than those of `kind`.
@@ -112,11 +112,11 @@ class JsonColumn(Generic[T]):
         """Return the value that `encoded` turned into `text`.
 
         Raises:
-            msgspec.DecodeError: `encoded` did not write the text, or it was changed since.
+            msgspec.DecodeError: the text was not written by `encoded`, or was changed since.
         """
         try:
             return self._decoder.decode(text)
-        except TypeError as error:  # another program has put a number there
+        except TypeError as error:  # another program has stored a number as `text`
             raise msgspec.DecodeError(str(error)) from error
 
 
@@ -124,7 +124,7 @@ TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 
 
 def printable(text: str) -> str:
-    """Return text that UTF-8 can hold; other bytes of a command line are escaped."""
+    """Return `text` with escapes for characters that UTF-8 cannot encode (lone surrogates)."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -134,7 +134,7 @@ def now() -> str:
 
 
 def printable_reason(value: Any) -> Any:
-    """Return a reason, or one of its values, with texts that UTF-8 can hold."""
+    """Return a reason, or a value in a reason, with `printable` applied to all texts."""
     if isinstance(value, Reason):
         return Reason(value.code, printable_reason(value.values))
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Store: one SQLite file that holds studies, trials, evaluations and measured step times."""
+"""Store: one SQLite file with studies, trials, evaluations and measured step times."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _TARGET: Final = JsonColumn[Target | None](Target | None)
 
 
 class Store(Trials):
-    """A store that is opened or created; as a context manager, it closes itself.
+    """An open store, which is created if missing; as a context manager, it closes itself.
 
-    It belongs to the process and thread that opened it; any other must open its own. Several
-    processes can write to one file at the same time.
+    Only the process and thread that opened a store object may use the object. Several processes
+    can open the same file and write to the file at the same time.
 
     Args:
-        path: the file; a missing or empty one becomes a new store.
+        path: the path of the file; a missing or empty file becomes a new store.
 
     Attributes:
-        path: the file, absolute.
+        path: the absolute path of the file.
 
     Raises:
-        StoreError: from here and from every method, in one line that says what is wrong with the
-            file (or with the new data) and what to do. Nothing is ever stored in part.
+        StoreError: here and in every method, with one line that says what is wrong with the file
+            (or with the new data) and what to do. A failed transaction stores nothing.
     """
 
     def put_timing(self, timing: StepTiming) -> None:
-        """Store the step times of one run; earlier ones of the same shape are kept too."""
+        """Store the step times of one run; earlier step times are not deleted."""
         what = f"step times of batch size {timing.batch_size}"
         encoded = _TIMING.encoded(timing, what)
         with self._writing() as connection:
@@ -52,12 +52,12 @@ class Store(Trials):
     def timings(
         self, workload_id: str, device: str, *, place: str | None
     ) -> tuple[StepTiming, ...]:
-        """Return the latest step times of each batch size and micro-batch size, sorted by them.
+        """Return the latest step times of each (batch size, micro-batch size), in ascending order.
 
         Args:
             workload_id: the workload that was timed.
-            device: the `device` of the timings.
-            place: as a `StepTiming` has it; timings of another place are left out.
+            device: the device that was timed, as in `StepTiming.device`.
+            place: the processor or GPU, as in `StepTiming.place`; exclude timings on any other.
         """
         with self._reading() as connection:
             return self._timings(connection, workload_id, device, place)
@@ -84,7 +84,7 @@ class Store(Trials):
         records: Sequence[TrialRecord],
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """Yield the step times of trials at `place`, without batch sizes a script did not use."""
+        """Yield the step times at the sizes of `records`, except sizes that a script ignored."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
         shapes: dict[str, set[tuple[int, int]]] = {}  # by device
         for record in records:
@@ -100,15 +100,15 @@ class Store(Trials):
     def put_study(
         self, study: StudyName, *, trial_ids: Sequence[str], target: Target | None = None
     ) -> None:
-        """Store that a study was requested; the study becomes the latest.
+        """Store a requested study, which becomes the latest study.
 
-        A study that is asked for again under the same id keeps `created_at` and `spent_s`; the
-        rest is replaced.
+        If a study with the same id is stored already, its trial ids, target and identity are
+        replaced; its creation time, time spent and decisions are kept.
 
         Args:
-            study: the study's identity; its workload must be in the store.
-            trial_ids: the trials in the order asked for; they need not have begun.
-            target: the target asked for.
+            study: the study's identity; the study's workload must be in the store.
+            trial_ids: the requested trials, in order; the trials need not have started.
+            target: the requested target, or None.
         """
         what = f"study {study.study_id!r}"
         row: dict[str, object] = {
@@ -144,9 +144,9 @@ class Store(Trials):
             )
 
     def decisions(self, study_id: str) -> str | None:
-        """Return a study's decisions as `put_decisions` got them, or None without such a study.
+        """Return a study's decisions as stored by `put_decisions`, or None without such a study.
 
-        A study that decides nothing has an empty list.
+        The text is an empty JSON list if the study has no decisions.
         """
         with self._reading() as connection:
             query = "SELECT decisions FROM studies WHERE study_id = ?"
@@ -155,8 +155,8 @@ class Store(Trials):
     def study(self, study_id: str | None = None) -> Study:
         """Return a study with its records; without an id, the study requested last.
 
-        Records come in the order asked for, without trials that have not begun. Timings are the
-        latest of its trials' batch and micro-batch sizes, on their device where it was asked for.
+        Records are in the requested order, without trials that have not started. Timings are the
+        latest at the trials' sizes, on the processor or GPU where the study was requested.
         """
         with self._reading() as connection:
             row = connection.execute(
@@ -169,7 +169,7 @@ class Store(Trials):
             study_text, created_at, trial_ids, target, spent_s = row
             name = _STUDY.decoded(study_text)
             workload = self._workload(connection, name.workload_id)
-            if workload is None:  # foreign keys bind us, but not other programs
+            if workload is None:  # another program deleted the workload
                 raise not_whole(self.path, "its content cannot be read")
             records = []
             for trial_id in TEXTS.decoded(trial_ids):
@@ -208,12 +208,12 @@ class Store(Trials):
         return StoreError(f"no study {study_id!r} in {self.path}; it holds {study_ids}")
 
     def put_advice(self, study_id: str, advice: str) -> None:
-        """Replace the answer of a study, as JSON; the study must be in the store."""
+        """Store or replace the advice of a study, as JSON; the study must be in the store."""
         row = {"study_id": study_id, "payload": advice}
         with self._writing() as connection:
             put_row(connection, "advices", "study_id", row)
 
     def advice(self, study_id: str) -> str | None:
-        """Return the answer of a study, or None if there is none."""
+        """Return the advice of a study, as JSON, or None if no advice is stored."""
         with self._reading() as connection:
             return text_by(connection, "SELECT payload FROM advices WHERE study_id = ?", study_id)

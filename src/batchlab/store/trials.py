@@ -1,4 +1,4 @@
-"""Trials: the request, the observations and the end of every training run."""
+"""Trials: the request, the evaluations and the outcome of every training run in a store."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from batchlab.store.file import StoreFile
 from batchlab.store.schema import JsonColumn, printable_reason
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
-_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # without its evaluations
+_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # evaluations have their own table
 _EVALUATION: Final = JsonColumn[Evaluation](Evaluation)
 
 
 def put_row(
     connection: sqlite3.Connection, table: str, key: str, row: Mapping[str, object]
 ) -> None:
-    """Insert a row, or replace the given columns of the row that has its key."""
+    """Insert a row; if a row has the same key already, replace the given columns in that row."""
     replaced = ", ".join(f"{name} = excluded.{name}" for name in row if name != key)
     connection.execute(
         f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
@@ -31,23 +31,23 @@ def put_row(
 
 
 def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
-    """Return the one text that a query finds by a key, or None if it finds none."""
+    """Return the text that a query selects by `key`, or None if no row has this key."""
     row = connection.execute(query, (key,)).fetchone()
     return None if row is None else str(row[0])
 
 
 class Trials(StoreFile):
-    """The workloads of a store, their trials, and the evaluations of these."""
+    """The part of a store for workloads, their trials, and the evaluations of the trials."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
-        """Store the summary of a workload, in place of an earlier one with the same id."""
+        """Store the summary of a workload; replace an earlier summary with the same id."""
         encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
         row = {"workload_id": summary.workload_id, "name": summary.name, "summary": encoded}
         with self._writing() as connection:
             put_row(connection, "workloads", "workload_id", row)
 
     def workload(self, workload_id: str) -> WorkloadSummary | None:
-        """Return the summary of a workload, or None if it is not in the store."""
+        """Return the summary of a workload, or None if the store has no summary."""
         with self._reading() as connection:
             return self._workload(connection, workload_id)
 
@@ -57,10 +57,10 @@ class Trials(StoreFile):
         return None if text is None else _SUMMARY.decoded(text)
 
     def begin_trial(self, record: TrialRecord) -> None:
-        """Store that a trial begins or resumes, and clear its status.
+        """Store that a trial starts or resumes, so that the trial has no status.
 
         The evaluations, status, reason and traceback of the record are ignored; evaluations are
-        stored by `put_evaluations` and dropped by `drop_evaluations_after`.
+        stored by `put_evaluations` and deleted by `drop_evaluations_after`.
 
         Args:
             record: a record of a workload that is in the store.
@@ -70,10 +70,10 @@ class Trials(StoreFile):
             self._put_trial(connection, begun)
 
     def _put_trial(self, connection: sqlite3.Connection, record: TrialRecord) -> None:
-        """Insert or replace a trial's row; evaluations have rows of their own."""
+        """Insert or replace a trial's row, without the evaluations, which have another table."""
         trial = record.trial
         kept = replace(record, evaluations=(), notes=tuple(map(printable_reason, record.notes)))
-        # Encode first, to refuse numbers that are not finite: such a trial has no identity.
+        # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
         encoded = _RECORD.encoded(kept, f"a trial of {trial.workload}")
         row = {
             "trial_id": trial.trial_id,
@@ -83,7 +83,7 @@ class Trials(StoreFile):
         put_row(connection, "trials", "trial_id", row)
 
     def _trial(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
-        """Return the record of a trial without its evaluations, or None if it has not begun."""
+        """Return a trial's record without evaluations, or None if the trial has not started."""
         text = text_by(connection, "SELECT record FROM trials WHERE trial_id = ?", trial_id)
         return None if text is None else _RECORD.decoded(text)
 
@@ -93,12 +93,12 @@ class Trials(StoreFile):
         return record
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
-        """Store evaluations, all or none; each replaces an earlier one of the same step.
+        """Store all evaluations or none; replace stored evaluations at the same steps.
 
-        The trial has begun, and numbers that are not finite are None.
+        The trial must have started, and numbers that are not finite must be given as None.
         """
-        # A killed process loses nothing this way. Only a power cut can lose the last evaluations,
-        # and not those of a finished trial. Waiting for the disk each time would slow small trials.
+        # Waiting for the disk each time would slow small trials. Without waiting, a killed process
+        # loses nothing; a power cut can lose the last evaluations of an unfinished trial.
         with self._writing(wait_for_disk=False) as connection:
             self._insert_evaluations(connection, trial_id, evaluations)
 
@@ -124,7 +124,7 @@ class Trials(StoreFile):
             )
 
     def restart_trial(self, trial_id: str) -> None:
-        """Delete a trial's observations and the steps it resumed from, to run it from step 0."""
+        """Delete a trial's evaluations, outcome and resumption steps, to restart from step 0."""
         with self._writing() as connection:
             restarted = replace(
                 self._begun_trial(connection, trial_id),
@@ -145,9 +145,9 @@ class Trials(StoreFile):
         *,
         resumed_from_steps: tuple[int, ...],
     ) -> None:
-        """Replace the stored curve by that of another run, completely or not at all.
+        """Replace all stored evaluations of a trial by those of another run, or change nothing.
 
-        The trial has begun, and that run was resumed from `resumed_from_steps`.
+        The trial must have started; the other run was resumed from `resumed_from_steps`.
         """
         with self._writing() as connection:
             record = self._begun_trial(connection, trial_id)
@@ -156,7 +156,7 @@ class Trials(StoreFile):
             self._insert_evaluations(connection, trial_id, evaluations)
 
     def finish_trial(self, trial_id: str, end: Outcome | TrialRecord) -> None:
-        """Store how a begun trial ended; add `notes` to the notes it began with."""
+        """Store the outcome of a started trial; add the outcome's notes to the trial's notes."""
         assert end.status is not None
         with self._writing() as connection:
             begun = self._begun_trial(connection, trial_id)
@@ -173,12 +173,12 @@ class Trials(StoreFile):
             self._put_trial(connection, finished)
 
     def put_record(self, record: TrialRecord) -> None:
-        """Store the whole record of a trial: its beginning, evaluations and end.
+        """Store the whole record of a trial: the request, evaluations and outcome.
 
-        Evaluations that the store already holds at other steps stay.
+        Evaluations already stored at other steps are not deleted.
 
         Args:
-            record: a record of a workload in the store; without a status, it has not ended.
+            record: a record of a workload in the store; a trial without a status has not ended.
         """
         self.begin_trial(record)
         self.put_evaluations(record.trial.trial_id, record.evaluations)
@@ -186,7 +186,7 @@ class Trials(StoreFile):
             self.finish_trial(record.trial.trial_id, record)
 
     def record(self, trial_id: str) -> TrialRecord | None:
-        """Return the record of a trial, or None if the trial has not begun."""
+        """Return the record of a trial, or None if the trial has not started."""
         with self._reading() as connection:
             return self._record(connection, trial_id)
 

@@ -1,1 +1,1 @@
-"""Workload: what is trained, and how it is found, loaded and identified."""
+"""Workload: what is trained (model, data, loss), and how a workload is loaded and identified."""

@@ -1,4 +1,4 @@
-"""Data as a training reads them: whole in memory, example by example, or in their own order."""
+"""Data of a training: tensors in memory, data sets read by index, and streams read in order."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DataPart = Any  # a Tensor, or a NumPy array that is read row by row
 
 
 def is_container(value: object) -> bool:
-    """Return whether a value is a tuple, list or mapping that cannot move itself to a device."""
+    """Return whether a value is a tuple, list or mapping without a `to` method of its own."""
     return isinstance(value, (Mapping, tuple, list)) and not callable(getattr(value, "to", None))
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply `function` to each item in nested containers; return the same containers."""
+    """Return nested containers of the same types, with `function` applied to each item."""
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -43,7 +43,7 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the items of nested containers, in order, with their paths, such as `["x"][0]`."""
+    """Yield each item of nested containers, in order, after its path, such as `['x'][0]`."""
     if not is_container(value):
         yield place, value
         return
@@ -53,16 +53,16 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class Columns:
-    """Tensors and arrays with examples first, in tuples, lists and mappings.
+    """Tensors and arrays in nested containers; the first dimension of each counts the examples.
 
-    A batch of these data has the same containers, with tensors of the chosen examples.
+    A batch has the same nested containers, with tensors of the chosen examples.
 
     Attributes:
-        parts: the tensors and arrays in the containers, in order.
+        parts: all tensors and arrays in the containers, in the order of the containers.
     """
 
     def __init__(self, held: Any) -> None:
-        """Hold the parts as they are, without reading them."""
+        """Store the tensors and arrays without copying or reading them."""
         self._held = held
         self.parts: tuple[DataPart, ...] = tuple(column for _, column in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
@@ -72,23 +72,23 @@ class Columns:
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Any:
-        """Return one example, in the form that the user's own `collate` takes."""
+        """Return one example in the nested containers, as the user's own `collate` expects it."""
         return self.filled([_row(column, index) for column in self.parts])
 
     def filled(self, parts: Sequence[Any]) -> Any:
-        """Return the same containers around other parts, such as those of a batch."""
+        """Return the nested containers with `parts`, such as a batch's tensors, as their items."""
         if self._is_tuple:
             return tuple(parts)
         coming = iter(parts)
         return mapped(self._held, lambda _: next(coming))
 
     def batch(self, chosen: Tensor) -> Any:
-        """Copy the chosen examples out of the parts."""
+        """Return a copy of the examples at the indices `chosen`, in the nested containers."""
         return self.filled([_rows(column, chosen) for column in self.parts])
 
 
 def resident(data: Data) -> Columns | None:
-    """Return data that are kept whole in memory as tensors, or None if they are not."""
+    """Return data as `Columns` if all of them are tensors in memory, else None."""
     if isinstance(data, tuple):
         return Columns(data)
     if isinstance(data, Columns) and all(isinstance(column, Tensor) for column in data.parts):
@@ -115,18 +115,18 @@ def _as_tensor(rows: np.ndarray[Any, Any]) -> Tensor:
 
 
 def shared_tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """Return a tensor over the memory of an array, which may be read-only."""
+    """Return a tensor that shares the memory of an array; the array may be read-only."""
     with warnings.catch_warnings():
-        # A read-only array is safe here: trainings read copies and never write to it.
+        # Ignore PyTorch's warning: trainings copy rows out of the array and never write to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collated:
-    """A data set with its own collate, which is not that of the training set."""
+    """A validation or test set with a collate function other than the training set's."""
 
-    dataset: Any  # where the examples come from
+    dataset: Any  # the data set whose examples are collated
     collate: Collate | None  # list of examples -> batch; None for PyTorch's default
 
     def __len__(self) -> int:
@@ -139,35 +139,35 @@ class Collated:
 
 
 def opened(data: Data, collate: Collate | None) -> tuple[Data, Collate | None]:
-    """Return the data and their own collate, or `collate` if they have none."""
+    """Return (data set, collate) of a `Collated`, or (`data`, `collate`) for other data."""
     if isinstance(data, Collated):
         return data.dataset, data.collate
     return data, collate
 
 
 class ChosenPart(Subset[Any]):
-    """A subset of other data, given by a tensor of indices.
+    """A subset of a data set, chosen by a tensor of indices.
 
-    A list of indices, as in PyTorch's `Subset`, would take 40 bytes per index and process.
+    PyTorch's `Subset` has a list of indices, which takes 40 bytes per index in each process.
     """
 
     def __init__(self, dataset: Any, indices: Tensor) -> None:
-        """Keep data and indices as they are; `indices` are int64, shape (n,)."""
+        """Store the data set and the int64 `indices` of the examples, shape (n,), uncopied."""
         self.dataset = dataset
         self.indices: Any = indices
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one example of the other data."""
+        """Return the example at position `index` of the subset."""
         return self.dataset[int(self.indices[index])]
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        """Return several examples of the other data."""
+        """Return the examples at several positions of the subset."""
         chosen = self.indices[torch.as_tensor(indices)].tolist()
         return examples_at(self.dataset, chosen)
 
 
 def chosen_part(data: Data, chosen: Tensor) -> Data:
-    """Return some examples of a split that is no stream, in the same form; tensors are copied."""
+    """Return the examples at indices `chosen` of data that are no stream; copy their tensors."""
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
@@ -178,12 +178,12 @@ def chosen_part(data: Data, chosen: Tensor) -> Data:
 
 
 def shuffled(n: int, *, seed: int) -> Tensor:
-    """Draw a random order of `n` examples, int64, shape (n,)."""
+    """Return the indices of `n` examples in random order, int64, shape (n,)."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """Return the order of an epoch's examples, which is the same for every batch size.
+    """Return the indices of an epoch's examples in training order, for any batch size.
 
     The order depends only on the arguments, so a run that is resumed in the middle of an epoch
     continues with the same examples as without the interruption.
@@ -197,10 +197,10 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 def n_examples(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    If its first dimension is not the examples, the check before a study asks for a `weight`.
+    If that length is not the number of examples, the check before a study requests a `weight`.
 
     Raises:
-        BatchSizeError: there is no tensor with examples first in it.
+        BatchSizeError: the batch contains neither a tensor with a dimension nor a packed sequence.
     """
     n = next(_lengths(batch), None)
     if n is None:
@@ -213,7 +213,7 @@ def n_examples(batch: Batch) -> int:
 
 
 def _lengths(batch: Batch) -> Iterator[int]:
-    if isinstance(batch, PackedSequence):  # a tuple whose first tensor holds all time steps
+    if isinstance(batch, PackedSequence):  # all examples have a first time step
         yield int(batch.batch_sizes[0])
     elif isinstance(batch, Tensor):
         if batch.ndim:
@@ -227,14 +227,14 @@ def _lengths(batch: Batch) -> Iterator[int]:
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
-    """Fetch the chosen examples as one batch, on the device of the data."""
+    """Return the examples at indices `chosen` as one batch, on the device of the data."""
     return fetched_in_parts(data, chosen, collate, most=len(chosen))[0]
 
 
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """Fetch the chosen examples in batches of `most` examples; the last may be smaller."""
+    """Return the examples at indices `chosen` in batches of `most`; the last may be smaller."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     data, collate = opened(data, collate)
@@ -247,15 +247,15 @@ def fetched_in_parts(
 
 
 def collated(examples: list[Any], collate: Collate | None, *, most: int) -> tuple[Batch, ...]:
-    """Collate examples into batches of `most` examples; the last may be smaller."""
+    """Collate examples into batches of `most` examples; the last batch may be smaller."""
     together = collate or default_collate
     return tuple(together(examples[at : at + most]) for at in range(0, len(examples), most))
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """Read the examples at given indices, one by one, or at once if the data offer that.
+    """Return the examples at indices `chosen`; call `__getitems__` once if the data have it.
 
-    Indices of a stream count from the start of its first epoch; all examples before are read too.
+    A stream is read from the start of its first epoch up to the largest index.
     """
     if is_stream(data):
         reading, wanted = StreamPass(data, epoch=0, seed=0, what="train"), set(chosen)
@@ -273,30 +273,30 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
 
 
 def is_stream(data: object) -> bool:
-    """Return whether data can only be read from the beginning, not by index."""
+    """Return whether data can only be read in order from the first example, not by index."""
     if isinstance(data, IterableDataset):
         return True
     return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 
 def has_set_epoch(data: object) -> bool:
-    """Return whether a stream has a `set_epoch` that gets the epoch it is in."""
+    """Return whether a stream has a method `set_epoch(epoch)` to call before each epoch."""
     return callable(getattr(data, "set_epoch", None))
 
 
-# Each read of a stream saves the random streams, which costs as much as many examples.
+# Examples per read of a stream. Each read also saves the random states, so few reads are faster.
 _READ_AT_ONCE = 1000
 
 
 class StreamPass:
-    """One pass over a stream, with random numbers of its own."""
+    """One epoch of a stream, with a random state separate from that of the process."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
-        """Begin a pass; call `set_epoch(epoch)` first if the data have it."""
+        """Start an epoch of a copy of `data`; call `set_epoch(epoch)` first if it exists."""
         self._what = what
         self._n = len(data)
         self._taken = 0
-        data = copy.copy(data)  # because another pass may be in another epoch
+        data = copy.copy(data)  # so that `set_epoch` does not change other passes
         with untouched_randomness(seed):
             if has_set_epoch(data):
                 data.set_epoch(epoch)
@@ -315,12 +315,12 @@ class StreamPass:
         return examples
 
     def skip(self, n: int) -> None:
-        """Read `n` examples and drop them."""
+        """Read the next `n` examples without returning them."""
         while n > 0:
             n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
-        """Read the rest of the stated length, and check that the stream ends there."""
+        """Read the remaining examples; refuse a stream that has more examples than its length."""
         self.skip(self._n - self._taken)
         if self._next(1):
             raise WorkloadError(

@@ -1,4 +1,4 @@
-"""Workload and Metric: what is trained, and what "good" means."""
+"""Workload (what is trained) and Metric (how a trained model is scored)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # any type that `Workload.train` allows, or its form after loading
+Batch = Any  # the argument of a user's function: a tuple of tensors, or the result of `collate`
+Data = Any  # any type that `Workload.train` accepts, or the result of its conversion at loading
 VALIDATION_EVERY = 10
-"""One training example in this many becomes validation data, if these are split off."""
+"""With `validation="split"`, one of this many training examples becomes validation data."""
 _BATCH_SIZE = 64
-_LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
+_LEARNING_RATE = 0.01  # for the default optimizer, SGD with momentum
 
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
-    """Return whether the optimizer function wants (name, parameter) pairs, by its signature."""
+    """Return whether the first parameter of an optimizer function is `named_parameters`."""
     return _names_of(optimizer)[:1] == ["named_parameters"]
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
-    """Return which of `n_steps` and `n_epochs` the scheduler function asks for."""
+    """Return which of `n_steps` and `n_epochs` are parameters of a scheduler function."""
     names = _names_of(scheduler)
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
@@ -50,7 +50,7 @@ def parameters_of(function: Any) -> list[inspect.Parameter]:
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:
-    """Refuse anything (`asked`) that needs the loss of a workload that has none."""
+    """Refuse a request (`asked`, in words) that needs a loss if the workload has no loss."""
     if workload.loss is None:
         raise UsageError(
             f"workload {workload.name!r}: {asked} needs its loss, and it has only a `step`; give "
@@ -59,7 +59,7 @@ def check_has_loss(workload: Workload, asked: str) -> None:
 
 
 def check_may_be_cut(workload: Workload, trial: Trial) -> None:
-    """Refuse micro-batches for a `step` that takes whole batches."""
+    """Refuse a trial with micro-batches if the workload's `step` accepts only whole batches."""
     if trial.accumulates and not workload.takes_micro_batches:
         raise BatchSizeError(
             f"batch size {trial.largest_batch_size} in micro-batches of {trial.micro_batch_size}: "
@@ -69,12 +69,12 @@ def check_may_be_cut(workload: Workload, trial: Trial) -> None:
 
 
 def is_stateful(metric: object) -> bool:
-    """Return whether a metric is fed by `update`, read by `compute` and emptied by `reset`."""
+    """Return whether a metric has the methods of torchmetrics: `update`, `compute`, `reset`."""
     return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Return whether a model or a part of it is to be compiled (torch.compile)."""
+    """Return whether torch.compile was applied to a model or to one of its modules."""
     return any(
         hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
         for module in model.modules()
@@ -82,7 +82,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """Return the model inside torch.compile, whose weights have the names that its class gives."""
+    """Return a model without torch.compile, so that the weights have their original names."""
     model = getattr(model, "_orig_mod", model)
     for module in model.modules():
         if module._compiled_call_impl is not None:
@@ -93,45 +93,45 @@ def uncompiled(model: nn.Module) -> nn.Module:
 
 
 def loader_batch_size(data: Any) -> int | None:
-    """Return the batch size of a DataLoader; None for other data or if it has none."""
+    """Return the batch size of a DataLoader; None for other data or a loader without a size."""
     if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
         return None
     size = data.batch_size
-    if size is None:  # it has a batch sampler, or a data set that makes batches itself
+    if size is None:  # a batch sampler or the data set makes the batches
         size = getattr(data.batch_sampler, "batch_size", None)
     return size if isinstance(size, int) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """A metric that is added up over batches, or one that needs the whole split at once.
+    """A metric that is summed over batches, or computed from all predictions on a split.
 
-    Give `sum` (then the metric is `finalise(sum of sums, sum of counts)`) or `over_all`.
+    Give `over_all`, or `sum`: then the metric is `finalise(sum of sums, sum of counts)`.
 
     Attributes:
-        sum: function(model, batch) -> tensor of any fixed shape that adds up over batches.
-        count: function(batch) -> number that adds up over batches; None for the batch's weight.
-        finalise: function(total sum, total count) -> number; None for their ratio.
-        over_all: function(predictions, targets) -> number, of all examples of a split: CPU
-            tensors with examples first, or lists if `predict` returns lists. A torchmetrics
-            object (with `update`, `compute` and `reset`) works as well.
+        sum: function(model, batch) -> tensor of a fixed shape, added over the batches of a split.
+        count: function(batch) -> number, added over batches; None for the batch's weight.
+        finalise: function(total sum, total count) -> number; None for total sum / total count.
+        over_all: function(all predictions on a split, their targets) -> number; the arguments are
+            CPU tensors with examples first, or lists if `predict` returns lists. Or a
+            torchmetrics object (with `update`, `compute` and `reset`).
         predict: for `over_all`, function(model, batch) -> (predictions, targets) of a batch;
             None for `model(batch[0])` and `batch[1]`.
-        better: "higher" or "lower".
+        better: "higher" or "lower": which values of the metric are better.
 
     Raises:
-        WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
+        WorkloadError: `better` is not given, or not exactly one of `sum` and `over_all` is.
     """
 
-    sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # with over_all
+    sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # None with `over_all`
     count: Callable[[Batch], float] | None = None
     finalise: Callable[[Tensor, float], float] | None = None
     over_all: Callable[[Any, Any], float] | Any | None = None
     predict: Callable[[nn.Module, Batch], tuple[Any, Any]] | None = None
-    better: Better = None  # type: ignore[assignment]  # left out, it is refused in plain words
+    better: Better = None  # type: ignore[assignment]  # __post_init__ refuses None
 
     def __post_init__(self) -> None:
-        """Refuse an unknown direction, and a metric that cannot be computed."""
+        """Refuse an unknown `better`, and functions that are missing, conflicting or invalid."""
         if self.better not in ("higher", "lower"):
             raise WorkloadError(
                 f"a batchlab.Metric has better={self.better!r}; give better='higher' or 'lower'"
@@ -160,65 +160,65 @@ class Workload:
     """A training task: model, data, loss, metrics, optimizer and a reference configuration.
 
     Attributes:
-        name: a name for people.
-        model: function() -> a new `nn.Module`; called under the trial's seed.
+        name: the name of the workload in messages and reports.
+        model: function() -> a new `nn.Module`; called after the trial's seed is set.
         train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
-            them; a DataFrame, taken as a dict of its columns; a map-style Dataset; an
+            tuples and dicts; a DataFrame, used as a dict of its columns; a map-style Dataset; an
             IterableDataset with a length; a DataLoader, whose data set, collate and workers are
-            used. A memory map stays in its file.
+            used. A memory map is read from its file, not copied into memory.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None if
-            there is a `step` and `metrics` say what is good.
+            there are `metrics` and a `step`.
         step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
-            loss first or called "loss": one optimizer step as you write it, with zero_grad,
-            backward and optimizer.step(). State between steps belongs in buffers of the model, or
-            in the dict that `optimizer` returns. None for plain steps on `loss`.
-        accumulates: whether `step` takes a tuple of micro-batches in place of a batch; if not, a
-            batch is never cut.
-        validation: like `train`; "split" for a tenth of `train`, drawn by a fixed seed, or by each
-            training's seed if it has fewer than 2,000 examples; None for none, and whatever
-            needs one says so.
-        test: like `train`, or None. It is read only for the report, never for a choice.
+            loss first or called "loss". The function does one optimizer step: zero_grad, backward
+            and optimizer.step(). State between steps belongs in buffers of the model, or in the
+            dict that `optimizer` returns. None for batchlab's own optimizer step on `loss`.
+        accumulates: whether `step` accepts a tuple of micro-batches in place of a batch; if not,
+            batches are never divided.
+        validation: like `train`; "split" for a tenth of `train`, drawn with a fixed seed, or with
+            each training's own seed if the tenth has fewer than 2,000 examples; None for no
+            validation data; methods that need validation data then raise an error.
+        test: like `train`, or None. Used only for the report, never to choose a configuration.
         metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
-            object. The first one is the one that counts; without any, the loss counts.
-        optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer; it gets
-            (name, parameter) pairs if its first parameter is called `named_parameters`. With a
+            object. Configurations are compared by the first metric; without metrics, by the loss.
+        optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer; a first
+            parameter called `named_parameters` gets (name, parameter) pairs. With a
             `step` it may return a dict of several optimizers and of other state, such as a
             GradScaler. None for SGD with momentum 0.9.
-        clip_norm: the largest norm of the whole gradient, which is clipped to it, or None.
-        ema: decay per step, at the reference batch size, of averaged weights that are evaluated in
-            place of the raw ones; at batch size B it is ema ** (B / reference). None if unused.
-        schedule: function(fraction of the run in [0, 1]) -> multiplier of the rate; None if fixed.
+        clip_norm: the largest norm of the whole gradient, which is scaled down if larger, or None.
+        ema: decay per step of an exponential average of the weights, which is evaluated in place of
+            the weights: `ema` at the reference batch size, ema ** (B / reference) at B; or None.
+        schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
         scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
             scheduler of torch.optim.lr_scheduler, in place of `schedule`, or None;
-            ReduceLROnPlateau gets the metric that counts.
-        scheduler_every: "epoch" or "step", how often the scheduler moves; "step" needs `n_steps`.
-        patience_epochs: a training ends if the metric that counts has not improved on validation
-            data for this many epochs; None if it does not end early.
+            ReduceLROnPlateau gets the first metric (without metrics, the loss).
+        scheduler_every: "epoch" or "step": when the scheduler is called; "step" needs `n_steps`.
+        patience_epochs: a training stops if the first metric (or the loss) has not improved on
+            validation data for this many epochs; None if a training never stops early.
         weight: function(batch) -> the number of units that the loss is a mean over (tokens,
             pixels); None for the number of examples.
-        batch_size: the reference batch size; None for that of the DataLoader in `train`, else 64.
-        learning_rate: the reference learning rate; None for 0.01 with the default optimizer. An
-            optimizer of your own has no default here.
-        epochs: the number of passes in a whole training of yours; None for as many as it takes to
-            reach its plateau (10 in a sweep).
+        batch_size: the reference batch size; if None, the size of the DataLoader in `train`, or 64.
+        learning_rate: the reference learning rate; None for 0.01 with the default optimizer.
+            Required with an optimizer of your own.
+        epochs: the number of epochs of a whole training; None to train until the metric stops
+            improving (10 epochs in a sweep).
         target: the default target on validation data, or None.
-        collate: list of examples -> batch, for all data but tuples; None for PyTorch's default.
+        collate: function(list of examples) -> batch, unused for tuples; PyTorch's if None.
         workers: the number of processes that fetch training examples of a Dataset.
-        augment: function(batch) -> batch, on training batches only.
+        augment: function(batch) -> batch, applied to training batches only.
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
-            one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
-            None for every example once, in a new order.
-        is_usual: whether `batch_size` is the usual 64 because none was given; do not give it.
+            one by one or in lists of `batch_size`; called for each epoch with a different seed.
+            None to use every example once per epoch, in random order.
+        is_usual: whether `batch_size` is the default of 64; the class sets this field.
 
     Raises:
-        WorkloadError: a metric without a known direction, an optimizer of your own without a
-            learning rate, an impossible field, or fields that do not go together.
+        WorkloadError: a metric with an unknown direction, an optimizer of your own without a
+            learning rate, a field with an invalid value, or fields that conflict.
     """
 
     name: str
     model: Callable[[], nn.Module]
     train: Data
-    loss: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # see `step`
+    loss: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # None only with `step`
     step: Callable[[nn.Module, Any, Any], Any] | None = None
     accumulates: bool = False
     validation: Data | Literal["split"] | None = "split"
@@ -234,8 +234,8 @@ class Workload:
     scheduler_every: Literal["epoch", "step"] = "epoch"
     patience_epochs: int | None = None
     weight: Callable[[Batch], float] | None = None
-    batch_size: int = None  # type: ignore[assignment]  # a number once it is made
-    learning_rate: float = None  # type: ignore[assignment]  # a number once it is made
+    batch_size: int = None  # type: ignore[assignment]  # __post_init__ sets a number
+    learning_rate: float = None  # type: ignore[assignment]  # __post_init__ sets a number
     epochs: int | None = None
     target: Target | None = None
     collate: Callable[[list[Any]], Batch] | None = None
@@ -245,7 +245,7 @@ class Workload:
     is_usual: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse fields that would fail later, with a less clear message."""
+        """Refuse invalid fields, which would raise less clear errors later; set default values."""
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
         for fault in _faults(self):
@@ -254,7 +254,7 @@ class Workload:
             of_loader = loader_batch_size(self.train)
             object.__setattr__(self, "is_usual", of_loader is None)
             object.__setattr__(self, "batch_size", of_loader or _BATCH_SIZE)
-        if self.batch_size != _BATCH_SIZE:  # the size was replaced
+        if self.batch_size != _BATCH_SIZE:  # `replace` gave another size
             object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
@@ -264,7 +264,7 @@ class Workload:
         """Return the direction of `metric`.
 
         Raises:
-            WorkloadError: its name is not a known one and it is not a `Metric` with `better`.
+            WorkloadError: `metric` is no metric of the workload, or the direction is unknown.
         """
         function = self.metrics.get(metric)
         if isinstance(function, Metric):
@@ -289,14 +289,14 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, first the one that decides; with a loss, `loss` is among them."""
+        """The names of all metrics, first the deciding metric; "loss" is included if it exists."""
         if "loss" in self.metrics or self.loss is None:
             return tuple(self.metrics)
         return (*self.metrics, "loss")
 
     @property
     def takes_micro_batches(self) -> bool:
-        """Whether batches may be split into micro-batches; an own `step` must declare that."""
+        """Whether batches may be divided into micro-batches: without `step` or if `accumulates`."""
         return self.step is None or self.accumulates
 
     @property
@@ -306,7 +306,7 @@ class Workload:
 
 
 def size_of(data: Data) -> int:
-    """Return the number of examples of a split; None counts as 0."""
+    """Return the number of examples of a split, 0 if the split is None."""
     if data is None:
         return 0
     return len(data[0]) if isinstance(data, tuple) else len(data)
@@ -321,7 +321,7 @@ def _makes_model(value: object) -> bool:
 
 
 def _is_loss(value: object) -> bool:
-    """Return whether a value may be a loss; those of PyTorch take outputs and labels instead."""
+    """Return whether a value may be a loss; torch.nn's losses take other arguments, so may not."""
     is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
     return _is_function(value) and not is_of_torch
 
@@ -339,7 +339,7 @@ def _is_positive_below(value: object, high: float) -> bool:
     return value is None or (is_number and 0 < value < high)  # type: ignore[operator]
 
 
-# The values that a field may have, in code and in words.
+# For each field: a function that checks its value, and the valid values in words.
 _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (_makes_model, "a function that makes a new one: model=lambda: Net()"),
     "loss": (

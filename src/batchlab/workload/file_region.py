@@ -1,4 +1,4 @@
-"""The position of a memory map's numbers in its file, and a hash of a file's bytes."""
+"""The position of a memory map's numbers in a file, and hashes of parts of files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileRegion:
-    """The place of numbers in a file."""
+    """A range of bytes in a file, such as the numbers of a memory-mapped array."""
 
-    path: str  # the file
-    offset: int  # where the first number begins, in bytes
-    n_bytes: int  # the bytes from the first number to the end of the last one
+    path: str  # the path of the file
+    offset: int  # the position of the first number in the file, in bytes
+    n_bytes: int  # the number of bytes from the first number to the end of the last number
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:
@@ -27,7 +27,7 @@ class FileRegion:
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Return the region of a memory-mapped array in its file; None if part of it is elsewhere."""
+    """Return the bytes of a memory-mapped array in its file; None for any other value."""
     if not isinstance(value, np.ndarray) or not value.size or min(value.strides, default=0) < 0:
         return None
     owner: Any = value
@@ -39,7 +39,7 @@ def file_region(value: object) -> FileRegion | None:
     first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
     map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
     offset = map_begins + value.__array_interface__["data"][0] - first_byte
-    last = np.dot(np.array(value.shape) - 1, value.strides)  # where the last number begins
+    last = np.dot(np.array(value.shape) - 1, value.strides)  # offset of the last number
     return FileRegion(path=str(owner.filename), offset=offset, n_bytes=int(last) + value.itemsize)
 
 
@@ -49,7 +49,7 @@ _BLOCKS = 512
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Update a hash with a part of a file: its bytes, or blocks of them, size and time."""
+    """Add a file region to a hash: all bytes, or above 64 MiB sampled blocks, size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

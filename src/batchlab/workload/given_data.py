@@ -1,4 +1,4 @@
-"""Data as users give them: taken out of loaders, checked, and a tenth split off."""
+"""Conversion of the user's data: DataLoaders replaced, arrays checked, validation split off."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ _OF_PYTORCH = 1  # the default batch size of a DataLoader
 
 
 def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
-    """Return `workload` with its data as trainings read them, and notes on that for readers.
+    """Return `workload` with its data converted for training, and notes for the report.
 
-    A DataLoader is replaced by its data set. NumPy arrays become tensors over the same memory,
-    except those that run backwards or have foreign bytes; memory maps stay in their file; nested
-    ones become columns. A column data set gives tensors instead of Python's numbers, unless the
-    user has chosen a format, or a `collate` takes the examples as they are.
+    A DataLoader is replaced by its data set. NumPy arrays become tensors in the arrays' memory, or
+    copies if the strides or byte order are unusual. Memory maps are not read. Nested containers
+    become `Columns`. A Hugging Face data set returns tensors instead of Python numbers, unless the
+    user has set a format or the workload has a `collate`.
 
     Raises:
-        WorkloadError: a loader chooses or collates examples in a way that cannot be taken over; an
-            array of doubles, of large unsigned integers, or of anything but numbers; parts of
-            different lengths; a split without examples, or of a kind that cannot be used; a field
-            that chooses the order of a stream.
+        WorkloadError: a loader with a sampler of its own or a conflicting collate function; an
+            array of doubles, of large unsigned integers, or of anything but numbers; arrays of
+            different lengths; a split without examples or of an unsupported type; `make_sampler`
+            or `workers` for a stream.
     """
     notes: list[str] = []
     if isinstance(workload.train, DataLoader):
@@ -104,7 +104,7 @@ def _is_table(data: object) -> bool:
 
 
 def _without_tables(data: Any) -> Any:
-    """Return a table's arrays by column name, or a Series's array; other data as they are."""
+    """Convert a DataFrame to a dict of arrays, and a Series to an array; return other data."""
     if not _is_table(data):
         return data
     if hasattr(data, "columns"):
@@ -114,7 +114,7 @@ def _without_tables(data: Any) -> Any:
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
-    """Return the workload with the collate, workers and batch size of its training loader."""
+    """Return `workload` with the collate, workers and batch size of the training DataLoader."""
     of_loader, data = loader_batch_size(loader), loader.dataset
     not_taken = {
         "batch_size": of_loader not in (None, workload.batch_size, _OF_PYTORCH),
@@ -135,7 +135,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
     if not is_stream(data):
         workers = workers or loader.num_workers
     size = workload.batch_size
-    if size == of_loader and hasattr(data, "__len__"):  # it makes one smaller batch of all
+    if size == of_loader and hasattr(data, "__len__"):  # at most one batch of all examples
         n_train = len(data)
         if isinstance(workload.validation, str):
             n_train -= n_train // VALIDATION_EVERY
@@ -145,7 +145,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
 
 
 def _taken(workload: Workload, split: str, loader: DataLoader[Any]) -> Any:
-    """Return the data set of a loader that takes examples one after the other, or shuffled."""
+    """Return the data set of a DataLoader; refuse a sampler that is not sequential or random."""
     what = f"workload {workload.name!r}: {split} is a DataLoader"
     if loader.batch_size is None and loader.batch_sampler is None:
         raise WorkloadError(
@@ -162,7 +162,7 @@ def _taken(workload: Workload, split: str, loader: DataLoader[Any]) -> Any:
             )
         raise WorkloadError(f"{what} with a {type(sampler).__name__} of its own; {to_do}")
     collate = _collate_of(loader)
-    if split == "train" or collate == workload.collate:  # the workload's `collate` is for train
+    if split == "train" or collate == workload.collate:  # `workload.collate` applies to train
         return loader.dataset
     return Collated(dataset=loader.dataset, collate=collate)
 
@@ -184,7 +184,7 @@ def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
 
 
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
-    """Arrange tensors and arrays: a tuple of tensors stays as it is, others become columns."""
+    """Return a flat tuple of tensors as a tuple, other tensors and arrays as `Columns`."""
     is_tuple = isinstance(data, tuple) and not any(is_container(value) for value in data)
     by_place = {}
     for place, value in leaves(data):
@@ -210,16 +210,16 @@ def _arranged(data: Any, what: str, workload: Workload) -> Data:
 
 
 def _column(column: Any, what: str, workload: Workload) -> Any:
-    """Return a column as trainings read it: a tensor, or an array that is read row by row."""
+    """Convert an array to a tensor; return a tensor, memory map or array of texts unchanged."""
     if isinstance(column, Tensor):
         return column
     if column.dtype.kind in "OUS" and workload.collate is not None:
-        return column  # texts, which the user's own collate converts to numbers
+        return column  # texts, which the user's own `collate` converts to numbers
     is_mapped = file_region(column) is not None
     _check_kind(column, what, is_mapped=is_mapped)
     if is_mapped:
         return column
-    # Memory that torch can read as it is, such as a slice of an array, is not copied.
+    # Copy the array only if torch cannot read its memory (negative strides, foreign byte order).
     is_readable = all(stride >= 0 and stride % column.itemsize == 0 for stride in column.strides)
     if not (column.dtype.isnative and is_readable):
         column = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))
@@ -229,7 +229,7 @@ def _column(column: Any, what: str, workload: Workload) -> Any:
 def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
     holds = f"{what} holds a NumPy array of {column.dtype.name}"
     if column.dtype.kind == "f" and column.dtype.itemsize >= np.dtype(np.float64).itemsize:
-        # Doubles are NumPy's default. Cast silently, a model that needs them would lose digits.
+        # Doubles are NumPy's default. Do not cast them: a model of doubles would lose digits.
         to_do = 'give x.astype("float32")'
         if is_mapped:
             to_do = "keep the file in float32, or give a Dataset that casts each example"
@@ -245,7 +245,7 @@ def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> 
 
 
 def _check(data: Any, split: str, what: str) -> None:
-    """Refuse a split without examples, or of a kind that cannot be used."""
+    """Refuse a split without examples or of an unsupported type."""
     kind = type(data).__name__
     if is_stream(data) and not hasattr(data, "__len__"):
         raise WorkloadError(
@@ -254,7 +254,7 @@ def _check(data: Any, split: str, what: str) -> None:
         )
     is_dataset = hasattr(data, "__len__") and (is_stream(data) or hasattr(data, "__getitem__"))
     is_array = isinstance(data, Tensor | np.ndarray)
-    if isinstance(data, list) and data:  # a tuple is meant
+    if isinstance(data, list) and data:  # the user probably meant a tuple
         is_array = all(isinstance(item, Tensor | np.ndarray) for item in data)
     if is_array or not is_dataset:
         raise WorkloadError(
@@ -266,7 +266,7 @@ def _check(data: Any, split: str, what: str) -> None:
 
 
 def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """Return notes for readers on the order of the training examples."""
+    """Return a note for the report if the data or a sampler set the order of the examples."""
     if is_stream(workload.train):
         for name in ("make_sampler", "workers"):
             if getattr(workload, name):
@@ -281,7 +281,7 @@ def _order_notes(workload: Workload) -> tuple[str, ...]:
 
 
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
-    """Refuse a way of sampling if the workload chooses the order itself."""
+    """Refuse any `sampling` but "reshuffle" if the workload sets the order of its examples."""
     if sampling != "reshuffle" and _order_notes(workload):
         raise UsageError(
             f"sampling {sampling}: workload {workload.name!r} chooses the order of its training "
@@ -289,25 +289,25 @@ def check_sampling(workload: Workload, sampling: Sampling) -> None:
         )
 
 
-# An accuracy over 400,000 examples has a standard error of 0.0008, and evaluating more would take
-# as long as the training.
+# The most validation examples. Over 400,000 examples, an accuracy has a standard error of 0.0008;
+# evaluating more examples would take as long as training.
 _MOST_HELD = 400_000
-# This seed draws the tenth for validation and must never change.
+# The seed that draws the validation tenth. Another seed would change the data of every study.
 _SPLIT_SEED = 20_170_308
 FEW_EXAMPLES = 2000
-"""With fewer validation examples, the metric depends much on which examples were drawn."""
+"""With fewer validation examples than this, each training seed draws its own validation set."""
 
 
 def draws_by_seed(workload: Workload) -> bool:
-    """Return whether each seed draws its own tenth for validation; call it before the split."""
+    """Return whether each seed draws its own validation tenth; call this before the split."""
     n_held = size_of(workload.train) // VALIDATION_EVERY
     return workload.validation == "split" and n_held < FEW_EXAMPLES
 
 
 def redraw_validation(workload: Workload, seed: int) -> None:
-    """Let `seed` draw again which examples of the two splits validate.
+    """Redraw the validation examples with `seed`, from the training and validation sets.
 
-    The examples swap places in the memory of this process, which a child has to itself.
+    The sets exchange examples in place. Call this only in a child, whose memory is private.
     """
     n_held = size_of(workload.validation)
     drawn = shuffled(n_held + size_of(workload.train), seed=_SPLIT_SEED + seed)[:n_held]
@@ -320,14 +320,14 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(data: Data | None) -> tuple[Tensor, ...]:
-    """Return the rows of a part that `chosen_part` made: tensors, or indices of examples."""
+    """Return the tensors of a split, or the tensor of indices of a `ChosenPart`."""
     if isinstance(data, ChosenPart):
         return (data.indices,)
     return tensors_of(data)
 
 
 def with_validation(workload: Workload) -> Workload:
-    """Carry out `validation="split"`: return `workload` with a fixed tenth of `train` split off."""
+    """Return `workload`; for `validation="split"`, with a fixed tenth of `train` split off."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload
@@ -357,7 +357,7 @@ def with_validation(workload: Workload) -> Workload:
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
-    """Return the tensors of a split; nothing for examples that are read one by one."""
+    """Return the tensors of a split; () for a data set whose examples are read one by one."""
     if isinstance(data, TensorDataset):
         return data.tensors
     columns = resident(data)
@@ -376,7 +376,7 @@ def _check_apart(workload: Workload) -> None:
 def _are_same(one: Data | None, other: Data | None) -> bool:
     if isinstance(one, str | None) or isinstance(other, str | None):
         return False
-    # Data with another collate still have the same examples.
+    # Compare only the data sets: a different collate function does not change the examples.
     one, other = opened(one, None)[0], opened(other, None)[0]
     tensors, others = tensors_of(one), tensors_of(other)
     if tensors and others:

@@ -1,4 +1,4 @@
-"""The identity of a workload: a hash of its source, settings, data, live values and model."""
+"""The identity of a workload: a hash of the source, settings, data, objects and model."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from batchlab.workload.source import (
 )
 
 _SEED = 0
-# Reading all examples of a Dataset may take long. In addition to what it holds, this many examples
-# count: evenly spaced ones, or the first ones of a stream.
+# Reading all examples of a Dataset may take long, so the hash includes the Dataset's attributes and
+# only this many examples: evenly spaced examples, or the first examples of a stream.
 _EXAMPLES_OF_A_DATASET = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeModel:
-    """The parts of a model, as a child process sees them."""
+    """The parts of a workload's identity that a child process finds by making the model."""
 
-    # Names, shapes and types of its parameters and buffers, and hashes of the files that were read
-    # while it was made. Values are left out: a seed draws different ones on another machine.
+    # Names, shapes and types of the parameters and buffers, and hashes of the files read while
+    # making the model. Initial weights are left out, because they differ between machines.
     text: str
-    files: tuple[SourceFile, ...]  # all files that were read there
+    files: tuple[SourceFile, ...]  # all files read while making the workload and the model
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
-    """Call `workload().model` once; return no parts if that fails, which a later check reports."""
+    """Make the model of `workload()` once; ignore its errors, which a later check reports."""
     with heard_opening() as on_the_way:
         definition = workload()
     text = ""
@@ -86,15 +86,15 @@ def workload_identity(
     code: Mapping[str, SourceFile],
     read: Mapping[str, SourceFile],
 ) -> tuple[str, dict[str, SourceFile]]:
-    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules in the hash.
+    """Return a workload's id (16 hexadecimal digits of a SHA-256) and the hashed modules.
 
-    The modules are those of `code`, by name, and those that values of the workload are imported
-    from. Without `code`, the code of the workload's functions is hashed too. `read` holds
-    other files that the workload read, by their paths in its folder.
+    The modules, by name, are `code` and the user's modules from which objects in the workload are
+    imported. Without `code`, the code of the workload's functions is hashed. `read` contains
+    other files that the workload read, by their paths relative to its folder.
     """
     digest = _Digest()
     if not code:
-        # Leave out fields that change no step: the planned length, and who chose the batch size.
+        # Leave out the data, which are hashed below, and fields that change no training step.
         fields = {name: getattr(workload, name) for name in Workload.__dataclass_fields__}
         for name in (*SPLITS, "epochs", "is_usual"):
             del fields[name]
@@ -112,45 +112,45 @@ def workload_identity(
 
 
 def value_digest(value: Any, modules: set[str] | None = None) -> str:
-    """Return a SHA-256 of any value; note in `modules` those that it would be imported from."""
+    """Return a SHA-256 of any value; add the user's modules in the value to `modules`."""
     digest = _Digest(modules)
     digest.add(value)
     return digest.hexdigest()
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), tuple, CodeType, np.generic)
-# This version writes no references between equal objects, which differ between processes.
+# Version 2 of marshal writes no references between equal objects, which differ by process.
 _MARSHAL_VERSION = 2
 
 
 class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
     """A SHA-256 of the pickled content of values, without addresses in memory or paths on disk.
 
-    A function or class that is pickled by value is hashed by its code and the objects it uses; an
-    imported one is hashed by its name, and its module is noted.
+    Code and used objects are hashed for a function or class that is pickled by value. Only the name
+    is hashed for an imported function or class, and the module is added to `modules`.
 
     Attributes:
-        modules: the user's own modules that functions and classes would be imported from.
+        modules: names of the user's modules from which functions and classes are imported.
     """
 
     def __init__(self, modules: set[str] | None = None) -> None:
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = modules if modules is not None else set()
-        # Each value seen, with its number; values are kept alive, so that no id is reused.
+        # id -> (number, value) of each hashed value; Python cannot reuse the id of a stored value.
         self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        self.fast = True  # no memo: it depends on which equal texts are one object
+        self.fast = True  # no memo, which would depend on which equal texts are one object
 
     def add(self, value: Any) -> None:
-        """Add any value; a value that cannot be pickled gets a new hash each time."""
+        """Add any value to the hash; for a value that cannot be pickled, add random bytes."""
         try:
             self.dump(value)
         except Exception:  # the code of the user's own objects may raise anything
             self.update(os.urandom(16))
 
     def add_data(self, data: Data | None, what: str) -> None:
-        """Add one split, in the form that loading gave it."""
+        """Add the data of one split, as converted at loading, to the hash."""
         if isinstance(data, Columns):
             self.add(list(leaves(data.filled(data.parts))))
         elif isinstance(data, Collated):
@@ -165,11 +165,11 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
                 self.add(example)
 
     def persistent_id(self, obj: Any) -> str | None:
-        """Return a substitute for repeated values, numbers and sets; None for other values."""
-        if isinstance(obj, _ATOMS):  # the compiler decides which equal constants are one object
+        """Return a text to hash in place of a repeated value, an array or a set; else None."""
+        if isinstance(obj, _ATOMS):  # ids are useless: the compiler may merge equal constants
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
-            # Hash arrays in C: ten million numbers take half a second.
+            # Hash a list of plain values in C: half a second for ten million numbers.
             return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
         if isinstance(obj, frozenset | set):
             return " ".join(sorted(value_digest(member, self.modules) for member in obj))
@@ -183,7 +183,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         return None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how pickle rebuilds a value, without file names, line numbers and random ids."""
+        """Return what to pickle for a value: no file names, line numbers or random ids."""
         if isinstance(obj, FunctionType):
             obj = getattr(obj, "_torchdynamo_orig_callable", obj)
         if isinstance(obj, CodeType):
@@ -208,7 +208,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         try:
             reduce = self.dispatch_table.get(type(obj))
             return obj.__reduce_ex__(4) if reduce is None else reduce(obj)
-        except Exception:  # skip what cannot be pickled (a lock, an open file)
+        except Exception:  # hash only the type of a lock or an open file
             return _made_of(type(obj).__qualname__)
 
     def _meet(self, module: str | None) -> None:
@@ -224,7 +224,7 @@ def _sha256(add: Callable[[Any, Any], None], value: Any) -> str:
     digest = hashlib.sha256()
     try:
         add(digest, value)
-    except (TypeError, ValueError, RuntimeError):  # a kind of tensor whose numbers cannot be read
+    except (TypeError, ValueError, RuntimeError):  # unreadable numbers: hash the type
         digest.update(type(value).__qualname__.encode())
     return digest.hexdigest()
 
@@ -246,7 +246,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
         return
     data = _copied(data)
     for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
-        # A Dataset that draws random crops must show the same ones each time.
+        # Fix the seed, so that a Dataset with random crops returns the same crops each time.
         with untouched_randomness(_SEED):
             try:
                 example = data[position]
@@ -258,7 +258,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
 
 
 def _copied(data: Data) -> Data:
-    """Copy a data set and those inside it: a file that it opens to read must not be handed on."""
+    """Copy a data set and its nested data sets, so that reading opens files only in the copy."""
     try:
         copied = copy.copy(data)
         for name, value in vars(copied).items():
@@ -266,13 +266,13 @@ def _copied(data: Data) -> Data:
                 vars(copied)[name] = _copied(value)
             elif isinstance(value, list) and all(isinstance(item, Dataset) for item in value):
                 vars(copied)[name] = [_copied(item) for item in value]
-    except Exception:  # a class may refuse to be copied
+    except Exception:  # a class may refuse to be copied: read the original
         return data
     return copied
 
 
 def is_of_library(module: str | None) -> bool:
-    """Return whether a module is not the user's own but batchlab's, installed or built in."""
+    """Return whether a module belongs to batchlab, Python or an installed package."""
     loaded = sys.modules.get(module or "")
     if loaded is None or module == "__main__":
         return False
@@ -283,7 +283,7 @@ def is_of_library(module: str | None) -> bool:
 
 
 def add_tensor(digest: _Digest, tensor: Tensor) -> None:
-    """Update a hash with type, shape and all numbers of a tensor."""
+    """Add the type, shape and all numbers of a tensor to a hash."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
@@ -291,13 +291,13 @@ def add_tensor(digest: _Digest, tensor: Tensor) -> None:
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """Return the bytes of a dense tensor's numbers, in order; those on the CPU are not copied."""
+    """Return the bytes of a dense tensor, row by row; contiguous CPU memory is not copied."""
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Update a hash with an array's type, shape and numbers; for a memory map, its file."""
+    """Add an array's type, shape and numbers (a memory map's by `add_region`) to a hash."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -313,15 +313,15 @@ def _is_plain(kind: type) -> bool:
     return kind in _PLAIN or issubclass(kind, np.number)
 
 
-# A shorter list is an option rather than data, and the 64 examples that are read show it anyway.
+# Shorter lists are usually options, not data; the 64 hashed examples show the effect of options.
 _LONG = 33
 _DEEPEST = 4
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield the tensors, arrays and long lists in a Dataset and in those inside it.
+    """Yield the tensors, arrays and long lists in a Dataset and in its nested Datasets.
 
-    The pickled content would be too much: it has caches, random generators, temporary folders.
+    The whole Dataset is not hashed: its caches, random generators and folders may vary.
     """
     inside: Iterable[Any] = ()
     if isinstance(value, Tensor | np.ndarray):
@@ -329,7 +329,7 @@ def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         if len(value) < _LONG:
             inside = value
-        elif all(item is not None for item in value):  # else it is a cache being filled
+        elif all(item is not None for item in value):  # with None, the list is a cache
             yield value
     elif depth == 0 or isinstance(value, Dataset):
         inside = getattr(value, "__dict__", {}).values()

@@ -1,4 +1,4 @@
-"""Loading of a workload by its name (`mnist-mlp`, `train.py:workload`), from its file."""
+"""Loading of a workload by its name, such as `mnist-mlp` or `train.py:workload`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from batchlab.workload.source import (
     told,
 )
 
-# Prefix of a workload's file, in place of the module name that imported files have.
+# Prefix of the key of a workload's own file; the keys of imported files are their module names.
 _MAIN = "workload "
 
 
@@ -45,26 +45,26 @@ _MAIN = "workload "
 class LoadedWorkload:
     """A workload that is ready to train, and its identity."""
 
-    workload: Workload  # its validation set is split off already, if it asks for that
-    # The identity of its source, settings and data, and of its model once a child process has made
-    # one (`with_model`).
+    workload: Workload  # with validation data already split off, if requested
+    # A hash of the workload's source, settings and data, and of its model after a child process has
+    # made the model (`with_model`).
     workload_id: str
-    reference: str  # the name that it was loaded by
+    reference: str  # the name by which the workload was loaded
     settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
-    notes: tuple[str, ...] = ()  # what a reader must know about how its data are read
+    notes: tuple[str, ...] = ()  # sentences for the report on how the data are read
     files: tuple[SourceFile, ...] = ()  # the user's files that child processes import or read
-    folder: Path | None = None  # only files below it are listed; None: current folder
-    draws_by_seed: bool = False  # whether each seed draws its own examples for validation
+    folder: Path | None = None  # read files are hashed if below this folder (default: the current)
+    draws_by_seed: bool = False  # whether each seed draws its own validation examples
 
 
 def loaded_workload(
     workload: Workload | str, settings: Mapping[str, str | Setting]
 ) -> LoadedWorkload:
-    """Load a workload by its name (`load_workload`), or one that is given (`live_workload`).
+    """Load a workload from its name (`load_workload`) or from an object (`live_workload`).
 
     Raises:
         UsageError: an unknown workload or setting, or a value of the wrong type.
-        WorkloadError: the file is missing, cannot be run, or holds no such workload.
+        WorkloadError: the file is missing, cannot be run, or does not contain the workload.
     """
     if not isinstance(settings, Mapping):
         raise UsageError(
@@ -88,7 +88,7 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
 
     Raises:
         UsageError: an unknown workload or setting, or a value of the wrong type.
-        WorkloadError: the file is missing, cannot be run, or holds no such workload.
+        WorkloadError: the file is missing, cannot be run, or does not contain the workload.
     """
     path, colon, name = reference.rpartition(":")
     if (colon and not name) or (not colon and reference.endswith(".py")):
@@ -109,16 +109,16 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
-    """Load a workload that exists only in this process, such as a notebook's or a closure.
+    """Load a workload object that exists only in this process, for example in a notebook.
 
     Raises:
-        UsageError: a setting that its optimizer does not take.
+        UsageError: a setting that the workload's optimizer does not accept.
     """
     return _loaded(workload, workload.name, settings, {}, code={}, main=None, opened=())
 
 
 def describe_workloads() -> list[dict[str, Any]]:
-    """List the built-in workloads: name, their function's first line, settings with defaults."""
+    """Return the name, description and settings (with defaults) of each built-in workload."""
     described = []
     for name in workload_names():
         function, _ = _built_in(name)
@@ -128,7 +128,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """Return the workload with an identity that includes its model and the files it reads."""
+    """Return the workload with the parts of `model` added to its identity and its files."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
     files = _by_path([*loaded.files, *model.files])
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
@@ -148,14 +148,14 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Apply the rest of the settings, and identify a workload.
+    """Apply the settings that are not in `used`, convert the data and compute the identity.
 
-    It is known by its data, code and opened files, and a live one, without code, by what it does.
+    The identity is a hash of data, `code` and opened files; without `code`, of the functions.
     """
     workload, used = _with_other_settings(workload, reference, settings, used)
     in_order = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
-    ready = with_validation(workload)  # first, because it also refuses data that cannot be hashed
+    ready = with_validation(workload)  # before hashing, because this refuses unusable data
     read: dict[str, SourceFile] = {}
     if main is not None:
         read = _files_read(main, code, opened, named_in=str(in_order))
@@ -177,7 +177,7 @@ def _loaded(
 def _files_read(
     main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
 ) -> dict[str, SourceFile]:
-    """Return the files, other than code, that a workload's file has read, by path."""
+    """Return the files, except `code`, that were read by running a workload's file, by path."""
     paths = {Path(file.path) for file in code.values()}
     for path in paths:
         if path.suffix == ".py":
@@ -194,12 +194,12 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, Source
         )
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
-    # The code that it uses elsewhere in the package changes with the version.
+    # The version stands for all other code of batchlab that the workload uses.
     return module.workload, {f"{_MAIN}{__version__}": SourceFile.now(module.__file__)}
 
 
 def _make_ready(file: Path) -> None:
-    """Check that the file is there, and let its neighbors be imported as they are now."""
+    """Check that a file exists, and make Python import edited modules of the file again."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -207,14 +207,14 @@ def _make_ready(file: Path) -> None:
     path = file.resolve()
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
+    with suppress(OSError):  # if a file is unreadable, importing it raises a clearer error
         forget_imported(path)
 
 
 def _in_file(
     file: Path, name: str
 ) -> tuple[Workload | Callable[..., Workload], dict[str, SourceFile]]:
-    """Run a file; return the object with a given name in it, and the user's code by module."""
+    """Run a file; return the object called `name` in it, and the user's source files by module."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))
@@ -229,8 +229,8 @@ def _in_file(
             f"{file}: {name!r} is {_kind_of(workload)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
-    imported = imported_by(file)  # now, because running it may set where its modules lie
-    # Two workloads of one file share its code and may share their data, so the name counts.
+    imported = imported_by(file)  # only now, because running the file may change sys.path
+    # Include the name: two workloads of one file have the same code and perhaps the same data.
     return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
 
 
@@ -252,8 +252,8 @@ def _imported(file: Path) -> ModuleType:
         if isinstance(error, Exception | SystemExit):
             raise WorkloadError(_why_not_run(file, error)) from error
         raise
-    # Children get its functions by value. By name they would run the file again, perhaps edited by
-    # then, and would not find it at all if its name is not that of a module (my-train.py).
+    # Pickle the file's functions by value. By name, each child would run the file again, perhaps
+    # edited by then, and could not import a file such as my-train.py.
     cloudpickle.register_pickle_by_value(module)
     return module
 
@@ -285,20 +285,20 @@ def _candidates(module: ModuleType) -> list[str]:
 
 
 def _did_you_mean(given: str, possible: Iterable[str]) -> str:
-    """Return "did you mean ...?" with the nearest possible name, or "" if none is near."""
+    """Return "did you mean ...?" with the most similar name, or "" if no name is similar."""
     close = difflib.get_close_matches(given, list(possible), n=1)
     return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _kind_of(value: object) -> str:
-    """Describe a value in words; a function without a `return` gives nothing."""
+    """Return "nothing" for None, as a function without `return` gives, else the type's name."""
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Call the function with these settings; return the workload and all settings as used."""
+    """Call `function` with the settings it accepts; return the workload and the values used."""
     defaults = _keywords(function)
     changes: dict[str, Any] = {}
     for name, value in settings.items():
@@ -318,9 +318,9 @@ def _called(
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
-    """Return the keywords that a setting can change: those with a plain default.
+    """Return the keywords whose default is a text, number, bool or None, with the default.
 
-    The default of `momentum: float = 0` becomes a float.
+    The default of `momentum: float = 0` is returned as 0.0.
     """
     keywords: dict[str, Setting] = {}
     for parameter in parameters_of(function)[positional:]:
@@ -343,9 +343,9 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply the settings not used yet: of its optimizer, or a schedule by name; return all."""
+    """Apply the settings not in `used`: optimizer keywords or `schedule`; return all settings."""
     of_optimizer: dict[str, Setting] = {}
-    if workload.optimizer is not None:  # called with the parameters and the rate by position
+    if workload.optimizer is not None:  # skip `parameters` and `learning_rate`
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", **of_optimizer}
     rest: dict[str, Setting] = {}
@@ -382,10 +382,10 @@ _KINDS: dict[type, str] = {
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """Return `value` as a setting of the type of `default`, or of any type if that is None."""
+    """Convert `value` to the type of `default`, or, if that is None, to a number if possible."""
     given: Any = value
-    if hasattr(given, "item"):  # one of NumPy's numbers
-        with suppress(ValueError, RuntimeError):  # several numbers are not one
+    if hasattr(given, "item"):  # a NumPy number
+        with suppress(ValueError, RuntimeError):  # an array of several numbers is refused below
             given = given.item()
     kind: Any = next(kind for kind in _KINDS if isinstance(default, kind))
     expected = _KINDS[kind]
@@ -395,7 +395,7 @@ def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
             given = msgspec.convert(given, int | float, strict=False)
     try:
         setting: Setting = msgspec.convert(given, kind, strict=False)
-        rfc8785.dumps(setting)  # a trial's identity is such JSON, without NaN and large numbers
+        rfc8785.dumps(setting)  # refuses NaN and large numbers, which trial ids cannot contain
     except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
         raise UsageError(
             f"setting {name}={value}: expected {expected} (default: {default!r})"

@@ -1,4 +1,4 @@
-"""The parts of the built-in workloads: checked settings, optimizers by name, digits."""
+"""Shared parts of the built-in workloads: checks of settings, optimizers by name, MNIST."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """Return the object that the choice `value` stands for."""
+    """Return `choices[value]`; refuse a `value` that is no key with a list of the keys."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -32,7 +32,7 @@ def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload:
 def check_whole(
     value: int, *, setting: str, workload: str, low: int, high: int | None = None
 ) -> None:
-    """Refuse anything but a whole number from `low` to `high` (None for no upper end)."""
+    """Refuse anything but a whole number from `low` to `high` (None for no upper limit)."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"from {low} to {high}"
@@ -47,7 +47,7 @@ def check_real(
 ) -> None:
     """Refuse anything but a finite number x with low <= x < below."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # NaN compares false with everything, so it fails here too.
+    # Every comparison with NaN is false, so NaN is refused too.
     if not (is_number and low <= value < below):
         allowed = f"of at least {low}"
         if below < math.inf:
@@ -65,14 +65,14 @@ _CLASSES: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedOptimizer:
-    """A workload's `optimizer`: called with parameters and a rate, it makes a torch optimizer.
+    """A workload's `optimizer`, by name: function(parameters, rate) -> PyTorch optimizer.
 
     Attributes:
         name: "sgd", "adam" or "adamw".
-        workload: the workload's name, for messages.
+        workload: the workload's name, for error messages.
         momentum: SGD's momentum; for adam and adamw the decay of the first moment (beta 1).
-        nesterov: Nesterov's momentum; sgd with a momentum above 0 only.
-        weight_decay: added to the gradient (sgd, adam) or taken from the weights (adamw).
+        nesterov: whether to use Nesterov's momentum; requires sgd and a momentum above 0.
+        weight_decay: PyTorch's coefficient of an L2 penalty (sgd, adam) or of a decay (adamw).
 
     Raises:
         WorkloadError: an unknown name, a momentum outside [0, 1), a negative weight decay, or
@@ -119,10 +119,10 @@ class NamedOptimizer:
 
 
 def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:
-    """Return whether PyTorch's fused kernels are right for all of these.
+    """Return whether PyTorch's fused optimizer kernels are correct for all parameters.
 
-    They take half to a sixth of the plain step's time on a CPU. In half precision fused SGD
-    leaves out updates on a CPU (pytorch issue 191763, open in 2.13), so only these two types do.
+    Fused kernels take half to a sixth of the plain step's time on a CPU. In half precision, fused
+    SGD skips updates on a CPU (pytorch issue 191763, open in 2.13), so half precision is excluded.
     """
     return all(
         parameter.device.type in ("cpu", "cuda")
@@ -148,13 +148,13 @@ def accuracy(model: nn.Module, batch: Labelled) -> Tensor:
     return (scores.argmax(1) == labels).float().mean()
 
 
-# Each input takes a (mean, standard deviation) out of pixels between 0 and 1. The standardized one
-# takes MNIST's own, those of all pixels of its 60,000 training images.
+# The (mean, standard deviation) with which each `input` standardizes pixels between 0 and 1.
+# "standardized" uses the values of all pixels of MNIST's 60,000 training images.
 INPUTS = MappingProxyType({"unit": (0.0, 1.0), "standardized": (0.1307, 0.3081)})
 
 
 class Pixels(nn.Module):
-    """A layer from bytes to numbers, (byte / 255 - mean) / deviation, without parameters."""
+    """A layer without parameters that converts bytes to (byte / 255 - mean) / deviation."""
 
     mean: Tensor
     factor: Tensor
@@ -162,15 +162,15 @@ class Pixels(nn.Module):
     def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
         super().__init__()
         self._is_centred = mean != 0
-        # Buffers follow the model to a device or a type (`.double()`); constants of the code
-        # are no state of the training, so checkpoints leave them out.
+        # Buffers, so that the constants move with the model to a device or type (`.double()`), but
+        # not persistent, because checkpoints need no constants.
         self.register_buffer("mean", torch.tensor(255 * mean), persistent=False)
         self.register_buffer("factor", torch.tensor(1 / (255 * deviation)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the images as floating point."""
-        # Change one new tensor in place: at B = 1024 two of them take 30 times as long when the
-        # allocator hands the first back to the system. `copy` keeps the data itself unchanged.
+        """Return the standardized pixels as floating-point numbers."""
+        # Compute in place in one new tensor: with two new tensors at B = 1024, this takes 30 times
+        # as long if the allocator returns the first to the system. `copy` protects the data.
         numbers = images.to(self.factor.dtype, copy=True)
         if self._is_centred:
             numbers.sub_(self.mean)
@@ -183,7 +183,7 @@ _N_VALIDATION = {"split": 10_000, "all": 0}
 def digits_workload(
     model: Callable[[], nn.Module], *, train: str, optimizer: NamedOptimizer, learning_rate: float
 ) -> Workload:
-    """Make a workload of MNIST's digits; `train` is "split" (last 10,000 validate) or "all"."""
+    """Make a workload on MNIST; unless `train="all"`, the last 10,000 training images validate."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
 

@@ -1,4 +1,4 @@
-"""Schedules: shapes of the learning rate by name, and where a shape begins to fall."""
+"""Learning-rate schedules by name, and how long a schedule is constant at first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Final
 
 Schedule = Callable[[float], float]
-"""A factor on the peak learning rate, by the fraction of the training that is done."""
+"""A function(fraction of the training done, 0 to 1) -> factor on the peak learning rate."""
 
 
 def constant_then_to_zero(fraction: float) -> float:
-    """Keep the rate, then let it fall in a straight line to 0 over the last fifth of a training.
+    """Return 1, then a factor that falls linearly to 0 over the last fifth of a training.
 
     Source: warmup-stable-decay without its warm-up (Hägele et al. 2024, arXiv:2405.18392).
     """
@@ -19,21 +19,21 @@ def constant_then_to_zero(fraction: float) -> float:
 
 
 SCHEDULES: Final = MappingProxyType({"wsd": constant_then_to_zero})
-"""The schedules that the setting `schedule` can give to any workload, by name."""
+"""The schedules by name, which the setting `schedule` accepts for any workload."""
 
-# A shape is evaluated at this many points of a training.
+# `constant_until` evaluates a schedule at this many points of a training.
 _PARTS = 1000
 
 
 def constant_until(schedule: Schedule | None) -> float:
-    """Return the fraction of a training over which the rate keeps its first value, to a thousandth.
+    """Return the fraction of a training, to a thousandth, before the learning rate first changes.
 
-    Trainings of different lengths are the same up to there. A change that lasts for less than a
-    thousandth of the training is not seen.
+    Trainings of different lengths can share the steps before this change. A change that lasts for
+    less than a thousandth of the training is missed.
 
     Args:
-        schedule: the shape of the rate, or None if something else sets it. If it raises an error,
-            which a training will show, nothing counts as constant.
+        schedule: the workload's schedule. For None (a scheduler may set the rate), or a schedule
+            that raises an error (which a training will report), the result is 0.
     """
     if schedule is None:
         return 0.0

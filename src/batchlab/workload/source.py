@@ -1,4 +1,4 @@
-"""The user's own code: its text, what it imports and reads, and where its errors lie."""
+"""The user's own code: hashes of its files, its imports and files read, lines of its errors."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _INSTALLED = {"site-packages", "dist-packages"}
 class SourceFile:
     """A file of the user's code, with a hash of its content."""
 
-    path: str  # the whole path of the file
-    sha256: str  # the hash of its bytes, or of a sample of them if there are many
+    path: str  # the full path of the file
+    sha256: str  # of all bytes, or, above 64 MiB, of sampled blocks, size and time
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
-        """Return the file as it is at this moment."""
+        """Return the file with the hash of its present content."""
         digest = hashlib.sha256()
         add_region(digest, FileRegion.whole(path))
         return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
-        """Return whether the content of the file is unchanged."""
+        """Return whether the file still has the content with this hash."""
         try:
             return SourceFile.now(self.path) == self
         except OSError:  # the file is gone
@@ -50,8 +50,8 @@ class SourceFile:
 def imported_by(file: Path) -> dict[str, SourceFile]:
     """Return the user's modules, by name, that `file` imports directly or indirectly.
 
-    Imports are found in the text, not run, so imports inside functions are included. Libraries,
-    also Python's own, and batchlab are left out, because every trial stores their versions.
+    Imports are found in the source without running it, so imports in functions are included.
+    Libraries and batchlab are left out, because every trial stores their versions.
 
     Raises:
         OSError: a file cannot be read.
@@ -82,12 +82,12 @@ def is_library(file: Path) -> bool:
 
 
 def _imported_names(importer: str, file: Path) -> set[str]:
-    """Return each dotted name that could be a module: `from a import b` names `a.b`."""
+    """Return the dotted names that a file imports, such as `a.b` for `from a import b`."""
     if file.suffix != ".py":
         return set()
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # importing it raises the error
+    except (SyntaxError, ValueError):  # running the file will report the error
         return set()
     package = importer if file.name == "__init__.py" else importer.rpartition(".")[0]
     names: set[str] = set()
@@ -96,19 +96,19 @@ def _imported_names(importer: str, file: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             prefix = "." * node.level + (node.module or "")
-            with suppress(ImportError):  # it goes beyond the outermost package
+            with suppress(ImportError):  # skip a relative import above the top package
                 prefix = importlib.util.resolve_name(prefix, package)
                 names |= {f"{prefix}.{alias.name}" for alias in node.names}
     return names
 
 
 def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the user's modules along a dotted name, with their files: `a`, then `a.b`."""
+    """Yield the modules `a`, then `a.b`, of a dotted name with their files; stop at a library."""
     path: Sequence[str] = [str(folder), *sys.path]
     packages = name.split(".")
     for n in range(1, len(packages) + 1):
         module = ".".join(packages[:n])
-        # Some editable installs have a finder of their own, which importing has asked already.
+        # PathFinder does not find some editable installs; if imported, they have their spec.
         loaded_spec = getattr(sys.modules.get(module), "__spec__", None)
         spec = PathFinder.find_spec(module, path) or loaded_spec
         if spec is None:
@@ -128,13 +128,13 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# The sets that Python's hook fills, by their id. A hook can't be removed, so one serves all.
+# By id, the sets to which the audit hook adds paths. A hook can't be removed, so add only one.
 _listening: dict[int, set[str]] = {}
 
 
 @contextmanager
 def heard_opening() -> Iterator[set[str]]:
-    """Collect the paths of code, configurations and weights that the block opens for reading."""
+    """Collect the paths of code, configuration and weight files that the block opens to read."""
     _add_hook()
     opened: set[str] = set()
     _listening[id(opened)] = opened
@@ -164,10 +164,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 def files_below(
     folder: Path, opened: Iterable[str], *, named_in: str = ""
 ) -> dict[str, SourceFile]:
-    """Return the user's own files under a folder, by path in it; hidden files are left out.
+    """Return the opened files of the user below a folder, by relative path, except hidden files.
 
-    Python's hook misses opened `.safetensors` files, so they are included if a text names them, or
-    if they are in the folder of a saved model whose configuration was read.
+    The audit hook misses `.safetensors` files, so these are included if the text `named_in` names
+    them, or if a configuration file in their subfolder was opened.
     """
     folder = folder.resolve()
     paths = [folder / name for name in _SAFETENSORS.findall(named_in)]
@@ -186,7 +186,7 @@ def files_below(
 
 
 def _text_of_code(path: Path) -> Path:
-    """Return the source file that a cache of Python was made from; any other path as it is."""
+    """Return the source file of a `.pyc` file; return any other path unchanged."""
     if path.suffix != ".pyc":
         return path
     try:
@@ -204,10 +204,10 @@ def _place_in(folder: Path, path: Path) -> str | None:
 
 
 def forget_imported(main: Path) -> None:
-    """Have the modules of a file imported again, because they or files they read may be edited.
+    """Make Python import a file's modules again, because the user may have edited files.
 
-    These are the modules that its text names and all below its folder, because it may import those
-    by names put together at run time.
+    The modules are those that the file imports, and all modules below its folder, because the file
+    may import these by names computed at run time.
 
     Raises:
         OSError: a file cannot be read.
@@ -216,7 +216,7 @@ def forget_imported(main: Path) -> None:
     near = f"{main.parent}{os.sep}"
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__dict__", {}).get("__file__") or ""
-        if name == "__main__" or not path.endswith(".py"):  # others are loaded once in a process
+        if name == "__main__" or not path.endswith(".py"):  # other files load once per process
             continue
         if name in named or (path.startswith(near) and not is_library(Path(path))):
             del sys.modules[name]
@@ -224,7 +224,7 @@ def forget_imported(main: Path) -> None:
 
 
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
-    """Return the present state of the readable files of imported modules, by module name."""
+    """Return the files of imported modules with their present hashes, by module name."""
     files = {}
     for name in names:
         path = getattr(sys.modules.get(name), "__file__", None)
@@ -236,7 +236,7 @@ def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
 def told(error: BaseException) -> str:
     """Describe an error, such as `ValueError: expected 3 columns (train.py, line 12)`.
 
-    The place is the deepest call in code that is neither a library's nor batchlab's.
+    The file and line are of the deepest call in code outside of libraries and batchlab.
     """
     text = type(error).__name__
     lines = str(error).strip().splitlines()

@@ -1,7 +1,7 @@
-"""The built-in workloads: one file each, named like the workload, with _ for -.
+"""The built-in workloads, one file each: the file of `mnist-mlp` is `mnist_mlp.py`.
 
-Each file holds one public function `workload(*, setting=default, ...) -> Workload`; its docstring's
-first line is the description, its keywords are the settings that `--set` changes.
+Each file has one public function `workload(*, setting=default, ...) -> Workload`. The first line
+of the function's docstring is the description; the keywords are the settings of `--set`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def workload(
         )
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum)
     curvatures = np.geomspace(1 / condition_number, 1, dimension)
-    # Each split has a stream, so that the training set stays the same whatever the others take.
+    # One random stream per split, so that drawing another split never changes the training set.
     streams = np.random.default_rng(seed).spawn(3)
     train, validation, test = (
         _regression(design * np.sqrt(curvatures), noise=noise, stream=stream)
@@ -55,7 +55,7 @@ def workload(
     )
 
     def model() -> nn.Linear:
-        """Make a weight for each input, all 0, and no bias."""
+        """Make a linear layer with weights of 0 and no bias."""
         layer = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
         nn.init.zeros_(layer.weight)
         return layer
@@ -96,6 +96,6 @@ def _orthogonal_columns(stream: np.random.Generator, n: int, dimension: int) -> 
 
 
 def _regression(x: NDArray[np.float64], *, noise: float, stream: np.random.Generator) -> Regression:
-    """Return the inputs, and targets whose true weights are all 1, with noise."""
+    """Return inputs and targets; a target is the sum of its inputs (weights of 1) plus noise."""
     y = x.sum(axis=1) + noise * stream.standard_normal(len(x))
     return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)

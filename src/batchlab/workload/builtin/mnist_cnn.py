@@ -14,7 +14,7 @@ from batchlab.workload.pieces import (
 )
 
 _NAME = "mnist-cnn"
-_HALVED = {"stride": 2, "max": 1}  # each convolution's stride, by what makes its images smaller
+_HALVED = {"stride": 2, "max": 1}  # method of halving images -> stride of the convolutions
 
 
 def workload(
@@ -34,7 +34,7 @@ def workload(
     n_features = 7 * 7 * 2 * channels
 
     def model() -> nn.Sequential:
-        """Make two convolutions that halve the image, a hidden layer or none, and ten scores."""
+        """Make two convolutions that halve the image, an optional hidden layer, and ten scores."""
         layers = nn.Sequential(Pixels(), nn.Unflatten(1, (1, 28, 28)))
         for n_in, n_out in ((1, channels), (channels, 2 * channels)):
             layers.extend([nn.Conv2d(n_in, n_out, 5, stride=stride, padding=2), nn.ReLU()])

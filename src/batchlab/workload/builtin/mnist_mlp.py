@@ -17,7 +17,7 @@ from batchlab.workload.pieces import (
 )
 
 _NAME = "mnist-mlp"
-_LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
+_LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's default for Adam
 
 
 def workload(
@@ -47,7 +47,7 @@ def workload(
     )
 
     def model() -> nn.Sequential:
-        """Make `layers` times a linear layer, normalized or not, and a ReLU; then scores."""
+        """Make `layers` hidden layers (linear, optional batch norm, ReLU) and ten scores."""
         network = nn.Sequential(Pixels(*scaling))
         for n_in, n_out in pairwise([784, *[width] * layers]):
             network.append(nn.Linear(n_in, n_out))
@@ -66,7 +66,7 @@ def workload(
 
 
 def _init_torch(layer: nn.Linear) -> None:
-    """Keep the layer as PyTorch makes it: all uniform within ± 1 / sqrt(inputs)."""
+    """Keep PyTorch's initialization: weights and biases uniform within ± 1 / sqrt(inputs)."""
 
 
 def _init_glorot(layer: nn.Linear) -> None:

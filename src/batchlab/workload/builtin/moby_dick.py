@@ -33,7 +33,7 @@ def workload(
 ) -> Workload:
     """A small transformer predicts the next character of Moby-Dick, on a CPU if need be.
 
-    An example is a window of the text; every character of it is predicted from those before it.
+    An example is a window of text; each character is predicted from all characters before it.
     The first 80 % of the novel are for training, the next 10 % for the test, the last 10 % for
     validation. The loss is in nats per character.
     """
@@ -76,19 +76,19 @@ def workload(
 
 
 def _windows(ids: NDArray[np.uint8], context: int) -> Windows:
-    """Cut the text in windows, shape (n, context + 1); each predicts `context` characters.
+    """Cut the text into windows, shape (n, context + 1); each predicts `context` characters.
 
-    A window starts with the last character of the one before, so each is predicted just once.
+    Consecutive windows share one character, so that each character is predicted just once.
     """
     windows = np.lib.stride_tricks.sliding_window_view(ids, context + 1)[::context]
     return (torch.from_numpy(windows.copy()),)
 
 
 def _scores_and_targets(model: nn.Module, batch: Windows) -> tuple[Tensor, Tensor]:
-    """Return a row of scores for every prediction of the batch, and the characters that came."""
+    """Return a row of scores for each predicted character of a batch, and the true characters."""
     (windows,) = batch
-    # The model gets the very tensor of the batch, not a slice of it, so that an evaluation of loss
-    # and accuracy recognizes it and computes the scores once.
+    # Pass the batch's own tensor to the model, not a slice: evaluating loss and accuracy then
+    # recognizes the tensor and computes the scores only once.
     scores: Tensor = model(windows)
     return scores.flatten(0, 1), windows[:, 1:].long().flatten()
 
@@ -110,7 +110,7 @@ def _n_predictions(batch: Windows) -> float:
 
 
 class _Transformer(nn.Module):
-    """A causal transformer, normalised before each part (GPT-2's shape).
+    """A causal transformer with GPT-2's layer normalization before attention and MLP.
 
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", 2.3.
     """
@@ -134,7 +134,7 @@ class _Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return scores of the characters after the first of each window."""
+        """Return scores for every character of each window except the first character."""
         ids = windows[:, :-1].long()
         x = self.characters(ids) + self.positions[: ids.shape[1]]
         scores: Tensor = self.scores(self.norm(self.blocks(x)))
@@ -142,7 +142,7 @@ class _Transformer(nn.Module):
 
 
 class _TransformerBlock(nn.Module):
-    """Attention to the characters before, then a network of its own for each."""
+    """Causal self-attention, then an MLP at each position, both with residual connections."""
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class _TransformerBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return numbers of the same shape (n, length, width) as `x`."""
+        """Return the block's output for `x`, of the same shape (n, length, width)."""
         n, length, width = x.shape
         joined = self.query_key_value(self.attention_norm(x))
         query, key, value = joined.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
