@@ -525,7 +525,7 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Update the target from all trainings of the pilot's configuration, and all results.
+        """Set the target from all trainings of the pilot's configuration, and judge all runs by it.
 
         If the reference is a default, use its batch size at the rate that ends best instead.
         """

@@ -301,7 +301,7 @@ class Subject(ABC):
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The memory limit for this device; None if not given or meant for a given profile."""
+        """The memory limit for this device; None if unset, or if it applies to a given profile."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes

@@ -352,7 +352,7 @@ _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# The defaults of `_NOT_OF_COMMANDS`, with which the arguments are not refused.
+# Their default values, in any order; an argument with one of these values is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 

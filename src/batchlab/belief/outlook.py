@@ -130,7 +130,8 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
     """
     sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # The covariance of z with the indicator of x > 0 is the density of x at 0 times cov(x, z).
+    # With x the normal variable of a chance (variance 1) and z the standardized result of the
+    # run, cov(z, [x > 0]) is the density of x at 0 times cov(x, z).
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     needed = ndtri(least_chance) * np.sqrt(1 - correlation**2) - before
     return np.asarray(needed * sd / correlation)
@@ -290,7 +291,7 @@ class Outlook:
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
     ) -> tuple[float, float]:
-        """Return the expected gain in utility by naming after a run instead of before, in octaves.
+        """Return how much utility, in octaves, is expected to rise if a run precedes the answer.
 
         The first figure assumes that only configurations likely to be no worse may be named, the
         second that all may. Each utility is taken as linear in the run's result, and each chance as

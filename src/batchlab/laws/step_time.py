@@ -136,7 +136,7 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the geometric posterior mean of the deviation of single batch sizes."""
+        """Return the posterior geometric mean of how far one batch size deviates from the law."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
@@ -294,7 +294,7 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
 
     The point estimate is least squares on log times. The weight of a batch size is 1 / (variance of
-    its log time + squared deviation of single batch sizes from the law, which is estimated too).
+    its log time + the variance of single batch sizes around the law, which is estimated too).
     The 95 % intervals come from the joint posterior of all parameters on a grid. The prior is flat
     in log overhead, in 1/p from 0.1 to 1.6 and in the log knee within the measured range (beyond
     that range it falls exponentially with the distance), and half-Cauchy for the deviation.

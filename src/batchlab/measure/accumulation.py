@@ -66,7 +66,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
     new_model(workload)
-    # A model that sets its own precision fails in float64, so the check runs in that precision.
+    # A model that sets its own precision fails in float64, so check it in its own precision.
     in_double = succeeds(lambda: _with_new_models(workload, on, in_double=True).gradient())
     with asking(workload, f"its loss on {_N} training examples"):
         few = _with_new_models(workload, on, in_double=in_double)

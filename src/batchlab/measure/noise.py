@@ -39,7 +39,7 @@ class NoisePoint:
 
     @cached_property
     def estimates(self) -> NoiseScale:
-        """The noise scale tr Sigma / |G|^2 of the sample, with tr Sigma and |G|^2."""
+        """The estimates of tr Sigma, |G|^2 and their ratio, the noise scale, from the sample."""
         return noise_scale(self.sample)
 
     @property

@@ -158,7 +158,7 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of last batches of epochs that are below their stage's batch size."""
+        """Return the sizes of the epochs' last batches that are smaller than the others."""
         sizes = set()
         # All epochs after the counted epochs have equal steps, so check only the next epoch.
         for epoch in range(len(self._counted.epochs) + 1):

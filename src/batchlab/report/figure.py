@@ -55,7 +55,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The names of the series of marks, which are distinguished in addition to batch sizes."""
+        """The names of the chart's series in order; each has its own dash if there are several."""
         series: dict[str, None] = {}
         for row in self.rows:
             if "series" in row and row["kind"] not in ("band", "rule"):

@@ -64,7 +64,7 @@ class NodeAgent:
     ) -> Reason | None:
         """Prepare to train a workload on these devices, one run on each.
 
-        Return the reason if PyTorch's own loop has to train here, else None.
+        Return why PyTorch trains here rather than compiled C code, or None if C code can.
 
         Raises:
             ClusterError: the workload cannot be trained here.

@@ -58,9 +58,9 @@ class Logged(LineReader):
         step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
-            # Many scripts log the number of the current epoch instead of the passes done. The finer
-            # counter already gives the position, so use the epoch only if that counter rises by an
-            # equal amount in every epoch.
+            # Many scripts log the number of the current epoch instead of the passes done. Steps or
+            # samples give the position already, so use the epoch only if they rise equally from
+            # line to line: then each line ends an epoch.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -445,7 +445,7 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and its values by split."""
-        counted: dict[str, Any] = {}  # the largest number of steps and of samples
+        counted: dict[str, Any] = {}  # by kind, the epoch and the largest number of steps and of samples
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)

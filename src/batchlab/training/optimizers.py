@@ -189,8 +189,8 @@ class RateSchedule:
         if workload.scheduler is not None:
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
-                # Avoid PyTorch's warning, in a resumed run, that the scheduler is stepped before
-                # the optimizer, whose first step was taken before the run was interrupted.
+                # A resumed run's optimizer took its first step before the interruption; say so, or
+                # PyTorch warns that the scheduler is stepped before the optimizer.
                 optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = []
         for scheduler in self._schedulers:

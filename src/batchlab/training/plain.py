@@ -468,7 +468,7 @@ class _TrainingRun:
         return tuple(measured)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
-        """Return the scores on `splits`, and the total seconds of the run's evaluations until now."""
+        """Return the scores on `splits`, and the total seconds of all evaluations until now."""
         started_s = time.perf_counter()
         scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s

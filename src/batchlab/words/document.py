@@ -96,7 +96,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _object_of(hint: Any) -> Any:
-    """Return the dict type for a field in `by_name`, from the field's type, a tuple of pairs."""
+    """Convert the type of a `by_name` field, a tuple of pairs, to the dict that is shown."""
     pair = get_args(hint)[0]
     *_, value = get_args(pair) or get_type_hints(pair).values()
     return dict[str, value]  # type: ignore[valid-type]

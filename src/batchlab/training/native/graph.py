@@ -167,7 +167,7 @@ def loops_of(shape: Shape) -> Shape:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """A node in another shape: element `index` is the node's at `offset + sum(index * strides)`."""
+    """A strided view: element `index` is the node's element `offset + sum(index * strides)`."""
 
     node: Node
     shape: Shape

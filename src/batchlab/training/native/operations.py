@@ -249,7 +249,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return the function of a loss: mean, sum or all of `text`, of input {0} and target {1}."""
+    """Return the operation of a loss: per element the C text of input {0} and target {1}, reduced."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -784,7 +784,7 @@ def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Convert a view's strides and offset from PyTorch's base tensor `was` to the view `base`."""
+    """Return strides and offset of `held`, a view of PyTorch's tensor `was`, within `base`."""
     blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride in `base`
     dims = zip(was.shape, was.strides, base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
