@@ -473,7 +473,7 @@ class Procedure:
         return slower > 1 + _SLACK + _SLACK_EARLY * (1 - share)
 
     def _compared(self, chase: Chase, record: TrialRecord) -> tuple[Course, float, float]:
-        """Return a challenger's course, its cost over the leader's (at most 1), and its slowdown."""
+        """Return a challenger's course, its cost over the leader's (at most 1), and slowdown."""
         question, level = self.study.question, self.log.until
         lead = self._course(self.study.cells[chase.leader].records[0])
         course = self._course(record)

@@ -68,7 +68,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
             # Remove `workload 'mine': `, because every warning is printed with this prefix.
             warnings += (str(error).partition(": ")[2],)
             last_batch_runs = False
-    # If the first update comes after several steps, stop before it: does a checkpoint keep the state?
+    # If the first update comes after several steps, stop before it, to test the state until then.
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)

@@ -445,7 +445,7 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and its values by split."""
-        counted: dict[str, Any] = {}  # by kind, the epoch and the largest number of steps and of samples
+        counted: dict[str, Any] = {}  # the epoch, the largest step and sample
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)

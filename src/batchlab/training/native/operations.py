@@ -249,7 +249,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return the operation of a loss: per element the C text of input {0} and target {1}, reduced."""
+    """Return the operation of a loss: per element C `text` of input {0} and target {1}, reduced."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
