@@ -47,6 +47,9 @@ def write_output_file(path: Path, content: bytes) -> None:
     Raises:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # a pipe or device: as root, a rename would replace /dev/null
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
