@@ -47,7 +47,7 @@ def write_output_file(path: Path, content: bytes) -> None:
     Raises:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):
         path.write_bytes(content)  # a pipe or device: as root, a rename would replace /dev/null
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
