@@ -39,7 +39,7 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return the hardware of a device as text, or None if unknown; "cpu" touches no GPU."""
+    """Return the hardware of a device as text, or None if unknown; for "cpu", query no GPU."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)

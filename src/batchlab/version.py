@@ -1,3 +1,3 @@
-"""The version of batchlab, which the package, the wheel and the command line read from here."""
+"""The version of batchlab, read by the package, the wheel and the command line."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The profile of an advice: batch sizes whose steps are timed before and between trainings."""
+"""The profile of an advice: times the steps of batch sizes before and between trainings."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
 _LARGEST_SHARE = 0.4  # of the remaining time; limits `_LEAST_S` if the budget is small
-# Timing two batch sizes in turn may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S` if more.
-# One call may use `_TURNS_OF_LEFT` of the rest of that time, in up to `_MOST_TURNS` processes. The
-# first process is expected to take `_TURN_LEAST_S` plus `_TURN_STEPS` steps of each batch size.
+# All calls of `StepTurns.timed` may take `_TURNS_SHARE` of the budget, but at least
+# `_TURNS_LEAST_S`. One call may use `_TURNS_OF_LEFT` of what is left, in up to `_MOST_TURNS`
+# processes; the first is expected to take `_TURN_LEAST_S` plus `_TURN_STEPS` steps of each size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: Subject) -> bool:
-    """Return whether no target is given, so that a pilot run must set the target."""
+    """Return whether a pilot run must set the target: none is given, but the objective needs it."""
     return subject.target is None and subject.question.objective != "quality"
 
 
 def profile_for_pilot(subject: Subject) -> Profile | None:
-    """Profile only the reference's batch size, or return None if all sizes are profiled first."""
+    """Profile only the reference's batch size, for a pilot run; None if not needed or possible."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
     # Starting a script may take minutes, so no script is started only for this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence
@@ -54,7 +54,7 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
-    """Return whether a profile has only the reference's batch size, run without micro-batches."""
+    """Return whether, of several wanted batch sizes, only the reference's has been profiled."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -63,7 +63,7 @@ def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
 
 
 def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
-    """Profile all batch sizes, or raise a BudgetError if time ran out after too few of them."""
+    """Profile all batch sizes, or raise a BudgetError if time ran out after too few sizes."""
     question, budget = subject.question, subject.question.budget
     # A script is started for each batch size and each repetition; one start takes `start_s`.
     starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
@@ -94,7 +94,7 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: Subject) -> tuple[int, ...]:
-    """Return all batch sizes, or only the own size if sizes are not comparable."""
+    """Return the sizes to profile: all, or only the workload's own if sizes are not comparable."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
@@ -133,7 +133,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
 
 
 class StepTurns:
-    """Ratios of the step times of two batch sizes, measured within a share of the budget."""
+    """Measures ratios of two batch sizes' step times, in total within a share of the budget."""
 
     def __init__(self, subject: Subject) -> None:
         """Store the subject without timing anything."""
@@ -141,7 +141,7 @@ class StepTurns:
         self._took_s = 0.0
 
     def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
-        """Yield the step-time ratios (second size / first) of each process while time is left."""
+        """Yield step-time ratios (second size / first), per process, while time is left."""
         budget = self._subject.question.budget
         points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
         most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s

@@ -54,7 +54,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
-    """Return the stages of an advice in order; without a target they include a pilot run."""
+    """Return the names of an advice's stages in order, with a pilot run if it sets the target."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
     return [text(PROFILING), text(SEARCH)]
@@ -67,10 +67,10 @@ class AdviceProgress:
         """Store the listener; there is no stage yet."""
         self._listener = listener
         self._stage = ""
-        self.is_beginning = False  # while the reference is the only profiled size
+        self.is_beginning = False  # while only the reference's batch size is profiled
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Report the requested runs, and first their stage if it is new."""
+        """Report the stage of the requested runs if the stage is new, then report the runs."""
         self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
         self._listener.asked(runs)
 
@@ -145,7 +145,7 @@ class AdviceSession:
             time.sleep(_LOOK_EVERY_S)
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the budget if known in seconds; `trainings` must be timed first."""
+        """Report the spent and allowed seconds, unless the limit by `trainings` is yet unknown."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -207,7 +207,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """Return the stored first profile, or measure the reference (for a pilot) or all sizes."""
+        """Return the first stored profile, or profile the reference (for a pilot) or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         refuse_impossible_target(self._subject, self._store)
@@ -215,7 +215,7 @@ class AdviceSession:
         return profile_for_pilot(self._subject) or self._measured(watcher)
 
     def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
-        """Measure all batch sizes, or return the given profile if this machine lacks the device."""
+        """Profile all batch sizes, or return the user's profile if the device is not here."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
@@ -224,7 +224,7 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """Return the advisor's question; without step times it minimizes examples, not seconds."""
+        """Return the advisor's question; without step times, objective "time" becomes "samples"."""
         subject, summary = self._subject, self._subject.summary
         objective = self._asked.objective
         if objective == "time" and any(map(why_untimed, options)):
@@ -267,7 +267,7 @@ class AdviceSession:
         return replace(question, options=options)
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
-        """Return step_time(second) / step_time(first) per epoch, or None if not measured."""
+        """Return the ratio of two sizes' mean step times (second / first); None if not measured."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(self._turns.timed(self._here, sizes))
@@ -283,13 +283,13 @@ class AdviceSession:
 
     @property
     def _runs_s(self) -> float:
-        """The seconds for runs: the budget without reserved seconds and without conclusions."""
+        """The seconds for runs: the budget minus the reserved time and the time for conclusions."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:
-        """Set each option's micro-batch size and step time on this machine for the engine."""
+        """Give the engine each option's micro-batch size and step time on this machine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
             best = self._here.best_micro_batch(size)

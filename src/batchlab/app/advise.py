@@ -112,7 +112,7 @@ def advise(
 
 
 def advised(question: Request) -> Advised:
-    """Do what `advise` does; return the advice with its study and profile."""
+    """Do what `advise` does for a request; return the advice with its study and profile."""
     assert question.store is not None
     subject, listener = subject_of(question), question.listener
     listener.begins(command="advise", subject=subject.name, stages=())
@@ -134,7 +134,7 @@ def advised(question: Request) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         answer = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # not measured now, so read from the answer
+        if question.budget.seconds is None:  # `trainings` not timed: use the stored limit
             question.budget.limit(answer.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(answer, advice=replace(answer.advice, kept_in=kept_in))
@@ -181,7 +181,7 @@ _NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "stor
 
 
 def _study_id(subject: Subject) -> str:
-    """Return the study's id: a hash of everything that affects the answer, but the machine."""
+    """Return the study's id: a hash of everything that affects the answer, except the machine."""
     question = subject.question
     names = {field.name for field in fields(question)} - _NOT_IN_THE_ID
     document = {name: getattr(question, name) for name in names} | {

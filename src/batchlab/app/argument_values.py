@@ -1,7 +1,7 @@
 """Argument values: readers that convert a text or a Python value to an argument's value.
 
-For an impossible value, a reader raises a ValueError or TypeError, to which `arguments.read` adds
-what is expected, or a UsageError with a message of its own.
+For an impossible value, a reader raises a UsageError with its own message, or a ValueError or
+TypeError, which `arguments.read` replaces by a UsageError that says what is expected.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def seconds(value: Any) -> float:
 
 
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a reader of one or more items, given as a sequence or as text with commas."""
+    """Return a reader that applies `item` to each part of a sequence or of text with commas."""
 
     def read(values: Any) -> tuple[Any, ...]:
         if isinstance(values, str):
@@ -135,7 +135,7 @@ def settings(value: Any) -> Any:
 
 
 def n_bytes(value: Any) -> int:
-    """Return bytes from a number or a text such as `2GiB` (2^30 each) or `2GB` (10^9)."""
+    """Return a number of bytes from a number or a text: `2GiB` is 2 × 2^30, `2GB` is 2 × 10^9."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b", value.strip().lower())
         if match is None:
@@ -148,14 +148,14 @@ def n_bytes(value: Any) -> int:
 
 
 def device(value: Any) -> str:
-    """Return a valid device name, even if this machine lacks the device."""
+    """Return the name of a device, which this machine may lack, or refuse a malformed name."""
     if not re.fullmatch(r"cpu|cuda|cuda:\d+", value):
         raise ValueError
     return str(value)
 
 
 def known_rule(value: Any) -> str:
-    """Return the name of a scaling rule, or refuse an unknown one."""
+    """Return the name of a scaling rule, or refuse an unknown name."""
     scaling_rule(value)
     return str(value)
 

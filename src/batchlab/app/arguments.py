@@ -21,7 +21,7 @@ from batchlab.plans.scaling import SCALING_RULES
 class Argument:
     """An argument's properties for the command line, Python and agents."""
 
-    # Converts a text or a Python value; None for a switch and for an argument with `choices`.
+    # Converts a text or a Python value; None for a switch, or if `choices` are enough.
     read: Callable[[Any], Any] | None = None
     expected: str = ""  # the description of possible values, for error messages
     shown: str = ""  # the placeholder in `--help`
@@ -55,7 +55,7 @@ def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
     """Convert a text or a Python value to the value of a command's argument.
 
     Raises:
-        UsageError: the value is not possible; in the message, `whose` follows the value.
+        UsageError: the value is not possible; the message has the text `whose` after the value.
     """
     argument = argument_of(command, name)
     reader, expected = argument.read, argument.expected
@@ -95,7 +95,7 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments by name in Python; "command name" is the key of one command's own variant.
+# The arguments by name in Python; a key such as "sweep budget" is for one command only.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),

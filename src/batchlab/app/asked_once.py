@@ -44,7 +44,7 @@ _EXPLANATIONS = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> TrainingCommand:
-    """Return a training command with the `known` facts and the facts found in its code.
+    """Return a training command made of the `known` facts and of facts found in the script's code.
 
     Raises:
         UsageError: facts are missing; the message lists all of them, with values from a short run.
@@ -108,7 +108,7 @@ def completed(
 
 
 def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
-    """Return the defaults of the `wanted` facts' flags, as read from the script's code."""
+    """Return for each `wanted` fact the default of its flag, if the script's code has one."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         flag = flag_of(code.arguments, name)
@@ -139,7 +139,7 @@ def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Run a command briefly; return the run (None on failure) and an error text or ""."""
+    """Run a command briefly; return the run (None if it failed) and what went wrong or ""."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:

@@ -16,16 +16,16 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# Report the memory of evaluations if above a training step's by both limits: factor and bytes.
+# Report an evaluation's memory if above a training step's by both this factor and these bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# A target is early if reached in `_EARLY` of a training, or in epoch 1 of `_MANY_EPOCHS` or more.
+# A target is early within `_EARLY` of a training, or in epoch 1 of `_MANY_EPOCHS` or more epochs.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the caveats of the advice, its target, its subject and this machine's profile."""
+    """Return the advice's own caveats, and caveats on its step times, data, target and subject."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -38,7 +38,7 @@ def caveats_of(
 
 
 def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
-    """Yield a caveat if unchanged weight decay acts at least 2 times more or less per epoch."""
+    """Yield a caveat if weights decay >= 2 times more or less per epoch than with the reference."""
     named, reference = advice.named, advice.reference
     if named is None:
         return
@@ -51,7 +51,7 @@ def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
 
 
 def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
-    """Yield caveats on step times from another machine or version than the trainings."""
+    """Yield caveats if step times are from another machine, or another version of the workload."""
     question = subject.question
     elsewhere = question.profile
     there = (elsewhere or here).device_name
@@ -66,11 +66,11 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 
 
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Yield a caveat on differences within chance if there are few validation examples.
+    """Yield a caveat that small differences may be chance if there are few validation examples.
 
-    For a share of examples, the caveat gives the 95 % half-width of Agresti and Coull 1998, The
-    American Statistician 52(2), which is not 0 even if no example is wrong. Other metrics get no
-    number. Weighted examples get no caveat, as their count does not determine the error.
+    For metrics like accuracy, the caveat gives the 95 % half-width of Agresti and Coull 1998, The
+    American Statistician 52(2), which is not 0 even if no example is wrong; for other metrics it
+    gives no number. A weighted loss gets no caveat: the count does not determine its error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = known(run.best_value for run in advice.tried)
@@ -86,7 +86,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
 
 
 def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Yield a caveat if the reference or recommended batch size reaches the target early."""
+    """Yield a caveat if the recommended or the reference batch size reaches the target early."""
     named, level = advice.named, advice.target
     whole: float | None = subject.epochs
     if not whole and advice.end_quality is not None:

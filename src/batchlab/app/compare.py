@@ -38,7 +38,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side of the comparison, read from disk if a file or an id is given."""
+    """Return one side of the comparison, read from disk unless a study or a profile is given."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

@@ -94,7 +94,7 @@ class Side:
     def step_s(self, wider: float) -> Estimates:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
-        The scatter between sessions is unknown, so the scatter between processes is used for it.
+        The scatter between sessions is unknown, so add the scatter between processes instead.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -121,7 +121,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> Estimates:
-        """The peak memory of each batch size, in a profile with its fastest micro-batch size."""
+        """The peak memory by batch size; in a profile, with the fastest micro-batch size."""
         points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
             sizes = map(attrgetter("batch_size"), self.profile.points)
@@ -130,7 +130,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> Crossings:
-        """Return when runs reached the target, for batch sizes and rates without a missed run."""
+        """Return runs' crossings of the target, for sizes and rates whose runs all reached it."""
         met: Crossings = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -170,7 +170,7 @@ class Side:
 
 
 def compared(a: Side, b: Side) -> Comparison:
-    """Return the settings that differ between two sides, and the figures that both have."""
+    """Return the settings that differ between two sides, and the figures that both sides have."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings, b.settings
     return Comparison(
@@ -187,7 +187,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, because runs to the harder target reach the easier target too."""
+    """Return the easier target, as runs to the harder target reach it; None if metrics differ."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -196,7 +196,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield the figures that both sides have; more figures get wider intervals (Bonferroni)."""
+    """Yield the figures of both sides; the more figures, the wider each interval (Bonferroni)."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
     n_timed = len(a.timed_sizes & b.timed_sizes)
@@ -233,7 +233,7 @@ def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # The error from rare evaluations may be equal for all seeds, so do not average.
+            # Rare evaluations may cause an equal error for all seeds, so do not average that error.
             apart = max(map(_log_apart, met[side][key])) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
@@ -245,7 +245,7 @@ def _log_apart(crossing: Crossing) -> float:
 
 
 def _times(steps: Estimates, step_s: Estimates) -> Estimates:
-    """Return the time to the target, steps times step time, where the step time is known."""
+    """Return the time to the target (steps × step time), for sizes with a known step time."""
     times = {}
     for (size, rate), of_size in steps.items():
         if (size, None) in step_s:
@@ -316,9 +316,9 @@ def _rows(
     better: Better = "lower",
     is_ratio: bool = True,
 ) -> list[ComparedFigure]:
-    """Return a figure for each batch size, at the best learning rate that both sides have.
+    """Return a figure for each batch size of both sides, at the best common learning rate.
 
-    That rate has the best mean over both sides. Without a common rate, use each side's best rate.
+    The best rate has the best mean over both sides. Without a common rate, each side uses its best.
     """
     sign = -1
     if better == "higher":

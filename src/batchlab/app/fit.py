@@ -20,8 +20,8 @@ _MOST = 1e15
 def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
-    For a batch size with several learning rates, only the best rate is used: the rate at which the
-    largest share of runs reached the target, and if several did, the least geometric mean of steps.
+    For a batch size with several learning rates, only the best rate is used: the rate with the
+    largest share of runs that reached the target and, if equal, the least geometric mean of steps.
 
     Args:
         points: a CSV file, or rows, one per run: `batch_size`, `steps_to_target` (or
@@ -47,7 +47,7 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # Compare first by the share of runs that reached the target, as the mean ignores the rest.
+    # Compare first by the share of runs that reached the target, as the mean ignores other runs.
     logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean

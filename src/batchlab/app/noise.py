@@ -22,7 +22,7 @@ from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
 
-# The share of the budget that the measurement at one step may take.
+# The share of the remaining budget that the measurement at one step may take.
 _POINT_FRACTION = 0.2
 
 
@@ -108,7 +108,7 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """Return the last step to measure at; refuse steps after the end of the rate's schedule."""
+    """Return the last step to measure at; refuse a step after the end of the rate's schedule."""
     planned = subject.length.last_step(trial)
     if steps is None:
         return planned
@@ -123,7 +123,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """Measure in a child; return the points, and the reason if some are missing, else None."""
+    """Measure in a child process; return the points, and why points are missing (else None)."""
     budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []

@@ -20,7 +20,7 @@ from batchlab.words.reasons import reason_text
 
 
 def checked_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return the trials, or raise an error if the model cannot train on one of the batches."""
+    """Return the requested trials, or raise an error if the model cannot train on their batches."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
@@ -40,7 +40,7 @@ def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """Return the option, with a note or marked unusable if its batches do not suit the model."""
+    """Return the option, marked as unusable if the model or its loss does not allow the batches."""
     size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
@@ -85,7 +85,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return for each batch size the factor of each scaling rule on the reference's rate."""
+    """Return, by batch size, each scaling rule's name and factor on the reference's rate."""
     reference = subject.summary.batch_size
     # Use both sources: the options may lack candidates, or have sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
@@ -95,7 +95,7 @@ def rule_multiples(
 
 
 def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
-    """Yield each rule for this optimizer with its rate factor at `kappa` times the batch size."""
+    """Yield each usable rule and its rate factor at `kappa` times the reference's batch size."""
     for name, rule in SCALING_RULES.items():
         if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
             yield name, rule.rate_factor(kappa)
@@ -150,11 +150,11 @@ def why_untimed(option: Option) -> Reason | None:
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Return each batch size with its time and memory by the profile, or why it cannot be used.
+    """Return an option per batch size: its step time and memory by the profile, or why unusable.
 
     Between two profiled batch sizes, the time is interpolated and the memory computed by the
-    memory law, so a profile of another machine may have other sizes. `trial` determines the size
-    of an epoch's last batch.
+    memory law, so `batch_sizes` need not be in the profile. `trial` determines the size of an
+    epoch's last batch.
     """
     options = []
     for size in sorted(set(batch_sizes)):
@@ -228,7 +228,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:
-        # Time ran out before this size, as the workload's own size and larger come first.
+        # Time ran out before this size, as the workload's own and larger sizes are profiled first.
         return _refused(option, Reason.of("profile_ended_before"))
     if between.estimate is None or largest is None or size > largest:
         return _refused(option, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))

@@ -36,7 +36,7 @@ class ProgressState(ProgressListener):
         self.doing = ""
         self._clock = clock
         self._began_s = clock()
-        self._budget: tuple[float, float] | None = None  # start by the clock, and seconds
+        self._budget: tuple[float, float] | None = None  # start by the clock, total seconds
         self._done_fraction: float | None = None
         self._ends_s: float | None = None  # when the work is expected to end, by the clock
 
@@ -50,7 +50,7 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the budget; `spent_s` can only grow while `budget_s` is unchanged."""
+        """Store the budget; while `budget_s` is unchanged, the spent time never decreases."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])
@@ -101,7 +101,7 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return lines for the stage, the bar, and if known the leader and the current work.
+    """Return lines for the stage, a progress bar, and if known the leader and the current work.
 
     A line longer than `width` characters is cut off.
     """
@@ -129,7 +129,7 @@ def stage_text(state: ProgressState) -> str:
 
 
 def time_text(state: ProgressState) -> str:
-    """Return the spent budget; without a budget the time left; if unknown the elapsed time."""
+    """Return the spent and the total budget, or else the time left, or else the elapsed time."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
         return text("{spent} of {budget}", spent=spent, budget=budget)
@@ -182,7 +182,7 @@ class ProgressLines(ProgressState):
     """Prints a line per stage and per warning to a log, a pipe or a notebook."""
 
     def phase(self, text: str) -> None:
-        """Print the new stage and the elapsed time."""
+        """Print the new stage with the spent budget, or without a budget the elapsed time."""
         super().phase(text)
         print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 
@@ -192,7 +192,7 @@ class ProgressLines(ProgressState):
 
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
-    """Return the given listener; if None, lines in a notebook, elsewhere a silent listener."""
+    """Return the given listener; if None, a listener that prints only in notebooks."""
     if listener is None and "ipykernel" in sys.modules:
         return ProgressLines()
     return listener or ProgressListener()

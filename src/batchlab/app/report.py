@@ -51,7 +51,7 @@ class Advised:
 def advice_of(store: Store, study: Study) -> Advised | None:
     """Return a stored study's advice with its evidence, or None if none is readable.
 
-    If None is returned, the same command computes a new advice from the stored trials.
+    If None is returned, calling the study's command again computes an advice from stored trials.
     """
     advice = stored_advice(store, study.study_id)
     if advice is None:
@@ -65,7 +65,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 def study_of(shown: Study | Advised) -> Study:
-    """Return the study of a study with or without advice."""
+    """Return the study itself, or the study of an advice."""
     return shown.study if isinstance(shown, Advised) else shown
 
 
@@ -101,7 +101,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text; for an advice with the page's path and, if `explains`, its steps."""
+    """Return a study as text; an advice also shows `page` and, if `explains`, its steps."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 
@@ -186,7 +186,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page for `Reported.report`; the runs of an advice are read from its store."""
+    """Write the page of an advice or a study; the runs of an advice are read from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

@@ -20,10 +20,10 @@ class SavedWeights:
     """The file that was written, and the run and metric value of its weights."""
 
     path: Path  # the safetensors file
-    record: TrialRecord  # the training run of the weights
+    record: TrialRecord  # the training run that made the weights
     metric: str  # the name of the validation metric
-    value: float | None  # the metric of these weights, or None if never evaluated
-    are_averaged: bool = False  # whether they are the averaged weights of `ema`
+    value: float | None  # the metric's value with these weights; None if never evaluated
+    are_averaged: bool = False  # whether the weights are averages made by `ema`
 
 
 def save_weights(
@@ -88,7 +88,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return a configuration's longest run; of equally long runs, the best final value's run."""
+    """Return a configuration's longest run; of equally long runs, the best by final value."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

@@ -35,7 +35,7 @@ _LOOKS_AT_AN_EPOCH = 16
 # The fractions of a run after which the plan `decay` divides the rate, and `grow` multiplies the
 # batch size, by `_CUT`: most changes come in the second half, as in usual schedules.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# For a small training set, also try batch sizes below 8, down to this number of steps per epoch.
+# For a small training set, try sizes below 8 too; the smallest has this many steps per epoch.
 _STEPS_PER_EPOCH = 32
 
 
@@ -53,7 +53,7 @@ class Subject(ABC):
     constant_until = 0.0  # the schedule's rate is constant up to this fraction of a training
     schedule_text = "the workload's own schedule"  # the schedule in words
     stops_early = False  # whether trainings may stop early (`patience_epochs`)
-    # The subject's own epochs of a training, or None if the subject does not define them.
+    # The subject's own number of epochs, or None if the subject defines no number.
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None  # the subject's own target
     all_splits: AllSplits = "on_the_way"  # when the training and test data are evaluated
@@ -68,7 +68,7 @@ class Subject(ABC):
 
     @abstractmethod
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary from the store or by checking the subject, and report its warnings.
+        """Complete the summary, read from the store or made by a check; report its warnings.
 
         `refuse` raises an error for an impossible question; call it as soon as the summary has the
         facts that `refuse` needs, before anything slow.
@@ -87,7 +87,7 @@ class Subject(ABC):
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
-        """Return the default epochs, or None if an advice on time or samples needs no number."""
+        """Return the default epochs; None for an advice on time or samples without a schedule."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
         if is_open and not self.has_shape:
             return None
@@ -95,7 +95,7 @@ class Subject(ABC):
 
     @property
     def target(self) -> Target | None:
-        """The requested target; if None, for an advice on time or samples the planned target."""
+        """The requested target; an advice on time or samples defaults to the subject's own."""
         question = self.question
         if question.target is not None:
             target = self.checked_target(question.target)
@@ -130,7 +130,7 @@ class Subject(ABC):
 
     @property
     def settings_rule(self) -> str:
-        """The rule that scales Adam's settings, except the tuned rate, to another batch size."""
+        """The scaling rule for Adam's settings, apart from the learning rate, which is tuned."""
         return "none" if self.summary.adam is None else "sqrt"
 
     @abstractmethod
@@ -139,7 +139,7 @@ class Subject(ABC):
 
     @property
     def length(self) -> RunLength:
-        """When trials end and how often they are evaluated, which is often if there is a target."""
+        """When trials end and are evaluated; if there is a target, trials are evaluated often."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -147,7 +147,7 @@ class Subject(ABC):
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """The `length` with only as many evaluations as a plot needs, also with a target."""
+        """Like `length`, but with only as many evaluations as a plot needs, even with a target."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -163,7 +163,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The requested batch sizes, or else the usual batch sizes for this command."""
+        """The requested batch sizes, or else the default batch sizes of the command."""
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
@@ -181,7 +181,7 @@ class Subject(ABC):
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates, and if none were requested the sizes that a profile added."""
+        """Return the candidates; for a script without requested sizes, also the profile's sizes."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -250,7 +250,7 @@ class Subject(ABC):
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
-        """Return the trial of a plan, which uses one or both of the two batch sizes."""
+        """Return the trial of the plan `name`, with the small, the large or both batch sizes."""
         epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
@@ -301,7 +301,7 @@ class Subject(ABC):
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The memory limit for this device; None if unset, or if it applies to a given profile."""
+        """The requested memory limit for this device; None if a given profile applies the limit."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
@@ -325,7 +325,7 @@ class Subject(ABC):
         """Time the trial's steps while nothing else runs; return a `StepTiming` or the failure."""
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Return step-time ratios (second / first point) from one process; nothing for a script."""
+        """Time two points in turn; return step-time ratios (second / first), none for a script."""
         return Ended()
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
@@ -341,7 +341,7 @@ class Subject(ABC):
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return powers of two from 8 (less for a small N) to N, and 16 to 128 and the reference."""
+    """Return powers of two from 8 (less for a small `n_train`) to `n_train`, and `reference`."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
     for power in range(n_train.bit_length()):
@@ -361,7 +361,7 @@ def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
 
 
 def outside_of_a_share(metric: str, value: float) -> str:
-    """Return the error message for a target that a share of examples (0 to 1) cannot reach."""
+    """Return the error message for a target outside 0 to 1 of a metric like accuracy."""
     meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 

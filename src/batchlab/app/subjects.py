@@ -60,7 +60,7 @@ from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 _SWEPT = (64, 256, 1024)
-_LARGER = 16  # the default large batch size of plans / the workload's own batch size
+_LARGER = 16  # the default ratio of a plan's large batch size to the workload's own
 
 
 def subject_of(question: Request) -> Subject:
@@ -81,7 +81,7 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # a store can be created later only if its folder is usable
+    except NoStoreError:  # a store created later needs a usable folder
         check_store_folder(store)
         return None
 
@@ -157,7 +157,7 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the id (from the model) and the summary (from the store or a check)."""
+        """Complete the id, from the model, and the summary, from the store or from a check."""
         self._refuse()
         refuse()
         if self.question.cluster is not None:
@@ -268,7 +268,7 @@ class WorkloadSubject(Subject):
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; not in an advice if these change the loss."""
+        """Whether steps may use micro-batches; an advice forbids them if they change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
@@ -352,12 +352,12 @@ _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# Their default values, in any order; an argument with one of these values is not refused.
+# Default values of these arguments; an argument with any of these values is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
 class CommandSubject(Subject):
-    """A user's training command, which is run to be checked, timed and trained."""
+    """A user's training command, run to check the command, to time steps and to train."""
 
     all_splits = "never"
     keeps_cadence = False
@@ -374,7 +374,7 @@ class CommandSubject(Subject):
         self._workload_id = command_identity(self._command)
 
     def _usual_epochs(self) -> int | None:
-        """Return the default epochs, or None if the script decides when to end."""
+        """Return default epochs; None if the script decides; refuse an advice that needs them."""
         if self.question.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
         if self.has_shape:
@@ -421,7 +421,7 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary from the store, or by short runs that also test the flags."""
+        """Complete the summary, read from the store or found by short runs, and report warnings."""
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
         self.summary = stored or self._checked(proves=self.question.name != "profile")
@@ -432,7 +432,7 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
-        refuse()  # after the check, which finds the number of training examples
+        refuse()  # only now, because the check finds the number of training examples
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase
@@ -477,7 +477,7 @@ class CommandSubject(Subject):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The requested or usual batch sizes, with no upper limit if N is only assumed."""
+        """The requested or default batch sizes; no maximum if the number of examples is assumed."""
         sizes = self.question.batch_sizes or ()
         numbers = tuple(size for size in sizes if size != "full")
         is_assumed = self._command.assumes_examples(self.summary.n_train)
@@ -486,7 +486,7 @@ class CommandSubject(Subject):
         return super().batch_sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return sizes around the command's own; for an advice as many as the budget can time."""
+        """Return sizes around the command's own size; for an advice, as many as fit the budget."""
         size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         usual = {max(1, size // 4), size, 4 * size, 16 * size}
@@ -562,7 +562,7 @@ def _folder() -> Iterator[Path]:
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return up to `most` possible sizes near `own`, two larger sizes per smaller size."""
+    """Return `own` and up to `most` - 1 possible sizes, about two larger sizes per smaller size."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)
@@ -572,7 +572,7 @@ def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int,
 
 
 def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """Choose `n` sizes: spread evenly, or every second size if `n` is at most half the number."""
+    """Choose `n` sizes: the 2nd, 4th, ... if there are 2 n sizes or more, else evenly spread."""
     if n >= len(sizes):
         return list(sizes)
     if n * 2 <= len(sizes):
@@ -581,7 +581,7 @@ def _spread(sizes: Sequence[int], n: int) -> list[int]:
 
 
 def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
-    """Return `own` with its halves (whole numbers >= 8) and its doubles (<= N), ascending."""
+    """Return `own`, halved repeatedly (while whole and >= 8) and doubled (up to `n_train`)."""
     sizes = [own]
     while sizes[0] % 2 == 0 and sizes[0] >= 16:
         sizes.insert(0, sizes[0] // 2)

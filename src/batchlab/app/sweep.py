@@ -139,7 +139,7 @@ _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # the share of the remaining budget for timing one batch size
-# Warn if the times of blocks of steps differ by more; on a quiet machine they differ by a few %.
+# Warn if times of blocks of steps differ by more than this; on a quiet machine, a few % is normal.
 _UNSTEADY_FRACTION = 0.3
 
 
@@ -256,7 +256,7 @@ class StoredSweep:
 
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # A single trial gets the number of threads that was fastest; several trials get one each.
+        # A single trial gets the number of threads that was fastest; several get one thread each.
         first, threads = left[0].trial, 1
         if len(left) == 1 and first.batch_size in self._timings:
             threads = self._timings[first.batch_size].threads

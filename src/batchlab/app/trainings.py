@@ -27,7 +27,7 @@ _MOST_FOR_THE_REST = 0.5
 
 
 def run_plan(subject: Subject) -> RunPlan:
-    """Return what all runs of an advice share: device, trainer, a clock started now, no limit."""
+    """Return a plan for an advice's runs, with a clock that starts now and no time limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -50,7 +50,7 @@ class TrainingsLimit:
         self._question = subject.question
 
     def set_by_a_first_look(self) -> None:
-        """Time a step and set the limit; raise an error if too little would be left for runs."""
+        """Time a step and set the limit; raise an error if too little time is left for runs."""
         trainings, budget = self._question.trainings, self._question.budget
         if trainings is None:
             return
@@ -60,7 +60,7 @@ class TrainingsLimit:
         began_s = time.monotonic()
         self.set(self._subject.reference, first.value.step_s)
         allowed_s = budget.allowed_s
-        # Leave out the training in `set`, which finds the epochs, as the study uses its record.
+        # Exclude the time of the training in `set`, as the study reuses that training's record.
         rest_s = allowed_s - budget.time_limit_s() - (time.monotonic() - began_s)
         if rest_s > _MOST_FOR_THE_REST * allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * allowed_s)
@@ -71,7 +71,7 @@ class TrainingsLimit:
             )
 
     def set(self, own: Trial | Configuration, step_s: float) -> None:
-        """Set the limit to `trainings` x steps x `step_s`, the seconds per step of `own`."""
+        """Set the limit to `trainings` x steps per training x `step_s` (of one step of `own`)."""
         if self._question.trainings is None:
             return
         plan = replace(self._subject.reference, batch_size=own.batch_size).plan
@@ -99,7 +99,7 @@ class TrainingsLimit:
                     f"{self._question.trainings:g} trainings: how long one takes is not known, for "
                     f"the first failed ({reason_text(record.reason)}); give a time with --budget"
                 )
-            last = length.last_step(subject.reference)  # a stored record may go beyond
+            last = length.last_step(subject.reference)  # a stored record may be longer
             until_then = tuple(e for e in record.evaluations if e.step <= last)
             end = self._end_of(replace(record, evaluations=until_then))
             if end is not None or length.epochs is None:
@@ -107,7 +107,7 @@ class TrainingsLimit:
             length = replace(length, epochs=2 * length.epochs)
 
     def _end_of(self, record: TrialRecord) -> float | None:
-        """Return the epochs until a run reached the target, a plateau or its end; None if none."""
+        """Return the epochs until a run reached its target, a plateau or its own end, else None."""
         target = self._subject.target
         if target is not None:
             crossing = record.crossing(target)

@@ -1,1 +1,1 @@
-"""The command line, with its commands in files; only `__main__` imports this package."""
+"""The command line, with commands in separate files; only `__main__` imports this package."""

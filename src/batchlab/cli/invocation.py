@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Training ends this many seconds before the budget, to leave time for the results: a page takes 1
-# to 2 s on an idle machine and twice that on a busy machine, and text a fraction of a second.
+# Training stops this many seconds before the budget ends, to leave time for the results: a page
+# takes 1 to 2 s on an idle machine, 2 to 4 s on a busy machine, and text a fraction of a second.
 _REPORT_RESERVE_S = 4.0
 _TEXT_RESERVE_S = 0.7
 
@@ -23,7 +23,7 @@ class Invocation:
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
-        """Return the seconds spent since the start plus the seconds needed to show the results."""
+        """Return the seconds since the process started plus the seconds needed to show results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s

@@ -35,15 +35,15 @@ COMMANDS = (*_MEASURING, "fit", "report", "compare", "weights", "workloads", "mc
 # The commands that accept a user's training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
-# These commands store no intermediate results, so do not say that results are stored.
+# These commands store no intermediate results, so Ctrl-C must not say that results are stored.
 _IN_ONE_GO = ("profile", "noise", "check", "mcp")
 
 
 class CommandFiles(Mapping[str, click.Command]):
     """The commands by name; a command's file is loaded when the command is first used.
 
-    Those files import heavy modules (torch, plotting) only inside functions, because `--help`
-    loads all of the files and must be instant.
+    Files of commands import heavy modules (torch, plotting) only inside functions, because `--help`
+    loads all these files and must be instant.
     """
 
     def __getitem__(self, name: str) -> click.Command:
@@ -109,7 +109,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        told = " ".join(error.format_message().split())  # join lines: click puts choices on several
+        told = " ".join(error.format_message().split())  # click puts choices on several lines
         return _refused(f"{told} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
@@ -130,7 +130,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
 
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
-    """Split off the training command after `--`; None if there is none or none is allowed."""
+    """Split off the training command after `--`: None without `--` or if not accepted."""
     if "--" not in arguments or arguments[0] not in WITH_OWN_COMMAND:
         return arguments, None
     place = arguments.index("--")

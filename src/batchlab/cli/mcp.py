@@ -20,7 +20,7 @@ from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
-# Options that tools lack: for terminals, set by this server, or able to run other code.
+# Options that tools do not offer: for terminals, set by this server, or able to run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -55,7 +55,7 @@ async def _serve() -> None:
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             output, failed = await _run(params.name, params.arguments or {}, context), False
-        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: path
+        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: bad path
             output, failed = str(error), True
         content = types.TextContent(type="text", text=output)
         return types.CallToolResult(content=[content], is_error=failed)
@@ -80,7 +80,7 @@ def input_schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema of a tool's input, made from its command's arguments and options."""
     properties: dict[str, Any] = {}
     for param in _params(name):
-        kind: dict[str, Any] = {"type": ["string", "number"]}  # a number is passed as text too
+        kind: dict[str, Any] = {"type": ["string", "number"]}  # a number is converted to text
         if not isinstance(param, click.Option):
             kind = {"type": "string", "pattern": "^[^-]"}  # a leading - would make it an option
         elif param.is_flag:
@@ -95,7 +95,7 @@ def input_schema(name: str) -> dict[str, Any]:
 
 
 def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
-    """Return a tool call as command-line arguments, or refuse input that violates the schema."""
+    """Return a tool call as command-line arguments, or refuse input that is not allowed."""
     import jsonschema  # installed with the package mcp
 
     if name not in TOOLS:

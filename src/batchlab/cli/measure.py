@@ -36,9 +36,9 @@ def _answered(
     reserved_s: float = 0.0,
     **more: Any,
 ) -> Any:
-    """Run the function `does` (MODULE:NAME in `app`) for this command, and write the page.
+    """Run the function `does` (MODULE:NAME in `app`) for this command; write the page to `report`.
 
-    The modules of `does` and `shown_by`, which shows the answer, are imported while the server of
+    The modules of `does` and `shown_by` (which shows the answer) are imported while the server of
     child processes starts. `reserved_s` seconds of the budget are left unused, in addition to the
     seconds for showing the results.
     """

@@ -16,7 +16,7 @@ CLUSTER = "engine address cpus_per_trial gpus_per_trial"
 
 
 def takes(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds these arguments, in this order, to a command as options."""
+    """Return a decorator that adds the arguments `names`, in this order, as a command's options."""
 
     def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         command = function.__name__
@@ -50,7 +50,7 @@ workload = click.argument("workload", default="mnist-mlp")
 
 
 def with_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace the options on a cluster by one `cluster`, which is None for this machine."""
+    """Replace the cluster's options by one option `cluster`; None means this machine."""
     engine, *names = CLUSTER.split()
     others = {name: value for name, value in options.items() if name not in CLUSTER.split()}
     of_cluster = {name: options[name] for name in names if options[name] is not None}

@@ -90,7 +90,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
 
 
 def _run_file(context: click.Context) -> dict[str, Any] | None:
-    """Read the run file given as the workload, or batchlab.toml; None if the call has neither."""
+    """Read the run file given as the workload, or batchlab.toml; None if the call uses neither."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None

@@ -46,7 +46,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page every 20 s while the study runs, or refuse another format."""
+    """Write the page every 20 s while the study runs; refuse other formats than HTML."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
