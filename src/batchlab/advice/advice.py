@@ -39,7 +39,7 @@ def is_same_rate(one: float, other: float) -> bool:
 
 
 def tenths_of(chance: float) -> int:
-    """Return a probability rounded to tenths: at most 9, and at most 7 if below `LIKELY`."""
+    """Return a probability as rounded tenths: at most 9, and at most 7 if below `LIKELY`."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -88,7 +88,7 @@ class Option:
 
     @property
     def runs(self) -> bool:
-        """Whether the batch size ran in the profile; others are never recommended."""
+        """Whether the batch size ran in the profile; if not, it is never recommended."""
         return self.note is None
 
 
@@ -111,7 +111,7 @@ class Question:
     n_validation: int | None = None  # examples in the validation set; None if not known
     # A final value worse by up to this margin counts as no worse; None for `belief.margin`'s rule.
     margin: float | None = None
-    delta: float = 0.1  # relative extra cost up to which a batch size is in the flat set
+    delta: float = 0.1  # flat set: sizes that cost at most 1 + `delta` times the least
     budget_s: float  # seconds that all runs together may take, by the engine's clock
     # The epochs that the user plans for one training; None if only the budget limits a training.
     # For objective quality, the number of epochs that every batch size is trained for.
@@ -133,7 +133,7 @@ class Question:
 
     @property
     def sign(self) -> int:
-        """1 if higher values are better, else -1; times `sign`, higher values are always better."""
+        """1 if higher values are better, else -1, so that a higher sign * value is better."""
         return 1 if self.better == "higher" else -1
 
     def option(self, batch_size: int) -> Option:
@@ -179,7 +179,7 @@ class RateTried:
         end: the final value on validation data; None if the run failed or was no whole training.
         end_test: the metric on test data after the last step, which decides nothing; None if `end`
             is None or if not known.
-        epochs: as in `Configuration`.
+        epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
 
     batch_size: int
@@ -205,7 +205,7 @@ class Believed:
         end: the final value of a whole training; `n` is the number of whole trainings that ran.
         ends_better_by: improvement of `end` over the named configuration's, in the metric's unit.
         cost: seconds or samples to the target, or distance from perfect, as the objective says.
-        epochs: as in `Configuration`.
+        epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
 
     batch_size: int
@@ -225,8 +225,8 @@ class Candidate:
         micro_batch_size: examples per pass; fewer than `batch_size` if memory is short.
         fits: whether the batch size ran within the memory limit.
         learning_rate: the rate that all figures below are for: the recommended rate if this batch
-            size is recommended, else the best rate by all runs, if possible one that reached the
-            target. None if the batch size was not trained, or failed at every rate.
+            size is recommended, else the best rate, of those that reached the target if any did.
+            None if the batch size was not trained, or failed at every rate.
         step_s: seconds per step with nothing else running, from the times of all batch sizes.
         steps_to_target: steps to the target at `learning_rate`, estimated from all runs; a lower
             bound if no run at that rate reached the target.
@@ -234,13 +234,13 @@ class Candidate:
         samples_to_target: steps times batch size.
         cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        in_flat_set: whether the cost is within the tolerance of the best candidate's and trainings
-            end no worse, each with a probability of 95 % or more.
+        in_flat_set: whether the cost is at most 1 + `delta` times the least and trainings end no
+            worse than the reference's, each with a probability of 95 % or more.
         peak_bytes: peak memory of a step above an idle process; None if not reported.
         rule_learning_rates: (rule, learning rate) of every scaling rule that applies, computed from
             the best rate at the reference batch size.
         note: why the batch size cannot be trained; None if it can.
-        epochs: as in `Configuration`, of the trainings at `learning_rate`.
+        epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
 
     batch_size: int
@@ -327,7 +327,7 @@ class Advice(Reported):
         target: the value that counts as trained; None for objective quality, or if none was set.
         target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
             "easier" (from the value of a reference run that was cut before its end).
-        delta: the relative extra cost up to which a batch size is in the flat set.
+        delta: the relative extra cost, over the least, up to which a size is in the flat set.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
         provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
         chance: the probability that the named configuration is neither slower than the reference
@@ -335,9 +335,9 @@ class Advice(Reported):
         flat_set: the batch sizes whose cost is within `delta` of the least; empty if not known.
         gain: the cost of the reference divided by the cost of the recommendation, over five more
             trainings of both: 2.0 is twice as good. If the reference is a default, its batch size
-            at the best expected rate replaces it.
+            at the best expected rate replaces the reference.
         gain_from_batch_size: the gain over the reference batch size at its best expected rate,
-            trained or not; for objective quality over its best trained rate.
+            trained or not; for objective quality, over its best trained rate.
         reference: the user's present configuration.
         is_usual: whether `reference` is a default: a built-in workload or the default batch size.
         reference_tuned: the reference batch size at its best trained rate; None if not trained.
@@ -443,7 +443,7 @@ class Advice(Reported):
         return spans if any((run.batch_size, run.epochs) == place for run in self.tried) else None
 
     def variant(self, trial: Trial) -> Variant:
-        """Return the batch size of a trial, and its schedule's epochs unless the reference's."""
+        """Return a trial's batch size and schedule epochs (None if as many as the reference's)."""
         return trial.batch_size, self.other_epochs(trial)
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
@@ -459,7 +459,7 @@ class Advice(Reported):
 
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
-    """Return a configuration's batch size, and its schedule's epochs unless the reference's."""
+    """Return batch size and schedule epochs (None if as many as the reference's)."""
     return at.batch_size, at.epochs
 
 

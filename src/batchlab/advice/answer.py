@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 # A rate up to this many times as high counts as at most an octave higher; 2.1 allows rounding.
 _UP_TO = 2.1
-_HALF = 0.5  # no cost is expected of a configuration more likely than this to miss the target
+_HALF = 0.5  # no expected cost is shown if the target is missed with a higher probability
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
@@ -46,7 +46,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return an advice without recommendation and figures if the study compared nothing."""
+    """Return an advice without recommendation or figures, as if nothing was compared."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     return Advice(
@@ -171,7 +171,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return the configuration to show for a batch size: the named one, else the best run."""
+        """Return the configuration to show for a batch size: the recommended, else the best run."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -180,7 +180,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of i reached the target, or ran whole if there is no target."""
+        """Return whether a run of configuration i reached the target, or its end if none is set."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -189,7 +189,7 @@ class _Answer:
         return bool(one.met_on)
 
     def _tuned(self) -> int | None:
-        """Return the reference batch size at its best known rate, or None if none is known."""
+        """Return the best configuration at the reference's size that `_is_known`, or None."""
         at = [*filter(self._is_known, self._study.same_size)]
         return self._outlook.most_useful(at) if at else None
 
@@ -217,7 +217,7 @@ class _Answer:
     # ---- figures
 
     def _steps(self, i: int) -> Estimate:
-        """Return the steps to the target, or a lower bound if no run of configuration i met it."""
+        """Return configuration i's steps to the target, a lower bound if no run reached it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -241,7 +241,7 @@ class _Answer:
         return _product(steps, self._study.options[size].step_s), samples
 
     def _end(self, i: int) -> Estimate:
-        """Return the expected final value of a configuration, unknown if it never ran whole."""
+        """Return the expected final value of configuration i, unknown if no run was whole."""
         if not self._study.cells[i].ended_on:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return self._expected_end(i)
@@ -258,7 +258,7 @@ class _Answer:
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the expected figures of the reference, the named configuration and every size.
+        """Yield expected figures of the reference, the named, and each size's configuration.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -322,7 +322,7 @@ class _Answer:
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
-        """Return the rate of each scaling rule, from the best rate of the reference batch size."""
+        """Return (rule, rate) of each scaling rule, from the best rate at the reference's size."""
         tuned = self._tuned()
         if tuned is None:
             return ()
@@ -343,7 +343,7 @@ class _Answer:
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return the final distance from perfect of `one` divided by that of `other`."""
+        """Return the final distance from perfect of `one` divided by the distance of `other`."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -355,7 +355,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return whether i surely costs at most 1 + `delta` times the least and ends no worse."""
+        """Return whether i surely ends no worse and costs at most 1 + `delta` times the least."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -365,7 +365,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost over the named configuration's, in five more trainings."""
+        """Return the reference's cost / the named configuration's cost, over five trainings."""
         study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return _exactly(1.0)

@@ -40,7 +40,7 @@ class Course:
         return self.points[-1][0]
 
     def cost_to(self, level: float) -> float:
-        """Return the cost to a value, interpolated between evaluations; infinite if not reached."""
+        """Return the cost to reach `level`, interpolated between evaluations; infinite if never."""
         before = self.points[0]
         for cost, value in self.points:
             if value >= level:
@@ -52,10 +52,10 @@ class Course:
 
 
 def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """Return the challenger's cost over the leader's, to the best value that both reached.
+    """Return the challenger's cost to the best value both reached, divided by the leader's.
 
     Values better than `most` are not compared. The result is infinite if the challenger never
-    improved on its first evaluation, and 0 if only the leader never did.
+    improved on its first evaluation, and 0 if only the leader never improved.
     """
     if not challenger.has_learned:
         return math.inf

@@ -24,7 +24,7 @@ _RACES_BELOW = 2.0
 # The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
 # The chance reported for a race's winner, no higher than observed in recorded answers: the second
-# number if the rate is `_FAR_RATE` or more octaves above the user's ridge, else the third.
+# number if the rate is `_FAR_RATE` or more octaves above the user's (scaled), else the third.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs depend on the result of another run.
 _MOST_AT_ONCE = 2
@@ -37,13 +37,13 @@ class Decided:
     """The outcome of a study.
 
     Attributes:
-        cell: the chosen configuration, which the advice names.
+        cell: the chosen configuration: the recommended one, or else the unchanged one.
         stopped: why nothing could be compared; None if configurations were compared.
         origin: the origin of the target.
         hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
         stays: whether no change is recommended: `cell` is the reference, or, if that is a default,
             its batch size at the best rate.
-        chance: the probability that five more trainings are neither slower nor end worse.
+        chance: the probability that five more trainings do no worse than the reference's.
         gain: the reference's cost to the target divided by the cost of `cell`.
         gain_from_batch_size: the gain over the reference batch size at its best rate.
         study: the configurations and their runs; None if nothing could be compared.
@@ -112,7 +112,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether to compare only whole trainings: a schedule exists, two are affordable."""
+    """Return whether to compare whole trainings only: given a schedule, if two are affordable."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -122,7 +122,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs to the study, or train the reference; return why if that failed."""
+    """Add the pilot's runs, or else train the reference; return why it failed, or None."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -190,7 +190,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     before = study.options[own_size].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
-    # Scale sizes timed alternately before, to keep their ratios to the reference.
+    # Scale the times of sizes timed in earlier calls, to keep their ratios to the reference.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
     study.time_again(again | {own_size: own_s, size: size_s})

@@ -12,7 +12,7 @@ from batchlab.advice.study import FAILED
 # learning rate in octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 # A larger batch size is raced only if its throughput is at least this many times the reference's, a
-# smaller batch size only if the reference's throughput is less than this many times its own.
+# smaller batch size only if the reference's throughput is less than this many times higher.
 HARDLY_FASTER = 1.25
 # If a configuration ends more than this many margins worse, its neighboring rates are not tried.
 _FAR_WORSE = 4.0
@@ -23,9 +23,9 @@ _HARDLY_SEEN = 1 / 8
 class EarlyRace:
     """The search for a faster configuration by single runs of a study.
 
-    It starts at eight times the reference batch size, which is cheap on most machines, searches the
-    best rate there, and trains the fastest configuration for as long as the pilot. If that ends
-    worse, a rate or batch size nearer to the reference's is tried.
+    The search starts at eight times the reference batch size, which is cheap on most machines,
+    finds the best rate there, and trains the fastest configuration for as long as the pilot. If it
+    ends worse than the reference, a rate or batch size nearer to the reference's is tried.
     """
 
     def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
@@ -46,7 +46,7 @@ class EarlyRace:
         self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
-        """Try configurations until one ends no worse, none remains, or the budget is spent."""
+        """Try configurations until one ends no worse than the reference or no budget is left."""
         if self._doubled is not None:
             self._challenge([self._doubled])
         first = self._first()
@@ -120,7 +120,7 @@ class EarlyRace:
         return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """Find a replacement for a configuration that ends worse; return None if there is none."""
+        """Find a configuration to try instead of i, which ends `worse` margins worse; else None."""
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -137,7 +137,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate of a batch size nearer to the reference's; None if all were raced."""
+        """Find the best rate of a batch size nearer to the reference's; None if no size is left."""
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
         nearer = self._new_size(apart, wanted=apart / times)
@@ -156,7 +156,7 @@ class EarlyRace:
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Return how many margins worse i ends, training it if needed; None if over budget."""
+        """Train i if needed and affordable; return how many margins worse it ends, else None."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -225,7 +225,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the unraced size at a factor below `below`, nearest to the factor `wanted`."""
+        """Return the unraced size whose factor `_apart` is below `below`, nearest to `wanted`."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:
@@ -239,8 +239,8 @@ def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
     """Return the batch sizes that a race may try, and the batch size where it starts.
 
     It starts at eight times the reference batch size if the throughput is higher there. Otherwise
-    larger batch sizes gain nothing, so it starts at an eighth, among smaller sizes of about equal
-    throughput, or at `own` if there are none.
+    larger batch sizes gain nothing, so the race tries `own` and smaller sizes of about equal
+    throughput, and starts nearest to an eighth of `own`.
 
     Args:
         own: the reference batch size.

@@ -49,8 +49,8 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
     """Fit the law to the steps of the shortest trainings that end at the target, at best rates.
 
-    For each batch size they lie between the longest length that ends worse than the target and the
-    next longer. If no or all lengths end worse, drop the draws of the law that contradict this.
+    For each batch size, interpolate between the first length that reaches the target and the length
+    before. If all or none reach the target, drop the draws of the law that contradict this.
     """
     enclosed, bounds, level = {}, [], study.level_worse
     for size in study.options:
@@ -75,7 +75,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return log2 of the steps of each training length, and draws of its best final value."""
+    """Return, for each training length, log2(steps) and draws of the best rate's final value."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):
@@ -87,7 +87,7 @@ def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[fl
 
 
 def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
-    """Return draws of log2 of the steps to the target at the best rate of i's batch size.
+    """Return draws of log2(steps to the target) for i's batch size at its best rate.
 
     Untrained rates count too, because a size that only ran at a poor rate would look too slow.
     """

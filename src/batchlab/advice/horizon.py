@@ -10,7 +10,7 @@ _ROOM = 1.15
 
 
 HORIZONS: Final = (0.5, 1.5, 2.0)
-"""The schedule lengths tried besides the reference's, as multiples of it."""
+"""The schedule lengths tried besides the reference's, as multiples of the reference's."""
 
 
 def horizon_for(needed: float) -> float:

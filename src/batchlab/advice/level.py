@@ -1,4 +1,4 @@
-"""The target set by pilot runs: the reference's final value minus a margin, or an easier one."""
+"""The target set by pilot runs: a margin worse than the reference's final value, or easier."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) ->
 
 
 def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
-    """Return whether a run got worse after its best value, or has a plateau and is long."""
+    """Return whether a run got worse after its best value, or has a plateau and ran long enough."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the final value of a cut run as if it had ended; None if failed or unevaluated."""
+    """Return a cut run's value as its final value; None if it failed or was not evaluated."""
     return None if record.has_failed else _ended(question, record, "planned_end")
 
 
@@ -124,7 +124,7 @@ _SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLevel:
-    """A target with its origin and the reason for it."""
+    """A target, where it comes from, and why."""
 
     target: Target
     origin: TargetOrigin  # "pilot", or "easier" if the run was cut before its end
@@ -172,7 +172,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """Why the reference hardly learns, and which rate does; None if the reference learns."""
+        """Why the reference hardly learns, and which other rate learns; None if it learns."""
         reference, metric = self._records[0], self._question.metric
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
@@ -190,10 +190,10 @@ class Pilots:
 
     @property
     def level(self) -> TargetLevel | None:
-        """The target that the runs set; None if none learned, or a higher rate has to run first.
+        """The target that the runs set; None if no run learned, or a higher rate must run first.
 
         The target is one margin worse than the reference's final value. If the reference hardly
-        learns, the best other run sets it. If a run was cut, its last value sets an easier target.
+        learns, the best other run sets the target. A cut run sets it by the value at its cut.
         """
         question = self._question
         if not self._learned:
@@ -226,7 +226,7 @@ def _best_value(question: Question, record: TrialRecord) -> float:
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
-    """Return the target set by trainings: one margin worse than their mean final value."""
+    """Return the target that is one margin of `end` worse than the mean of the values `ends`."""
     mean = math.fsum(ends) / len(ends)
     return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
 
@@ -240,7 +240,7 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run ends hardly better than untrained, or is unfinished and flat."""
+    """Return whether a run ends hardly better than untrained or, without an end, is still flat."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"

@@ -29,7 +29,7 @@ class Piloted:
 
     stopped: Reason | None = None  # why no target could be set; None if it is set
     level: TargetLevel | None = None
-    hardly_learns: Reason | None = None  # why the reference hardly learns, else None
+    hardly_learns: Reason | None = None  # why the reference hardly learns; None if it learns
     octave: int = 0  # octaves from the reference's rate up to a rate that learns
 
     @property
@@ -107,7 +107,7 @@ class _Pilot:
         return Piloted(level=level, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
-        """Return the most steps of a pilot: as planned, but at most its share of the budget."""
+        """Return the most steps of a pilot: as planned, but no more than half the budget pays."""
         share_s = _SHARE * self._question.budget_s
         return min(
             self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
@@ -120,7 +120,7 @@ class _Pilot:
         return self._question.planned_epochs is not None and not resumes
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
-        """Train at these rates, doubling the steps until the first run has its final value."""
+        """Train at each rate, doubling the steps until the first run ends or reaches the limit."""
         looked_from = self._log.plan(self._size).steps_in(4)
         longest = self._log.planned_steps(self._size)
         # Start short: only runs show what evaluations, and steps of parallel runs, cost.

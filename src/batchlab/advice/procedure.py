@@ -24,7 +24,7 @@ _COVERS_FROM = 10.0
 # If only final values are compared, this many reference trainings run before other trainings.
 _REFERENCES = 3
 # The most confirming trainings of the named configuration and of each baseline. Without this limit
-# a study would end only in doubt or with the budget spent, which favors the reference.
+# a study would train until doubt arises or the budget is spent, and so favor the reference.
 _CONFIRMED = 5
 # Compute the gain of 1, 3 or 8 further seeds together; start at most `_AT_ONCE` of them.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
@@ -51,7 +51,7 @@ _MOST_SLOWER = 8.0
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
 # A run may cost up to this factor more than the budget left, which then cuts little of the run.
 _SLACK_OF_BUDGET = 1.02
-_LEAST_SHARE = 0.02  # the least cost assumed of a run, over a whole training's
+_LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole training's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class Flight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chase:
-    """A challenger trained in stretches while it may be faster than the best known (leader)."""
+    """A challenger trained in stretches while it may be faster than the leader (best so far)."""
 
     leader: int
     lead_cost: float  # the leader's cost to the target
@@ -95,11 +95,11 @@ class Procedure:
 
     @property
     def named(self) -> int:
-        """The configuration that the advice would name if the study ended now."""
+        """The configuration that the advice would report if the study ended now."""
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best configuration that is likely no worse, or else the unchanged one."""
+        """Return the best configuration likely no worse than the reference, or else `stays`."""
         study, outlook = self.study, self.outlook
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
@@ -120,7 +120,7 @@ class Procedure:
     # ---- public actions
 
     def explore(self) -> int:
-        """Run until no run promises enough gain, and return the configuration to name."""
+        """Run until no run promises enough gain, and return the configuration to report."""
         self._run(self._begin_next)
         return self.named
 
@@ -175,7 +175,7 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference again if final values are compared and it has fewer than three."""
+        """Train the reference again if only final values count and it ran fewer than 3 times."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
@@ -195,7 +195,7 @@ class Procedure:
         return False
 
     def _begin_most_promising(self) -> bool:
-        """Begin the run of the most gain per root of seconds; return False if all gain little."""
+        """Begin the run with the highest gain / sqrt(seconds); return False if all gain little."""
         named, nameable = self.named, self._in_question()
         possible = dict(self._possible(named))
         runs, costs_s = [*possible], [*possible.values()]
@@ -249,7 +249,7 @@ class Procedure:
         return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
-        """Yield each affordable run at or near trained configurations, with its seconds."""
+        """Yield each affordable run at or near trained configurations, with expected seconds."""
         study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
         flying, near = self._flying, self._within_reach()
         lead = named
@@ -303,7 +303,7 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Describe what a run of i will show: a final value, and steps to the target if new."""
+        """Describe which results a run of i will add: its final value, its cost to the target."""
         study, one = self.study, self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(
@@ -325,7 +325,7 @@ class Procedure:
         return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration that reached the target on seed 0, or else the nearest."""
+        """Return the best configuration to reach the target on seed 0, else the nearest to it."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -466,14 +466,14 @@ class Procedure:
             self._stop(flight, chase, record, was_cut=True)
 
     def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
-        """Return whether a challenger is too slow to the best value that both runs reached."""
+        """Return whether a challenger needed far longer than the leader to a value both reached."""
         course, share, slower = self._compared(chase, record)
         if course.cost > (1 + _SLACK) * chase.lead_cost:
             return True
         return slower > 1 + _SLACK + _SLACK_EARLY * (1 - share)
 
     def _compared(self, chase: Chase, record: TrialRecord) -> tuple[Course, float, float]:
-        """Return a challenger's course, its cost over the leader's (at most 1), and slowdown."""
+        """Return a challenger's course, its fraction of the leader's cost, and `slower_by`."""
         question, level = self.study.question, self.log.until
         lead = self._course(self.study.cells[chase.leader].records[0])
         course = self._course(record)
@@ -482,7 +482,7 @@ class Procedure:
         return course, share, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
-        """Add the cost inferred from a challenger's last stretch to the study, and end it."""
+        """Stop a challenger, and add the cost inferred from its last stretch to the study."""
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

@@ -98,7 +98,7 @@ class RunLog:
     # Batch sizes that are no longer compared, each with its reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
-    leading: CellKey | None = None  # the best so far; None until batch sizes are compared
+    leading: CellKey | None = None  # the best configuration so far; None before comparisons
     whole_epochs: float | None = None  # epochs of a whole training; None before the pilot
     # True if only whole trainings are compared, because a learning-rate schedule spans each: values
     # before the end, at a high rate, say little about a shorter training.
@@ -126,7 +126,7 @@ class RunLog:
         whole: bool = False,
         watched_from_samples: int = 0,
     ) -> RunRequest:
-        """Return a request for `steps` steps, which ends early at the target unless `whole`."""
+        """Return a request for a run of `steps` steps that stops at the target unless `whole`."""
         size, rate, horizon = cell
         trial = self.engine.trial(batch_size=size, learning_rate=rate, seed=seed, horizon=horizon)
         # The engine may round the rate to one that it offers, so store the requested rate.
@@ -238,7 +238,7 @@ class RunLog:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether a learning-rate schedule spans each training, so that its length sets rates."""
+        """Whether a learning-rate schedule spans each training, so rates depend on its length."""
         cell = self.question.reference
         trial = self.engine.trial(
             batch_size=cell.batch_size, learning_rate=cell.learning_rate, seed=0
@@ -246,7 +246,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the steps of the planned or most epochs, whichever is less, or `MOST_STEPS`."""
+        """Return the steps of `planned_epochs` or `at_most_epochs`, the fewer, or `MOST_STEPS`."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:
@@ -304,7 +304,7 @@ class RunLog:
         self.watcher.asked(runs, purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:
-        """Return where a run reached the target; None if not, or if only final values count."""
+        """Return where a run reached the target; None if never, or if only final values count."""
         if self.until is None or self.whole_only:
             return None
         return record.crossing(self.until)

@@ -91,7 +91,7 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether no training failed, and one ended less than `_NEAR` margins worse."""
+        """Whether no training failed, and at least one ended under `_NEAR` margins worse."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -183,7 +183,7 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # By batch size timed alternately, standard deviation of log(step time / reference's).
+        # By size timed alternately with the reference's: SD of log(step time / reference's).
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of the first whole training if the reference failed;
         # None if the user gave the target.
@@ -217,7 +217,7 @@ class AdviceStudy:
 
     @property
     def _allowed_horizons(self) -> list[float]:
-        """The allowed multiples of the planned epochs; whole epochs only, as scripts require."""
+        """The `HORIZONS` that give an allowed whole number of epochs, as scripts require."""
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
         epochs = {horizon: horizon * planned for horizon in HORIZONS}
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
@@ -265,7 +265,7 @@ class AdviceStudy:
     # ---- configurations
 
     def nearest(self, size: int, octave: float) -> int:
-        """Return the configuration of the planned length with the nearest rate to `octave`."""
+        """Return the configuration of `size` and planned length with the rate nearest `octave`."""
         return self._nearest(CellKey(size, self.question.reference.learning_rate), octave)
 
     def at(self, cell: CellKey) -> int:
@@ -274,13 +274,13 @@ class AdviceStudy:
         return self._nearest(cell, octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
-        """Return configuration i with a rate `octaves` higher, or None if not considered."""
+        """Return the configuration like i with a rate `octaves` higher, or None if none exists."""
         wanted = float(self.places.rate[i] + octaves)
         nearest = self._nearest(self.cells[i].cell, wanted)
         return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
     def _nearest(self, cell: CellKey, octave: float) -> int:
-        """Return the configuration like `cell` with the rate nearest to `octave`."""
+        """Return the configuration of `cell`'s size and length, with the rate nearest `octave`."""
         rate = cell.learning_rate
         at = self.where(lambda one: one.cell._replace(learning_rate=rate) == cell)
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
@@ -294,7 +294,7 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return octaves of rate above the ridge through each of `others`, shape (n, others)."""
+        """Return octaves of each rate above the ridge through each of `others`, (n, others)."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -309,11 +309,11 @@ class AdviceStudy:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own configuration, and all that reached the target and never failed.
+        """The user's own configuration, and all others that the advice may recommend.
 
-        If final values count, only configurations with a final value are included. If only whole
-        trainings are compared, configurations that missed the target are included, because a lucky
-        reference run may have set it too high, so only the belief judges final values.
+        The others never failed, reached the target and, if final values are compared, have a final
+        value. If only whole trainings are compared, the target may be missed: a lucky reference run
+        may have set it too high, so the belief judges the final values.
         """
         at = self.where(lambda one: not one.failed)
         if self.follows:
@@ -386,7 +386,7 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """The batch sizes that missed the target by `at_most_epochs`, with time to spare."""
+        """The batch sizes that `at_most_epochs` stopped before the target, though time was left."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
@@ -423,7 +423,7 @@ class AdviceStudy:
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a whole training, without steps shared with others."""
+        """Return the expected seconds of a whole training, minus steps it copies from another."""
         cell = self.cells[i].cell
         shared = self.log.shared_steps((cell, seed))
         if not shared:
@@ -515,7 +515,7 @@ class AdviceStudy:
             shown.clear()
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
-        """Return the final value of a whole training; None if based on a value not finite."""
+        """Return the final value of a whole training; None if a value it needs is not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
@@ -525,9 +525,9 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Set the target from all trainings of the pilot's configuration, and judge all runs by it.
+        """Compute the target from all trainings of the pilot's configuration; apply it to all runs.
 
-        If the reference is a default, use its batch size at the rate that ends best instead.
+        If the reference is a default, use trainings of its batch size at the best rate instead.
         """
         if self.end is None or self.log.until is None:
             return
@@ -614,7 +614,7 @@ class AdviceStudy:
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # Less certain: final values of a cut length, assumed ones, and failures (maybe bad luck).
+        # Less certain: final values after a cut pilot, assumed final values, and failures.
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -675,7 +675,7 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the probability that the next training succeeds, lower below a failed rate."""
+        """Return the probability that the next training succeeds: < 1 just below a failed rate."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
@@ -692,7 +692,7 @@ def missed(steps: int) -> tuple[float, float]:
 
 
 def _own_scatter(values: Sequence[float]) -> OwnScatter:
-    """Return the variance over the seeds of one configuration, unknown with fewer than two."""
+    """Return the variance over seeds of one configuration, unknown with fewer than two seeds."""
     if len(values) < 2:
         return OwnScatter(variance=1.0, n=1)
     variance = max(statistics.variance(values), _LEAST_VARIANCE)

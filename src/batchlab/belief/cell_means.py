@@ -25,17 +25,17 @@ _N_DRAWS = 16_384
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMeans:
-    """The joint probability of the means of all cells, from the values of all seeds.
+    """The joint distribution of the mean metrics of all cells, from one value per seed.
 
     All statements about cells are computed from the same draws, so they are consistent. Cells are
-    taken as independent: in recorded trainings, results of one seed at two batch sizes correlate by
-    only 0.1 in the median, which would narrow the interval of a difference by 5 %.
+    treated as independent: in recorded trainings, results of one seed at two batch sizes have a
+    median correlation of only 0.1. Using it would narrow intervals of differences by only 5 %.
     """
 
     cells: tuple[Values, ...]
     scale: MetricScale
     prior: ScatterPrior | None  # the prior of the standard deviation over seeds, on `scale`
-    draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN for a cell without runs
+    draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN if a cell is empty
 
     @classmethod
     def of(
@@ -68,9 +68,9 @@ class CellMeans:
         return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
-        """Estimate the mean gaps between the train metric and this held-out metric.
+        """Estimate each cell's mean gap: train metric minus the held-out metric in `self`.
 
-        Train metrics hardly differ by seed, so use the held-out metric's prior of the seed scatter.
+        Train metrics hardly differ by seed, so gaps get the seed-scatter prior of `self`.
         """
         require_finite(chain(*gaps))
         prior, values = self.prior, [*chain(*self.cells)]
@@ -80,7 +80,7 @@ class CellMeans:
 
     @classmethod
     def of_steps(cls, cells: Sequence[Values]) -> CellMeans:
-        """Estimate the means of logarithms of the steps to a target."""
+        """Estimate each cell's mean natural logarithm of the steps to a target."""
         require_finite(chain(*cells))
         return cls._pooled(cells, MetricScale(kind="plain"), PRIORS["steps"])
 
@@ -111,7 +111,7 @@ class CellMeans:
         return Estimate.of(value, interval=_interval(self.draws[:, i], value, confidence), n=n)
 
     def difference(self, i: int, j: int, *, confidence: float = 0.95) -> Estimate:
-        """Return the mean of cell i minus the mean of cell j; `n` counts the trials of both."""
+        """Return the mean of cell i minus the mean of cell j, from all trials of both cells."""
         if not (len(self.cells[i]) and len(self.cells[j])):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         value = fmean(self.cells[i]) - fmean(self.cells[j])

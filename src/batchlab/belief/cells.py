@@ -18,7 +18,7 @@ from batchlab.records.trial import Split, Trial, TrialRecord
 
 
 def deciding_split(study: Study) -> Split:
-    """Return the split that learning rates are compared on, which is never the test set."""
+    """Return the split on which learning rates are compared: validation if any, else train."""
     return "validation" if study.workload.has_validation else "train"
 
 
@@ -42,7 +42,7 @@ def budget_split(study: Study) -> Split:
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Return train minus held-out metric at the last evaluation, or None if one is unknown."""
+    """Return the last train value minus the last held-out value; None if a value is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
     if train is None or other is None:
         return None
@@ -51,7 +51,7 @@ def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The trials of one batch size (or plan of changing sizes) and rate, in requested order."""
+    """The trials with the same batch size (or plan), learning rate and schedule length."""
 
     records: tuple[TrialRecord, ...]
     takes_rate: bool = True
@@ -87,26 +87,26 @@ class Cell:
         return tuple(record for record in self.records if not record.ended_well)
 
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
-        """Return the known final values in the first metric, of trials that ended well."""
+        """Return the known final values, in the first metric, of the trials that ended well."""
         metric = study.workload.metrics[0]
         ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
         return tuple(known(ends))
 
     def mean_final(self, study: Study, split: Split) -> float | None:
-        """Return the mean final value of the cell, or None without final values."""
+        """Return the mean final value of the cell, or None if no final value is known."""
         values = self.final(study, split)
         return fmean(values) if values else None
 
 
 def kind_of(trial: Trial) -> Kind:
-    """Return a trial's batch size, or the name of its plan: "grow" (batch size) or "decay"."""
+    """Return a trial's batch size, or its plan: "grow" (of batch size) or "decay" (of rate)."""
     if not trial.stages:
         return trial.batch_size
     return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """Return all cells of a study, in the order of `in_order`."""
+    """Group the trials of a study into cells, sorted by `in_order`."""
     # Trials of an advice may differ in schedule length; these belong to separate cells.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
@@ -118,7 +118,7 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 
 def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sort cells without a plan first, then by plan; within each by batch size and rate."""
+    """Sort cells: first without plan, then "grow", then "decay"; each by batch size and rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
         plans: list[Kind] = [cell.batch_size, "grow", "decay"]
@@ -128,10 +128,10 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return the cell whose curves the report shows, for every batch size and plan.
+    """Return, for each batch size and plan, the cell of the best rate; reports show its curves.
 
-    It is the cell with the best mean final value of the first metric, on validation data if any,
-    else on train data. Learning rates at which every trial ended well are preferred.
+    The best rate has the best mean final value of the first metric, on validation data if any, else
+    on train data. A rate with failed or unfinished trials ranks below all rates without.
     """
     split = deciding_split(study)
     sign = 1 if study.workload.metrics[0].better == "higher" else -1
@@ -153,7 +153,7 @@ def has_plans(some: Iterable[Cell]) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def plateaus(study: Study) -> dict[str, MetricPlateau]:
-    """Return the plateau of each trial in the first metric, by trial id."""
+    """Return each trial's plateau of the first metric, by trial id."""
     metric = study.workload.metrics[0]
     return {
         record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)

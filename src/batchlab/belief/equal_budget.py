@@ -32,9 +32,9 @@ class EqualBudget:
         return train_s
 
     def value(self, record: TrialRecord, split: Split) -> float | None:
-        """Return a trial's metric when the budget was spent, interpolated between evaluations.
+        """Return a trial's metric when it had spent the budget, interpolated between evaluations.
 
-        The result is None unless evaluations exist at this budget, or both below and above it.
+        The result is None unless an evaluation is at the budget, or one before and one after it.
         """
         curve = self._curve(record, split)
         if not curve:
@@ -64,9 +64,9 @@ class EqualBudget:
 
 
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:
-    """Return the largest budget of a kind (see `NAMES`) that all these trials have spent.
+    """Return the largest budget of the kind `name` (see `NAMES`) that all trials have spent.
 
-    The result is None without trials, or if the budget is time and some batch size was not timed.
+    The result is None if no trial was evaluated, or for "time" if some batch size was not timed.
     """
     if name == "time" and None in [study.timing(record.trial.batch_size) for record in records]:
         return None

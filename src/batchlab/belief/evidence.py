@@ -48,7 +48,7 @@ class Measured:
         return self.means.cells[self._place(cell)]
 
     def level(self, cell: Cell) -> float:
-        """Return the mean over the seeds of a cell with at least one value."""
+        """Return the mean of a cell's values over seeds; the cell must have at least one value."""
         return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
@@ -58,13 +58,13 @@ class Measured:
         return self.means.mean(self._place(cell))
 
     def difference(self, first: Cell, second: Cell) -> Estimate:
-        """Return by how much the first cell is better than the second, negative if worse."""
+        """Return how much better the first cell's mean is than the second's; negative if worse."""
         if self.better == "lower":
             first, second = second, first
         return self.means.difference(self._place(first), self._place(second))
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
-        """Return joint draws of the means of cells, with the sign that makes higher better.
+        """Return joint draws of the means of cells, negated if lower values are better.
 
         The shape is (n_draws, cells). The result is None if the variance over seeds is unknown.
         """
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """Batch sizes and plans that may be as good as the best; None without intervals."""
+        """Batch sizes and plans maybe as good as the best cell; None if there are no intervals."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
@@ -98,7 +98,7 @@ class Evidence:
     """The measurements from which the statements about a sweep are derived."""
 
     study: Study
-    cells: tuple[Cell, ...]  # the best cell of each batch size and plan, if a trial ended well
+    cells: tuple[Cell, ...]  # each batch size's and plan's best cell, if a trial ended well
     budgets: tuple[EqualBudget, ...]  # the equal budgets that are known, epochs first
 
     @classmethod
@@ -118,7 +118,7 @@ class Evidence:
 
     @property
     def of_sizes(self) -> Evidence:
-        """The evidence of this study without plans, for statements about batch sizes."""
+        """The evidence without trials of a plan (`kind_of`), for statements about batch sizes."""
         constant = tuple(r for r in self.study.records if not r.trial.stages)
         return Evidence.of(replace(self.study, records=constant))
 
@@ -134,13 +134,13 @@ class Evidence:
 
     @property
     def improvement(self) -> float:
-        """The least difference that counts as learning, by the plateau rule."""
+        """The least change of the metric that the plateau rule counts as an improvement."""
         finals = self._finals
         return default_delta(self.metric, finals) if finals else 0.0
 
     @property
     def margin(self) -> float:
-        """The margin: a value worse than the best cell's by up to this counts as no worse."""
+        """How much worse than the best cell a cell may be and still count as no worse."""
         split, finals = budget_split(self.study), self._finals
         if self.study.margin is not None or not finals:
             return self.study.margin or 0.0
@@ -161,12 +161,12 @@ class Evidence:
         return [*map(fmean, filter(None, finals))]
 
     def untrained(self, split: Split) -> list[float]:
-        """Return the metric at step 0 of every trial that was evaluated then."""
+        """Return the values at step 0 of all trials that ended well and were evaluated there."""
         curves = [record.curve(split, self.metric) for record in self._ended_well]
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return the final values of trials, or the final values if cut at an equal budget."""
+        """Return each cell's final values; with `budget`, as if all trials had stopped there."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:
@@ -204,7 +204,7 @@ class Evidence:
         return by_budget
 
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return train minus held-out metric, at the end or after an equal budget.
+        """Return each cell's train minus held-out metric, at the end or at an equal budget.
 
         Less overfitting is better: a smaller gap if higher metrics are better, else a larger gap,
         because overfitting then makes the gap negative.
@@ -227,5 +227,5 @@ class Evidence:
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
-        """Return each cell's known values of the trials that ended well."""
+        """Return `value` of each cell's trials that ended well, without unknown values."""
         return [known(map(value, cell.ended_well)) for cell in self.cells]

@@ -21,7 +21,7 @@ V = TypeVar("V", float, float | None)
 # The line is fitted to the evaluations in this last fraction of a run.
 _TAIL = 0.25
 _BOUNDS = (1.0, 100.0)  # the largest fraction, and the largest percentage
-# A line needs this many evaluations; it passes through two exactly, which shows no scatter.
+# A line is fitted to at least this many evaluations: through two it would show no scatter.
 _FEWEST = 3
 # If the best model is kept, the final value is the best mean of this many successive evaluations.
 _IN_A_ROW = 3
@@ -32,7 +32,7 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
 
     A mean over the quarter would lag behind a metric that still improves. If the quarter has fewer
     than three evaluations, use the last three of the last half of the run, or the last value if the
-    half has fewer. If all values lie within 0 and 1 (or 0 and 100), so does the result.
+    half has fewer than three. If all values lie within 0 and 1 (or 0 and 100), so does the result.
 
     Args:
         curve: the validation metric.
@@ -79,9 +79,9 @@ def final_of(
     steps: float = math.inf,
     keeps_best: bool = False,
 ) -> float | None:
-    """Return the final value of a training, or the final value had it ended after `steps` steps.
+    """Return the final value of a training, ignoring evaluations after `steps` steps.
 
-    Train and test metrics are evaluated too rarely to fit a line, so their last value is returned.
+    For a train or test metric, evaluated too rarely to fit a line, return the run's last value.
     """
     if split != "validation":
         return record.last(split, metric)
@@ -94,10 +94,10 @@ def final_of(
 
 
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the standard error of the end of a line through the last quarter of a run.
+    """Return the standard error of the last point of a line through a run's last quarter.
 
-    It serves to predict how much final values differ by seed: more if evaluations scatter. It is
-    the error of the least-squares line even if `final_value` does not return the line's end.
+    The error predicts how much final values differ by seed. It belongs to the least-squares line,
+    even if `final_value` shrinks the slope of that line or returns a mean of the best values.
 
     Args:
         curve: (samples, value) of the validation metric after step 0.

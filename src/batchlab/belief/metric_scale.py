@@ -25,7 +25,7 @@ _HIGHEST = 300.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricScale:
-    """Log odds for a share (within 0 and 1), logarithm for a positive loss, else the metric."""
+    """A conversion: log odds of a share (0 to 1), logarithm of a positive loss, or identity."""
 
     kind: ScaleKind
     whole: float = 1.0  # the largest share: 1, or 100 for percent
@@ -72,13 +72,13 @@ class MetricScale:
         return places
 
     def variance(self, values: Sequence[float]) -> float:
-        """Return the unbiased variance over seeds on this scale, at least the rounding error's."""
+        """Return the sample variance of values on this scale, at least the variance of rounding."""
         level = float(np.mean(values))
         variance = max(float(np.var(values, ddof=1)), self._resolution(level) ** 2 / 12)
         return variance * self.slope(level) ** 2
 
     def slope(self, level: float) -> float:
-        """Return the derivative of this scale by the metric at a value; always positive."""
+        """Return the derivative of the scaled value by the metric at `level`; always positive."""
         if self.kind == "share":
             share = self._inside(level)
             return 1 / (share * (1 - share) * self.whole)
@@ -87,12 +87,12 @@ class MetricScale:
         return 1.0
 
     def _resolution(self, level: float) -> float:
-        """Return the least difference of two values: one example, or one float32 spacing."""
+        """Return the least gap between two values near `level`: one example, or float32 spacing."""
         if self.kind == "share" and self.n_examples is not None:
             return self.whole / self.n_examples
         return float(np.spacing(np.float32(abs(level))))
 
     def _inside(self, value: float) -> float:
-        """Return the share, kept half an example away from 0 and 1, so its log odds are finite."""
+        """Convert a value to a share at least half an example from 0 and 1 (finite log odds)."""
         half_example = 0.5 / (self.n_examples or _EXAMPLES)
         return min(max(value / self.whole, half_example), 1 - half_example)

@@ -49,8 +49,8 @@ class StandardNoise:
 
     surface: Array  # costs and final values, shape (draws, 2 n)
     run: Array  # the results of a further run, shape (draws, 2)
-    luck: Array  # differences of mean costs by seed, shape (draws,)
-    misses: Array  # trainings of two configurations that miss the target, shape (draws, 2)
+    luck: Array  # seed scatter of the difference of two mean costs, shape (draws,)
+    misses: Array  # how many trainings of each of two configurations miss, shape (draws, 2)
 
     @classmethod
     def of(cls, n: int) -> StandardNoise:
@@ -77,8 +77,8 @@ class Aim:
         known_cost: log2 of the cost of a whole training, shape (n,), if only whole trainings are
             compared; None if the cost is the cost to the target.
         level: how many margins worse the target is than the reference's final value.
-        step_error: standard deviation of log2 of a step's cost over the cost of a step of `own`,
-            shape (n,).
+        step_error: standard deviation of log2(cost of a step / cost of a step of `own`), shape
+            (n,).
     """
 
     own: int
@@ -93,7 +93,7 @@ class Aim:
 
     @property
     def counts_misses(self) -> bool:
-        """Whether to count the cost of trainings that miss the target, which has to be known."""
+        """Whether to add the cost of trainings that miss the target; needs finite `most_cost`."""
         return self.ends_count and bool(np.isfinite(self.most_cost).all())
 
 
@@ -115,10 +115,10 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return the change by a linear model at which each chance reaches `least_chance`.
+    """Return how far a linear model must move each chance for it to reach `least_chance`.
 
-    A linear model may push a chance beyond 0 or 1. So take each chance as the probability that a
-    normal variable correlated with the run's result is above 0: a probit of the result.
+    The model predicts chances from a run's result, maybe beyond 0 or 1. So treat a chance as a
+    probit: the probability that a normal variable correlated with the result is above 0.
 
     Args:
         least_chance: the chance to reach.
@@ -143,7 +143,7 @@ def _above(mean: Array, sd: float | Array) -> Array:
 
 
 class Outlook:
-    """The statements about all n configurations, consistent because all use the same draws.
+    """Costs, final values and chances of all n configurations, from the same joint draws.
 
     Attributes:
         cost: log2 of the cost of a training that reaches the target. This array, like all arrays
@@ -151,9 +151,9 @@ class Outlook:
         end: how many margins worse than the reference a training ends.
         misses: the probability that a training misses the target.
         mean_cost: log2 of the mean cost of trainings; a miss costs a whole training.
-        worse: the probability that five more trainings end worse than five of the baseline.
-        slower: the probability that five more trainings are slower than five of the baseline.
-        likely_tuned: the index that most likely has the best rate at the user's batch size.
+        worse: the probability that five more trainings end over a margin worse than the baseline's.
+        slower: the probability that five more trainings cost more than five of the baseline.
+        likely_tuned: the index most likely to have the best rate at the user's batch size.
     """
 
     def __init__(
@@ -244,11 +244,11 @@ class Outlook:
 
     @property
     def chance(self) -> Array:
-        """Probability that five more trainings are neither slower nor end worse, shape (n,)."""
+        """Probability that further trainings succeed, no slower and no worse than the baseline."""
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int) -> Array:
-        """Return draws of log2 of the baseline's cost over the cost of a configuration.
+        """Return draws of log2(baseline's cost / cost of configuration `at`).
 
         Each cost is the mean of five further trainings, as for `chance`.
         """
@@ -269,19 +269,19 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the most useful of the configurations likely to be no worse and of `stays`."""
+        """Return the most useful of `stays(nameable)` and all with `chance` >= `least_chance`."""
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})
 
     def most_useful(self, some: Iterable[int]) -> int:
-        """Return the configuration of the highest expected utility."""
+        """Return the configuration of the highest expected utility among `some`."""
         return int(max(some, key=lambda i: (self.utility[i], -i)))
 
     def stays(self, nameable: Sequence[int]) -> int:
-        """Return the configuration to name if no change is likely better: the user's own.
+        """Return the configuration to report if no change is recommended: the user's own.
 
-        If the reference is a default, return its batch size at the best rate.
+        If `Aim.is_tuned`, return the most useful configuration of the user's batch size instead.
         """
         if not self._aim.is_tuned:
             return self._aim.own
@@ -291,11 +291,11 @@ class Outlook:
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
     ) -> tuple[float, float]:
-        """Return how much utility, in octaves, is expected to rise if a run precedes the answer.
+        """Return by how many octaves a run is expected to raise the utility of the answer.
 
-        The first figure assumes that only configurations likely to be no worse may be named, the
-        second that all may. Each utility is taken as linear in the run's result, and each chance as
-        a probit of it (see `move_to_reach`).
+        The first number assumes that the answer must likely be no worse than the baseline, the
+        second that any configuration may be the answer. Utilities are modeled as linear in the
+        run's result, and chances as probits of the result (see `move_to_reach`).
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

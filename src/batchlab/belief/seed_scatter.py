@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 # over the seeds of one cell. The prior of the unlikeness is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
-# The grid for the log of the usual variance: its step, and its reach in prior standard deviations.
+# The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
 _BELOW, _ABOVE = 24.0, 18.0  # the reach without a prior, wide since two seeds say little
 _LEAST_WEIGHT = 1e-6  # lower weights are dropped; they change no bound in its third digit
@@ -34,8 +34,8 @@ _RECORDED_EXAMPLES = 10_000
 class ScatterPrior:
     """The prior of the standard deviation over seeds, on the scale of the metric.
 
-    The logarithm has Student's t distribution. With few recorded families of workloads it has few
-    degrees of freedom, so heavy tails.
+    The logarithm has Student's t distribution with center `log_sd`, scale `log_sd_sd`, and few
+    `degrees` of freedom (heavy tails) because few families of workloads were recorded.
     """
 
     log_sd: float
@@ -44,10 +44,10 @@ class ScatterPrior:
 
     @classmethod
     def of(cls, scale: MetricScale, *, end_error: float | None = None) -> ScatterPrior | None:
-        """Return the prior of a metric; None if no similar metric was recorded.
+        """Return the prior for the scale of a metric; None if no similar metric was recorded.
 
-        The standard deviation is raised for accuracies over few examples, because seeds get
-        different examples right, and for noisy curves.
+        The standard deviation is larger for noisy curves, and for accuracies over few examples,
+        because each seed gets other examples right.
 
         Args:
             scale: the scale of the metric.
@@ -63,7 +63,7 @@ class ScatterPrior:
         return replace(prior, log_sd=prior.log_sd + math.log(more))
 
     def over(self, factor: float) -> ScatterPrior:
-        """Return the prior for a unit that is `factor` times as large."""
+        """Convert the prior to a unit that is `factor` times as large."""
         return replace(self, log_sd=self.log_sd - math.log(factor))
 
     def log_density(self, log_sd: Array) -> Array:
@@ -101,11 +101,11 @@ class OwnScatter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of the usual variance s0² over seeds, and of how similar (d0) the cells are.
+    """The posterior of s0², the typical variance over seeds, and d0, the similarity of cells.
 
-    Given s0² and d0, the variance of a cell has the prior s0² d0 / chi²(d0), so its posterior has a
-    closed form: (d0 s0² + d s²) / chi²(d0 + d). Smyth estimates s0² and d0 from thousands of genes.
-    A study has only two to ten cells, so this class sums over a grid of s0² and d0 instead.
+    Given s0² and d0, the variance of a cell has the prior s0² d0 / chi²(d0), and with its sample
+    variance s² of d degrees the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth fits s0² and d0 to
+    thousands of genes. A study has only two to ten cells, so this class sums over a grid of both.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
@@ -117,7 +117,7 @@ class SeedScatter:
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
-        """Compute the posterior; return None without a prior and without a cell of two seeds."""
+        """Compute the posterior; None if there is neither a prior nor a cell of several seeds."""
         repeated = [cell for cell in cells if cell.degrees]
         if not repeated and prior is None:
             return None
@@ -141,11 +141,11 @@ class SeedScatter:
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
         """Return k equally likely standard deviations over seeds for each cell.
 
-        The posterior, sorted by the usual variance, is divided into k parts of equal weight. A row
-        is the root of the mean of Smyth's moderated variance over one part.
+        The posterior, sorted by s0², is divided into k parts of equal weight. A row of the result
+        is the root of the mean variance (moderated as by Smyth) in one part.
 
         Returns:
-            Shape (k, cells), ascending by the usual variance.
+            Shape (k, cells), rows in ascending order of s0².
         """
         order = np.argsort(self.prior_variance, kind="stable")
         ends = np.cumsum(self.weight[order])
@@ -159,13 +159,13 @@ class SeedScatter:
 
     @property
     def usual_sd(self) -> float:
-        """The root of the expected variance over seeds."""
+        """The root of the expected s0², the variance over seeds of a typical cell."""
         return math.sqrt(float(self.weight @ self.prior_variance))
 
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
-        """Draw the errors of the means of cells, shape (n_draws, cells).
+        """Draw errors of the cells' means over seeds, shape (n_draws, cells).
 
-        Each draw uses one usual variance for all cells. Draws come in pairs of opposite sign, so
+        Each draw uses one pair (d0, s0²) for all cells. Draws come in pairs of opposite sign, so
         their mean is 0. The random seed is fixed, so equal cells give equal draws.
         """
         stream = np.random.default_rng(0)
@@ -192,14 +192,14 @@ def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
 
 
 def _log_unlikeness() -> Array:
-    """Return the log prior density of each unlikeness of the grid."""
+    """Return the log prior density of each unlikeness in `_UNLIKENESS`."""
     mean, sd = _LOG_UNLIKENESS
     return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
 
 
 @cache
 def _prior_degrees() -> Array:
-    """Return, for each unlikeness of the grid, the degrees of freedom d0 that produce it."""
+    """Return the degrees of freedom d0 that produce each unlikeness in `_UNLIKENESS`."""
     # log chi² with d degrees has the variance trigamma(d / 2); invert it as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance
@@ -210,7 +210,7 @@ def _prior_degrees() -> Array:
 
 
 def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
-    """Return the log density of log F, F = own / usual variance, with d and d0 degrees."""
+    """Return the log density of log(s² / s0²), where s² / s0² has an F(d, d0) distribution."""
     d, d0 = degrees, prior_degrees
     shape = gammaln((d + d0) / 2) - gammaln(d / 2) - gammaln(d0 / 2) + d / 2 * np.log(d / d0)
     spread = np.logaddexp(0.0, np.log(d / d0) + log_ratio)

@@ -35,12 +35,12 @@ def as_good(draws: Array, leader: int, margin: float) -> list[int]:
 
 
 def falls(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is better than the last by more than the margin."""
+    """Judge whether the first cell is better than the last; gains below the margin are ignored."""
     return _is_better(draws[:, 0] - draws[:, -1], margin)
 
 
 def better_than_all(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is better than every other by more than the margin."""
+    """Judge whether the first cell is better than all others, ignoring gains below the margin."""
     return _is_better(draws[:, 0] - draws[:, 1:].max(axis=1), margin)
 
 
@@ -55,7 +55,7 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
-    """Return "did_not_hold" if a difference is surely below the margin, "held" if above 0."""
+    """Return "did_not_hold" if `apart` is surely below the margin, else "held" if surely > 0."""
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
     if np.mean(apart > 0) >= SURE:

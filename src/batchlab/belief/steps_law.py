@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # The law does not hold if the mean log2 steps deviate from it by more than this many times the
 # deviation of the draws from their mean (both root mean squares).
 _LACKS_FIT = 2.0
-# The law does not hold either if `where` leaves a smaller fraction of the draws.
+# The law does not hold either if fewer than this fraction of draws pass `StepsLaw.where`.
 _LEAST_LEFT = 0.05
 
 
@@ -54,7 +54,7 @@ class StepsLaw:
         return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
 
     def where(self, is_possible: Array) -> StepsLaw:
-        """Keep only the possible draws; the law does not hold if under 5 % of them are left."""
+        """Return the law of only the possible draws; it does not hold if under 5 % are possible."""
         holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
         if not holds:
             return replace(self, holds=False)
@@ -76,7 +76,7 @@ class StepsLaw:
         return self._estimate(self.slope, self.fewest)
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
-        """Return the ratio with bounds from the draws; it is infinite where `below` <= 0."""
+        """Estimate `above` / `below` from the draws; draws with `below` <= 0 count as infinite."""
         if not self.holds:
             return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
         ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
@@ -88,7 +88,7 @@ class StepsLaw:
 
 
 def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], level: float) -> Array:
-    """Interpolate the length of a training that would end at a value: draws of log2 of the steps.
+    """Return draws of log2(steps) of a training that would end at `level`, by interpolation.
 
     Args:
         log2_steps: log2 of the steps of two trainings, the first of which ends worse than `level`.

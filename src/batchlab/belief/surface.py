@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 # share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
-# Twice the length gives as many steps as half the batch size, with similar final values. So an
-# octave of length counts as this many octaves of batch size, in the opposite direction.
+# Twice the epochs give as many steps as half the batch size, with similar final values. So an
+# octave more epochs counts as a batch size that is smaller by this many octaves.
 AS_HALF_THE_SIZE: Final = 0.8
 HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, octaves
 
@@ -39,7 +39,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrendPrior:
-    """A quadratic trend over rate u and batch size b, with Gaussian coefficients.
+    """A quadratic trend in octaves of rate (u) and batch size (b), with Gaussian coefficients.
 
     The five coefficients belong to u, b, u² / 4, b u / 4 and b² / 4.
     """
@@ -66,7 +66,7 @@ class SurfacePrior:
         residual_correlation: correlation of the two residuals.
         cost_roughness: standard deviation of the independent part of each configuration's cost.
         end_roughness: standard deviation of the independent part of each final value.
-        ridge: octaves of rate per octave of batch size along which the best rates lie.
+        ridge: slope of the line of best rates, in octaves of rate per octave of batch size.
     """
 
     cost: TrendPrior
@@ -105,7 +105,7 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return by how many octaves each rate exceeds the reference's ridge, shape (n,)."""
+        """Return octaves of each rate above the ridge through the reference, shape (n,)."""
         return places.rate - self.ridge * places.size
 
 
@@ -187,10 +187,10 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Return sinh of the surface's final values: the margins by which trainings end worse."""
+    """Convert final values from the asinh scale to margins worse than the reference."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 
 def scatter_at(margins: Array, sd: float | Array) -> Array:
-    """Convert a standard deviation from margins, around `margins`, to the asinh scale."""
+    """Convert a standard deviation in margins to the asinh scale, for final values at `margins`."""
     return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)
