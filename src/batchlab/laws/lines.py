@@ -27,7 +27,7 @@ class StraightLine:
     n: int
     mean_x: float
     spread: float  # sum of squares of the points' x around their mean
-    residual_sd: float | None  # of the points' y from the line; None with only two points
+    residual_sd: float | None  # standard deviation of y from the line; None with two points
 
     @classmethod
     def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:
@@ -53,7 +53,7 @@ class StraightLine:
         return self.level + self.slope * x
 
     def level_interval(self) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of the level; both bounds are None with only two points."""
+        """Return the 95 % interval of the line's y at x = 0; bounds are None with two points."""
         return self._around(self.level, 1 / self.n + self.mean_x**2 / self.spread)
 
     def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
@@ -65,7 +65,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of `value`, which varies by `variance` × residual variance."""
+        """Return the 95 % interval of `value`; `variance` is its variance / residual variance."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -77,7 +77,7 @@ SIZES_FOR_LAW = 3
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Remove the full batch if enough points remain: without gathering it is faster than the law.
+    """Remove the full batch (too fast for the law, as nothing is gathered) if enough points remain.
 
     Args:
         points: (batch size, measurement at this batch size).

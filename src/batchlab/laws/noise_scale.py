@@ -15,7 +15,7 @@ from batchlab.records.noise import GradientSample
 
 Array = NDArray[np.float64]
 _UPPER = 0.975
-# If |G|^2 is not significantly above 0, advise sampling this many times the examples or more.
+# If |G|^2 is not significantly above 0, advise at least this many times as many examples.
 _LEAST_MORE = 2.0
 
 
@@ -69,7 +69,7 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
 
 
 def _point(sample: GradientSample) -> Array:
-    """Return (tr Sigma, |G|^2) from all blocks."""
+    """Estimate (tr Sigma, |G|^2) from all blocks of the sample."""
     products = np.asarray(sample.products)
     block_sq, mean_sq = np.diag(products).mean(), products.mean()
     return _estimators(sample, sample.n_examples, block_sq, mean_sq)
@@ -85,7 +85,7 @@ def _covariance(sample: GradientSample) -> Array:
     without = _estimators(sample, left, block_sq, mean_sq)
     spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
     # A sample of all N examples gives the exact |G|^2. Only the cut into blocks is still random;
-    # the products of different blocks' gradients show the variance that it gives to tr Sigma.
+    # the products of different blocks' gradients show the variance of tr Sigma due to the cut.
     unseen = 1 - sample.n_examples * _of_set(sample)
     centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
     apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
@@ -101,7 +101,7 @@ def _of_set(sample: GradientSample) -> float:
 
 
 def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
-    """Return (tr Sigma, |G|^2) from mean squared norms of blocks and of means over n examples."""
+    """Estimate (tr Sigma, |G|^2) from |mean gradient|^2 over one block and over `n` examples."""
     of_set = _of_set(sample)
     # This estimates the trace with denominator N - 1; the result has the denominator N.
     sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
@@ -160,7 +160,7 @@ def _ratio(
 def _fieller(
     trace: float, grad_sq: float, covariance: Array, quantile: float
 ) -> tuple[float | None, float | None]:
-    """Return Fieller's interval: all r for which tr Sigma - r |G|^2 may be 0 at this quantile.
+    """Return Fieller's interval: all r with tr Sigma - r |G|^2 at most `quantile` sd away from 0.
 
     The upper bound is None if |G|^2 is not significantly above 0, because the interval is then
     unbounded. The lower bound is None if tr Sigma is not significantly different from 0.

@@ -28,7 +28,7 @@ _RATE = (math.log(0.004), math.log(5.0))  # limits of the log rate per epoch of 
 _POWER = (math.log(0.1), math.log(6.0))  # limits of the log exponent of a power law
 _OFFSET = (-1.0, 5.0)  # limits of log2(1 + offset) of a power law, with the offset in epochs
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
-_ZOOMS = 3  # the grid is refined this often; its cells are then smaller than the noise
+_ZOOMS = 3  # number of refinements of the grid; the cells are then smaller than the noise
 # A fit may skip the first points, by number or as a fraction of the curve.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
@@ -41,7 +41,7 @@ class Shapes:
     """m shapes of learning curves: the remaining rise is exp(-rate t) or (t + offset)^-power."""
 
     exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
-    rate: Array  # the rate per epoch of an exponential, or the power; shape (m,)
+    rate: Array  # rate per epoch of an exponential, or power of a power law, shape (m,)
     offset: Array  # in epochs, shape (m,); 0 for an exponential
 
     def left(self, t: Array) -> Array:
@@ -93,7 +93,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Grid:
-    """A uniform grid over log rate, and over log2(1 + offset) with log powers for every offset.
+    """A uniform grid over log rate, and a uniform grid over log2(1 + offset) and log power.
 
     Offset and power are strongly correlated, so each offset has its own range of powers: a
     rectangle around all likely pairs would be too coarse across their narrow ridge.
@@ -115,7 +115,7 @@ class _Grid:
         )
 
     def log_prior(self) -> Array:
-        """Return the log prior of each shape: the share of the full ranges that its cell covers."""
+        """Return each shape's log prior: log of the fraction of the ranges that its cell covers."""
         exponential = np.full(_N_RATES, _share(self.rate, _RATE) / _N_RATES)
         power = np.repeat([_share(limits, _POWER) for limits in self.power], _N_POWERS)
         power *= _share(self.offset, _OFFSET) / (_N_POWERS * _N_OFFSETS)
@@ -156,7 +156,7 @@ class _Fit:
     error: Array  # standard error of `rise`
     span: Array  # the fraction of the total rise that lies within the fitted points
     degrees: Array  # degrees of freedom, one per first point
-    log_weight: Array
+    log_weight: Array  # log posterior probability of each fit, up to a constant
 
     @classmethod
     def of(cls, grid: _Grid, t: Array, y: Array, *, resolution: float) -> _Fit:
@@ -199,7 +199,7 @@ def _tails(rows: Array) -> Array:
 
 
 def _starts(n: int) -> Index:
-    """Return the first indices of fits to n points; each fit has at least MIN_POINTS points."""
+    """Return indices at which fits to n points start; each fit has at least MIN_POINTS points."""
     starts = {start for start in _STARTS if start <= n // 2}
     starts |= {int(fraction * n) for fraction in _START_FRACTIONS}
     return np.array(sorted(start for start in starts if start == 0 or n - start >= MIN_POINTS))
@@ -255,7 +255,7 @@ class MetricPlateau:
 
     Attributes:
         verdict: "reached", "not_yet" or "cannot_tell".
-        expected_improvement: the improvement by `HORIZON_EPOCHS` more epochs after the last one,
+        expected_improvement: the improvement in the `HORIZON_EPOCHS` epochs after the last epoch,
             in the metric's unit, positive is better.
         reason: why the verdict was given; for "cannot_tell", also what would allow a verdict.
         epoch: the first epoch of the plateau, or None if the verdict is not "reached".
@@ -279,13 +279,13 @@ class MetricPlateau:
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
-    """Return the least improvement that counts: 0.002 for accuracy or error, otherwise 1 %.
+    """Return the least improvement that matters: 0.002 for accuracy or error, otherwise 1 %.
 
     An accuracy or error with values above 1 is in percent, so its delta is 0.2.
 
     Args:
         metric: the metric's name.
-        values: its curve, shape (n,), n >= 1; the 1 % are of the median of the last 5 |values|.
+        values: the metric's curve, n >= 1; the 1 % are of the median of the last 5 |values|.
 
     Returns:
         Delta in the metric's unit, > 0.
@@ -303,7 +303,7 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     """Find the plateau of a trial's validation curve at epoch ends.
 
     Args:
-        record: the trial; only its validation scores are read.
+        record: the trial; only its status and validation scores are read.
         metric: name of the metric.
         better: whether a better value of the metric is higher or lower.
 
@@ -336,7 +336,7 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
 def find_plateau(
     epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
 ) -> MetricPlateau:
-    """Find the first epoch after which HORIZON_EPOCHS more should improve a curve by < delta.
+    """Find the first epoch after which HORIZON_EPOCHS more epochs should gain less than delta.
 
     Args:
         epochs: the epochs of the measurements, shape (n,), increasing, >= 0; may be fractions.
@@ -375,7 +375,7 @@ def find_plateau(
 
 
 def _turned_at(y: Array, *, delta: float) -> int | None:
-    """Return the index of the peak of a curve (up is better) if it has fallen since, else None.
+    """Return the index of a curve's peak if the curve has fallen since (up is better), else None.
 
     The fall is the mean of three values around the peak, less the mean of the later half of the
     values after the peak. It must exceed delta and 4 standard errors of this difference.

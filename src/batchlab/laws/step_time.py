@@ -50,13 +50,13 @@ class Curves:
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Return log(t(B) / overhead) = log (1 + (B/knee)^p) / p, one row per knee."""
+    """Return log(t(B) / overhead) = log(1 + (B/knee)^p) / p, p = 1/roundness, one row per knee."""
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Return each row's least-squares log overhead and its sum of squared residuals."""
+    """Return each row's least-squares log overhead, and its weighted sum of squared residuals."""
     away = log_s - rise
     total = weight.sum(axis=-1)
     level = (weight * away).sum(axis=-1) / total
@@ -93,8 +93,8 @@ class _Posterior:
     """The posterior probability of each cell of a grid of log knee, roundness and log deviation."""
 
     log_sizes: Array
-    log_s: Array
-    own_sq: Array
+    log_s: Array  # log seconds per step
+    own_sq: Array  # variance of each log time
     knee: _Axis
     round: _Axis
     off: _Axis
@@ -104,7 +104,7 @@ class _Posterior:
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
-        """Return the posterior, given log times at log batch sizes and the times' variances."""
+        """Return the posterior, given log times at log batch sizes and the log times' variances."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
         knee = _Axis.around(
             float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
@@ -136,11 +136,11 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the posterior geometric mean of how far one batch size deviates from the law."""
+        """Return the posterior geometric mean of `off`, the deviation of log times from the law."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
-        """Draw curves from the posterior; also return the deviation drawn with each curve."""
+        """Draw curves, each with a standard deviation of log times from the curve."""
         # Systematic sampling of the cells gives less noisy quantiles than independent draws.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
@@ -172,7 +172,7 @@ def _log_likelihood(
 
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
-    """Fit the least-squares curve by a grid search over roundness, with the best knee of each."""
+    """Fit the least-squares curve by a grid search over roundness and, for each, the knee."""
     # scipy.optimize.least_squares needs half the time for equal sums of squares (400 simulated
     # machines, 6e-13). But for 21 of them, with a knee outside the measured sizes, the sum is flat
     # and SciPy finds another knee; the intervals' coverage was measured with the knee found here.
@@ -193,7 +193,7 @@ def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
 def _best_knees(
     log_sizes: Array, log_s: Array, weight: Array, roundness: Array
 ) -> tuple[Array, Array, Array]:
-    """Return each roundness's least-squares log knee, log overhead and sum of squares.
+    """Return, per roundness, the least-squares log knee, the log overhead and the sum of squares.
 
     A joint search over knee and roundness would stop early in a narrow, curved valley.
     """
@@ -254,7 +254,7 @@ class StepTimeFit:
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return the law's seconds per step; the interval is the law's, not a new measurement's.
+        """Return the law's seconds per step; the interval excludes the scatter of measurements.
 
         Args:
             batch_size: examples per step, >= 1; outside the measured range it is an extrapolation.
@@ -268,8 +268,8 @@ class StepTimeFit:
     def measured_step_s(self, batch_size: int) -> Estimate:
         """Return a weighted mean of the measured and the law's seconds per step of a batch size.
 
-        The weights are inverse variances: that of the measured time, and that of single batch
-        sizes around the law. So the result is near the measured time on a quiet machine, and near
+        The weights are inverse variances: of the measured time, and of single batch sizes'
+        times around the law. So the result is near the measured time on a quiet machine, and near
         the law on a machine whose times scatter.
 
         Args:
@@ -369,7 +369,7 @@ def _parameters(
 
 
 def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
-    """Return overhead or slope; `maybe_0` removes the lower bound, and `why` then the value."""
+    """Return an estimate; if `maybe_0`, with no lower bound and, if `why`, with no value."""
     if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
@@ -395,7 +395,7 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     return Estimate.of(value, interval=bounds, n=n)
 
 
-# The efficiency, relative to the sample's, of a standard deviation computed from the median of many
+# The efficiency, relative to a sample standard deviation, of an estimate from the median of many
 # squared normal deviations. With few deviations the efficiency is higher.
 _EFFICIENCY = 0.37
 
@@ -419,7 +419,7 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """Return the median scatter over batch sizes; a few unsteady sizes hardly change a median.
+        """Return the median scatter over batch sizes, which a few unsteady sizes hardly change.
 
         Args:
             times_s: for each batch size, the seconds per step in each process.
@@ -434,7 +434,7 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares / variance is chi squared with n - 1 degrees, so divide by its median.
+        # A sum of squares / variance is chi squared with n - 1 degrees, so divide by that median.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -450,13 +450,13 @@ class ProcessScatter:
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
         """Return a batch size's step time; the interval includes the scatter between processes.
 
-        This batch size's variance and the median one are weighted by their degrees of freedom, so
-        the interval is too narrow if this size scatters far more than other sizes. The result
-        contains the interval of `blocks`.
+        The variances of this size and of all sizes are averaged, weighted by degrees of freedom, so
+        the interval is too narrow if this size scatters far more than other sizes. The interval
+        contains that of `blocks`.
 
         Args:
             processes_s: seconds per step in each process, at least one.
-            blocks: the step time from the blocks only; the result has its estimate.
+            blocks: the step time from the blocks only; its estimate is returned unchanged.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -491,7 +491,7 @@ _EXACTLY = 1e-3  # the least standard deviation of a log time, also for a time w
 def timed_in_turn(
     one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Correct two step times by `ratio`, other / one, from a run in which both took turns.
+    """Correct two step times by `ratio` = other / one, measured while the two sizes took turns.
 
     Also return the standard error of the corrected ratio's log. Other load may have slowed one of
     the separately timed sizes, so variances are raised to explain a large deviation from `ratio`.

@@ -58,7 +58,7 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """The logs of the steps between which the target was reached; equal if `steps` is exact."""
+        """The log bounds of the steps to target: equal if exact; (x, infinity) if missed."""
         if self.steps is None:
             return math.log(self.after_steps), math.inf
         return math.log(self.after_steps or self.steps), math.log(self.steps)
@@ -70,7 +70,7 @@ class StepsAt:
 
     Attributes:
         batch_size: examples per step.
-        expected: the steps on the curve that was fitted to all batch sizes.
+        expected: the steps at this batch size on the curve fitted to all batch sizes.
         measured: geometric mean over the runs of this batch size. The interval uses the scatter
             between seeds of all batch sizes; it is missing if no batch size has two runs.
     """
@@ -85,10 +85,10 @@ class StepsToTargetFit:
     """Steps to target by batch size: the law, and whether it holds.
 
     Attributes:
-        b_crit: the batch size with S = 2 S_min; only a bound if outside the measured range.
-        s_min: steps in the limit of large batches.
+        b_crit: the batch size that needs 2 S_min steps; only a bound if outside the measured range.
+        s_min: S_min, the steps in the limit of large batches.
         e_min: examples to target in the limit of small batches; unknown if the law does not hold.
-        exponent: a of S_min (1 + (B_crit/B)^a).
+        exponent: the a of S(B) = S_min (1 + (B_crit/B)^a); the law has a = 1.
         law_holds: whether the exponent's interval contains 1 (or is unknown); if not, `b_crit` and
             `s_min` are those of the curve with the median exponent.
         seed_sd: standard deviation of log steps between seeds; None if no batch size has two runs.
@@ -171,7 +171,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 
 
 def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Return the a and c that minimize the sum of squared (S - a - c / B) / S, for every draw."""
+    """Return, per draw, the a and c of S = a + c / B with the least squared relative residuals."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(-1), (x * z).sum(-1), (z * z).sum(-1)
@@ -251,7 +251,7 @@ class _Curves:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Means:
-    """The mean log steps of k batch sizes, independent of any curve, and the scatter of runs."""
+    """The mean log steps of k batch sizes, without fitting a curve, and the scatter of the runs."""
 
     batch_sizes: Array  # shape (k,)
     count: Array  # number of runs of each batch size, shape (k,)

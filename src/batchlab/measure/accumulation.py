@@ -38,19 +38,19 @@ from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
 _POOL = 512  # Number of examples to search if one example has nothing that the loss averages.
 _CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
-# Standard deviation of the noise added to initial weights, in standard deviations of the tensor.
+# Standard deviation of the noise added to an initial weight tensor / that of the tensor itself.
 _MOVED = 0.05
 # The largest relative difference between gradients that rounding may cause, by precision.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-# If a model rounds internally (to bfloat16, say), scaling its loss changes the gradient by a grain.
-# Differences up to _GRAINS grains count as rounding, unless a grain exceeds _LARGEST_GRAIN.
+# If a model rounds internally (to bfloat16, say), tripling its loss does not exactly triple the
+# gradient. _GRAINS × this deviation counts as rounding if the deviation is <= _LARGEST_GRAIN.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
 _DRAWS = 16  # Number of random seeds over which a random loss is averaged.
 # A random loss couples examples if the mean loss of the parts differs from the loss of the batch by
-# more than this fraction of it and by more than this number of standard errors.
+# more than _APART × the batch's loss and by more than _STANDARD_ERRORS standard errors.
 _APART, _STANDARD_ERRORS = 0.05, 6.0
 # A loss is a sum if each further copy of the examples adds more than _ADDS times the loss, and
-# always the same amount within a fraction of _SAME.
+# if these added amounts are equal up to the fraction _SAME.
 _ADDS, _SAME = 1e-2, 0.1
 
 
@@ -58,10 +58,10 @@ _ADDS, _SAME = 1e-2, 0.1
 
 
 def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accumulation:
-    """Compare the gradient of a batch with that of its micro-batches, and find the causes.
+    """Compare the gradient of a batch with that of its micro-batches; find causes of a difference.
 
     Raises:
-        WorkloadError: the model fails on its own examples; the message says why.
+        WorkloadError: a gradient cannot be computed, is 0 or is infinite; the message says why.
     """
     workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
@@ -93,7 +93,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Return a few examples whose gradients each use a new model with slightly changed weights."""
+    """Return a few examples whose gradients are computed on new copies of a perturbed model."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -106,7 +106,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield each cause of a wrong gradient, then disable it, as it would hide the next cause."""
+    """Yield the causes of a wrong gradient; disable each found cause, which may hide others."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -142,7 +142,7 @@ def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
 def look_at_loss(
     workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
 ) -> CheckResult:
-    """Compare the loss of a few examples with the losses of their parts, in evaluation mode.
+    """Check, in evaluation mode, that a loss is finite and (from gradients) a mean over examples.
 
     Raises:
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
@@ -186,7 +186,7 @@ NEEDS_GRADIENTS = (
 
 
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
-    """Return the loss of a few examples; if it fails, raise an error that says what helps."""
+    """Return the loss of a few examples; on failure, raise an error with a remedy that works."""
     workload, batch = few.workload, few.batch(few.all)
     own_size = min(workload.batch_size, size_of(workload.train))
 
@@ -225,7 +225,7 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
 
 
 def _coupling(few: _Few) -> Finding | None:
-    """Return why the loss of a batch is not the mean over its parts, or None if it is.
+    """Return why a batch's loss is not the mean loss of its parts, or None if it is that mean.
 
     Raises:
         WorkloadError: the loss compares each prediction with every target.
@@ -249,7 +249,7 @@ def _coupling(few: _Few) -> Finding | None:
 
 
 def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
-    """Return the cause of a wrong accumulated gradient, and the function in which it lies."""
+    """Return the code of the cause of a wrong accumulated gradient, and the function at fault."""
     _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
@@ -267,7 +267,7 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
 def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     """Return whether the gradient `whole` is a weighted mean of the gradients `pieces`.
 
-    All weights must be positive, except that a gradient of 0 (nothing to average) is left out.
+    All weights must be positive; pieces with a gradient of 0 (nothing to average) are ignored.
     """
     with_units = [piece for piece in pieces if bool(piece.any())]
     if not with_units:
@@ -283,7 +283,7 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
 def _refuse_stretching(few: _Few) -> None:
     """Refuse a loss in which PyTorch broadcasts shapes (n, 1) and (n,) to (n, n).
 
-    PyTorch warns of broadcasting predictions and targets only in its own losses.
+    PyTorch's own losses warn if they broadcast predictions and targets; a user's loss does not.
     """
     shapes: dict[bool, tuple[int, ...]] = {}
 
@@ -346,9 +346,9 @@ class _Few:
         return replace(self, workload=replace(self.workload, augment=None))
 
     def with_grains(self, whole: Tensor) -> _Few:
-        """Return a copy whose `rounding` covers the gradient's change when the loss is tripled.
+        """Return a copy whose `rounding` includes the error of gradient(3 × loss) / 3.
 
-        A gradient not doubled by doubling the loss was clipped; then `rounding` is unchanged.
+        If doubling the loss does not double the gradient, the gradient is clipped: change nothing.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -372,7 +372,7 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over `pieces`, or without them that of all examples.
+        """Return the gradient accumulated over `pieces`; if there are none, that of all examples.
 
         With a single piece or none, the loss is multiplied by `factor`.
         """
@@ -394,10 +394,10 @@ class _Few:
         return distance / length
 
     def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
-        """Return the relative distance of the gradient accumulated over a cut from `whole`.
+        """Return |g - whole| / |whole| for the gradient g accumulated over the parts of `cut`.
 
-        The distance is infinite if the loss or the model fails on a part, for example because it
-        lacks a second class.
+        The distance is infinite if the loss or the model fails on a part, for example because the
+        part lacks a second class.
         """
         try:
             return self.distance(self.gradient(*cut), whole)
@@ -405,13 +405,13 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return the relative change of the gradient with another seed; 0 if it is not random."""
+        """Return the relative distance of the gradients with seeds 0 and 1; 0 if they are equal."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
 
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
-        """Return the sum of factor × loss over batches, averaged over seeds, and 6 standard errors.
+        """Return the sum of factor × loss over `terms`, averaged over seeds, and 6 standard errors.
 
         Each term is a factor and the indices of a batch's examples. If the loss fails on a batch,
         the result is 0 with an infinite error.
@@ -432,7 +432,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether the mean loss of the batch differs from the weighted mean of its parts."""
+        """Return whether the batch's mean loss over seeds differs from that of its parts."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, map(self.batch, cut))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -443,7 +443,7 @@ class _Few:
     def is_sum(self) -> bool:
         """Return whether the loss grows by the same amount with each further copy of the examples.
 
-        The first copy may add a different amount, because a loss may include a weight penalty.
+        The loss itself may be a different amount, because it may include a weight penalty.
         """
         once, _ = self.mean_loss((1, self.all))
         added, chance = self.mean_loss((1, self.all * 2), (-1, self.all))
@@ -456,7 +456,7 @@ class _Few:
 
 
 def _few_of(workload: Workload, device: torch.device) -> _Few:
-    """Choose a few training examples that contain something that the loss averages."""
+    """Choose a few training examples; at least one has a label or token that the loss averages."""
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 
@@ -483,7 +483,7 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
 
 
 def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
-    """Choose examples with units, over which the loss averages, and at most one example without.
+    """Choose examples with units (the loss averages over units), and at most one without units.
 
     Units are known labels, positives or tokens. The loss of an example without units is 0 or NaN.
     One example without units is included, so that the parts of a batch differ in units.
@@ -512,7 +512,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     if not with_units:  # the loss of a single example is always 0 or NaN, so use a whole group
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
-        return chosen  # the example `without` makes even a loss with units NaN: change nothing
+        return chosen  # example `without` makes the loss of every batch NaN, so change nothing
     return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 

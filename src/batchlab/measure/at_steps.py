@@ -59,8 +59,8 @@ _PASS_EXAMPLES = 512
 class LossSurface:
     """The mean loss of some training examples around a model's weights.
 
-    The loss is deterministic: passes contain the same examples at each call, random numbers are the
-    same, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    The loss is deterministic: each forward pass has the same examples and random numbers at every
+    call, and dropout is off. Batch normalization takes its statistics from each pass, as in
     training (and in Keskar et al.). The surface uses a copy, so the model does not change.
     """
 
@@ -73,7 +73,7 @@ class LossSurface:
         device: torch.device,
         pass_examples: int = _PASS_EXAMPLES,
     ) -> None:
-        """Copy the model and cut the examples into passes."""
+        """Copy the model, and split the example indices `chosen` into one batch per pass."""
         self._workload = workload
         self._device = device
         self._seed = derived_seed("loss surface")
@@ -86,10 +86,10 @@ class LossSurface:
         self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
         self._parameters = trainable_parameters(self._model)
         flat = torch.cat([weights.detach().flatten().double() for weights in self._parameters])
-        self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
+        self.weights: Vector = flat.cpu().numpy()  # all trainable parameters in a vector (P,)
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
-        """Return the mean loss at these weights and its gradient, shape (P,)."""
+        """Return the mean loss at `weights`, and its gradient by the weights, shape (P,)."""
         total, gradient = 0.0, torch.zeros(())
         with self._differentiable(weights):
             for share, loss in self._losses():
@@ -109,7 +109,7 @@ class LossSurface:
         return product.detach().double().cpu().numpy()
 
     def _gradient_of(self, value: Tensor, *, create_graph: bool = False) -> Tensor:
-        """Return the gradient of `value` by the weights, shape (P,), or zeros if it has none."""
+        """Return the gradient of `value` by the weights, shape (P,); 0 if `value` is constant."""
         if not value.requires_grad:
             return torch.zeros_like(value).expand(len(self.weights))
         gradients = torch.autograd.grad(
@@ -119,22 +119,22 @@ class LossSurface:
 
     @contextmanager
     def _differentiable(self, weights: Vector) -> Iterator[None]:
-        """Copy these weights into the model; within the context, second derivatives exist."""
+        """Copy `weights` into the model, and use kernels that have second derivatives."""
         flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
         with torch.no_grad():
             pieces = flat.split(list(map(Tensor.numel, self._parameters)))
             for parameter, piece in zip(self._parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
         with ExitStack() as kernels:
-            # Fused attention kernels and cuDNN's recurrent layers have no second derivative (the
-            # latter have no first one in evaluation mode either), so disable both.
+            # Fused attention kernels and cuDNN's recurrent layers have no second derivative (and
+            # cuDNN's, in evaluation mode, no first derivative), so disable both kinds.
             kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
             if self._is_recurrent:
                 kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's weight fraction and loss, with the same random numbers each time."""
+        """Yield each pass's fraction of the total weight, and its loss with fixed randomness."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -146,7 +146,7 @@ class LossSurface:
 
 # The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
 _ITERATIONS = 10
-# Trained weights have a gradient near 0, so also start at a random point of this part of the box.
+# The gradient at trained weights is near 0, so also start at a random point in 0.1 × the box.
 _BESIDE = 0.1
 
 
@@ -164,7 +164,7 @@ def sharpness(
     Args:
         surface: the loss around the weights.
         epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
-        n_directions: the number of columns of A (with pseudo-inverse A+); None for the first box.
+        n_directions: the number of columns of A (with pseudo-inverse A+); None for the box x + z.
         seed: the seed of A and of the random starting point.
 
     Raises:
@@ -225,9 +225,9 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
 
 # ---- at a step of a training
 
-# The most examples of a noise scale, to limit its cost; a scale above a quarter of it is inexact.
+# Most examples per noise scale, to limit cost; a scale above a quarter of this number is inexact.
 _MOST_EXAMPLES = 16_384
-# A variance is estimated from the batches of one epoch: at most 16 and at least 4 of them.
+# A variance is estimated from as many batches as an epoch has, but at least 4 and at most 16.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 # Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
@@ -237,13 +237,13 @@ _TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; seeds differ b
 
 
 def _gradient_norm(moment: Moment) -> float | None:
-    """Return the norm of the last step's gradient, or None before the first step."""
+    """Return the norm of the last step's gradient, or None if no parameter has a gradient."""
     norm = gradient_norm(moment.model.parameters())
     return None if norm is None else float(norm)
 
 
 def _update_norm(moment: Moment) -> float | None:
-    """Return the norm of the last update, or None if a resumed run lost the weights before it."""
+    """Return the norm of the last update, or None if the run has just resumed from a checkpoint."""
     if not moment.before:
         return None
     return distance_between(moment.model.parameters(), moment.before)
@@ -259,7 +259,7 @@ def _parameter_norm(moment: Moment) -> float:
 
 
 def _noise_scale(moment: Moment) -> float | None:
-    """Return the noise scale, or None if |G|^2 is not significantly above 0."""
+    """Return the noise scale, or None if the squared mean gradient is not significantly above 0."""
     noise = GradientNoise(moment.workload, moment.device)
     # Use the same examples at every step, so that sampling errors cancel in comparisons of steps.
     point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
@@ -290,7 +290,7 @@ def _surface(moment: Moment) -> LossSurface:
 
 
 def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
-    """Return the sharpness in percent; `n_directions` is None for all directions."""
+    """Return the sharpness in percent, in `n_directions` random directions (in all if None)."""
     return sharpness(_surface(moment), epsilon=epsilon, n_directions=n_directions)
 
 
@@ -315,7 +315,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """Return the measuring functions by quantity; on-request quantities only if in `asked`."""
+    """Return the measuring functions of the default quantities and of those in `asked`, by name."""
     rows = measurement_rows()
     return {
         name: partial(_taken, at_step, rows[name].on_request, rows[name].at_ends)
@@ -325,7 +325,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    """Measure if due: each step, or only epoch ends (`on_request`), or run ends (`at_ends`)."""
+    """Measure at every call; if `on_request`, only at epoch ends; if `at_ends`, at run ends."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
     is_due = moment.is_last if at_ends else moment.is_end

@@ -1,4 +1,4 @@
-"""Median of the step times of blocks, and mean over several processes, with 95 % intervals."""
+"""Median step time over blocks of steps, and its mean over processes, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCKS_FOR_ORDER = 6
 
 
 def median_of_blocks(values: Sequence[float]) -> Estimate:
-    """Return the median with its 95 % interval; a single value has no interval."""
+    """Return the median of one value per block, with a 95 % interval if there are two or more."""
     middle, n = statistics.median(values), len(values)
     if n >= _BLOCKS_FOR_ORDER:
         # Use the largest k for which the k-th smallest and k-th largest value form a 95 % interval.
@@ -32,7 +32,7 @@ def median_of_blocks(values: Sequence[float]) -> Estimate:
 
 
 def geometric_mean(times: Sequence[Estimate]) -> Estimate:
-    """Return the geometric mean of independent times; its interval combines those of the logs."""
+    """Return the geometric mean of independent times, with an interval if every time has one."""
     values, below, above, n = list[float](), list[float](), list[float](), 0
     for time in times:
         assert time.estimate is not None

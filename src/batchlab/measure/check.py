@@ -85,7 +85,7 @@ def check_workload(
 
 
 def _check_streams(workload: Workload) -> None:
-    """Read each short stream of the workload to its end, and compare the count with its length.
+    """Check that each short stream, read to its end, has as many examples as its length says.
 
     Raises:
         WorkloadError: a stream has more or fewer examples than its length says.
@@ -126,7 +126,7 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
     """Compute every metric as an evaluation does, without gradients.
 
     Raises:
-        WorkloadError: a metric fails; the message says which change lets it run, if any does.
+        WorkloadError: a metric fails; the message suggests a change that helps, if one is found.
     """
     for name in workload.metrics:
         _check_metric(workload, model.eval(), name, device)

@@ -41,11 +41,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """The findings of one part of a workload's check that do not prevent training."""
+    """Findings that do not prevent training, from one part of the check of a workload."""
 
     warnings: tuple[str, ...] = ()
     loss_couples: bool = False  # whether the loss depends on which examples share a batch
-    last_batch_runs: bool = True  # whether a step runs with a smaller last batch of an epoch
+    last_batch_runs: bool = True  # whether a step with an epoch's smaller last batch runs
 
 
 def succeeds(function: Callable[[], object]) -> bool:
@@ -63,9 +63,9 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call a function in evaluation mode; if it fails, add to the message a remedy that helps.
+    """Call `function`; if it fails, add the first remedy that helps to the error message.
 
-    A remedy is a text for the message and a function that runs if the remedy helps.
+    A remedy is a message and a function that succeeds if it helps; training mode is tried last.
 
     Raises:
         WorkloadError: `function` raised a WorkloadError.
@@ -161,7 +161,7 @@ def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
 def batches_of_few(
     workload: Workload, chosen: Sequence[int], accepts: Callable[[Batch], object]
 ) -> tuple[Callable[[Sequence[int]], Batch], bool]:
-    """Return a function from positions in `chosen` to a batch, and whether batches are random.
+    """Return a function from positions in `chosen` to a batch, and whether its batches are random.
 
     Each example is fetched only once, because a random data set would return different examples. If
     `collate` is random (masks, negative samples), all batches are rows of a single collated batch,

@@ -18,7 +18,7 @@ class Finding:
         where: the layers, parameters or function in which the cause lies.
         size: |accumulated gradient - whole gradient| / |whole gradient|; None if the two could not
             be compared.
-        by_chance: whether the difference is only due to random draws, so it vanishes on average.
+        by_chance: whether only random draws cause the difference, so that its average is 0.
     """
 
     cause: str
@@ -64,5 +64,5 @@ class Accumulation:
 
     @property
     def equal(self) -> bool:
-        """Whether the accumulated gradient equals the whole one, except for random draws."""
+        """Whether the accumulated gradient equals the whole batch's, except for random draws."""
         return all(finding.by_chance for finding in self.findings)

@@ -43,18 +43,18 @@ _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
 # The number of examples in each of the first blocks.
 _FIRST_BLOCK = 16
-_PASS_EXAMPLES = 256  # in a forward and backward pass; halved if memory runs out
+_PASS_EXAMPLES = 256  # examples per forward and backward pass; halved if memory runs out
 # Sampling stops when both bounds of the interval are within this fraction of the noise scale.
 PRECISION = 0.2
 _FEWEST_EXAMPLES = 3  # an interval needs three blocks of one or more examples
 # A gradient that changes by more than this fraction when repeated depends on random numbers.
 _OTHER_GRADIENT = 1e-5
-# Examples are coupled if the gradient of a batch changes by more when the batch is cut in half.
+# Examples are coupled if cutting a batch in half changes its gradient by more than this fraction.
 _COUPLED = 1e-3
 
 
 class GradientNoise:
-    """A sampler of gradients of a workload's training examples, each averaged over a block.
+    """A sampler of the mean gradients of blocks of a workload's training examples.
 
     A sample uses a copy of the model in its current mode, so the model's parameters, buffers and
     gradients do not change. The global random generators do not change either.
@@ -175,8 +175,8 @@ class GradientNoise:
 class _Source:
     """Properties of a workload's gradients that determine how they are sampled."""
 
-    n_train: int | None  # None if gradients are random, as if there were infinitely many examples
-    unit: int | None  # the required examples per pass if examples are coupled, else None
+    n_train: int | None  # number of training examples; None (infinite) if gradients are random
+    unit: int | None  # the fixed number of examples per pass if examples are coupled, else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +232,7 @@ def _sample_of(blocks: Sequence[_Block], source: _Source) -> GradientSample:
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:
-    """Return whether both bounds differ from the estimate by at most `precision` times it."""
+    """Return whether both bounds are at most `precision` × estimate away from the estimate."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
     reach = max(scale.high - scale.estimate, scale.estimate - scale.low)

@@ -89,7 +89,7 @@ def widened(values: Tensor) -> Tensor:
 
 
 class WatchedLayers:
-    """Hooks that store the input of each layer's first call, and the gradient by its output."""
+    """Hooks that store, of each layer's first call, the input and the gradient by the output."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Attach the hooks to the layers."""
@@ -109,7 +109,7 @@ class WatchedLayers:
             hook.remove()
 
     def input_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the input of a layer's first call; None if not called or modified in place."""
+        """Return the input of a layer's first call; None if missing or modified in place since."""
         value, version = self._inputs.get(layer, (None, 0))
         if value is None or value._version != version:
             return None
@@ -142,8 +142,8 @@ def is_known(layer: nn.Module) -> bool:
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     """Return each example's squared gradient norm by the layer's own parameters, shape (n,).
 
-    `value` is the input of a layer with `is_known`, with examples in the first dimension; `back` is
-    the gradient of each example's own loss by the layer's output.
+    `value` is the layer's input, with examples in the first dimension; `back` is the gradient of
+    each example's own loss by the layer's output. The layer must satisfy `is_known`.
     """
     n = len(value)
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
@@ -184,7 +184,7 @@ def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
-    """Return |sum over t of back_t value_t^T|^2, shape (n,), of (n, T, i) and (n, T, o) tensors."""
+    """Return |sum over t of back_t value_t^T|^2, shape (n,), of value (n, T, i), back (n, T, o)."""
     (_, length, n_in), n_out = value.shape, back.shape[2]
     if length * (n_in + n_out) < n_in * n_out:
         inside, outside = value @ value.transpose(1, 2), back @ back.transpose(1, 2)
@@ -221,7 +221,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# Each function returns the examples' squared gradient norms by the weight of a type of layer.
+# For each type of layer, how to compute each example's squared gradient norm by the weight.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,

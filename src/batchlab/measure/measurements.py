@@ -20,8 +20,8 @@ from batchlab.records.study import Study
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
     """Return the gradient variance expected from sampling, tr Sigma / B, by batch size B.
 
-    For sampling without replacement it is multiplied by (N - B) / (N - 1). The value of tr Sigma is
-    the geometric mean of its estimates from the measured variance `seen` of each batch size.
+    Without replacement, the variance is tr Sigma / B × (N - B) / (N - 1) for N examples. Here
+    tr Sigma is the geometric mean of its estimates from the measured variances `seen`.
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}
@@ -43,7 +43,7 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
 
 
 _IN_100 = " in 100 random directions"
-# For each kind of sharpness, words for its directions and for the relative size of its box.
+# For each kind of sharpness, the words that describe the directions and the size of the box.
 _SHARPNESS = {
     "sharpness": ("", "thousandth"),
     "sharpness_half_box": ("", "two-thousandth"),

@@ -97,7 +97,7 @@ class Monitor:
 
     @property
     def reading(self) -> MonitorReading:
-        """The estimates from all measurements so far."""
+        """The estimates from the last 40 measured steps, and a hint about the batch size."""
         scale = self._scale()
         return MonitorReading(
             step=self._step,
@@ -168,7 +168,7 @@ class _MeasuredStep(WatchedLayers):
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Return unbiased estimates of (tr Sigma, |G|^2) from the first pass, or None."""
+        """Estimate (tr Sigma, |G|^2) from the first pass; None if not finite or from 1 example."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
@@ -193,7 +193,7 @@ class _MeasuredStep(WatchedLayers):
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
-    """Return the layers with `is_known` that share no parameter with another layer."""
+    """Return the layers that `is_known` accepts and that share no parameter with another layer."""
     n_holders: Counter[int] = Counter()
     for module in model.modules():
         n_holders.update(map(id, module.parameters(recurse=False)))

@@ -44,7 +44,7 @@ class NoisePoint:
 
     @property
     def gradient_noise_scale(self) -> Estimate:
-        """B_simple = tr Sigma / |G|^2, in examples."""
+        """The noise scale B_simple = tr Sigma / |G|^2, in examples."""
         return self.estimates.scale
 
     @property
@@ -78,7 +78,7 @@ class Noise(ShownInNotebook):
     """The gradient noise of a workload at several steps of its training.
 
     This is the document that `batchlab noise --json` prints; the noise scale is in examples. `step`
-    and the estimates next to it are those of the last point of `along`.
+    and the three estimates are those of the last point of `along`.
 
     Attributes:
         workload: the workload that was trained.
@@ -115,17 +115,17 @@ class Noise(ShownInNotebook):
 
     @property
     def gradient_noise_scale(self) -> Estimate:
-        """B_simple = tr Sigma / |G|^2 at the last point, in examples."""
+        """The noise scale B_simple = tr Sigma / |G|^2 at the last point, in examples."""
         return self.along[-1].gradient_noise_scale
 
     @property
     def gradient_norm_squared(self) -> Estimate:
-        """|G|^2 at the last point."""
+        """|G|^2, the squared norm of the mean gradient, at the last point."""
         return self.along[-1].gradient_norm_squared
 
     @property
     def noise_trace(self) -> Estimate:
-        """Tr Sigma at the last point."""
+        """Tr Sigma, the summed variance of one example's gradient, at the last point."""
         return self.along[-1].noise_trace
 
     def to_dict(self) -> dict[str, Any]:

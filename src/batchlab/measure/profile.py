@@ -73,12 +73,12 @@ class ProfilePoint:
 
     @property
     def limited_bytes(self) -> int | None:
-        """The peak that counts for the limit: the GPU's if a script used one; None if unknown."""
+        """The peak to compare with the limit: the GPU's if a script used it; None if unknown."""
         return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
     def timings(self) -> tuple[StepTiming, ...]:
-        """The timings, one for each process."""
+        """The timings, one for each process; empty if the point was not timed."""
         return () if self.timing is None else (self.timing, *self.again)
 
     @property
@@ -103,7 +103,7 @@ class ProfilePoint:
 
     @property
     def is_untimed(self) -> bool:
-        """Whether this batch size ran, but its steps could not be timed."""
+        """Whether this batch size ran within the memory limit, but could not be timed."""
         return self.status is Status.OK and self.timing is None
 
     @property
@@ -116,9 +116,9 @@ class ProfilePoint:
         """The median seconds per step over the blocks, with a 95 % interval.
 
         With six or more blocks, the bounds are two of the sorted block times (with fifteen, the
-        fourth smallest and fourth largest), for any distribution. With two to five blocks, it is
-        Student's interval of the logs; one block gives no interval. With several processes, the
-        estimate is the geometric mean of their medians. `Profile.timed_s` adds their scatter.
+        fourth smallest and fourth largest), for any distribution. With two to five, the bounds
+        are Student's, from the log times; one block gives no bounds. With several processes, the
+        estimate is the geometric mean of their medians, and `Profile.timed_s` adds their scatter.
         """
         if self.timing is None:
             reason = self.reason or Reason.as_written(self.status.value)
@@ -137,8 +137,8 @@ class ProfilePoint:
         return step_s and self.batch_size / step_s
 
 
-# Prior of the scatter between processes of the log ratio of two sizes' step times, on a quiet
-# machine. It is averaged with the measured scatter, with the weight of three degrees of freedom.
+# Prior standard deviation, between processes on a quiet machine, of the log ratio of two sizes'
+# step times. It is averaged with the measured one, with the weight of three degrees of freedom.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
@@ -237,7 +237,7 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
-        """The scatter of step times between processes; None if no size has two processes."""
+        """The scatter of step times between processes; None if no size ran in two processes."""
         return ProcessScatter.of(map(attrgetter("processes_s"), self.ran_points))
 
     @cached_property
@@ -268,7 +268,7 @@ class Profile(ShownInNotebook):
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
 
     def are_enough_processes(self, n: int) -> bool:
-        """Return whether `n` processes per size give step times precise enough for a decision."""
+        """Return whether `n` processes per size are enough: intervals are narrow, or `n` >= 12."""
         scatter = self.process_scatter
         is_sure = scatter is None or scatter.half_width(n) <= _NARROW
         return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
@@ -293,9 +293,9 @@ class Profile(ShownInNotebook):
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Return the measured seconds per step of a point, without the law of step time.
+        """Return a point's measured seconds per step, averaged over processes, without the law.
 
-        The 95 % interval is for the mean over processes; it uses `process_scatter` if known.
+        The 95 % interval includes the scatter between processes, if `process_scatter` is known.
         """
         scatter = self.process_scatter
         if scatter is None or not point.timings:
@@ -307,7 +307,7 @@ class Profile(ShownInNotebook):
 
         The estimate is a weighted mean of the measured time and the law through all batch sizes
         (`StepTimeFit.measured_step_s`); for an accumulated batch, or a full batch that the law
-        leaves out, it is the measured time. Between two measured batch sizes, log time is
+        leaves out, the estimate is the measured time. Between two measured batch sizes, log time is
         interpolated linearly in log size; the interval is as wide as that of the neighbor with
         fewer observations. Outside the measured batch sizes, the time is unknown, with a reason.
         """
@@ -333,9 +333,9 @@ class Profile(ShownInNotebook):
         return below.times(step_s / below.estimate)
 
     def about_step_s(self, batch_size: int) -> float:
-        """Return roughly the seconds per step: for larger sizes, in proportion to the nearest size.
+        """Return rough seconds per step: `step_s` if known, else scaled from the nearest size.
 
-        At least one size must have run. A size that was not timed counts with its upper bound.
+        At least one size must have run; an untimed size counts with its `at_most_step_s`.
         """
         step_s = self.step_s(batch_size).estimate
         if step_s is not None:
@@ -388,7 +388,7 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def _that_fit(self) -> dict[int, list[ProfilePoint]]:
-        """The points that ran within the limit, by batch size."""
+        """The timed points within the memory limit (`is_within_limit`), by batch size."""
         points: dict[int, list[ProfilePoint]] = {}
         for point in self.ran_points:
             if self.is_within_limit(point):
@@ -397,7 +397,7 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def whole_points(self) -> dict[int, ProfilePoint]:
-        """The unaccumulated points that ran within the limit, by batch size."""
+        """The timed points without accumulation within the memory limit, by batch size."""
         whole = {}
         for size, points in self._that_fit.items():
             for point in points:
@@ -411,7 +411,7 @@ class Profile(ShownInNotebook):
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """Return the larger peak of a step (`step_bytes`) and an evaluation; None if unknown."""
+        """Return the larger of `step_bytes` and an evaluation's peak memory; None if unknown."""
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)

@@ -20,7 +20,7 @@ from batchlab.words.reasons import reason_text
 
 # The search stops growing the batch size after this many failures in a row.
 _BAD_IN_A_ROW = 2
-# Seconds of timed steps per process: the largest number that the budget allows for all sizes.
+# Seconds of timed steps per process: the search uses the longest that the budget allows.
 _TIMED_S = (0.25, 0.15, 0.1)
 # The seconds to start a child and copy the workload to it (measured: 0.1 to 0.3).
 _OVERHEAD_S = 0.3
@@ -46,7 +46,7 @@ For a workload, it also receives `timed_s`, the approximate seconds of timed ste
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """Return all powers of 2, the usual sizes, the reference and `n_train`, up to `n_train`."""
+    """Return, up to `n_train`: all powers of 2, `USUAL_SIZES`, the reference size and `n_train`."""
     doubled = {2**power for power in range(n_train.bit_length())}
     sizes = sorted(doubled | {*USUAL_SIZES, reference_batch_size, n_train})
     return tuple(sizes[: bisect(sizes, n_train)])
@@ -58,7 +58,7 @@ class _OutOfTime(Exception):
 
 @dataclass(eq=False)
 class ProfileSearch:
-    """A search that tries batch sizes, finds the memory limit, and accumulates above it.
+    """A search that times batch sizes, finds the memory limit, and cuts larger batches into parts.
 
     Each batch size is tried once: the workload's own size, then larger and then smaller sizes.
     Then the sizes that ran without accumulation are timed again. Sizes already in the profile are
@@ -98,11 +98,11 @@ class ProfileSearch:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
-        """Return groups of sizes in the order to try: `larger` contains the workload's own size."""
+        """Return groups of sizes, in the order to try; `larger` starts with the workload's size."""
         return larger, smaller
 
     def _try_in_order(self, sizes: Sequence[int]) -> None:
-        """Try these batch sizes in order until several in a row do not run."""
+        """Try these batch sizes in order, until two in a row fail for other reasons than memory."""
         n_bad = 0
         for size in sizes:
             self._to_come.remove(size)
@@ -123,7 +123,7 @@ class ProfileSearch:
                     return
 
     def _go_beyond_memory(self, size: int) -> None:
-        """Accumulate a size that does not fit, after finding the memory limit if it is unknown."""
+        """Find the memory limit if unknown; then try the too large `size` in micro-batches."""
         if self._too_large is None or size < self._too_large:
             self._too_large = self._limit_below(size)
             self._stop("memory")
@@ -135,7 +135,7 @@ class ProfileSearch:
             self.may_accumulate = not statuses or Status.OK in statuses
 
     def _limit_below(self, too_large: int) -> int:
-        """Halve the batch size until it fits, then narrow down the largest size that fits."""
+        """Search for the largest size that fits (within a factor of 1.25); return that size + 1."""
         size = self._next_below(too_large)
         while size:
             if not self._tried(size, size).ran:
@@ -150,7 +150,7 @@ class ProfileSearch:
         return largest + 1
 
     def _next_below(self, too_large: int) -> int | None:
-        """Return the next size to try, or None or 0 if the limit is known within a factor 1.25."""
+        """Return the next size to try; None if the limit is known, 0 if no size fits."""
         fits = self.profile.largest_batch_size
         if fits is None:
             return too_large // 2
@@ -159,9 +159,9 @@ class ProfileSearch:
         return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Return micro-batch sizes to try: the largest that fits, or about the fastest so far.
+        """Return micro-batch sizes to try: one near the fastest known, or three up to `largest`.
 
-        Each cuts `size` nearly equally, because a small last micro-batch would save little time.
+        All cut `size` into nearly equal parts, because a small last part would save little time.
         """
         in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
         if in_pieces:
@@ -176,7 +176,7 @@ class ProfileSearch:
         return micros
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
-        """Return the point with these sizes from the profile, or measure and add it."""
+        """Return the profile's point with these sizes; if it is missing, measure and add it."""
         point = self.profile.point(size, micro)
         if point is not None:
             return point
@@ -253,7 +253,7 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Predict the step time by a line through the smallest and the nearest smaller size.
+        """Predict the step time by a line through the smallest and the next smaller size that ran.
 
         The result is 0 if no size has run. A time in proportion to the batch size would be far too
         long for a large size, because small batches take nearly equal times.
@@ -272,7 +272,7 @@ class ProfileSearch:
         return nearest_s + slope_s * max(0, batch_size - nearest)
 
     def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """Return the longest of `_TIMED_S` with which all `sizes` fit into the remaining time."""
+        """Return the longest of `_TIMED_S` that lets all `sizes` fit into the remaining time."""
         left_s = self.left_s()
         for timed_s in _TIMED_S:
             if self._cost_of_all_s(sizes, timed_s) <= left_s:
@@ -284,7 +284,7 @@ class ProfileSearch:
 
 
 def _cost_s(step_s: float, timed_s: float) -> float:
-    """Return the seconds that a process takes if one step takes `step_s` on all cores."""
+    """Return the seconds that a process takes to start, warm up and time steps of `step_s` each."""
     return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
 
 
@@ -302,7 +302,7 @@ def _why_not_timed(point: ProfilePoint) -> str:
 
 
 def _with_further(point: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
-    """Return a point with the results of one more process added."""
+    """Return `point` with the results of one more process, `further`, added."""
     return replace(
         point,
         again=point.again + further.timings * further.ran,
@@ -330,7 +330,7 @@ class CommandSearch(ProfileSearch):
     """A search of a command's batch sizes, where each start of the command may take minutes.
 
     The search tries the command's own size, its neighbors, then other sizes, and finds no exact
-    memory limit. If most sizes fail, it tries multiples of that size, unless the user chose sizes.
+    memory limit. If most sizes fail and no sizes were given, it tries multiples of its own size.
     """
 
     are_given: bool = False
@@ -346,7 +346,7 @@ class CommandSearch(ProfileSearch):
     def _that_may_run(self) -> list[int]:
         """Return multiples of the command's own size to try, if at least half of the sizes failed.
 
-        If that size divides the training set, so do the multiples: smaller last batches often fail.
+        If its own size divides `n_train`, the multiples do too, as smaller last batches often fail.
         """
         points, n_train = self.profile.points, self.profile.workload.n_train
         failed = [point for point in points if point.status is Status.ERROR]
@@ -367,7 +367,7 @@ class CommandSearch(ProfileSearch):
         return too_large
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Return the largest micro-batch size that fits and divides `size`, or nothing."""
+        """Cut `size` into the fewest parts that fit; return their size, or nothing if unequal."""
         n_pieces = -(-size // largest)
         return [size // n_pieces] if size % n_pieces == 0 else []
 

@@ -28,7 +28,7 @@ from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import SPLITS, size_of
 
-# A probe process may reserve twice the memory limit and 1 GiB, because reserved memory counts
+# A probe process may reserve twice the memory limit plus 1 GiB, because reserved memory counts
 # against the limit only when it is touched.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
@@ -51,8 +51,8 @@ def measure_profile(
 
     Apart from the batch sizes, `trial` has the settings to use. The memory limit may be that of a
     smaller device. At `deadline_s` on the clock `time.monotonic()`, the profile so far is returned,
-    perhaps empty. Sizes in a `known` profile are only timed again. Without it, the memory of an
-    evaluation is measured once, at the first size that fits, as it does not depend on the size.
+    perhaps empty. Sizes in a `known` profile are only timed again. If `known` is None, the
+    memory of an evaluation, equal for all sizes, is measured once, at the first that fits.
 
     Raises:
         WorkloadError: no batch size could be trained, or nothing fits in memory.
@@ -187,7 +187,7 @@ def _evaluation_bytes(
 
 
 def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None) -> Profile:
-    """Return a profile of this machine without points for the start of a search."""
+    """Return a profile of this machine without any points, from which a search can start."""
     machine = environment()
     name = dict(machine)["processor"]
     if device.startswith("cuda"):

@@ -29,15 +29,15 @@ from batchlab.workload.definition import Batch, Workload
 _TIMED_S = 0.25
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
-# Clocks and the allocator need time to stabilize: of ten or more rounds, two count as warm-up.
+# Clocks and the allocator need time to stabilize: of ten or more rounds, the first two are warm-up.
 _SETTLING_ROUNDS = 2
 _SETTLED_OF = 10
-# More threads are chosen only if they are 1.1 times as fast, because other work on the machine
-# slows down many threads the most.
+# More threads are chosen only if they are 1.1 times as fast as fewer threads, because other work on
+# the machine slows down many threads the most.
 _THREADS_MUST_GAIN = 1.1
 # A number of threads that is three times as slow as the best is not timed any further.
 _HOPELESS = 3.0
-# If a step takes longer than the requested seconds, stop after this many times these seconds.
+# If a step takes longer than the requested time, stop after this multiple of that time.
 _MOST_TIMES_LONGER = 4.0
 _PAGE_BYTES = 4096
 
@@ -76,7 +76,7 @@ def measure_step_time(
 def _timed(
     timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
-    """Time blocks of steps with each number of threads; return the blocks of the best number."""
+    """Time blocks of steps with each number of threads; return the times with the best number."""
     # Start with all cores, because the slow first step is fastest on them.
     choices = threads_to_try[::-1]
     # The first steps also select kernels and fill the allocator, so store them as warm-up.
@@ -165,7 +165,7 @@ def measure_compiled(
     """Time steps of the compiled model, one shape after the other.
 
     The batch dimension is dynamic, so that one compilation serves many batch sizes. The first
-    warm-up time includes compilation. Memory is not measured, because the compiler adds to it.
+    warm-up time includes compilation. Memory is not measured, as the compiler uses some of it.
     """
     on = torch.device(device)
     limit_memory(on, available_bytes(on))
@@ -195,10 +195,10 @@ def _of_any_size(stream: Iterator[Sequence[Batch]]) -> Iterator[Sequence[Batch]]
 
 
 def _touch(workload: Workload) -> None:
-    """Read a byte of every memory page of the training tensors, so that all of them count.
+    """Read every memory page of the training tensors, so that the peak memory includes all of them.
 
-    Otherwise only the examples of the timed steps would count, and the peak memory would seem to
-    grow faster with the batch size than it does in a training.
+    Otherwise the peak would include only the examples of the timed steps, and would seem to grow
+    faster with the batch size than it does in a training.
     """
     columns = resident(workload.train)
     if columns is None:
@@ -209,10 +209,10 @@ def _touch(workload: Workload) -> None:
 
 
 def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
-    """Return the least seconds per step over blocks of 1, 2, 4, ... steps with these threads.
+    """Return the least seconds per step over blocks of 1, 2, 4, ... steps with `threads` threads.
 
-    A whole block may take many seconds at first: on a busy machine, threads may wait for one
-    another a thousand times as long as a single thread computes.
+    Blocks start short: on a busy machine, threads may wait for one another a thousand times as long
+    as a single thread computes, so that a whole block would take many seconds.
     """
     n_steps, least_s, took_s = 1, math.inf, 0.0
     while n_steps <= most_steps and took_s <= most_s:
@@ -223,7 +223,7 @@ def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
 
 
 def _not_hopeless(step_s: dict[int, float]) -> tuple[int, ...]:
-    """Return the numbers of threads that take at most three times as long as the fastest."""
+    """Return the numbers of threads whose steps take at most three times as long as the fastest."""
     enough_s = _HOPELESS * min(step_s.values())
     return tuple(threads for threads, seconds in step_s.items() if seconds <= enough_s)
 

@@ -31,16 +31,16 @@ _EXAMPLES = 8  # the batch size of most checked steps
 _MOST_STEPS = 20
 # A training is stopped after at least three steps, and resumed for as many steps.
 _LEAST_STEPS = 3
-# A resumed run is different if its weights differ by more than this fraction of the update; kernels
-# that add in random order cause far smaller differences.
+# A resumed run fails if its weights differ from those of a run without a stop by more than this
+# fraction of the update. Kernels that add in random order cause far smaller differences.
 _TOLERANCE = 1e-3
-_GRAINS = 4  # rounding changes a weight by at most this many machine epsilons of it
+_GRAINS = 4  # rounding changes a weight by at most _GRAINS × machine epsilon × the weight
 _DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
 _MOST_S = 0.5  # resuming is not tested if making a model and taking a step take longer
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
-    """Take real training steps with a few examples, with a smaller last batch, and with a resume.
+    """Take training steps with a few examples, with a smaller last batch, and after a resume.
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
@@ -68,7 +68,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
             # Remove `workload 'mine': `, because every warning is printed with this prefix.
             warnings += (str(error).partition(": ")[2],)
             last_batch_runs = False
-    # If the first update comes after several steps, stop before it, to test the state until then.
+    # If weights change only after several steps, stop before that update, to test the state so far.
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)
@@ -76,7 +76,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
-    """Refuse a workload without validation data whose patience or scheduler needs them."""
+    """Refuse a workload whose patience or scheduler needs validation data, if it has none."""
     waits = None
     if workload.patience_epochs is not None:
         waits = "patience_epochs"
@@ -93,7 +93,7 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take steps of a new model until a weight changes; return their number and warnings.
+    """Take steps of a new model until a weight changes; return the number of steps, and warnings.
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
