@@ -37,7 +37,7 @@ class _Stretch(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    """The epochs until the batch size becomes constant, cut into stretches of equal steps."""
+    """The epochs before the batch size becomes constant, cut into stretches of equal batch size."""
 
     stretches: tuple[_Stretch, ...]
     epochs: tuple[int, ...]  # the first step of each epoch
@@ -107,7 +107,7 @@ class BatchPlan:
     def epoch_at(self, step: int) -> float:
         """Return the number of epochs done after `step` steps, with a fraction within an epoch.
 
-        The fraction is the share of the epoch's steps, or with stages the share of its examples.
+        The fraction is the part of the epoch's steps that is done; with stages, of its examples.
         """
         epoch, since = self.position(step)
         if since == 0:
@@ -158,7 +158,7 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of the epochs' last batches that are smaller than the others."""
+        """Return the sizes of epochs' last batches that are below their stage's batch size."""
         sizes = set()
         # All epochs after the counted epochs have equal steps, so check only the next epoch.
         for epoch in range(len(self._counted.epochs) + 1):
@@ -191,7 +191,7 @@ class BatchPlan:
         return self._end.step + since * self._steps_per_epoch
 
     def _samples_of(self, epoch: int) -> tuple[int, int]:
-        """Return the numbers of examples processed before an epoch and by its end."""
+        """Return the number of examples processed when an epoch starts, and when it ends."""
         return self.samples_at(self._begin_of(epoch)), self.samples_at(self._begin_of(epoch + 1))
 
     # Values are cached, because `batch_size_at` is called at every step of a training.

@@ -30,14 +30,14 @@ class Reason:
         """Return the reason with this code and values; NumPy numbers become Python numbers.
 
         Raises:
-            TypeError: a value is no text, number, truth value, reason or None, and no sequence of
-                such values.
+            TypeError: a value is neither a text, number, truth value, reason or None, nor a
+                sequence of such values.
         """
         return cls.with_values(code, values)
 
     @classmethod
     def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """Return the reason with this code and a mapping of values, as read from a store.
+        """Return the reason with this code and with the values in a mapping by name.
 
         Raises:
             TypeError: a value has a type that `of` does not accept.
@@ -57,7 +57,7 @@ class Reason:
 
     @property
     def named(self) -> Mapping[str, Value]:
-        """The sentence's values as a mapping from value names."""
+        """The values of the reason, by name."""
         return dict(self.values)
 
 
@@ -85,7 +85,7 @@ _TOO_WIDE = 100.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A measured quantity with its 95 % interval, or the reason why there is none.
+    """The value of a quantity with a 95 % interval, or the reason why the value is not known.
 
     Attributes:
         estimate: the value, or None if it is not known.
@@ -120,12 +120,12 @@ class Estimate:
     def cannot_tell(
         cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
     ) -> Estimate:
-        """Return an estimate without a value: only bounds, if known, and the reason."""
+        """Return an estimate without a value, with only the reason and any known bounds."""
         return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
     def is_too_wide(self) -> bool:
-        """Whether a positive quantity's interval spans a factor of 100 or more."""
+        """Whether the upper bound is >= 100 times the lower; False if a bound is unknown or < 0."""
         if self.low is None or self.high is None or self.low < 0 or self.high <= 0:
             return False
         return self.high >= _TOO_WIDE * self.low

@@ -14,7 +14,7 @@ from batchlab.records.trial import Trial
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """The state of a training after a step, which a measurement reads and must not change.
+    """The state of a training after a step, for measurements to read but not to change.
 
     Attributes:
         model: an `nn.Module` in training mode, with the gradients of the last step.
@@ -55,11 +55,11 @@ class Measurement:
         on_request: whether the quantity is costly and therefore measured only if requested by name,
             and only at the initial weights, at epoch ends and at the end of the run. Other
             quantities are measured at every evaluation after the first step.
-        at_ends: whether a costly quantity is not measured at epoch ends within the run.
-        figure: how a figure shows it: "along_training", or "at_the_start" or "at_the_end" by batch
-            size; None if only the CSV file contains the quantity.
-        expected: computes, from the values by batch size in a study, the values that theory
-            predicts, drawn as a dashed line; None for no line.
+        at_ends: whether a costly quantity is measured only at the initial and the final weights.
+        figure: how a figure shows the quantity: "along_training" by step, "at_the_start" or
+            "at_the_end" by batch size; None if only the CSV file contains the quantity.
+        expected: returns the values that theory predicts, given the measured values by batch size
+            and the study; a figure draws them as a dashed line; None for no line.
         notes: sentences below the figure that explain the quantity and cite its source.
     """
 

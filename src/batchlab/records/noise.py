@@ -15,8 +15,8 @@ class GradientSample:
         n_train: examples in the training set, N; None if an example's gradient is random
             (dropout, augmentation), as if there were infinitely many examples.
         block_examples: examples in each of the K >= 3 blocks, drawn without replacement.
-        products: inner products of the blocks' mean gradients, K x K; their squared norms are on
-            the diagonal.
+        products: inner products of the blocks' mean gradients, K x K; the diagonal has the squared
+            norms of the mean gradients.
     """
 
     n_train: int | None
@@ -44,7 +44,7 @@ class MonitorReading:
             step was measured.
         gradient_noise_scale: B_simple in examples, from the last measured steps; B_simple is not
             the critical batch size.
-        gradient_norm: the norm that the optimizer received in the last measured step, or None.
+        gradient_norm: norm of the gradient in the last measured step; None without such a step.
         seen_fraction: the fraction of the trainable parameters whose noise was measured.
         hint: what the noise scale suggests for the batch size.
     """

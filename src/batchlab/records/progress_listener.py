@@ -15,10 +15,10 @@ class ProgressListener:
         """Announce a command, its subject, and the stages that `phase` will announce in order."""
 
     def phase(self, text: str) -> None:
-        """Announce that a new stage starts, one of those in `begins` or an additional stage."""
+        """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the spent seconds of the budget, which from now on grow with clock time."""
+        """Announce the budget and the seconds spent, which grow with clock time from now on."""
 
     def asked(self, runs: RunsAsked) -> None:
         """Announce the training runs that were requested and are awaited."""

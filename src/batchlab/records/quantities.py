@@ -75,7 +75,7 @@ _BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 def quantity(name: str) -> Quantity:
-    """Return the quantity called `name`; any other name is a user's metric without a unit."""
+    """Return the quantity called `name`; an unknown name is a user's metric, which has no unit."""
     return _BY_NAME.get(name) or Quantity(name=name, unit="", label=name)
 
 
@@ -99,7 +99,7 @@ _BEHIND = frozenset("rate score value mean avg macro micro weighted epoch k".spl
 
 
 def direction_of(metric: str) -> Better | None:
-    """Return whether a metric with this name is better higher or lower; None if unknown."""
+    """Return whether "higher" or "lower" values of a metric are better; None for unknown names."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
         words.pop()  # "mAP50-95", "ndcg@10"

@@ -25,7 +25,7 @@ Kind = int | PlanName
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""`RunLength.watched_from_samples` of a run without a target, which is evaluated less often."""
+"""`RunLength.watched_from_samples` without a target: the whole run is evaluated less often."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,14 +34,14 @@ class RunLength:
 
     At least one limit is given, unless a script runs until it ends by itself (`to_own_end`).
 
-    The length is not part of a trial's identity: a longer request resumes the checkpoint.
+    The length is not part of a trial's identity: a longer run resumes the trial's checkpoint.
 
     Attributes:
         epochs: passes over the training set.
         steps: optimizer steps.
         until: the target at which the run ends.
-        watched_from_samples: the number of samples before which the run is evaluated less often,
-            because the target can't be met there (see `batchlab.plans.cadence`).
+        watched_from_samples: up to this many samples, the run is evaluated less often, because the
+            target can't be met so early (see `batchlab.plans.cadence`).
         interval_samples: the least samples between evaluations, except before the last evaluation.
         all_splits: when train and test data are evaluated as well as validation data.
         to_own_end: whether the run lasts until it ends by itself, without epochs and steps.
@@ -154,7 +154,7 @@ class Outcome:
         traceback: the whole traceback of an error, or None.
         peak_bytes: peak memory of the process above an idle process, or None if not known.
         notes: what a reader of the record must know about the end of the run.
-        engine: the engine at the end, or None if it is the engine at the start.
+        engine: the engine at the end of the run, or None if the engine did not change.
         place: the processor or GPU that the run ended on, or None if unknown.
     """
 

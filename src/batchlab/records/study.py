@@ -17,10 +17,10 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
-    """Return the hardware of a device in this environment, or None if it is not recorded.
+    """Return the hardware of a device as an environment records it, or None if not recorded.
 
     Args:
-        environment: names and values, of a study or of a profile.
+        environment: (name, value) pairs of a study's or profile's environment.
         device: "cpu", "cuda" or "cuda:1".
     """
     values = dict(environment)
@@ -44,7 +44,7 @@ class StepTiming:
         micro_batch_size: examples per forward and backward pass.
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
-        warmup_s: seconds of the first blocks, kept apart because they include kernel selection.
+        warmup_s: seconds of the first blocks, excluded from `block_s` because of kernel selection.
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, or None if not reported.
@@ -69,7 +69,7 @@ class StepTiming:
 
     @property
     def unsteadiness_fraction(self) -> float:
-        """The blocks' interquartile range over their median: large on a busy machine."""
+        """The interquartile range of `block_s` divided by its median; large on a busy machine."""
         ordered, quarter = sorted(self.block_s), len(self.block_s) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
@@ -98,8 +98,8 @@ class AdamSettings:
     Attributes:
         betas: decay of the first and the second moment per step, each in [0, 1).
         eps: added to the root of the second moment, > 0.
-        weight_decay: the decoupled weight decay, as in AdamW: each step removes the learning rate
-            times this factor of the weights; None without decoupled decay.
+        weight_decay: the decoupled weight decay, as in AdamW: each step subtracts learning rate *
+            weight_decay * weights from the weights; None without decoupled decay.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -119,8 +119,8 @@ class MetricSummary:
 class WorkloadSummary:
     """The description of a workload, which can be read without loading the workload.
 
-    `metrics` has the direction of each metric; the first metric decides. `adam` has the optimizer's
-    betas and eps at `batch_size`, null if the optimizer does not have both.
+    `metrics` has the direction of each metric; batch sizes are compared by the first metric. `adam`
+    has the optimizer's betas and eps at `batch_size`, null if the optimizer lacks one of them.
 
     Attributes:
         workload_id: identity: a hash of source, settings and data.
@@ -133,12 +133,12 @@ class WorkloadSummary:
         n_test: examples in the test set; 0 without test set.
         n_train_evaluated: training examples that train metrics are computed on (a fixed subset).
         n_parameters: trainable parameters of the model; None if not known.
-        metrics: the metrics; the first metric decides, and `loss` is always among them.
+        metrics: the metrics, including `loss`; batch sizes are compared by the first metric.
         batch_size: the reference batch size.
         learning_rate: the reference learning rate; 1 for a command without a rate to set.
         has_batch_norm: whether a layer of the model normalizes over the batch.
-        loss_couples: whether a batch's loss is not the mean of the losses of single examples.
-        last_batch_runs: whether the check could train a smaller last batch of an epoch.
+        loss_couples: whether a batch's loss differs from the mean of its examples' losses.
+        last_batch_runs: whether a test step on a smaller last batch of an epoch succeeded.
         adam: the least betas of the optimizer's groups, the first group's eps and the largest
             decoupled weight decay, at `batch_size`; None if the optimizer is no variant of Adam.
         has_weight_decay: whether a group of the optimizer has weight decay; None if not known.
@@ -205,7 +205,7 @@ class StudyName:
     command: str  # the command line that started the study
     workload_id: str
     environment: tuple[tuple[str, str], ...]  # names and values of the environment
-    margin: float | None = None  # how much worse a final value may be, if given
+    margin: float | None = None  # a final value worse by up to this counts as no worse, if given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -268,14 +268,14 @@ class Study(Reported):
         return None
 
     def train_s(self, trial: Trial, step: int) -> float | None:
-        """Return the seconds of the first `step` steps; None if a batch size was not timed."""
+        """Return the seconds of a trial's first `step` steps; None if a batch size is untimed."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
         if not step_s.keys() >= set(trial.batch_sizes):
             return None
         return trial.plan.train_s_at(step, step_s)
 
     def peak_bytes(self, batch_size: int) -> int | None:
-        """Return the peak memory of the timed run, or else of the trials' processes, if known."""
+        """Return a batch size's peak memory: of its timed run, else of its trials, else None."""
         timing = self.timing(batch_size)
         if timing is not None and timing.peak_bytes is not None:
             return timing.peak_bytes

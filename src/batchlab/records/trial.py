@@ -60,18 +60,18 @@ class Evaluation:
 
     @property
     def has_all_splits(self) -> bool:
-        """Whether train data, and any test data, were evaluated as well as validation data."""
+        """Whether the evaluation covers all data: train, validation and, if there are any, test."""
         return any(score.split == "train" for score in self.scores)
 
     def score(self, split: Split, metric: str) -> float | None:
-        """Return the value of `metric` on `split`, None if it was not evaluated or not finite."""
+        """Return the value of `metric` on `split`; None if the value is missing or not finite."""
         for score in self.scores:
             if score.split == split and score.metric == metric:
                 return score.value
         return None
 
     def measurement(self, name: str) -> float | None:
-        """Return the measurement called `name`, None if it was not taken or was not finite."""
+        """Return the measurement called `name`; None if the value is missing or not finite."""
         return dict(self.measured).get(name)
 
     def is_not_finite(self, split: Split, metric: str) -> bool:
@@ -96,7 +96,7 @@ class Target:
         value: the value to reach.
         better: whether higher or lower values are better.
         held_for: the target counts as reached if all evaluations meet it until this fraction more
-            examples are processed; 0 if the first is enough, for curves recorded no further.
+            examples are processed; 0 if one evaluation at the target is enough.
     """
 
     metric: str
@@ -133,11 +133,11 @@ class Crossing:
 
     @property
     def held(self) -> bool:
-        """Whether the target was met by all evaluations until a tenth more examples."""
+        """Whether every evaluation met the target until a tenth more examples were processed."""
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether an evaluation at `samples` is late enough to count as met for good."""
+        """Return whether a target still met after `samples` examples counts as met for good."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
@@ -152,7 +152,7 @@ class Crossing:
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Return where a run met `target` for good or up to its last evaluation; None if nowhere.
+    """Return where a run starts to meet `target`, for good or until it ends; None if nowhere.
 
     Args:
         evaluations: the evaluations of one run, in order of steps.
@@ -191,7 +191,7 @@ Setting = str | int | float | bool | None
 _ENDED_ITSELF = ("stopped_early", "script_trained_to_its_end", "script_ended_itself")
 
 NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
-"""Reasons why a script's training did not use the batch size that was given."""
+"""Codes of reasons for which a script's training is no result of the given batch size."""
 
 
 class Status(StrEnum):
@@ -208,12 +208,12 @@ class Status(StrEnum):
 
     @property
     def ended_well(self) -> bool:
-        """Whether the trial's numbers may be averaged with those of other trials."""
+        """Whether the trial ended as planned or at its target, so that means may include it."""
         return self in (Status.OK, Status.TARGET_REACHED)
 
     @property
     def may_go_on(self) -> bool:
-        """Whether the trial is resumed from its checkpoint if it is requested again."""
+        """Whether a second request for the trial resumes it from its checkpoint."""
         return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
 
 
@@ -296,7 +296,7 @@ class Trial:
 
     @property
     def batch_mode(self) -> BatchMode:
-        """Full (B = N), stochastic (B = 1) or mini (between them)."""
+        """The kind of batch: "full" (all examples), "stochastic" (one example), else "mini"."""
         if self.batch_size == self.n_train:
             return "full"
         return "stochastic" if self.batch_size == 1 else "mini"
@@ -317,7 +317,7 @@ class Trial:
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
     def throughout(self, batch_size: int) -> Trial:
-        """Return the trial with this batch size and the initial learning rate at every step."""
+        """Return the trial without stages: this batch size and the initial rate at every step."""
         micro = min(batch_size, self.micro_batch_size)
         return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
 
@@ -413,7 +413,7 @@ class TrialRecord:
 
     @property
     def ended_well(self) -> bool:
-        """Whether the trial has ended, and its numbers may be averaged with other trials'."""
+        """Whether the trial ended as planned or at its target, so that means may include it."""
         return self.status is not None and self.status.ended_well
 
     @property
@@ -437,12 +437,12 @@ class TrialRecord:
 
     @property
     def train_s(self) -> float:
-        """Seconds of training; not for step times, because other programs may have run too."""
+        """Seconds of training; unfit for step times, because other programs may have run too."""
         return self._last.train_s
 
     @property
     def eval_s(self) -> float:
-        """Seconds of evaluation."""
+        """Seconds of all evaluations."""
         return self._last.eval_s
 
     def epoch_of(self, evaluation: Evaluation) -> float:
@@ -459,8 +459,8 @@ class TrialRecord:
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
         """Return the known values of `metric` on `split` by epochs done; 0 is the untrained model.
 
-        A training whose script chooses when to evaluate may have no value at an epoch's end. Its
-        values are then interpolated linearly between the evaluations on either side.
+        If no evaluation was at an epoch's end, because a script chose other steps, values at epoch
+        ends are interpolated linearly between the evaluation before and the evaluation after.
         """
         plan = self.trial.plan
         values = {}
@@ -486,7 +486,7 @@ class TrialRecord:
         return self._last.score(split, metric)
 
     def crossing(self, target: Target) -> Crossing | None:
-        """Return where the trial met `target` for good or up to its end; None if nowhere.
+        """Return where the trial starts to meet `target` for good or until it ends, or None.
 
         The result is also None if the trial failed while the target was met, but not yet for good.
         """

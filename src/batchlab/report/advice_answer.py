@@ -65,7 +65,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _pieces(named: Configuration) -> Iterator[str]:
-    """Yield a clause for each setting of a configuration except batch size and rate."""
+    """Yield clauses with a configuration's micro-batch size, epochs, weight decay and beta 2."""
     adam = named.adam
     if named.accumulation_steps > 1:
         yield f", in micro-batches of {named.micro_batch_size}"
@@ -124,13 +124,13 @@ def _faster(advice: Advice) -> str:
 
 
 def _least_text(ratio: float) -> str:
-    """Return a lower bound of a ratio, rounded down to the digits that ratios are shown with."""
+    """Return a ratio's lower bound, rounded down to two digits (below 1.2 to two decimals)."""
     digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
     return number_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits, "times")
 
 
 def _compared_with(advice: Advice) -> str:
-    """Return the user's configuration as text, or the usual batch size if the user chose none."""
+    """Return the baseline as text: the user's configuration, or else the default batch size."""
     if advice.is_usual:
         return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
@@ -152,7 +152,7 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # report more epochs only above this ratio, which rounding to steps can't reach
+_LONGER = 1.2  # report more epochs only above this times the user's, because rounding adds less
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
@@ -174,7 +174,7 @@ _GAINS = 1.2  # but only if the best rate makes training at least this many time
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence if the user's learning rate is far from the best, with the gains."""
+    """Yield a sentence with the gain of the best rate if the user's rate is far from the best."""
     reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
@@ -221,7 +221,7 @@ class _Rival:
 
 
 def _rival(advice: Advice) -> _Rival | None:
-    """Return the rival, or None if the answer ends best or final values can't be compared."""
+    """Return the configuration that ends best; None if that is the answer's or is not known."""
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
@@ -260,7 +260,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield the other batch sizes whose cost is within the tolerance `advice.delta` of the best."""
+    """Yield a sentence on other batch sizes whose cost is at most a tolerance above the least."""
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
         others.remove(str(advice.named.batch_size))
@@ -275,7 +275,7 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield that another configuration may end better, and the extra time that would decide."""
+    """Yield that another configuration may end better, and how much more time would show it."""
     rival = _rival(advice)
     if rival is None or rival.is_sure:
         return
@@ -304,13 +304,13 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds of the trainings that a configuration lacks to have `n` complete runs."""
+    """Return the seconds to train a configuration until it has `n` complete runs."""
     steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield the command that writes the trained model of the answer's configuration, if stored."""
+    """Yield a command to write the trained model of the answer's configuration, if there is one."""
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
@@ -382,7 +382,7 @@ _ID_CHARACTERS = 8  # enough to identify one of a million studies
 def follow_up(command: str, options: Mapping[str, str]) -> str:
     """Return the command that started a study, with new values of some options.
 
-    For a study started from Python, return only the arguments, because the code is unknown.
+    For a study started from Python, whose code is unknown, return only the new arguments.
     """
     if not command.startswith(_PROGRAM):
         return ", ".join(map(_argument, options, options.values()))
@@ -423,7 +423,7 @@ def report_command(study: Study) -> str:
 
 
 def _store_option(study: Study) -> list[str]:
-    """Return the `--store` option of the study's command, or nothing if it has none."""
+    """Return the `--store` option and value of a study's command, or an empty list without one."""
     if not study.command.startswith(_PROGRAM):
         return []
     words = shlex.split(study.command.partition(" -- ")[0])

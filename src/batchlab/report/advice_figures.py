@@ -81,7 +81,7 @@ def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = Fal
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at one learning rate, by ascending batch size.
 
-    The rate is the answer's if the answer has this batch size, else the user's, else the best rate.
+    The rate is the answer's at the answer's size, the user's at the user's size, else the best.
     Only the longest runs of a batch size are returned, so that the mean over seeds has no jumps.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
@@ -127,7 +127,7 @@ _LEGEND = {
 
 
 def answer_figure(advice: Advice) -> Figure:
-    """Draw the final value of each batch size, and its time (or samples) to the target.
+    """Draw final value and cost to the target by batch size, and final value by seconds.
 
     A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
@@ -179,8 +179,8 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 def _framed(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If there are measured values, the interval of an unmeasured value is cut on each side to at most
-    the range of all values, because a wide interval would squeeze the other marks.
+    If some batch sizes were measured, intervals of estimates for others are cut: each half is at
+    most the range of all points, because a wider interval would squeeze the other marks.
     """
     rows = [row for row in rows if "mean" in row]
     if not kinds_of(rows) & {"point", "verified"}:
@@ -230,7 +230,7 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield final values of complete trainings by seconds, and the line of the Pareto front."""
+    """Yield the final values of complete trainings by seconds, and a line on the Pareto front."""
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
@@ -252,7 +252,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield a table row's mark, labeled if it is the user's or the answer's configuration."""
+    """Yield the marks of a table row, with a label if the row is the user's or the answer's."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
@@ -271,7 +271,7 @@ _EDGE = 2**0.25  # factor by which the shade extends beyond its batch sizes
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:
-    """Yield a shade for each group of neighboring batch sizes in the flat set."""
+    """Yield a shade per group of neighboring batch sizes in `flat_set`, near the least cost."""
     together: list[int] = []
     for candidate in (*advice.candidates, None):
         if candidate is not None and candidate.batch_size in advice.flat_set:

@@ -36,7 +36,7 @@ def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
 
 
 def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
-    """Return the estimate for a configuration from all runs, or None if the advice has none."""
+    """Return what all runs together predict for a configuration, or None without a prediction."""
     for believed in advice.believed:
         if _is_at(believed, at):
             return believed
@@ -50,9 +50,9 @@ def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candid
 
 
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
-    """Return the estimate for each batch size from all runs together, by ascending batch size.
+    """Return what all runs together predict for each batch size, by ascending batch size.
 
-    The estimate is for the candidate's learning rate, or else for the rate expected to be best.
+    The prediction is for the candidate's learning rate, or else for the rate expected to be best.
     """
     best: dict[int, Believed] = {}
     for believed in advice.believed:
@@ -66,7 +66,7 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
 
 
 SIGN: dict[Better, int] = {"higher": 1, "lower": -1}
-"""By the direction of a metric, the factor that makes higher values better."""
+"""The factor by which to multiply a metric's values so that higher is better."""
 
 # ---- the rows
 
@@ -112,7 +112,7 @@ class AnswerRow:
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """Yield a row per batch size at its best rate, and for the user's and the answer's settings."""
+    """Yield a row for each batch size's best rate, the user's configuration and the answer's."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
@@ -184,7 +184,7 @@ def _run_costs(
 def _cost(
     believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
-    """Return the cost estimated from all runs, or else from the runs of this configuration."""
+    """Return a configuration's cost: as all runs predict, or its runs' mean, or a lower bound."""
     if not run_costs:
         return _NOT_TRAINED
     bounds = [cost.value for cost in run_costs if cost.is_bound]
@@ -230,7 +230,7 @@ def overfits(advice: Advice) -> bool:
 
 
 def end_label(advice: Advice) -> str:
-    """Return the label of final values, such as "final accuracy"."""
+    """Return the label of final values, such as "final accuracy" or "best accuracy"."""
     if advice.objective == "quality" or overfits(advice):
         return f"best {advice.metric}"
     return f"final {advice.metric}"
@@ -242,7 +242,7 @@ def own_label(advice: Advice) -> str:
 
 
 def named_label(advice: Advice) -> str:
-    """Return the label of the answer's configuration."""
+    """Return the answer's label: "recommended", or `own_label` for the user's configuration."""
     if advice.named is None or advice.named.is_same(advice.reference):
         return own_label(advice)
     return "recommended"
@@ -391,7 +391,7 @@ def tried_table(advice: Advice) -> Table:
 
 
 def steps_table(advice: Advice) -> Table:
-    """Return the table of what was done and why, in order."""
+    """Return the table of what the advice did and why, in order."""
     return table_of(
         "What was done and why, with the time spent until then",
         advice.steps,

@@ -45,7 +45,7 @@ def cell_label(study: Study, cell: Cell) -> str:
 
 
 def cell_fields(cell: Cell) -> Row:
-    """Return a configuration's plan or batch size as the fields of its rows in a figure."""
+    """Return the fields that name a configuration in a figure's rows: plan, batch size or both."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
     if cell.kind == "grow":
@@ -92,7 +92,7 @@ def level_text(measured: Measured, cell: Cell) -> str:
 
 
 def gap_quantity(study: Study) -> str:
-    """Return the quantity of differences of the first metric: points for an accuracy or error."""
+    """Return the quantity of metric differences: "gap_points" for a fraction shown in percent."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
@@ -119,7 +119,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Return a sentence with the number of trials by status, and by hardware if it differs."""
+    """Return a sentence with the number of trials by status and by hardware (if several)."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
@@ -139,7 +139,7 @@ def trial_counts(study: Study) -> str:
 def observations_table(study: Study) -> Table:
     """Return every observation of every trial in long format, one row per number.
 
-    The split is empty for a number of no split; the metric is empty for a trial not evaluated.
+    A number that belongs to no split has an empty split; a trial without evaluations has one row.
     """
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
@@ -151,7 +151,7 @@ def observations_table(study: Study) -> Table:
 
 
 def shown_rate(study: Study, trial: Trial) -> float | None:
-    """Return the learning rate of a trial, or None if the study's command sets its own."""
+    """Return a trial's learning rate, or None if the study's command does not accept a rate."""
     return trial.learning_rate if study.workload.takes_rate else None
 
 
@@ -183,7 +183,7 @@ _MOST_MARKS = 8  # point shapes per line: enough to tell lines apart, without ov
 # ---- values along training
 
 TrainS = Callable[[Trial, int], float | None]
-"""Seconds of training until a step, from step times measured in isolation; None if unknown."""
+"""A function that returns a trial's seconds of training until a step, or None if unknown."""
 
 
 def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
@@ -194,9 +194,9 @@ def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, 
 def mean_curve(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return the mean over a configuration's seeds at each step, as rows.
+    """Return rows with the mean over a configuration's seeds at each step that all seeds reached.
 
-    Steps that only some seeds reached are left out, because a mean over fewer seeds would jump.
+    At other steps, the mean over fewer seeds would jump.
     """
     if not by_seed:
         return []
@@ -326,7 +326,7 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines: the mean of each configuration, and single trials.
 
-    A failed trial has its own line, and so has a trial's part after the last step of the mean.
+    Of a failed trial, all points are drawn; of others, those from the last step of the mean on.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -382,8 +382,8 @@ def rates_figure(
 ) -> Figure:
     """Draw learning rates by batch size; `by_rate` is a second panel, a metric by learning rate.
 
-    `best` has the rate at which each batch size is reported, `believed` the best rate estimated
-    from all runs. `rules` has the rates of each scaling rule, computed from the best at `tuned_at`.
+    `best` has each batch size's rate in the other figures, `believed` the best rate estimated from
+    all runs. `rules` has each scaling rule's rates, computed from the best at size `tuned_at`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]

@@ -56,7 +56,7 @@ def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     return {"encoding": marks.axes, "layer": layers}
 
 
-# Encodings used instead of a row's `mean`, or in addition.
+# Encodings used instead of the position by a row's `mean`, or in addition to this position.
 _INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
 _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
@@ -113,7 +113,7 @@ class _Marks:
         having: str = "kind",
         **style: Any,
     ) -> Iterator[Spec]:
-        """Yield a layer that draws the rows of `kinds` that have the field `having`, if any."""
+        """Yield a layer with the rows of `kinds` whose field `having` is set; none without rows."""
         rows, wanted = [], kinds.split()
         for row in self.rows:
             if row["kind"] in wanted and row.get(having) not in (None, False):
@@ -137,7 +137,7 @@ class _Marks:
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
 
     def lines(self) -> Iterator[Spec]:
-        """Yield the lines, in one color or one per batch size, and the bars of intervals."""
+        """Yield the lines, in the text color or a batch size's color, and the bars of intervals."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
         band = {**_INTERVAL, **self.color}
@@ -260,14 +260,14 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     return _quantitative(view, scale, _axis(view, grid=False))
 
 
-# A vertical axis is logarithmic above this ratio of its values: of a quantity, of a metric.
+# A vertical axis is logarithmic if highest / lowest value exceeds this: for quantities, metrics.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
 # Shares of an axis left empty for words: below, above, and at both ends of a logarithmic axis.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
-    """Return the vertical axis of the rows, whose range ignores single trials that diverged.
+    """Return the vertical axis for the rows; its range ignores single trials, as they may diverge.
 
     Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
     difference on a linear axis, unless a linear axis would hide small values, as of a falling loss.
@@ -292,7 +292,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Return the lowest and highest value of the rows, widened if equal; 0 and 1 without values."""
+    """Return the rows' lowest and highest value, moved apart if equal; 0 and 1 without values."""
     values: list[float] = []
     for row, field in itertools.product(rows, ("mean", "low", "high")):
         value = row.get(field)
@@ -340,7 +340,7 @@ def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> st
 def paper_svg(panel: Panel, looks: Sequence[SizeLook], *, prefix: str) -> str:
     """Draw a panel as SVG text with title and legend on a white ground.
 
-    `prefix` goes before the identifiers in the SVG.
+    `prefix` makes the identifiers in the SVG unique on a page.
     """
     return _on_paper(_svg(_paper_spec(panel, looks) | _PAPER, prefix=prefix), looks)
 
@@ -367,7 +367,7 @@ def _svg(spec: Spec, *, prefix: str) -> str:
     # Replace labels of marks by titles, because a browser shows only titles on hovering.
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)/>', r"\2><title>\1</title></path>", drawn)
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)>', r"\2><title>\1</title>", drawn)
-    # The renderer numbers clips across images; renumber, so that equal charts have equal text.
+    # The renderer numbers clip paths across images; restart at 0 to draw equal charts equally.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
     return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)
@@ -380,7 +380,7 @@ def prepare() -> None:
 
 @functools.cache
 def _version() -> str:
-    """Return the newest Vega-Lite version that vl_convert has, as "6.4"."""
+    """Return the newest Vega-Lite version that vl_convert supports, such as "6.4"."""
     return str(vl_convert.get_vegalite_versions()[-1])
 
 

@@ -41,12 +41,12 @@ class Panel:
     _: KW_ONLY
     axis: str = "batch_size"  # the quantity of the horizontal axis
     is_metric: bool = False  # whether values are compared by difference, not by ratio
-    frame: Sequence[Row] = ()  # rows that set the vertical axis; empty: `rows`
+    frame: Sequence[Row] = ()  # rows that set the vertical range; if empty, `rows`
     view: str = ""  # the setting of the figure's switch that shows the chart; "" without a switch
 
     @property
     def has_marks(self) -> bool:
-        """Whether the chart has marks, at two or more values on an axis of sizes or rates."""
+        """Whether the chart has marks, at two or more values if the axis shows sizes or rates."""
         places = set()
         for row in self.rows:
             if row["kind"] not in (*_ASIDE, "words", "named"):
@@ -64,7 +64,7 @@ class Panel:
 
     @property
     def alternative(self) -> str:
-        """A description of the chart for screen readers, without numbers, which the table has."""
+        """A description of the chart for screen readers; the numbers are in the figure's table."""
         return sentence("chart_in_words", what=self.title, axis=label_text(self.axis))
 
 
@@ -96,7 +96,7 @@ class Figure:
 
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """Return the sizes to label on an axis, ascending: sizes with marks, or all if none has."""
+    """Return the batch sizes with marks, or all if none has marks, ascending, to label an axis."""
     placed: set[int] = set()
     marked: set[int] = set()
     for row in rows:
@@ -122,12 +122,12 @@ def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValu
 
 
 def mark(kind: str, value: float, **fields: CellValue) -> Row:
-    """Return a row that draws one value."""
+    """Return the row of a mark at one value."""
     return {"kind": kind, **fields, "mean": value}
 
 
 def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[Row]:
-    """Yield the row of an estimate with its interval; a missing bound is set to the value."""
+    """Yield the row of a known estimate with its interval; a missing bound is set to the value."""
     value = known.estimate
     if value is not None:
         low = value if known.low is None else known.low
@@ -143,7 +143,7 @@ def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """Yield the `seeds_row` of a batch size and, if it has several values, a row for each value."""
+    """Yield the `seeds_row` of a batch size and, if there are several values, a row for each."""
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -176,7 +176,7 @@ _PLACED = {
 
 
 def is_point(row: Row) -> bool:
-    """Return whether a row is drawn as a point; in a line only the `marked` rows are."""
+    """Return whether a row is drawn as a point; of a line's rows, only the `marked` rows."""
     return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 
@@ -187,7 +187,7 @@ def point_words(row: Row, quantity: str) -> str:
 
 
 def value_words(row: Row, quantity: str) -> str:
-    """Return the value of a row with its interval or range."""
+    """Return the value of a row as text, with its 95 % interval or its range over seeds."""
     value = quantity_text(quantity, row["mean"])
     if row["kind"] == "bound":
         return f"more than {value}"

@@ -11,12 +11,12 @@ from batchlab.report.text import interval_only_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
-# If a batch gradient's noise / its squared norm is at most this, the report calls the noise small.
+# The report calls noise small up to this fraction of a batch gradient's squared norm.
 _HARDLY_NOISE = 0.1
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield what the noise scale means for the batch size in use, with one table row per step."""
+    """Yield a section: what the noise means for the batch size, a row per measured step, notes."""
     notes = tuple(_notes(noise))[:MOST_NOTES]
     yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
 

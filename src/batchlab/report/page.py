@@ -163,7 +163,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Return a page with a status line, which reloads itself every `reload_s` seconds if given."""
+    """Add a status line to a page, and make the page reload every `reload_s` seconds if given."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

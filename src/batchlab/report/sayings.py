@@ -37,9 +37,9 @@ from batchlab.words.catalogue import listing, sentence
 
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger number of seeds is not reported
-# Two batch sizes fit the training data equally if their train metrics differ by at most this many
-# margins: 0.01 in accuracy or 5 % of a held-out loss. Larger differences on held-out data can
-# then not be explained by the fit.
+# Batch sizes fit the training data equally if their train metrics differ by at most this many times
+# the least improvement: by 0.01 in accuracy or 5 % of a held-out loss. The fit then cannot explain
+# larger differences on held-out data.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 
@@ -62,7 +62,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the size in 32..128 nearest to 64 is at most a margin worse than all outside.
+    """Judge whether the 32..128 size nearest to 64 is at most a margin worse than any size outside.
 
     Only equal epochs and equal time are compared, because under equal steps a larger batch wins
     by seeing more data.
@@ -100,7 +100,7 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
 
 
 def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
-    """Return the configurations whose metric on training data is within a margin of the best.
+    """Return the configurations whose train metric is at most `_fit_margin` from the best.
 
     The list is empty if even the best configuration has hardly learned, because then a held-out
     metric shows how far training got, not how well the model generalizes.
@@ -123,7 +123,7 @@ def _fit_margin(evidence: Evidence) -> float:
 def _falls_with_size(
     evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
-    """Judge whether results get worse from the smallest to the largest size, without reversal."""
+    """Judge whether results get worse with batch size, and not better from any size to the next."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", _not_measured("test or validation data")
@@ -174,7 +174,7 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement that compares `cell` with `others`, under each budget, worded by `how`."""
+    """Judge a statement about `cell` and `others` under each budget; `how` is its text if true."""
     split = budget_split(evidence.study)
     compared: list[str] = []
     undecided: dict[str, float] = {}  # number of seeds that would decide, by sentence
@@ -209,7 +209,7 @@ def _not_measured(what: str) -> str:
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Return a text with the values and difference of two configurations, and why it is unsure."""
+    """Return two configurations' values and difference as text, and what leaves a verdict open."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)

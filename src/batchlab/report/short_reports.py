@@ -1,6 +1,6 @@
 """Short reports: the results of a profile, a fitted law, a check and a comparison of two studies.
 
-Each report has an answer, a table except for a check, and at most three notes.
+Each report has an answer and at most three notes; each report but the check's has a table.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 
 def _problems(profile: Profile) -> Iterator[str]:
-    """Yield notes on sizes that did not run, on an early end, and on evaluations within steps."""
+    """Yield notes on sizes that did not run, on an early end, on evaluations in timed steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
@@ -240,8 +240,8 @@ class DifferingSetting:
 class ComparedFigure:
     """A quantity of two studies, A and B, at a batch size that both studies have.
 
-    `change` is B / A if `is_ratio`, else B - A; in 95 of 100 comparisons all changes lie in their
-    intervals. `learning_rates` are A's and B's rates, null if the quantity does not depend on them.
+    `change` is B / A if `is_ratio`, else B - A; in 95 of 100 comparisons, all true changes are in
+    their intervals. `learning_rates`, of A and B, are null if the quantity is the same at any rate.
     """
 
     quantity: str
@@ -273,7 +273,7 @@ class Comparison(ShownInNotebook):
         a: a text that describes the first study.
         b: a text that describes the second study.
         settings: the values of workload, target, machine and versions that differ.
-        target: the target of the steps and times, or None if the studies have no common target.
+        target: the target that steps and times refer to; None if the studies have none in common.
         figures: step time, steps and time to the target, the metric at the end and memory.
     """
 

@@ -76,7 +76,7 @@ def conclusion(study: Study) -> tuple[str, str]:
 
 
 def _headline(evidence: Evidence) -> str:
-    """Return a sentence on the best size after equal epochs, or on a single size's final value."""
+    """Return a sentence on the best size after equal epochs, or else on the best final value."""
     measured = evidence.by_budget().get("epochs")
     if measured is not None:
         return _leader_text(measured)
@@ -249,7 +249,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # If all trials have the same length, values after equal epochs repeat the final values.
+        # If all trials have the same length, equal epochs give the final values again: omit them.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))

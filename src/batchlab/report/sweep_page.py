@@ -375,7 +375,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
 def _of_models(
     chosen: Sequence[Cell], size: int, measurement: Measurement
 ) -> tuple[float, tuple[float, ...]] | None:
-    """Return a measurement's mean and values over trials, at the initial or the final weights."""
+    """Return a measurement's mean and values at the start or end of trials; None if unknown."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
     for cell in chosen:

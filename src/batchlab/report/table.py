@@ -35,7 +35,7 @@ class Column:
     key: str  # the column's header in a CSV file
     quantity: str | None = None  # gives unit and format; default: the quantity `key`
     label: str | None = None  # the header for people; default: the quantity's label
-    has_terms: bool = False  # whether values are keys that are shown as words
+    has_terms: bool = False  # whether texts are codes to show as words
     # Returns the column's value for an item; by default the item's attribute `key`.
     of: Callable[[Any], TableCell] | None = None
     is_minor: bool = False  # whether a phone or a narrow terminal leaves the column out
@@ -62,7 +62,7 @@ class Column:
         return _FEWER_DIGITS.sub(lambda number: f"{float(number[0]):#.3g}", shown)
 
 
-# Matches a number of one or two digits before a unit, to pad it: "2 ms" becomes "2.00 ms".
+# Matches a number of one or two digits before a unit, to append zeros: "2 ms" becomes "2.00 ms".
 _FEWER_DIGITS = re.compile(
     r"(?<![\d.,])(?:[1-9]\d?|[1-9]\.\d)(?= ?(?:[kMG]?B|[kMG]?/s|[µm]?s|min|h)\b)"
 )
@@ -89,7 +89,7 @@ class Table:
             yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
-        """Return for each column whether it contains numbers, to align them to the right."""
+        """Return for each column whether it has numbers or estimates, to be aligned right."""
         are_numbers = []
         for values in self.by_column:
             kinds = set(map(type, values))
@@ -97,7 +97,7 @@ class Table:
         return are_numbers
 
     def by_key(self) -> dict[str, Sequence[TableCell]]:
-        """Return the values by column key, an estimate as three columns: end, end_low, end_high."""
+        """Return the values by column key; estimates also give bounds (`end_low`, `end_high`)."""
         by_key: dict[str, Sequence[TableCell]] = {}
         for column, values in zip(self.columns, self.by_column, strict=True):
             by_key[column.key] = list(values)
@@ -120,7 +120,7 @@ class Table:
 
         Without a terminal the limit is `width` characters, or none if `width` is None. If the table
         is too wide, headers and words are wrapped, then minor columns are left out, then the last
-        columns, whose headers a line below the table lists. No number is wrapped.
+        columns; a line below the table names the omitted last columns. No number is wrapped.
         """
         texts = zip(map(attrgetter("header"), self.columns), *self.texts(), strict=True)
         columns = list(map(_TextColumn, self.columns, texts, self.are_numbers()))
@@ -197,7 +197,7 @@ class _TextColumn:
         return max(map(len, self.texts))
 
     def least(self, narrowest: int) -> int:
-        """Return the least width of the column, if its header and cells of words are wrapped."""
+        """Return the least width with header and words wrapped; long texts get >= `narrowest`."""
         header, *cells = self.texts
         pieces = wrapped_lines(header, 1)
         if self.is_number:
@@ -259,8 +259,8 @@ class Section:
 
     title: str = ""
     facts: tuple[str, ...] = ()
-    drawing: tuple[str, ...] = ()  # lines that are not wrapped
-    picture: tuple[str, str] | None = None  # an SVG and its description; not in a terminal
+    drawing: tuple[str, ...] = ()  # lines of a drawing, not to be wrapped
+    picture: tuple[str, str] | None = None  # an SVG and its description, only for notebooks
     table: Table | None = None
     notes: tuple[str, ...] = ()  # below the table
 

@@ -37,7 +37,7 @@ _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|poin
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Wrap texts made in this context at a terminal's width, limited to 40 to 100 columns."""
+    """Wrap texts made in this context at a terminal's width, limited to 40 to 100 characters."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -46,17 +46,17 @@ def on_a_terminal(columns: int) -> Iterator[None]:
 
 
 def text_width(usual: int) -> int:
-    """Return the width for a text in columns: the terminal's, or `usual` without a terminal."""
+    """Return the width of lines in characters: the terminal's, or `usual` without a terminal."""
     return table_width() or usual
 
 
 def table_width() -> int | None:
-    """Return the width limit of a table in columns, or None if there is no limit."""
+    """Return the terminal's width in characters, which limits a table; None without a terminal."""
     return _columns.get()
 
 
 def wrapped_text(line: str) -> str:
-    """Wrap a text between words at the terminal's width, else at 88; indent lists ("- ")."""
+    """Wrap a text between words at the terminal's width or 88; indent the lines of a list item."""
     indent = "  " if line.startswith("- ") else ""
     return "\n".join(wrapped_lines(line, text_width(WIDTH), indent=indent))
 
@@ -67,7 +67,7 @@ def listed(facts: Iterable[str]) -> str:
 
 
 def unbroken(line: str) -> str:
-    """Return a text whose numbers cannot be separated from their unit by a line break."""
+    """Return a text with no-break spaces between numbers and units, so that no line ends there."""
     return _BEFORE_A_UNIT.sub(_NO_BREAK, line)
 
 
@@ -100,7 +100,7 @@ def shown_quantity(name: str) -> Quantity:
 
 
 def quantity_text(name: str, value: float | str | None) -> str:
-    """Write a value of the quantity `name` in three or four significant digits, with its unit.
+    """Write a value of the quantity `name` with its unit; the quantity decides the rounding.
 
     A text is returned unchanged; None becomes a dash.
     """
@@ -134,7 +134,7 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Decorate a function with a `Study` argument to write the study's unit for "examples"."""
+    """Make a function with a `Study` argument replace "examples" in texts by the study's unit."""
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -151,8 +151,8 @@ def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    Without a value, write the bound if only one is known, or else "can't be told", to which the
-    caller adds the reason.
+    Without a value, write the bound if exactly one bound is known, or else "can't be told", to
+    which the caller adds the reason.
     """
     if estimate.estimate is None:
         return bound_text(name, estimate) or "can't be told"
@@ -237,7 +237,7 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 
 def split_label(split: str, metric: str) -> str:
-    """Return the label of a metric on a split: "train accuracy", but just "val_loss"."""
+    """Return the label of a metric on a split: "train accuracy", or "val_loss" unchanged."""
     if split == "validation":
         return text("{metric:of_validation}", metric=label_text(metric))
     if metric.lower().startswith(split):
@@ -303,7 +303,7 @@ ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 class Sentence:
     """One result of a study, or why a result is missing, in plain words."""
 
-    topic: str  # a few words, which are also the key of their text in the catalogue
+    topic: str  # a few words, shown as the heading of the text
     text: str  # the finding with its numbers
     verdict: ClaimVerdict | None = None  # only for a claim that was tested
     command: str = ""  # a complete command that does what the text proposes, if any

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from batchlab.words.numbers import UNKNOWN, english_number
 
 Shown: TypeAlias = str | float | None
-"""A value in a text; None if unknown. Other types are excluded, as they would show a repr."""
+"""A value to fill into a text, None if unknown; a value of another type would show its `repr`."""
 
 TERMS: dict[str, str] = {
     "target_reached": "target reached",
@@ -29,12 +29,12 @@ TERMS: dict[str, str] = {
     "did_not_hold": "did not hold",
     "not_tested": "not tested",
 }
-"""The words to show for a key in records, if they differ from the key."""
+"""The words to show for a code in records, such as a status; other codes are shown unchanged."""
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
 CAUSES: dict[str, str] = _TABLE.pop("causes")
-"""Why an accumulated gradient differs and what to do about it, by the code of the cause."""
+"""Why an accumulated gradient differs from the whole batch's, and the remedy, by the cause."""
 SENTENCES: dict[str, str] = _TABLE
 """The text of every sentence, by its code."""
 
@@ -67,8 +67,8 @@ def text(message: str, /, **values: Shown) -> str:
     Args:
         message: the text; `{name}` becomes the unchanged value, `{name:form}` a number in that
             form (see `english_number`), `{name:of_validation}` a metric ("validation accuracy", but
-            just "val_loss"), `{name:one run|# runs}` the words for a count.
-        values: by name, a number, a text, or None if unknown.
+            "val_loss" unchanged), `{name:one run|# runs}` a count ("one run", "7 runs").
+        values: each name's number or text, or None if unknown, which is written as a dash.
     """
     unit = _COUNTED.get()
     if unit != "examples":
@@ -92,7 +92,7 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def term_text(key: str) -> str:
-    """Return the words to show for a key in records, by default the key itself."""
+    """Return the words to show for a code in records, such as a status, or else the code itself."""
     return text(TERMS.get(key, key))
 
 
@@ -102,7 +102,7 @@ def capitalized(words: str) -> str:
 
 
 class _Writer(string.Formatter):
-    """A formatter of texts; braces may contain only names, not attributes or items."""
+    """The formatter behind `text`; braces may contain only a name, without attributes or items."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         return kwargs[field_name], field_name

@@ -1,7 +1,7 @@
 """Document: converts records to the JSON of `--json`, and classes of records to JSON Schemas.
 
 A record shows the fields and properties that its class lists in `document`, or else all fields
-without a leading underscore. A field in `by_name` has (name, value) pairs, shown as one object.
+without a leading underscore. A `by_name` field has (name, value) pairs and is shown as one object.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _REASON = msgspec.defstruct(
 
 
 def document_text(document: object) -> str:
-    """Write records as one JSON document; a number that is not finite is null."""
+    """Return records as the text of one JSON document; a number that is not finite is null."""
     return json_text(plain(document))
 
 
 def schema_text(kind: type) -> str:
-    """Return the JSON Schema of what `document_text` writes for a class of records."""
+    """Return the JSON Schema of the documents that `document_text` makes of a class of records."""
     schema = {"$schema": _DIALECT} | msgspec.json.schema(_as_shown(kind))
     return json_text(schema) + "\n"
 
 
 def plain(value: object) -> Any:
-    """Return plain values for JSON: tuples as lists, records and reasons as objects."""
+    """Convert a value to plain data for JSON: tuples to lists, records and reasons to dicts."""
     if isinstance(value, Reason):
         values = {name: plain(item) for name, item in value.values}
         return {"text": reason_text(value), "code": value.code, "values": values}
@@ -54,7 +54,7 @@ def plain(value: object) -> Any:
 
 
 def reason_of(document: Any) -> Any:
-    """Return the reason, or the value of a reason, from which `plain` made `document`.
+    """Return the reason, or the value of a reason, for which `plain` returned `document`.
 
     Raises:
         ValidationError: an object lacks the fields of a reason.
@@ -81,7 +81,7 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 
 @lru_cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Return the shown fields and properties of a record's class, with their types."""
+    """Return, by name, the types of the fields and properties that a class of records shows."""
     hints = get_type_hints(kind)
     shown = {}
     for name in getattr(kind, "document", [name for name in hints if name[0] != "_"]):
@@ -96,7 +96,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _object_of(hint: Any) -> Any:
-    """Convert the type of a `by_name` field, a tuple of pairs, to the dict that is shown."""
+    """Convert the type of a `by_name` field, a tuple of pairs, to the type of the shown dict."""
     pair = get_args(hint)[0]
     *_, value = get_args(pair) or get_type_hints(pair).values()
     return dict[str, value]  # type: ignore[valid-type]
@@ -104,7 +104,7 @@ def _object_of(hint: Any) -> Any:
 
 @lru_cache
 def _as_shown(hint: Any) -> Any:
-    """Return the type in which each record has only its shown fields, to make the schema."""
+    """Replace each record class in a type by a class with only the shown fields, for the schema."""
     arguments = get_args(hint)
     if arguments:
         shown = tuple(map(_as_shown, arguments))
@@ -128,7 +128,7 @@ def _as_shown(hint: Any) -> Any:
 
 
 def json_text(document: object) -> str:
-    """Write a document as indented JSON; a number that is not finite is null."""
+    """Return plain data as indented JSON text; a number that is not finite is null."""
     encoded = msgspec.json.encode(document, enc_hook=plain_float)
     return msgspec.json.format(encoded, indent=2).decode()
 

@@ -27,8 +27,8 @@ def english_number(value: float, form: str) -> str:
 
     Args:
         value: the number, in the unit of its quantity.
-        form: how to write it: a name of `batchlab.records.quantities`, one of `FORMS`, or a format
-            of Python, such as ".3g" or ","; "" for `str`; "metric NAME" for a value of that metric.
+        form: a name of `batchlab.records.quantities`; one of `FORMS`; "metric NAME" for a value of
+            that metric; or a format of Python, such as ".3g", ",", or "" for `str`.
     """
     if form.startswith(_OF_METRIC):
         form = form_of(form.removeprefix(_OF_METRIC), "")
@@ -42,7 +42,7 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form to write a quantity in: its name if known, else its unit or "metric"."""
+    """Return the form of a quantity: `name` if known, else `unit` if known, else "metric"."""
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
     if unit in _OF_UNIT:
@@ -58,7 +58,7 @@ def in_percent(share: float) -> float:
 
 
 def _quantity_text(name: str, value: float) -> str:
-    """Return a quantity's value in three or four significant digits, with its unit."""
+    """Return a quantity's value with its unit; the quantity decides how the value is rounded."""
     unit = quantity(name).unit
     if unit in _OF_UNIT:
         return _OF_UNIT[unit](value)
@@ -113,7 +113,7 @@ def _per_second_text(rate: float) -> str:
 
 
 def _si_text(value: float, unit: str) -> str:
-    """Return a number with k, M or G before its unit, or "" if it is below 1,000."""
+    """Return a number with k, M or G before its unit, or "" if the number is below 1,000."""
     for limit, prefix in _SI:
         if _as_shown(value) >= limit:
             return f"{value / limit:.3g} {prefix}{unit}"
@@ -121,7 +121,7 @@ def _si_text(value: float, unit: str) -> str:
 
 
 def _compared_text(ratio: float) -> str:
-    """Return a ratio with two decimals if below 1.2, else in two digits: "0.94", "1.8", "210"."""
+    """Return a ratio with two decimals (below 1.2) or two digits: "0.94", "1.8", "210"."""
     if ratio < 1.2:
         return f"{ratio:.2f}"
     digits = f"{ratio:.2g}"
@@ -131,7 +131,7 @@ def _compared_text(ratio: float) -> str:
 
 
 def _rate_text(learning_rate: float) -> str:
-    """Return a rate in three digits if they are exact (0.125), else in two (0.113137 is 0.11).
+    """Return a learning rate in three digits if exact (0.125), else in two (0.11 for 0.113137).
 
     Rates found by search differ by at least a factor of 1.4, so two digits distinguish them.
     """

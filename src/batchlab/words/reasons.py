@@ -7,10 +7,10 @@ from batchlab.words.catalogue import Shown, sentence
 
 
 def reason_text(reason: Reason | None) -> str:
-    """Return a reason as a clause without its full stop, or "" if the reason is None.
+    """Return a reason in words: its sentence filled with its values, or "" for None.
 
-    A reason that another version of batchlab stored, whose code or values this version does not
-    know, is written as it was stored.
+    If this version of batchlab does not know the code or the values, because another version
+    stored the reason, the code and the values are written instead.
     """
     if reason is None:
         return ""
@@ -31,7 +31,7 @@ def _known_words(reason: Reason) -> str | None:
 
 
 def _shown(value: Value) -> Shown:
-    """Return a reason's value as texts show it; a nested reason becomes its words."""
+    """Convert a value of a reason for a text: a nested reason to words, a tuple to "a, b"."""
     if isinstance(value, Reason):
         return reason_text(value).rstrip(".")  # drop the full stop of an error message
     if isinstance(value, tuple):
