@@ -50,7 +50,7 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
         n_validation: the number of validation images, from 0 (train on all 60,000) to 59,999.
 
     Raises:
-        UsageError: `n_validation` is outside of this range.
+        UsageError: `n_validation` is not from 0 to 59,999.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
     """

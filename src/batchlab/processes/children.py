@@ -39,7 +39,7 @@ class Ended:
 
 
 class Line:
-    """The child's side of the connection: sends messages, and receives the request to stop."""
+    """The child's connection to its parent: sends messages, and receives the request to stop."""
 
     def __init__(self, connection: Connection) -> None:
         """Start a thread that waits for the parent's request to stop."""
@@ -69,7 +69,7 @@ class Child:
     """A running child process; `receive` returns its messages and, finally, an `Ended`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Start `function(line, *arguments)` in a new process; pickle function and arguments."""
+        """Pickle the arguments, and start `function(line, *arguments)` in a new process."""
         self.connection: Connection  # readable when `receive` has a message to return
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
@@ -148,7 +148,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise a child's `EditedError` in this process, because every further child would fail too.
+    """Raise `EditedError` if that error ended a child, because all further children would fail.
 
     Raises:
         EditedError: the child found an edited file of the workload.

@@ -15,7 +15,7 @@ import torch
 # return None.
 ROOT = Path("/")
 _STATUS = "proc/self/status"  # this process's present and peak memory
-# Folder, file of the limit and file of the usage of the control group, for cgroup v2 and v1.
+# For cgroup v2 and v1: a control group's folder, file with the limit and file with the usage.
 _GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -72,7 +72,7 @@ def available_bytes(device: torch.device) -> int | None:
     """Return how many bytes a new process can allocate, or None if the number is not known.
 
     On the CPU: the free memory, including droppable caches, of the machine or of its control group,
-    whichever is less. On CUDA: all memory of the device, because `PeakMemory` includes used memory.
+    whichever is less. On CUDA: all memory of the device, as `PeakMemory` includes other processes.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)

@@ -32,7 +32,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return how pickle reopens a memory map in another process; None for other values."""
+    """Return (function, arguments) to reopen a memory map when unpickled; None for other values."""
     region = file_region(value)
     if region is None:
         return None
@@ -146,7 +146,7 @@ class PackedWorkload:
         vars(self).update(state | {"_memory": state["_memory"].detach()})
 
     def __del__(self) -> None:
-        """Close the file descriptor; the kernel frees the memory when no process maps it."""
+        """Close the file descriptor; the kernel frees memory that no process maps any longer."""
         memory = vars(self).get("_memory")
         if isinstance(memory, int):
             os.close(memory)
@@ -174,7 +174,7 @@ class PackedWorkload:
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """A pickler that puts numbers of tensors and arrays into `buffers`, memory maps as paths."""
+    """A pickler that stores memory maps as paths, and other arrays and tensors in `buffers`."""
 
     def __init__(self, file: io.BytesIO) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
@@ -253,5 +253,5 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
-    """Make the workload's model in a child, and return the model's parts of the identity."""
+    """Make the workload's model, in a child process; return the model's part of the identity."""
     return made_model(packed.unpack, folder or Path.cwd())

@@ -27,7 +27,7 @@ _PRELOAD = [
 
 
 # Settings of glibc's memory allocator, which each process reads once, when it starts. By default,
-# glibc keeps memory of freed large tensors: half again of what a full batch of MNIST needs. With
+# glibc keeps the memory of freed large tensors, so that a full batch of MNIST needs half more. With
 # freed memory returned at once and memory allocated in huge pages, a full batch needs 40 % less
 # memory and 15 % less time. Tensors below 20 MB are allocated in the default way.
 _TUNABLES = (
@@ -52,7 +52,7 @@ def context() -> ForkServerContext:
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Keep processes started in the block from importing the caller's script and from Ctrl-C.
+    """Protect processes started in the block from Ctrl-C and from importing the caller's script.
 
     `multiprocessing` would run the script again in every child, so a script that calls batchlab
     outside an `if __name__ == "__main__"` block would start itself without end. Objects of the

@@ -37,7 +37,7 @@ class Cluster:
     gpus_per_trial: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse resources that no node can provide."""
+        """Refuse CPUs or GPUs per trial that are out of range."""
         if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
             raise UsageError(
                 f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
@@ -49,7 +49,7 @@ class Cluster:
             )
 
     def for_device(self, device: str) -> Cluster:
-        """Return the cluster with its GPUs per trial set, to train on "cpu" or on "cuda".
+        """Return the cluster with `gpus_per_trial` set for `device`, which is "cpu" or "cuda".
 
         Raises:
             UsageError: `device` contradicts the GPUs per trial.
@@ -130,7 +130,7 @@ class Cluster:
         return min(places, int(resources.get("GPU", 0.0)) * self._per_gpu)
 
     def devices(self, n: int) -> list[str]:
-        """Return the device of each of `n` trials on a node, which numbers its GPUs from 0."""
+        """Return the device of each of `n` trials on one node; GPU numbers of a node start at 0."""
         if not self.gpus_per_trial:
             return ["cpu"] * n
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
@@ -164,7 +164,7 @@ class Cluster:
 
 
 def live_nodes() -> dict[str, dict[str, Any]]:
-    """Return Ray's descriptions of the nodes that are alive, by their ids."""
+    """Return Ray's descriptions of the nodes that are alive, by node id."""
     import ray
 
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}

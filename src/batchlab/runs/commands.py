@@ -27,7 +27,7 @@ from batchlab.script.reading import Reading
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
-# A script has trained to its end at this fraction of the length that it was given.
+# A script that ends after this fraction of the length given to it counts as trained to its end.
 _NEARLY = 0.9
 # With less free disk space than this, a script may have been unable to write its progress.
 _LITTLE_SPACE_BYTES = 256 * 1024
@@ -37,7 +37,7 @@ _NAME = "command"
 
 
 class CommandRun:
-    """One run of a command: starts it, reads its progress, ends it when due, stores its record.
+    """One run of a command: starts the command, reads its progress, and stores the evaluations.
 
     The record of an earlier run of the trial remains until this run has as many steps. So a kill
     at any moment loses nothing, and a stored curve always comes from one training.
@@ -55,10 +55,10 @@ class CommandRun:
         left_s: Callable[[], float],
         tell: Callable[[float], None],
     ) -> None:
-        """Store that the run starts, or resumes from its `known` record, without starting it.
+        """Store that the run starts or resumes; `until_done` then starts the command.
 
-        The run resumes if the command has {resume_from} and the last run left files in its
-        {output_dir}. These files are then used; otherwise that folder is emptied.
+        The run resumes if the trial's `known` record has evaluations and no failure, the command
+        has {resume_from}, and {output_dir} contains files. Otherwise, {output_dir} is emptied.
         """
         self._store, self._command, self._request = store, command, request
         self._marker, self._grace_s, self._left_s, self._tell = marker, grace_s, left_s, tell
@@ -82,7 +82,7 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run's evaluations: those stored, and later ones in its log file."""
+        """Return the earlier run's evaluations: all stored, and later evaluations in the log."""
         logged: tuple[Evaluation, ...] = ()
         for readings in logged_runs(self._folder):  # each run resumes the previous run
             course = ScriptCourse(self._request, self._command, earlier=logged)
@@ -99,7 +99,7 @@ class CommandRun:
         self.course = ScriptCourse(self._request, self._command)
 
     def _put(self) -> None:
-        """Store new evaluations, but keep the earlier run's until this run has as many steps."""
+        """Store new evaluations, but not before this run has as many steps as the earlier run."""
         course = self.course
         new, furthest = tuple(course.unstored.values()), max(course.unstored, default=0)
         course.unstored.clear()
@@ -155,13 +155,13 @@ class CommandRun:
         return self._verdict or self._verdict_of_end(end), end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
-        """Return whether a resumed run ended by itself before it reported its metric."""
+        """Return whether a resumed run ended by itself before it reported any metric value."""
         if not self.resumes or self.course.n_made or end.was_asked:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """Return the notes on a run for its record, in addition to those on its batches."""
+        """Return the record's notes on length, processes left running and unreadable values."""
         notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -209,7 +209,7 @@ class CommandRun:
             yield training
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End the training one grace period before the budget ends; after that, stop reading."""
+        """End the training one grace period before the budget ends; at its end, stop reading."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
@@ -247,7 +247,7 @@ class CommandRun:
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
-    """Return the steps of the requested epochs if each epoch drops its smaller last batch."""
+    """Return how many steps the requested epochs have without their smaller last batches."""
     epochs = request.trial.plan.epoch_at(request.last_step)
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
@@ -289,7 +289,7 @@ class CommandEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, else train with `command`; the rest is as in `StoredEngine`."""
+        """Prepare to return stored runs from `store`, and to train all others with `command`."""
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
             resumes=command.takes("resume_from"),
@@ -301,7 +301,7 @@ class CommandEngine(StoredEngine):
         self._failures: Counter[object] = Counter()  # by kind
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return None, which means any rate, if the command takes one, else the plan's rate."""
+        """Return None (any rate) if the command accepts a learning rate, else the plan's rate."""
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
@@ -318,7 +318,7 @@ class CommandEngine(StoredEngine):
         return self._left_s() <= self._grace_s
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Train until the run or the budget ends, unless the store has the run by now."""
+        """Train until the run or the budget ends, unless another process has trained the run."""
         record = self._store.record(request.trial.trial_id)
         is_known = self._is_answered(record, request.length)  # trained by another process
         self._ended.append((request, None if is_known else self._train(request, record)))
@@ -328,7 +328,7 @@ class CommandEngine(StoredEngine):
         began_s = self._clock()
         marker = f"{self.marker}/{trial.trial_id}"
         if record is not None:
-            # A batchlab that was killed together with its supervisor may have left processes.
+            # End the processes of a batchlab that was killed together with its supervisor.
             end_marked(marker)
         run = CommandRun(
             *(self._store, self._command, request, record),
@@ -376,12 +376,12 @@ class CommandEngine(StoredEngine):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether a trial has the planned epochs; with fewer, its schedule may fail."""
+        """Return whether a trial has the planned length; a script may fail at other lengths."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """Raise after `_ENOUGH_FAILURES` of one kind; ignore failures due to the batch size."""
+        """Raise after `_ENOUGH_FAILURES` failures of one kind, except those due to a batch size."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))
@@ -395,7 +395,7 @@ class CommandEngine(StoredEngine):
 
     @property
     def marker(self) -> str:
-        """The marker of the processes that train with this command for this store."""
+        """The text that identifies the processes that train this workload for this store."""
         return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
 
     @property

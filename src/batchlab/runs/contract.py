@@ -14,8 +14,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Estimates until the first run ends. Runs side by side have one thread each, so their steps are
-# slower, and each run starts a process. The slowness includes evaluations, which are not timed yet.
+# Estimates until the first run ends. While other runs train, a run has one thread, so a step is
+# slower than the timed steps. Evaluations, not timed yet, are included. Each run starts a process.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
@@ -27,17 +27,17 @@ class CostModel:
     Evaluations and starts are stored as their number and their total seconds.
     """
 
-    # Triples: a batch size, its seconds of training, the seconds of as many undisturbed steps.
+    # Triples: a batch size, the seconds of its steps, and of as many steps without other runs.
     steps_s: tuple[tuple[int, float, float], ...] = ()
-    validations: tuple[int, float] = (0, 0.0)  # count and seconds, on validation data only
+    validations: tuple[int, float] = (0, 0.0)  # count and seconds of validation-only evaluations
     whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data
-    starts: tuple[int, float] = (0, 0.0)  # count and seconds of all other time of runs
+    starts: tuple[int, float] = (0, 0.0)  # count of runs, and seconds without steps and evaluations
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
-        """Return the expected seconds of a run of `length` new steps, side by side with other runs.
+        """Return the expected seconds of a run from step 0 to the end of `length`.
 
-        The run is assumed to start at step 0, where evaluations are the densest, and not to reach
-        a target early. A step takes `step_s` seconds with nothing else running.
+        Other runs are assumed to train at the same time, and the run not to reach a target early.
+        A step takes `step_s` seconds with nothing else running.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -55,11 +55,11 @@ class CostModel:
         )
 
     def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
-        """Return how many steps take as long as evaluating validation data, 0.0 if unknown."""
+        """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
-        """Return step time side by side over undisturbed step time, at the nearest batch size."""
+        """Return step time with other runs / step time without, at the nearest batch size."""
         if not self.steps_s:
             return _FIRST_SLOWNESS
         _, trained_s, alone_s = min(
@@ -70,10 +70,10 @@ class CostModel:
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
-        """Return the cost model updated by a run that started at `from_step` and has this record.
+        """Return the cost model updated with the times of a run that started at `from_step`.
 
-        `wall_s` is the seconds of its process; with None, the start times are not updated. A step
-        of its batch size takes `step_s` seconds with nothing else running.
+        `wall_s` is the whole duration of the run; with None, the start times are not updated.
+        `step_s` is the mean time of a step of the run with nothing else running.
         """
         first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)
         evaluations = record.evaluations[max(0, first_new - 1) :]
@@ -119,9 +119,9 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """The abilities that not every engine has."""
+    """The abilities that some engines have and others lack."""
 
-    resumes: bool  # a longer run of a trial resumes, so that only new steps are trained
+    resumes: bool  # a longer run of a trial resumes the shorter run, and trains only new steps
     side_by_side: bool  # the engine trains several runs at a time if the machine can
     keeps_cadence: bool  # runs are evaluated at the steps that `batchlab.plans.cadence` plans
 
@@ -130,7 +130,7 @@ class Capabilities:
 class RunPlan:
     """The settings that all runs of one study share."""
 
-    trial: Trial  # each run replaces its batch size, rate and seed
+    trial: Trial  # the template of all runs; each run has its own batch size, rate and seed
     device: str  # the PyTorch device, such as "cpu" or "cuda:1"
     listener: ProgressListener  # receives the progress and warnings of the runs
     started_s: float  # the time on the engine's clock at which the budget starts
@@ -145,10 +145,10 @@ class RunPlan:
     horizons: tuple[float, ...] = ()
     # The fraction of the learning-rate schedule, from step 0 on, over which the rate is constant.
     constant_until: float = 0.0
-    # The scaling rule that sets all but the learning rate if a run has another batch size.
+    # The scaling rule for settings other than the learning rate, at batch sizes unlike `trial`'s.
     settings_rule: str = "none"
     threads: int = 1  # threads per run; several if only one run is trained at a time
-    measures: tuple[str, ...] = ()  # names of measurements in addition to the usual ones
+    measures: tuple[str, ...] = ()  # names of optional measurements to make during the runs
     trainer: TrainerName = "fastest"  # "plain" trains all steps in PyTorch's own loop
 
 
@@ -176,33 +176,33 @@ class Engine(Protocol):
 
     @property
     def n_seeds(self) -> int | None:
-        """The number of seeds (0 to n_seeds - 1) that the engine has, or None for any seed."""
+        """The number of seeds that can be requested (0 to n_seeds - 1), or None for no limit."""
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return the engine's rates for a batch size and horizon, ascending, or None for any."""
+        """Return the learning rates that the engine accepts, ascending; None if it accepts any."""
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return the trial with these values, and all other settings from the plan.
+        """Return a trial with the given values, and with all other settings from the plan.
 
-        With a learning-rate schedule, `horizon` is its length divided by the planned length.
+        `horizon` is the length of the learning-rate schedule divided by the planned length.
         """
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Estimate the budget seconds of a run of `length` new steps, with its evaluations."""
+        """Estimate the seconds of a run from step 0 to the end of `length`, with evaluations."""
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""
+        """Return how many steps take as long as one evaluation, or 0.0 if that is not known."""
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; it begins when a worker is free, and `next_finished` returns its end."""
+        """Queue a run, to start when a worker is free; `next_finished` later returns its end."""
 
     def next_finished(self) -> RunEnd:
         """Wait until one of the submitted runs (at least one) ends, and return its `RunEnd`."""
 
     def cancel(self) -> None:
-        """End every submitted run that has not been returned; a later request may resume it."""
+        """End all submitted runs that are not returned yet; later requests may resume the runs."""
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""

@@ -23,8 +23,8 @@ from batchlab.words.reasons import reason_text
 
 # Step time assumed for untimed batch sizes until one of their runs ends, used only to order runs.
 _UNKNOWN_STEP_S = 1.0
-# Evaluations may be up to twice their planned interval apart. Stored runs with twice that distance
-# are accepted too: another session may have planned them with other measured evaluation times.
+# Evaluations may be up to twice the planned interval apart. Stored runs with up to four times the
+# interval are accepted too: a session that timed evaluations differently may have planned the runs.
 _AS_GOOD = 4.0
 # Statuses of runs that ended for another reason than the budget, and that may be resumed.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
@@ -39,30 +39,30 @@ Ran = tuple[int, float]
 class StoredEngine:
     """Base of engines with a store: queue, budget, records and progress; subclasses train.
 
-    Requests that the store can answer are answered before any run starts. Runs are started, and
+    Runs whose records are stored are returned before any other run starts. Runs are started, and
     their messages received, only within `next_finished`.
     """
 
     name: str
     capabilities: Capabilities
-    n_seeds: int | None = None  # any number
-    _takes_rate = True  # whether its runs are given a learning rate
+    n_seeds: int | None = None  # any seed is accepted
+    _takes_rate = True  # whether a learning rate can be set; some scripts have no option for it
 
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Answer from a store that has the workload, else train with the settings of a plan."""
+        """Prepare to return stored runs from `store`, and to train all other runs as in `plan`."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
         self._listener = plan.listener
         self._clock = clock
         self._time_left = TimeLeft()
-        self._kinds_said: set[str] = set()  # warnings without their numbers
+        self._kinds_said: set[str] = set()  # warnings given so far, without their numbers
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: the next run to start
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if never started
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # no `Ran` if never started
 
     @property
     def n_workers(self) -> int:
@@ -76,7 +76,7 @@ class StoredEngine:
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return the trial with these values, and all other settings from the plan."""
+        """Return a trial with the given values, and with all other settings from the plan."""
         trial = replace(
             self._plan.trial,
             batch_size=batch_size,
@@ -92,15 +92,15 @@ class StoredEngine:
         return replace(trial, horizon_steps=trial.plan.steps_in(epochs))
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Estimate the seconds of a run side by side with others, with start and evaluations.
+        """Estimate the seconds of a run from step 0, including its start and its evaluations.
 
-        The estimate uses the measured step time and the times of earlier runs.
+        Other runs are assumed to train at the same time; the times of earlier runs are used.
         """
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def submit(self, request: RunRequest) -> None:
-        """Request a run; only steps that are not in the store are trained.
+        """Queue a run; if the store has all of the run already, nothing is trained.
 
         Raises:
             StoreError: the store cannot be used, or a finished trial cannot be resumed.
@@ -117,7 +117,7 @@ class StoredEngine:
         self._wait(request, first=priority)
 
     def next_finished(self) -> RunEnd:
-        """Return the next end of a run: first from the store, then from runs within the budget.
+        """Return the next ended run: first runs found in the store, then trained runs as they end.
 
         Raises:
             StoreError: the store cannot be used.
@@ -141,13 +141,13 @@ class StoredEngine:
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:
-        """End every run that has not been returned; a later request may resume it."""
+        """Forget all runs that are not returned yet; subclasses first end the started runs."""
         self._known.clear()
         self._waiting.clear()
         self._ended.clear()
 
     def spent_s(self) -> float:
-        """Return the seconds of the budget spent, which are those since `started_s`."""
+        """Return the seconds of the budget spent: the time since the plan's `started_s`."""
         return self._clock() - self._plan.started_s
 
     def _wait(self, request: RunRequest, *, first: float) -> None:
@@ -164,7 +164,7 @@ class StoredEngine:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
-        """Return the mean seconds of a step over the first `steps` steps."""
+        """Return the mean seconds per step over a trial's first `steps` steps."""
         steps = max(1, steps)
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
         return trial.plan.train_s_at(steps, step_s) / steps
@@ -172,23 +172,23 @@ class StoredEngine:
     # ---- for subclasses
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Start a run, or run it to its end; call `claim.pop_all()` to keep the claim longer."""
+        """Start a run; the caller ends `claim` on return, unless `claim.pop_all()` was called."""
         raise NotImplementedError
 
     def _is_out_of_time(self) -> bool:
-        """Return whether time is up: no run may begin, and runs under way have to end."""
+        """Return whether time is up, so that no run may start and started runs have to end."""
         raise NotImplementedError
 
     @property
     def _n_running(self) -> int:
-        """The number of workers that are busy."""
+        """The number of runs that have started and not ended."""
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
         """Receive the messages of runs, for at most `timeout_s` seconds."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End all runs, started or queued, as at the end of the budget."""
+        """End the queued runs because time is up; subclasses first end the started runs."""
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
@@ -215,7 +215,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs on free workers; return whether other processes claim all others."""
+        """Start queued runs on free workers; return whether other processes claim all runs left."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -236,7 +236,7 @@ class StoredEngine:
         return is_answered(record, length, keeps_cadence=self.capabilities.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
-        """Return the stored record, with its status for the requested length and target."""
+        """Return a request's stored record, with its status for the requested length and target."""
         record = self._store.record(request.trial.trial_id)
         if record is None:
             return request.never_begun(self.name)
@@ -254,14 +254,14 @@ class StoredEngine:
         self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether each earlier warning differs from `text` in more than its numbers."""
+        """Return whether no earlier warning equals `text` if numbers are ignored; store `text`."""
         kind = _NUMBERS.sub("#", text)
         is_new = kind not in self._kinds_said
         self._kinds_said.add(kind)
         return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """Update the cost model with a run; `wall_s` is None for a run of another session."""
+        """Update the cost model with a trial's run; `wall_s` is None if another session ran it."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -274,11 +274,11 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Add a run's steps that are not stored to the expected work; return their seconds."""
+        """Add a run to the progress estimate; return the expected seconds of its unstored steps."""
         trial, steps = request.trial, request.last_step
         if record is not None and self.capabilities.resumes:
             steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
-        # How long a script trains to its own end is unknown, so all its trainings count equally.
+        # How long a script trains to its own end is unknown, so all of its runs count equally.
         expected_s = 1.0
         if not request.length.to_own_end:
             length = replace(request.length, epochs=None, steps=steps)
@@ -305,12 +305,12 @@ class StoredEngine:
 
 
 class TimeLeft:
-    """The fraction of the expected training that is done, and the time that is left."""
+    """Estimates for progress messages: the done fraction of all training, and the seconds left."""
 
     def __init__(self) -> None:
         self._expected_s: dict[str, float] = {}
         self._fraction: dict[str, float] = {}
-        # Sums over trials, in seconds: expected, done, and done at their first progress reports.
+        # Sums over trials of expected seconds: total, done, and done at a trial's first report.
         self._total_s = self._done_s = self._before_s = 0.0
         self._started_s = time.monotonic()
 
@@ -322,7 +322,7 @@ class TimeLeft:
         self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """Set a trial's done fraction; return all trials' done fraction and the seconds left."""
+        """Set one trial's done fraction; return (done fraction of all trials, seconds left)."""
         expected_s = self._expected_s[trial_id]
         if trial_id not in self._fraction:
             self._before_s += expected_s * fraction
@@ -348,10 +348,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Return whether a stored training is as long as requested, or cannot be trained further.
+    """Return whether a stored training is long enough, reached the target or cannot continue.
 
     If the engine evaluates at requested steps (`keeps_cadence`), return False for a run without
-    the requested evaluations, so that it is trained again.
+    the requested evaluations, so that the run is trained again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -375,7 +375,7 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _trained_steps(record: TrialRecord) -> int:
-    """Return the steps of a training; a script may train further after its last evaluation."""
+    """Return a training's steps, including steps that a script did after its last evaluation."""
     steps = record.steps
     for note in record.notes:
         if note.code == "metric_reported_before_end":
@@ -386,7 +386,7 @@ def _trained_steps(record: TrialRecord) -> int:
 
 
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether a run was evaluated as often, and on as much data, as requested."""
+    """Return whether a run was evaluated as often, and on the same splits, as requested."""
     return _was_watched(record, length) and _has_epoch_ends(record, length)
 
 
@@ -409,12 +409,12 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    # Extra evaluations, as at epoch ends, are accepted; only a missed requested one is refused.
+    # Extra evaluations, as at epoch ends, are accepted; a missing requested evaluation is refused.
     return next(marks).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether train and test data were evaluated during the run, if that is requested.
+    """Return whether train and test data were evaluated at the epoch ends where this is requested.
 
     Runs that were made for an advice are evaluated on these data only at the end, or never.
     """
@@ -426,6 +426,6 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation has train and test data too, if that is requested."""
+    """Return whether the last evaluation has the requested splits; a longer run always passes."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

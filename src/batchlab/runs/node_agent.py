@@ -64,7 +64,7 @@ class NodeAgent:
     ) -> Reason | None:
         """Prepare to train a workload on these devices, one run on each.
 
-        Return why PyTorch trains here rather than compiled C code, or None if C code can.
+        Return why the native trainer could not be built on this node, or None without a failure.
 
         Raises:
             ClusterError: the workload cannot be trained here.
@@ -120,11 +120,11 @@ class NodeAgent:
         self._workers.kill()
 
     def close(self) -> None:
-        """Kill the runs, and remove the folder of checkpoints."""
+        """Remove the folder of checkpoints; the runs end when Ray kills this process."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a run's checkpoint if it is new, at most once in `at_least_s` seconds; else []."""
+        """Return a run's checkpoint if it changed and `at_least_s` seconds have passed, else []."""
         run = self._running[trial_id]
         if time.monotonic() - run.sent_s < at_least_s:
             return []

@@ -35,7 +35,7 @@ _BUILD_S = 30.0
 
 @dataclass(slots=True)
 class _Run:
-    """A run in training: the claim on its trial, the step and the time at which it started."""
+    """A run in training: the claim on its trial, and the step and time at which the run started."""
 
     request: RunRequest
     claim: ExitStack
@@ -44,7 +44,7 @@ class _Run:
 
 
 class ProcessEngine(StoredEngine):
-    """An `Engine` that trains in processes of its workers.
+    """An `Engine` whose `Workers` train each run in a process of its own.
 
     If more steps of a trial are requested than are stored, the trial resumes from its checkpoint.
     """
@@ -60,7 +60,7 @@ class ProcessEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, else train with `workers`; the rest is as in `StoredEngine`."""
+        """Prepare to return stored runs from `store`, and to train all others with `workers`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
         self._grace_s = _GRACE_S
@@ -74,7 +74,7 @@ class ProcessEngine(StoredEngine):
         return self._workers.n
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return the time of an evaluation in steps, or 0.0 if no run was evaluated yet."""
+        """Return how many steps take as long as one evaluation, or 0.0 before the first timing."""
         return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
 
     def cancel(self) -> None:
@@ -93,7 +93,7 @@ class ProcessEngine(StoredEngine):
     # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """Raise if a trial cannot be resumed; set when runs must stop to write checkpoints."""
+        """Refuse a trial that cannot be resumed; before a first run, set when runs must stop."""
         refuse_to_train_over(self._store, request.trial)
         if self._is_idle:
             left_s = max(0.0, self._left_s())
@@ -159,7 +159,7 @@ class ProcessEngine(StoredEngine):
     # ---- the records of one run
 
     def _task(self, request: RunRequest) -> tuple[Task | None, int]:
-        """Store that a run begins; return its task (None if nothing is left) and its first step."""
+        """Store that a run starts; return its task (None if the run is stored) and first step."""
         trial = request.trial
         record = self._store.record(trial.trial_id)
         if self._is_answered(record, request.length):
@@ -216,10 +216,10 @@ class ProcessEngine(StoredEngine):
         return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return checkpoints of trials of other lengths that this trial can start from, by step.
+        """Return, by step, the paths of checkpoints shared by trials that differ only in length.
 
-        If a schedule is constant at first and then falls, runs differ only after the constant part
-        (Hägele et al. 2024, arXiv:2405.18392).
+        If a schedule is constant at first and then falls, runs of different lengths differ only
+        after the constant part (Hägele et al. 2024, arXiv:2405.18392).
         """
         plan, spans = self._plan, trial.horizon_steps
         if spans is None or plan.horizon_epochs is None or len(plan.horizons) < 2:
@@ -234,7 +234,7 @@ class ProcessEngine(StoredEngine):
         return beginnings
 
     def _lost(self, run: _Run, lost: Ended) -> None:
-        """Resume a run of a lost node on another node; end the run if it is lost twice."""
+        """Resume a run of a lost node on another node; at the second loss, end the run."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=reason_text(lost.reason))
@@ -261,7 +261,7 @@ class ProcessEngine(StoredEngine):
 
 
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
-    """Copy the existing checkpoint with the most steps to `path`, and return its progress."""
+    """Copy the usable checkpoint with the most steps to `path`; return its progress, or None."""
     for step in sorted(beginnings, reverse=True):
         progress = _of_these_versions(peek_checkpoint(beginnings[step]))
         if progress is not None:
@@ -271,7 +271,7 @@ def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | Non
 
 
 def _of_these_versions(progress: Progress | None) -> Progress | None:
-    """Return `progress`, or None if other library versions, with other numbers, made it."""
+    """Return `progress`, or None if made by other library versions, which give other results."""
     if progress is None or progress.versions != library_versions():
         return None
     return progress

@@ -1,4 +1,4 @@
-"""RayWorkers: runs on the nodes of a Ray cluster, which sends data and detects lost nodes.
+"""RayWorkers: runs on the nodes of a cluster; Ray sends the data and detects lost nodes.
 
 One actor per node starts the node's child processes, so that limits, kills and memory work as they
 do on this machine. Ray is loaded only if a cluster is requested.
@@ -33,7 +33,7 @@ from batchlab.words.reasons import reason_text
 
 _SAY_AFTER_S = 10.0  # warn after this wait for a node; a free node is ready in five seconds
 _LOOK_FOR_NODES_EVERY_S = 5.0
-_HEAR_S = 10.0  # a call to a node returns after this if its runs send nothing
+_HEAR_S = 10.0  # a call of `hear` returns after this time if the node's runs send nothing
 _CLOSE_S = 5.0
 
 
@@ -43,12 +43,12 @@ class _Node:
 
     node_id: str
     name: str
-    n: int  # runs at a time
+    n: int  # the number of runs that the node trains at a time
     agent: Any
     settling: Any  # the call that sends the workload; None once the node has it
     hearing: Any = None  # the call that returns messages of its runs
-    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by call
-    running: dict[str, Path | None] = field(default_factory=dict)  # local checkpoints, by trial
+    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by the call that starts it
+    running: dict[str, Path | None] = field(default_factory=dict)  # checkpoint path, by trial id
     is_gone: bool = False  # if so, its messages are ignored
 
     @property
@@ -122,7 +122,7 @@ class RayWorkers:
         node.starting[node.agent.start.remote(task, content)] = trial_id
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """Yield messages of runs, which are fetched by calls to their nodes."""
+        """Yield the messages of runs from all nodes, and write the checkpoints that nodes send."""
         if not self._messages:
             self._listen(timeout_s)
         while self._messages:
@@ -163,7 +163,7 @@ class RayWorkers:
             node.agent.kill.remote()
 
     def close(self) -> None:
-        """Release the nodes; a later call reserves them again."""
+        """Release the nodes, which ends their runs; the next `heard` reserves nodes again."""
         nodes = list(self._nodes.values())
         closing = [node.agent.close.remote() for node in nodes]
         with suppress(self._ray.exceptions.RayError):
@@ -180,7 +180,7 @@ class RayWorkers:
         return [node for node in self._nodes.values() if node.settling is None]
 
     def _look_for_nodes(self) -> None:
-        """Reserve the free resources of new nodes."""
+        """Every few seconds, reserve the free resources of nodes that have joined the cluster."""
         if time.monotonic() - self._looked_at_s < _LOOK_FOR_NODES_EVERY_S:
             return
         self._looked_at_s = time.monotonic()
@@ -263,7 +263,7 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return the message of an error raised on a node, or of Ray itself."""
+    """Return a message for an error that was raised on a node or by Ray itself."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ClusterError):
         return str(cause)  # already a message for the user
@@ -271,7 +271,7 @@ def _cause_of(error: BaseException) -> str:
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
-    """Return the free resources by node, or {} if Ray hides them, such as from a Ray client."""
+    """Return free resources by node id, or {} if Ray does not report any, as to a Ray client."""
     from ray._private import state  # private, because Ray has no public call for it
 
     try:

@@ -20,7 +20,7 @@ from batchlab.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """The steps and status that a training run had when the engine returned its record."""
+    """The steps and status of a training run when the engine returned the run's record."""
 
     trial_id: str
     length: RunLength  # the requested length of the run
@@ -30,7 +30,7 @@ class StoredEnd:
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
-        """Return what a replay needs, in addition to the stored trial, to repeat this end."""
+        """Return what a replay must know about `end`, because later runs may change the record."""
         record = end.record
         assert record.status is not None
         return cls(
@@ -42,13 +42,13 @@ class StoredEnd:
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
-        """Return the stored record, cut to the evaluations it had when this end was returned."""
+        """Return the stored record as it was at this end, without all later evaluations."""
         notes = record.notes
         evaluations: tuple[Evaluation, ...] = ()
         if self.steps is not None:
             n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
             evaluations = record.evaluations[:n]
-        if len(evaluations) < len(record.evaluations):  # the run stopped early only later
+        if len(evaluations) < len(record.evaluations):  # early stopping came after this end
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
@@ -77,8 +77,8 @@ class JournalEntry:
     readings_s: tuple[float, ...] = ()  # times read from the clock, in order
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
-    cost_model: CostModel = field(default_factory=CostModel)  # the engine's, at this entry
-    n_workers: int | None = None  # runs that the engine trained at a time at this entry
+    cost_model: CostModel = field(default_factory=CostModel)  # of the engine, at this entry
+    n_workers: int | None = None  # how many runs the engine trained at a time at this entry
     spent_s: float = 0.0  # seconds of the budget spent until this entry
 
 
@@ -114,12 +114,12 @@ class Journal:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The profiles as JSON: none, one, or that of the reference and that of all batch sizes."""
+        """The profiles as JSON, at most two: of the reference batch size, then of all sizes."""
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
     def n_workers(self) -> int | None:
-        """The number of runs that the engine trained at a time at first; None without entries."""
+        """The number of runs trained at a time when the study started; None without entries."""
         return self._written[0].n_workers if self._written else None
 
     @property
@@ -143,7 +143,7 @@ class Journal:
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
-        """Return the next stored ratios of timing in alternation, or None if there are no more."""
+        """Return the next stored ratios of two step times, or None if there are no more."""
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
@@ -168,16 +168,16 @@ class Journal:
     # ---- what is new
 
     def note_reading(self, spent_s: float) -> None:
-        """Record a time read from the clock, which is stored before any decision depends on it."""
+        """Remember a time read from the clock until `put_readings` stores all remembered times."""
         self._readings.append(spent_s)
 
     def note_request(self, request: RunRequest) -> None:
-        """Add the trial of a requested run to the trials of the study."""
+        """Add the trial of a requested run to the study, and remember the requested target."""
         self._trial_ids[request.trial.trial_id] = None
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the clock's recorded times and the study's trials before the study continues."""
+        """Store the remembered clock times, and the study's trials if trials were added."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -187,7 +187,7 @@ class Journal:
     def put_end(
         self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
     ) -> None:
-        """Store how a run ended, and also its record if the inner engine has not stored it."""
+        """Store how a run ended, and the run's record unless the inner engine has stored it."""
         keep_record(self._store, end.record)
         self.write(
             JournalEntry(
@@ -199,7 +199,7 @@ class Journal:
         )
 
     def put_study(self, target: Target | None) -> None:
-        """Store the study's trials so far, and their target."""
+        """Store the study with the trials requested so far and the target of the runs."""
         self._trials_put = tuple(self._trial_ids)
         self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
 
@@ -234,10 +234,10 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store the record of an ended run, unless it is stored or another process trains it."""
+    """Store the record of an ended run, unless it is stored or another process runs the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # another process trains and stores the run, or it never started
+            return  # another process trains and stores the run, or the run never started
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
@@ -259,10 +259,10 @@ class ReplayingEngine:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
-        # The number of runs on a cluster changes in a study, so a replay uses that of each entry.
+        # On a cluster, the number of workers may change, so a replay uses the number in each entry.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # Both methods use the inner engine's cost model, which a replay sets to that of each entry.
+        # Both methods use the inner engine's cost model, which a replay replaces at each entry.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -279,7 +279,7 @@ class ReplayingEngine:
         self._inner.cost_model = value
 
     def spent_s(self) -> float:
-        """Return the seconds of the budget spent over all sessions of the study."""
+        """Return the budget seconds spent in all sessions, replaying the stored times first."""
         replayed_s = self._journal.replayed_reading_s()
         if replayed_s is not None:
             return replayed_s
@@ -288,12 +288,12 @@ class ReplayingEngine:
         return spent_s
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run, which the inner engine gets once the journal has no further ends."""
+        """Queue a run; the inner engine receives it only after the journal's last stored end."""
         self._under_way.append(request)
         self._journal.note_request(request)
 
     def next_finished(self) -> RunEnd:
-        """Return the next end of a run, from the journal or, after its last entry, from `inner`.
+        """Return the next ended run: from the journal, then, after its last entry, from `inner`.
 
         Raises:
             StoreError: the store cannot be used.

@@ -18,7 +18,7 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, divergence
 
-# If this many evaluations have one imperfect metric value, the model was not trained.
+# If this many evaluations all have the same imperfect metric value, the model was not trained.
 _FEWEST_STILL = 3
 _step_of = attrgetter("step")
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
@@ -38,7 +38,7 @@ class ScriptCourse:
         self._metric = command.metric  # the validation metric of the study
         self._better = command.direction
         self._earlier = tuple(earlier)
-        self._evaluations: list[Evaluation] = []  # by step
+        self._evaluations: list[Evaluation] = []  # in the order of steps
         self._n_missed = 0  # leading evaluations already known to miss the target
         self._began_s: float | None = None
         self._losses: list[float] = []
@@ -48,7 +48,7 @@ class ScriptCourse:
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
         self.unstored: dict[int, Evaluation] = {}  # the caller stores, then clears them
         self.ended: Outcome | None = None  # the outcome that ends the training
-        self.step = 0  # updates done by the last report
+        self.step = 0  # optimizer steps done at the last report
         self.n_made = 0
         self._first_told: dict[str, float] = {}  # first values of metrics, by name
         self._has_moved = False
@@ -71,7 +71,7 @@ class ScriptCourse:
         return max(map(_step_of, self.counted[-1:]), default=0)
 
     def take(self, reading: Reading) -> None:
-        """Process a reading; if the reading contradicts the progress, set `ended` and raise."""
+        """Process a parsed progress line; set `ended` and raise if it contradicts other lines."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -86,7 +86,7 @@ class ScriptCourse:
         if point is None:
             return
         values = dict(reading.values)
-        values.pop(self._metric, None)  # may be ignored, or of another format
+        values.pop(self._metric, None)  # `point.value`, if any, replaces the printed value
         if point.value is not None:
             values[self._metric] = point.value
         for evaluation in self._begun(point.step, reading.at_s):
@@ -97,7 +97,7 @@ class ScriptCourse:
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
-        """Add progress; return the evaluation that it gives, or None if it lacks the metric."""
+        """Add a report of progress; return its evaluation, or None if the report has no metric."""
         for _ in self._begun(step, at_s):
             pass
         assert self._began_s is not None
@@ -126,7 +126,7 @@ class ScriptCourse:
         return evaluation
 
     def verdict(self) -> Outcome | None:
-        """Return the outcome that the last evaluation causes; None to continue the training."""
+        """Return the outcome if the progress so far ends the training; None to continue."""
         if self._lost_at is not None:
             reason = Reason.of("metric_not_finite", metric="loss", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
@@ -172,7 +172,7 @@ class ScriptCourse:
         self.is_renamed = True
 
     def _judge(self, evaluation: Evaluation | None) -> None:
-        """Decide if the new evaluation (None if only steps or a loss came) ends the training."""
+        """Add an evaluation (None if a report has no metric); decide if the training has to end."""
         if self.ended is None:
             if evaluation is not None:
                 self.unstored[evaluation.step] = evaluation
@@ -183,7 +183,7 @@ class ScriptCourse:
             self.ended, self._counted = verdict, self.evaluations
 
     def _begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
-        """Yield the earlier run's evaluations one by one; training time continues after them.
+        """At the first report, yield the earlier run's evaluations before `step` one by one.
 
         Each evaluation may end the training, because the earlier run may have trained further than
         requested while no batchlab was running to end it.
@@ -205,7 +205,7 @@ class ScriptCourse:
         return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
     def _put(self, evaluation: Evaluation) -> None:
-        """Store an evaluation in the order of steps, replacing any earlier one at its step."""
+        """Insert an evaluation in the order of steps; replace an evaluation at the same step."""
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
         end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
         self._evaluations[place:end] = [evaluation]
@@ -218,7 +218,7 @@ class ScriptCourse:
             return False
         last_ones = self._evaluations[self._n_missed :]
         if len(last_ones) > 1 and crossing_of(last_ones[:-1], until) is None:
-            # All but the last missed the target: skip them next time. The last may be replaced.
+            # These missed the target, so skip all but the last, which may be replaced, next time.
             self._n_missed = len(self._evaluations) - 2
         crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held

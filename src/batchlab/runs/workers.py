@@ -24,8 +24,8 @@ from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import built_for
 
-# With fewer examples, the build of the native trainer (1 to 2 s) takes longer than it saves. This
-# does not depend on the requested steps, so that a resumed trial has the trainer of its first run.
+# With fewer training examples, building the native trainer (1 to 2 s) costs more than it saves. The
+# requested steps do not matter, so that a resumed trial has the same trainer as its first run.
 _WORTH_A_BUILD = 5000
 
 
@@ -44,14 +44,14 @@ class Workers(Protocol):
         """The number of runs that are trained at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Prepare what all runs need; return why PyTorch's own loop trains, None if it does not.
+        """Prepare what all runs need; return why building the native trainer failed, if it did.
 
         Raises:
             EditedError: files of the workload were edited.
         """
 
     def start(self, task: Task) -> None:
-        """Start a run, whose later messages have the id of its trial."""
+        """Start a run; its messages from `heard` will have the id of the task's trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield messages of runs as soon as one arrives, or nothing after `timeout_s` seconds."""
@@ -86,7 +86,7 @@ class LocalWorkers:
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build the native trainer, once; return the reason if that fails."""
+        """Build the native trainer, once and if it saves time; return why if the build fails."""
         trial = self._plan.trial
         may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:

@@ -58,7 +58,7 @@ def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def check_store_folder(path: Path) -> None:
-    """Refuse a path of a store whose folder is read-only; create nothing.
+    """Refuse the path of a store if its folder is read-only; create no file.
 
     Raises:
         StoreError: the folder of `path` is read-only.
@@ -269,7 +269,7 @@ class StoreFile:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Run the block on one snapshot, which does not show later writes of other processes."""
+        """Run the block on a snapshot of the file, without later writes of other processes."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
@@ -303,7 +303,7 @@ class StoreFile:
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
     def claim(self, trial_id: str) -> AbstractContextManager[bool]:
-        """Claim a trial for this process; give the block False if another process has the claim.
+        """Claim a trial for this process; the block gets False if another process has the claim.
 
         The claim ends when the block or the process ends, even if the process is killed. A child
         made by `os.fork` in the block shares the claim.

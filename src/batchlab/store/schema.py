@@ -80,7 +80,7 @@ T = TypeVar("T")
 
 
 class JsonColumn(Generic[T]):
-    """A column with values of one type as JSON; floats are exact, and other types are refused.
+    """A converter between values of one type and JSON text for a column; floats stay exact.
 
     Args:
         kind: the type of the values, made of frozen dataclasses, tuples and scalars.
@@ -90,7 +90,7 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """Return JSON text that decodes to a value equal to `value`, which errors call `what`.
+        """Return `value` as JSON text that decodes to an equal value; `what` names it in errors.
 
         JSON has no NaN or infinity: msgspec writes null for both, and null differs from `value`.
 

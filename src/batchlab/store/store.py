@@ -57,7 +57,7 @@ class Store(Trials):
         Args:
             workload_id: the workload that was timed.
             device: the device that was timed, as in `StepTiming.device`.
-            place: the processor or GPU, as in `StepTiming.place`; exclude timings on any other.
+            place: return only timings on this processor or GPU, or on an unknown one.
         """
         with self._reading() as connection:
             return self._timings(connection, workload_id, device, place)
@@ -84,7 +84,7 @@ class Store(Trials):
         records: Sequence[TrialRecord],
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """Yield the step times at the sizes of `records`, except sizes that a script ignored."""
+        """Yield the step times at the batch sizes of `records` that the script did not ignore."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
         shapes: dict[str, set[tuple[int, int]]] = {}  # by device
         for record in records:
@@ -128,7 +128,7 @@ class Store(Trials):
             put_row(connection, "studies", "study_id", row)
 
     def add_spent(self, study_id: str, seconds: float) -> None:
-        """Add seconds, finite and >= 0, to the time spent on a study in the store."""
+        """Add `seconds` (finite, not negative) to the time spent on a study in the store."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise StoreError(f"spent {seconds} s on study {study_id!r}: expected a time >= 0")
         with self._writing() as connection:
@@ -156,7 +156,7 @@ class Store(Trials):
         """Return a study with its records; without an id, the study requested last.
 
         Records are in the requested order, without trials that have not started. Timings are the
-        latest at the trials' sizes, on the processor or GPU where the study was requested.
+        latest at the trials' batch sizes, on the processor or GPU where the study was requested.
         """
         with self._reading() as connection:
             row = connection.execute(

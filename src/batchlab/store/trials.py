@@ -57,7 +57,7 @@ class Trials(StoreFile):
         return None if text is None else _SUMMARY.decoded(text)
 
     def begin_trial(self, record: TrialRecord) -> None:
-        """Store that a trial starts or resumes, so that the trial has no status.
+        """Store that a trial starts or resumes; the trial has no status until it ends.
 
         The evaluations, status, reason and traceback of the record are ignored; evaluations are
         stored by `put_evaluations` and deleted by `drop_evaluations_after`.
@@ -70,7 +70,7 @@ class Trials(StoreFile):
             self._put_trial(connection, begun)
 
     def _put_trial(self, connection: sqlite3.Connection, record: TrialRecord) -> None:
-        """Insert or replace a trial's row, without the evaluations, which have another table."""
+        """Insert or replace a trial's row; evaluations, which are in another table, are ignored."""
         trial = record.trial
         kept = replace(record, evaluations=(), notes=tuple(map(printable_reason, record.notes)))
         # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
@@ -145,7 +145,7 @@ class Trials(StoreFile):
         *,
         resumed_from_steps: tuple[int, ...],
     ) -> None:
-        """Replace all stored evaluations of a trial by those of another run, or change nothing.
+        """Replace all evaluations of a trial by another run's evaluations, in one transaction.
 
         The trial must have started; the other run was resumed from `resumed_from_steps`.
         """
@@ -178,7 +178,7 @@ class Trials(StoreFile):
         Evaluations already stored at other steps are not deleted.
 
         Args:
-            record: a record of a workload in the store; a trial without a status has not ended.
+            record: a record of a workload in the store; with status None, the trial has not ended.
         """
         self.begin_trial(record)
         self.put_evaluations(record.trial.trial_id, record.evaluations)

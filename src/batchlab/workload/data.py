@@ -31,7 +31,7 @@ def is_container(value: object) -> bool:
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Return nested containers of the same types, with `function` applied to each item."""
+    """Return a copy of nested containers in which `function` is applied to each item."""
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -43,7 +43,7 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each item of nested containers, in order, after its path, such as `['x'][0]`."""
+    """Yield (path, item) for each item of nested containers; a path is such as `['x'][0]`."""
     if not is_container(value):
         yield place, value
         return
@@ -76,7 +76,7 @@ class Columns:
         return self.filled([_row(column, index) for column in self.parts])
 
     def filled(self, parts: Sequence[Any]) -> Any:
-        """Return the nested containers with `parts`, such as a batch's tensors, as their items."""
+        """Return the nested containers with the items replaced by `parts`, in the same order."""
         if self._is_tuple:
             return tuple(parts)
         coming = iter(parts)
@@ -88,7 +88,7 @@ class Columns:
 
 
 def resident(data: Data) -> Columns | None:
-    """Return data as `Columns` if all of them are tensors in memory, else None."""
+    """Return data as `Columns` if the data are only tensors in memory, else None."""
     if isinstance(data, tuple):
         return Columns(data)
     if isinstance(data, Columns) and all(isinstance(column, Tensor) for column in data.parts):
@@ -167,7 +167,7 @@ class ChosenPart(Subset[Any]):
 
 
 def chosen_part(data: Data, chosen: Tensor) -> Data:
-    """Return the examples at indices `chosen` of data that are no stream; copy their tensors."""
+    """Return the part of `data` (not a stream) at indices `chosen`; copy tensors in memory."""
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
@@ -183,7 +183,7 @@ def shuffled(n: int, *, seed: int) -> Tensor:
 
 
 def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """Return the indices of an epoch's examples in training order, for any batch size.
+    """Return the indices of an epoch's examples in training order, equal for all batch sizes.
 
     The order depends only on the arguments, so a run that is resumed in the middle of an epoch
     continues with the same examples as without the interruption.
@@ -197,7 +197,7 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 def n_examples(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    If that length is not the number of examples, the check before a study requests a `weight`.
+    If that length is not the number of examples, a check before the study demands a `weight`.
 
     Raises:
         BatchSizeError: the batch contains neither a tensor with a dimension nor a packed sequence.
@@ -292,7 +292,7 @@ class StreamPass:
     """One epoch of a stream, with a random state separate from that of the process."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
-        """Start an epoch of a copy of `data`; call `set_epoch(epoch)` first if it exists."""
+        """Copy `data`, call the copy's `set_epoch(epoch)` if it exists, and start reading."""
         self._what = what
         self._n = len(data)
         self._taken = 0
@@ -304,7 +304,7 @@ class StreamPass:
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:
-        """Return the next `n` examples."""
+        """Return the next `n` examples; refuse a stream that has fewer examples left."""
         examples = self._next(n)
         self._taken += len(examples)
         if len(examples) < n:

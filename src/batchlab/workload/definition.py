@@ -50,7 +50,7 @@ def parameters_of(function: Any) -> list[inspect.Parameter]:
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:
-    """Refuse a request (`asked`, in words) that needs a loss if the workload has no loss."""
+    """Refuse a workload without a loss; `asked` describes the request that needs the loss."""
     if workload.loss is None:
         raise UsageError(
             f"workload {workload.name!r}: {asked} needs its loss, and it has only a `step`; give "
@@ -106,7 +106,7 @@ def loader_batch_size(data: Any) -> int | None:
 class Metric:
     """A metric that is summed over batches, or computed from all predictions on a split.
 
-    Give `over_all`, or `sum`: then the metric is `finalise(sum of sums, sum of counts)`.
+    Give either `over_all` or `sum`. With `sum`, the metric is `finalise(total sum, total count)`.
 
     Attributes:
         sum: function(model, batch) -> tensor of a fixed shape, added over the batches of a split.
@@ -120,7 +120,7 @@ class Metric:
         better: "higher" or "lower": which values of the metric are better.
 
     Raises:
-        WorkloadError: `better` is not given, or not exactly one of `sum` and `over_all` is.
+        WorkloadError: `better` is invalid, or functions are missing, conflicting or invalid.
     """
 
     sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # None with `over_all`
@@ -184,7 +184,7 @@ class Workload:
             parameter called `named_parameters` gets (name, parameter) pairs. With a
             `step` it may return a dict of several optimizers and of other state, such as a
             GradScaler. None for SGD with momentum 0.9.
-        clip_norm: the largest norm of the whole gradient, which is scaled down if larger, or None.
+        clip_norm: the norm to which a larger gradient is scaled down, or None for no limit.
         ema: decay per step of an exponential average of the weights, which is evaluated in place of
             the weights: `ema` at the reference batch size, ema ** (B / reference) at B; or None.
         schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
@@ -208,7 +208,7 @@ class Workload:
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
             one by one or in lists of `batch_size`; called for each epoch with a different seed.
             None to use every example once per epoch, in random order.
-        is_usual: whether `batch_size` is the default of 64; the class sets this field.
+        is_usual: whether `batch_size` was left at the default of 64; the class sets this field.
 
     Raises:
         WorkloadError: a metric with an unknown direction, an optimizer of your own without a
@@ -261,10 +261,10 @@ class Workload:
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
     def better(self, metric: str) -> Better:
-        """Return the direction of `metric`.
+        """Return whether "higher" or "lower" values of `metric` are better.
 
         Raises:
-            WorkloadError: `metric` is no metric of the workload, or the direction is unknown.
+            WorkloadError: `metric` is no metric of the workload, or which is better is unknown.
         """
         function = self.metrics.get(metric)
         if isinstance(function, Metric):
@@ -289,7 +289,7 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The names of all metrics, first the deciding metric; "loss" is included if it exists."""
+        """The names of all metrics, and "loss" if there is a loss; the first metric decides."""
         if "loss" in self.metrics or self.loss is None:
             return tuple(self.metrics)
         return (*self.metrics, "loss")
@@ -321,7 +321,7 @@ def _makes_model(value: object) -> bool:
 
 
 def _is_loss(value: object) -> bool:
-    """Return whether a value may be a loss; torch.nn's losses take other arguments, so may not."""
+    """Return whether a value is valid as `loss`; torch.nn's losses take other arguments."""
     is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
     return _is_function(value) and not is_of_torch
 
@@ -395,7 +395,7 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _faults(workload: Workload) -> Iterator[str]:
-    """Yield a message per field that is invalid or conflicts with another, with the remedy."""
+    """Yield a message, with a remedy, for each field that is invalid or conflicts with another."""
     for name, (is_possible, expected) in _POSSIBLE.items():
         if not is_possible(getattr(workload, name)):
             yield f"{name} is {_short(getattr(workload, name))}; expected {expected}"

@@ -27,7 +27,7 @@ class FileRegion:
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Return the bytes of a memory-mapped array in its file; None for any other value."""
+    """Return the region of the file that a memory-mapped array covers; None for other values."""
     if not isinstance(value, np.ndarray) or not value.size or min(value.strides, default=0) < 0:
         return None
     owner: Any = value
@@ -49,7 +49,7 @@ _BLOCKS = 512
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Add a file region to a hash: all bytes, or above 64 MiB sampled blocks, size and time."""
+    """Add a file region to a hash: all bytes; above 64 MiB, sampled blocks, file size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

@@ -135,7 +135,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
     if not is_stream(data):
         workers = workers or loader.num_workers
     size = workload.batch_size
-    if size == of_loader and hasattr(data, "__len__"):  # at most one batch of all examples
+    if size == of_loader and hasattr(data, "__len__"):  # limit to the number of examples
         n_train = len(data)
         if isinstance(workload.validation, str):
             n_train -= n_train // VALIDATION_EVERY
@@ -184,7 +184,7 @@ def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
 
 
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
-    """Return a flat tuple of tensors as a tuple, other tensors and arrays as `Columns`."""
+    """Convert arrays to tensors; return a flat tuple of tensors as a tuple, else `Columns`."""
     is_tuple = isinstance(data, tuple) and not any(is_container(value) for value in data)
     by_place = {}
     for place, value in leaves(data):
@@ -266,7 +266,7 @@ def _check(data: Any, split: str, what: str) -> None:
 
 
 def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """Return a note for the report if the data or a sampler set the order of the examples."""
+    """Return a note for the report if the workload itself sets the order of its examples."""
     if is_stream(workload.train):
         for name in ("make_sampler", "workers"):
             if getattr(workload, name):
@@ -299,13 +299,13 @@ FEW_EXAMPLES = 2000
 
 
 def draws_by_seed(workload: Workload) -> bool:
-    """Return whether each seed draws its own validation tenth; call this before the split."""
+    """Return whether each seed draws its own validation set; call before `with_validation`."""
     n_held = size_of(workload.train) // VALIDATION_EVERY
     return workload.validation == "split" and n_held < FEW_EXAMPLES
 
 
 def redraw_validation(workload: Workload, seed: int) -> None:
-    """Redraw the validation examples with `seed`, from the training and validation sets.
+    """Draw new validation examples with `seed` from the training and validation sets together.
 
     The sets exchange examples in place. Call this only in a child, whose memory is private.
     """
@@ -327,7 +327,7 @@ def _rows(data: Data | None) -> tuple[Tensor, ...]:
 
 
 def with_validation(workload: Workload) -> Workload:
-    """Return `workload`; for `validation="split"`, with a fixed tenth of `train` split off."""
+    """Return `workload`, with a fixed tenth of `train` as validation if `validation="split"`."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload

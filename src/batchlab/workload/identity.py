@@ -55,7 +55,7 @@ class MadeModel:
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
-    """Make the model of `workload()` once; ignore its errors, which a later check reports."""
+    """Describe the model that `workload()` makes; ignore errors, which a later check reports."""
     with heard_opening() as on_the_way:
         definition = workload()
     text = ""
@@ -112,14 +112,14 @@ def workload_identity(
 
 
 def value_digest(value: Any, modules: set[str] | None = None) -> str:
-    """Return a SHA-256 of any value; add the user's modules in the value to `modules`."""
+    """Return a SHA-256 of any value; add the names of user modules in the value to `modules`."""
     digest = _Digest(modules)
     digest.add(value)
     return digest.hexdigest()
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), tuple, CodeType, np.generic)
-# Version 2 of marshal writes no references between equal objects, which differ by process.
+# Version 2 of marshal writes no references to repeated objects: references vary by process.
 _MARSHAL_VERSION = 2
 
 
@@ -165,7 +165,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
                 self.add(example)
 
     def persistent_id(self, obj: Any) -> str | None:
-        """Return a text to hash in place of a repeated value, an array or a set; else None."""
+        """Return a text to hash in place of a repeated value, list, array or set; else None."""
         if isinstance(obj, _ATOMS):  # ids are useless: the compiler may merge equal constants
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
@@ -183,7 +183,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         return None
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return what to pickle for a value: no file names, line numbers or random ids."""
+        """Return how to pickle a value without file names, line numbers and random ids."""
         if isinstance(obj, FunctionType):
             obj = getattr(obj, "_torchdynamo_orig_callable", obj)
         if isinstance(obj, CodeType):
@@ -313,7 +313,7 @@ def _is_plain(kind: type) -> bool:
     return kind in _PLAIN or issubclass(kind, np.number)
 
 
-# Shorter lists are usually options, not data; the 64 hashed examples show the effect of options.
+# Shorter lists are not hashed: they are usually options, which change the 64 hashed examples.
 _LONG = 33
 _DEEPEST = 4
 

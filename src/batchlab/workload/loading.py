@@ -53,7 +53,7 @@ class LoadedWorkload:
     settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
     notes: tuple[str, ...] = ()  # sentences for the report on how the data are read
     files: tuple[SourceFile, ...] = ()  # the user's files that child processes import or read
-    folder: Path | None = None  # read files are hashed if below this folder (default: the current)
+    folder: Path | None = None  # files read below this (if None, the current) folder are hashed
     draws_by_seed: bool = False  # whether each seed draws its own validation examples
 
 
@@ -128,7 +128,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """Return the workload with the parts of `model` added to its identity and its files."""
+    """Return `loaded` with `model.text` hashed into the workload id, and `model.files` added."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
     files = _by_path([*loaded.files, *model.files])
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
@@ -150,7 +150,7 @@ def _loaded(
 ) -> LoadedWorkload:
     """Apply the settings that are not in `used`, convert the data and compute the identity.
 
-    The identity is a hash of data, `code` and opened files; without `code`, of the functions.
+    The identity is a hash of settings, data and files; without `code`, functions replace the files.
     """
     workload, used = _with_other_settings(workload, reference, settings, used)
     in_order = tuple(sorted(used.items()))
@@ -177,7 +177,7 @@ def _loaded(
 def _files_read(
     main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
 ) -> dict[str, SourceFile]:
-    """Return the files, except `code`, that were read by running a workload's file, by path."""
+    """Return, by relative path, the files that a workload's file read when run, without `code`."""
     paths = {Path(file.path) for file in code.values()}
     for path in paths:
         if path.suffix == ".py":
@@ -199,7 +199,7 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, Source
 
 
 def _make_ready(file: Path) -> None:
-    """Check that a file exists, and make Python import edited modules of the file again."""
+    """Check that a workload's file exists, and make Python import the file's modules again."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -291,14 +291,14 @@ def _did_you_mean(given: str, possible: Iterable[str]) -> str:
 
 
 def _kind_of(value: object) -> str:
-    """Return "nothing" for None, as a function without `return` gives, else the type's name."""
+    """Return "nothing" for None (from a function without `return`), else the type in words."""
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Call `function` with the settings it accepts; return the workload and the values used."""
+    """Call `function` with the settings it accepts; return the workload and all keyword values."""
     defaults = _keywords(function)
     changes: dict[str, Any] = {}
     for name, value in settings.items():
@@ -343,7 +343,7 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply the settings not in `used`: optimizer keywords or `schedule`; return all settings."""
+    """Apply settings not in `used` (optimizer keywords, `schedule`); return all settings too."""
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:  # skip `parameters` and `learning_rate`
         of_optimizer = _keywords(workload.optimizer, positional=2)
@@ -382,7 +382,7 @@ _KINDS: dict[type, str] = {
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """Convert `value` to the type of `default`, or, if that is None, to a number if possible."""
+    """Convert `value` to the type of `default`; if `default` is None, to a number if possible."""
     given: Any = value
     if hasattr(given, "item"):  # a NumPy number
         with suppress(ValueError, RuntimeError):  # an array of several numbers is refused below

@@ -21,7 +21,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """Return `choices[value]`; refuse a `value` that is no key with a list of the keys."""
+    """Return `choices[value]`; for an unknown `value`, raise an error that lists the choices."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -45,7 +45,7 @@ def check_whole(
 def check_real(
     value: float, *, setting: str, workload: str, low: float, below: float = math.inf
 ) -> None:
-    """Refuse anything but a finite number x with low <= x < below."""
+    """Refuse anything but a finite number of at least `low` and less than `below`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # Every comparison with NaN is false, so NaN is refused too.
     if not (is_number and low <= value < below):
@@ -142,7 +142,7 @@ def cross_entropy(model: nn.Module, batch: Labelled) -> Tensor:
 
 
 def accuracy(model: nn.Module, batch: Labelled) -> Tensor:
-    """Return the fraction of the batch whose highest score is its label's, a scalar in [0, 1]."""
+    """Return the fraction of examples whose label has the highest score, a scalar in [0, 1]."""
     inputs, labels = batch
     scores: Tensor = model(inputs)
     return (scores.argmax(1) == labels).float().mean()
@@ -183,7 +183,7 @@ _N_VALIDATION = {"split": 10_000, "all": 0}
 def digits_workload(
     model: Callable[[], nn.Module], *, train: str, optimizer: NamedOptimizer, learning_rate: float
 ) -> Workload:
-    """Make a workload on MNIST; unless `train="all"`, the last 10,000 training images validate."""
+    """Make a workload on MNIST, with 10,000 training images as validation if `train="split"`."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
 

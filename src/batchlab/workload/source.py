@@ -103,12 +103,12 @@ def _imported_names(importer: str, file: Path) -> set[str]:
 
 
 def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the modules `a`, then `a.b`, of a dotted name with their files; stop at a library."""
+    """Yield (module, file) of `a`, then of `a.b`, for the name `a.b`; stop at a library's file."""
     path: Sequence[str] = [str(folder), *sys.path]
     packages = name.split(".")
     for n in range(1, len(packages) + 1):
         module = ".".join(packages[:n])
-        # PathFinder does not find some editable installs; if imported, they have their spec.
+        # PathFinder misses some editable installs, so use the spec of an imported module instead.
         loaded_spec = getattr(sys.modules.get(module), "__spec__", None)
         spec = PathFinder.find_spec(module, path) or loaded_spec
         if spec is None:
@@ -164,10 +164,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 def files_below(
     folder: Path, opened: Iterable[str], *, named_in: str = ""
 ) -> dict[str, SourceFile]:
-    """Return the opened files of the user below a folder, by relative path, except hidden files.
+    """Return, by relative path, the user's opened files below `folder` that are not hidden.
 
-    The audit hook misses `.safetensors` files, so these are included if the text `named_in` names
-    them, or if a configuration file in their subfolder was opened.
+    The audit hook misses `.safetensors` files. Such a file is included if the text `named_in`
+    contains its path, or if a configuration file in its subfolder was opened.
     """
     folder = folder.resolve()
     paths = [folder / name for name in _SAFETENSORS.findall(named_in)]
@@ -206,8 +206,8 @@ def _place_in(folder: Path, path: Path) -> str | None:
 def forget_imported(main: Path) -> None:
     """Make Python import a file's modules again, because the user may have edited files.
 
-    The modules are those that the file imports, and all modules below its folder, because the file
-    may import these by names computed at run time.
+    These modules are all that the file imports, and all in the file's folder, because the file may
+    import modules of its folder by names computed at run time.
 
     Raises:
         OSError: a file cannot be read.

@@ -83,8 +83,8 @@ def _loss(model: nn.Module, batch: Regression) -> Tensor:
 def _orthogonal_columns(stream: np.random.Generator, n: int, dimension: int) -> NDArray[np.float64]:
     """Draw columns with mean square 1, orthogonal to each other, shape (n, dimension).
 
-    This is modified Gram-Schmidt, twice, without BLAS, whose sums depend on the number of threads:
-    the same settings must give the same bytes in a parent and in its single-threaded children.
+    Modified Gram-Schmidt is applied twice, without BLAS: its sums depend on the threads, but the
+    same settings must give the same bytes in a parent and in its single-threaded children.
     """
     columns = stream.standard_normal((dimension, n))
     for _ in range(2):

@@ -76,7 +76,7 @@ def workload(
 
 
 def _windows(ids: NDArray[np.uint8], context: int) -> Windows:
-    """Cut the text into windows, shape (n, context + 1); each predicts `context` characters.
+    """Return windows of the text, shape (n, context + 1); all but the first column are predicted.
 
     Consecutive windows share one character, so that each character is predicted just once.
     """
@@ -105,7 +105,7 @@ def _accuracy(model: nn.Module, batch: Windows) -> Tensor:
 
 
 def _n_predictions(batch: Windows) -> float:
-    """Return the number of characters that the batch predicts, over which the loss is a mean."""
+    """Return the number of predicted characters in a batch, the weight of the batch's loss."""
     return float(batch[0][:, 1:].numel())
 
 
