@@ -27,7 +27,7 @@ def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp
         return {"code": code, "output": output}
 
     measures = (fails, raises, sleeps, lambda limit_s: {"summary": "good"})
-    parts = [Part(name=f"{n}", share_s=2, measure=measure) for n, measure in enumerate(measures)]
+    parts = [Part(name=f"{n}", share_s=0.5, measure=measure) for n, measure in enumerate(measures)]
     file = tmp_path / "gpu.jsonl"
 
     assert not run_parts(parts, file, ends_s=time.monotonic() + 60)

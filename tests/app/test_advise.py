@@ -155,6 +155,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert answer.advice == advice
 
 
+@pytest.mark.slow
 def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
     ]  # its own for the pilot, then all
 
 
+@pytest.mark.slow
 def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdvisor) -> None:
     others: list[dict[str, Any]] = [
         {"budget": 61.0},
@@ -413,6 +415,7 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
     return nn.functional.cross_entropy(scores @ scores.T, torch.arange(len(scores)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["time", "quality"])
 def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     lab: Path, profiling: Profiling, objective: str
@@ -463,6 +466,7 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     assert again.budget_s == pytest.approx(300 * 7 * EPOCH_S)
 
 
+@pytest.mark.slow
 def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
     lab: Path, asks_nothing: AskingAdvisor
 ) -> None:

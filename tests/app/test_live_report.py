@@ -56,6 +56,7 @@ def ctrl_c() -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_page_is_written_again_until_no_process_works_on_the_study(
     pages_of: Pages, store: Store
 ) -> None:

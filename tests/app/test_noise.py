@@ -85,6 +85,7 @@ def test_what_could_not_be_measured_is_refused(
         noise(small(n, **fields), **given)
 
 
+@pytest.mark.slow
 def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> None:
     before = random_streams()
 

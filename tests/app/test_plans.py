@@ -30,6 +30,7 @@ def run(lab: Path, **request: Any) -> Study:
     return batchlab.sweep(**({"workload": tiny(), "store": lab} | PLANS | request))
 
 
+@pytest.mark.slow
 def test_every_plan_is_trained_once_for_as_many_examples(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
     assert own.batch_sizes == (20, 100)
 
 
+@pytest.mark.slow
 def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
     """A stage that begins within an epoch leaves a last batch of another size."""
     x, y = tiny().train

@@ -456,6 +456,7 @@ COUPLED: dict[str, tuple[int, Fields]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLED)
 def test_a_contrastive_loss_is_called_coupled(name: str) -> None:
     n_seeds, fields = COUPLED[name]

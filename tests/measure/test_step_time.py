@@ -156,6 +156,7 @@ def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(monkeypatch) -
     assert statistics.median(ratios) == pytest.approx(3.0)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(monkeypatch) -> None:
     compiled: list[object] = []
 

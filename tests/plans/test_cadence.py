@@ -67,6 +67,7 @@ def all_pauses(plan: BatchPlan, *, epochs: int, **settings: int) -> list[Pause]:
     return list(pauses(plan, last_step=plan.steps_in(epochs), **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_the_pauses_are_those_found_by_walking_every_step(drop_last: bool) -> None:
     for n, size in CONFIGURATIONS:

@@ -167,6 +167,7 @@ def all_told(agent: NodeAgent) -> list[Any]:
     return told
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_numbers(
     agent, packed, tmp_path
 ):

@@ -144,6 +144,7 @@ def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(ask
 AT_END = "--metric eval_loss --examples 2000 --batch-size 64 --learning-rate 0.02".split()
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_printed_once_gives_no_time_to_a_target(ask: Any) -> None:
     done = ask("evaluates_at_end.py", "advise", *AT_END, "--budget", "18s")
 
