@@ -14,7 +14,7 @@ from batchlab.records.batch_plan import BatchPlan
 _FARTHEST = 0.05
 # Each mark, a number of samples at which to evaluate, is this factor times the previous mark.
 _MARK_RATIO = 1.05
-# The first marks (in a third of an epoch) are evenly spaced instead, with this many per epoch.
+# In the first third of an epoch, marks are instead one epoch / this number apart.
 _MARKS_IN_FIRST_EPOCH = 64
 # Before `watched_from_samples`, skip marks below this factor times the last evaluation's samples.
 _UNWATCHED_RATIO = 1.5
@@ -55,12 +55,12 @@ def pauses(
     Args:
         plan: the batch size of each step.
         last_step: the run's length in steps; the last step is always evaluated, on all splits.
-        after_step: leave out evaluations up to this step, from which a run is resumed.
-        watched_from_samples: the number of samples before which the target can't be reached. Marks
-            before it are left out unless the samples have grown by half since the last evaluation.
+        after_step: leave out evaluations up to this step, because a resumed run already has them.
+        watched_from_samples: the number of samples before which the target can't be reached. Until
+            then, marks are left out while samples < 1.5 × the samples at the last evaluation.
         interval_samples: the fewest samples between two evaluations, except before the last. Marks
             closer to the last evaluation or the next epoch end are left out, and so are ends of
-            smaller epochs. Use it if evaluations take as long as the steps between marks.
+            smaller epochs. Used if evaluations take as long as the steps between marks.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -91,9 +91,9 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations `found`, and validation-only evaluations at all other epoch ends.
+    """Yield the evaluations `found`, with validation-only evaluations added at other epoch ends.
 
-    Use it if early stopping or a scheduler needs the metric at the end of every epoch.
+    Used if early stopping or a scheduler needs the metric at the end of every epoch.
     """
     last_step = after_step
     for pause in found:
@@ -109,7 +109,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """Return the numbers of a run's evaluations: on only validation data, and on all splits."""
+    """Return how many of a run's evaluations use validation data only, and how many all splits."""
     if steps < 1:
         return 0, 0
     run = pauses(
@@ -135,7 +135,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Yield the marks (numbers of samples to evaluate at), equal for every plan, without end."""
+    """Yield without end the marks: the numbers of samples at which every plan is evaluated."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step, at most `up_to`, within `_FARTHEST` of the evaluation at `after`."""
+    """Return the last step up to `up_to` with at most `_FARTHEST` of its samples after `after`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to
@@ -154,7 +154,7 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
 
 
 def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
-    """Yield the last step of each epoch to evaluate, and whether to evaluate all splits there."""
+    """Yield the epoch ends (steps) to evaluate at, each with whether to evaluate all splits."""
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all

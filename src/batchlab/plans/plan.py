@@ -55,7 +55,7 @@ class Plan:
         """Check everything that does not depend on the data.
 
         Raises:
-            UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
+            UsageError: a size below 1, milestones out of order or beyond `epochs`, an unknown rule.
         """
         object.__setattr__(self, "milestones", tuple(self.milestones))
         scaling_rule(self.scaling_rule)
@@ -113,7 +113,7 @@ class Plan:
         return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """Convert `at`, in the plan's unit, to examples; `so_far` is the plan up to `at`."""
+        """Convert `at`, in the plan's unit, to samples; `so_far` is the plan up to `at`."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
@@ -139,7 +139,7 @@ class Plan:
     # ---- plans made from other plans
 
     def capped(self, most: int) -> Plan:
-        """Return the plan with all batch sizes limited to `most`, so that they fit into memory."""
+        """Return the plan with all batch sizes limited to `most`, to fit into memory."""
         return self._with_sizes(lambda size: min(size, most))
 
     def divisible_by(self, parts: int) -> Plan:
@@ -191,7 +191,7 @@ def steps(
 
     Args:
         batch_size: the first batch size.
-        sizes: the later sizes by starting point: {0.3: 256} is 256 after 30 % of the run.
+        sizes: the later sizes by starting point: {0.3: 256} means 256 from 30 % of the run on.
         epochs: passes over the training data.
         unit: the unit of the keys of `sizes`: a fraction of the run, or epochs, steps, samples.
         scaling_rule: how the learning rate changes with the batch size, as in `Plan`.
@@ -214,10 +214,10 @@ def steps(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Return a plan that doubles the size from `start` to `batch_size` in the first part of a run.
+    """Return a plan that doubles the size from `start` to `batch_size` in the run's first `part`.
 
     Raises:
-        UsageError: `start` is above `batch_size`, or the fraction `part` is not between 0 and 1.
+        UsageError: `start` > `batch_size`, or `part` (the fraction of the run) not in (0, 1).
     """
     _check("start", start, is_whole=True)
     if start > batch_size:
@@ -232,17 +232,17 @@ def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) ->
 def instead_of_decay(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 5.0
 ) -> Plan:
-    """Multiply the batch size by `factor` where a schedule would divide the rate by `factor`.
+    """Return a plan that multiplies the batch size where a schedule would divide the rate.
 
-    Once the batch size is `cap`, divide the rate instead. So rate / batch size always equals that
-    of the schedule.
+    Once the batch size is `cap`, the plan divides the rate instead. So the ratio of rate to batch
+    size always equals the schedule's ratio.
 
     Args:
         batch_size: the first batch size.
         decays: the points at which the schedule cuts the rate, as fractions of the run.
         cap: the largest batch size; Smith et al. use a tenth of the training set.
         epochs: passes over the training data.
-        factor: the factor by which the schedule cuts the rate.
+        factor: the number by which the schedule divides the rate and the plan multiplies the size.
 
     Raises:
         UsageError: `cap` is below `batch_size`, or `factor` is 1 or less.

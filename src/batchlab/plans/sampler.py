@@ -31,7 +31,7 @@ class BatchSizeSampler(Sampler[list[int]]):
     Attributes:
         plan: the batch size of each step, for this data.
         n_steps: the number of steps of the whole run.
-        first_step: the first step of the next pass: 0, or the step of a state that was loaded.
+        first_step: the first step of the next pass: 0, or the step of a loaded state.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         return self.n_steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the indices of each batch's examples, from `first_step` to the end of the run.
+        """Yield this process's example indices, batch by batch, from `first_step` to the run's end.
 
         Raises:
             UsageError: an earlier pass has already yielded the last batch of the run.
@@ -121,9 +121,9 @@ class BatchSizeSampler(Sampler[list[int]]):
         *,
         schedule: Callable[[float], float] | None = None,
     ) -> PlanScheduler:
-        """Return the `PlanScheduler` that sets each step's rate; call its `step` after each step.
+        """Return a scheduler that sets the plan's rates; call its `step` after each optimizer step.
 
-        The scheduler also counts the steps that were taken, which `state_dict` needs.
+        The scheduler also counts the steps taken, so that `state_dict` can store the count.
         """
         self._scheduler = PlanScheduler(
             optimizer,
@@ -153,7 +153,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         return {"step": step, **self._identity}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue in the next pass from a state that `state_dict` returned.
+        """Make the next pass continue from a state that `state_dict` returned.
 
         The number of processes may differ, because a step counts the batches of all processes.
 

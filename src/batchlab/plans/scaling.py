@@ -19,8 +19,8 @@ class ScalingRule:
 
     Attributes:
         rate_factor: a function of kappa that returns the factor of the learning rate.
-        move_moments: a function of Adam's settings at the reference and kappa that returns the new
-            settings, or None if kappa is too large; None for a rule that changes only the rate.
+        move_moments: a function of Adam's settings at the reference and of kappa; returns settings
+            for kappa, or None if kappa is too large. No function: only the rate changes.
         needs_adam: whether the rule requires an optimizer with betas and eps, such as Adam.
     """
 
@@ -29,7 +29,7 @@ class ScalingRule:
     needs_adam: bool = False
 
     def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
-        """Scale Adam's settings from the reference batch size; None if kappa is too large.
+        """Return `adam`, chosen for the reference, scaled to kappa; None if kappa is too large.
 
         A decoupled weight decay is scaled so that the weights decay equally per epoch at every
         batch size: learning rate × weight decay is proportional to kappa.
@@ -64,7 +64,7 @@ _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return Adam's settings with beta 2 ** kappa, at least 0.9: an equal half-life in examples.
+    """Return settings with beta 2 raised to kappa, at least 0.9: an equal half-life in examples.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the limit 0.9 is batchlab's.
     """
@@ -102,7 +102,7 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """Return Adam's settings at `batch_size`, or None if the rule changes none of them.
+    """Return Adam's settings scaled to `batch_size`; None if `adam` is None or would not change.
 
     Raises:
         UsageError: the rule needs Adam's settings, which the optimizer (`whose`) lacks, or the
@@ -135,8 +135,8 @@ def moved_adam(
 def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     """Return a parameter group's betas, eps and decoupled weight decay; None without betas or eps.
 
-    A weight decay counts as decoupled if the group says so, or, for a group that does not say, if
-    the name of the optimizer (`whose`) contains AdamW.
+    Weight decay is decoupled if the group's `decoupled_weight_decay` is true; in a group without
+    this key, if the optimizer's name (`whose`) contains AdamW.
     """
     from batchlab.records.study import AdamSettings  # the command line has no need of records
 
@@ -155,7 +155,7 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return the settings, except the rate, that a rule sets for a parameter group; {} if none."""
+    """Return a parameter group's settings, except the rate, scaled by `rule`; {} if unchanged."""
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
         return {}

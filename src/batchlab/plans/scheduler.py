@@ -14,7 +14,7 @@ from batchlab.plans.plan import Plan
 from batchlab.plans.scaling import moved_settings, scaling_rule
 from batchlab.records.batch_plan import BatchPlan
 
-# The key in a parameter group for the group's settings at the start of the plan.
+# The key under which a parameter group stores its settings from the start of the plan.
 _BEGAN_WITH = "plan_began_with"
 
 
@@ -92,13 +92,13 @@ class PlanScheduler(LRScheduler):
             optimizer: the optimizer of the training, with rates for the plan's first batch size.
             planned: the plan that `plan` was made from, with the scaling rule.
             plan: the batch size and rate factor of each step.
-            first_step: the step to start at; above 0, the optimizer needs the state of a run of
-                this plan.
+            first_step: the step to start at; if it is above 0, the optimizer's state must be loaded
+                from a run of this plan.
             schedule: a function from the fraction of the run that is done, 0 to 1, to a further
                 factor on the rate; None for the plan's factor only.
 
         Raises:
-            UsageError: the optimizer lacks a setting of the rule, or a size is too large for it.
+            UsageError: the optimizer lacks a setting of the rule, or the rule refuses a batch size.
         """
         self._rule = planned.scaling_rule
         self._plan, self._schedule = plan, schedule
@@ -114,7 +114,7 @@ class PlanScheduler(LRScheduler):
             self.go_to(first_step)
 
     def go_to(self, step: int) -> None:
-        """Set the rates and settings for step `step`, counted from 0."""
+        """Set the rates and Adam's settings for step `step`, counted from 0."""
         self.last_epoch = step - 1
         self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
         self.step()
@@ -142,9 +142,9 @@ class PlanScheduler(LRScheduler):
         return moved_settings(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of steps taken; settings at the start are in the optimizer's state."""
+        """Return the number of steps taken; the optimizer's state has the initial settings."""
         return {"step": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a state of `state_dict`; the optimizer's state must be loaded already."""
+        """Continue from a result of `state_dict`; load the optimizer's state before."""
         self.go_to(int(state_dict["step"]))

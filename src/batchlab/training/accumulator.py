@@ -26,16 +26,16 @@ _UNSCALED = torch.amp.GradScaler(enabled=False)  # does not scale gradients
 
 
 class Accumulator:
-    """An accumulator of the gradient of a batch over micro-batches that fit into memory.
+    """The gradient of a large batch, accumulated over micro-batches that fit into memory.
 
         accumulator = batchlab.Accumulator(model, loss, micro_batch_size=32)
         for batch in loader:
             value = accumulator.backward(batch)
             accumulator.step(optimizer)
 
-    The gradient equals the whole batch's at every micro-batch size, because micro-batches are
-    weighted. If memory runs out, the micro-batch size is halved and the batch repeated from equal
-    buffers and random state. Layers that normalize over the batch see only a micro-batch.
+    The gradient does not depend on the micro-batch size, because micro-batches are weighted. If
+    memory runs out, buffers and random state are restored, the micro-batch size is halved, and the
+    batch is computed again. Layers that normalize over the batch see only a micro-batch.
 
     Attributes:
         micro_batch_size: the largest number of examples per pass; halved when memory runs out.
@@ -76,8 +76,8 @@ class Accumulator:
         """Replace the parameters' gradients by the gradient of the batch's mean loss.
 
         Args:
-            batch: tensors with one row per example, in tuples, lists and mappings; each micro-batch
-                gets the whole of a value of another length.
+            batch: tensors with one row per example, in tuples, lists and mappings; a value with
+                another number of rows is passed unchanged to every micro-batch.
 
         Returns:
             The mean loss over the batch of this process, detached.
@@ -101,7 +101,7 @@ class Accumulator:
             self._halve(batch)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take an optimizer step.
+        """Take an optimizer step with the gradients that `backward` computed.
 
         Raises:
             UsageError: the optimizer needs the loss several times per step (LBFGS).
@@ -157,7 +157,7 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
-    """Add up the parts' mean losses and gradients, each times the part's share; return the loss.
+    """Add up the mean losses and gradients of a batch's parts, weighted by share; return the loss.
 
     Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
     except the last run in the context `waiting`, such as `no_sync` of a distributed model.
@@ -204,7 +204,7 @@ def _may_be_cut(value: Any) -> bool:
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
-    """Return a function that restores buffers and random streams to their current state."""
+    """Return a function that restores buffers and random streams to their state at this call."""
     copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 

@@ -35,7 +35,7 @@ _MOST_SEED = 2**31
 
 
 def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return the example indices of one epoch, from the workload's sampler or `epoch_order`."""
+    """Return one epoch's example indices in order, by the workload's sampler or `epoch_order`."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
     seed = derived_seed("sampler", trial.seed, epoch)
@@ -111,7 +111,7 @@ def _indices(drawn: Iterable[Any], what: str) -> list[int]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Move every tensor of a batch to `device`, and anything else that has a `to` method."""
+    """Return a batch with its tensors, and all other values with a `to` method, on `device`."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -124,7 +124,7 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
-    """Return a batch with `function` applied to every tensor and equal containers."""
+    """Return a copy of a batch, in equal containers, with `function` applied to every tensor."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -135,7 +135,7 @@ def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
 
 
 def versions_of(batch: Batch) -> list[int]:
-    """Return for each tensor of a batch how often the tensor was written into."""
+    """Return the number of in-place writes into each tensor of a batch, to detect new writes."""
     versions: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -148,16 +148,16 @@ def versions_of(batch: Batch) -> list[int]:
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
-    """Return the training examples `chosen` as one batch, unaugmented, on the data's device."""
+    """Return the training examples at indices `chosen` as one batch, without `augment`."""
     return fetched(workload.train, chosen, workload.collate)
 
 
-# A function of an epoch and a first step in the epoch that yields each step's micro-batches.
+# A function of an epoch and the first step in it; yields the micro-batches of each step.
 Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
 def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Epoch:
-    """Return the function that yields each step's micro-batches in an epoch of `trial`."""
+    """Return a function that yields the micro-batches of each step of an epoch, on `device`."""
     if is_stream(workload.train):
         return partial(_streamed_epoch, workload, trial, device)
     columns = columns_in_memory(workload.train, workload.collate)
@@ -168,7 +168,7 @@ def training_batches(workload: Workload, trial: Trial, device: torch.device) -> 
 
 
 def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
-    """Return tensors with one row per example, or None if examples must be fetched one by one."""
+    """Return data as tensors with one row per example; None if examples are fetched one by one."""
     columns = resident(data)
     return None if collate is not None and columns is data else columns
 
@@ -176,7 +176,7 @@ def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
 # One index_select copies this many examples: enough to make the call's time negligible compared
 # with the steps, and few enough for the copy to stay in the processor's cache.
 _GATHER_EXAMPLES = 512
-# The memory of every tensor that PyTorch allocates starts at a multiple of this.
+# The memory of every tensor that PyTorch allocates starts at a multiple of 64 bytes.
 _BOUNDARY_BYTES = 64
 
 
@@ -274,7 +274,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 def _fetched_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Yield an epoch's batches of a map-style Dataset through a DataLoader with workers."""
+    """Yield an epoch's batches, which a DataLoader fetches from a map-style Dataset."""
     # Use a separate generator, because the loader must not draw from the trial's random stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     context = None
@@ -298,7 +298,7 @@ def _fetched_epoch(
 def _streamed_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Yield an epoch's batches of a stream, after skipping the examples before `first_step`."""
+    """Yield the batches of one epoch of a stream, from step `first_step` of the epoch on."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
     reading = StreamPass(workload.train, epoch=epoch, seed=seed, what=what)

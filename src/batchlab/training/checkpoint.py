@@ -59,9 +59,9 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON header of a checkpoint file; `_packed` makes `random` and the values of `kept`.
+    """The JSON header of a checkpoint file; `random` and the values of `kept` are from `_packed`.
 
-    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
+    `not_in_state_dict` lists the names of buffers that the model's `state_dict` leaves out.
     """
 
     progress: Progress
@@ -73,7 +73,7 @@ class _Header(msgspec.Struct, frozen=True):
 # The prefix of the names of the model's tensors in the file.
 _MODEL = "model."
 AVERAGED = "averaged"
-"""The name of averaged weights, which are stored in addition to the raw weights."""
+"""The name under which a checkpoint stores averaged weights, in addition to the raw weights."""
 _MODULE = "module."  # the prefix that AveragedModel adds to the names of its tensors
 # Reading a file that is damaged, foreign or from another model can raise these errors.
 _UNREADABLE = (
@@ -141,7 +141,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def peek_checkpoint(path: Path) -> Progress | None:
-    """Return the progress of the checkpoint at `path`, or None if it is missing or unreadable."""
+    """Return the progress in a checkpoint, or None if the file is missing or unreadable."""
     try:
         with safe_open(path, framework="numpy") as file:
             return _header(file.metadata()).progress
@@ -150,7 +150,7 @@ def peek_checkpoint(path: Path) -> Progress | None:
 
 
 def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful]) -> Progress:
-    """Restore model, optimizer and random streams to their state in the checkpoint.
+    """Restore `model`, the `kept` objects and random streams; return the checkpoint's progress.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -171,7 +171,7 @@ def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Return a checkpoint's weights, for `load_state_dict`, and whether they are averaged.
+    """Return a checkpoint's weights as a state dict, and whether these weights are averaged.
 
     Raises:
         StoreError: the file is missing or damaged.
@@ -238,8 +238,8 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return
-    # `load_state_dict` converts states, which may be wider or integers, to the parameter's type and
-    # splits texts. So restore the saved values, on the devices that `load_state_dict` chose.
+    # `load_state_dict` converts the state's wider or integer tensors to the parameter's type, and
+    # breaks texts. So restore the saved values, on the devices that `load_state_dict` chose.
     parameters: list[Tensor] = []
     for group in stateful.param_groups:
         parameters += group["params"]
@@ -249,7 +249,7 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
 
 
 def _placed(value: Any, like: Any) -> Any:
-    """Copy the tensors of `value` to the devices of the tensors in `like`.
+    """Return `value` with its tensors copied to the devices of the matching tensors in `like`.
 
     Tensors are always copied, because tensors in a file are not aligned in memory, and matrix
     products of unaligned tensors differ in their last bits.
@@ -264,7 +264,7 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON; store its tensors in `tensors`, by names that start with `name`."""
+    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -35,17 +35,17 @@ from batchlab.workload.source import told
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
-    """Return whether metric `name` needs the whole split at once."""
+    """Return whether metric `name` is computed on a whole split, not batch by batch."""
     metric = workload.metrics.get(name)
     return is_stateful(metric) or (isinstance(metric, Metric) and metric.over_all is not None)
 
 
 @contextmanager
 def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
-    """Convert an exception of the user's code in the context to an error message of one line.
+    """Convert an exception of the user's code in the context to a WorkloadError of one line.
 
     Raises:
-        WorkloadError: `what` raised an exception. Running out of memory is raised unchanged.
+        WorkloadError: `what` failed, but not by a BatchlabError or by running out of memory.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Return a context that names metric and split (`where`) in exceptions; no-op for the loss."""
+    """Return an `asking` context for metric `name` on split `where`; a no-op for the loss."""
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL
@@ -73,7 +73,7 @@ OVER_ALL = (
 
 
 class _WholeSet:
-    """A metric over a whole split, whose predictions and targets are collected on the CPU."""
+    """The tally of a metric over a whole split: collects batches, then computes the metric."""
 
     def __init__(self, workload: Workload, name: str) -> None:
         """Start without predictions; copy and reset a metric object that has a state."""
@@ -131,7 +131,7 @@ def _joined(batches: list[Any]) -> Any:
     return torch.cat(batches)
 
 
-# Limits of the examples per forward pass: few enough for the cache, enough for speed.
+# The most examples per forward pass, so that they fit into the cache; the fewest, for speed.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric uses this many training examples, drawn once with a fixed seed: as many as MNIST
@@ -151,9 +151,9 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     only if the number is equal. The evaluated loss still differs from each batch size's training
     loss, so advice does not use that loss. Advice may use a metric over a fixed set of examples.
 
-    The result is four times the reference batch size, which takes less memory without gradients
-    than training does; at least 64, so that evaluations are not slow, and at most 1000. For a trial
-    with micro-batches the result is at most twice the micro-batch size, or 64 if that is larger.
+    The result is four times the reference batch size (without gradients, these examples take less
+    memory than a training step), at least 64, for speed, and at most 1000. For a trial with
+    micro-batches the result is at most twice the micro-batch size, or 64 if 64 is larger.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -162,8 +162,8 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 
 
 MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
-"""A function that computes metrics without PyTorch: from columns (tensors with a row per example),
-row indices and a batch size to each metric's sums over the batches; {} if it can't."""
+"""A function that computes metrics without PyTorch: it receives columns (tensors with one row per
+example), row indices and a batch size, and returns by metric the sum over each batch, or {}."""
 
 
 class Evaluator:
@@ -180,7 +180,7 @@ class Evaluator:
         *,
         batch_size: int,
     ) -> None:
-        """Prepare the batches of each split; of the training set, use only a fixed subset."""
+        """Prepare the batches of each split; of a large training set, use only a fixed subset."""
         self._workload = workload
         self._device = device
         n_train = size_of(workload.train)
@@ -199,14 +199,14 @@ class Evaluator:
                 self._splits[split] = _split_data(workload, split, part, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
-        """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
+        """Compute all metrics on `splits` in eval mode, without gradients; then restore the model.
 
         Random numbers (of a Dataset, or of a loss with random masks) are equal in all evaluations,
         so that two evaluations differ only by the model. A metric that is not a finite number has
         the value None.
 
         Raises:
-            WorkloadError: a metric has written into its examples, which are used again.
+            WorkloadError: a metric wrote into its examples, which later evaluations use again.
         """
         scores: list[Score] = []
         with untouched_model(model):
@@ -259,7 +259,7 @@ class Evaluator:
         return values
 
     def _count(self, split: Split, name: str) -> float:
-        """Return the divisor of a metric's sum, computed once: it does not depend on the model."""
+        """Return the number that divides a metric's sum; cached, because no model changes it."""
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
@@ -268,7 +268,7 @@ class Evaluator:
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
-    """Return the metric's sum divided by its count, or NaN if the count is 0."""
+    """Return the metric: its `finalise(total, count)`, or else total / count; NaN if count is 0."""
     if count <= 0:
         return math.nan
     if metric.finalise is not None:
@@ -277,7 +277,7 @@ def quotient(metric: Metric, total: Tensor, count: float) -> float:
 
 
 class _Sums:
-    """The sum and count of a metric over the batches of a split that were added so far."""
+    """The tally of a metric: its sum and its count over all added batches."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
@@ -309,17 +309,17 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 
 @dataclass(frozen=True, slots=True)
 class _SplitData:
-    """The examples of a split that are evaluated."""
+    """The examples of one split on which metrics are computed."""
 
     batches: Callable[[], Iterable[Batch]]  # returns the same batches at each call
-    columns: Sequence[Tensor] | None = None  # tensors with all examples, if they are in memory
+    columns: Sequence[Tensor] | None = None  # all examples, if the data are in memory
     rows: Tensor | None = None  # the indices of the examples in the columns
 
 
 def _split_data(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
 ) -> _SplitData:
-    """Return the evaluation data of a split: all examples, or those at the indices `chosen`."""
+    """Return a split's data: all examples or only `chosen` (of a stream, the first len(chosen))."""
     data, collate = opened(getattr(workload, split), workload.collate)
     rows = torch.arange(size_of(data)) if chosen is None else chosen
     if is_stream(data):
@@ -342,7 +342,7 @@ def _split_data(
 def _streamed(
     data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
-    """Yield the first `n` examples of a stream in batches, which are equal at every call."""
+    """Yield the first `n` examples of a stream in batches of `at_once`, equal at every call."""
     reading = StreamPass(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
@@ -351,13 +351,13 @@ def _streamed(
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:
-    """Return the number of units over which this batch's loss is a mean."""
+    """Return how many units (examples by default) the loss averages over in this batch."""
     weight = workload.weight or n_examples
     return float(weight(batch))
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
-    """Return metric `name` as a `Metric`; convert a function of batch means to sums and counts."""
+    """Return metric `name` as a `Metric` with sum and count, even if the user gave a mean."""
     metric = workload.metrics.get(name)
     if metric is None:  # the loss, which is not in the workload's metrics
         metric = workload.loss

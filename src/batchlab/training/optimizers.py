@@ -32,7 +32,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeOptimizers:
-    """The result of the workload's `optimizer`, and the optimizers in it.
+    """What the workload's `optimizer` function returned, and the optimizers in that result.
 
     Attributes:
         given: the unchanged result, which the workload's own `step` receives.
@@ -120,7 +120,7 @@ def move_settings(
     The learning rate is unchanged, because a trial's rate is already scaled.
 
     Raises:
-        UsageError: the scaling rule needs a setting that a group lacks, or an impossible value.
+        UsageError: a group lacks a setting of the rule, or the rule refuses the batch size.
     """
     sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
@@ -129,7 +129,7 @@ def move_settings(
 
 
 def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
-    """Return a running average of a model's weights and buffers, initially equal to the model's.
+    """Return a running average of a model's weights and buffers, initially equal to the model.
 
     Raises:
         WorkloadError: a parameter has 16 bits, too few to add a thousandth of a step.
@@ -146,7 +146,7 @@ def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
 
 
 def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
-    """Set average = decay * average + (1 - decay) * weights, after a step; copy integers.
+    """Set average = decay * average + (1 - decay) * weights, after a step; copy integer tensors.
 
     The average covers the same number of examples at every batch size B if the decay is
     `ema ** (B / reference)`.
@@ -174,7 +174,7 @@ class RateSchedule:
     """
 
     def __init__(self, workload: Workload, trial: Trial, made: MadeOptimizers) -> None:
-        """Make the scheduler, which sets the first rates.
+        """Make the workload's schedulers, which set the rates of the first step.
 
         Raises:
             WorkloadError: `scheduler` returned no scheduler, a ReduceLROnPlateau in the wrong mode
@@ -189,8 +189,8 @@ class RateSchedule:
         if workload.scheduler is not None:
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
-                # A resumed run's optimizer took its first step before the interruption; say so, or
-                # PyTorch warns that the scheduler is stepped before the optimizer.
+                # A resumed run's optimizer took its first step before the interruption. Mark this,
+                # or PyTorch warns that the scheduler is stepped before the optimizer.
                 optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = []
         for scheduler in self._schedulers:
@@ -233,7 +233,7 @@ class RateSchedule:
             group["lr"] = rate * factor
 
     def saw(self, value: float) -> None:
-        """Pass the first metric on validation data at an epoch's end to each ReduceLROnPlateau."""
+        """Pass the first metric's validation value at an epoch's end to each ReduceLROnPlateau."""
         for scheduler in self._plateaus:
             scheduler.step(value)
 
@@ -243,7 +243,7 @@ class RateSchedule:
             yield from optimizer.param_groups
 
     def _factor(self, step: int) -> float:
-        """Return the factor of the workload's `schedule` on the peak rate, or 1 if it has none."""
+        """Return the workload's `schedule` at `step`, a factor on the peak rate; 1 if not given."""
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None

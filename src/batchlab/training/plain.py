@@ -41,7 +41,7 @@ def stopped_early(
     better: Better,
     patience_epochs: int,
 ) -> Reason | None:
-    """Return why early stopping ends the run at its last evaluation, or None if it doesn't."""
+    """Return why to stop if `metric` did not improve for `patience_epochs` epochs, else None."""
     epoch, steps_since = plan.position(evaluations[-1].step)
     if steps_since:
         return None
@@ -57,8 +57,8 @@ def stopped_early(
     return Reason.of("stopped_early", epochs=epoch, best=best_epoch, metric=metric)
 
 
-# A trial has diverged if its loss is above this factor times the untrained model's at this many
-# evaluations in a row. After a single such evaluation, a loss may recover.
+# A trial has diverged if its loss is above FACTOR times the untrained model's loss at EVALUATIONS
+# evaluations in a row. After a single high value, a loss may recover.
 FACTOR = 10.0
 EVALUATIONS = 3
 
@@ -67,7 +67,7 @@ def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     """Return why the trial has diverged, or None if it has not.
 
     A trial has diverged if its loss (on validation data, or else on training batches) was above
-    `FACTOR` times the untrained model's, or not finite, at the last `EVALUATIONS` evaluations.
+    `FACTOR` times the untrained model's loss, or not finite, at the last `EVALUATIONS` evaluations.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
@@ -104,7 +104,7 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
-# The most seconds and steps of a block, after which the clock, the losses and `stop` are checked.
+# The most seconds and steps of a block: the steps between two checks of losses and `stop`.
 _BLOCK_S = 0.05
 _BLOCK_STEPS = 256
 # The fewest seconds between two checkpoints, and the largest fraction of time for writing them.
@@ -125,8 +125,8 @@ class Task:
         resume: whether to continue from the file `checkpoint`.
         versions: library versions, stored with the trial.
         build: the native build that trains the trial in C, or None to train it in PyTorch.
-        beginnings: pairs of a step and the file for a checkpoint at that step, from which trainings
-            of other lengths can start.
+        beginnings: pairs (step, file): after this step, write a checkpoint to this file, so that
+            trainings of other lengths can start from the checkpoint.
     """
 
     trial: Trial
@@ -141,7 +141,7 @@ class Task:
 
     @property
     def last_step(self) -> int:
-        """The last step of a run that does not end early."""
+        """The number of steps of a run that does not end early."""
         return self.length.last_step(self.trial)
 
 
@@ -179,7 +179,7 @@ def train(
 
 
 class _TrainingRun:
-    """The run of one trial, from its first step or its checkpoint to its end."""
+    """The run of one trial, from the first step or from a checkpoint to the run's end."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class _TrainingRun:
         self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
         self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
         self._evaluator.fast = self._stepper.fast
-        self._initial = self._weights()  # copy before a checkpoint replaces them
+        self._initial = self._weights()  # untrained: no checkpoint is loaded yet
         self._before: list[Tensor] = []  # the weights one step before the next evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
@@ -219,7 +219,7 @@ class _TrainingRun:
         return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool]) -> Outcome:
-        """Train until the run ends, fails or is stopped; write a checkpoint unless it fails."""
+        """Train until the run ends, fails or is stopped; write a checkpoint except on failure."""
         outcome = self._ended()
         if outcome is None:
             if self._progress.step >= self._task.last_step:
@@ -233,7 +233,7 @@ class _TrainingRun:
         return replace(outcome, engine=self._stepper.name, notes=notes)
 
     def _through_pauses(self, stop: Callable[[], bool]) -> Outcome | None:
-        """Train and evaluate up to the last step; return the outcome if the run ends earlier."""
+        """Train and evaluate to the last step; return an outcome only if the run ends earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
             outcome = self._train_to(pause, stream, stop)
@@ -249,7 +249,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """Return the outcome if the run has ended, and complete its last evaluation; else None."""
+        """If the run has ended, complete its last evaluation and return the outcome; else None."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -287,7 +287,7 @@ class _TrainingRun:
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
     ) -> Outcome | None:
-        """Train to the next evaluation in blocks; return the outcome if the run ends earlier."""
+        """Train to evaluation `pause` in blocks; return an outcome if the run ends earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -300,8 +300,8 @@ class _TrainingRun:
                 self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
-            # Write no checkpoint after a failure, which a resumed run would report at another step,
-            # nor at the step of the evaluation, which a resumed run would skip.
+            # Write no checkpoint after a failure: a resumed run would report another step. Nor at
+            # the step of the evaluation: a resumed run would skip the evaluation.
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
@@ -310,13 +310,13 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the number of steps to the next checkpoint that `Task.beginnings` requires."""
+        """Return the steps to the next checkpoint of `Task.beginnings`; `last_step` without one."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
-        """Return the remaining evaluations, with all epoch ends if early stopping or rates need it.
+        """Return the remaining evaluations; early stopping or ReduceLROnPlateau adds epoch ends.
 
         Their steps depend only on the trial and its length, never on a clock, because a run that
         was killed and resumed must be evaluated at the same steps as an uninterrupted run.
@@ -340,7 +340,7 @@ class _TrainingRun:
                 self._stepper.rates.saw(value)
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
-        """Take `steps` steps; return the outcome if a loss is not a finite number."""
+        """Take `steps` steps; return an outcome only if a loss is not a finite number."""
         before, plan = self._progress, self._trial.plan
         started_s = time.perf_counter()
         losses = self._stepper.steps(stream, steps, first_step=before.step)
@@ -366,7 +366,7 @@ class _TrainingRun:
         return outcome
 
     def _lost(self, loss: float, step: int) -> Outcome:
-        """Return the outcome of a run whose loss at this step is not finite."""
+        """Return the outcome after a non-finite loss; test the loss of an untrained model too."""
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
         with suppress(torch.OutOfMemoryError):  # a second model may not fit into memory
@@ -403,7 +403,7 @@ class _TrainingRun:
         )
 
     def _complete(self) -> None:
-        """Evaluate the current step on all splits if this evaluation or some splits are missing.
+        """Evaluate the model if the current step has no evaluation yet, or not on all splits.
 
         Splits are missing if the trial ended before the planned last step; the whole evaluation is
         missing if a longer run of the trial was stopped between two evaluations.
@@ -425,14 +425,14 @@ class _TrainingRun:
         is_planned = pause.step == self._task.last_step
         if when == "on_the_way":
             is_planned = pause.all_splits
-        # If this evaluation reaches the target, the run ends; its last evaluation needs all splits.
+        # This evaluation may reach the target and so be the run's last, which needs all splits.
         return is_planned or self._may_end()
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
 
     def _may_end(self) -> bool:
-        """Return whether the run ends at its next evaluation if that reaches the target."""
+        """Return whether the run would end if the model reached the target at the current step."""
         target = self._task.length.until
         if target is None:
             return False
@@ -443,7 +443,7 @@ class _TrainingRun:
         return [weight.detach().clone() for weight in self._stepper.model.parameters()]
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
-        """Return the name and value of each measure of the model, with None for NaN or infinity."""
+        """Return each measure's name and value, which is None instead of NaN or infinity."""
         step = self._progress.step
         moment = Moment(
             model=self._stepper.model,
@@ -468,7 +468,7 @@ class _TrainingRun:
         return tuple(measured)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
-        """Return the scores on `splits`, and the total seconds of all evaluations until now."""
+        """Return the scores on `splits` and the total seconds of all evaluations up to this one."""
         started_s = time.perf_counter()
         scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s

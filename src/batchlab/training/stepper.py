@@ -86,14 +86,14 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """The objects whose state a checkpoint stores in addition to the model's, by name."""
+        """The objects other than the model, by name, whose state a checkpoint stores."""
         kept = {**self._made.kept, **self.rates.kept}
         if self.averaged is not None:
             kept[AVERAGED] = self.averaged
         return kept
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of each step from step `step` on, without end."""
+        """Yield without end the micro-batches of each step, starting at step `step`."""
         epoch, first_step = self._plan.position(step)
         while True:
             yield from self._epoch(epoch, first_step)
@@ -115,7 +115,7 @@ class Stepper:
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Take one optimizer step on the mean loss over all micro-batches and return that loss.
 
-        The averaged weights are not updated: `steps` does that, with the number of the step.
+        The averaged weights are not updated here; `steps` updates them.
         """
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
@@ -188,8 +188,8 @@ class Stepper:
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     """Return `optimizer.step` without PyTorch's profiler wrapper, if the optimizer has no hooks.
 
-    At batch size 1 the wrapper takes a tenth of a step's time. For an optimizer with hooks, or
-    whose instance has its own `step`, return `optimizer.step` itself.
+    At batch size 1 the wrapper takes a tenth of a step's time. For an optimizer with hooks, or with
+    a `step` attribute on the instance, return `optimizer.step` itself.
     """
     step = type(optimizer).step
     wrapped = getattr(step, "__wrapped__", None)

@@ -1,4 +1,4 @@
-"""The choice of a trial's trainer: native, if its results agree with PyTorch's, or plain."""
+"""The choice of a trial's trainer: native (in C) if results agree with PyTorch's, or plain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHECKED_SIZES = (5, 200)
 def stepper_of(
     workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
 ) -> tuple[Stepper, Reason | None]:
-    """Return a native stepper if the build supports the trial, else a plain stepper and why."""
+    """Return a native stepper, or a plain stepper and why `build` (if given) refused the trial."""
     note = None
     if build is not None:
         try:

@@ -13,12 +13,12 @@ from batchlab.random_state import untouched_randomness
 
 @contextmanager
 def untouched_model(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode, without gradients, and restore its state afterwards.
+    """Put the model into eval mode, without gradients, and restore the model's state afterwards.
 
     Modes, buffers, the parameters' `.grad` and the global random streams are restored, also after
-    an exception. In the context no parameter has a `.grad`, because a resumed run would lack the
-    last step's gradient, and its metrics could differ. Weights are not restored: a metric that
-    changes weights has to restore them.
+    an exception. In the context every `.grad` is None, because a resumed run lacks the last
+    step's gradient, so a metric that reads `.grad` would differ. Weights are not restored: a metric
+    that changes weights has to restore them.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]

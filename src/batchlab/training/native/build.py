@@ -21,11 +21,11 @@ FLAGS = (
     "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
 )  # fmt: skip
-COMPILER_S = 15.0  # compiling takes two seconds; stop a compiler that hangs after this many
+COMPILER_S = 15.0  # stop a compiler after this many seconds; usually it takes two
 
 
 def built(text: str) -> Path:
-    """Return the path of the library of a C text; compile the text if it is not in the cache.
+    """Return the path of the library built from a C text; compile the text if needed.
 
     Raises:
         RefusedError: the compiler is missing, fails or hangs, or the cache can't be written to.
@@ -71,7 +71,7 @@ def compiler_of_this_machine() -> str | None:
 
 @cache
 def _processor() -> str:
-    """Return the processor's description, because libraries depend on it (`-march=native`)."""
+    """Return a description of the processor, on which a library depends (`-march=native`)."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Capture: all operations of a function of tensors, recorded below autograd without values.
+"""Capture: all operations of a function, with its backward pass, recorded without values.
 
 The function is run at two batch sizes, on meta tensors (without memory). A number that differs
 between the two runs must be proportional to the batch size, or to 1 / batch size.
@@ -29,7 +29,7 @@ class Held:
         source: the tensor's index among the tape's sources, or -1 if it is not a source.
         call: the index of the call that returned the tensor, or -1.
         result: the tensor's index in the results of that call.
-        base: the index of the tensor that this one is a view of, or -1 if it has its own memory.
+        base: the index of the tensor that this tensor is a view of, or -1 if it is no view.
     """
 
     shape: tuple[int, ...]
@@ -59,7 +59,7 @@ class CapturedCall:
 
 @dataclass(slots=True)
 class Tape:
-    """The record of one run of a function.
+    """The record of the operations in one run of a function.
 
     Attributes:
         held: all tensors that the function used or made.
@@ -100,7 +100,7 @@ class _Recorder(TorchDispatchMode):
         return False  # otherwise PyTorch loads its own compiler, which takes seconds
 
     def place_of(self, tensor: Tensor) -> int:
-        """Return the index of this tensor on the tape."""
+        """Return a tensor's index on the tape; refuse unknown tensors and outdated views."""
         place = self._places.get(id(tensor))
         if place is None:
             raise RefusedError("it uses a tensor of unknown origin")
@@ -124,7 +124,7 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operation without meta inputs (ones, ...); record its results if they are meta."""
+        """Run an operation without meta inputs (ones, ...), and record its meta tensors."""
         results = func(*args, **kwargs)
         for result in _tensors_in(results):
             if result.is_meta:
@@ -133,11 +133,11 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
-        """Return a meta tensor unchanged; record any other tensor, and return a meta copy."""
+        """Return a meta tensor itself; record any other tensor and return its meta copy."""
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            # Copy without gaps, and with an expanded dimension (stride 0) only once.
+            # Copy without gaps; of an expanded dimension (stride 0), copy one entry.
             constant = tensor.detach()
             for dim, step in enumerate(tensor.stride()):
                 if not step:
@@ -161,7 +161,7 @@ class _Recorder(TorchDispatchMode):
         name = _name(func)
         if func._schema.is_mutable:
             self._check_may_write(func, tensors[0])
-            places = {}  # its result counts as a new tensor on the tape, not as a view
+            places = {}  # record the result as a new tensor, not as a view
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
         call = len(self.tape.calls)
         self.tape.calls.append(CapturedCall(name, arguments))
@@ -173,7 +173,7 @@ class _Recorder(TorchDispatchMode):
                 self._hold(result, call=call, result=number, base=base)
 
     def _check_may_write(self, func: Any, target: Tensor) -> None:
-        """Refuse a write unless it is in-place, into the batch or a result, and not into a view."""
+        """Accept only in-place writes into the batch or a call's result, not into a view."""
         place = self.place_of(target)
         held = self.tape.held[place]
         writable = held.call >= 0 or (
@@ -274,7 +274,7 @@ def captured(
 
 
 def _join_repeated(tape: Tape) -> None:
-    """Replace results of repeated calls by the first results, because metrics repeat model calls.
+    """Replace a repeated call's results by the first call's, because metrics repeat model calls.
 
     No call changes its arguments or draws random numbers, so equal calls have equal results.
     """
@@ -297,7 +297,7 @@ def _join_repeated(tape: Tape) -> None:
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Merge a value of both runs; convert numbers that differ to a `Scaled` of the batch size."""
+    """Return one value for both runs; numbers that differ become a `Scaled` of the batch size."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

@@ -35,7 +35,7 @@ _NEAR = 2**20  # bytes of a tile's data that fit into the processor's cache
 
 
 class _CWriter:
-    """The writer of the C function of one graph."""
+    """The writer of the C function that computes one graph."""
 
     def __init__(
         self, name: str, graph: Graph, optimizer: Optimizer | None, groups: Sequence[int]
@@ -72,7 +72,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether a product is a gradient that may be added directly to its parameter."""
+        """Return whether a product is a gradient that the update may use without storing it."""
         if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -169,7 +169,7 @@ class _CWriter:
         yield "    }"
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Yield C that sets a kernel's sums to 0: all sums, or only those with or without rows."""
+        """Yield C that sets a kernel's sums to 0: all sums, or only sums whose `rows` is `rows`."""
         nodes: list[Node] = []
         if kernel.kind == "call":
             nodes += kernel.nodes
@@ -218,7 +218,7 @@ class _CWriter:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return matrix `r` of a view as C arguments; `after` is true after the loop over tiles."""
+        """Return C arguments for matrix `r` of a view; `after`: used after the loop over tiles."""
         *_, rows, columns = view.strides
         name = self._name(view.node)
         if after and view.node in self._plan.crossing:
@@ -286,13 +286,13 @@ class _CWriter:
 
 
 def _sizes(a: View, b: View, rows: str) -> str:
-    """Return the three sizes of a product as C arguments."""
+    """Return a product's rows, columns and terms per sum as C arguments."""
     return ", ".join(times_rows(n, rows) for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
 
 
 @dataclass(slots=True)
 class _Loop:
-    """The C of one loop over the elements of a line."""
+    """The C code of one loop over the elements of a line."""
 
     before: list[str] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
@@ -301,7 +301,7 @@ class _Loop:
 
 
 class _Lines:
-    """The writer of the C of one loop over lines."""
+    """The writer of the C code of one loop over lines."""
 
     def __init__(self, writer: _CWriter, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
@@ -388,7 +388,7 @@ class _Lines:
         return text.replace("{element}", element)
 
     def _with_places(self, text: str, node: Node, segment: Segment) -> str:
-        """Replace `{d0}`, `{d1}`, ... by the index in each dimension."""
+        """Replace `{d0}`, `{d1}`, ... by C for the element's index in dimension 0, 1, ..."""
         shape = node.space
         first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
         for dim in range(len(node.shape)):
@@ -427,7 +427,7 @@ class _Lines:
             loop.after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return the C element that a sum adds to, for any index in the summed dimensions."""
+        """Return, in C, the element of the sum to which the loops' current element is added."""
         shape = node.space
         left = list(shape)
         for dim in node.dims:
@@ -480,7 +480,7 @@ class _Lines:
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
-    """Return the offset of line `r` in C, one term per group of adjacent dimensions in memory."""
+    """Return C for the offset of line `r`; dimensions adjacent in memory share one term."""
     groups: list[tuple[int, int]] = []  # (size, stride) of each group
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:
@@ -504,11 +504,11 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 
 
 def program(functions: Sequence[tuple[str, Graph, Optimizer | None]], groups: Sequence[int]) -> str:
-    """Return the C of a library with one function per graph; only the first may update parameters.
+    """Return the C of a library with one function per graph; at most one updates parameters.
 
     Args:
-        functions: for each, the name, the graph, and the optimizer of the update or None.
-        groups: the index of each parameter's group in that optimizer.
+        functions: (name, graph, optimizer) of each; the optimizer is None without an update.
+        groups: the index of each parameter's group in the optimizer.
     """
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
     texts = [kernels]

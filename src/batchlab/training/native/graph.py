@@ -1,7 +1,7 @@
 """Graph: the computation of a step as expressions, sums, matrix products and views of them.
 
 In a shape, `STAND_IN` replaces the batch size. A shape has rows (equally many elements per example)
-if its first dimension is a multiple of `STAND_IN`; no other dimension may be such a multiple.
+if its first dimension is a multiple of `STAND_IN`; no other dimension may be a multiple of it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def has_rows(shape: Shape) -> bool:
 
 
 def contiguous(shape: Shape) -> Shape:
-    """Return the strides of a tensor of this shape without gaps."""
+    """Return the strides of a tensor that has this shape and no gaps in memory."""
     strides = [1]
     for size in reversed(shape[1:]):
         strides.append(strides[-1] * max(size, 1))
@@ -70,13 +70,13 @@ def contiguous(shape: Shape) -> Shape:
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
-    """Return the product of the sizes of `dims`, `Scaled` if it depends on the batch size."""
+    """Return the product of the sizes of `dims`: `Scaled` if the batch size is a factor."""
     n = math.prod(map(shape.__getitem__, dims))
     return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
 
 def times_rows(n: int, rows: str) -> str:
-    """Return a number of elements as C, in which `rows` is the number of examples."""
+    """Return `n`, a number of elements, as C, in which `rows` is the number of examples."""
     if n % STAND_IN:
         return str(n)
     if n == STAND_IN:
@@ -141,7 +141,7 @@ class Node:
 
     @property
     def accumulates(self) -> bool:
-        """Whether the node's values are complete only after all loops that compute it."""
+        """Whether the node's values are complete only after all loops that add to them."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
         is_alone = self.kind in ("product", "call")
         over_examples = is_alone and not self.rows and self.operands[0].rows
@@ -149,7 +149,7 @@ class Node:
 
     @property
     def c_type(self) -> str:
-        """The C type of the node's elements: double for a float32 sum of all elements."""
+        """The C type of the node's elements: double for a float32 sum to a single number."""
         is_total = self.accumulates and self.kind == "sum" and self.size == 1
         if is_total and self.dtype == torch.float32:
             return "double"
@@ -157,7 +157,7 @@ class Node:
 
 
 def loops_of(shape: Shape) -> Shape:
-    """Extend a shape to two or more dimensions, so that the last one is never the examples."""
+    """Return a shape with two or more dimensions, of which the last is never the examples."""
     if len(shape) >= 2:
         return shape
     if not shape:
@@ -167,7 +167,7 @@ def loops_of(shape: Shape) -> Shape:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """A strided view: element `index` is the node's element `offset + sum(index * strides)`."""
+    """A view of a node: element `index` is the node's element `offset + sum(index * strides)`."""
 
     node: Node
     shape: Shape
@@ -191,14 +191,14 @@ class View:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the view is the whole node in memory order, perhaps in another shape."""
+        """Whether the view has all elements of the node, in the order of memory, in any shape."""
         dims = [dim for dim, size in enumerate(self.shape) if size != 1]
         view = self.permuted(dims)
         is_all = math.prod(self.shape) == self.node.size
         return is_all and self.offset == 0 and view.strides == contiguous(view.shape)
 
     def expanded(self, shape: Shape) -> View:
-        """Repeat the view to a larger shape, by PyTorch's rules of broadcasting."""
+        """Return the view broadcast to a larger shape, by PyTorch's rules."""
         missing = len(shape) - len(self.shape)
         strides = [0] * missing
         for size, new, step in zip(self.shape, shape[missing:], self.strides, strict=True):
@@ -223,7 +223,7 @@ class View:
         return self.permuted(order)
 
     def with_dimension(self, at: int) -> View:
-        """Return a view with one more dimension, of size 1."""
+        """Return a view with a dimension of size 1 inserted at index `at`."""
         shape = (*self.shape[:at], 1, *self.shape[at:])
         return self.reshaped(shape, (*self.strides[:at], 0, *self.strides[at:]))
 
@@ -319,7 +319,7 @@ class Graph:
         return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
 
     def draw(self, x: View, chance: float) -> View:
-        """Draw 1 with probability `chance`, else 0, per element; each step draws new numbers."""
+        """Add random draws, shaped like `x`: 1 with probability `chance`, else 0; new each step."""
         text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.n_draws += 1
         return self.point(text, shape=x.shape)
@@ -327,15 +327,15 @@ class Graph:
     def sum(
         self, x: View, dims: Sequence[int], *, keep: bool = False, dtype: torch.dtype | None = None
     ) -> View:
-        """Return the sum over some dimensions, or over all if `dims` is empty."""
+        """Return the sum over the dimensions `dims`, or over all dimensions if `dims` is empty."""
         return self._reduced("sum", x, dims, keep, dtype or x.dtype)
 
     def peak(self, x: View, dim: int) -> View:
-        """Return the maximum along one dimension, which remains with size 1."""
+        """Return the maximum along dimension `dim`, which has size 1 in the result."""
         return self._reduced("peak", x, [dim], True, x.dtype)
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
-        """Return the mean over some dimensions, or over all if `dims` is empty."""
+        """Return the mean over the dimensions `dims`, or over all dimensions if `dims` is empty."""
         n = number_of(x.shape, _dims(x.shape, dims))
         return self.point("{0} / {1}", self.sum(x, dims, keep=keep), n, dtype=x.dtype)
 
@@ -373,7 +373,7 @@ class Graph:
         return self.add("product", shape, torch.float32, operands=tuple(operands))
 
     def plain(self, x: View) -> View:
-        """Return `x` for kernels.c; a total, which is a double in C, is converted to a float."""
+        """Return `x` as kernels.c reads it: a float32 sum that C stores as double becomes float."""
         return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 

@@ -421,7 +421,7 @@ struct windows {
 
 INLINE long framed(const struct windows g) { return g.C * (g.H + 2 * g.PH) * (g.W + 2 * g.PW); }
 
-// Copy a padded image's elements under all windows to cols (C KH KW, OH OW), or add cols `back`.
+// Copy a padded image x under all windows to cols (C KH KW, OH OW); if `back`, add cols to x.
 INLINE void unfold(const struct windows g, const int back, float *x, float *cols) {
     const long W = g.W + 2 * g.PW, plane = (g.H + 2 * g.PH) * W;
     for (long c = 0; c < g.C; c++)
@@ -496,7 +496,7 @@ __attribute__((unused)) static void add_planes(long n, long O, long N, const flo
     }
 }
 
-// Find the index in its plane of each window's maximum (the first of equals) or NaN; C is 1.
+// For each window, store the index in the plane of its first maximum, or of a NaN; g.C is 1.
 INLINE void peak_places(const struct windows g, long n, const float *x, int64_t *places) {
     float peak[g.OW];
     int32_t at[g.OW];
@@ -520,7 +520,7 @@ INLINE void peak_places(const struct windows g, long n, const float *x, int64_t 
             for (long w = 0; w < g.OW; w++) places[w] = at[w];
         }
 }
-// Copy P elements of each of `n` planes of S elements; `put_back` adds gradients at their places.
+// Copy P elements of each of `n` planes of S elements; `put_back` adds the gradients of copies.
 __attribute__((unused)) static void picked(long S, long P, long n, const float *x,
                                            const int64_t *places, float *y) {
     for (long e = 0; e < n; e++, x += S, places += P, y += P)

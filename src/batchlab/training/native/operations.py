@@ -52,7 +52,7 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
 
 
 def _uncopied(x: View) -> View:
-    """Return the source of `x` if `x` only copies a batch of matrices, else `x` itself."""
+    """If `x` is just a copy of a batch of matrices, return the copied view, else `x` itself."""
     copy = x.node
     if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
         return x
@@ -78,7 +78,7 @@ def _amax(g: Graph, a: Arguments) -> View:
 
 
 def _one_per_line(a: Arguments, x: View) -> View:
-    """Return `x`, whose last dimension has size 1, without this dimension unless `keepdim`."""
+    """Return `x` without its last dimension (of size 1), or `x` itself if `keepdim`."""
     return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
@@ -108,7 +108,7 @@ def _power(g: Graph, a: Arguments) -> View:
 
 
 def _logical(text: str) -> Operation:
-    """Return the function of a bitwise operation, which is supported only on booleans."""
+    """Return a function that adds `text`, a bitwise operation; only booleans are supported."""
 
     def function(g: Graph, a: Arguments) -> View:
         operands = [a["self"]]
@@ -132,7 +132,7 @@ def _clamp(g: Graph, a: Arguments) -> View:
 
 
 def _gelu(text: str) -> Operation:
-    """Return the function of an expression in which gelu is exact or approximated by tanh."""
+    """Return a function that adds `text` with the requested gelu: exact, or tanh approximation."""
 
     def function(g: Graph, a: Arguments) -> View:
         name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
@@ -150,13 +150,13 @@ def _elu_backward(g: Graph, a: Arguments) -> View:
 
 
 def _peak(g: Graph, a: Arguments) -> View:
-    """Return the maximum along the last dimension, which remains with size 1."""
+    """Return the maximum over the last dimension; the result's last dimension has size 1."""
     x: View = a["self"]
     return g.peak(x, _last(x, a["dim"]))
 
 
 def _safe_softmax(g: Graph, a: Arguments) -> View:
-    """Return the softmax over lines, and 0 in a line whose elements are all -inf."""
+    """Return the softmax over the last dimension; 0 in a line whose elements are all -inf."""
     peak = g.point("({0} == -INFINITY ? 0.0f : {0})", _peak(g, a))
     return _shares(g, a["self"], peak)
 
@@ -168,7 +168,7 @@ def _shares(g: Graph, x: View, peak: View) -> View:
 
 
 def _triangle(sign: str) -> Operation:
-    """Return the function that sets a matrix to 0 on one side of a diagonal."""
+    """Return a function that sets elements to 0 unless `column - row <sign> diagonal`."""
 
     def function(g: Graph, a: Arguments) -> View:
         x: View = a["self"]
@@ -207,7 +207,7 @@ def _labels(a: Arguments) -> View:
 
 
 def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Compute `text` at the class of each label, and 0 at other classes and ignored labels."""
+    """Return `text` at each label's class, with 0 at other classes and for ignored labels."""
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
@@ -249,7 +249,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return the operation of a loss: per element C `text` of input {0} and target {1}, reduced."""
+    """Return a function that adds a loss: `text` of input {0} and target {1}, then mean or sum."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -263,7 +263,7 @@ def _loss_of(text: str) -> Operation:
 
 
 def _slope_of(text: str) -> Operation:
-    """Return the function of a loss's gradient: `text` of input, target and output gradient {2}."""
+    """Return a function that adds a loss's gradient: `text` of input, target and upstream {2}."""
 
     def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
@@ -333,10 +333,10 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return `x` as the part from `start` on of a larger view, whose rest must not be read."""
+    """Return a view of size `shape` with `x` at `start` in dimension `dim`; read only that part."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # C would read `x` once before the loop, perhaps outside its memory
+    if shape[-1] == 1:  # C would read `x` once before the loop, perhaps outside the memory of `x`
         raise unsupported("a part of a tensor with nothing in its last dimension")
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
@@ -397,7 +397,7 @@ def _cat(g: Graph, a: Arguments) -> View:
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
-    if dim == 0 and tensors[0].rows:  # insert it behind the examples, which must be first
+    if dim == 0 and tensors[0].rows:  # keep the examples first: insert the dimension after them
         return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
     return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
@@ -553,7 +553,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
     "sigmoid": "sigmoid_of({self})",
     "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
-    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # in this order, NaN gives NaN
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # with <=, NaN gives NaN, as in PyTorch
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
     "silu": "{self} * sigmoid_of({self})",
     "silu_backward": "silu_slope({self}) * {grad_output}",
@@ -656,7 +656,7 @@ OPERATIONS: dict[str, str | Operation] = {
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
 }
-for _kind in ("Tensor", "Scalar"):  # the type of `other`
+for _kind in ("Tensor", "Scalar"):  # whether `other` is a tensor or a number
     OPERATIONS |= {
         f"add.{_kind}": "{self} + {alpha} * {other}",
         f"sub.{_kind}": "{self} - {alpha} * {other}",
@@ -680,7 +680,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
         kinds: the kind of each source of the tape: "parameter", "buffer" or "column".
 
     Raises:
-        RefusedError: an operation has no row, or a result has an unsupported memory order.
+        RefusedError: an operation is not in `OPERATIONS`, or a memory layout is unsupported.
     """
     graph = Graph(constants=tape.constants)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
@@ -699,7 +699,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # C has only a tile at a time
+            if base.rows and not has_rows(held.shape):  # C has one tile of examples at a time
                 raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
         if held.source >= 0:
@@ -731,7 +731,7 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 def _results(
     g: Graph, call: CapturedCall, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
-    """Add the nodes of a call; return the results in `held`, by index among all results."""
+    """Add the nodes of a call; return the call's results in `held`, by index of the result."""
     row = OPERATIONS.get(call.name)
     if row is None:
         raise unsupported(call.name)
@@ -784,7 +784,7 @@ def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Return strides and offset of `held`, a view of PyTorch's tensor `was`, within `base`."""
+    """Return strides and offset of `held` in `base`; in PyTorch, `held` is a view of `was`."""
     blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride in `base`
     dims = zip(was.shape, was.strides, base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):

@@ -28,18 +28,18 @@ from batchlab.workload.definition import Workload, uncompiled
 
 STEPS, SCORES = "take_steps", "evaluate"  # the names of the C functions
 
-Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of some tensors
+Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of each tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativeBuild:
-    """A workload's steps and evaluations as a library, and the tensors that they expect.
+    """A library with a workload's step and evaluation, and the tensors that the library expects.
 
     Attributes:
         library: the path of the library.
-        parameters: the layout of the model's parameters when they were captured, in order.
-        buffers: the layout of the model's buffers.
-        columns: the layout of one example's parts.
+        parameters: name, shape and type of each model parameter, in order.
+        buffers: name, shape and type of each model buffer.
+        columns: shape and type of one row of each column (tensor with a row per example).
         constants: the constant tensors of each function of the library, by the function's name.
         trained: for each parameter, whether the loss depends on the parameter.
         metrics: the names of the metrics that the library computes, in order; empty if the
@@ -63,7 +63,7 @@ def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
 
 
 def examples_layout(columns: Sequence[Tensor]) -> Layout:
-    """Return the layout of the parts of one example."""
+    """Return the shape and type of one example's row in each column."""
     return layout_of(("", column[0]) for column in columns)
 
 
@@ -118,7 +118,7 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse tensors with gaps or shared memory, and parameters not in float32 or the optimizer."""
+    """Refuse gaps, shared memory, and parameters not in float32 or not in the optimizer."""
     used_memory: set[int] = set()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         memory = tensor.untyped_storage().data_ptr()
@@ -139,7 +139,7 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 class _WithFunction(nn.Module):
-    """A module that calls a function of a model and a batch, with replaceable model tensors."""
+    """A module that calls `function(model, batch)`, with the model's tensors or with others."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ class Program:
 
 
 def check_same(is_same: bool) -> None:
-    """Raise a RefusedError unless `is_same`: whether model and optimizer match the build."""
+    """Raise a RefusedError unless `is_same` (model and optimizer match the build)."""
     if not is_same:
         raise RefusedError("model or optimizer changed after the build")
 
@@ -328,10 +328,10 @@ def _address(tensor: Tensor | None) -> int | None:
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
-    """Return a function that computes a build's metrics of one model in C.
+    """Return a function that computes the metrics of `build` for `model`, in C.
 
-    The function returns the sums of each metric over each batch, as float64. The caller divides the
-    sums by the metric's counts, which do not depend on the model.
+    The function returns each metric's sum over each batch, as float64, or {} for columns in another
+    layout. The caller divides sums by the metric's counts, which do not depend on the model.
     """
     function = Program(build, SCORES, model)
 

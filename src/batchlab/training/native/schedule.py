@@ -1,4 +1,4 @@
-"""Schedule: the pass over the examples, and the loop, in which each value is computed.
+"""Schedule: for each value, the pass over the examples and the loop that compute the value.
 
 Examples are processed in tiles of a few hundred, so that a tile's data stay in the cache. A sum
 over examples is complete only after the last tile, so a value that uses the sum needs another pass
@@ -22,7 +22,7 @@ _LONGEST_LINE = 4096  # the most elements of a line that are stored on the stack
 
 @dataclass(slots=True)
 class Segment:
-    """One loop over the elements of a line."""
+    """One loop over the elements of a line, and the nodes that the loop computes."""
 
     length: int
     nodes: list[Node] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The location of a node's code: (pass, whether in the loop over tiles), kernel and segment."""
+    """Where a node's C code is: bucket (pass, whether in its loop over tiles), kernel, segment."""
 
     bucket: tuple[int, bool]
     kernel: int
@@ -51,7 +51,7 @@ class _Place:
 
 
 class LoopSchedule:
-    """The pass and the loop in which each node is computed, and the nodes to store in memory."""
+    """For each node of a graph: the pass and the loop that compute it, and whether it is stored."""
 
     def __init__(self, graph: Graph) -> None:
         ends = [view.node for view in graph.results]
@@ -61,8 +61,8 @@ class LoopSchedule:
         self.kernels: dict[tuple[int, bool], list[Kernel]] = {}
         self._at: dict[Node, _Place] = {}
         self.stored: set[Node] = {node for node in ends if node.kind not in SOURCES}
-        self.scratch: set[Node] = set()
-        self.crossing: set[Node] = set()
+        self.scratch: set[Node] = set()  # stored only for the current line, on the stack
+        self.crossing: set[Node] = set()  # used in a later pass, so stored for all examples
         for node in self.nodes:
             if node.kind not in SOURCES:
                 self._place(node)
@@ -72,7 +72,7 @@ class LoopSchedule:
         self.scratch -= self.stored
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        """Return the pass that computes a node, and whether inside the pass's loop over tiles."""
+        """Return the pass that computes a node, and whether within the loop over tiles or not."""
         if node.rows:
             return self.level[node], True
         levels = [self.level[operand] for operand in node.inputs if operand.rows]
@@ -117,7 +117,7 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _relation(self, view: View, user: Node) -> str | None:
-        """Return how `user` can read a node in one loop: per "element", per "line", or None."""
+        """Return how `user` can read a view in a shared loop: per "element", "line", or None."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return None
@@ -150,7 +150,7 @@ class LoopSchedule:
                 self.stored.add(node)
 
     def is_here(self, view: View, user: Node) -> bool:
-        """Return whether a node's value is still in a local C variable where `user` is computed."""
+        """Return whether `user` can read a view's value from a local C variable."""
         place, there = self._at.get(view.node), self._at[user]
         if place is None or self._relation(view, user) is None or not place.shares_kernel(there):
             return False
@@ -159,7 +159,7 @@ class LoopSchedule:
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
-    """Return a view's shape and strides with at least two dimensions, the examples not last."""
+    """Return a view's shape and strides in two or more dimensions, the last not the examples."""
     shape = loops_of(view.shape)
     if len(shape) == len(view.shape):
         return shape, view.strides
@@ -178,7 +178,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return the pass of each node: the last pass in which the node may be computed."""
+    """Return the pass of each node: the last pass from which all uses can still read the node."""
     earliest: dict[Node, int] = {}
     for node in nodes:
         earliest[node] = 0

@@ -68,7 +68,7 @@ class NativeStepper(Stepper):
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
-        """Yield empty steps without end, because examples are fetched in C."""
+        """Return an endless iterator of empty batches, because the C code fetches the examples."""
         return iter(lambda: (), None)
 
     def steps(
@@ -107,7 +107,7 @@ class NativeStepper(Stepper):
         return losses.tolist()
 
     def _index(self, first: int, n_steps: int) -> Tensor:
-        """Return the indices of the steps' examples, in the order of the plain stepper."""
+        """Return the indices of the examples of `n_steps` steps, in the plain stepper's order."""
         plan = self._plan
         by_epoch = []
         step, last = first, first + n_steps
@@ -164,7 +164,7 @@ class NativeStepper(Stepper):
         return n_fresh > 0 and not self._rule.counts
 
     def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return the optimizer state `names` of each parameter; None for untrained parameters."""
+        """Return each parameter's state tensors `names`; None for an untrained parameter."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
@@ -185,8 +185,8 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
-# The steps of the check, and its tolerances, because C and PyTorch add in different orders: for a
-# parameter, fractions of its total change and of its norm; for a loss, a fraction of the loss.
+# The number of steps to check, and the tolerances, because C and PyTorch add in different orders:
+# for a parameter, fractions of its total change and of its norm; for a loss, of |loss| + 1.
 _STEPS = 4
 _OF_WAY = 5e-3
 _OF_SIZE = 1e-6
@@ -194,7 +194,7 @@ _OF_LOSS = 2e-5
 
 
 def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
-    """Compare the first steps of each trial by `build` and by PyTorch, each with a new model.
+    """Compare the results of each trial's first steps in C with PyTorch's, from equal weights.
 
     Raises:
         RefusedError: the results differ by more than rounding.
@@ -246,7 +246,7 @@ def _mixed(z: int) -> int:
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """A context for one step in which PyTorch's `bernoulli_` draws the numbers of kernels.c."""
+    """A context for one step: PyTorch's `bernoulli_` draws the numbers that C would draw."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -258,7 +258,7 @@ class _NoiseOfC(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Draw the numbers of kernels.c in `bernoulli_`, and run other operations unchanged."""
+        """Replace draws of `bernoulli_` by those of kernels.c; run other operations unchanged."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
         start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
@@ -272,7 +272,7 @@ class _NoiseOfC(TorchDispatchMode):
         return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
 
-# The check of evaluations uses this many examples, in batches of this size.
+# The check of evaluations uses _EXAMPLES examples, in batches of _AT_ONCE.
 _EXAMPLES = 300
 _AT_ONCE = 128
 

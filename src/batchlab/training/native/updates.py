@@ -24,12 +24,12 @@ class UpdateRule:
     """The C code for one optimizer of `torch.optim`, and the settings that the code supports.
 
     Attributes:
-        states: the names of the optimizer's tensors that have the shape of their parameter.
+        states: returns the names of a parameter's state tensors that have the parameter's shape.
         counts: whether the optimizer counts the steps of each parameter, in a tensor `step`.
         unlike: settings of the optimizer, each with the only value that this rule supports.
-        numbers: a parameter group's settings at one step, in the order that `prepare` reads.
-        shape: the settings that select the C code, which must be equal for all parameter groups.
-        text: a function from a result of `shape` to the C code.
+        numbers: returns a parameter group's current settings, in the order that `prepare` reads.
+        shape: returns the settings that select the C code; all groups must have equal values.
+        text: returns the C code for the values that `shape` returned.
     """
 
     states: Callable[[Group], tuple[str, ...]]
@@ -121,7 +121,7 @@ def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
     """Return the update rule for an optimizer.
 
     Raises:
-        RefusedError: no rule supports the optimizer's settings, or groups need different C code.
+        RefusedError: no rule supports the optimizer or a setting, or groups need different C code.
     """
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
@@ -137,7 +137,7 @@ def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
 
 
 def is_plain(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether a step only subtracts the rate times the gradient from a parameter."""
+    """Return whether an optimizer's step only subtracts rate × gradient (no momentum or decay)."""
     groups = optimizer.param_groups
     has_states = bool(rule_of(optimizer).states(groups[0]))
     return not has_states and not any(group["weight_decay"] for group in groups)
