@@ -33,7 +33,7 @@ _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """One drawn state of a progress bar: its description, `n` of `total`, the values shown."""
+    """One drawn state of a progress bar: its description, count `n` of `total`, and values."""
 
     words: str
     n: int
@@ -43,12 +43,12 @@ class ProgressBar(NamedTuple):
 
     @property
     def counts_steps(self) -> bool:
-        """Whether the bar counts steps of the training."""
+        """Whether the bar counts steps, instead of examples, files or epochs."""
         return _OF_STEPS.fullmatch(self.unit) is not None
 
 
 def bar_of(line: str) -> ProgressBar | None:
-    """Return the bar in a line; None if there is no bar, or a bar of bytes or without a total."""
+    """Return the progress bar in a line, or None; bars of bytes or without a total are ignored."""
     match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
@@ -73,11 +73,11 @@ def _new(values: BarValues, shown: Collection[tuple[str, float]]) -> BarValues:
 
 
 class EpochBars(LineReader):
-    """Readings of a progress bar that restarts in each epoch, taken from its drawn states.
+    """Base of formats that read a progress bar which restarts in each epoch.
 
-    A bar keeps showing a value until a new value replaces it, so an unchanged value is read again
-    only at the end of the epoch. There, every value that the bar shows is read, because a
-    validation runs after the last batch and changes the bar once more.
+    A bar shows a value until a new value replaces it, so an unchanged value is not read again
+    before the end of the epoch. At the end, all values that the bar shows are read, because a
+    validation after the last batch may change them once more.
     """
 
     counts_updates = False
@@ -93,7 +93,7 @@ class EpochBars(LineReader):
     ) -> list[Reading]:
         """Return the readings that a new state of the bar completes; `epoch` counts from 0.
 
-        If `is_epoch` is False, the bar may not span one epoch, so readings include its total.
+        If `is_epoch` is False, the bar may span the whole training, so readings contain its total.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
@@ -124,7 +124,7 @@ class EpochBars(LineReader):
         return [*ended, here]
 
     def finish(self) -> list[Reading]:
-        """Return the final reading of the last epoch, if the run completed that epoch."""
+        """Return the final reading of the last epoch if the bar was full, else []."""
         ended = self._ended()
         self._here = None
         return ended
@@ -155,7 +155,7 @@ class Keras(EpochBars):
         self._is_over = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar below the header of an epoch, or None for another line."""
+        """Return the readings of a bar below an epoch's header, or None for any other line."""
         if header := self._HEADER.match(line):
             self._epoch = self._epochs.number(int(header[1]), int(header[2]))
             self._bar, self._is_over = None, False
@@ -175,8 +175,8 @@ class Keras(EpochBars):
 class PassesBar:
     """Readings of one progress bar that counts epochs, taken from its drawn states.
 
-    Usually a script sets values before the bar advances, the first values at the initial count.
-    Such values belong to the epoch that is complete when the bar advances next. If the script
+    Most scripts set the values of an epoch before they advance the bar, so the first values are
+    shown at the initial count. Then values belong to the next count of the bar. If a script
     advances the bar first, values belong to the count shown with them, and the last values drawn
     at that count are used.
     """
@@ -201,7 +201,7 @@ class PassesBar:
         return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
-        """Return the last reading, if the script advances the bar before it sets the values."""
+        """Return the last reading if the script sets values after it advances the bar, else []."""
         return [self._last] if self._moves_first and self._last is not None else []
 
 
@@ -241,8 +241,8 @@ class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
     The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
-    bar whose description names no other activity. It is recognized by its description and total,
-    and restarts in each epoch. If a second bar starts before the first bar has advanced, the first
+    bar whose description names no other activity. Its description and total identify it when it
+    restarts in the next epoch. If a second bar starts before the first bar has advanced, the first
     bar counts epochs and the second is the training bar.
 
     Until a bar has advanced, it may count something else, such as examples that are tokenized
@@ -260,7 +260,7 @@ class Tqdm(EpochBars):
         self._is_numbered = self._is_lost = False
         self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
-        self._waiting: list[Reading] | None = None  # None once the training bar is certain
+        self._waiting: list[Reading] | None = None  # until the training bar is certain
         self._outer: BarKey | None = None
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
@@ -268,7 +268,7 @@ class Tqdm(EpochBars):
         self._others: set[BarKey] = set()  # bars that started since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar, or [] if the bar does not belong to the training."""
+        """Return the readings of a bar, [] for a bar not of the training, None without a bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._epochs.number(0, None)
@@ -286,7 +286,7 @@ class Tqdm(EpochBars):
         return self._unnumbered(drawn, at_s)
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the readings of a bar with an epoch number, which may itself count epochs."""
+        """Return the readings of a bar with an epoch number; the bar counts steps or epochs."""
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
@@ -330,13 +330,13 @@ class Tqdm(EpochBars):
         return []
 
     def finish(self) -> list[Reading]:
-        """Return the final readings of the training bar and of the bar over epochs."""
+        """Return the final readings of the training bar and of a bar that counts epochs."""
         if self._waiting is not None:
             return self._passes.finish()
         return [*super().finish(), *self._passes.finish()]
 
     def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return the readings of a waiting bar, if `others` have the metric without a position."""
+        """Return the waiting readings of a bar if `others` contain the metric but no position."""
         if self._waiting is None or any(reading.has_position for reading in others):
             return []
         for reading in others:
@@ -355,14 +355,14 @@ class Tqdm(EpochBars):
         self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: BarKey) -> bool:
-        """Return whether bar `key`, which starts now, runs inside the assumed training bar."""
+        """Return whether bar `key`, which has just started, is inside the assumed training bar."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the values of the bar over epochs; the inner bar gives their position."""
+        """Return the new values of the outer bar, over epochs; the inner bar gives the position."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -371,7 +371,7 @@ class Tqdm(EpochBars):
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
-        """Return the final values of another bar, such as of a validation in the same epoch."""
+        """Return the final values of a bar other than the training bar, as validation values."""
         assert self._training is not None
         if begins and key in self._others and key[0] == self._training[0]:
             return self._lost(_NOT_TOLD_APART, at_s)

@@ -1,4 +1,4 @@
-"""CommandCheck: a check before a study that a command trains and its flags have an effect."""
+"""CommandCheck: checks, before a study, that a command trains and that its flags have effects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONCE_AT_END = (
     "the metric is printed once, at the end of a training: nothing shows how long it takes to a "
     "target, and only final values can be compared"
 )
-"""The warning if a training that is not given its length prints the metric once, at its end."""
+"""The warning if a training without {epochs} and {steps} prints the metric only at its end."""
 
 _SILENCE = (
     "The script runs, and has shown no progress for {seconds:.0f} s. It may still import its "
@@ -41,7 +41,7 @@ _SILENCE = (
 # Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
 # An epoch that takes this many times as long with larger batches probably has a fixed number of
-# steps. True passes rarely take longer, except where steps compare all pairs of a batch.
+# steps. A pass over the data rarely takes longer, unless steps compare all pairs of a batch.
 _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # time the epochs of a batch size for this many seconds, unless the training ends
 # A learning rate multiplied by this factor is too small to train: the metric does not change.
@@ -50,11 +50,11 @@ _NO_TRAINING = 1e-6
 _SIZE_FACTORS = (8, 4)
 # A later check run may take this many times as long as the first: its batches may be larger.
 _LONGER_RUN = 8
-# If check runs with different flag values print equal numbers, read this many times more of both.
+# If runs with two values of a flag print equal numbers, read this many times as much of both runs.
 _READ_FURTHER = 4
-# The time limit's share for the first check run, which starts slowest because caches are empty.
+# The share of the time limit for the first check run: caches are empty, so its start is slowest.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # the time limit's share for all later check runs (a tenth of a budget)
+_PROOF_SHARE = 0.4  # the share of the time limit for all later check runs: a tenth of the budget
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
@@ -69,7 +69,7 @@ def _has_timed_epochs(look: Look) -> bool:
 
 
 class CommandCheck:
-    """The check of one command, by short check runs with several batch sizes, rates and seeds."""
+    """The check of a command by short runs with several batch sizes, learning rates and seeds."""
 
     _first: Look  # the check run with the values that the user trains with now
 
@@ -82,7 +82,7 @@ class CommandCheck:
         limit_s: float,
         tell: Callable[[str], None],
     ) -> None:
-        """Prepare the check, which may take `limit_s` seconds, without running anything."""
+        """Prepare the check, but run nothing yet; all check runs together may take `limit_s`."""
         self._command = command
         self._code = ScriptCode(command.arguments, command.place)
         self._workload_id = workload_id
@@ -97,7 +97,7 @@ class CommandCheck:
         self.looks: list[Look] = []  # all check runs, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
-        """Make the check runs and return the findings; with `proves`, test each flag's effect too.
+        """Make the check runs and return the findings; with `proves`, also test each flag's effect.
 
         Raises:
             WorkloadError: the command does not train, or never prints its metric.
@@ -165,7 +165,7 @@ class CommandCheck:
         )
 
     def _set(self, names: Sequence[str]) -> str:
-        """Return the flags among `names` that the command or its code sets to more than 1."""
+        """Return a list, as text, of the flags in `names` that the command or code sets above 1."""
         return " and ".join(self._code.flags_set(names))
 
     # ---- check runs
@@ -189,9 +189,9 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return the check run of `trial`, made only once; None if its progress is unreadable.
+        """Return the check run of `trial` for purpose `what`, made only once; None if it failed.
 
-        If fewer than `least_s` seconds are left, return None, and list `question` as open.
+        If under `least_s` seconds are left, list `question` as unchecked and return None.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -204,9 +204,9 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return a check run of `trial` that lasts until it has trained or `shown` accepts it.
+        """Return a check run of `trial`, ended once it has trained or `shown(look)` is True.
 
-        Return None if the time did not suffice, or if the run failed, which adds a warning.
+        Return None if no time is left (listed as unchecked) or if the run failed (with a warning).
         """
         look = self._other(
             what,
@@ -230,7 +230,7 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Return a check run with a learning rate near 0; None if that leaves `question` open."""
+        """Return a check run with a learning rate near 0; None if `question` remains unchecked."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
@@ -292,7 +292,7 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Raise or warn if larger batches make epochs longer, as with a fixed number of steps."""
+        """Raise or warn if epochs last longer with larger batches; step counts may be fixed."""
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -319,7 +319,7 @@ class CommandCheck:
     # ---- proof
 
     def _proven(self, examples: Span) -> Span:
-        """Check that each flag has an effect; return bounds on the number of training examples."""
+        """Raise if a flag has no effect; return bounds on the number of training examples."""
         command, trial = self._command, self._first.trial
         again = self._compared("like the first", trial, has_losses)
         compared = LookComparison(self._first, again)
@@ -344,7 +344,7 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # that late, runs with equal flags may differ too
+                acts = None  # this late in a run, even runs with equal flags may differ
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -367,7 +367,7 @@ class CommandCheck:
         return self._examples_of_both(look, examples)
 
     def _compare_chance(self, compared: LookComparison) -> None:
-        """Raise if runs without {seed} print equal numbers; warn if runs with one {seed} do not."""
+        """Raise if two runs without {seed} print equal numbers; warn if two with {seed} do not."""
         if self._command.takes("seed"):
             if not compared.is_repeatable:
                 self._warn(
@@ -382,9 +382,9 @@ class CommandCheck:
             )
 
     def _differ_later(self, own: Trial, other: Trial) -> bool:
-        """Return whether the check runs of two trials differ if more of their progress is read.
+        """Return whether longer check runs of two trials print different numbers.
 
-        A flag may act late: the batch may still grow to its size, or a busy machine be slow.
+        A flag may act late, as when the batch still grows to its size or the machine is slow.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
@@ -466,7 +466,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self) -> Span:
-        """Return the given number of examples as equal bounds, or bounds by the progress."""
+        """Return bounds on the training examples: as given, else as printed, else as assumed."""
         first, n = self._first, self._command.examples
         if n is not None:
             return n, n
@@ -499,7 +499,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return bounds on the number of examples, consistent with epochs at two batch sizes."""
+        """Return `examples`, narrowed by the epochs of `other`, a run at another batch size."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:

@@ -72,7 +72,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
 
 
 def _with_values(text: str, values: Mapping[str, PlaceholderValue | None]) -> str:
-    """Replace each placeholder by its value, and unescape braces.
+    """Return the text with each placeholder replaced by its value, and {{name}} by {name}.
 
     Raises:
         UsageError: a placeholder has no value.
@@ -106,12 +106,12 @@ def _written_value(name: str, value: PlaceholderValue | None) -> str:
 
 
 def plain_flag(name: str) -> str:
-    """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
+    """Return a flag in a form to compare flags by: `--trainer.max-epochs` becomes `max_epochs`."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
 def flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
-    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
+    """Return the flag before a placeholder (`--lr {...}` or `optim.lr={...}`), or None."""
     for before, argument in zip(("", *arguments), arguments, strict=False):
         flag, _, value = argument.partition("=")
         if value == f"{{{placeholder}}}" and flag:
@@ -125,11 +125,11 @@ _EXAMPLE = "python train.py --batch-size {batch_size}"
 
 
 def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
-    """Return the placeholder names in the arguments and in the configuration template, if any.
+    """Return the names of the placeholders in the arguments and in the template `config`, if any.
 
     Raises:
-        UsageError: the command is empty, a placeholder is unknown, the batch size has none, or
-            only one of `{config}` and a template is given.
+        UsageError: the command is empty, a placeholder is unknown, there is no placeholder for the
+            batch size, or only one of `{config}` and a template is given.
     """
     if not argv:
         raise UsageError(f"there is no command; give it after --, as in -- {_EXAMPLE}")
@@ -207,9 +207,9 @@ def _template(path: Path) -> str:
 
 # The batch size that the user is assumed to train with now if none is given.
 _BATCH_SIZE = 64
-# Trials of a command without {learning_rate}, which uses its own rate, have this number as rate.
+# A command without {learning_rate} uses its own rate; its trials have this number as their rate.
 _NO_RATE = 1.0
-# Steps assumed in an epoch: a prime, so that no true number of examples equals an assumed one.
+# Steps assumed in an epoch: a prime, so that `assumed_examples` rarely equals a true number.
 _STEPS_OF_EPOCH = 97
 
 
@@ -221,14 +221,14 @@ class TrainingCommand:
         arguments: the program and its arguments, such as ("python", "train.py", "--batch-size",
             "{batch_size}", "--lr", "{learning_rate}"). No shell interprets them.
         metric: the validation metric of the study, by the name that the script prints.
-        better: whether higher or lower metric values are better; None to decide by the name.
+        better: whether higher or lower metric values are better; None to decide by `metric`.
         examples: the number of training examples; None to derive the number from the progress.
         batch_size: the batch size that the user trains with now.
         learning_rate: the rate that the user trains with now; None without {learning_rate}.
         epochs: how many epochs the user's training takes; None if it was not given.
         pattern: a regular expression that finds progress in the output; None to detect its format.
         config: the template of a configuration file, for {config}; None if there is none.
-        folder: the working directory of the command; None for that of batchlab.
+        folder: the working directory of the command; None for batchlab's working directory.
         devices: the number of devices that share each batch: the {world_size} of the launcher.
         grows: whether the script's batch grows to {batch_size} during a training.
         placeholders: the names in the arguments and in the configuration file.
@@ -288,14 +288,14 @@ class TrainingCommand:
 
     @property
     def direction(self) -> Better:
-        """The direction in which the metric improves, as given or by its name."""
+        """Whether higher or lower metric values are better, as given or by the metric's name."""
         direction = self.better or direction_of(self.metric)
         assert direction is not None
         return direction
 
     @property
     def token_flag(self) -> str | None:
-        """The flag that takes the batch size if its name says that it counts tokens, or None."""
+        """The flag of the batch size if the word "tokens" is in the name of the flag, else None."""
         flag = flag_of(self.arguments, "batch_size")
         if flag is None or "tokens" not in plain_flag(flag).split("_"):
             return None
@@ -303,7 +303,7 @@ class TrainingCommand:
 
     @property
     def unit(self) -> str:
-        """The unit of the batch size, in words for users."""
+        """What the batch size counts, as a word for users: "examples" or "tokens"."""
         return "examples" if self.token_flag is None else "tokens"
 
     @property
@@ -312,7 +312,7 @@ class TrainingCommand:
         return self.grows or self.token_flag is not None
 
     def trained_size(self, trial: Trial) -> TrainedSize:
-        """Return a `TrainedSize`, which checks that a run trains with its given batch size."""
+        """Return a check that the output of a run of `trial` agrees with its batch size."""
         # The steps of an epoch leave the number of examples uncertain by up to one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1
         if self.assumes_examples(trial.n_train):
@@ -320,12 +320,12 @@ class TrainingCommand:
         return TrainedSize(trial, most_examples=most, is_limit=self.has_limit)
 
     def own_trial(self, batch_size: int | None = None) -> Trial:
-        """Return the trial with the user's current values, or with another batch size."""
+        """Return a trial with the user's current settings, but with `batch_size` if given."""
         size = batch_size or self.batch_size
         return Trial(
             workload_id=self.name,
             workload=self.name,
-            n_train=self.examples or size,  # a placeholder until the number is known
+            n_train=self.examples or size,  # the batch size until the number is known
             batch_size=size,
             learning_rate=self.learning_rate or _NO_RATE,
             seed=0,
@@ -338,12 +338,12 @@ class TrainingCommand:
         return _STEPS_OF_EPOCH * self.batch_size
 
     def assumes_examples(self, n_train: int) -> bool:
-        """Return whether this number of training examples was only assumed."""
+        """Return whether `n_train` is only the assumed number of training examples."""
         return self.examples is None and n_train == self.assumed_examples
 
     @property
     def spans_a_length(self) -> bool:
-        """Whether the script receives its training length, on which its rate may depend."""
+        """Whether the script receives its training length, as a value of {epochs} or {steps}."""
         return self.takes("epochs") or self.takes("steps")
 
     @property
@@ -362,7 +362,7 @@ class TrainingCommand:
     def filled(
         self, values: Mapping[str, PlaceholderValue | None], *, folder: Path, output_dir: Path
     ) -> list[str]:
-        """Return the arguments of one training, after writing its configuration file to `folder`.
+        """Return one training's arguments; write its configuration file, if any, to `folder`.
 
         Raises:
             UsageError: a placeholder has no value, or an invalid value.
@@ -376,15 +376,15 @@ class TrainingCommand:
         return filled_arguments(self.arguments, values)
 
     def takes(self, placeholder: str) -> bool:
-        """Return whether the script receives a value for this placeholder."""
+        """Return whether the command contains this placeholder."""
         return placeholder in self.placeholders
 
 
 def trial_values(trial: Trial, *, last_step: int) -> dict[str, PlaceholderValue | None]:
     """Return the placeholder values of one training, except for its folders.
 
-    If the trial has a horizon, the script gets that length, because its learning rate may depend
-    on the length. Batchlab ends the training at `last_step` at the latest.
+    {steps} and {epochs} are the horizon of the trial, over which the script may decay its learning
+    rate; without a horizon, `last_step`, at which batchlab ends the training at the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

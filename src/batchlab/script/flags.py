@@ -52,12 +52,12 @@ class ScriptCode:
                 self._defaults[plain_flag(name)].add(_number(expression))
 
     def default(self, flag: str) -> float | None:
-        """Return a flag's default number, or None if there is none or declarations differ."""
+        """Return the default number of a flag; None if the code declares none, or several."""
         numbers = self._defaults.get(plain_flag(flag), ())
         return next(iter(numbers)) if len(numbers) == 1 else None
 
     def flags_set(self, names: Collection[str]) -> tuple[str, ...]:
-        """Return the flags among `names`, as typed, that the command or its code sets above 1."""
+        """Return the flags among `names` that the command or its code sets above 1, with values."""
         typed, set_to = set(), []
         for argument, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
             flag, equals, value = argument.partition("=")
@@ -88,7 +88,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files near `path`, or in `place`, that an import statement in `path` refers to."""
+    """Yield the files near `path`, or in `place`, that `node` in `path` imports, if any."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]
@@ -125,7 +125,7 @@ def _declared(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def _number(expression: ast.expr | None) -> float | None:
-    """Return the value of a number literal, or of the first number in a list; else None."""
+    """Return the value of a number literal, or of the first element of a list; else None."""
     if expression is None:
         return None
     try:

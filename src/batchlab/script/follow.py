@@ -25,7 +25,7 @@ from batchlab.script.reading import Reading
 _LOOK_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
-"""The name of {output_dir} in the folder of a training."""
+"""The name of the folder for {output_dir}, inside the folder of a training."""
 _FOLD_ARGUMENT = re.compile(r"(?:-+|[\w.]*\.)?fold(?!s)[\w\-]*(?:=.*)?")
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
@@ -73,7 +73,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """Pass readings to `take`, end the training once `take` returns True; return the end."""
+        """End the run once `take`, given new readings, returns True; return how the run ended."""
         while True:
             ended = self.receive()
             if self._is_read:
@@ -114,7 +114,7 @@ class FollowedTraining(Launched):
 
 
 def logged_runs(folder: Path) -> Iterator[list[Reading]]:
-    """Yield the readings in a training's `batchlab.log` file, one list for each run since step 0.
+    """Yield the readings that `batchlab.log` stored for a training, one list per start or resume.
 
     The script writes that file itself, so the file also has what a killed batchlab did not store.
     """
@@ -129,7 +129,7 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
 # Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
 # workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches. If fewer are free of evaluations, use all stretches.
+# An estimate needs this many stretches after the warm-up; if fewer have no evaluation, use all.
 _FEWEST = 3
 # A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of the clock,
 # but in a short run only 1 / _PARTS of the run.
@@ -140,7 +140,7 @@ _TIMES_RESOLUTION = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepIntervals:
-    """Seconds per step, with one value for each stretch of the training."""
+    """Seconds per step, with one value for each stretch of consecutive steps."""
 
     warmup_step_s: tuple[float, ...]  # step times of the warm-up, which are not used
     step_s: tuple[float, ...]  # step times after the warm-up, in order
@@ -150,7 +150,7 @@ class StepIntervals:
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are as many step times as an estimate needs."""
+        """Whether `step_s` has at least as many values as an estimate needs."""
         return len(self.step_s) >= _FEWEST
 
 
@@ -159,7 +159,7 @@ def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> Ste
 
     The time before a point with the metric includes an evaluation. That time is excluded if enough
     other time remains and the clock is fine enough to separate evaluations from steps.
-    `resolution_s` is the largest delay of the times; 0.0 if the script itself read the clock.
+    `resolution_s` is the largest delay of the points' times; 0.0 if the script read the clock.
     """
     pieces = list(pairwise(_risen(points)))
     clear_s = _TIMES_RESOLUTION * resolution_s
@@ -208,7 +208,7 @@ def _seconds(piece: tuple[MetricPoint, MetricPoint]) -> float:
 
 
 def _stretches(pieces: Sequence[tuple[MetricPoint, MetricPoint]], shortest_s: float) -> list[float]:
-    """Return the seconds per step of stretches of at least `shortest_s`; drop the remainder."""
+    """Join pieces to stretches of at least `shortest_s`; return each stretch's time per step."""
     step_s = []
     seconds, steps = 0.0, 0
     for before, after in pieces:

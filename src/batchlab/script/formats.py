@@ -59,8 +59,8 @@ class Logged(LineReader):
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
             # Many scripts log the number of the current epoch instead of the passes done. Steps or
-            # samples give the position already, so use the epoch only if they rise equally from
-            # line to line: then each line ends an epoch.
+            # samples give the position already, so use the epoch only if all lines have an equal
+            # count per epoch: then each line ends an epoch.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -104,20 +104,20 @@ def _dict_in(line: str) -> dict[str, Any] | None:
 
 
 class NamedNumbers(LineReader):
-    """Base of formats in which each number has a name, which says whether it is a counter."""
+    """Base of formats that name each number; the name says whether the number is a counter."""
 
     def __init__(self) -> None:
         self._counters = Counters()
 
     def _kind(self, name: str) -> str | None:
-        """Return "step", "epoch" or "samples" for a counter, or None for a value."""
+        """Return what `name` counts ("step", "epoch" or "samples"), or None if it is no counter."""
         column = name.lower().rpartition("/")[2]
         return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # spaCy's columns
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the reading of a line with these names and numbers; `before` may name its data.
+        """Return the reading of a line's numbers; the text `before` them may name the data split.
 
-        Of counters with equal kind and rank use the largest, which counts over the whole run.
+        Of several counters of steps, or of samples, use the highest rank, then the largest count.
         """
         counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # (rank, count)
         epochs, measured = [], []
@@ -145,8 +145,8 @@ class NamedNumbers(LineReader):
 class JsonLines(NamedNumbers):
     """One JSON object or Python dict per line, with a counter and numbers.
 
-    A dict of a Hugging Face Trainer has no step, so its reading waits for the training bar, which
-    is redrawn below it with the step: the first bar without a description that is not full.
+    A dict of a Hugging Face Trainer has no step, so its reading waits until the training bar shows
+    the step. The training bar is the first bar without a description that is not full.
     """
 
     shape = "json-lines"
@@ -217,7 +217,7 @@ _DEEPEST = 4
 
 
 def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield each name with its number or text; names in nested dicts become `validation.loss`."""
+    """Yield each name with its number or text; join nested names, as in `validation.loss`."""
     for name, value in entry.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _texts_in(value, f"{before}{name}.", depth + 1)
@@ -228,7 +228,7 @@ def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterat
 class Table(NamedNumbers):
     """Rows of numbers below a header that names the columns, one of which is a counter.
 
-    A second header without a counter may start a table by class, of which the row `all` is read.
+    A later header without a counter may start a table with a row per class: read its row `all`.
     """
 
     shape = "table"
@@ -248,7 +248,7 @@ class Table(NamedNumbers):
         self._n_headers = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of a row below a header."""
+        """Return the reading of a row below a header, or None for any other line."""
         text = line[:_LONGEST_LINE]
         bar = self._BAR.search(text)
         if bar:
@@ -405,7 +405,7 @@ class PlainLines(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        # The training's loop as epoch, count and total; the total of another loop (validation).
+        # The last (epoch, count, total) of the training loop, and the total of a validation loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
         self._has_named_total = False  # as in "iter: 50/2000"
@@ -414,7 +414,7 @@ class PlainLines(LineReader):
         self._is_new = False  # whether no line with a counter has come after the header
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a line, whose numbers are recognized by the names before them."""
+        """Return the readings of a line; the name before a number says what the number is."""
         line = line[:_LONGEST_LINE]
         fold = _FOLD.match(line)
         if fold is None or int(fold[1] or fold[2]) < 2:
@@ -444,8 +444,8 @@ class PlainLines(LineReader):
     def _counted_and_measured(
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
-        """Return the counters of a line with their totals, and its values by split."""
-        counted: dict[str, Any] = {}  # the epoch, the largest step and sample
+        """Return the counters of a line with their totals, and the line's values by data split."""
+        counted: dict[str, Any] = {}  # by kind: the first epoch, the largest step and samples
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
@@ -502,7 +502,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # without values, the count is the size of a data set
+        if has_values:  # without values, samples may be the size of a data set
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
@@ -512,7 +512,7 @@ class PlainLines(LineReader):
         ] or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
-        """Return whether the count `n` of `whole` is of another loop than the training's."""
+        """Return whether the count `n` of `whole` is from a loop other than the training loop."""
         of_epoch, before, length = self._loop
         if epoch != of_epoch:
             self._other_loop = 0
@@ -525,7 +525,7 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return a count within an epoch with its total, and whether a line has a nameless count."""
+    """Return a line's count within an epoch and its total, and whether a count has no name."""
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
@@ -541,9 +541,9 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names of a line precede the best value, if the line ends with one.
+    """Return how many names a line has before the best value at its end; all without such a value.
 
-    In "PSNR: 17.0, best PSNR: 17.3 at iter: 200" it is one name: the training is not at step 200.
+    In "PSNR: 17.0, best PSNR: 17.3 at iter: 200" the result is 1, so step 200 gives no position.
     """
     n_before = len(names)
     for place, name in reversed([*enumerate(names)]):
@@ -556,7 +556,7 @@ def _n_before_best(names: Sequence[str]) -> int:
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
-    """Return the name of a number: the words before it, but before `=` only the last word."""
+    """Return a number's name: the words before the number, or before a `=` only the last word."""
     words = _FILLERS.sub("", " ".join(name.split()))
     last = words.rpartition(" ")[2]
     # The last word of "test val_loss" itself contains the data split, so use only that word.
@@ -597,7 +597,7 @@ class LinePattern(NamedNumbers):
         return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the groups of a matching line that are numbers."""
+        """Return the reading of a line that matches the pattern with a number in any group."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None

@@ -55,7 +55,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files to hash, first those in the arguments; a file may be yielded twice."""
+    """Yield the files to hash, starting with the files in the arguments, perhaps with repeats."""
     place = command.place
     if command.config is not None:
         yield place / command.config
@@ -86,7 +86,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield possible paths: each word in each folder; modules after -m in the first folder."""
+    """Yield paths that `text` may mean: its words in each folder, modules after -m in the first."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):

@@ -1,4 +1,4 @@
-"""Look: a probe run, which ends once it has shown enough; LookComparison: whether two differ."""
+"""Look: a probe run that ends once it has shown enough. LookComparison: compares probe runs."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from batchlab.script.trained_size import Span, TrainedSize, common_span
 # print one equal value by chance.
 VALUES = 2
 _GRACE_S = 5.0
-# A probe run requests this many epochs, because batchlab ends it early.
+# The {epochs} of a probe run, which never trains them all, because batchlab ends the run early.
 _EPOCHS = 1000
 _STEPS = 10**6
-# Times of printed lines are uncertain by the interval at which output is read.
+# Times of printed lines are uncertain by this interval, at which output is read.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # wait for the second epoch this many times as long as the metric took
-# Epochs are printed with few digits, so a smaller relative difference is rounding.
+_PATIENCE = 5.0  # wait for the second epoch until this many times `seen_s` have passed
+# Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
 
 Enough = Callable[["Look"], bool]
 
 
 class Look:
-    """A probe run, which is a short run of a training: what its output showed, how it ended.
+    """A probe run, which is a short run of a training: what it printed and how it ended.
 
     Attributes:
         trial: the trial that the run trains.
@@ -56,7 +56,7 @@ class Look:
             a value that depends on when the run ended.
         took_s: seconds since the run started, until it ended.
         seen_s: seconds until the metric was seen `VALUES` times; infinite until then.
-        end: how the run ended; not set before its end.
+        end: how the run ended; not set while it runs.
     """
 
     end: CommandEnd
@@ -69,7 +69,7 @@ class Look:
         *,
         is_timed: bool = False,
     ) -> None:
-        """Prepare a run with `values` of placeholders, by default those of a long training.
+        """Prepare a run with `values` of placeholders, by default values for a long training.
 
         If steps are timed (`is_timed`), training with another batch size is an error, and losses of
         batches are ignored, because validation losses may have an equal name.
@@ -133,10 +133,10 @@ class Look:
             self.first_values.setdefault(point.step, point.value)
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether the metric was seen `VALUES` times, and further waits are over.
+        """Return whether the metric was seen `VALUES` times, and nothing else is worth waiting for.
 
-        If the progress counts only epochs, wait `least_s` seconds to time the epochs. In the first
-        epoch, wait for the second epoch, which shows how many steps an epoch has.
+        If the progress counts only epochs, time the epochs for `least_s` seconds first. In the
+        first epoch, wait some time for the second, which shows how many steps an epoch has.
         """
         if self.seen_s == math.inf:
             return False
@@ -164,7 +164,7 @@ class Look:
 
     @property
     def examples(self) -> Span | None:
-        """Bounds on the number of examples; None unless epochs, and steps or samples, are counted.
+        """Bounds on the training examples if epochs and steps (or samples) are printed, else None.
 
         Samples give the exact number; steps leave the size of an epoch's last batch unknown.
         """
@@ -182,7 +182,7 @@ class Look:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds on the number of examples, by total steps printed with epoch numbers."""
+        """Bounds on the training examples, by epoch numbers and steps since the start, or None."""
         fewest, most = 0, math.inf  # bounds on the steps of an epoch
         for reading in self.readings:
             step, number = reading.step, reading.epoch_number
@@ -196,7 +196,7 @@ class Look:
 
     @property
     def counts_only_epochs(self) -> bool:
-        """Whether the progress counts epochs, but neither steps nor examples."""
+        """Whether the printed progress counts epochs, but neither steps nor examples."""
         finer = attrgetter("step", "samples", "epoch_length", "epoch_step")
         if any(any(finer(reading)) for reading in self.readings):
             return False
@@ -204,7 +204,7 @@ class Look:
 
     @property
     def needs_examples(self) -> bool:
-        """Whether the number of examples is needed, but the output does not show that number."""
+        """Whether the user has to give the number of examples: it is needed, but not printed."""
         command = self._command
         if command.examples or self.examples or self.within_epochs:
             return False
@@ -237,7 +237,7 @@ class Look:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """Counts and totals such as [640/60000] within an epoch, whose unit is unknown."""
+        """Counts within an epoch with totals, such as [640/60000], of examples or of batches."""
         return [
             (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
             for reading in self.readings
@@ -245,13 +245,13 @@ class Look:
         ]
 
     def contradiction(self, examples: Span) -> str | None:
-        """Return the evidence that the run had another batch size, given `examples`, or None."""
+        """Return evidence, given `examples`, that the run did not use its batch size, or None."""
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
         size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the examples by epoch counters at two batch sizes; None if unclear.
+        """Return bounds on the examples, from `within_epochs` at two batch sizes; None if unclear.
 
         A counter of examples has an equal total at both batch sizes and rises by one batch at a
         time. A counter of batches has a smaller total at the larger batch size.
@@ -274,7 +274,7 @@ class Look:
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples in an epoch; half a step counts as half a batch."""
+    """Return bounds on the examples in an epoch of `steps` steps, exact for fractional steps."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -321,7 +321,7 @@ class LookComparison:
         return bool(_differing(self._steady, _numbers(look)))
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether other arguments changed the numbers of a run, or None if unclear.
+        """Return whether a run's changed arguments changed its numbers, or None if unclear.
 
         Numbers that the two reference runs do not share are no evidence, as they vary by chance.
         """
@@ -332,7 +332,7 @@ class LookComparison:
 
 
 def _numbers(look: Look) -> _Numbers:
-    """Return each number about the training, by its name and the counters of its reading."""
+    """Return each printed number of the training, by name and counters, as text."""
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
@@ -345,12 +345,12 @@ def _numbers(look: Look) -> _Numbers:
 
 
 def _differing(one: _Numbers, other: _Numbers) -> set[str]:
-    """Return the names for which two runs printed different values at the same counters."""
+    """Return the names for which two runs have different values at equal counters."""
     return {key[0] for key in one.keys() & other.keys() if one[key] != other[key]}
 
 
 def has_losses(look: Look) -> bool:
-    """Return whether a run has at least `_ALIKE` distinct losses, too many to agree by chance."""
+    """Return whether a run printed at least `_ALIKE` distinct losses, enough for a comparison."""
     losses: dict[object, float] = {}
     for reading in look.readings:
         for name, value in reading.values:

@@ -23,12 +23,12 @@ _log = logging.getLogger(__name__)
 class GpuMemory:
     """The peak memory of a command's processes on each GPU, over all measurements.
 
-    NVML lists the processes on a GPU by their ids. In a container it may list none of the
-    command's. Then the increase of all used memory since the first measurement is recorded.
+    NVML lists the processes on a GPU by their ids. In a container, the list may contain no process
+    of the command. Then the rise of the GPU's used memory since the first measurement is recorded.
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Prepare to measure; by default with `pynvml`, if it is installed and finds a driver."""
+        """Prepare to measure with `nvml`, or else with `pynvml`; if that fails, measure no GPU."""
         self._nvml = nvml or _library()
         self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self.is_full = False
@@ -73,14 +73,14 @@ def _library() -> ModuleType | None:
 
 INTERVAL_S = 0.2
 COST_FRACTION = 0.002
-"""The share of one CPU core that measuring may use; above it, measurements get rarer."""
+"""The share of one CPU core that measuring may use; if it is exceeded, measure less often."""
 
 
 class MemoryWatch:
     """A thread that measures memory five times a second, or less often to save CPU time."""
 
     def __init__(self, supervisor: int) -> None:
-        """Start to measure the memory of the supervisor's descendants, with NVML also on GPUs."""
+        """Start to measure the main and GPU memory of the descendants of process `supervisor`."""
         self._supervisor = supervisor
         self._gpus: GpuMemory | None = None
         self._most_bytes = 0
@@ -90,7 +90,7 @@ class MemoryWatch:
         self._thread.start()
 
     def stop(self, largest_process_bytes: int = 0) -> int | None:
-        """Stop, and return the peak bytes of main memory, or None if nothing was measured.
+        """Stop measuring; return the peak bytes of main memory, or None if nothing was measured.
 
         Pages that several processes share count once on Linux, elsewhere once in each process.
         `largest_process_bytes` is the peak of the largest process as the kernel recorded it.
@@ -101,7 +101,7 @@ class MemoryWatch:
 
     @property
     def gpu_peak_bytes(self) -> int | None:
-        """The peak bytes on the most used GPU, or None if no GPU was used or if it is unknown."""
+        """The peak bytes on the most used GPU; None if no GPU was used or the peak is unknown."""
         if self._gpus is None:
             return None
         return max(self._gpus.most_bytes, default=0) or None
@@ -134,7 +134,7 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return the memory of a process in bytes; unless `is_one`, only its share of shared pages."""
+    """Return a process's memory in bytes; if it is not the only process, split shared pages."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

@@ -38,12 +38,12 @@ def _is_near(asked: str, name: str) -> bool:
 
 
 def _of_kind(name: str, kind: str) -> str:
-    """Return a name with the prefix `kind` (of data), unless the name already has the prefix."""
+    """Return a name with its data split `kind` in front, unless the name begins with `kind`."""
     return name if plain_name(name).startswith(kind) else f"{kind} {name}"
 
 
 def _kind_of(reading: Reading, name: str) -> str:
-    """Return the data that a value was measured on: `val`, `test`, `epoch` or `train`."""
+    """Return which data a value was measured on: `val`, `test`, `train`, or `epoch` if unclear."""
     first_word = plain_name(name).partition("_")[0]
     if first_word in ("val", "test"):
         return first_word
@@ -67,7 +67,7 @@ def plain_name(name: str) -> str:
 _LEAST_POWER = 0.35
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the largest ratio: spread at one batch size / difference between two sizes
+_STEADY = 0.1  # the largest spread at one batch size / difference between two batch sizes
 _ALIKE = 0.15  # the largest relative difference of two powers, or of two growths
 # The untrained loss over all pairs of a batch is about log(batch size). It is recognized if it is
 # above _LEAST_LOG × log(batch size), and its slope over the log above _LEAST_SHARE of its value.
@@ -78,7 +78,7 @@ _LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     """Return whether the metric of an untrained model depends on the batch size.
 
-    It does if the values change as one power of the batch size, like a sum over batches, or grow
+    It does if the values change as a power of the batch size, like a sum over batches, or grow
     with its logarithm, like the loss over all pairs of a batch.
 
     Args:
@@ -106,7 +106,7 @@ def _are_alike(numbers: Sequence[float]) -> bool:
 
 
 def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
-    """Return whether the values at two batch sizes differ far more than those at either size."""
+    """Return whether values differ far more between two batch sizes than within each batch size."""
     if min(len(base), len(values)) < 2:
         return False
     # Values may also change by themselves, such as while batch normalization collects statistics.
@@ -116,7 +116,7 @@ def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
 
 
 def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
-    """Return p if the values change as batch size ** p, or 0 if p is too small."""
+    """Return p if the values change as batch size ** p, or 0 if p or a value is too small."""
     if min(*base, *values) < _LEAST_VALUE:
         return 0.0
     ratio = max(values) / min(base)
@@ -127,7 +127,7 @@ def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> 
 
 
 def counts_updates(shape: str) -> bool:
-    """Return whether the steps of a format, or of a pattern, are optimizer updates, not batches."""
+    """Return whether steps in readings of this `shape` count optimizer updates, not batches."""
     return shape not in FORMATS or FORMATS[shape].counts_updates
 
 
@@ -135,7 +135,7 @@ def counts_updates(shape: str) -> bool:
 _BARS = "tqdm"
 # Only this many contradictions are described.
 _MOST_CONTRADICTIONS = 10
-# A repeated value may be rounded (by _ROUNDED). A run with _MOST_DOUBLES other repeats is refused.
+# Two values for one step may differ by rounding (_ROUNDED); _MOST_DOUBLES other pairs are an error.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3
 # A few values before any counter may be of the untrained model, but this many are an error.
@@ -163,15 +163,15 @@ class ProgressPoints:
     The samples of a point are printed, or else steps × batch size, or else epochs × training
     examples plus steps since the last epoch. Steps of different batch sizes are never compared.
 
-    If several formats print the metric, the first format is read, except that `batchlab.log`
-    replaces all others, and a pattern with a group for the metric all but `batchlab.log`.
+    If several formats print the metric, `batchlab.log` is preferred, then a pattern with a group
+    for the metric, then the format that printed the metric first.
 
     Values before any counter are ignored, because they may be of the untrained model. After such
     values, each value needs its own counter: a counter may belong to the value above or below.
 
-    A script may end with a line about its best epoch. So one value whose counter went back is
-    ignored unless a second such value comes, and a value without a counter never replaces a value
-    with a counter.
+    A script may end with a line about its best epoch. So the first value whose counter went back is
+    ignored, but then a value at another position is an error. A value without a counter never
+    replaces a value with a counter.
     """
 
     def __init__(
@@ -204,14 +204,14 @@ class ProgressPoints:
         self._at_metric: Reading | None = None
         self._is_placed = False
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # ignored reading; error if one more
+        self._left_out: tuple[Reading, str] | None = None  # ignored reading; error for a next one
         self._asked_kind: str | None = None  # kind of data in the requested name, if any
         self._kind: str | None = None  # the kind of data of the values in use
         self._n_doubles = 0  # steps for which exactly two different values were printed
-        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values, by counters
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # second and later values
 
     def add(self, reading: Reading) -> MetricPoint | None:
-        """Add a reading; return the point that it gives, or None if its position is unknown.
+        """Add a reading; return its point, or None if the position of the reading is unknown.
 
         A second value at the same samples replaces the first.
 
@@ -280,7 +280,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric by this name if the name may mean it; the requested name is preferred."""
+        """Read the metric under this name if it may mean the metric; prefer the requested name."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -302,7 +302,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return `reading` if it has a position, else the last reading that has one."""
+        """Return the latest reading with a position: `reading`, or one of its format, or any."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -310,7 +310,7 @@ class ProgressPoints:
         return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
     def _point(self, place: Reading, at_s: float, value: float | None = None) -> MetricPoint | None:
-        """Return the point at a reading's own counters, or None if they don't determine one."""
+        """Return the point at the counters of `place`, or None if they give no sample count."""
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
             return None
@@ -359,10 +359,10 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Return whether to ignore a value because its counter went back or its data differ.
+        """Return whether to ignore a value because its counter went back or its data split changed.
 
-        Such a value may be printed once, after the last epoch. If a second such value comes at a
-        different position, raise an error.
+        Such a value may be printed once, after the last epoch. If a value at another position comes
+        after the ignored value, raise an error.
         """
         if self._left_out is not None:
             first, refusal = self._left_out
@@ -399,7 +399,7 @@ class ProgressPoints:
         return True
 
     def _note(self, second: MetricPoint, place: Reading, rest: str) -> None:
-        """Record a second value for one step; raise if many steps have two different values."""
+        """Record a second value for one step; raise if `_MOST_DOUBLES` steps have two values."""
         before, after = self.points[-1].value, second.value
         assert before is not None
         assert after is not None

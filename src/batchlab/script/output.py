@@ -1,4 +1,4 @@
-"""The output of a training: split into lines, read for progress, kept up to a limit."""
+"""The output of a training: split into lines, read for progress, stored up to a limit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class KeptOutput:
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
-        """Store a piece of the output, as far as the limits allow."""
+        """Store a piece of the output; of a long output, only the beginning and the end."""
         if beginning := piece[: max(0, _KEPT_BYTES - self._n_bytes)]:
             self._to_disk(beginning)
         self._n_bytes += len(piece)
@@ -69,7 +69,7 @@ class KeptOutput:
         self._to_disk(end, is_last=True)
 
     def last_lines(self, n: int) -> tuple[str, ...]:
-        """Return the last lines with content, as a terminal would show them, at most `n`.
+        """Return at most `n` last lines with content, as a terminal would show the lines.
 
         An overwritten line (a progress bar) is returned in its last state. Colors and other
         control characters are left out, and a long line is cut.
@@ -131,7 +131,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """Return the readings of the lines that `data`, received at `at_s`, completes."""
+        """Add `data`, received at `at_s`; return the readings of the lines that it completes."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -150,7 +150,7 @@ class OutputReader:
         return readings
 
     def finish(self) -> list[Reading]:
-        """Return the last readings of a run that has ended."""
+        """Return the readings that remain at the end of a run, as of an unfinished last line."""
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         self._rest = b""
         for reader in self._readers:
@@ -176,7 +176,7 @@ class OutputReader:
         """Return readings without numbers about the machine, such as times and speeds.
 
         Values that the user named, for `batchlab.log` or in a pattern, remain, and so do values
-        that may be the metric. Readings of other formats that these readings confirm are added.
+        that may be the metric. Add waiting readings of other formats that `readings` confirm.
         """
         if not isinstance(reader, Logged | LinePattern):
             readings = [replace(reading, values=self._counted(reading)) for reading in readings]
@@ -207,7 +207,7 @@ class GrowingFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Skip the rows that the files already contain."""
+        """Start to read the files in `folder`, after the rows that they already contain."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._n_read: Counter[Path] = Counter()
@@ -215,7 +215,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return the new readings since the last call, or [] if the last call was too recent."""
+        """Return readings of rows added since the last call; [] if that call was very recent."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []

@@ -127,8 +127,8 @@ _NEEDS_TERMINAL = re.compile(
 class CommandEnd:
     """How a command ended, once all of its processes have ended.
 
-    The status is OK only for exit code 0 without a request to end; otherwise the duration means
-    nothing. A caller that requested the end reports its own status instead.
+    The status is OK only if the command ended by itself with exit code 0; otherwise the duration
+    means nothing. A caller that ended the command early reports another status instead.
     """
 
     status: Status
@@ -138,7 +138,7 @@ class CommandEnd:
     peak_bytes: int | None  # peak main memory of its processes, with mapped files
     gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
     was_asked: bool = False  # whether batchlab ended the command before its own end
-    exit_code: int | None = None  # negative if a signal ended it; None if never started
+    exit_code: int | None = None  # negative after a signal; None if never started
     # A warning if the command ended but left processes running, which batchlab then ends. Otherwise
     # a script that starts its training in the background would seem finished.
     left_behind: Reason | None = None
@@ -154,7 +154,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return the status and reason of an ended command, by its exit code and last lines."""
+    """Return the status and reason of a command, by its exit code and last lines of output."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
@@ -164,7 +164,7 @@ def status_and_reason(
     )
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)
-    # A shell that runs the training reports its signal as 128 plus the number.
+    # If a signal ends a training that a shell runs, the shell's exit code is 128 + the signal.
     number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
@@ -184,7 +184,7 @@ GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL when a command is ended."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
-# Search this many lines: a launcher's processes may print many lines after the first error.
+# Search this many last lines: processes of a launcher may print many lines after an error.
 _N_READ_LINES = 1000
 
 
@@ -266,11 +266,11 @@ class Launched:
         return None
 
     def end(self) -> None:
-        """Request SIGTERM for all processes of the command, and SIGKILL after the grace period."""
+        """Request SIGTERM for all processes of the command, then SIGKILL after the grace period."""
         self._tell(supervisor.END)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
-        """Receive until the command ends, or for `timeout_s` seconds; then return None."""
+        """Receive output until the command ends; return None if it still runs after `timeout_s`."""
         began_s, left_s = time.monotonic(), timeout_s
         while (ended := self.receive()) is None:
             if timeout_s is not None:

@@ -73,7 +73,7 @@ class LineReader:
     is_open: bool = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings that this line completes, or None if it is not of this format."""
+        """Return the readings that a line completes, or None if the line is not of this format."""
         raise NotImplementedError
 
     def finish(self) -> list[Reading]:
@@ -81,7 +81,7 @@ class LineReader:
         return []
 
     def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return waiting readings that `others`, the readings of another format, confirm."""
+        """Return the waiting readings of this format that `others`, of another format, confirm."""
         return []
 
 
@@ -125,9 +125,9 @@ ONE_FOLD = (
 class Epochs:
     """Conversion of printed epoch numbers, which start with 0 or 1, to numbers from 0.
 
-    Numbers with a total may start otherwise than those without: "Epoch 1/5" next to "epoch=0". If
-    they restart with another total, as after training with frozen layers, counting continues. If
-    they restart with an equal total, another model may train, which sets `complaint`.
+    Numbers with a total may start at 1 and numbers without a total at 0: "Epoch 1/5", "epoch=0". If
+    numbers restart with another total, as after training with frozen layers, counting continues. If
+    they restart with an equal total, another model may be trained, so `complaint` is set.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Epochs:
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
-            # The first number of the second notation belongs to the epoch of the first notation.
+            # The first number in a second notation is of the epoch last printed in the first.
             if self._first and printed - self._number in (0, 1):
                 first = printed - self._number
             self._first[has_total] = first
@@ -190,10 +190,10 @@ class Counters:
         part: tuple[int, int] | None = None,
         n_epochs: int | None = None,
     ) -> Reading:
-        """Return the reading with its printed counters replaced by those that give its position.
+        """Return the reading with its printed counters replaced by counters that give the position.
 
         An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
-        total of the step, `part` a count within the epoch and its total, in any unit. A line
+        total of the step counter, `part` a count within the epoch and the total there. A line
         without a counter is at the end of the epoch if the previous lines were inside an epoch.
         """
         step, epoch = printed.step, printed.epoch
@@ -224,7 +224,7 @@ class Counters:
         return replace(bare, epoch=epoch, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
-        """Return the number, from 0, of the epoch printed in a line, or None if unknown."""
+        """Return the number, from 0, of a line's epoch; None if unknown or fractional."""
         if isinstance(epoch, float):
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
@@ -268,7 +268,7 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if at least two lines were at ends of epochs, or else None.
+        """Return the passes done if all lines (two or more) were at ends of epochs, or else None.
 
         Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """
@@ -306,14 +306,14 @@ _SPOKEN_COUNTERS = {
 
 @lru_cache(maxsize=1000)
 def spoken_kind(name: str) -> str | None:
-    """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
+    """Return what a counter in plain text counts: "step", "epoch", "samples"; else None."""
     plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
     return _SPOKEN_COUNTERS.get(plain)
 
 
 @lru_cache(maxsize=1000)
 def rank_of(name: str) -> int:
-    """Return the rank of a step counter; in a line with several, the highest rank is used.
+    """Return the rank of a step counter; the counter of highest rank in a line gives the step.
 
     An `iter`, a `batch` or a `micro_step` next to a step may count the micro-batches of each step.
     """

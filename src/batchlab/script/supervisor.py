@@ -83,14 +83,14 @@ class Supervisor:
             os.set_blocking(end, False)
 
     def run(self, argv: list[str], folder: str) -> None:
-        """Start the command in a folder; return once its end is reported and no process is left."""
+        """Run the command in a folder until its end is reported and no process of it is left."""
         kills_before = kills_for_memory()
         self._start(argv, folder)
         while self._has_children():
             self._wait()
             self._signal_what_is_due()
         self._take_output(everything=True)
-        self._output = -1  # Report no more output, even if a process still has the pipe open.
+        self._output = -1  # Report no further output, even if a process still has the pipe open.
         ended = ENDED.pack(
             self._wait_status,
             self._n_left_behind,
@@ -313,7 +313,7 @@ def kills_for_memory() -> int:
 
 
 def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
-    """Turn this child into the command, or report why that failed. Never returns."""
+    """Replace this child process by the command, or report why that failed; never return."""
     try:
         os.setsid()
         if _LINUX:
@@ -366,7 +366,7 @@ def _large_pipe() -> tuple[int, int]:
 
 
 def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
-    """Return a pipe end that is readable after a child has ended, or SIGTERM or SIGHUP came."""
+    """Return a pipe end that becomes readable if a child ends or SIGTERM or SIGHUP arrives."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -378,7 +378,7 @@ def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise a command; the arguments are control, report, owner, grace, folder, command."""
+    """Supervise a command, given pipes (control, report), owner, grace_s, folder and command."""
     control, report, owner = map(int, arguments[:3])
     for end in (control, report):
         os.set_inheritable(end, False)

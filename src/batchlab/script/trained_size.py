@@ -10,7 +10,7 @@ from typing import NamedTuple
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
 
-# A count of examples may differ by this fraction without meaning another batch size.
+# If printed and expected bounds differ by less than this fraction, the batch size may be equal.
 _TOLERANCE = 0.1
 # Names of a printed training batch size. Evaluation sizes and the counter "batch" do not match.
 _SIZE = re.compile(
@@ -20,24 +20,24 @@ _SIZE = re.compile(
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
 _EPOCHS_WITHOUT = 2
-# Epochs are printed with two decimals or more.
+# Fractional epochs are printed with two decimals or more, so are off by this at most.
 _ROUNDING = 0.01
 Span = tuple[int, int]
 """The least and the greatest possible number of training examples."""
 
 
 def common_span(one: Span, other: Span) -> Span | None:
-    """Return the intersection of two ranges of examples, or None if it is empty."""
+    """Return the intersection of two ranges of examples, or None if the ranges do not meet."""
     fewest, most = max(one[0], other[0]), min(one[1], other[1])
     return (fewest, most) if fewest <= most else None
 
 
 Bounds = tuple[str, float, float]
-"""What is bounded ("steps" per epoch or "examples" per step), its lower and its upper bound."""
+"""What is bounded ("steps" per epoch or "examples" per step), the lower and the upper bound."""
 
 
 class Mark(NamedTuple):
-    """A position in a run, as printed: steps done, examples seen, bounds on the passes done."""
+    """A position in a run, as printed: steps, examples, and bounds on passes over the data."""
 
     step: int
     samples: int | None
@@ -64,11 +64,11 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a printed step may be any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, Mark] = {}  # by shape, the position at which its counter started
+        self._begun: dict[str, Mark] = {}  # by shape, where the step counter started
         self._last_step: dict[str, int] = {}
         # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
-        self._off = 1.0  # uncertainty of the passes done: a whole epoch may be an epoch number
+        self._off = 1.0  # uncertainty of printed passes: a whole number may be an epoch number
         # A smaller size may be of an epoch's last batch, if the right size was printed before.
         self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # the contradiction by the size printed last
@@ -105,7 +105,7 @@ class TrainedSize:
             yield from self._of_loop(reading, reading.epoch_length)
 
     def _passes(self, reading: Reading) -> tuple[float, float]:
-        """Return bounds on the passes done: 0 and infinity if nothing is known."""
+        """Return bounds on the passes over the data; 0 and infinity if the reading shows none."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
         # A bar that has not restarted yet may span the whole training, so gives no bounds.
@@ -116,7 +116,7 @@ class TrainedSize:
         return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: Mark) -> Mark:
-        """Return the position from which the step counter of this format counts."""
+        """Return the position at which the step counter of the reading's format started."""
         shape = reading.shape
         counts_anew = here.step < self._last_step.get(shape, 0)
         self._last_step[shape] = here.step
@@ -129,7 +129,7 @@ class TrainedSize:
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
-        """Yield bounds by a counter such as [640/60000] in a line with a training loss.
+        """Yield the total `length` of a counter as steps of an epoch if a training loss is shown.
 
         The loop may be a validation's: yield nothing soon after a loop of the expected length.
         """
@@ -144,7 +144,7 @@ class TrainedSize:
     # ---- what is expected
 
     def _refuted(self, bounds: Bounds) -> str | None:
-        """Return the bounds in words if the given batch size cannot explain them, else None."""
+        """Describe the bounds if the given batch size cannot explain them; else return None."""
         what, fewest, most = bounds
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
@@ -157,7 +157,7 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """Return the expected bounds; a script may drop the smaller last batch of an epoch."""
+        """Return the bounds expected for batch size `size`; a smaller last batch may be dropped."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
@@ -182,7 +182,7 @@ def _over(count: float, n: float) -> float:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Return whether the printed bounds are consistent with the expected bounds."""
+    """Return whether printed and expected bounds (`low`, `high`) overlap, within `_TOLERANCE`."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 
