@@ -37,7 +37,7 @@ def needs_pilot(subject: Subject) -> bool:
 
 
 def profile_for_pilot(subject: Subject) -> Profile | None:
-    """Profile only the reference's batch size, for a pilot run; None if not needed or possible."""
+    """Profile only the reference's batch size for a pilot run; None if not needed or possible."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
     # Starting a script may take minutes, so no script is started only for this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence

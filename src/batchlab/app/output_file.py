@@ -18,7 +18,7 @@ def check_output_file(
         path: the file to be written.
         store: the command's store, which must not be overwritten; None if there is no store.
         option: the option that `path` was given with.
-        example: a file name with the suffix of the format, for the error message.
+        example: a file name with the format's suffix for the error message.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.

@@ -128,7 +128,7 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return, for each batch size and plan, the cell of the best rate; reports show its curves.
+    """Return the best rate's cell of each batch size and plan; reports show its curves.
 
     The best rate has the best mean final value of the first metric, on validation data if any, else
     on train data. A rate with failed or unfinished trials ranks below all rates without.

@@ -35,7 +35,7 @@ class Mnist:
     Attributes:
         train: MNIST's first training images.
         validation: MNIST's last training images; None if all are in `train`.
-        test: MNIST's 10,000 test images, for the report only, never to choose a configuration.
+        test: MNIST's 10,000 test images. Only reports use them; they never choose a configuration.
     """
 
     train: tuple[Images, Labels]

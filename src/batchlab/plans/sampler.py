@@ -29,7 +29,7 @@ class BatchSizeSampler(Sampler[list[int]]):
     only on the step, so it changes at the planned step even if workers fetch batches ahead.
 
     Attributes:
-        plan: the batch size of each step, for this data.
+        plan: the batch size of each step for this data.
         n_steps: the number of steps of the whole run.
         first_step: the first step of the next pass: 0, or the step of a loaded state.
     """

@@ -58,7 +58,7 @@ class StoredEngine:
         self._listener = plan.listener
         self._clock = clock
         self._time_left = TimeLeft()
-        self._kinds_said: set[str] = set()  # warnings given so far, without their numbers
+        self._kinds_said: set[str] = set()  # earlier warnings without their numbers
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: the next run to start
         self._numbers = count()

@@ -199,7 +199,7 @@ class Journal:
         )
 
     def put_study(self, target: Target | None) -> None:
-        """Store the study with the trials requested so far and the target of the runs."""
+        """Store the study with all requested trials and the target of the runs."""
         self._trials_put = tuple(self._trial_ids)
         self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
 

@@ -311,7 +311,7 @@ class StoreFile:
         return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def working_on(self, study_id: str) -> AbstractContextManager[object]:
-        """Mark a study, for the duration of the block, as being worked on by this process.
+        """Mark a study as being worked on by this process while the block runs.
 
         Several processes may mark one study. A mark also ends when its process ends.
         """

@@ -104,7 +104,7 @@ def _object_of(hint: Any) -> Any:
 
 @lru_cache
 def _as_shown(hint: Any) -> Any:
-    """Replace each record class in a type by a class with only the shown fields, for the schema."""
+    """Replace each record class in a type by a class with only the shown fields for the schema."""
     arguments = get_args(hint)
     if arguments:
         shown = tuple(map(_as_shown, arguments))

@@ -395,7 +395,7 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _faults(workload: Workload) -> Iterator[str]:
-    """Yield a message, with a remedy, for each field that is invalid or conflicts with another."""
+    """Yield a message with a remedy for each field that is invalid or conflicts with another."""
     for name, (is_possible, expected) in _POSSIBLE.items():
         if not is_possible(getattr(workload, name)):
             yield f"{name} is {_short(getattr(workload, name))}; expected {expected}"
