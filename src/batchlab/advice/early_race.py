@@ -225,7 +225,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the unraced size whose factor `_apart` is below `below`, nearest to `wanted`."""
+        """Return the unraced size with `_apart` below `below` and nearest to `wanted`, or None."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:

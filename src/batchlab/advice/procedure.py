@@ -49,7 +49,7 @@ _MOST_SLOWER = 8.0
 # Standard deviations, in octaves, of the cost inferred for a run that was stopped as slower, and
 # for a run that the budget cut. Up to the third number is added, most for the earliest stop.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
-# A run may cost up to this factor more than the budget left, which then cuts little of the run.
+# A run may begin if it costs at most this many times the budget left, which cuts off little then.
 _SLACK_OF_BUDGET = 1.02
 _LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole training's
 

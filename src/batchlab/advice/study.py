@@ -48,7 +48,7 @@ _MISSED_BY = 0.5  # a run that missed the target is assumed to reach it this man
 _FAILED_BY = 1.0
 # The standard deviation of log step time if its error is unknown; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# Prior: up to an octave below a rate that failed, one training in six (1 / (5 + 1)) fails.
+# Prior for rates at most an octave below a failed one: as if 5 trainings succeeded and 1 failed.
 _HELD = 5
 # The final value of a configuration that reached the target but was not trained further is assumed
 # to lie this fraction of the way from the reference's final value to the target, +- a margin.
@@ -646,7 +646,7 @@ class AdviceStudy:
         )
 
     def _last_step(self, i: int) -> int:
-        """Return the steps of a whole training, or the limit if no run reached the target."""
+        """Return the steps of a whole training of `i`, or the limit if none reached the target."""
         if self.cells[i].met_on:
             return self.whole_steps(i)
         return self.most_steps(i)

@@ -196,7 +196,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield the figures of both sides; the more figures, the wider each interval (Bonferroni)."""
+    """Yield each quantity of both sides; intervals are widened for their number (Bonferroni)."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
     n_timed = len(a.timed_sizes & b.timed_sizes)

@@ -107,7 +107,7 @@ def kind_of(trial: Trial) -> Kind:
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """Group the trials of a study into cells, sorted by `in_order`."""
-    # Trials of an advice may differ in schedule length; these belong to separate cells.
+    # Trials of one advice study may differ in schedule length; these belong to separate cells.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial

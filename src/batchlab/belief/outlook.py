@@ -105,7 +105,7 @@ class Run:
     n_seeds: int
     shows_cost: bool  # whether it will show the cost to the target
     shows_end: bool  # whether it will show a final value
-    end_error: float = 0.0  # error of asinh(final value in margins) besides the seed scatter
+    end_error: float = 0.0  # sd of asinh(final value in margins) without the seed scatter
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
@@ -151,7 +151,8 @@ class Outlook:
         end: how many margins worse than the reference a training ends.
         misses: the probability that a training misses the target.
         mean_cost: log2 of the mean cost of trainings; a miss costs a whole training.
-        worse: the probability that five more trainings end over a margin worse than the baseline's.
+        worse: the probability that five more trainings end, on average, over a margin worse than
+            five of the baseline (`Aim.is_tuned` says which configuration that is).
         slower: the probability that five more trainings cost more than five of the baseline.
         likely_tuned: the index most likely to have the best rate at the user's batch size.
     """

@@ -141,8 +141,8 @@ class SeedScatter:
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
         """Return k equally likely standard deviations over seeds for each cell.
 
-        The posterior, sorted by s0², is divided into k parts of equal weight. A row of the result
-        is the root of the mean variance (moderated as by Smyth) in one part.
+        The posterior, sorted by s0², is divided into k parts of equal weight. Row i has the root of
+        each cell's moderated variance (d0 s0² + d s²) / (d0 + d), averaged over part i.
 
         Returns:
             Shape (k, cells), rows in ascending order of s0².

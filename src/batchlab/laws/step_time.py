@@ -450,9 +450,9 @@ class ProcessScatter:
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
         """Return a batch size's step time; the interval includes the scatter between processes.
 
-        The variances of this size and of all sizes are averaged, weighted by degrees of freedom, so
-        the interval is too narrow if this size scatters far more than other sizes. The interval
-        contains that of `blocks`.
+        The variance between this size's processes is averaged with that of all sizes, weighted by
+        degrees of freedom, so the interval is too narrow if this size scatters far more. It
+        contains the interval of `blocks`, which are stretches of steps within processes.
 
         Args:
             processes_s: seconds per step in each process, at least one.

@@ -47,9 +47,9 @@ class StepsObservation:
 
     Attributes:
         batch_size: examples per step, >= 1.
-        after_steps: the last evaluation before the target was reached, in steps (0 if unknown).
-        steps: the first evaluation at which the target was reached; None if the run missed it and
-            ended at `after_steps`. Exact if equal to `after_steps`, or if `after_steps` is 0.
+        after_steps: the step of the last evaluation below the target; 0 if it is unknown.
+        steps: the step of the first evaluation at the target, taken as exact if `after_steps` is 0
+            or equal; None if the run ended at `after_steps` without reaching the target.
     """
 
     batch_size: int

@@ -293,7 +293,7 @@ class Profile(ShownInNotebook):
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Return a point's measured seconds per step, averaged over processes, without the law.
+        """Return a point's mean seconds per step over processes, not smoothed by the law.
 
         The 95 % interval includes the scatter between processes, if `process_scatter` is known.
         """

@@ -37,7 +37,7 @@ class Reason:
 
     @classmethod
     def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """Return the reason with this code and with the values in a mapping by name.
+        """Return the reason with this code; `values` maps names to values.
 
         Raises:
             TypeError: a value has a type that `of` does not accept.

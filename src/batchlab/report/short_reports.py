@@ -122,9 +122,9 @@ def _step_time_note(profile: Profile) -> str:
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """Return a step's fixed time and time per example, and the batch size at which both are equal.
+    """Describe a step's fixed time and its time per example.
 
-    `knee` is this batch size, which may be known only as a bound or not at all.
+    At batch size `knee` the examples take as long as the fixed part; it may be unknown or a bound.
     The returned text has no full stop.
     """
     if (knee.estimate, knee.low, knee.high) == (None, None, None):

@@ -104,7 +104,7 @@ class EpochBars(LineReader):
             return []  # The bar was cleared for the next epoch, whose number is not shown yet.
         if n == 0:
             # At the start of an epoch the bar still shows the final values of the previous epoch,
-            # or, in the first epoch, values of a trial run of the validation: ignore them.
+            # or, in the first epoch, values of a validation before the training: ignore them.
             if epoch > 0:
                 self._shown |= values
             values = ()
@@ -362,7 +362,7 @@ class Tqdm(EpochBars):
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the new values of the outer bar, over epochs; the inner bar gives the position."""
+        """Return the new values of the bar that counts epochs; an inner bar gives the step."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)

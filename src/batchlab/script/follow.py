@@ -1,4 +1,4 @@
-"""FollowedTraining: a running command whose progress is read as it is printed; step times."""
+"""FollowedTraining: a running command whose progress is read as printed, and its step times."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
 # Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
 # workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches after the warm-up; if fewer have no evaluation, use all.
+# An estimate needs this many stretches after the warm-up. Those with an evaluation are left out
+# unless fewer than this would remain.
 _FEWEST = 3
 # A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of the clock,
 # but in a short run only 1 / _PARTS of the run.

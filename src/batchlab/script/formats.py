@@ -502,7 +502,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # without values, samples may be the size of a data set
+        if has_values:  # without a metric, samples may be a data set's size
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)

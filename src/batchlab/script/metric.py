@@ -361,8 +361,8 @@ class ProgressPoints:
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
         """Return whether to ignore a value because its counter went back or its data split changed.
 
-        Such a value may be printed once, after the last epoch. If a value at another position comes
-        after the ignored value, raise an error.
+        One such value is ignored, because scripts print a last one after the final epoch. Raise an
+        error if a value at another position follows it.
         """
         if self._left_out is not None:
             first, refusal = self._left_out

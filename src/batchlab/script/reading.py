@@ -297,7 +297,7 @@ COUNTERS = {
 _BEFORE = re.compile(
     r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
 )
-# Names that are counters only in plain text. A batch number usually restarts in each epoch.
+# In plain text, but not in structured lines, these names count steps too.
 _SPOKEN_COUNTERS = {
     **COUNTERS,
     **dict.fromkeys(("iters", "batch", "mini-batch", "minibatch", "micro_step"), "step"),

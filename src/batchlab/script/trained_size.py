@@ -129,9 +129,9 @@ class TrainedSize:
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
-        """Yield the total `length` of a counter as steps of an epoch if a training loss is shown.
+        """Yield bounds on an epoch's steps if a counter's total contradicts the batch size.
 
-        The loop may be a validation's: yield nothing soon after a loop of the expected length.
+        The loop may be a validation's: a training loss must be shown, no expected total recently.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)

@@ -145,11 +145,11 @@ def n_train_evaluated(n_train: int) -> int:
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
-    """Return the number of examples per forward pass of an evaluation, equal for all batch sizes.
+    """Return the number of examples per forward pass of an evaluation.
 
-    A loss that couples the examples of a batch depends on this number, so trials are comparable
-    only if the number is equal. The evaluated loss still differs from each batch size's training
-    loss, so advice does not use that loss. Advice may use a metric over a fixed set of examples.
+    It is equal for all batch sizes, because a loss that couples the examples of a batch depends on
+    it. Such a loss still differs from the training loss of each batch size, so advice compares a
+    metric over a fixed set of examples instead.
 
     The result is four times the reference batch size (without gradients, these examples take less
     memory than a training step), at least 64, for speed, and at most 1000. For a trial with

@@ -140,7 +140,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         # id -> (number, value) of each hashed value; Python cannot reuse the id of a stored value.
         self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        self.fast = True  # no memo, which would depend on which equal texts are one object
+        self.fast = True  # no memo: equal texts would hash differently if they are one object
 
     def add(self, value: Any) -> None:
         """Add any value to the hash; for a value that cannot be pickled, add random bytes."""

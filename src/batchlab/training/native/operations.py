@@ -336,7 +336,7 @@ def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
     """Return a view of size `shape` with `x` at `start` in dimension `dim`; read only that part."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # C would read `x` once before the loop, perhaps outside the memory of `x`
+    if shape[-1] == 1:  # else the loop loads `x` without a bounds test, perhaps outside `x`
         raise unsupported("a part of a tensor with nothing in its last dimension")
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
@@ -684,7 +684,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     """
     graph = Graph(constants=tape.constants)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    results: dict[int, dict[int, View | None]] = {}  # the results by call
+    results: dict[int, dict[int, View | None]] = {}  # by call, then by result
     views: dict[int, View | None] = {}
 
     def view(place: int | None) -> View | None:
