@@ -455,7 +455,7 @@ class _Lines:
         return name
 
     def _place(self, view: View, user: Node) -> str:
-        """Return C for a view's element at row `r`, column `c` of the loops of its reader `user`."""
+        """Return C for a view's element at row `r`, column `c` of the loops of `user`."""
         shape, strides = loops(view)
         name = self._writer._name(view.node)
         lines = _line_offset(shape[:-1], strides[:-1])
