@@ -166,8 +166,8 @@ class _Marks:
     def words(self) -> Iterator[Spec]:
         """Yield a ring around the answer's configuration, and all words.
 
-        The words of a mark are on its side towards the middle of the chart. The words of the
-        answer's configuration are on the outer side, where they seldom cover the curve.
+        The words of one mark are on its side towards the middle of the chart; those of two marks
+        are above the higher one and below the other, so that they do not overlap.
         """
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
@@ -175,14 +175,17 @@ class _Marks:
         yield from self._words("place", 11, at_top, align="left", dx=4, dy=8)
         yield from self._words("level", 11, at_right, align="right", dx=-3, dy=-8)
         yield from self._words("rule", 11, align="right", dx=-6, dy=-9)
-        for row in self.rows:
-            if row["kind"] in ("words", "named"):
-                is_right = float(row[self.panel.axis] or 0.0) > _middle(self.axes["x"]["scale"])
-                is_low = float(row["mean"] or 0.0) < _middle(self.axes["y"]["scale"])
-                # "words" and "named" go to opposite sides, so that they do not overlap.
-                is_above = is_low == (row["kind"] == "words")
-                row["align"] = "right" if is_right else "left"
-                row["down"] = -20 if is_above else 20
+        marked = [row for row in self.rows if row["kind"] in ("words", "named")]
+        marked.sort(key=lambda row: float(row["mean"] or 0.0))
+        for row in marked:
+            is_right = float(row[self.panel.axis] or 0.0) > _middle(self.axes["x"]["scale"])
+            is_above = float(row["mean"] or 0.0) < _middle(self.axes["y"]["scale"])
+            if (
+                len(marked) > 1
+            ):  # the words of the higher mark stand above it: apart from the others
+                is_above = row is marked[-1]
+            row["align"] = "right" if is_right else "left"
+            row["down"] = -20 if is_above else 20
         place = {"align": {"expr": "datum.align"}, "dy": {"expr": "datum.down"}}
         yield from self._words("words", 12, **place)
         yield from self._words("named", 13, **place, fontWeight="bold")
