@@ -10,7 +10,7 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes.memory import is_out_of_memory
@@ -71,6 +71,9 @@ class Accumulator:
         self._loss = loss
         self._weight = weight or n_examples
         self._scaler = scaler or _UNSCALED
+        self._world_size = 1
+        if distributed.is_available() and distributed.is_initialized():
+            self._world_size = distributed.get_world_size()
 
     def backward(self, batch: Any) -> Tensor:
         """Replace the parameters' gradients by the gradient of the batch's mean loss.
@@ -118,23 +121,34 @@ class Accumulator:
         micro_batches = list(cut(batch, self.micro_batch_size))
         weights = list(map(float, map(self._weight, micro_batches)))
         total = sum(weights)
-        if total == 0:
+        everywhere, n_empty = self._over_all(total, float(total == 0))
+        if n_empty:  # raise in every process, because the others would wait for this one
             raise UsageError(
-                "the weight of the whole batch is 0, so its loss has no mean; leave such examples "
-                "out"
+                "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
+                "has no mean; leave such examples out"
             )
-        return backward_of_parts(
+        # DistributedDataParallel averages over processes, whose shares may have unequal weights.
+        loss = backward_of_parts(
             lambda micro_batch: self._loss(self._model, micro_batch),
             micro_batches,
-            [weight / total for weight in weights],
+            [weight * self._world_size / everywhere for weight in weights],
             waiting=getattr(self._model, "no_sync", nullcontext),
             scaled=self._scaler.scale,
         )
+        return loss * (everywhere / self._world_size / total)
+
+    def _over_all(self, *numbers: float) -> Sequence[float]:
+        """Return the sum over all processes of each number."""
+        if self._world_size == 1:
+            return numbers
+        device = next(self._model.parameters()).device
+        summed = torch.tensor(numbers, dtype=torch.float64, device=device)
+        distributed.all_reduce(summed)
+        return summed.tolist()
 
     def _may_halve(self, batch: Any) -> bool:
-        # With DistributedDataParallel, a second pass in one process would block other processes.
-        is_alone = not hasattr(self._model, "no_sync")
-        return is_alone and min(self.micro_batch_size, n_examples(batch)) > 1
+        # With several processes, a second pass in one of them would block the others.
+        return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
 
     def _halve(self, batch: Any) -> None:
         size = min(self.micro_batch_size, n_examples(batch))
