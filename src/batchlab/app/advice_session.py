@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +18,7 @@ from batchlab.app.advice_profile import (
     refuse_impossible_target,
     whole_profile,
 )
+from batchlab.app.budget import own_turn
 from batchlab.app.caveats import caveats_of
 from batchlab.app.options import (
     candidates_in,
@@ -116,7 +115,9 @@ class AdviceSession:
         """Return the advice with its study and profile, computed unless already stored."""
         study_id = self._study.study_id
         # If two processes ask the same question, one computes the answer and the other reads it.
-        with self._own_turn(study_id), self._store.working_on(study_id):
+        what, waiting = f"study-{study_id}", "another process was working on the same question"
+        turn = own_turn(self._store, what, budget=self._budget, while_waiting=waiting)
+        with turn, self._store.working_on(study_id):
             journal = Journal(self._store, self._study)
             if self._store.decisions(study_id) is None:
                 journal.put_study(self._subject.target)
@@ -132,17 +133,6 @@ class AdviceSession:
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         return advised
-
-    @contextmanager
-    def _own_turn(self, study_id: str) -> Iterator[None]:
-        """Claim the study for the block, after waiting for another process that has claimed it."""
-        while True:
-            with self._store.claim(f"study-{study_id}") as is_ours:
-                if is_ours:
-                    yield
-                    return
-            self._budget.refuse_if_out_of_time("another process was working on the same question")
-            time.sleep(_LOOK_EVERY_S)
 
     def _tell_of_budget(self, journal: Journal) -> None:
         """Report the spent and allowed seconds, unless the limit by `trainings` is yet unknown."""

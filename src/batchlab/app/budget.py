@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from batchlab.errors import BudgetError
+from batchlab.store.store import Store
 
 # The seconds reserved for reading the results of child processes after they have ended.
 RECORDING_S = 0.3
@@ -59,3 +62,18 @@ class Budget:
     def ended(self, when: str) -> BudgetError:
         """Return the error for a budget that ended too early; `when` says at which point."""
         return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")
+
+
+_LOOK_EVERY_S = 0.25
+
+
+@contextmanager
+def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
+    """Claim `what` for the block, after waiting for another process that has claimed it."""
+    while True:
+        with store.claim(what) as is_ours:
+            if is_ours:
+                yield
+                return
+        budget.refuse_if_out_of_time(while_waiting)
+        time.sleep(_LOOK_EVERY_S)

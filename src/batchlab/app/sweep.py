@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from batchlab.app.budget import own_turn
 from batchlab.app.options import checked_trials
 from batchlab.app.question import Request, asked
 from batchlab.app.subject import Subject
@@ -213,18 +214,21 @@ class StoredSweep:
         for run in runs:
             for size in run.trial.batch_sizes:
                 trials[size] = run.trial.throughout(size)
-        first = next(iter(trials.values()))
-        for timing in self._store.timings(
-            first.workload_id, first.device, place=place_here(self._question.device)
-        ):
-            trial = trials.get(timing.batch_size)
-            if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
-                self._timings[timing.batch_size] = timing
-        untimed = sorted(trials.keys() - self._timings.keys())
-        if untimed:
-            self._listener.phase(text(_TIMING))
-        for size in untimed:
-            self._time(trials[size])
+        waiting = "another sweep on this store was timing steps"
+        # If two sweeps start at once, one times the steps and the other reads the results.
+        with own_turn(self._store, "step-times", budget=self._budget, while_waiting=waiting):
+            first = next(iter(trials.values()))
+            for timing in self._store.timings(
+                first.workload_id, first.device, place=place_here(self._question.device)
+            ):
+                trial = trials.get(timing.batch_size)
+                if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
+                    self._timings[timing.batch_size] = timing
+            untimed = sorted(trials.keys() - self._timings.keys())
+            if untimed:
+                self._listener.phase(text(_TIMING))
+            for size in untimed:
+                self._time(trials[size])
 
     def _time(self, trial: Trial) -> None:
         size = trial.batch_size
