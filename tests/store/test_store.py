@@ -69,7 +69,13 @@ def unique(items: st.SearchStrategy[Any], key: Any) -> st.SearchStrategy[tuple[A
 
 records = st.builds(
     TrialRecord,
-    trial=st.builds(Trial, workload_id=st.just(WORKLOAD.workload_id)),
+    # Without `...` a field with a default would always have that.
+    trial=st.builds(
+        Trial,
+        **dict.fromkeys(Trial.__dataclass_fields__.keys() - {"workload_id"}, ...),
+        workload_id=st.just(WORKLOAD.workload_id),
+    ),
+    **dict.fromkeys(("reason", "traceback", "target", "place", "resumed_from_steps"), ...),
     status=st.sampled_from(Status),
     evaluations=unique(st.from_type(Evaluation), lambda evaluation: evaluation.step),
     notes=unique(reasons, repr),
