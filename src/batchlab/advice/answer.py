@@ -109,9 +109,6 @@ class _Answer:
         self._named = study.at(decided.cell)
         self._shown = {size: self._shown_at(size) for size in study.options}
         self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
-        merit = outlook.end if self._question.objective == "quality" else outlook.mean_cost
-        means = merit.mean(axis=0)
-        self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
     def advice(self, unanswered: Advice) -> Advice:
         """Fill in the verdict and all figures of the unanswered advice from the final belief."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.plans.scaling import scaling_rule
 from batchlab.records.run import PlanName
 
 if TYPE_CHECKING:
@@ -107,6 +106,15 @@ def text(value: Any) -> str:
     return value
 
 
+def pattern(value: Any) -> str:
+    """Return a regular expression, or refuse a text that is none."""
+    try:
+        re.compile(text(value))
+    except re.error as error:
+        raise UsageError(f"pattern {value!r} is no regular expression: {error}") from None
+    return str(value)
+
+
 def target(value: Any) -> tuple[str, float]:
     """Return the metric and the value of `accuracy=0.97` or of `("accuracy", 0.97)`."""
     metric, number = value.split("=") if isinstance(value, str) else value
@@ -120,6 +128,8 @@ def settings(value: Any) -> Any:
     """Return settings by name from a mapping or from texts such as `width=64`."""
     if not isinstance(value, tuple):
         return value  # the workload checks the names and values of a mapping
+    if not all(isinstance(item, str) for item in value):
+        raise TypeError
     by_name: dict[str, str] = {}
     for item in value:
         name, equals, setting = (part.strip() for part in item.partition("="))
@@ -151,12 +161,6 @@ def device(value: Any) -> str:
     """Return the name of a device, which this machine may lack, or refuse a malformed name."""
     if not re.fullmatch(r"cpu|cuda|cuda:\d+", value):
         raise ValueError
-    return str(value)
-
-
-def known_rule(value: Any) -> str:
-    """Return the name of a scaling rule, or refuse an unknown name."""
-    scaling_rule(value)
     return str(value)
 
 

@@ -40,7 +40,7 @@ def noise(
     """Measure the gradient noise scale of `workload` during a training with its own settings.
 
     A separate process measures the scale at the initial weights, at the last step, and at the last
-    step halved repeatedly, with enough examples for an interval of ± 20 %, or all examples.
+    step halved repeatedly, with enough examples for an interval of ± 20 %, or nearly all.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.

@@ -31,6 +31,8 @@ def check_output_file(
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {folder}; make it, or give another")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path}: {folder} cannot be written to; give another folder")
 
 
 def _is_store(path: Path) -> bool:

@@ -180,7 +180,8 @@ class WorkloadSubject(Subject):
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
         check_sampling(workload, question.sampling)
-        self._read_own("batch_size", self.summary.batch_size)
+        size = self._read_own("batch_size", self.summary.batch_size)
+        self.summary = replace(self.summary, batch_size=size)
         limit = self.memory_limit_bytes
         if (
             limit is not None
@@ -258,6 +259,8 @@ class WorkloadSubject(Subject):
 
     def _read_own(self, name: str, value: object) -> Any:
         whose = f" of workload {self.name!r}"
+        if isinstance(value, str):  # readers take texts of the command line, a workload has numbers
+            raise UsageError(f"{name.replace('_', ' ')} {value!r}{whose}: expected a number")
         return read(self.question.name, name, value, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:

@@ -9,7 +9,6 @@ from typing import Any
 
 from batchlab.errors import UsageError
 
-RUN_FILE_NAME = "batchlab.toml"
 # The keys of a run file: the command, its working directory, and options of the command line, whose
 # names may contain _ or -.
 _KEYS = (
