@@ -197,7 +197,7 @@ class RateTried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """The figures that the joint model of all runs expects of one configuration, trained or not.
+    """What the joint model of all runs expects of one configuration, trained or not.
 
     Attributes:
         batch_size: examples per step.
@@ -224,8 +224,8 @@ class Candidate:
         batch_size: examples per step.
         micro_batch_size: examples per pass; fewer than `batch_size` if memory is short.
         fits: whether the batch size ran within the memory limit.
-        learning_rate: the rate that all figures below are for: the recommended rate if this batch
-            size is recommended, else the best rate, of those that reached the target if any did.
+        learning_rate: the rate that all estimates below are for: the recommended rate, or else the
+            best trained rate (if any rate reached the target, the best of the rates that did).
             None if the batch size was not trained, or failed at every rate.
         step_s: seconds per step with nothing else running, from the times of all batch sizes.
         steps_to_target: steps to the target at `learning_rate`, estimated from all runs; a lower
@@ -261,7 +261,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laws:
-    """The fitted law of the steps to the target; figures that the runs leave open are unknown.
+    """The law of steps to the target by batch size; estimates that runs leave open are unknown.
 
     Attributes:
         s_min: steps to target in the limit of large batches.
@@ -306,9 +306,9 @@ class EndQuality:
 class Step:
     """An action of the advice with its reason; `--explain` prints all steps."""
 
-    spent_s: float
-    did: Reason
-    why: Reason
+    spent_s: float  # seconds that the study had spent before
+    did: Reason  # what was done
+    why: Reason  # why it was done
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -327,12 +327,12 @@ class Advice(Reported):
         target: the value that counts as trained; None for objective quality, or if none was set.
         target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
             "easier" (from the value of a reference run that was cut before its end).
-        delta: the relative extra cost, over the least, up to which a size is in the flat set.
+        delta: batch sizes that cost at most 1 + `delta` times the least may be in the flat set.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
         provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
         chance: the probability that the named configuration is neither slower than the reference
             nor ends worse, over five more trainings of both. None if no change is recommended.
-        flat_set: the batch sizes whose cost is within `delta` of the least; empty if not known.
+        flat_set: the batch sizes whose `Candidate.in_flat_set` is true; empty if not known.
         gain: the cost of the reference divided by the cost of the recommendation, over five more
             trainings of both: 2.0 is twice as good. If the reference is a default, its batch size
             at the best expected rate replaces the reference.
@@ -342,7 +342,7 @@ class Advice(Reported):
         is_usual: whether `reference` is a default: a built-in workload or the default batch size.
         reference_tuned: the reference batch size at its best trained rate; None if not trained.
         candidates: all batch sizes that the advice considered, ascending.
-        believed: the expected figures of the reference, the named configuration, and one
+        believed: the model's belief about the reference, the named configuration, and one
             configuration per batch size that fits, trained or not.
         laws: the fitted law of the steps; None if nothing could be fitted.
         end_quality: whether whole trainings of the named configuration end no worse than the
@@ -352,8 +352,8 @@ class Advice(Reported):
         steps: every action with its reason, in order.
         tried: every training run, in the order of the requests.
         n_trials: the number of training runs.
-        spent_s: seconds spent.
-        budget_s: seconds allowed.
+        spent_s: seconds that the study took.
+        budget_s: seconds that the study was allowed to take.
         trainings: the budget as a number of reference trainings; None if given in seconds.
         kept_in: the path of the store and the id of the study with its runs; None if not known.
     """
@@ -435,7 +435,7 @@ class Advice(Reported):
         return _document(self, Source())
 
     def other_epochs(self, trial: Trial) -> float | None:
-        """Return the epochs of a trial's schedule, or None if it is as long as the reference's."""
+        """Return the epochs of a trial's schedule, or None if as many as the reference's."""
         if trial.horizon_steps is None:
             return None
         spans = trial.plan.epoch_at(trial.horizon_steps)

@@ -33,7 +33,7 @@ def advise(
         engine: makes the runs.
         watcher: observes which runs are requested; no decision depends on it.
         with_all_options: profiles all batch sizes and returns the question with all options; called
-            after the first part of the pilot. Before, the reference's option is enough.
+            after the first part of the pilot. Until then, only the reference's option is used.
         in_turn: returns step_time(second) / step_time(first) of two batch sizes, measured by
             alternating between them, or None if it cannot be measured.
         prior: the belief about costs and final values before any run.

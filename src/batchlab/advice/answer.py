@@ -46,7 +46,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return an advice without recommendation or figures, as if nothing was compared."""
+    """Return an advice without recommendation or estimates, as if nothing was compared."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     return Advice(
@@ -111,7 +111,7 @@ class _Answer:
         self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
 
     def advice(self, unanswered: Advice) -> Advice:
-        """Fill in the verdict and all figures of the unanswered advice from the final belief."""
+        """Fill in the verdict and all estimates of the unanswered advice from the final belief."""
         named, tuned = self._named, self._tuned()
         configuration = self._configuration(named)
         candidates = tuple(map(self._candidate, self._question.options))
@@ -168,7 +168,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return the configuration to show for a batch size: the recommended, else the best run."""
+        """Return a size's configuration to show: the recommended, else the best trained if any."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -177,7 +177,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of configuration i reached the target, or its end if none is set."""
+        """Return whether a run of i reached the target (or, if no target is set, its end)."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -204,7 +204,7 @@ class _Answer:
         )
 
     def _other_epochs(self, i: int) -> float | None:
-        """Return a schedule's epochs, or None if the schedule is as long as the reference's."""
+        """Return the epochs of i's schedule, or None if as many as the reference's."""
         cell, planned = self._study.cells[i].cell, self._question.planned_epochs
         if cell.horizon == 1 or planned is None:
             return None
@@ -255,7 +255,7 @@ class _Answer:
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield expected figures of the reference, the named, and each size's configuration.
+        """Yield the belief about the reference, the named and one configuration per batch size.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -272,7 +272,7 @@ class _Answer:
         study, outlook = self._study, self._outlook
         cell = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        # If no run met the target, the expected steps are only the prior's, so show none.
+        # If no run reached the target, expected steps come only from the prior: show none.
         if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
             steps = self._expected_steps(i)
         time_s, samples = self._time_and_samples(cell.batch_size, steps)
@@ -328,7 +328,7 @@ class _Answer:
         return tuple((rule, factor * rate) for rule, factor in factors)
 
     def _cost(self, time_s: Estimate, samples: Estimate, distance: Estimate) -> Estimate:
-        """Return the figure that the objective minimizes: time, samples or distance."""
+        """Return the estimate that the objective minimizes: time, samples or distance."""
         costs = {"time": time_s, "samples": samples, "quality": distance}
         return costs[self._question.objective]
 
@@ -352,7 +352,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return whether i surely ends no worse and costs at most 1 + `delta` times the least."""
+        """Return whether i is in the flat set, as `Candidate.in_flat_set` defines it."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -362,7 +362,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost / the named configuration's cost, over five trainings."""
+        """Return the reference's cost / the named configuration's, each the mean of 5 trainings."""
         study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return _exactly(1.0)
@@ -400,7 +400,7 @@ class _Answer:
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
-        # Compare with the same configuration as `chance` does.
+        # Compare with the baseline of `Advice.chance`.
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned
@@ -436,7 +436,7 @@ class _Answer:
         """Add the final value to the summary of a run, if the run was a whole training."""
         i = self._study.at(key[0])
         one = self._study.cells[i]
-        if self._study.whole_only:  # only its final value decides if a run met the target
+        if self._study.whole_only:  # only the final value shows if a run met the target
             has_met = run.seed in one.met_on
             run = replace(run, steps_to_target=run.steps if has_met else None)
         if run.seed not in one.ends or run.seed not in one.records:

@@ -23,8 +23,8 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 2.0
 # The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
-# The chance reported for a race's winner, no higher than observed in recorded answers: the second
-# number if the rate is `_FAR_RATE` or more octaves above the user's (scaled), else the third.
+# The chance reported for a race's winner, no higher than in recorded answers: `_RACED_FAR` if its
+# rate is `_FAR_RATE` or more octaves above the ridge through the reference, else `_RACED_NEAR`.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs depend on the result of another run.
 _MOST_AT_ONCE = 2
@@ -39,11 +39,11 @@ class Decided:
     Attributes:
         cell: the chosen configuration: the recommended one, or else the unchanged one.
         stopped: why nothing could be compared; None if configurations were compared.
-        origin: the origin of the target.
+        origin: where the target comes from.
         hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
         stays: whether no change is recommended: `cell` is the reference, or, if that is a default,
             its batch size at the best rate.
-        chance: the probability that five more trainings do no worse than the reference's.
+        chance: the probability that `cell` does no worse than the reference (`Advice.chance`).
         gain: the reference's cost to the target divided by the cost of `cell`.
         gain_from_batch_size: the gain over the reference batch size at its best rate.
         study: the configurations and their runs; None if nothing could be compared.
@@ -122,7 +122,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs, or else train the reference; return why it failed, or None."""
+    """Add the pilot's runs, or else a new reference run; return why that run failed, or None."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():

@@ -14,9 +14,9 @@ _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 # A larger batch size is raced only if its throughput is at least this many times the reference's, a
 # smaller batch size only if the reference's throughput is less than this many times higher.
 HARDLY_FASTER = 1.25
-# If a configuration ends more than this many margins worse, its neighboring rates are not tried.
+# Neighboring rates of a configuration this many margins worse than the reference are not tried.
 _FAR_WORSE = 4.0
-# If the pilot ran less than this fraction of a training, race twice the batch size and rate first.
+# After a pilot of less than this fraction of a training, first race twice its batch size and rate.
 _HARDLY_SEEN = 1 / 8
 
 
@@ -24,8 +24,8 @@ class EarlyRace:
     """The search for a faster configuration by single runs of a study.
 
     The search starts at eight times the reference batch size, which is cheap on most machines,
-    finds the best rate there, and trains the fastest configuration for as long as the pilot. If it
-    ends worse than the reference, a rate or batch size nearer to the reference's is tried.
+    finds the best rate there, and trains that configuration for as long as the pilot. If the result
+    is worse than the reference's, a rate or batch size nearer to the reference's is tried.
     """
 
     def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
@@ -120,7 +120,7 @@ class EarlyRace:
         return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """Find a configuration to try instead of i, which ends `worse` margins worse; else None."""
+        """Find a replacement for i, which ends `worse` margins behind the reference; else None."""
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -156,7 +156,7 @@ class EarlyRace:
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Train i if needed and affordable; return how many margins worse it ends, else None."""
+        """Train i if needed; return how many margins worse than the reference it ends, or None."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -176,7 +176,7 @@ class EarlyRace:
     # ---- results of runs
 
     def _ends(self) -> dict[int, float]:
-        """Return how many margins worse than the user's each fully trained configuration ends."""
+        """Return how many margins worse than the reference each trained configuration ends."""
         cells, yours = self._study.cells, 0.0
         reference = cells[self._own]
         if 0 in reference.ends and not reference.failed:
@@ -187,19 +187,19 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether to drop configuration i: it failed or was slower, and never ran whole."""
+        """Return whether to drop i: never trained whole, and failed or short of the target."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
-        """Return the fastest configuration that ended no worse, or else the reference."""
+        """Return the fastest configuration ending at most a margin worse, else the reference."""
         fine = [i for i, end in self._ends().items() if end <= 1]
         return min(fine or [self._own], key=self._order)
 
     def _order(self, i: int) -> tuple[float, float]:
-        """Return a sort key: the cost to the target, then the best value, the best first."""
+        """Return a key that sorts by cost to the target, then by best value; failed runs last."""
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
@@ -225,7 +225,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the unraced size with `_apart` below `below` and nearest to `wanted`, or None."""
+        """Return the unraced size whose `_apart` is below `below`, nearest to `wanted`; or None."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:
@@ -238,7 +238,7 @@ class EarlyRace:
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
     """Return the batch sizes that a race may try, and the batch size where it starts.
 
-    It starts at eight times the reference batch size if the throughput is higher there. Otherwise
+    The race starts at eight times the reference batch size if throughput is higher there; if not,
     larger batch sizes gain nothing, so the race tries `own` and smaller sizes of about equal
     throughput, and starts nearest to an eighth of `own`.
 

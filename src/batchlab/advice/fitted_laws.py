@@ -49,8 +49,8 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
     """Fit the law to the steps of the shortest trainings that end at the target, at best rates.
 
-    For each batch size, interpolate between the first length that reaches the target and the length
-    before. If all or none reach the target, drop the draws of the law that contradict this.
+    For each batch size, interpolate between the two successive lengths that enclose the target. If
+    all or no lengths of a size reach the target, drop the draws of the law that contradict this.
     """
     enclosed, bounds, level = {}, [], study.level_worse
     for size in study.options:
@@ -75,7 +75,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return per training length log2(steps) and draws of the best rate's final value."""
+    """Return log2(steps) of each training length, and draws of its final value at the best rate."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):

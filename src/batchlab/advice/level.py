@@ -23,7 +23,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# In a run with fewer steps and fewer epochs than these two numbers, a plateau may be temporary.
+# With fewer steps and fewer epochs than these, a plateau may be temporary, so train further.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 # Targets are rounded to the easier side, by at most this fraction of the margin.
 _ROUNDED_BY = 0.2
@@ -69,7 +69,7 @@ def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return a cut run's value as its final value; None if it failed or was not evaluated."""
+    """Return the final value of a run at its cut; None if the run failed or was not evaluated."""
     return None if record.has_failed else _ended(question, record, "planned_end")
 
 
@@ -116,7 +116,7 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-# A run that removed at most about this fraction of the errors has learned nothing.
+# A run whose improvement is at most this fraction of its remaining errors has learned nothing.
 _HARDLY = 0.05
 # A run that improved by less than this fraction of the best rate's improvement hardly learns.
 _SHARE = 0.5
@@ -160,7 +160,7 @@ class Pilots:
         best_delta = _delta(question, records[self._most])
         is_near = bool(gains[0] < clear)
         self._are_near = is_near and most < STARTED_DELTAS * best_delta
-        # Try a higher rate if the highest rate improved by far the most, or all hardly improved.
+        # Try a higher rate if the reference hardly improved, and only the highest rate or none did.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
@@ -172,7 +172,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """Why the reference hardly learns, and which other rate learns; None if it learns."""
+        """Why the reference hardly learns, and a rate that learns; None if the reference learns."""
         reference, metric = self._records[0], self._question.metric
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
@@ -193,7 +193,7 @@ class Pilots:
         """The target that the runs set; None if no run learned, or a higher rate must run first.
 
         The target is one margin worse than the reference's final value. If the reference hardly
-        learns, the best other run sets the target. A cut run sets it by the value at its cut.
+        learns, the best other run sets the target. For a cut run, its value at the cut is used.
         """
         question = self._question
         if not self._learned:
@@ -240,7 +240,7 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run ends hardly better than untrained or, without an end, is still flat."""
+    """Return whether a run hardly improved on the untrained model, by `end` or else its curve."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"

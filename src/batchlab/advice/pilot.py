@@ -28,13 +28,13 @@ class Piloted:
     """The outcome of the pilot."""
 
     stopped: Reason | None = None  # why no target could be set; None if it is set
-    level: TargetLevel | None = None
+    level: TargetLevel | None = None  # the target; None if no target could be set
     hardly_learns: Reason | None = None  # why the reference hardly learns; None if it learns
     octave: int = 0  # octaves from the reference's rate up to a rate that learns
 
     @property
     def end(self) -> EndLevel | None:
-        """The final value that set the target, or the value when the run was cut."""
+        """The final value (or value at a cut) that set the target; None without a target."""
         return None if self.level is None else self.level.end
 
 
@@ -107,7 +107,7 @@ class _Pilot:
         return Piloted(level=level, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
-        """Return the most steps of a pilot: as planned, but no more than half the budget pays."""
+        """Return the most steps of a pilot: as planned, but at most what half the budget allows."""
         share_s = _SHARE * self._question.budget_s
         return min(
             self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
@@ -123,7 +123,7 @@ class _Pilot:
         """Train at each rate, doubling the steps until the first run ends or reaches the limit."""
         looked_from = self._log.plan(self._size).steps_in(4)
         longest = self._log.planned_steps(self._size)
-        # Start short: only runs show what evaluations, and steps of parallel runs, cost.
+        # Start with few steps: only runs show the cost of evaluations and of parallel steps.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._limit())

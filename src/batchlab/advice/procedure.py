@@ -21,7 +21,7 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With a budget of at least this many whole trainings, train every batch size once at first.
 _COVERS_FROM = 10.0
-# If only final values are compared, this many reference trainings run before other trainings.
+# If only whole trainings are compared, the reference is trained this many times at first.
 _REFERENCES = 3
 # The most confirming trainings of the named configuration and of each baseline. Without this limit
 # a study would train until doubt arises or the budget is spent, and so favor the reference.
@@ -37,9 +37,9 @@ _LEAST_GAIN = 0.002
 # A new configuration is at most this many octaves from one that reached the target: in batch size,
 # and in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
 _REACH, _REACH_ACROSS = 3.0, 2.0
-# A challenger first runs up to this share of the leader's cost, then `_GROWTH` times as far.
+# The first stretch of a challenger, as a fraction of the leader's cost; growth per next stretch.
 _STRETCH, _GROWTH = 0.25, 1.3
-# A challenger is dropped if it took this fraction longer than the leader to a value both reached.
+# Drop a challenger that took this fraction longer than the leader to a value that both reached.
 # The second number is added to the fraction at the start of a run, and shrinks to 0.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
 # Up to this fraction of the leader's cost, a challenger is evaluated only rarely.
@@ -49,7 +49,7 @@ _MOST_SLOWER = 8.0
 # Standard deviations, in octaves, of the cost inferred for a run that was stopped as slower, and
 # for a run that the budget cut. Up to the third number is added, most for the earliest stop.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
-# A run may begin if it costs at most this many times the budget left, which cuts off little then.
+# A run may begin if it costs at most this many times the budget left: little is then cut off.
 _SLACK_OF_BUDGET = 1.02
 _LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole training's
 
@@ -78,7 +78,7 @@ class Chase:
 
 
 class Procedure:
-    """The choice of the most useful runs; `explore` returns when none promises enough gain."""
+    """The choice of the most useful runs; `explore` returns when no run promises enough gain."""
 
     def __init__(self, study: AdviceStudy, *, n_whole: float) -> None:
         """Compute the belief from the pilot's runs.
@@ -99,7 +99,7 @@ class Procedure:
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best configuration likely no worse than the reference, or else `stays`."""
+        """Return the best configuration likely no worse than the reference, or `Outlook.stays`."""
         study, outlook = self.study, self.outlook
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
@@ -175,14 +175,14 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference again if only final values count and it ran fewer than 3 times."""
+        """Train the reference again if only whole trainings count and it ran fewer than 3 times."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
         return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
-        """Train the cheapest untrained batch size at its rate of the highest expected utility."""
+        """Train the untrained batch size of the least cost per example, at its most useful rate."""
         study = self.study
         flying = set(study.sizes[self._flying])
         for size in sorted(study.options, key=lambda size: study.weight[size] / size):
@@ -216,7 +216,7 @@ class Procedure:
     def _begin_confirming(self, named: int) -> bool:
         """Train one more seed to confirm the named configuration; return False if not needed.
 
-        Train whichever has the fewest seeds: the named, the unchanged, or the tuned reference.
+        Train the least trained of the named configuration, the reference and the tuned reference.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -235,21 +235,21 @@ class Procedure:
         return True
 
     def _shown(self, at: int) -> dict[int, float] | dict[int, tuple[float, float]]:
-        """Return final values by seed, or steps to the target if the user gave a target."""
+        """Return a configuration's results by seed: final values, or steps to the user's target."""
         one = self.study.cells[at]
         if self.study.compares_ends:
             return one.ends
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return configurations that the advice may name: the unchanged one and the best few."""
+        """Return the configurations to compute gains for: the reference and the best few."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
         return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
-        """Yield each affordable run at or near trained configurations, with expected seconds."""
+        """Yield each affordable run at or near trained configurations, and its expected seconds."""
         study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
         flying, near = self._flying, self._within_reach()
         lead = named
@@ -325,7 +325,7 @@ class Procedure:
         return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration to reach the target on seed 0, else the nearest to it."""
+        """Return the best configuration whose seed 0 reached the target, or else came nearest."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -396,7 +396,7 @@ class Procedure:
         return Flight(at=at, seed=0, request=request, chase=chase)
 
     def _note(self, at: int, why: Reason) -> None:
-        """Log the run that was begun last, and why."""
+        """Log the start of the latest run, and why."""
         cell, seed = self.study.cells[at].cell, next(reversed(self._flights.values())).seed
         size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
@@ -466,7 +466,7 @@ class Procedure:
             self._stop(flight, chase, record, was_cut=True)
 
     def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
-        """Return whether a challenger needed far longer than the leader to a value both reached."""
+        """Return whether a run costs more than the leader, or far more to a value both reached."""
         course, share, slower = self._compared(chase, record)
         if course.cost > (1 + _SLACK) * chase.lead_cost:
             return True

@@ -38,8 +38,8 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 
 
 NEARLY_WHOLE: Final = 0.95
-"""A run of this fraction counts as whole: recorded runs end at an evaluation, up to 5 % early."""
-MOST_STEPS = 10**9
+"""A run with this fraction of the steps counts as whole: recorded runs end up to 5 % early."""
+MOST_STEPS = 10**9  # the limit of a training that has no other limit
 # At the reference batch size, the training between two evaluations takes this many times as long
 # as an evaluation, so evaluations take at most a third of a run. Denser evaluations would show the
 # steps to a target more exactly, but seeds differ by more than that. Factors of three and five gave
@@ -94,7 +94,7 @@ class RunLog:
     # The purpose of each run when it was first requested.
     purposes: dict[RunKey, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # every action with its reason
-    reserved_s: float = 0.0  # seconds that only the last runs may spend
+    reserved_s: float = 0.0  # seconds reserved for the leader's whole training
     # Batch sizes that are no longer compared, each with its reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
@@ -186,7 +186,7 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """The least samples between two evaluations; fixed once an evaluation was timed."""
+        """The least samples between two evaluations: 0 until evaluations are timed, then fixed."""
         if not self._interval_samples:
             question, size = self.question, self.question.reference.batch_size
             whole = (question.planned_epochs or _EPOCHS_UNPLANNED) * question.n_train
@@ -194,7 +194,7 @@ class RunLog:
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Return the steps still to train; 0 if the recorded run reached its target or end."""
+        """Return the requested steps not trained yet; 0 if the run reached its target or end."""
         record = self.records.get(self.key_of(request))
         if record is None:
             return max(0, request.last_step - self.shared_steps(self.key_of(request)))
@@ -246,7 +246,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the steps of `planned_epochs` or `at_most_epochs`, the fewer, or `MOST_STEPS`."""
+        """Return the steps of the fewest epochs planned or allowed; without limit, `MOST_STEPS`."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:
@@ -277,7 +277,7 @@ class RunLog:
         self.engine.submit(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Wait for the next submitted run to end, store its record, and return both."""
+        """Wait for the next submitted run to end, store its record, return request and record."""
         end = self.engine.next_finished()
         self._keep(end.request, end.record, self._purpose_of.pop(end.request))
         if self.watcher is not None:

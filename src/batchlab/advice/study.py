@@ -30,25 +30,25 @@ _BELOW, _ABOVE = 4, 8
 # The rates for training lengths other than the reference's: fewer, because every length has its own
 # configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
-# A failed training counts as ending this many margins worse; final values are clipped to it.
+# The most margins worse than the reference that a training counts as; failed trainings get this.
 FAILED = 20.0
-# The standard deviation over seeds that is expected before any run: of log2 of the steps, and (in
+# The priors of the standard deviation over seeds: of log2 of the steps to the target, and (in
 # margins) of final values if no recorded metric is similar.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# The lower limit of the variance over seeds, in squared octaves or margins, because evaluations are
-# too far apart to resolve less.
+# The least variance over seeds, in squared octaves of steps or squared margins of final values,
+# because evaluations are too far apart to resolve less.
 _LEAST_VARIANCE = 1e-4
-# The draws of the belief use this many different standard deviations of final values.
+# The belief is drawn with this many equally likely standard deviations of final values.
 _N_SCATTERS = 4
-# Final values that are worse by this many margins scatter more, so they are not pooled.
+# Final values this many margins worse than the reference's vary more by seed: don't pool them.
 _NEAR = 4.0
 _MISSED_BY = 0.5  # a run that missed the target is assumed to reach it this many octaves later
-# A failed run counts as reaching the target an octave after a whole training, plus or minus one.
+# A failed run counts as needing this many octaves more steps than a whole training, +- as many.
 _FAILED_BY = 1.0
-# The standard deviation of log step time if its error is unknown; the normal quantile of 97.5 %.
+# The standard error assumed of log(step time) if none is known; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# Prior for rates at most an octave below a failed one: as if 5 trainings succeeded and 1 failed.
+# For rates up to an octave below a failed rate, assume 5 more successful trainings and 1 failed.
 _HELD = 5
 # The final value of a configuration that reached the target but was not trained further is assumed
 # to lie this fraction of the way from the reference's final value to the target, +- a margin.
@@ -61,12 +61,12 @@ class Configured:
 
     Attributes:
         cell: batch size, rate and schedule length.
-        records: the record of each seed.
-        steps: by seed, (log2 of the steps to the target, its standard deviation without the
-            scatter of seeds).
+        records: by seed, the record of the run.
+        steps: by seed, log2 of the steps to the target (a guess if the run missed the target),
+            and the standard error of this number, without the variation over seeds.
         met_on: the seeds whose trainings reached the target.
         missed_on: the seeds whose trainings ended without reaching the target.
-        ends: by seed, how many margins worse than the reference a whole training ended.
+        ends: by seed, margins by which a whole training ended worse than the reference.
         end_errors: by seed, the standard error of the final value in the metric's unit, if known.
         is_over: whether no further run of the configuration is possible.
         was_slower: whether a run was stopped because it was slower than the leader.
@@ -86,12 +86,12 @@ class Configured:
 
     @property
     def met(self) -> bool:
-        """Whether at least as many runs reached the target as missed it, and none failed."""
+        """Whether a run reached the target, at most as many missed it, and no training failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
     def ends_near(self) -> bool:
-        """Whether no training failed, and at least one ended under `_NEAR` margins worse."""
+        """Whether no run failed and some run ended < `_NEAR` margins worse than the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -115,10 +115,10 @@ class Configured:
         return len(self.met_on | self.ended_on)
 
     def log2_steps(self, scatter: float, *, only_met: bool) -> tuple[float, float]:
-        """Return the mean over seeds of log2 of the steps to the target, and its variance.
+        """Return the mean over seeds of log2 of the steps to the target, and the mean's variance.
 
         Args:
-            scatter: the standard deviation over seeds, in octaves.
+            scatter: the standard deviation of log2 of the steps over seeds.
             only_met: leave out seeds that missed the target, unless every seed did.
         """
         seeds = set(self.steps)
@@ -139,7 +139,7 @@ class Configured:
 
     @property
     def ends_scatter(self) -> OwnScatter:
-        """The variance of the final values over seeds; unknown if far worse than the reference."""
+        """The variance of the final values over seeds; unknown unless `ends_near`."""
         if not self.ends_near:
             return _own_scatter([])
         return _own_scatter(list(self.ends.values()))
@@ -152,7 +152,7 @@ class AdviceStudy:
         """Create all configurations, without the results of any run.
 
         Args:
-            log: requests the runs; configurations that already ran are included.
+            log: requests the runs; the configurations of runs in the log are included.
             prior: the belief about costs and final values before any run.
         """
         question = log.question
@@ -183,17 +183,17 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # By size timed alternately with the reference's: SD of log(step time / reference's).
+        # By batch size timed alternately with the reference's: SD of log(ratio of step times).
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of the first whole training if the reference failed;
         # None if the user gave the target.
         self.end: EndLevel | None = None
-        # The most that any run to the user's target may cost, equal for all batch sizes.
+        # The most that a run to the user's target may cost; None if the user gave no target.
         self.most_cost: float | None = None
         self._noise = StandardNoise.of(len(at))
-        # True if no configuration may be trained for more epochs than the reference.
+        # True if a training is never prolonged beyond its planned epochs to reach the target.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
-        # The steps of a whole training, for configurations with more epochs than the reference.
+        # By configuration with more epochs than the reference: the steps of a whole training.
         self._longer: dict[int, int] = {}
         self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
@@ -217,7 +217,7 @@ class AdviceStudy:
 
     @property
     def _allowed_horizons(self) -> list[float]:
-        """The `HORIZONS` that give an allowed whole number of epochs, as scripts require."""
+        """The `HORIZONS` that make a whole number of epochs, from 1 to `at_most_epochs`."""
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
         epochs = {horizon: horizon * planned for horizon in HORIZONS}
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
@@ -274,7 +274,7 @@ class AdviceStudy:
         return self._nearest(cell, octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
-        """Return the configuration like i with a rate `octaves` higher, or None if none exists."""
+        """Return the configuration that differs from i by a rate `octaves` higher, or None."""
         wanted = float(self.places.rate[i] + octaves)
         nearest = self._nearest(self.cells[i].cell, wanted)
         return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
@@ -294,7 +294,7 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return octaves of each rate above the ridge through each of `others`, (n, others)."""
+        """Return octaves from the ridge through each of `others` up to each rate, (n, others)."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -329,12 +329,12 @@ class AdviceStudy:
 
     @property
     def whole_only(self) -> bool:
-        """Whether only whole trainings are compared, because a rate schedule spans each."""
+        """Whether only whole trainings are compared, as a rate schedule spans each training."""
         return self.log.whole_only
 
     @property
     def follows(self) -> bool:
-        """Whether a run is first trained to the target, rather than at once to its end."""
+        """Whether a configuration is first trained only to the target, not at once to the end."""
         return self.log.until is not None and not self.whole_only
 
     # ---- lengths
@@ -386,13 +386,13 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """The batch sizes that `at_most_epochs` stopped before the target, though time was left."""
+        """The sizes that `at_most_epochs` stopped before the target, below the reference's cost."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own_size], []
         longest, beyond = allowed, allowed
-        if self._stretches:  # the next longer schedule has to take less time, too
+        if self._stretches:  # the next longer schedule must also take less time
             planned = self.question.planned_epochs or allowed
             longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
@@ -423,7 +423,7 @@ class AdviceStudy:
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a whole training, minus steps it copies from another."""
+        """Return the expected seconds of a whole training, without steps copied from another."""
         cell = self.cells[i].cell
         shared = self.log.shared_steps((cell, seed))
         if not shared:
@@ -441,8 +441,8 @@ class AdviceStudy:
             i: the configuration.
             seed: the seed of the run.
             record: the record of the run, which may be unfinished.
-            guess: for a run that missed the target, (log2 of the steps that it would have needed,
-                the error of this), inferred from another run.
+            guess: for a run that missed the target, a guess of log2 of the steps that the run
+                would have needed, and the standard error of this guess.
         """
         one = self.cells[i]
         if record.status is Status.OOM:
@@ -469,7 +469,7 @@ class AdviceStudy:
         if crossing is not None and has_met:
             self._set_length(i, self.whole_steps(i, met_at=crossing.step))
         elif self.follows and record.steps > self.whole_steps(i):
-            self._set_length(i, most)  # the run missed the target: use the limit
+            self._set_length(i, most)  # the run missed the target: use `most_steps`
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
         if self.log.until is None and self.end is None and came_to_end:
@@ -503,7 +503,7 @@ class AdviceStudy:
                 one.steps[seed] = missed(whole)
 
     def _set_length(self, i: int, steps: int) -> None:
-        """Set the steps of a configuration's whole trainings, unless one reached the target.
+        """Set the steps of a configuration's whole trainings, unless a run reached the target.
 
         Drop the final values of trainings of the old length, because they are not comparable.
         """
@@ -515,7 +515,7 @@ class AdviceStudy:
             shown.clear()
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
-        """Return the final value of a whole training; None if a value it needs is not finite."""
+        """Return a whole training's final value; None if a value that it needs is not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
@@ -614,7 +614,7 @@ class AdviceStudy:
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # Less certain: final values after a cut pilot, assumed final values, and failures.
+        # Add variance to final values after a cut pilot, assumed final values and failures.
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -646,7 +646,7 @@ class AdviceStudy:
         )
 
     def _last_step(self, i: int) -> int:
-        """Return the steps of a whole training of `i`, or the limit if none reached the target."""
+        """Return i's steps of a whole training, or `most_steps` if no run reached the target."""
         if self.cells[i].met_on:
             return self.whole_steps(i)
         return self.most_steps(i)
@@ -675,7 +675,7 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the probability that the next training succeeds: < 1 just below a failed rate."""
+        """Return the chance that a further run succeeds: < 1 up to an octave below failed rates."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
@@ -684,7 +684,7 @@ class AdviceStudy:
 
 
 def missed(steps: int) -> tuple[float, float]:
-    """Return a guess of log2 of the steps to a target that a run missed, and its error.
+    """Return a guess of log2 of the steps to a target that a run missed, and the guess's error.
 
     The run is assumed to reach the target half an octave later, plus or minus half an octave.
     """

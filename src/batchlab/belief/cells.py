@@ -54,7 +54,7 @@ class Cell:
     """The trials with the same batch size (or plan), learning rate and schedule length."""
 
     records: tuple[TrialRecord, ...]
-    takes_rate: bool = True
+    takes_rate: bool = True  # False if the training command sets the learning rate
 
     @property
     def kind(self) -> Kind:

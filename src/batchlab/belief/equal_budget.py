@@ -34,7 +34,7 @@ class EqualBudget:
     def value(self, record: TrialRecord, split: Split) -> float | None:
         """Return a trial's metric when it had spent the budget, interpolated between evaluations.
 
-        The result is None unless an evaluation is at the budget, or one before and one after it.
+        The result is None unless the trial was evaluated at the budget, or before and after it.
         """
         curve = self._curve(record, split)
         if not curve:

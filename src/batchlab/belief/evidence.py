@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """Batch sizes and plans maybe as good as the best cell; None if there are no intervals."""
+        """Batch sizes and plans that may be as good as the best cell; None if `draws` is None."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
@@ -98,7 +98,7 @@ class Evidence:
     """The measurements from which the statements about a sweep are derived."""
 
     study: Study
-    cells: tuple[Cell, ...]  # each batch size's and plan's best cell, if a trial ended well
+    cells: tuple[Cell, ...]  # the best cell of each batch size and plan, if a trial ended well
     budgets: tuple[EqualBudget, ...]  # the equal budgets that are known, epochs first
 
     @classmethod
@@ -161,12 +161,12 @@ class Evidence:
         return [*map(fmean, filter(None, finals))]
 
     def untrained(self, split: Split) -> list[float]:
-        """Return the values at step 0 of all trials that ended well and were evaluated there."""
+        """Return the known values at step 0 of all trials that ended well."""
         curves = [record.curve(split, self.metric) for record in self._ended_well]
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return each cell's final values; with `budget`, as if all trials had stopped there."""
+        """Return each cell's final values, or the values if trials had stopped at `budget`."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:

@@ -20,7 +20,7 @@ V = TypeVar("V", float, float | None)
 
 # The line is fitted to the evaluations in this last fraction of a run.
 _TAIL = 0.25
-_BOUNDS = (1.0, 100.0)  # the largest fraction, and the largest percentage
+_BOUNDS = (1.0, 100.0)  # upper bounds of a final value: as a fraction, and in percent
 # A line is fitted to at least this many evaluations: through two it would show no scatter.
 _FEWEST = 3
 # If the best model is kept, the final value is the best mean of this many successive evaluations.

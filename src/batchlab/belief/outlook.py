@@ -27,7 +27,7 @@ _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # examples. Fitted to recorded trainings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # the utility of a configuration that failed
-# How strongly to shrink fitted slopes, which are not exactly 0 even if a run shows nothing.
+# Shrink fitted slopes by this many times the share of variance that chance would explain.
 _SHRINK = 4.0
 
 
@@ -115,10 +115,10 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return how far a linear model must move each chance for it to reach `least_chance`.
+    """Return by how much a linear model must raise each chance until it is `least_chance`.
 
-    The model predicts chances from a run's result, maybe beyond 0 or 1. So treat a chance as a
-    probit: the probability that a normal variable correlated with the result is above 0.
+    The model predicts chances from a run's result, maybe below 0 or above 1. So treat a chance as
+    a probit: the probability that a normal variable correlated with the result is above 0.
 
     Args:
         least_chance: the chance to reach.
@@ -138,7 +138,7 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
-    """Return the probability that a normal variable is above 0 for each mean and deviation."""
+    """Return the probability that a normal variable with each mean and sd is above 0."""
     return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
 
 
@@ -227,7 +227,7 @@ class Outlook:
         self._variance = self._outcomes.var(axis=1)
 
     def _utility(self, tuned_end: Array) -> Array:
-        """Return the utility of each configuration in each draw, in octaves of cost."""
+        """Return the utilities in each draw: octaves of cost, or margins if costs do not count."""
         aim = self._aim
         if not aim.costs_count:
             return np.asarray(-self.end)
@@ -240,12 +240,12 @@ class Outlook:
 
     @property
     def utility(self) -> Array:
-        """Expected utility of each configuration, in octaves of cost, shape (n,)."""
+        """Expected utility of each configuration, in octaves of cost or in margins, shape (n,)."""
         return np.asarray(self._expected[: self.cost.shape[1]])
 
     @property
     def chance(self) -> Array:
-        """Probability that further trainings succeed, no slower and no worse than the baseline."""
+        """Chance that trainings succeed, cost no more and end no worse than the baseline's."""
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int) -> Array:

@@ -15,4 +15,4 @@ _NUMBERS = (
     *(-3.179, -1.305, 0.6638),  # roughness, ridge
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
-"""The prior. References were at the recorded rate, and 3, 1 and 0 octaves below the best rate."""
+"""The prior, fitted with references at the recorded rate and 3, 1, 0 octaves below the best."""

@@ -24,8 +24,8 @@ _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # the reach without a prior, wide since two seeds say little
-_LEAST_WEIGHT = 1e-6  # lower weights are dropped; they change no bound in its third digit
+_BELOW, _ABOVE = 24.0, 18.0  # the grid's reach beyond the cells' log variances, without a prior
+_LEAST_WEIGHT = 1e-6  # drop weights below this fraction of the largest; bounds hardly change
 # The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
 

@@ -31,7 +31,7 @@ class StepsLaw:
 
     fewest: Array  # S_min of each draw, shape (n_draws,)
     slope: Array  # S_min B_crit of each draw
-    holds: bool
+    holds: bool  # whether the law fits the mean steps of all batch sizes
     n: int  # the number of batch sizes
 
     @classmethod
@@ -62,12 +62,12 @@ class StepsLaw:
 
     @property
     def s_min(self) -> Estimate:
-        """Steps in the limit of large batches."""
+        """Steps to the target in the limit of large batches."""
         return self._estimate(self.fewest, np.ones_like(self.fewest))
 
     @property
     def e_min(self) -> Estimate:
-        """Examples in the limit of small batches."""
+        """Examples to the target in the limit of small batches."""
         return self._estimate(self.slope, np.ones_like(self.slope))
 
     @property

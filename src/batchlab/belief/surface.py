@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # The prior variance of the constant that all costs share, and of the constant that all final values
 # share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
-_JITTER = 1e-6
+_JITTER = 1e-6  # added to each variance, so that rounding leaves a Cholesky factor
 # Twice the epochs give as many steps as half the batch size, with similar final values. So an
 # octave more epochs counts as a batch size that is smaller by this many octaves.
 AS_HALF_THE_SIZE: Final = 0.8
@@ -105,7 +105,7 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return octaves of each rate above the ridge through the reference, shape (n,)."""
+        """Return octaves from the ridge through the reference up to each rate, shape (n,)."""
         return places.rate - self.ridge * places.size
 
 
