@@ -65,7 +65,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of `value`; `variance` is its variance / residual variance."""
+        """Return the 95 % interval of `value`, whose variance / residual variance is `variance`."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -77,7 +77,7 @@ SIZES_FOR_LAW = 3
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Remove the full batch (too fast for the law, as nothing is gathered) if enough points remain.
+    """Remove the full batch (fast, as no examples are gathered) if at least three points remain.
 
     Args:
         points: (batch size, measurement at this batch size).
@@ -92,7 +92,7 @@ class MemoryFit:
     """Peak memory as a straight line over the batch size.
 
     Attributes:
-        fixed_bytes: the memory at any batch size: weights, gradients, optimizer state, data set.
+        fixed_bytes: the memory at batch size 0: weights, gradients, optimizer state, data set.
         bytes_per_example: the memory for each example of a batch: activations and copied data.
         line: the line through the peaks, or None with fewer than two batch sizes.
     """

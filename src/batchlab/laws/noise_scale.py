@@ -15,7 +15,7 @@ from batchlab.records.noise import GradientSample
 
 Array = NDArray[np.float64]
 _UPPER = 0.975
-# If |G|^2 is not significantly above 0, advise at least this many times as many examples.
+# If |G|^2 is not significantly above 0, advise a sample at least this many times as large.
 _LEAST_MORE = 2.0
 
 
@@ -76,7 +76,7 @@ def _point(sample: GradientSample) -> Array:
 
 
 def _covariance(sample: GradientSample) -> Array:
-    """Estimate the 2 x 2 covariance of (tr Sigma, |G|^2) by leaving out one block at a time."""
+    """Return the delete-one-block jackknife covariance of (tr Sigma, |G|^2), shape (2, 2)."""
     products, n_blocks = np.asarray(sample.products), sample.n_blocks
     own = np.diag(products)
     mean_sq = (products.sum() - 2 * products.sum(axis=0) + own) / (n_blocks - 1) ** 2
@@ -101,7 +101,7 @@ def _of_set(sample: GradientSample) -> float:
 
 
 def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
-    """Estimate (tr Sigma, |G|^2) from |mean gradient|^2 over one block and over `n` examples."""
+    """Estimate (tr Sigma, |G|^2) from |mean gradient|^2 of a block and of all `n` examples."""
     of_set = _of_set(sample)
     # This estimates the trace with denominator N - 1; the result has the denominator N.
     sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
@@ -121,7 +121,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 
     Args:
         traces: at least three unbiased estimates of tr Sigma.
-        grad_sqs: as many unbiased estimates of |G|^2, in the order of `traces`.
+        grad_sqs: unbiased estimates of |G|^2, one for each of `traces`, in the same order.
     """
     pairs = np.array([traces, grad_sqs])
     trace, grad_sq = pairs.mean(axis=1).tolist()

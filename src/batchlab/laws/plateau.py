@@ -29,7 +29,7 @@ _POWER = (math.log(0.1), math.log(6.0))  # limits of the log exponent of a power
 _OFFSET = (-1.0, 5.0)  # limits of log2(1 + offset) of a power law, with the offset in epochs
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
 _ZOOMS = 3  # number of refinements of the grid; the cells are then smaller than the noise
-# A fit may skip the first points, by number or as a fraction of the curve.
+# A fit may skip the first points of a curve: one of these numbers or fractions of its points.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
 _LEVELS = (np.arange(15) + 0.5) / 15  # the quantiles that represent the distribution of a rise
@@ -38,7 +38,7 @@ _LIKELY = 1e-4  # curves with less than this fraction of the largest weight are 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """m shapes of learning curves: the remaining rise is exp(-rate t) or (t + offset)^-power."""
+    """Shapes of m learning curves: exp(-rate t) or (t + offset)^-power of the rise is left at t."""
 
     exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
     rate: Array  # rate per epoch of an exponential, or power of a power law, shape (m,)
@@ -52,7 +52,7 @@ class Shapes:
         return np.exp(-rate * np.where(self.exponential[:, None], t[None, :], np.log(base)))
 
     def of(self, row: Index) -> Shapes:
-        """Return the shapes at the given indices."""
+        """Return the shapes at the indices `row`."""
         return Shapes(
             exponential=self.exponential[row], rate=self.rate[row], offset=self.offset[row]
         )
@@ -93,7 +93,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Grid:
-    """A uniform grid over log rate, and a uniform grid over log2(1 + offset) and log power.
+    """Uniform grids: log rate (exponentials); log2(1 + offset) and log power (power laws).
 
     Offset and power are strongly correlated, so each offset has its own range of powers: a
     rectangle around all likely pairs would be too coarse across their narrow ridge.
@@ -115,7 +115,7 @@ class _Grid:
         )
 
     def log_prior(self) -> Array:
-        """Return each shape's log prior: log of the fraction of the ranges that its cell covers."""
+        """Return, per shape, log(0.5 × the fraction of its family's prior that its cell covers)."""
         exponential = np.full(_N_RATES, _share(self.rate, _RATE) / _N_RATES)
         power = np.repeat([_share(limits, _POWER) for limits in self.power], _N_POWERS)
         power *= _share(self.offset, _OFFSET) / (_N_POWERS * _N_OFFSETS)
@@ -141,7 +141,7 @@ def _share(part: Range, whole: Range) -> float:
 
 
 def _zoomed(limits: Range, log_weight: Array) -> Range:
-    """Return the range of likely values on one axis, wider by 1.5 cells at both ends."""
+    """Return the range of likely values within `limits`, widened by 1.5 cells at both ends."""
     places = np.linspace(*limits, len(log_weight))
     likely = places[log_weight >= log_weight.max() + np.log(_LIKELY)]
     margin = 1.5 * (places[1] - places[0])
@@ -150,12 +150,12 @@ def _zoomed(limits: Range, log_weight: Array) -> Range:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fit:
-    """Least-squares fits of every shape of a grid (rows), from every first point (columns)."""
+    """Least-squares fits of each grid shape (rows) to the points from each start on (columns)."""
 
     rise: Array  # the rise over the fitted points
     error: Array  # standard error of `rise`
     span: Array  # the fraction of the total rise that lies within the fitted points
-    degrees: Array  # degrees of freedom, one per first point
+    degrees: Array  # degrees of freedom of `error`, one per column
     log_weight: Array  # log posterior probability of each fit, up to a constant
 
     @classmethod
@@ -175,7 +175,7 @@ class _Fit:
         rise = -product / square
         total = _tails(value**2)[starts] - sum_value**2 / n
         residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
-        degrees = np.asarray(n - 1.0, dtype=float)  # n, less level and rise, plus 1 of the prior
+        degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 (level, rise) + 1 (prior)
         log_weight = (
             grid.log_prior()[:, None]
             - 0.5 * np.log(square)
@@ -194,7 +194,7 @@ class _Fit:
 
 
 def _tails(rows: Array) -> Array:
-    """Return the sums from each index to the last one, along the last axis."""
+    """Return, along the last axis, the sum of each entry and all entries after it."""
     return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1]
 
 
@@ -241,7 +241,7 @@ FRACTION_DELTA = 0.002
 RELATIVE_DELTA = 0.01
 REACHED_PROBABILITY = 0.5  # "reached" needs this probability of a plateau within the curve
 NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau
-# "reached" also needs a probability below this that HORIZON_EPOCHS more gain 2 delta or more.
+# "reached" also needs a probability below this of a gain >= 2 delta in HORIZON_EPOCHS epochs.
 STILL_RISING_PROBABILITY = 0.02
 # Without this many deltas of improvement over the untrained model, a flat curve is no plateau.
 STARTED_DELTAS = 10
@@ -279,13 +279,13 @@ class MetricPlateau:
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
-    """Return the least improvement that matters: 0.002 for accuracy or error, otherwise 1 %.
+    """Return the least improvement that matters: 0.002 (accuracy, error) or 1 % of the final value.
 
     An accuracy or error with values above 1 is in percent, so its delta is 0.2.
 
     Args:
         metric: the metric's name.
-        values: the metric's curve, n >= 1; the 1 % are of the median of the last 5 |values|.
+        values: the metric's curve, n >= 1; its final value is the median of the last 5 |values|.
 
     Returns:
         Delta in the metric's unit, > 0.
@@ -308,8 +308,8 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
         better: whether a better value of the metric is higher or lower.
 
     Returns:
-        The verdict with the default delta: "cannot_tell" if the trial has no validation data, has
-        diverged, or has hardly changed the metric of the untrained model.
+        The verdict with the default delta; also "cannot_tell" if the trial has no validation data,
+        has diverged, or has a plateau hardly better than the untrained model.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
@@ -342,7 +342,7 @@ def find_plateau(
         epochs: the epochs of the measurements, shape (n,), increasing, >= 0; may be fractions.
         values: the curve, shape (n,), finite.
         better: whether a better value of the metric is higher or lower.
-        delta: the least improvement by `HORIZON_EPOCHS` that counts, > 0, in the metric's unit.
+        delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
         The verdict with the expected improvement after the last epoch.
@@ -431,7 +431,7 @@ def _plateaus(
     """
     whole = np.arange(first, last + 1, dtype=float)
     laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
-    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # falls along each row
+    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # decreases along each row
     gain = rise * drop[:, -1:]
     # The plateau is the first epoch at which rise * drop < delta, or `first` if there is no rise.
     epoch = np.array(

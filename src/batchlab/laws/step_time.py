@@ -24,7 +24,7 @@ _ROUNDNESS = (0.1, 1.6)
 # falls exponentially there, so the exact number does not matter.
 _REACH = 7.0
 # Kernels and caches change with the batch size, so single sizes deviate from every smooth law. This
-# is the median of the half-Cauchy prior of their deviation; it matters only if points are few.
+# is the median of the half-Cauchy prior of log times' deviations; it matters if points are few.
 _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (1e-3, 1.0)
 _CELLS = {"knee": 61, "round": 25, "off": 18}
@@ -56,7 +56,7 @@ def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Return each row's least-squares log overhead, and its weighted sum of squared residuals."""
+    """Return, per row, the least-squares log overhead and the weighted sum of squared residuals."""
     away = log_s - rise
     total = weight.sum(axis=-1)
     level = (weight * away).sum(axis=-1) / total
@@ -65,13 +65,13 @@ def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Axis:
-    """Grid cells along one parameter, narrow near its least-squares value and wide far from it."""
+    """The cells of a grid along one parameter; `around` makes cells near a center the narrowest."""
 
     edges: Array
 
     @classmethod
     def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
-        """Divide `limits` into `n` cells; cells within `fine` of the centre are the narrowest."""
+        """Divide `limits` into `n` cells; cells within `fine` of `centre` are the narrowest."""
         low, high = (math.asinh((limit - centre) / fine) for limit in limits)
         return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
@@ -94,13 +94,13 @@ class _Posterior:
 
     log_sizes: Array
     log_s: Array  # log seconds per step
-    own_sq: Array  # variance of each log time
+    own_sq: Array  # measurement variance of each log time
     knee: _Axis
     round: _Axis
     off: _Axis
     weight: Array  # probability of each cell, shape (knee, round, off)
-    no_overhead: bool  # whether a line through the origin (a knee at 0) fits nearly as well
-    no_slope: bool  # whether a constant time (a knee at infinity) fits nearly as well
+    no_overhead: bool  # whether a line through the origin (a knee at 0) is also likely
+    no_slope: bool  # whether a constant time (a knee at infinity) is also likely
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
@@ -136,7 +136,7 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the posterior geometric mean of `off`, the deviation of log times from the law."""
+        """Return the posterior geometric mean of the log times' standard deviation from the law."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
@@ -213,7 +213,7 @@ def _best_knees(
 
 _NORMAL_95 = 1.959964
 # These quantiles are also used for a single bound. A one-sided 95 % bound would contain the true
-# knee in only 89 % of cases, because the same times decide that the knee counts as outside.
+# knee in only 89 % of cases, because the same times decide that only one bound is given.
 _BOTH = (0.025, 0.975)
 
 
@@ -250,14 +250,14 @@ class StepTimeFit:
 
     @property
     def max_residual_fraction(self) -> float:
-        """The largest |measured time / time on the law - 1| of all batch sizes."""
+        """The largest |measured time / time on the law - 1| over all batch sizes."""
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
         """Return the law's seconds per step; the interval excludes the scatter of measurements.
 
         Args:
-            batch_size: examples per step, >= 1; outside the measured range it is an extrapolation.
+            batch_size: examples per step, >= 1; outside the measured range, time is extrapolated.
         """
         if batch_size < 1:
             raise BatchlabError(f"the step time of batch size {batch_size}: expected at least 1")
@@ -294,10 +294,10 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
 
     The point estimate is least squares on log times. The weight of a batch size is 1 / (variance of
-    its log time + the variance of single batch sizes around the law, which is estimated too).
+    its log time + estimated variance of single batch sizes' log times around the law).
     The 95 % intervals come from the joint posterior of all parameters on a grid. The prior is flat
     in log overhead, in 1/p from 0.1 to 1.6 and in the log knee within the measured range (beyond
-    that range it falls exponentially with the distance), and half-Cauchy for the deviation.
+    that range it falls exponentially). The prior of the batch sizes' deviation is half-Cauchy.
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
@@ -343,7 +343,7 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
-    """Return the parameters by name, with 95 % intervals or with only one bound."""
+    """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     overhead, knee = math.exp(float(point.log_overhead[0])), math.exp(float(point.log_knee[0]))
     sharpness = 1 / float(point.roundness[0])
@@ -369,7 +369,7 @@ def _parameters(
 
 
 def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
-    """Return an estimate; if `maybe_0`, with no lower bound and, if `why`, with no value."""
+    """Return an estimate; `maybe_0` removes its lower bound, and a reason `why` also its value."""
     if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
@@ -379,7 +379,7 @@ def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason 
 
 
 def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
-    """Return the knee, or only its bound if it lies outside the measured batch sizes."""
+    """Return the knee, or only a bound of the knee if it is outside the measured batch sizes."""
     n, measured = len(sizes), {"smallest": sizes[0], "largest": sizes[-1]}
     if posterior.no_overhead and posterior.no_slope:
         reason = Reason.of("scatter_too_much", what="step times", **measured)
@@ -395,8 +395,8 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     return Estimate.of(value, interval=bounds, n=n)
 
 
-# The efficiency, relative to a sample standard deviation, of an estimate from the median of many
-# squared normal deviations. With few deviations the efficiency is higher.
+# Efficiency of a variance from the median of many squared normal deviations, relative to the sample
+# variance. It multiplies the degrees of freedom; with few deviations it is higher.
 _EFFICIENCY = 0.37
 
 
@@ -419,7 +419,7 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """Return the median scatter over batch sizes, which a few unsteady sizes hardly change.
+        """Estimate the scatter by a median over batch sizes, as a few sizes may be unsteady.
 
         Args:
             times_s: for each batch size, the seconds per step in each process.
@@ -434,7 +434,7 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares / variance is chi squared with n - 1 degrees, so divide by that median.
+        # A sum of squares / variance is chi squared, n - 1 degrees: divide by chi squared's median.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -451,8 +451,8 @@ class ProcessScatter:
         """Return a batch size's step time; the interval includes the scatter between processes.
 
         The variance between this size's processes is averaged with that of all sizes, weighted by
-        degrees of freedom, so the interval is too narrow if this size scatters far more. It
-        contains the interval of `blocks`, which are stretches of steps within processes.
+        degrees of freedom, so the interval is too narrow if this size scatters far more than most.
+        The interval contains that of `blocks`, the scatter of step times within processes.
 
         Args:
             processes_s: seconds per step in each process, at least one.
@@ -470,7 +470,7 @@ class ProcessScatter:
         return Estimate.of(blocks.estimate, interval=(low, high), n=n)
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
-        """Return the scatter of all batch sizes, pooled with one size's own sum of squares."""
+        """Return the scatter of all batch sizes, pooled with one size's sum of squares `square`."""
         if degrees == 0 or self.n_sizes == 1:  # `self` is then this size's own scatter already
             return self
         together = self.degrees + degrees
@@ -493,8 +493,8 @@ def timed_in_turn(
 ) -> tuple[Estimate, Estimate, float]:
     """Correct two step times by `ratio` = other / one, measured while the two sizes took turns.
 
-    Also return the standard error of the corrected ratio's log. Other load may have slowed one of
-    the separately timed sizes, so variances are raised to explain a large deviation from `ratio`.
+    Also return the standard error of the corrected ratio's log. Other load may have slowed one size
+    when it was timed, so both variances are raised if other / one deviates far from `ratio`.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

@@ -9,7 +9,7 @@ Joint draws of scatter, exponent and mean steps give draws of the curve, whose q
 The variance of a run is that between seeds of a batch size, or that of the batch sizes around the
 best curve if this is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 
-Every interval includes the uncertainty of the exponent; otherwise that of B_crit would be too
+Every interval includes the uncertainty of the exponent; otherwise B_crit's interval would be too
 narrow. The prior of the log exponent is normal around 0 and has 95 % of its mass within a factor of
 2.2, so the exponent is near 1 if the points say little about it.
 """
@@ -32,12 +32,12 @@ Array = NDArray[np.float64]
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
 _LARGEST_EXPONENT = 2.2
 _EXPONENT_SD = math.log(_LARGEST_EXPONENT) / 1.96  # standard deviation of the log exponent's prior
-_ALMOST_ANY = 0.9  # an exponent is unknown if its interval is this fraction of the prior's or more
+_ALMOST_ANY = 0.9  # an exponent is unknown if its interval / the prior's is at least this
 _NOTHING = 1000.0  # if B_crit is this many times beyond the batch sizes, S_min or E_min may be 0
 # Limits of the variance of log steps: less is rounding of the arithmetic, more would overflow.
 _LEAST_SQ, _LARGEST_SQ = 1e-14, 100.0
 _N_DRAWS, _ROUNDS = 4000, 50
-# The grid of exponents is narrowed repeatedly to exponents whose cost is this near the lowest.
+# The grid of exponents is narrowed _ZOOMS times to those of cost <= lowest cost + _HIGHEST_COST.
 _N_EXPONENTS, _ZOOMS, _HIGHEST_COST = 81, 6, 16.0
 
 
@@ -47,9 +47,9 @@ class StepsObservation:
 
     Attributes:
         batch_size: examples per step, >= 1.
-        after_steps: the step of the last evaluation below the target; 0 if it is unknown.
-        steps: the step of the first evaluation at the target, taken as exact if `after_steps` is 0
-            or equal; None if the run ended at `after_steps` without reaching the target.
+        after_steps: the step of the last evaluation that missed the target; 0 if unknown.
+        steps: the step of the first evaluation that reached the target; None if no evaluation did.
+            If `after_steps` is 0 or equals `steps`, `steps` counts as the exact steps to target.
     """
 
     batch_size: int
@@ -58,7 +58,7 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """The log bounds of the steps to target: equal if exact; (x, infinity) if missed."""
+        """The bounds of the log steps to target: equal if exact; infinite above if missed."""
         if self.steps is None:
             return math.log(self.after_steps), math.inf
         return math.log(self.after_steps or self.steps), math.log(self.steps)
@@ -72,7 +72,7 @@ class StepsAt:
         batch_size: examples per step.
         expected: the steps at this batch size on the curve fitted to all batch sizes.
         measured: geometric mean over the runs of this batch size. The interval uses the scatter
-            between seeds of all batch sizes; it is missing if no batch size has two runs.
+            between seeds of all batch sizes, and is missing if no batch size has two runs.
     """
 
     batch_size: int
@@ -82,14 +82,14 @@ class StepsAt:
 
 @dataclass(frozen=True, kw_only=True)
 class StepsToTargetFit:
-    """Steps to target by batch size: the law, and whether it holds.
+    """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
     Attributes:
         b_crit: the batch size that needs 2 S_min steps; only a bound if outside the measured range.
         s_min: S_min, the steps in the limit of large batches.
         e_min: examples to target in the limit of small batches; unknown if the law does not hold.
         exponent: the a of S(B) = S_min (1 + (B_crit/B)^a); the law has a = 1.
-        law_holds: whether the exponent's interval contains 1 (or is unknown); if not, `b_crit` and
+        law_holds: true if the exponent's interval contains 1 or is unknown; if false, `b_crit` and
             `s_min` are those of the curve with the median exponent.
         seed_sd: standard deviation of log steps between seeds; None if no batch size has two runs.
         by_batch_size: steps at each measured batch size, ascending.
@@ -108,7 +108,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     """Fit the law S(B) = S_min (1 + B_crit/B) to the steps at which runs reached their target.
 
     Args:
-        observations: at least three distinct batch sizes at which some run reached the target.
+        observations: one per run; runs of three or more batch sizes must have reached the target.
 
     Raises:
         BatchlabError: fewer than three batch sizes reached the target; the message lists them.
@@ -171,7 +171,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 
 
 def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Return, per draw, the a and c of S = a + c / B with the least squared relative residuals."""
+    """Fit S = a + c / B to each row by least squares of relative residuals; return all a and c."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(-1), (x * z).sum(-1), (z * z).sum(-1)
@@ -203,7 +203,7 @@ def _exponent(draws: Array, *, n_sizes: int, n: int) -> Estimate:
 
 
 def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]:
-    """Return reasons for unknown quantities, by name, if B_crit is outside the measured sizes."""
+    """Return why quantities are unknown, by name; empty if B_crit is within the measured sizes."""
     if smallest <= b_crit <= largest:
         return {}
     what, other = ("S_min", "larger") if b_crit > largest else ("E_min", "smaller")
@@ -224,13 +224,13 @@ class _Curves:
 
     @classmethod
     def through(cls, batch_sizes: Array, log_steps: Array, exponent: Array) -> _Curves:
-        """Fit the curve of each exponent, shape (n,), to log steps, shape (n, k)."""
+        """Fit a curve to each row of log steps, shape (n, k), given n exponents or one for all."""
         # Divide sizes and steps by their geometric means, so that no power overflows.
         middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
         powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
         with np.errstate(divide="ignore", invalid="ignore"):
             fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # Steps may fall at most as 1/B^a and may not rise; at a limit, only the mean is fitted.
+        # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
         is_steepest, is_flat = ~(fewest > 0), ~(slope > 0)
         fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
         slope = np.where(is_flat, 0.0, np.where(is_steepest, 1.0, slope))
@@ -256,7 +256,7 @@ class _Means:
     batch_sizes: Array  # shape (k,)
     count: Array  # number of runs of each batch size, shape (k,)
     log_steps: Array  # mean log steps of the runs, shape (k,)
-    rounding_sq: Array  # variance of log steps that evaluations can't resolve, shape (k,)
+    rounding_sq: Array  # variance of log steps from gaps between evaluations, shape (k,)
     seed_sq: float  # variance of log steps between seeds; a lower limit if no size has two runs
 
     @classmethod
@@ -305,10 +305,10 @@ class _Means:
         return _Curves.through(self.batch_sizes, self.log_steps[None], np.array([exponent]))
 
     def draws(self) -> tuple[Array, Array]:
-        """Return joint draws of mean log steps, (n, k), and of the exponent of their curve, (n,).
+        """Draw mean log steps, shape (draws, sizes), and the exponent of each draw's curve.
 
-        The variance is drawn too, so the means have Student's distribution. The variance is that
-        between seeds, or that of the batch sizes around the best curve if this is larger.
+        The variance of a run is drawn too, so the means have Student's distribution. The larger of
+        two variances is used: between seeds, and of the batch sizes around the best curve.
         """
         stream = np.random.default_rng(0)
         k, degrees = len(self.count), self.degrees
@@ -326,7 +326,7 @@ class _Means:
             off_sq = self._off_sq(np.exp(logs))
             least = self._off_sq(np.ones(1))[0] if law_only else off_sq.min()
             variance = of_seeds
-            # If sizes have several runs, use one degree of freedom only if `least` > `seed_sq`.
+            # If any size has two runs, use residuals with 1 degree of freedom only if > `seed_sq`.
             if not degrees or (not law_only and (free > 1 or least > self.seed_sq)):
                 variance = np.clip(least * of_sizes, of_seeds, _LARGEST_SQ)
             prior = (logs / _EXPONENT_SD) ** 2
@@ -343,7 +343,7 @@ class _Means:
         return self.log_steps + of_means + rounding, exponent
 
     def _off_sq(self, exponents: Array) -> Array:
-        """Return, per exponent, the best curve's sum of squared log residuals over the runs."""
+        """Return, per exponent, the best curve's squared log residuals, summed over all runs."""
         log_steps = np.broadcast_to(self.log_steps, (len(exponents), len(self.count)))
         curves = _Curves.through(self.batch_sizes, log_steps, exponents)
         steps = np.stack([curves.steps(size) for size in self.batch_sizes], axis=1)
@@ -351,6 +351,6 @@ class _Means:
 
 
 def _mean_beyond(limit: Array, mean: Array, sd: float) -> Array:
-    """Return the means of normal distributions truncated to values above `limit`."""
+    """Return the means of normal distributions (`mean`, `sd`) truncated to values above `limit`."""
     hazard = math.sqrt(2 / math.pi) / erfcx((limit - mean) / sd / math.sqrt(2))
     return np.asarray(mean + sd * hazard)

@@ -36,7 +36,7 @@ from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
-_POOL = 512  # Number of examples to search if one example has nothing that the loss averages.
+_POOL = 512  # If a chosen example has nothing to average, search this many for labels or tokens.
 _CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
 # Standard deviation of the noise added to an initial weight tensor / that of the tensor itself.
 _MOVED = 0.05
@@ -93,7 +93,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Return a few examples whose gradients are computed on new copies of a perturbed model."""
+    """Return a few examples; each gradient uses a new model with the same perturbed weights."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -106,7 +106,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield the causes of a wrong gradient; disable each found cause, which may hide others."""
+    """Yield the causes of a wrong gradient; disable each found cause, as it may hide another."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -186,7 +186,7 @@ NEEDS_GRADIENTS = (
 
 
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
-    """Return the loss of a few examples; on failure, raise an error with a remedy that works."""
+    """Return the loss of a few examples; if this fails, raise an error, with a remedy if found."""
     workload, batch = few.workload, few.batch(few.all)
     own_size = min(workload.batch_size, size_of(workload.train))
 
@@ -265,9 +265,9 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
 
 
 def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether the gradient `whole` is a weighted mean of the gradients `pieces`.
+    """Return whether `whole` is a weighted mean of the gradients `pieces`, up to an error.
 
-    All weights must be positive; pieces with a gradient of 0 (nothing to average) are ignored.
+    `within` is the largest relative error. Weights must be positive; gradients of 0 are ignored.
     """
     with_units = [piece for piece in pieces if bool(piece.any())]
     if not with_units:
@@ -333,7 +333,7 @@ class _Few:
 
     @property
     def cuts(self) -> list[Cut]:
-        """Return four cuts of the batch into two unequal parts, and one into single examples."""
+        """Four cuts of the batch into two unequal parts, and a fifth into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
         order, cuts = self.all, list[Cut]()
         for _ in range(_CUTS):
@@ -348,7 +348,7 @@ class _Few:
     def with_grains(self, whole: Tensor) -> _Few:
         """Return a copy whose `rounding` includes the error of gradient(3 × loss) / 3.
 
-        If doubling the loss does not double the gradient, the gradient is clipped: change nothing.
+        Change nothing if the error is above 1 %, or if gradient(2 × loss) / 2 differs (clipping).
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -405,7 +405,7 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return the relative distance of the gradients with seeds 0 and 1; 0 if they are equal."""
+        """Return the relative distance of the gradients with seeds 0 and 1; 0 within `rounding`."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
@@ -432,7 +432,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether the batch's mean loss over seeds differs from that of its parts."""
+        """Return whether the mean loss over seeds clearly differs between a batch and its parts."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, map(self.batch, cut))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -443,7 +443,7 @@ class _Few:
     def is_sum(self) -> bool:
         """Return whether the loss grows by the same amount with each further copy of the examples.
 
-        The loss itself may be a different amount, because it may include a weight penalty.
+        The first copy may add another amount, because the loss may include a weight penalty.
         """
         once, _ = self.mean_loss((1, self.all))
         added, chance = self.mean_loss((1, self.all * 2), (-1, self.all))
@@ -456,7 +456,7 @@ class _Few:
 
 
 def _few_of(workload: Workload, device: torch.device) -> _Few:
-    """Choose a few training examples; at least one has a label or token that the loss averages."""
+    """Choose a few training examples, if possible with a label or token that the loss averages."""
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 

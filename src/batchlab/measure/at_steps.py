@@ -134,7 +134,7 @@ class LossSurface:
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's fraction of the total weight, and its loss with fixed randomness."""
+        """Yield, per pass, its fraction of the total weight and its loss with fixed randomness."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -325,7 +325,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    """Measure at every call; if `on_request`, only at epoch ends; if `at_ends`, at run ends."""
+    """Measure after every step; if `on_request`, at epoch ends; if `at_ends`, at start and end."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
     is_due = moment.is_last if at_ends else moment.is_end

@@ -15,10 +15,10 @@ from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import step_intervals
 from batchlab.script.look import Look
 
-# Stop after timing 12 progress lines (for a 95 % interval) over 2 s (for steady clocks).
+# Stop after 12 intervals between progress lines (for 95 % bounds) and 2 s (for steady clocks).
 _STRETCHES = 12
 _TIMED_S = 2.0
-# Also stop after timing 4 lines over 10 s, since a script may report its progress only rarely.
+# Also stop after 4 timed intervals and 10 s, since a script may report its progress only rarely.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
 # The number of steps that the command receives if the trial has no horizon. The script may still
@@ -31,7 +31,7 @@ def timed_command(
 ) -> ProfilePoint:
     """Run a command until enough of its steps are timed or `limit_s` has passed, then stop it.
 
-    Return the step time and memory at the batch size of `trial`, or the reason if unknown.
+    Return the step time and memory at the batch size of `trial`, or why they are unknown.
     """
     values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
     look = Look(command, trial, values, is_timed=True)

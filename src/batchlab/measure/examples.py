@@ -49,7 +49,7 @@ class CheckResult:
 
 
 def succeeds(function: Callable[[], object]) -> bool:
-    """Seed all generators and return whether `function` runs; raise if memory runs out."""
+    """Seed all generators; return whether `function` raises no error; re-raise out of memory."""
     seed_everything(_SEED)
     try:
         function()
@@ -63,9 +63,9 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call `function`; if it fails, add the first remedy that helps to the error message.
+    """Call `function`; extend the message of a WorkloadError by the first remedy that helps.
 
-    A remedy is a message and a function that succeeds if it helps; training mode is tried last.
+    A remedy is a text and a test that succeeds if the remedy helps; training mode is tried last.
 
     Raises:
         WorkloadError: `function` raised a WorkloadError.

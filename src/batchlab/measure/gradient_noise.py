@@ -38,7 +38,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import epoch_order, n_examples, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
-# Store the gradients of at most 64 blocks of examples, fewer if above 512 MB, but at least 8.
+# Store gradients of at most 64 blocks of examples; fewer if these exceed 512 MB, but at least 8.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
 # The number of examples in each of the first blocks.
@@ -146,7 +146,7 @@ class GradientNoise:
         return blocks
 
     def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
-        """Compute a block in passes of `n_pass` examples; if None, as many as memory allows."""
+        """Compute a block in passes of `n_pass` examples; if None, of as many as memory allows."""
         while True:
             n_at_once = n_pass or self._pass_examples
             try:

@@ -1,4 +1,4 @@
-"""The gradient of a batch, its norm, and the norms of its single examples' gradients."""
+"""The gradient of a batch, the gradient's norm, and norms of single examples' gradients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def batch_gradient(
 def accumulated_gradient(
     workload: Workload, model: nn.Module, batches: Sequence[Batch], shares: Sequence[float]
 ) -> Tensor:
-    """Return the sum of the batches' gradients, each times its share, shape (P,)."""
+    """Return the sum of share × gradient over the batches, shape (P,), for P weights."""
     model.zero_grad()
     backward_of_parts(partial(workload.loss, model), batches, shares)
     parameters = trainable_parameters(model)
@@ -89,7 +89,7 @@ def widened(values: Tensor) -> Tensor:
 
 
 class WatchedLayers:
-    """Hooks that store, of each layer's first call, the input and the gradient by the output."""
+    """Hooks that store the input, and the gradient by the output, of each layer's first call."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Attach the hooks to the layers."""
@@ -140,7 +140,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Return each example's squared gradient norm by the layer's own parameters, shape (n,).
+    """Return each example's squared norm of the gradient by the layer's own parameters, (n,).
 
     `value` is the layer's input, with examples in the first dimension; `back` is the gradient of
     each example's own loss by the layer's output. The layer must satisfy `is_known`.
@@ -221,7 +221,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# For each type of layer, how to compute each example's squared gradient norm by the weight.
+# By type of layer: how to compute each example's squared norm of the gradient by the weight.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,

@@ -20,8 +20,8 @@ from batchlab.records.study import Study
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
     """Return the gradient variance expected from sampling, tr Sigma / B, by batch size B.
 
-    Without replacement, the variance is tr Sigma / B × (N - B) / (N - 1) for N examples. Here
-    tr Sigma is the geometric mean of its estimates from the measured variances `seen`.
+    Without replacement, the variance is tr Sigma / B × (N - B) / (N - 1) for N examples. tr Sigma
+    is the geometric mean of its estimates from `seen`, the measured variance by batch size.
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}

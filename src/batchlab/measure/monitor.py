@@ -83,7 +83,7 @@ class Monitor:
             self._measured = None
 
     def step(self) -> None:
-        """Finish the measurement of an optimizer step; call this after each optimizer step."""
+        """Count a step, and finish its measurement if any; call this after each optimizer step."""
         self._step += 1
         measured, self._measured = self._measured, None
         if measured is not None:
@@ -168,7 +168,7 @@ class _MeasuredStep(WatchedLayers):
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Estimate (tr Sigma, |G|^2) from the first pass; None if not finite or from 1 example."""
+        """Estimate (tr Sigma, |G|^2) from the first pass; None if not finite or < 2 examples."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)

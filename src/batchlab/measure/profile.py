@@ -40,13 +40,13 @@ class ProfilePoint:
         reason: why this batch size did not run or could not be timed; None if it was timed.
         timing: the times of blocks of steps in the first process; None if not timed.
         again: the timings of further processes; empty if timed only once.
-        peak_bytes: peak memory of the process above an idle process; None if unknown. A point that
-            ran but exceeded the memory limit has a peak and the status oom.
+        peak_bytes: peak memory of the process above that of an idle process; None if unknown. A
+            point that ran but exceeded the memory limit has a peak and the status oom.
         gpu_peak_bytes: the peak memory that a script used on one GPU; None if zero or unknown.
         with_evaluations: whether the times include a script's evaluations, because the script
             evaluated before every line of its progress.
-        at_most_step_s: an upper bound of the step time, the duration of a script's whole run over
-            its number of steps, if the script ran but could not be timed.
+        at_most_step_s: an upper bound of the step time, a script's whole duration / its number of
+            steps, if the script ran but could not be timed; otherwise None.
     """
 
     batch_size: Count
@@ -73,7 +73,7 @@ class ProfilePoint:
 
     @property
     def limited_bytes(self) -> int | None:
-        """The peak to compare with the limit: the GPU's if a script used it; None if unknown."""
+        """The peak to compare with the memory limit: of the GPU if known, else of the process."""
         return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
@@ -138,7 +138,7 @@ class ProfilePoint:
 
 
 # Prior standard deviation, between processes on a quiet machine, of the log ratio of two sizes'
-# step times. It is averaged with the measured one, with the weight of three degrees of freedom.
+# step times. Its square is averaged with the measured variance, as if from 3 degrees of freedom.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
@@ -177,11 +177,11 @@ class Profile(ShownInNotebook):
         workload: the workload that was profiled.
         device: "cpu" or "cuda".
         device_name: the model of the processor or GPU.
-        memory_limit_bytes: the requested memory limit; None for that of the device.
+        memory_limit_bytes: the requested memory limit; None stands for the device's memory.
         environment: versions, processor, cores and system of the machine that measured.
         created_at: time of the measurement, UTC, ISO 8601.
         points: all batch sizes that were tried, ascending, with larger micro-batches first.
-        evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None if
+        evaluation_bytes: peak memory of an evaluation, above that of an idle process; None if
             unknown, or if the peaks of a script's points include the evaluation.
         compile_s: the seconds that torch.compile took before the first step; None if the step times
             are not those of a compiled model.
@@ -268,7 +268,7 @@ class Profile(ShownInNotebook):
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
 
     def are_enough_processes(self, n: int) -> bool:
-        """Return whether `n` processes per size are enough: intervals are narrow, or `n` >= 12."""
+        """Return whether `n` processes per size suffice: 12, or 2 or more with narrow intervals."""
         scatter = self.process_scatter
         is_sure = scatter is None or scatter.half_width(n) <= _NARROW
         return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
@@ -288,12 +288,12 @@ class Profile(ShownInNotebook):
         return {point.shape: point for point in self.points}
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
-        """Return the fastest point of `batch_size` with any micro-batch; None if none fits."""
+        """Return the fastest point of `batch_size` with any micro-batch; None if no point fits."""
         ran = self._that_fit.get(batch_size, ())
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Return a point's mean seconds per step over processes, not smoothed by the law.
+        """Return a point's mean seconds per step over processes, not smoothed by `step_time`.
 
         The 95 % interval includes the scatter between processes, if `process_scatter` is known.
         """
@@ -349,7 +349,7 @@ class Profile(ShownInNotebook):
         return step_s * max(1.0, batch_size / nearest)
 
     def _measured_s(self, batch_size: int) -> Estimate:
-        """Return the seconds per step of a batch size that ran, combined with the law if fitted."""
+        """Return the seconds per step of a size that ran, combined with `step_time` if not None."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time
@@ -411,7 +411,7 @@ class Profile(ShownInNotebook):
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """Return the larger of `step_bytes` and an evaluation's peak memory; None if unknown."""
+        """Return the larger of `step_bytes` and an evaluation's peak; None if the first is None."""
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)

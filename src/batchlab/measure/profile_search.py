@@ -18,7 +18,7 @@ from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-# The search stops growing the batch size after this many failures in a row.
+# No more sizes of a group (larger or smaller sizes) are tried after this many failures in a row.
 _BAD_IN_A_ROW = 2
 # Seconds of timed steps per process: the search uses the longest that the budget allows.
 _TIMED_S = (0.25, 0.15, 0.1)
@@ -72,7 +72,7 @@ class ProfileSearch:
     listener: ProgressListener
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
-    _too_large: int | None = field(default=None, init=False)  # the smallest size that does not fit
+    _too_large: int | None = field(default=None, init=False)  # the smallest known not to fit
     _n_probed: int = field(default=0, init=False)
     _done_fraction: float = field(default=0.0, init=False)
 
@@ -150,7 +150,7 @@ class ProfileSearch:
         return largest + 1
 
     def _next_below(self, too_large: int) -> int | None:
-        """Return the next size to try; None if the limit is known, 0 if no size fits."""
+        """Return the next smaller size to try; None if the limit is known, 0 if no size fits."""
         fits = self.profile.largest_batch_size
         if fits is None:
             return too_large // 2
@@ -161,7 +161,7 @@ class ProfileSearch:
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
         """Return micro-batch sizes to try: one near the fastest known, or three up to `largest`.
 
-        All cut `size` into nearly equal parts, because a small last part would save little time.
+        The parts of `size` are nearly equal, because a small last part would save little time.
         """
         in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
         if in_pieces:
@@ -244,7 +244,7 @@ class ProfileSearch:
         )
 
     def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
-        """Run a batch size; return its point, with status oom if beyond the memory limit."""
+        """Run a batch size; return its point, with status oom if its memory exceeds the limit."""
         point = self.probe(size, micro, **limits_s)
         limit, used = self.profile.memory_limit_bytes, point.limited_bytes
         if limit is None or used is None or used <= limit:
@@ -253,10 +253,10 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Predict the step time by a line through the smallest and the next smaller size that ran.
+        """Predict a step time by a line through the smallest and the largest size <= `batch_size`.
 
-        The result is 0 if no size has run. A time in proportion to the batch size would be far too
-        long for a large size, because small batches take nearly equal times.
+        Only sizes that ran count; without any, the result is 0. A time in proportion to the size
+        would be far too long, because small batches take nearly equal times.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)
@@ -272,7 +272,7 @@ class ProfileSearch:
         return nearest_s + slope_s * max(0, batch_size - nearest)
 
     def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """Return the longest of `_TIMED_S` that lets all `sizes` fit into the remaining time."""
+        """Return the longest of `_TIMED_S` affordable for all `sizes`; if none is, the shortest."""
         left_s = self.left_s()
         for timed_s in _TIMED_S:
             if self._cost_of_all_s(sizes, timed_s) <= left_s:
@@ -330,7 +330,7 @@ class CommandSearch(ProfileSearch):
     """A search of a command's batch sizes, where each start of the command may take minutes.
 
     The search tries the command's own size, its neighbors, then other sizes, and finds no exact
-    memory limit. If most sizes fail and no sizes were given, it tries multiples of its own size.
+    memory limit. If half of the sizes fail and none was given, multiples of the own size are tried.
     """
 
     are_given: bool = False
@@ -346,7 +346,7 @@ class CommandSearch(ProfileSearch):
     def _that_may_run(self) -> list[int]:
         """Return multiples of the command's own size to try, if at least half of the sizes failed.
 
-        If its own size divides `n_train`, the multiples do too, as smaller last batches often fail.
+        If the command's size divides `n_train`, so must multiples: small last batches often fail.
         """
         points, n_train = self.profile.points, self.profile.workload.n_train
         failed = [point for point in points if point.status is Status.ERROR]
@@ -367,7 +367,7 @@ class CommandSearch(ProfileSearch):
         return too_large
 
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Cut `size` into the fewest parts that fit; return their size, or nothing if unequal."""
+        """Divide `size` into the fewest parts that fit; return [their size], or [] if unequal."""
         n_pieces = -(-size // largest)
         return [size // n_pieces] if size % n_pieces == 0 else []
 

@@ -52,7 +52,7 @@ def measure_profile(
     Apart from the batch sizes, `trial` has the settings to use. The memory limit may be that of a
     smaller device. At `deadline_s` on the clock `time.monotonic()`, the profile so far is returned,
     perhaps empty. Sizes in a `known` profile are only timed again. If `known` is None, the
-    memory of an evaluation, equal for all sizes, is measured once, at the first that fits.
+    memory of an evaluation, equal for all sizes, is measured once, at the first size that fits.
 
     Raises:
         WorkloadError: no batch size could be trained, or nothing fits in memory.

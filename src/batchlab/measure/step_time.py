@@ -76,7 +76,7 @@ def measure_step_time(
 def _timed(
     timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
-    """Time blocks of steps with each number of threads; return the times with the best number."""
+    """Time blocks of steps with each number of threads; return the times of the best number."""
     # Start with all cores, because the slow first step is fastest on them.
     choices = threads_to_try[::-1]
     # The first steps also select kernels and fill the allocator, so store them as warm-up.
@@ -165,7 +165,7 @@ def measure_compiled(
     """Time steps of the compiled model, one shape after the other.
 
     The batch dimension is dynamic, so that one compilation serves many batch sizes. The first
-    warm-up time includes compilation. Memory is not measured, as the compiler uses some of it.
+    warm-up time includes compilation. Memory is not measured, as the compiler uses memory too.
     """
     on = torch.device(device)
     limit_memory(on, available_bytes(on))

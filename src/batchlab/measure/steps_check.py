@@ -36,7 +36,7 @@ _LEAST_STEPS = 3
 _TOLERANCE = 1e-3
 _GRAINS = 4  # rounding changes a weight by at most _GRAINS × machine epsilon × the weight
 _DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
-_MOST_S = 0.5  # resuming is not tested if making a model and taking a step take longer
+_MOST_S = 0.5  # seconds; resuming is not tested if making a model and a step takes longer
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
@@ -76,7 +76,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
-    """Refuse a workload whose patience or scheduler needs validation data, if it has none."""
+    """Refuse a workload without validation data whose patience or scheduler needs such data."""
     waits = None
     if workload.patience_epochs is not None:
         waits = "patience_epochs"
@@ -93,7 +93,7 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take steps of a new model until a weight changes; return the number of steps, and warnings.
+    """Take 1 step, or up to 20 with an own `step`, until a weight changes; return (n, warnings).
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
@@ -128,7 +128,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
 
 
 def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
-    """Return a warning if reading `n` examples, divided among workers, takes longer than a step."""
+    """Return a warning if reading `n` examples takes longer than their step × number of workers."""
     in_memory = workload.collate is None and resident(workload.train) is not None
     if in_memory or is_stream(workload.train):  # the advice to use workers does not apply
         return ()
@@ -148,8 +148,8 @@ class _Steps:
 
     Attributes:
         model: the model that is trained.
-        read_s: the least seconds of all steps for reading the examples.
-        step_s: the least seconds of all steps for the step itself.
+        read_s: the shortest time to read a step's examples, in seconds.
+        step_s: the shortest time of a step without the reading, in seconds.
     """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
@@ -175,7 +175,7 @@ class _Steps:
 def _with_few_examples(workload: Workload, n: int) -> Workload:
     """Return the workload with at most `n` training examples, no workers and no schedule.
 
-    A schedule might start with a rate of 0 (so no weight would change) or need a number of steps.
+    A schedule might start at rate 0 or need a step count. Streams and samplers keep all examples.
     """
     workload = replace(workload, schedule=None, scheduler=None, scheduler_every="epoch", workers=0)
     if is_stream(workload.train) or workload.make_sampler is not None:
@@ -274,7 +274,7 @@ def _trained(stepper: Stepper, first: int, n_steps: int) -> Tensor:
 
 
 def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
-    """Train `n_steps`, resume from a checkpoint for `n_steps` more, and return the weights."""
+    """Train `n_steps` steps, then `n_steps` more from a checkpoint, and return the weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         stepper = begin()
