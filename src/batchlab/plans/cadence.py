@@ -1,4 +1,4 @@
-"""Cadence: the steps of a training after which the model is evaluated (its pauses)."""
+"""Cadence: the steps of a training after which the model is evaluated (pauses)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
-# The largest gap between two evaluations, as a fraction of the samples processed up to the second
-# evaluation, unless a single step is larger. So the number of samples needed to reach a target is
-# known to within 5 % at every batch size.
+# The most samples between two evaluations, as a fraction of the samples processed up to the later
+# evaluation (a single step may exceed this limit). So the number of samples needed to reach a
+# target is known to within 5 % at every batch size.
 _FARTHEST = 0.05
 # Each mark, a number of samples at which to evaluate, is this factor times the previous mark.
 _MARK_RATIO = 1.05
-# In the first third of an epoch, marks are instead one epoch / this number apart.
+# In about the first third of the first epoch, marks are instead n_train / this number apart.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before `watched_from_samples`, skip marks below this factor times the last evaluation's samples.
+# Before `watched_from_samples`, skip marks below this factor × the samples at the last evaluation.
 _UNWATCHED_RATIO = 1.5
 # Up to epoch 200 every epoch end is evaluated, from there on every second epoch end, from epoch 300
 # on every third, and so on: the gap is the number of epochs done divided by this number.
 _EPOCH_ENDS_KEPT = 100
-# Train and test data, which no decision needs, are evaluated at epochs that grow by this factor.
+# Between two evaluations of train and test data, the epochs done grow by at least this factor.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -31,7 +31,7 @@ class Pause:
 
     Attributes:
         step: the number of optimizer steps done before the evaluation.
-        all_splits: whether train and test are evaluated as well as validation.
+        all_splits: whether train and test data are evaluated in addition to validation data.
     """
 
     step: int
@@ -48,9 +48,9 @@ def pauses(
 ) -> Iterator[Pause]:
     """Yield a run's evaluations in order: at marks (fixed numbers of samples) and at epoch ends.
 
-    The evaluation of a mark comes after the first step at which the mark's samples are processed;
-    if one step passes several marks, they share one evaluation. If two marks' evaluations would be
-    more than 5 % of the samples apart, further evaluations are added between them.
+    The evaluation of a mark comes after the step that completes the mark's number of samples; if
+    one step completes several marks, one evaluation serves all. If the evaluations of two marks
+    would be more than 5 % of the samples apart, more evaluations are added between the two.
 
     Args:
         plan: the batch size of each step.
@@ -58,9 +58,9 @@ def pauses(
         after_step: leave out evaluations up to this step, because a resumed run already has them.
         watched_from_samples: the number of samples before which the target can't be reached. Until
             then, marks are left out while samples < 1.5 × the samples at the last evaluation.
-        interval_samples: the fewest samples between two evaluations, except before the last. Marks
-            closer to the last evaluation or the next epoch end are left out, and so are ends of
-            smaller epochs. Used if evaluations take as long as the steps between marks.
+        interval_samples: the fewest samples between two evaluations, except at `last_step`. Marks
+            and epoch ends closer to the last evaluation are left out, and marks closer to the next
+            epoch end. Used if evaluations take as long as the steps between marks.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -91,7 +91,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations `found`, with validation-only evaluations added at other epoch ends.
+    """Yield `found`, and validation-only evaluations at the epoch ends that `found` leaves out.
 
     Used if early stopping or a scheduler needs the metric at the end of every epoch.
     """
@@ -109,7 +109,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """Return how many of a run's evaluations use validation data only, and how many all splits."""
+    """Return two numbers of a run's evaluations: on validation data only, and on all splits."""
     if steps < 1:
         return 0, 0
     run = pauses(
@@ -135,7 +135,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Yield without end the marks: the numbers of samples at which every plan is evaluated."""
+    """Yield the marks without end: numbers of samples at which to evaluate, equal for all plans."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step up to `up_to` with at most `_FARTHEST` of its samples after `after`."""
+    """Return the last step <= `up_to` with samples <= (samples at `after`) / (1 - `_FARTHEST`)."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to

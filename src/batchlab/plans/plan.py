@@ -21,10 +21,10 @@ class Milestone:
     """A point of a training at which a plan changes the batch size or the learning rate.
 
     Attributes:
-        at: the epochs, steps or samples (the plan's `unit`) before the milestone.
+        at: the number of epochs, steps or samples (see `Plan.unit`) after which the change comes.
         batch_size: examples per step after the milestone.
-        rate_factor: a factor on the learning rate after the milestone, in addition to the factor of
-            the plan's scaling rule.
+        rate_factor: a factor on the training's first learning rate, used after the milestone in
+            addition to the factor of the plan's scaling rule.
     """
 
     at: float
@@ -214,10 +214,10 @@ def steps(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Return a plan that doubles the size from `start` to `batch_size` in the run's first `part`.
+    """Return a plan that doubles the size repeatedly, from `start` to `batch_size` at `part`.
 
     Raises:
-        UsageError: `start` > `batch_size`, or `part` (the fraction of the run) not in (0, 1).
+        UsageError: `start` > `batch_size`, or `part` (a fraction of the run) not in (0, 1).
     """
     _check("start", start, is_whole=True)
     if start > batch_size:
@@ -239,7 +239,7 @@ def instead_of_decay(
 
     Args:
         batch_size: the first batch size.
-        decays: the points at which the schedule cuts the rate, as fractions of the run.
+        decays: the points at which the schedule divides the rate, as fractions of the run.
         cap: the largest batch size; Smith et al. use a tenth of the training set.
         epochs: passes over the training data.
         factor: the number by which the schedule divides the rate and the plan multiplies the size.

@@ -49,7 +49,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         Args:
             data: the map-style dataset that the loader loads.
             plan: the plan of the whole run; a batch size counts the examples of all processes.
-            seed: the seed of the order of examples, which must be equal in every process.
+            seed: the seed of the order of examples; give every process the same seed.
             drop_last: whether to leave out an epoch's last examples if they don't fill a batch.
             rank: the index of this process, from 0 to `world_size` - 1.
             world_size: the number of processes, which share the examples of every batch.

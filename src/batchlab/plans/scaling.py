@@ -18,9 +18,9 @@ class ScalingRule:
     """A rule that changes optimizer settings with kappa = batch size / reference batch size.
 
     Attributes:
-        rate_factor: a function of kappa that returns the factor of the learning rate.
-        move_moments: a function of Adam's settings at the reference and of kappa; returns settings
-            for kappa, or None if kappa is too large. No function: only the rate changes.
+        rate_factor: a function of kappa that returns a factor on the learning rate.
+        move_moments: a function of Adam's settings at the reference batch size and of kappa that
+            returns scaled settings, or None if kappa is too large. If not given, only rates change.
         needs_adam: whether the rule requires an optimizer with betas and eps, such as Adam.
     """
 
@@ -29,7 +29,7 @@ class ScalingRule:
     needs_adam: bool = False
 
     def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
-        """Return `adam`, chosen for the reference, scaled to kappa; None if kappa is too large.
+        """Return `adam` scaled from the reference batch size to kappa; None if kappa is too large.
 
         A decoupled weight decay is scaled so that the weights decay equally per epoch at every
         batch size: learning rate × weight decay is proportional to kappa.
@@ -59,12 +59,12 @@ def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
-# The smallest beta 2 that a rule sets, because losses spiked with smaller values at large batches.
+# The least beta 2 that `_same_half_life` sets: with less, losses spiked at large batch sizes.
 _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return settings with beta 2 raised to kappa, at least 0.9: an equal half-life in examples.
+    """Return settings with beta 2 ** kappa, at least 0.9: its half-life in examples is unchanged.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the limit 0.9 is batchlab's.
     """
@@ -102,11 +102,11 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """Return Adam's settings scaled to `batch_size`; None if `adam` is None or would not change.
+    """Return `adam` scaled to `batch_size`; None without `adam`, or if the rule changes only rates.
 
     Raises:
-        UsageError: the rule needs Adam's settings, which the optimizer (`whose`) lacks, or the
-            batch size is too large for the rule.
+        UsageError: the rule needs Adam's settings and the optimizer, called `whose`, has none; or
+            the batch size is too large for the rule.
     """
     scaling = scaling_rule(rule)
     if scaling.move_moments is None:

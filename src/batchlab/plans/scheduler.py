@@ -142,9 +142,9 @@ class PlanScheduler(LRScheduler):
         return moved_settings(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of steps taken; the optimizer's state has the initial settings."""
+        """Return the number of steps taken; the initial settings are in the optimizer's state."""
         return {"step": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a result of `state_dict`; load the optimizer's state before."""
+        """Continue from a result of `state_dict`; the optimizer's state must already be loaded."""
         self.go_to(int(state_dict["step"]))

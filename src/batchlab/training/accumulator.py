@@ -171,10 +171,10 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
-    """Add up the mean losses and gradients of a batch's parts, weighted by share; return the loss.
+    """Add up mean losses and gradients of a batch's parts, weighted by `shares`; return the loss.
 
-    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
-    except the last run in the context `waiting`, such as `no_sync` of a distributed model.
+    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. Every pass
+    before the last pass runs in the context `waiting`, such as `no_sync` of a distributed model.
     """
     counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []
@@ -192,7 +192,7 @@ def backward_of_parts(
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
-    """Yield the batch as micro-batches of at most `most` examples, in equal containers."""
+    """Yield micro-batches of at most `most` examples, each with the structure of the batch."""
     n = n_examples(batch)
     if n <= most:
         yield batch
@@ -218,7 +218,7 @@ def _may_be_cut(value: Any) -> bool:
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
-    """Return a function that restores buffers and random streams to their state at this call."""
+    """Return a function that restores buffers and random streams to their present state."""
     copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 

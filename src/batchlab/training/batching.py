@@ -45,8 +45,8 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
     """Return whether the step can use the training tensors as the batch, without a copy.
 
-    In a batch of all examples their order affects only rounding. But micro-batches need a random
-    order, because layers may normalize over them, and `augment` needs a copy to write into.
+    In a batch of all examples, the order affects only rounding. But micro-batches need a random
+    order, because layers may normalize each micro-batch, and `augment` needs a copy to write into.
     """
     return (
         trial.plan.batch_size_at(step) == trial.n_train
@@ -111,7 +111,7 @@ def _indices(drawn: Iterable[Any], what: str) -> list[int]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch with its tensors, and all other values with a `to` method, on `device`."""
+    """Return a batch whose tensors, and other values with a `to` method, are on `device`."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -124,7 +124,7 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
-    """Return a copy of a batch, in equal containers, with `function` applied to every tensor."""
+    """Return a batch of the same structure, with `function` applied to every tensor."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -152,7 +152,7 @@ def examples_at(workload: Workload, chosen: Tensor) -> Batch:
     return fetched(workload.train, chosen, workload.collate)
 
 
-# A function of an epoch and the first step in it; yields the micro-batches of each step.
+# A function of (epoch, first step within the epoch) that yields each step's micro-batches.
 Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
@@ -173,8 +173,8 @@ def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
     return None if collate is not None and columns is data else columns
 
 
-# One index_select copies this many examples: enough to make the call's time negligible compared
-# with the steps, and few enough for the copy to stay in the processor's cache.
+# One index_select copies up to this many examples: enough to make the call's time negligible
+# compared with the steps, and few enough for the copy to stay in the processor's cache.
 _GATHER_EXAMPLES = 512
 # The memory of every tensor that PyTorch allocates starts at a multiple of 64 bytes.
 _BOUNDARY_BYTES = 64
@@ -196,7 +196,7 @@ def _resident_epoch(
             yield from _as_they_lie(workload, columns, shaped)
         return
     order = order_of(workload, trial, epoch).to(columns[0].device)
-    taken = plan.samples_at(begin)  # examples before this epoch
+    taken = plan.samples_at(begin)  # examples processed before this epoch
     first = begin + first_step
     while first < end:
         # Copy the examples of as many steps as `_GATHER_EXAMPLES` allows, at least of one step.
@@ -241,7 +241,7 @@ def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
-    """An epoch over a map-style Dataset: item k is the micro-batches of step `first_step + k`."""
+    """One epoch's steps as a Dataset: item k has the micro-batches of step `first_step + k`."""
 
     def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
         self._workload = workload
@@ -257,7 +257,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
         step = self._first_step + position
-        taken = self._plan.samples_at(self._begin)  # examples before this epoch
+        taken = self._plan.samples_at(self._begin)  # examples processed before this epoch
         start = self._plan.samples_at(self._begin + step) - taken
         stop = self._plan.samples_at(self._begin + step + 1) - taken
         # Seed each step, because a dataset's random crops must not depend on the worker, nor on

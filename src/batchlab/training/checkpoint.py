@@ -59,7 +59,7 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON header of a checkpoint file; `random` and the values of `kept` are from `_packed`.
+    """The JSON header of a checkpoint; `_packed` converts `random` and the values of `kept`.
 
     `not_in_state_dict` lists the names of buffers that the model's `state_dict` leaves out.
     """

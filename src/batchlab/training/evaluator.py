@@ -42,10 +42,10 @@ def is_over_all(workload: Workload, name: str) -> bool:
 
 @contextmanager
 def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
-    """Convert an exception of the user's code in the context to a WorkloadError of one line.
+    """Convert an exception in the `with` block's user code to a WorkloadError of one line.
 
     Raises:
-        WorkloadError: `what` failed, but not by a BatchlabError or by running out of memory.
+        WorkloadError: `what` raised anything but a BatchlabError or an out-of-memory error.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def _joined(batches: list[Any]) -> Any:
     return torch.cat(batches)
 
 
-# The most examples per forward pass, so that they fit into the cache; the fewest, for speed.
+# The most examples per forward pass (to fit into the cache), and the fewest (for speed).
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric uses this many training examples, drawn once with a fixed seed: as many as MNIST
@@ -140,20 +140,20 @@ TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
 def n_train_evaluated(n_train: int) -> int:
-    """Return how many of `n_train` examples the train metric uses."""
+    """Return how many of `n_train` training examples the train metric is computed on."""
     return min(n_train, TRAIN_EXAMPLES_EVALUATED)
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     """Return the number of examples per forward pass of an evaluation.
 
-    It is equal for all batch sizes, because a loss that couples the examples of a batch depends on
-    it. Such a loss still differs from the training loss of each batch size, so advice compares a
-    metric over a fixed set of examples instead.
+    The number is equal for all training batch sizes, because a loss that couples the examples of a
+    batch depends on this number. Such a loss still differs from the training loss of each batch
+    size, so advice compares a metric over a fixed set of examples instead.
 
     The result is four times the reference batch size (without gradients, these examples take less
-    memory than a training step), at least 64, for speed, and at most 1000. For a trial with
-    micro-batches the result is at most twice the micro-batch size, or 64 if 64 is larger.
+    memory than a training step), at least 64, for speed, and at most 1000. The exception: a trial
+    with micro-batches has at most twice the micro-batch size, or 64 if 64 is larger.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -163,7 +163,7 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 
 MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
 """A function that computes metrics without PyTorch: it receives columns (tensors with one row per
-example), row indices and a batch size, and returns by metric the sum over each batch, or {}."""
+example), row indices and a batch size, and returns each metric's sums by batch, or {} if unable."""
 
 
 class Evaluator:
@@ -248,7 +248,7 @@ class Evaluator:
                 )
 
     def _added_up(self, split: Split) -> dict[str, float]:
-        """Return the metrics that `fast` computes, or {} if `fast` can't be used."""
+        """Return the values of the metrics that `fast` computes, or {} if `fast` can't be used."""
         data = self._splits[split]
         if self.fast is None or data.columns is None or data.rows is None:
             return {}
@@ -259,7 +259,7 @@ class Evaluator:
         return values
 
     def _count(self, split: Split, name: str) -> float:
-        """Return the number that divides a metric's sum; cached, because no model changes it."""
+        """Return a metric's count on a split; cached, because the count is equal for all models."""
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
@@ -268,7 +268,7 @@ class Evaluator:
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
-    """Return the metric: its `finalise(total, count)`, or else total / count; NaN if count is 0."""
+    """Return `metric.finalise(total, count)` if given, else total / count; NaN if count <= 0."""
     if count <= 0:
         return math.nan
     if metric.finalise is not None:
@@ -313,7 +313,7 @@ class _SplitData:
 
     batches: Callable[[], Iterable[Batch]]  # returns the same batches at each call
     columns: Sequence[Tensor] | None = None  # all examples, if the data are in memory
-    rows: Tensor | None = None  # the indices of the examples in the columns
+    rows: Tensor | None = None  # the indices of the evaluated rows of `columns`
 
 
 def _split_data(
@@ -342,7 +342,7 @@ def _split_data(
 def _streamed(
     data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
-    """Yield the first `n` examples of a stream in batches of `at_once`, equal at every call."""
+    """Yield the first `n` examples of a stream in batches of `at_once`, identical at every call."""
     reading = StreamPass(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)

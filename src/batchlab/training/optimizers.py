@@ -149,7 +149,7 @@ def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> N
     """Set average = decay * average + (1 - decay) * weights, after a step; copy integer tensors.
 
     The average covers the same number of examples at every batch size B if the decay is
-    `ema ** (B / reference)`.
+    `ema ** (B / reference batch size)`.
 
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
@@ -169,7 +169,7 @@ class RateSchedule:
     """The learning rates by step, from the workload's `schedule` or `scheduler`.
 
     Attributes:
-        changes: whether the rate changes at all.
+        changes: whether the rate changes during the training.
         kept: the schedulers whose state a checkpoint stores, by name.
     """
 
@@ -211,7 +211,7 @@ class RateSchedule:
 
     @property
     def follows_metric(self) -> bool:
-        """Whether the schedule needs the first metric at the end of each epoch."""
+        """Whether the rate depends on the first metric, which is then needed at every epoch end."""
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:
@@ -243,7 +243,7 @@ class RateSchedule:
             yield from optimizer.param_groups
 
     def _factor(self, step: int) -> float:
-        """Return the workload's `schedule` at `step`, a factor on the peak rate; 1 if not given."""
+        """Return the workload's `schedule` at `step`: a factor on the peak rate, by default 1."""
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None

@@ -104,10 +104,10 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
-# The most seconds and steps of a block: the steps between two checks of losses and `stop`.
+# A block is the steps between two checks of losses and `stop`: target time and most steps.
 _BLOCK_S = 0.05
 _BLOCK_STEPS = 256
-# The fewest seconds between two checkpoints, and the largest fraction of time for writing them.
+# The fewest seconds between two checkpoints, and the largest fraction of time to write files.
 _CHECKPOINT_EVERY_S = 0.25
 _CHECKPOINT_FRACTION = 0.02
 
@@ -159,7 +159,7 @@ def train(
         workload: the workload to train.
         task: the trial and the length of its run.
         measures: functions that measure the model at an evaluation, by name; each may return None.
-        emit: receives first the evaluations in the checkpoint, then each new evaluation.
+        emit: called first with a resumed checkpoint's evaluations, then with each new evaluation.
         stop: called every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
 
@@ -249,7 +249,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """If the run has ended, complete its last evaluation and return the outcome; else None."""
+        """If the run must end, evaluate any missing splits and return the outcome; else None."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -287,7 +287,7 @@ class _TrainingRun:
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
     ) -> Outcome | None:
-        """Train to evaluation `pause` in blocks; return an outcome if the run ends earlier."""
+        """Train in blocks to the step of `pause`; return an outcome if the run ends before it."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -310,7 +310,7 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the steps to the next checkpoint of `Task.beginnings`; `last_step` without one."""
+        """Return the steps until the next of `Task.beginnings`, or `last_step` if none is left."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
@@ -318,8 +318,8 @@ class _TrainingRun:
     def _pauses(self) -> Iterator[Pause]:
         """Return the remaining evaluations; early stopping or ReduceLROnPlateau adds epoch ends.
 
-        Their steps depend only on the trial and its length, never on a clock, because a run that
-        was killed and resumed must be evaluated at the same steps as an uninterrupted run.
+        The steps depend only on the trial and the run's length, never on a clock, because a run
+        that was killed and resumed must be evaluated at the same steps as an uninterrupted run.
         """
         planned = pauses(
             self._trial.plan,
@@ -366,7 +366,7 @@ class _TrainingRun:
         return outcome
 
     def _lost(self, loss: float, step: int) -> Outcome:
-        """Return the outcome after a non-finite loss; test the loss of an untrained model too."""
+        """Return the outcome of a non-finite loss; an untrained model's loss decides the reason."""
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
         with suppress(torch.OutOfMemoryError):  # a second model may not fit into memory
@@ -403,7 +403,7 @@ class _TrainingRun:
         )
 
     def _complete(self) -> None:
-        """Evaluate the model if the current step has no evaluation yet, or not on all splits.
+        """Evaluate the model unless the current step is already evaluated on all required splits.
 
         Splits are missing if the trial ended before the planned last step; the whole evaluation is
         missing if a longer run of the trial was stopped between two evaluations.
@@ -443,7 +443,7 @@ class _TrainingRun:
         return [weight.detach().clone() for weight in self._stepper.model.parameters()]
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
-        """Return each measure's name and value, which is None instead of NaN or infinity."""
+        """Return each measure's name and value; None replaces a value of NaN or infinity."""
         step = self._progress.step
         moment = Moment(
             model=self._stepper.model,

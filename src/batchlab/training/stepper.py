@@ -86,7 +86,7 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """The objects other than the model, by name, whose state a checkpoint stores."""
+        """By name, the objects whose state a checkpoint stores in addition to the model's state."""
         kept = {**self._made.kept, **self.rates.kept}
         if self.averaged is not None:
             kept[AVERAGED] = self.averaged
@@ -155,7 +155,7 @@ class Stepper:
         )
 
     def _gradient(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """Compute the clipped gradient of the mean loss over all micro-batches; return the loss."""
+        """Compute the (clipped) gradient of the mean loss over micro-batches; return the loss."""
         loss = self._backward(micro_batches)
         if self._workload.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)

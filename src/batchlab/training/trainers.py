@@ -21,7 +21,7 @@ _CHECKED_SIZES = (5, 200)
 def stepper_of(
     workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
 ) -> tuple[Stepper, Reason | None]:
-    """Return a native stepper, or a plain stepper and why `build` (if given) refused the trial."""
+    """Return a native stepper, or a plain stepper with the reason if `build` refused the trial."""
     note = None
     if build is not None:
         try:
@@ -36,7 +36,7 @@ def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
 
     Args:
         workload: the workload to train.
-        trial: one of the trials; the check uses other batch sizes and the workload's own rate.
+        trial: any trial of the workload; the check uses `_CHECKED_SIZES` and the workload's rate.
     """
     by_reference = replace(trial, learning_rate=workload.learning_rate, scaling_rule="none")
     checked = []

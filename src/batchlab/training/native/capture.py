@@ -26,7 +26,7 @@ class Held:
     """A tensor of a tape: its origin, and its layout in memory.
 
     Attributes:
-        source: the tensor's index among the tape's sources, or -1 if it is not a source.
+        source: the tensor's index among the function's inputs and constants, or -1 if computed.
         call: the index of the call that returned the tensor, or -1.
         result: the tensor's index in the results of that call.
         base: the index of the tensor that this tensor is a view of, or -1 if it is no view.
@@ -44,7 +44,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A tensor as an argument of a captured call, by the tensor's index on the tape."""
+    """An argument of a captured call that is a tensor: the tensor's index on the tape."""
 
     place: int
 
@@ -124,7 +124,7 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operation without meta inputs (ones, ...), and record its meta tensors."""
+        """Run an operation without meta inputs (such as `ones`), and record its meta results."""
         results = func(*args, **kwargs)
         for result in _tensors_in(results):
             if result.is_meta:
@@ -297,7 +297,7 @@ def _join_repeated(tape: Tape) -> None:
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Return one value for both runs; numbers that differ become a `Scaled` of the batch size."""
+    """Merge a value of the two runs; numbers that differ become a `Scaled` of the batch size."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

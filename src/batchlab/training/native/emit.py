@@ -30,7 +30,7 @@ from batchlab.training.native.graph import (
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
 from batchlab.training.native.updates import is_plain, rule_of
 
-TILE = 256  # the most examples per tile; a batch of up to 1.5 tiles is not divided
+TILE = 256  # the most examples per tile, but a batch of up to 1.5 times as many is one tile
 _NEAR = 2**20  # bytes of a tile's data that fit into the processor's cache
 
 
@@ -56,7 +56,7 @@ class _CWriter:
             self._uses[view.node] += 1
 
     def _examples_of_tile(self) -> int:
-        """Return the examples per tile: as many as fit into the cache, more for large weights."""
+        """Return the examples per tile: as many as fit into the cache or 16 bytes per weight."""
         stored = weights = 0
         for node in self._plan.nodes:
             if node.kind == "parameter":
@@ -169,7 +169,7 @@ class _CWriter:
         yield "    }"
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Yield C that sets a kernel's sums to 0: all sums, or only sums whose `rows` is `rows`."""
+        """Yield C that sets a kernel's sums to 0; `rows` selects sums with or without rows."""
         nodes: list[Node] = []
         if kernel.kind == "call":
             nodes += kernel.nodes
@@ -218,7 +218,7 @@ class _CWriter:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return C arguments for matrix `r` of a view; `after`: used after the loop over tiles."""
+        """Return C arguments for matrix `r` of a view; `after` means after the loop over tiles."""
         *_, rows, columns = view.strides
         name = self._name(view.node)
         if after and view.node in self._plan.crossing:
@@ -427,7 +427,7 @@ class _Lines:
             loop.after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return, in C, the element of the sum to which the loops' current element is added."""
+        """Return C for the element of the sum `node` to which loops add the current element."""
         shape = node.space
         left = list(shape)
         for dim in node.dims:
@@ -455,7 +455,7 @@ class _Lines:
         return name
 
     def _place(self, view: View, user: Node) -> str:
-        """Return C for a view's element at row `r`, column `c` of the loops of `user`."""
+        """Return C for a view's element at row `r`, column `c` of the loops of reader `user`."""
         shape, strides = loops(view)
         name = self._writer._name(view.node)
         lines = _line_offset(shape[:-1], strides[:-1])
@@ -504,10 +504,10 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 
 
 def program(functions: Sequence[tuple[str, Graph, Optimizer | None]], groups: Sequence[int]) -> str:
-    """Return the C of a library with one function per graph; at most one updates parameters.
+    """Return the C of a library with one function per graph; only one may update parameters.
 
     Args:
-        functions: (name, graph, optimizer) of each; the optimizer is None without an update.
+        functions: each function's name, graph and optimizer (None to update no parameters).
         groups: the index of each parameter's group in the optimizer.
     """
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ def number_of(shape: Shape, dims: Sequence[int]) -> Number:
 
 
 def times_rows(n: int, rows: str) -> str:
-    """Return `n`, a number of elements, as C, in which `rows` is the number of examples."""
+    """Return C for `n`, a number of elements, with `rows` in place of its factor `STAND_IN`."""
     if n % STAND_IN:
         return str(n)
     if n == STAND_IN:
@@ -141,7 +141,7 @@ class Node:
 
     @property
     def accumulates(self) -> bool:
-        """Whether the node's values are complete only after all loops that add to them."""
+        """Whether loops add to the node's elements, which are complete only after the last loop."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
         is_alone = self.kind in ("product", "call")
         over_examples = is_alone and not self.rows and self.operands[0].rows
@@ -149,7 +149,7 @@ class Node:
 
     @property
     def c_type(self) -> str:
-        """The C type of the node's elements: double for a float32 sum to a single number."""
+        """The C type of the node's elements; double for a float32 sum that is a single number."""
         is_total = self.accumulates and self.kind == "sum" and self.size == 1
         if is_total and self.dtype == torch.float32:
             return "double"
@@ -229,7 +229,7 @@ class View:
 
 
 def literal(number: Number, suffix: str | None) -> str:
-    """Return a number as C code with the suffix, or as an integer if `suffix` is None."""
+    """Return a number in C, by `suffix`: "f" for a float, "" for a double, None for an integer."""
     if isinstance(number, Scaled):
         kind = {None: "int64_t", "f": "float", "": "double"}[suffix]
         return f"({kind}){number}"
@@ -253,7 +253,7 @@ class Graph:
         nodes: every node, operands before the nodes that use them.
         outputs: the scalars that are reported for each batch: in a step, only the loss.
         gradients: the gradient of each parameter, or None if the loss does not depend on it.
-        constants: tensors that are neither the model's nor the data's.
+        constants: tensors that belong neither to the model nor to the data.
         n_draws: the number of operations that draw random numbers.
     """
 

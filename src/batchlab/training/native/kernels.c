@@ -414,7 +414,7 @@ __attribute__((unused)) static void outer_add(long M, long N, long K, const floa
         }
 }
 
-// ---- Windows over images of C planes, each H x W, padded by PH lines and PW columns of zeros.
+// ---- OH x OW windows (KH x KW, SH and SW apart) on C planes, H x W plus PH and PW zeros per side.
 struct windows {
     long C, H, W, KH, KW, SH, SW, PH, PW, OH, OW;
 };
@@ -520,7 +520,7 @@ INLINE void peak_places(const struct windows g, long n, const float *x, int64_t 
             for (long w = 0; w < g.OW; w++) places[w] = at[w];
         }
 }
-// Copy P elements of each of `n` planes of S elements; `put_back` adds the gradients of copies.
+// Copy the P elements at `places` of each of n planes (S elements); `put_back` adds up gradients.
 __attribute__((unused)) static void picked(long S, long P, long n, const float *x,
                                            const int64_t *places, float *y) {
     for (long e = 0; e < n; e++, x += S, places += P, y += P)

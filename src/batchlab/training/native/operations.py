@@ -2,7 +2,7 @@
 
 To support another operation, add a row to `OPERATIONS`. The row of an elementwise operation is a C
 expression with the argument names of ATen's schema. Any other row is a function of the graph and of
-the arguments by name. The shape and type of a result are those that PyTorch reports.
+the arguments by name. Each result has the shape and type that PyTorch reports.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _labels(a: Arguments) -> View:
 
 
 def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Return `text` at each label's class, with 0 at other classes and for ignored labels."""
+    """Return a value per label and class: `text` at the label's class, else 0; 0 if ignored."""
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
@@ -263,7 +263,7 @@ def _loss_of(text: str) -> Operation:
 
 
 def _slope_of(text: str) -> Operation:
-    """Return a function that adds a loss's gradient: `text` of input, target and upstream {2}."""
+    """Return a function that adds a loss's gradient: `text` of input, target, upstream gradient."""
 
     def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
@@ -333,7 +333,7 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return a view of size `shape` with `x` at `start` in dimension `dim`; read only that part."""
+    """Return a view of size `shape` with `x` from index `start` of `dim`; read only that part."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
     if shape[-1] == 1:  # else the loop loads `x` without a bounds test, perhaps outside `x`
@@ -406,7 +406,7 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
     """Describe in C the windows of a convolution or pooling over (n, C, H, W) or (n, C, W).
 
     Returns:
-        A `struct windows` in C; the rows and columns of windows; a padded image's elements.
+        A `struct windows` in C; the numbers of window rows and columns; a padded image's size.
     """
     n_dims = len(shape) - 2
     if n_dims not in (1, 2) or {*a["dilation"]} != {1} or a.get("ceil_mode"):
@@ -719,7 +719,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
 
 
 def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
-    """Return each kind with its index among the sources of the same kind."""
+    """Return each source's kind, and the source's index among the sources of that kind."""
     counts: Counter[str] = Counter()
     places = []
     for kind in kinds:
@@ -731,7 +731,7 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 def _results(
     g: Graph, call: CapturedCall, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
-    """Add the nodes of a call; return the call's results in `held`, by index of the result."""
+    """Add the nodes of a call; return the call's results listed in `held`, by result index."""
     row = OPERATIONS.get(call.name)
     if row is None:
         raise unsupported(call.name)
@@ -784,7 +784,7 @@ def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Return strides and offset of `held` in `base`; in PyTorch, `held` is a view of `was`."""
+    """Convert strides and offset of `held`, a PyTorch view of `was`, to the memory of `base`."""
     blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride in `base`
     dims = zip(was.shape, was.strides, base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):

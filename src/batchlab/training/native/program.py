@@ -118,7 +118,7 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse gaps, shared memory, and parameters not in float32 or not in the optimizer."""
+    """Refuse tensors with gaps or shared memory, and parameters not float32 or not optimized."""
     used_memory: set[int] = set()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         memory = tensor.untyped_storage().data_ptr()
@@ -139,7 +139,7 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 class _WithFunction(nn.Module):
-    """A module that calls `function(model, batch)`, with the model's tensors or with others."""
+    """A module that calls `function(model, batch)`, with the model's tensors or replacements."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()

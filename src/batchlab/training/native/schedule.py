@@ -40,7 +40,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a node's C code is: bucket (pass, whether in its loop over tiles), kernel, segment."""
+    """Where a node's C code is: bucket (pass, whether in the loop over tiles), kernel, segment."""
 
     bucket: tuple[int, bool]
     kernel: int
@@ -72,7 +72,7 @@ class LoopSchedule:
         self.scratch -= self.stored
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        """Return the pass that computes a node, and whether within the loop over tiles or not."""
+        """Return the pass that computes a node, and whether inside the pass's loop over tiles."""
         if node.rows:
             return self.level[node], True
         levels = [self.level[operand] for operand in node.inputs if operand.rows]
@@ -117,7 +117,7 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _relation(self, view: View, user: Node) -> str | None:
-        """Return how `user` can read a view in a shared loop: per "element", "line", or None."""
+        """Return how `user` can read `view` if both share a loop: "element", "line" or None."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return None
@@ -159,7 +159,7 @@ class LoopSchedule:
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
-    """Return a view's shape and strides in two or more dimensions, the last not the examples."""
+    """Return a view's shape and strides, extended to at least two dimensions as by `loops_of`."""
     shape = loops_of(view.shape)
     if len(shape) == len(view.shape):
         return shape, view.strides
@@ -178,7 +178,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return the pass of each node: the last pass from which all uses can still read the node."""
+    """Return for each node the last pass that computes the node in time for all its users."""
     earliest: dict[Node, int] = {}
     for node in nodes:
         earliest[node] = 0

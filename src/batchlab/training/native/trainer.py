@@ -164,7 +164,7 @@ class NativeStepper(Stepper):
         return n_fresh > 0 and not self._rule.counts
 
     def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return each parameter's state tensors `names`; None for an untrained parameter."""
+        """Return each parameter's state tensors `names`, with None for an untrained parameter."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
@@ -186,7 +186,7 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
 
 
 # The number of steps to check, and the tolerances, because C and PyTorch add in different orders:
-# for a parameter, fractions of its total change and of its norm; for a loss, of |loss| + 1.
+# for a parameter, fractions of its change and of its norm; for a loss, a fraction of |loss| + 1.
 _STEPS = 4
 _OF_WAY = 5e-3
 _OF_SIZE = 1e-6
@@ -223,7 +223,7 @@ def _norm(tensor: Tensor) -> float:
 
 
 def noise_seed(trial: Trial) -> int:
-    """Return the seed of dropout in C, which is independent of PyTorch's random numbers."""
+    """Return the seed of the dropout masks in C, derived from the trial's seed."""
     return derived_seed("native noise", trial.seed)
 
 

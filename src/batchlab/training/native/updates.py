@@ -1,7 +1,7 @@
 """Updates: for each supported optimizer, PyTorch's update of a parameter as C code.
 
 In C, `prepare` converts a parameter group's settings, and a parameter's number of steps, to up to
-eight numbers `d`; `update` changes a parameter and its optimizer state in place. Both add terms in
+eight numbers `d`; `update` changes a parameter and its optimizer state in place. Terms are added in
 the order of `torch.optim`. To support another optimizer, add a rule to `RULES`.
 """
 
@@ -24,7 +24,7 @@ class UpdateRule:
     """The C code for one optimizer of `torch.optim`, and the settings that the code supports.
 
     Attributes:
-        states: returns the names of a parameter's state tensors that have the parameter's shape.
+        states: returns the names of those state tensors that have the shape of their parameter.
         counts: whether the optimizer counts the steps of each parameter, in a tensor `step`.
         unlike: settings of the optimizer, each with the only value that this rule supports.
         numbers: returns a parameter group's current settings, in the order that `prepare` reads.
@@ -144,7 +144,7 @@ def is_plain(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def group_numbers(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
-    """Return the index of each parameter's group; -1 for a parameter without a group."""
+    """Return the index of each parameter's group in the optimizer, or -1 if no group has it."""
     number_of: dict[int, int] = {}
     for number, group in enumerate(optimizer.param_groups):
         number_of.update(dict.fromkeys(map(id, group["params"]), number))
