@@ -11,7 +11,7 @@ from batchlab.script.reading import NUMBER, Epochs, LineReader, Reading, sure_nu
 
 BarValues = tuple[tuple[str, float], ...]
 
-_LONGEST_BAR = 1000
+_LONGEST_BAR = 1000  # search only this many characters of a line for a bar
 _BAR = re.compile(
     r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
     r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
@@ -33,7 +33,7 @@ _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """One drawn state of a progress bar: its description, count `n` of `total`, and values."""
+    """One drawn state of a progress bar: description `words`, count `n` of `total`, and values."""
 
     words: str
     n: int
@@ -77,7 +77,7 @@ class EpochBars(LineReader):
 
     A bar shows a value until a new value replaces it, so an unchanged value is not read again
     before the end of the epoch. At the end, all values that the bar shows are read, because a
-    validation after the last batch may change them once more.
+    validation after the last batch may have changed some of the values.
     """
 
     counts_updates = False
@@ -91,9 +91,9 @@ class EpochBars(LineReader):
     def show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that a new state of the bar completes; `epoch` counts from 0.
+        """Return the readings that are final once the bar shows this state; `epoch` counts from 0.
 
-        If `is_epoch` is False, the bar may span the whole training, so readings contain its total.
+        If `is_epoch` is False, the bar may span the whole training: its total is `epoch_length`.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
@@ -124,7 +124,7 @@ class EpochBars(LineReader):
         return [*ended, here]
 
     def finish(self) -> list[Reading]:
-        """Return the final reading of the last epoch if the bar was full, else []."""
+        """Return the final reading of the last epoch if the bar reached its total, else []."""
         ended = self._ended()
         self._here = None
         return ended
@@ -175,10 +175,10 @@ class Keras(EpochBars):
 class PassesBar:
     """Readings of one progress bar that counts epochs, taken from its drawn states.
 
-    Most scripts set the values of an epoch before they advance the bar, so the first values are
-    shown at the initial count. Then values belong to the next count of the bar. If a script
-    advances the bar first, values belong to the count shown with them, and the last values drawn
-    at that count are used.
+    Most scripts set an epoch's values before they advance the bar. If the first values appear at
+    the initial count, the script is assumed to do so, and values belong to the next count. Else
+    the script advances the bar first: values belong to the count shown with them, and the last
+    values drawn at that count are used.
     """
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ class PassesBar:
         self._last: Reading | None = None
 
     def show(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that this state of the bar completes; `n` epochs are done."""
+        """Return the readings that are final once the bar shows `n` epochs and these values."""
         before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
             self._moves_first = n != self._began
@@ -207,9 +207,9 @@ class PassesBar:
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# A bar may vanish before it is full, but must have shown at least this fraction of the epoch.
+# If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
 _NEARLY = 0.9
-# An outer bar is drawn at most ten times a second, so its count may lag by this many epochs.
+# A bar over epochs is drawn at most ten times a second, so its count may lag by this many.
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
@@ -228,27 +228,27 @@ _RICH = re.compile(
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
 _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-# Lightning prints these before its first epoch, which is number 0. Others may number from 1.
+# Lightning prints these texts before its first epoch, number 0. Other scripts may count from 1.
 _FROM_0 = ("Sanity Checking", "Training: |")
 
 # A bar is identified by its description, in which # replaces each number, and its total.
 BarKey = tuple[str, int]
 
-_MOST_WAITING = 1000  # states stored of a possible training bar; if exceeded, drop every second
+_MOST_WAITING = 1000  # readings stored until the training bar is certain; above, drop half
 
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
     The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
-    bar whose description names no other activity. Its description and total identify it when it
-    restarts in the next epoch. If a second bar starts before the first bar has advanced, the first
-    bar counts epochs and the second is the training bar.
+    bar whose description names no other activity. The description and total identify this bar when
+    it restarts in the next epoch. If a second bar starts before the first bar has advanced, the
+    first bar counts epochs and the second is the training bar.
 
-    Until a bar has advanced, it may count something else, such as examples that are tokenized
-    before the training, so its readings wait. They are used once the bar shows values or restarts,
-    or the metric is printed below the bar. They are dropped if another bar starts, or if other
-    lines give the position of the training.
+    A bar that is at 0, or counts no steps, may count something else, such as examples that are
+    tokenized before the training, so its readings wait. The readings are used once the bar counts
+    steps, shows values or restarts, or once the metric is printed below the bar without a position.
+    The readings are dropped if another bar starts.
     """
 
     shape = "tqdm"
@@ -261,7 +261,7 @@ class Tqdm(EpochBars):
         self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
         self._waiting: list[Reading] | None = None  # until the training bar is certain
-        self._outer: BarKey | None = None
+        self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
         self._n_epochs = 0
@@ -355,14 +355,14 @@ class Tqdm(EpochBars):
         self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: BarKey) -> bool:
-        """Return whether bar `key`, which has just started, is inside the assumed training bar."""
+        """Return whether the assumed training bar counts epochs, with new bar `key` inside it."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the new values of the bar that counts epochs; an inner bar gives the step."""
+        """Return the new values of the bar over epochs without a position, or else a complaint."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -371,7 +371,7 @@ class Tqdm(EpochBars):
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
-        """Return the final values of a bar other than the training bar, as validation values."""
+        """Return the values of another full bar below the training bar, as validation values."""
         assert self._training is not None
         if begins and key in self._others and key[0] == self._training[0]:
             return self._lost(_NOT_TOLD_APART, at_s)

@@ -30,7 +30,7 @@ ONCE_AT_END = (
     "the metric is printed once, at the end of a training: nothing shows how long it takes to a "
     "target, and only final values can be compared"
 )
-"""The warning if a training without {epochs} and {steps} prints the metric only at its end."""
+"""The warning if the command has no {epochs} or {steps} and prints the metric only at its end."""
 
 _SILENCE = (
     "The script runs, and has shown no progress for {seconds:.0f} s. It may still import its "
@@ -40,21 +40,21 @@ _SILENCE = (
 )
 # Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
-# An epoch that takes this many times as long with larger batches probably has a fixed number of
-# steps. A pass over the data rarely takes longer, unless steps compare all pairs of a batch.
+# If an epoch takes this many times as long with larger batches, raise or warn: it probably has a
+# fixed number of steps. A pass over the data rarely takes longer with larger batches.
 _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # time the epochs of a batch size for this many seconds, unless the training ends
 # A learning rate multiplied by this factor is too small to train: the metric does not change.
 _NO_TRAINING = 1e-6
-# The untrained model's metric is compared at batch sizes larger or smaller by these factors.
+# Other batch sizes to check: the user's batch size times these factors, or else divided by them.
 _SIZE_FACTORS = (8, 4)
-# A later check run may take this many times as long as the first: its batches may be larger.
+# Time limit of a later check run, in durations of the first run: its batches may be larger.
 _LONGER_RUN = 8
-# If runs with two values of a flag print equal numbers, read this many times as much of both runs.
+# If two values of a flag give equal numbers, rerun both and read this many times as many lines.
 _READ_FURTHER = 4
-# The share of the time limit for the first check run: caches are empty, so its start is slowest.
+# The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # the share of the time limit for all later check runs: a tenth of the budget
+_PROOF_SHARE = 0.4  # the share of the time limit for all later runs: a tenth of the budget
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
@@ -82,7 +82,7 @@ class CommandCheck:
         limit_s: float,
         tell: Callable[[str], None],
     ) -> None:
-        """Prepare the check, but run nothing yet; all check runs together may take `limit_s`."""
+        """Prepare the check, but run nothing yet; all runs together may take `limit_s` seconds."""
         self._command = command
         self._code = ScriptCode(command.arguments, command.place)
         self._workload_id = workload_id
@@ -92,7 +92,7 @@ class CommandCheck:
         # Dicts instead of lists, so that each text is stored once, in order.
         self._warnings: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}  # questions that there was no time to check
-        # Check runs after the first, by purpose and trial; None if the progress is not readable.
+        # Check runs after the first, by purpose and trial; None if the run raised an error.
         self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all check runs, in order
 
@@ -165,7 +165,7 @@ class CommandCheck:
         )
 
     def _set(self, names: Sequence[str]) -> str:
-        """Return a list, as text, of the flags in `names` that the command or code sets above 1."""
+        """Return the flags in `names` that are set above 1, such as "--gpus 4 and --nnodes 2"."""
         return " and ".join(self._code.flags_set(names))
 
     # ---- check runs
@@ -189,9 +189,9 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return the check run of `trial` for purpose `what`, made only once; None if it failed.
+        """Run `trial` for purpose `what`, at most once; return the run, None if it raised before.
 
-        If under `least_s` seconds are left, list `question` as unchecked and return None.
+        If fewer than `least_s` seconds are left, list `question` as unchecked and return None.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -204,9 +204,9 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return a check run of `trial`, ended once it has trained or `shown(look)` is True.
+        """Return a check run of `trial`, ended once `look.has_trained()` or `shown(look)` is True.
 
-        Return None if no time is left (listed as unchecked) or if the run failed (with a warning).
+        Return None if no time is left (list the run as unchecked) or if the run failed (warn).
         """
         look = self._other(
             what,
@@ -230,7 +230,7 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Return a check run with a learning rate near 0; None if `question` remains unchecked."""
+        """Try a run with a learning rate near 0; if it fails, list `question` as unchecked."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
@@ -292,7 +292,7 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Raise or warn if epochs last longer with larger batches; step counts may be fixed."""
+        """Raise or warn if larger batches make epochs longer, as if each had a fixed step count."""
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -335,7 +335,7 @@ class CommandCheck:
         }
         unproven = []
         for flag, other in others.items():
-            if flag == "batch_size":  # this run also compares epochs, so is not ended early
+            if flag == "batch_size":  # this run also shows its epochs, so is not ended early
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
@@ -367,7 +367,7 @@ class CommandCheck:
         return self._examples_of_both(look, examples)
 
     def _compare_chance(self, compared: LookComparison) -> None:
-        """Raise if two runs without {seed} print equal numbers; warn if two with {seed} do not."""
+        """Raise if runs without {seed} print equal numbers; warn if runs with one seed differ."""
         if self._command.takes("seed"):
             if not compared.is_repeatable:
                 self._warn(
@@ -384,7 +384,7 @@ class CommandCheck:
     def _differ_later(self, own: Trial, other: Trial) -> bool:
         """Return whether longer check runs of two trials print different numbers.
 
-        A flag may act late, as when the batch still grows to its size or the machine is slow.
+        A flag may act only later, such as a batch size to which the batches grow gradually.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
@@ -432,7 +432,7 @@ class CommandCheck:
         return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
-        """Warn if steps or batches may be counted wrongly, or if the given rate is not used."""
+        """Warn if steps or batches may be counted wrongly, or the learning rate is not used."""
         command, first = self._command, self._first
         # Printed steps do not show whether each step trains on one batch or several, so warn.
         if fixed := self._set(MULTIPLIERS):
@@ -466,7 +466,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self) -> Span:
-        """Return bounds on the training examples: as given, else as printed, else as assumed."""
+        """Return bounds on the number of training examples: given, else printed, else assumed."""
         first, n = self._first, self._command.examples
         if n is not None:
             return n, n
@@ -499,7 +499,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return `examples`, narrowed by the epochs of `other`, a run at another batch size."""
+        """Return bounds on the examples by epochs at two batch sizes; raise if epochs disagree."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:
@@ -514,7 +514,7 @@ class CommandCheck:
             return examples
         if both := common_span(one, two):
             return both
-        # A script that drops the last batch of an epoch hides up to one batch of examples.
+        # A script may drop the last batch of each epoch, so the bounds may be one batch apart.
         is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one

@@ -226,12 +226,12 @@ class TrainingCommand:
         batch_size: the batch size that the user trains with now.
         learning_rate: the rate that the user trains with now; None without {learning_rate}.
         epochs: how many epochs the user's training takes; None if it was not given.
-        pattern: a regular expression that finds progress in the output; None to detect its format.
+        pattern: a regular expression that finds progress in the output; None to detect the format.
         config: the template of a configuration file, for {config}; None if there is none.
         folder: the working directory of the command; None for batchlab's working directory.
         devices: the number of devices that share each batch: the {world_size} of the launcher.
         grows: whether the script's batch grows to {batch_size} during a training.
-        placeholders: the names in the arguments and in the configuration file.
+        placeholders: the names of all placeholders in the arguments and in `config`.
 
     Raises:
         UsageError: the batch size has no placeholder, a placeholder is unknown, the direction of
@@ -288,7 +288,7 @@ class TrainingCommand:
 
     @property
     def direction(self) -> Better:
-        """Whether higher or lower metric values are better, as given or by the metric's name."""
+        """Whether higher or lower metric values are better: `better`, else by the metric's name."""
         direction = self.better or direction_of(self.metric)
         assert direction is not None
         return direction
@@ -312,7 +312,7 @@ class TrainingCommand:
         return self.grows or self.token_flag is not None
 
     def trained_size(self, trial: Trial) -> TrainedSize:
-        """Return a check that the output of a run of `trial` agrees with its batch size."""
+        """Return a check that the output of a run of `trial` agrees with the trial's batch size."""
         # The steps of an epoch leave the number of examples uncertain by up to one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1
         if self.assumes_examples(trial.n_train):
@@ -383,8 +383,8 @@ class TrainingCommand:
 def trial_values(trial: Trial, *, last_step: int) -> dict[str, PlaceholderValue | None]:
     """Return the placeholder values of one training, except for its folders.
 
-    {steps} and {epochs} are the horizon of the trial, over which the script may decay its learning
-    rate; without a horizon, `last_step`, at which batchlab ends the training at the latest.
+    {steps} and {epochs} give the trial's horizon, over which the script may decay its learning
+    rate, or without a horizon `last_step`, at which batchlab ends the training at the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

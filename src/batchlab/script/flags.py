@@ -31,7 +31,7 @@ RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
     *("batch_warmup", "bs_warmup", "batch_rampup"),
 )
-_MOST_FILES = 50  # flags are declared near the script; parsing a whole project takes seconds
+_MOST_FILES = 50  # parse no more: flags are declared near the script, and parsing is slow
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
@@ -52,7 +52,7 @@ class ScriptCode:
                 self._defaults[plain_flag(name)].add(_number(expression))
 
     def default(self, flag: str) -> float | None:
-        """Return the default number of a flag; None if the code declares none, or several."""
+        """Return the default number of a flag; None if the code declares no number or several."""
         numbers = self._defaults.get(plain_flag(flag), ())
         return next(iter(numbers)) if len(numbers) == 1 else None
 
@@ -88,7 +88,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files near `path`, or in `place`, that `node` in `path` imports, if any."""
+    """Yield files that `node`, in file `path`, imports from near `path` or from `place`."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]

@@ -21,7 +21,7 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# The file that `batchlab.log` writes is read at this interval.
+# The file that `batchlab.log` writes is read at this interval, in seconds.
 _LOOK_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -116,7 +116,7 @@ class FollowedTraining(Launched):
 def logged_runs(folder: Path) -> Iterator[list[Reading]]:
     """Yield the readings that `batchlab.log` stored for a training, one list per start or resume.
 
-    The script writes that file itself, so the file also has what a killed batchlab did not store.
+    Because the script itself writes this log, the readings remain even if batchlab was killed.
     """
     content = b""
     with suppress(OSError):
@@ -129,11 +129,11 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
 # Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
 # workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches after the warm-up. Those with an evaluation are left out
-# unless fewer than this would remain.
+# An estimate needs this many stretches after the warm-up. Stretches with an evaluation
+# are left out unless fewer than this would remain.
 _FEWEST = 3
-# A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of the clock,
-# but in a short run only 1 / _PARTS of the run.
+# A stretch lasts at least _SHORTEST_S seconds and _TIMES_RESOLUTION times the delay of printed
+# times. In a short run, a stretch lasts only 1 / _PARTS of the run.
 _PARTS = 10
 _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
@@ -209,7 +209,7 @@ def _seconds(piece: tuple[MetricPoint, MetricPoint]) -> float:
 
 
 def _stretches(pieces: Sequence[tuple[MetricPoint, MetricPoint]], shortest_s: float) -> list[float]:
-    """Join pieces to stretches of at least `shortest_s`; return each stretch's time per step."""
+    """Join intervals to stretches of at least `shortest_s`; return seconds per step of each."""
     step_s = []
     seconds, steps = 0.0, 0
     for before, after in pieces:

@@ -76,8 +76,8 @@ class Logged(LineReader):
 ANY_SHAPE = ""
 """The shape of a complaint about all readings except those of `batchlab.log`."""
 
-_LONGEST_LITERAL = 4000
-_DEEPEST_LITERAL = 50
+_LONGEST_LITERAL = 4000  # skip Python dicts with more characters
+_DEEPEST_LITERAL = 50  # skip Python dicts with more opening brackets
 
 
 def _dict_in(line: str) -> dict[str, Any] | None:
@@ -115,9 +115,9 @@ class NamedNumbers(LineReader):
         return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # spaCy's columns
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the reading of a line's numbers; the text `before` them may name the data split.
+        """Return the reading of printed numbers; the line's text `before` may name the data split.
 
-        Of several counters of steps, or of samples, use the highest rank, then the largest count.
+        Of several step (or sample) counters, use the highest rank, then the largest count.
         """
         counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # (rank, count)
         epochs, measured = [], []
@@ -162,7 +162,7 @@ class JsonLines(NamedNumbers):
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a dict with a counter, or of a dict that waited for this bar."""
+        """Return the reading of a dict with a counter; at the training bar, of a waiting dict."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -196,7 +196,7 @@ class JsonLines(NamedNumbers):
         return before
 
     def finish(self) -> list[Reading]:
-        """Return the reading that waits for a bar."""
+        """Return the reading that still waits for the training bar, if any, without a step."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -213,7 +213,7 @@ class JsonLines(NamedNumbers):
         return [replace(reading, step=bar.n) for reading in waiting]
 
 
-_DEEPEST = 4
+_DEEPEST = 4  # levels of dicts inside a dict that are read
 
 
 def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -228,7 +228,7 @@ def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterat
 class Table(NamedNumbers):
     """Rows of numbers below a header that names the columns, one of which is a counter.
 
-    A later header without a counter may start a table with a row per class: read its row `all`.
+    A later header without a counter may start a table with a row per class: its row `all` is read.
     """
 
     shape = "table"
@@ -244,7 +244,7 @@ class Table(NamedNumbers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._headers: dict[tuple[int, bool], list[str]] = {}  # by column count and `is_counted`
+        self._headers: dict[tuple[int, bool], list[str]] = {}  # names, by number and `is_counted`
         self._n_headers = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -293,7 +293,7 @@ class Table(NamedNumbers):
         return is_header
 
 
-_LONGEST_LINE = 2000
+_LONGEST_LINE = 2000  # read only this many characters of a line
 # Only this many characters of a line are searched for words of progress, because the search is slow
 # and progress is near the beginning of its line.
 _LONGEST_SEARCHED = 500
@@ -525,7 +525,7 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return a line's count within an epoch and its total, and whether a count has no name."""
+    """Return (count, total) within an epoch, if any, and whether the line has a nameless count."""
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
@@ -541,7 +541,7 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names a line has before the best value at its end; all without such a value.
+    """Return how many names precede the best value at a line's end; all if there is no such value.
 
     In "PSNR: 17.0, best PSNR: 17.3 at iter: 200" the result is 1, so step 200 gives no position.
     """
@@ -597,7 +597,7 @@ class LinePattern(NamedNumbers):
         return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a line that matches the pattern with a number in any group."""
+        """Return the reading of a line if the pattern matches with a number in some group."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchlab.script.command import TrainingCommand
 
-# Limits on the number of files that are read, and on the bytes of each.
+# Hash at most _MOST_FILES files, and ignore files with more than _MOST_BYTES bytes.
 _MOST_FILES = 2000
 _MOST_BYTES = 4 << 20
 # A package with more files than this probably contains data: code in further files is ignored.
@@ -38,7 +38,7 @@ def command_identity(command: TrainingCommand) -> str:
     or in shell scripts among the arguments; the modules after `-m`; and the Python and shell files
     and packages in the folders of these scripts and in the working directory. So an edited script
     never gets the results of old trainings. Data, installed packages and outputs are excluded, and
-    so are hidden folders, virtual environments and the trainings next to a store.
+    so are hidden folders, virtual environments and the `.trials` folders of stores.
     """
     digest = hashlib.sha256()
     for text in (*command.arguments, command.metric, command.direction, command.pattern or ""):
@@ -55,7 +55,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files to hash, starting with the files in the arguments, perhaps with repeats."""
+    """Yield the files to hash, files in the arguments before code in folders; some repeatedly."""
     place = command.place
     if command.config is not None:
         yield place / command.config
@@ -86,7 +86,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield paths that `text` may mean: its words in each folder, modules after -m in the first."""
+    """Yield possible paths: each word of `text` in each folder, modules after -m in the first."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):
@@ -125,7 +125,7 @@ def _is_searched(folder: Path) -> bool:
 
 
 def _is_own_script(path: Path, place: Path) -> bool:
-    """Return whether a program without a suffix is a script in `place`, but not in a venv."""
+    """Return whether `path` is a script without suffix in `place`, outside skipped folders."""
     if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
     folders = list(path.relative_to(place).parents)[:-1]

@@ -30,8 +30,8 @@ from batchlab.script.trained_size import Span, TrainedSize, common_span
 # A probe run waits for this many metric values after the first step, because two trainings may
 # print one equal value by chance.
 VALUES = 2
-_GRACE_S = 5.0
-# The {epochs} of a probe run, which never trains them all, because batchlab ends the run early.
+_GRACE_S = 5.0  # seconds from SIGTERM to SIGKILL, or less if the time limit is short
+# The values of {epochs} and {steps} in a probe run, which batchlab ends long before.
 _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines are uncertain by this interval, at which output is read.
@@ -51,10 +51,10 @@ class Look:
         progress: the points with the metric, and what was recognized in the output.
         readings: all progress that was read.
         points: the position and time of each progress report.
-        resolution_s: the largest delay of these times; 0.0 if the script itself read the clock.
+        resolution_s: the largest delay of times in `points`; 0.0 if the script reads the clock.
         first_values: by step, the metric as printed first; a bar may print the metric again, with
             a value that depends on when the run ended.
-        took_s: seconds since the run started, until it ended.
+        took_s: seconds from the start of the run to its end, or until now while it runs.
         seen_s: seconds until the metric was seen `VALUES` times; infinite until then.
         end: how the run ended; not set while it runs.
     """
@@ -71,8 +71,8 @@ class Look:
     ) -> None:
         """Prepare a run with `values` of placeholders, by default values for a long training.
 
-        If steps are timed (`is_timed`), training with another batch size is an error, and losses of
-        batches are ignored, because validation losses may have an equal name.
+        With `is_timed`, training with another batch size is an error, and values of a metric named
+        `loss` or `train_loss` are ignored, because they may be of batches, not of evaluations.
         """
         self.trial = trial
         if values is None:
@@ -133,10 +133,10 @@ class Look:
             self.first_values.setdefault(point.step, point.value)
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether the metric was seen `VALUES` times, and nothing else is worth waiting for.
+        """Return whether the metric was seen `VALUES` times and enough is known about the epochs.
 
         If the progress counts only epochs, time the epochs for `least_s` seconds first. In the
-        first epoch, wait some time for the second, which shows how many steps an epoch has.
+        first epoch, wait up to 5 × `seen_s` for the second, to learn how many steps an epoch has.
         """
         if self.seen_s == math.inf:
             return False
@@ -237,7 +237,7 @@ class Look:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """Counts within an epoch with totals, such as [640/60000], of examples or of batches."""
+        """Counts within an epoch with totals, such as (640, 60000), in examples or in batches."""
         return [
             (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
             for reading in self.readings
@@ -245,7 +245,7 @@ class Look:
         ]
 
     def contradiction(self, examples: Span) -> str | None:
-        """Return evidence, given `examples`, that the run did not use its batch size, or None."""
+        """Return evidence against the run's batch size, given bounds on the examples, or None."""
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
         size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
@@ -268,13 +268,13 @@ class Look:
     @property
     def _counts_by_the_batch(self) -> bool:
         counts = {count for count, _ in self.within_epochs}
-        # The smaller last batch of an epoch is sometimes printed, so allow one such count.
+        # Only the count after a smaller last batch may be no multiple of the batch size.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples in an epoch of `steps` steps, exact for fractional steps."""
+    """Return bounds on the examples in an epoch of `steps` steps; equal for fractional steps."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -287,8 +287,8 @@ _GIVEN = {
     "micro_batch_size",
     "accumulation_steps",
 }
-_ALIKE = 10
-_Numbers = dict[tuple[str, object], str]
+_ALIKE = 10  # two runs hardly print this many equal losses by chance
+_Numbers = dict[tuple[str, object], str]  # printed numbers as text, by name and counters
 
 
 class LookComparison:
@@ -321,9 +321,9 @@ class LookComparison:
         return bool(_differing(self._steady, _numbers(look)))
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether a run's changed arguments changed its numbers, or None if unclear.
+        """Return whether the changed arguments of `look` changed its numbers, or None if unclear.
 
-        Numbers that the two reference runs do not share are no evidence, as they vary by chance.
+        Numbers in which the two reference runs differ vary by chance, so are no evidence.
         """
         if self.differs(look):
             return True

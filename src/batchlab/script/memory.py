@@ -71,7 +71,7 @@ def _library() -> ModuleType | None:
     return pynvml  # type: ignore[no-any-return]
 
 
-INTERVAL_S = 0.2
+INTERVAL_S = 0.2  # the shortest time between two measurements
 COST_FRACTION = 0.002
 """The share of one CPU core that measuring may use; if it is exceeded, measure less often."""
 
@@ -91,8 +91,8 @@ class MemoryWatch:
     def stop(self, largest_process_bytes: int = 0) -> int | None:
         """Stop measuring; return the peak bytes of main memory, or None if nothing was measured.
 
-        Pages that several processes share count once on Linux, elsewhere once in each process.
-        `largest_process_bytes` is the peak of the largest process as the kernel recorded it.
+        A page that several processes share counts once on Linux, elsewhere once for each process.
+        The result is at least `largest_process_bytes`, the peak of one process by the kernel.
         """
         self._stop.set()
         self._thread.join()
@@ -132,7 +132,7 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return a process's memory in bytes; if it is not the only process, split shared pages."""
+    """Return a process's memory in bytes; unless `is_one`, with only its share of shared pages."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

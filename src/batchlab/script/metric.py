@@ -62,12 +62,12 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric that changes with the batch size to at least this power depends on the batch size. The
+# A metric that changes as batch size ** p with |p| above this depends on the batch size. This
 # power is below 1/2, so that a square root is detected.
 _LEAST_POWER = 0.35
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the largest spread at one batch size / difference between two batch sizes
+_STEADY = 0.1  # the largest spread at a batch size, over the difference between two
 _ALIKE = 0.15  # the largest relative difference of two powers, or of two growths
 # The untrained loss over all pairs of a batch is about log(batch size). It is recognized if it is
 # above _LEAST_LOG × log(batch size), and its slope over the log above _LEAST_SHARE of its value.
@@ -78,8 +78,8 @@ _LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     """Return whether the metric of an untrained model depends on the batch size.
 
-    It does if the values change as a power of the batch size, like a sum over batches, or grow
-    with its logarithm, like the loss over all pairs of a batch.
+    The result is True if the values change as a power of the batch size, like a sum over batches,
+    or grow with its logarithm, like the loss over all pairs of a batch.
 
     Args:
         found: metric values by batch size. The result is False if a batch size has fewer than two
@@ -106,7 +106,7 @@ def _are_alike(numbers: Sequence[float]) -> bool:
 
 
 def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
-    """Return whether values differ far more between two batch sizes than within each batch size."""
+    """Return whether values differ 10 times more between two batch sizes than at each size."""
     if min(len(base), len(values)) < 2:
         return False
     # Values may also change by themselves, such as while batch normalization collects statistics.
@@ -133,14 +133,14 @@ def counts_updates(shape: str) -> bool:
 
 # Readings of this shape come from bars, which may count anything.
 _BARS = "tqdm"
-# Only this many contradictions are described.
+# Describe only this many repeated or ignored values.
 _MOST_CONTRADICTIONS = 10
 # Two values for one step may differ by rounding (_ROUNDED); _MOST_DOUBLES other pairs are an error.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
-_MOST_COMPLAINTS = 3
+_MOST_COMPLAINTS = 3  # show only this many non-numbers given to `batchlab.log`
 # A few values before any counter may be of the untrained model, but this many are an error.
 _MOST_UNPLACED = 5
-_MOST_NAMES = 30
+_MOST_NAMES = 30  # list only this many printed names if the metric is missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +148,8 @@ class MetricPoint:
     """The position of a training at one reading, and the metric value if the reading has one."""
 
     at_s: float  # when it was printed, by a monotonic clock
-    samples: int
-    step: int  # updates as printed, or else the fewest updates that see `samples`
+    samples: int  # training examples seen
+    step: int  # updates as printed, or else the fewest that train on `samples`
     value: float | None  # may be infinite or NaN
 
 
@@ -198,17 +198,17 @@ class ProgressPoints:
         self._trial = trial
         is_near = partial(_is_near, metric)
         self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
-        self._followed: str | None = None
+        self._followed: str | None = None  # shape of the readings whose values are used
         self._n_unplaced = 0  # values that may belong to the counter before or after them
         self._last: dict[str, Reading] = {}
-        self._at_metric: Reading | None = None
-        self._is_placed = False
+        self._at_metric: Reading | None = None  # the position of the last point with a value
+        self._is_placed = False  # whether the line of that point had a counter
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # ignored reading; error for a next one
-        self._asked_kind: str | None = None  # kind of data in the requested name, if any
+        self._left_out: tuple[Reading, str] | None = None  # ignored position; error for another
+        self._asked_kind: str | None = None  # the only kind of data to use; None for any
         self._kind: str | None = None  # the kind of data of the values in use
         self._n_doubles = 0  # steps for which exactly two different values were printed
-        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # second and later values
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # repeated values, by counters
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Add a reading; return its point, or None if the position of the reading is unknown.
@@ -280,7 +280,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric under this name if it may mean the metric; prefer the requested name."""
+        """Read the metric under `name` if `name` may mean the metric; prefer the requested name."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -310,7 +310,7 @@ class ProgressPoints:
         return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
     def _point(self, place: Reading, at_s: float, value: float | None = None) -> MetricPoint | None:
-        """Return the point at the counters of `place`, or None if they give no sample count."""
+        """Return the point at the counters of `place`; None if the counters give no samples."""
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
             return None
@@ -361,8 +361,8 @@ class ProgressPoints:
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
         """Return whether to ignore a value because its counter went back or its data split changed.
 
-        One such value is ignored, because scripts print a last one after the final epoch. Raise an
-        error if a value at another position follows it.
+        One such value is ignored, because scripts may end with a line about the best epoch. Raise
+        an error if a value at another position follows.
         """
         if self._left_out is not None:
             first, refusal = self._left_out

@@ -16,11 +16,11 @@ from pathlib import Path
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
 from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
-_KEPT_BYTES = 4 << 20  # before compression
-_LAST_BYTES = 1 << 16
-_FLUSH_S = 1.0
-_SHOWN_CHARACTERS = 400
-_LONGEST_LINE_BYTES = 64 * 1024
+_KEPT_BYTES = 4 << 20  # bytes to store from the start of an output, before compression
+_LAST_BYTES = 1 << 16  # bytes to store from the end of a longer output
+_FLUSH_S = 1.0  # seconds between flushes to the disk
+_SHOWN_CHARACTERS = 400  # lines longer than this are cut for display
+_LONGEST_LINE_BYTES = 64 * 1024  # of a longer line, only this many bytes are read
 # Control characters to remove: colors, cursor movements, window titles and others, such as the
 # backspaces with which progress bars are redrawn.
 _CONTROLS = re.compile(
@@ -40,9 +40,9 @@ def plain_text(line: bytes) -> str:
 
 
 class KeptOutput:
-    """A gzip file with the first 4 MiB of an output and the last 64 KiB of a longer output.
+    """A gzip file with the first 4 MiB of an output and, if it is longer, the last 64 KiB.
 
-    Output is on the disk at most a second after it was written. If the disk is full, the file is
+    The file is flushed to the disk at most once a second. If the disk is full, the file is
     incomplete, but the training continues.
     """
 
@@ -54,14 +54,14 @@ class KeptOutput:
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
-        """Store a piece of the output; of a long output, only the beginning and the end."""
+        """Add a piece of the output: store the first 4 MiB, and remember the last 64 KiB."""
         if beginning := piece[: max(0, _KEPT_BYTES - self._n_bytes)]:
             self._to_disk(beginning)
         self._n_bytes += len(piece)
         self._last = (self._last + piece)[-_LAST_BYTES:]
 
     def close(self) -> None:
-        """Close the file; before that, add the total size and the last bytes of a long output."""
+        """Add the total size and the last 64 KiB of an output above 4 MiB, then close the file."""
         end = b""
         if self._n_bytes > _KEPT_BYTES:
             gap = b"\n[of %d bytes, batchlab kept these and the last]\n" % self._n_bytes
@@ -111,10 +111,10 @@ class OutputReader:
     def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
         """Prepare to read a run from its beginning.
 
-        Each line is first matched with `pattern`. In plain lines, `metric` is recognized as a name.
+        Lines are first matched with `pattern`, if given. Lines with `metric` are never skipped.
 
         Raises:
-            UsageError: the pattern can't be used.
+            UsageError: the pattern is no regular expression, or has no named group for a value.
         """
         self._readers: list[LineReader] = [row() for row in FORMATS.values()]
         if pattern is not None:
@@ -131,7 +131,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """Add `data`, received at `at_s`; return the readings of the lines that it completes."""
+        """Add `data`, received at time `at_s`; return the readings of the lines completed by it."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -150,7 +150,7 @@ class OutputReader:
         return readings
 
     def finish(self) -> list[Reading]:
-        """Return the readings that remain at the end of a run, as of an unfinished last line."""
+        """Return the last readings of a run, such as that of a last line without a newline."""
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         self._rest = b""
         for reader in self._readers:
@@ -175,8 +175,8 @@ class OutputReader:
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
         """Return readings without numbers about the machine, such as times and speeds.
 
-        Values that the user named, for `batchlab.log` or in a pattern, remain, and so do values
-        that may be the metric. Add waiting readings of other formats that `readings` confirm.
+        Values of `batchlab.log` or of the user's pattern remain, and so do values that may be the
+        metric. The result begins with waiting readings of other formats that `readings` confirm.
         """
         if not isinstance(reader, Logged | LinePattern):
             readings = [replace(reading, values=self._counted(reading)) for reading in readings]
@@ -196,18 +196,18 @@ class OutputReader:
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
 _LARGEST_BYTES = 1 << 24  # A larger file contains data, not progress.
-_COST_FRACTION = 0.05
+_COST_FRACTION = 0.05  # spend at most about this share of the time on reading files
 
 
 class GrowingFiles:
     """The tables and JSON lines that a training writes into a folder, read as they grow.
 
     A file may be rewritten with one more column or row, so each file is read whole, and rows that
-    were read before are skipped. Readings have the name of their file as their shape.
+    were read before are skipped. The `shape` of a reading is the path of its file in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start to read the files in `folder`, after the rows that they already contain."""
+        """Prepare to read the rows that are added to files in `folder` from now on."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._n_read: Counter[Path] = Counter()
@@ -215,7 +215,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return readings of rows added since the last call; [] if that call was very recent."""
+        """Return readings of rows added since the last call; [] soon after it, unless `is_last`."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []

@@ -27,7 +27,7 @@ from batchlab.script.output import KeptOutput
 MARK = "BATCHLAB_TRIAL"
 """The environment variable that marks the processes of a trial, as `study/trial`."""
 
-_LOOK_AGAIN_S = 0.02
+_LOOK_AGAIN_S = 0.02  # seconds until the next search for remaining processes
 
 
 def end_marked(marker: str) -> None:
@@ -115,7 +115,7 @@ def out_of_memory_line(
     return None
 
 
-# Errors of a command that needs input or a terminal, of which batchlab provides neither.
+# Errors of a command that needs input or a terminal. Batchlab provides neither.
 _NEEDS_TERMINAL = re.compile(
     r"EOFError: EOF when reading a line|GetPassWarning|"
     r"Inappropriate ioctl for device|No such device or address: '?/dev/tty|"
@@ -128,16 +128,16 @@ class CommandEnd:
     """How a command ended, once all of its processes have ended.
 
     The status is OK only if the command ended by itself with exit code 0; otherwise the duration
-    means nothing. A caller that ended the command early reports another status instead.
+    means nothing. If batchlab requested the end, the status is KILLED; callers may replace it.
     """
 
     status: Status
     reason: Reason | None  # why the status is not OK; None if it is OK
     last_lines: tuple[str, ...]  # the last lines of its output, cleaned for display
-    duration_s: float  # seconds from its start to its own end
-    peak_bytes: int | None  # peak main memory of its processes, with mapped files
+    duration_s: float  # seconds from the start of the command to the end of its first process
+    peak_bytes: int | None  # peak main memory of its processes, including mapped files
     gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
-    was_asked: bool = False  # whether batchlab ended the command before its own end
+    was_asked: bool = False  # whether batchlab requested the end of the command
     exit_code: int | None = None  # negative after a signal; None if never started
     # A warning if the command ended but left processes running, which batchlab then ends. Otherwise
     # a script that starts its training in the background would seem finished.
@@ -182,9 +182,9 @@ def status_and_reason(
 
 GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL when a command is ended."""
-_READ_BYTES = 1 << 20
-_N_LAST_LINES = 20
-# Search this many last lines: processes of a launcher may print many lines after an error.
+_READ_BYTES = 1 << 20  # read at most this many bytes of a report at once
+_N_LAST_LINES = 20  # lines of output in a `CommandEnd`
+# Search this many last lines for an error: a launcher may print many lines below the error.
 _N_READ_LINES = 1000
 
 
@@ -204,9 +204,9 @@ class Launched:
     ) -> None:
         """Start the command without a shell; if that fails, `receive` returns the failure.
 
-        Only batchlab's own variables and `PYTHONUNBUFFERED=1` are added to `environment`. The
-        folder is created if missing, and stores `output.gz`. The marker, `study/trial`, identifies
-        the command among all trials. `receive` calls `on_output` with each piece of output and its
+        Only `BATCHLAB_TRIAL` and `PYTHONUNBUFFERED=1` are added to `environment`. The `folder` is
+        created if missing, and stores `output.gz`. The `marker`, `study/trial`, identifies the
+        processes of the trial. `receive` calls `on_output` with each piece of output and its
         time on the monotonic clock, which may be 50 ms late. SIGKILL follows SIGTERM after
         `grace_s` seconds.
         """

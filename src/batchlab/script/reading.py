@@ -20,23 +20,23 @@ class Reading:
     at_s: float  # when it was printed, by `time.monotonic`
     # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
-    step: int | None = None  # since the training began: updates, or batches, as the format counts
-    epoch: float | None = None  # passes over the training data done so far; it may be a fraction
+    step: int | None = None  # updates or batches since the start; see `counts_updates`
+    epoch: float | None = None  # passes over the training data, whole or fractional
     # Steps or examples since `epoch`, if the printed counter restarts in each epoch and has no
     # total.
     epoch_step: int | None = None
     epoch_samples: int | None = None
     epoch_number: int | None = None  # number, from 0, of the epoch under way or just ended
-    is_below: bool = False  # whether the line has no counter and ends the epoch of earlier lines
+    is_below: bool = False  # whether the line has no counter and ends the epoch of lines above
     samples: int | None = None  # training examples seen so far
     # The total of the counter within an epoch, in batches or examples; for a bar that has not
     # restarted yet, the total of the bar.
     epoch_length: int | None = None
-    values: tuple[tuple[str, float], ...] = ()  # what was measured, by the names as printed
+    values: tuple[tuple[str, float], ...] = ()  # (name as printed, number) pairs
     split: str = ""  # the data of the values: `train`, `val`, `test`, or empty if unknown
     unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (used) or 2.531
     complaint: str | None = None  # why further lines of this format give no position
-    not_understood: tuple[str, ...] = ()  # given to `batchlab.log` but no number, as `name=value`
+    not_understood: tuple[str, ...] = ()  # `name=value` of each non-number in `batchlab.log`
 
     def __post_init__(self) -> None:
         """Drop an epoch that is not finite, because it gives no position."""
@@ -45,7 +45,7 @@ class Reading:
 
     @property
     def counters(self) -> tuple[float | None, ...]:
-        """All counters of the reading, with None for those that were not printed."""
+        """The counters of samples, steps and epochs; None for each counter that was not printed."""
         return self.samples, self.step, self.epoch, self.epoch_step, self.epoch_samples
 
     @property
@@ -55,15 +55,15 @@ class Reading:
 
 
 class LineReader:
-    """A format of progress lines; it reads the lines of one run in order and may have state.
+    """A reader of one format of progress lines; it gets the lines of one run in order.
 
     Attributes:
         shape: the name of the format in its readings.
-        needles: texts in lower case, one of which is in each line of the format; b"" is in any.
+        needles: lower-case texts; each line of the format contains at least one of these texts.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches if gradients are accumulated.
         metric: the requested metric, in lower case; empty without a metric.
-        is_open: whether a line without a needle may continue earlier lines, such as a table.
+        is_open: whether a line without a needle may continue earlier lines, as a table row does.
     """
 
     shape: ClassVar[str]
@@ -81,7 +81,7 @@ class LineReader:
         return []
 
     def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return the waiting readings of this format that `others`, of another format, confirm."""
+        """Return waiting readings of this format that `others`, of another format, make usable."""
         return []
 
 
@@ -111,7 +111,7 @@ _OF_MACHINE = re.compile(
 
 @lru_cache(maxsize=1000)
 def is_of_machine(name: str) -> bool:
-    """Return whether a number with this name is a duration, a speed, or the like."""
+    """Return whether a number with this name is about the machine, such as a duration or speed."""
     return _OF_MACHINE.fullmatch(name.lower()) is not None
 
 
@@ -142,7 +142,7 @@ class Epochs:
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
-            # The first number in a second notation is of the epoch last printed in the first.
+            # The first number in another notation is that of the epoch that was printed last.
             if self._first and printed - self._number in (0, 1):
                 first = printed - self._number
             self._first[has_total] = first
@@ -160,9 +160,9 @@ class Counters:
     """Conversion of one run's printed counters to positions in the run.
 
     Epochs are numbered as in `Epochs`. A line with an epoch number and no finer counter is at the
-    end of that epoch. If fractional epochs are printed, epochs are passes done. A step counter that
-    does not rise when the epoch rises restarts in each epoch. If the total steps rise by an equal
-    amount in every epoch, the lines are at the ends of epochs.
+    end of that epoch. If fractional epochs are printed, every epoch means passes done. A step
+    counter that does not rise when the epoch rises restarts in each epoch. If the total steps rise
+    by an equal amount in every epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class Counters:
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
-        self._counted = (0, 0)  # the last step with known samples, and these samples
+        self._counted = (0, 0)  # the last step with known samples, and its samples
         self._samples_a_step = 0.0
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
@@ -224,7 +224,7 @@ class Counters:
         return replace(bare, epoch=epoch, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
-        """Return the number, from 0, of a line's epoch; None if unknown or fractional."""
+        """Return the current epoch's number, from 0; None if unknown or if epochs are fractions."""
         if isinstance(epoch, float):
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
@@ -268,7 +268,7 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if all lines (two or more) were at ends of epochs, or else None.
+        """Return the passes over the data if all lines (at least two) ended epochs, or else None.
 
         Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """

@@ -9,8 +9,8 @@ from typing import Any
 
 from batchlab.errors import UsageError
 
-# The keys of a run file: the command, its working directory, and options of the command line, whose
-# names may contain _ or -.
+# The keys of a run file: the command, its working directory (`cwd`), and options of batchlab's
+# command line. In a file, a key may have - for _.
 _KEYS = (
     *("command", "metric", "better", "examples", "batch_size", "learning_rate", "batch_sizes"),
     *("learning_rates", "seeds", "epochs", "steps", "target", "budget", "pattern", "config", "cwd"),
@@ -20,11 +20,11 @@ _KEYS = (
 def read_run_file(path: Path) -> dict[str, Any]:
     """Return the values in the file at `path`, by key; `config` and `cwd` as absolute paths.
 
-    Values of other keys are returned as written in the file, and are checked where they are used.
+    Only `command` is checked here; all other values are checked where they are used.
 
     Raises:
-        UsageError: the file can't be read, is no TOML, contains an unknown key, or its command is
-            no list of texts; the message is one line.
+        UsageError: the file can't be read, is no TOML, contains a key twice or an unknown key, or
+            its command is no list of texts; the message is one line.
     """
     values: dict[str, Any] = {}
     for key, value in _parsed(path).items():

@@ -44,12 +44,12 @@ END, KILL = b"e", b"k"
 # its arrival, because Python writes the end of a line separately.
 REST_S, LONGEST_REST_S = 0.01, 0.05
 END_OF_LINE_S = 0.0002
-MOST_WAITING_BYTES = 16 << 20  # above this, stop reading until batchlab has read
-READ_BYTES = 1 << 18
-PIPE_BYTES = 1 << 20
+MOST_WAITING_BYTES = 16 << 20  # with more bytes to send to batchlab, stop reading output
+READ_BYTES = 1 << 18  # read at most this many bytes of output at once
+PIPE_BYTES = 1 << 20  # size of the output pipe, so that a command rarely has to wait
 # Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
 LINGER_S = 1.0
-SCAN_S = 0.05
+SCAN_S = 0.05  # after a second of quick SIGKILLs, seconds between further ones
 OWNER_S = 0.5  # check this often that batchlab runs, in case its pipe is open after its end
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -83,7 +83,7 @@ class Supervisor:
             os.set_blocking(end, False)
 
     def run(self, argv: list[str], folder: str) -> None:
-        """Run the command in a folder until its end is reported and no process of it is left."""
+        """Run the command in a folder until all of its processes have ended; report the end."""
         kills_before = kills_for_memory()
         self._start(argv, folder)
         while self._has_children():
@@ -271,7 +271,7 @@ class Supervisor:
 
 
 def descendants(ancestor: int) -> dict[int, int]:
-    """Return the live descendants of a process with their process groups, without zombies."""
+    """Return the process group of each living descendant of a process, by process id."""
     children: dict[int, list[int]] = {}
     group, is_alive = {}, {}
     for name in os.listdir("/proc"):

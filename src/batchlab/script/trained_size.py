@@ -10,7 +10,7 @@ from typing import NamedTuple
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
 
-# If printed and expected bounds differ by less than this fraction, the batch size may be equal.
+# Printed and expected bounds that differ by less than this fraction count as equal.
 _TOLERANCE = 0.1
 # Names of a printed training batch size. Evaluation sizes and the counter "batch" do not match.
 _SIZE = re.compile(
@@ -19,7 +19,7 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
-_EPOCHS_WITHOUT = 2
+_EPOCHS_WITHOUT = 2  # after two epochs without the expected total, others are evidence
 # Fractional epochs are printed with two decimals or more, so are off by this at most.
 _ROUNDING = 0.01
 Span = tuple[int, int]
@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 
 def common_span(one: Span, other: Span) -> Span | None:
-    """Return the intersection of two ranges of examples, or None if the ranges do not meet."""
+    """Return the intersection of two ranges of examples, or None if they do not overlap."""
     fewest, most = max(one[0], other[0]), min(one[1], other[1])
     return (fewest, most) if fewest <= most else None
 
@@ -47,9 +47,9 @@ class Mark(NamedTuple):
 class TrainedSize:
     """The printed counters of one run, compared with the given batch size.
 
-    Two counters give bounds on the steps of an epoch, or on the examples of a step. They give no
-    exact numbers, because a counter may be printed before or after its step, and the number of an
-    epoch says only that the run is somewhere in that epoch.
+    Steps and epochs give bounds on the steps of an epoch; steps and samples, on the examples of a
+    step. Exact numbers are not known: a counter may be printed before or after its step, and an
+    epoch number says only that the run is somewhere in that epoch.
     """
 
     def __init__(self, trial: Trial, *, most_examples: float, is_limit: bool = False) -> None:
@@ -69,9 +69,9 @@ class TrainedSize:
         # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
         self._off = 1.0  # uncertainty of printed passes: a whole number may be an epoch number
-        # A smaller size may be of an epoch's last batch, if the right size was printed before.
+        # A smaller batch size after the right batch size may be that of an epoch's last batch.
         self._has_printed_right = self._has_begun = False
-        self._other: str | None = None  # the contradiction by the size printed last
+        self._other: str | None = None  # the contradiction by the batch size that was printed last
 
     def contradiction(self, reading: Reading) -> str | None:
         """Return the evidence that the script trains with another batch size, or None."""
@@ -83,7 +83,7 @@ class TrainedSize:
                 self._other = None
                 if not (self._has_printed_right or is_last):
                     self._other = f"it tells {name} = {value:g}"
-        # Before training, a script may print a default, or sizes that do not fit: use the last.
+        # Before training, a script may print a default or sizes that it tries: use the last size.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
@@ -131,7 +131,7 @@ class TrainedSize:
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
         """Yield bounds on an epoch's steps if a counter's total contradicts the batch size.
 
-        The loop may be a validation's: a training loss must be shown, no expected total recently.
+        A validation loop may print this: require a training loss, no right total for two epochs.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
@@ -144,7 +144,7 @@ class TrainedSize:
     # ---- what is expected
 
     def _refuted(self, bounds: Bounds) -> str | None:
-        """Describe the bounds if the given batch size cannot explain them; else return None."""
+        """Return a text if the given batch size cannot explain the printed bounds, else None."""
         what, fewest, most = bounds
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
@@ -157,7 +157,7 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """Return the bounds expected for batch size `size`; a smaller last batch may be dropped."""
+        """Return bounds on `what` for batches of `size`; a smaller last batch may be dropped."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
