@@ -33,8 +33,8 @@ class Mnist:
     the digits 0 to 9, shape (n,).
 
     Attributes:
-        train: MNIST's first training images.
-        validation: MNIST's last training images; None if all are in `train`.
+        train: the first of MNIST's 60,000 training images, without those in `validation`.
+        validation: the last `n_validation` (of `load_mnist`) training images, or None if that is 0.
         test: MNIST's 10,000 test images. Only reports use them; they never choose a configuration.
     """
 

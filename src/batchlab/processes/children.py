@@ -1,4 +1,4 @@
-"""Child processes, each for one function, forked from a server that has imported torch."""
+"""Child processes that each call one function, forked from a server that has imported torch."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Child:
         self._ended: Ended | None = None
 
     def receive(self) -> Any | Ended:
-        """Wait for the next message and return the message, or return how the child ended."""
+        """Wait for and return the child's next message, or an `Ended` when the child has ended."""
         if self._ended is None:
             try:
                 kind, payload = self.connection.recv()
@@ -127,7 +127,7 @@ class Child:
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
-    """Call `function(line, *arguments)` in a child for at most `timeout_s`; return how it ended.
+    """Call `function(line, *arguments)` in a child, which is killed after `timeout_s` seconds.
 
     Raises:
         EditedError: the child found an edited file of the workload.
@@ -148,7 +148,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise `EditedError` if that error ended a child, because all further children would fail.
+    """Raise `EditedError` if a child ended with that error: all further children would fail.
 
     Raises:
         EditedError: the child found an edited file of the workload.

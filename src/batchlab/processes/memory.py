@@ -72,7 +72,7 @@ def available_bytes(device: torch.device) -> int | None:
     """Return how many bytes a new process can allocate, or None if the number is not known.
 
     On the CPU: the free memory, including droppable caches, of the machine or of its control group,
-    whichever is less. On CUDA: all memory of the device, as `PeakMemory` includes other processes.
+    whichever is less. On CUDA: the device's whole memory: `PeakMemory` includes other processes.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)

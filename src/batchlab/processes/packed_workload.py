@@ -32,7 +32,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return (function, arguments) to reopen a memory map when unpickled; None for other values."""
+    """Return the call (function, arguments) that reopens a memory map; None for other values."""
     region = file_region(value)
     if region is None:
         return None
@@ -120,7 +120,7 @@ class PackedWorkload:
                 memory[place] = content
 
     def parts(self) -> tuple[dict[str, Any], Any]:
-        """Return the arguments of `of_parts`: all fields but the memory, and the memory's bytes."""
+        """Return the arguments of `of_parts`: all fields but the shared memory, and its bytes."""
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
@@ -233,7 +233,7 @@ def _anonymous_memory(n_bytes: int) -> int:
 
 
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
-    """Return the workload with an identity that includes its model.
+    """Return `loaded` with an identity that includes the model, which a child process makes.
 
     If the model cannot be made in time, return `loaded` unchanged; a later check reports why.
 
@@ -253,5 +253,5 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
-    """Make the workload's model, in a child process; return the model's part of the identity."""
+    """Make the workload's model (this runs in a child); return the model's part of the identity."""
     return made_model(packed.unpack, folder or Path.cwd())

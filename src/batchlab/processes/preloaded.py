@@ -16,7 +16,7 @@ import torch
 # Turn off torch.compile: compiling in each child for each batch size often outlasts the training.
 torch.compiler.set_stance("force_eager")
 
-_SHOWN = mmap.mmap(-1, 2**16)  # children share this memory; a byte is 1 if a warning was shown
+_SHOWN = mmap.mmap(-1, 2**16)  # shared by the children; byte i is 1 if a text of hash i was shown
 _show = warnings.showwarning
 
 

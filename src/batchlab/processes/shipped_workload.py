@@ -21,10 +21,10 @@ class ShippedWorkload:
     """A packed workload, with the files that are needed to unpack it.
 
     Attributes:
-        rest: the packed workload without its numbers.
-        numbers: the bytes of the numbers, as an array, which can be sent without being copied.
+        rest: the fields of the packed workload, without the bytes of the shared memory.
+        numbers: the bytes of the shared memory, as an array, which Ray sends without a copy.
         files: the user's own files that are imported or read, with their bytes.
-        in_place: files of memory maps, not sent; each machine must have these at the same path.
+        in_place: files of memory maps, not sent; each machine must have equal files at these paths.
         import_from: folders of Python's module search path that contain some of the files.
         folder: the current folder, because code may open files by paths relative to this folder.
     """

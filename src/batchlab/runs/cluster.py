@@ -15,8 +15,8 @@ from typing import Any
 
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
 
-_CONNECT_S = 5.0
-_connected: dict[str, str] = {}  # the address that this process is connected to, if any
+_CONNECT_S = 5.0  # the longest time to wait for an address to accept a connection
+_connected: dict[str, str] = {}  # "address" -> the address of the connected cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +25,8 @@ class Cluster:
 
     Attributes:
         address: "auto" (this machine's cluster, or RAY_ADDRESS), "HOST:PORT" or "ray://...".
-        cpus_per_trial: the number of CPU cores, and of threads, of a trial.
-        gpus_per_trial: GPUs of a trial, at most 1; None for 1 if the device is a GPU, else 0.
+        cpus_per_trial: the CPU cores that each trial reserves; a trial has one thread per core.
+        gpus_per_trial: GPUs per trial, from 0 to 1; if None, 1 on device "cuda" and 0 on "cpu".
 
     Raises:
         UsageError: a number is out of range.
@@ -37,7 +37,7 @@ class Cluster:
     gpus_per_trial: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse CPUs or GPUs per trial that are out of range."""
+        """Refuse fewer than 1 CPU per trial, and GPUs per trial outside of 0 to 1."""
         if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
             raise UsageError(
                 f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
@@ -49,10 +49,10 @@ class Cluster:
             )
 
     def for_device(self, device: str) -> Cluster:
-        """Return the cluster with `gpus_per_trial` set for `device`, which is "cpu" or "cuda".
+        """Return a copy in which a `gpus_per_trial` of None is 1 for device "cuda", 0 for "cpu".
 
         Raises:
-            UsageError: `device` contradicts the GPUs per trial.
+            UsageError: there are GPUs per trial on "cpu", or none on "cuda".
         """
         is_gpu = device.startswith("cuda")
         gpus = float(is_gpu if self.gpus_per_trial is None else self.gpus_per_trial)
@@ -118,19 +118,19 @@ class Cluster:
                 signal.signal(signal.SIGTERM, before)
 
     def large_nodes(self) -> set[str]:
-        """Return the ids of the nodes that are alive and large enough for a trial."""
+        """Return the ids of the live nodes whose CPUs and GPUs suffice for at least one trial."""
         nodes = live_nodes().items()
         return {node_id for node_id, node in nodes if self.places(node["Resources"])}
 
     def places(self, resources: dict[str, float]) -> int:
-        """Return how many trials a node with these resources trains at a time."""
+        """Return how many trials can train at a time on a node with these CPUs and GPUs."""
         places = int(resources.get("CPU", 0.0) // self.cpus_per_trial)
         if not self.gpus_per_trial:
             return places
         return min(places, int(resources.get("GPU", 0.0)) * self._per_gpu)
 
     def devices(self, n: int) -> list[str]:
-        """Return the device of each of `n` trials on one node; GPU numbers of a node start at 0."""
+        """Return the PyTorch devices of `n` trials on one node, such as ["cuda:0", "cuda:1"]."""
         if not self.gpus_per_trial:
             return ["cpu"] * n
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
@@ -171,7 +171,7 @@ def live_nodes() -> dict[str, dict[str, Any]]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error message from Ray, which may fill a whole page."""
+    """Return the first line of an error's message, because a message from Ray may be pages long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

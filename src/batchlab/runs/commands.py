@@ -27,9 +27,9 @@ from batchlab.script.reading import Reading
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
-# A script that ends after this fraction of the length given to it counts as trained to its end.
+# A script that did at least this fraction of the requested steps counts as trained to its end.
 _NEARLY = 0.9
-# With less free disk space than this, a script may have been unable to write its progress.
+# With less free disk space than this after a run, raise an error: progress may be incomplete.
 _LITTLE_SPACE_BYTES = 256 * 1024
 # A training that ended with one of these statuses is not resumed but starts again at step 0.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
@@ -39,8 +39,8 @@ _NAME = "command"
 class CommandRun:
     """One run of a command: starts the command, reads its progress, and stores the evaluations.
 
-    The record of an earlier run of the trial remains until this run has as many steps. So a kill
-    at any moment loses nothing, and a stored curve always comes from one training.
+    An earlier run's evaluations remain in the store until this run has done as many steps. So a
+    kill at any moment loses nothing, and a stored curve always comes from one training.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run's evaluations: all stored, and later evaluations in the log."""
+        """Return the earlier run's evaluations from the store, then later evaluations from logs."""
         logged: tuple[Evaluation, ...] = ()
         for readings in logged_runs(self._folder):  # each run resumes the previous run
             course = ScriptCourse(self._request, self._command, earlier=logged)
@@ -114,7 +114,7 @@ class CommandRun:
     def finish(self, status: Status | None) -> None:
         """Store the evaluations that are not stored yet; call this before storing the status.
 
-        If the run was cut short before the earlier run's last step, the earlier curve remains.
+        After an error or interruption before the earlier run's last step, that run's curve remains.
         """
         self._put()
         assert status is not None
@@ -133,7 +133,7 @@ class CommandRun:
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
-        """Run the command until it ends or has to end, and store its evaluations.
+        """Run the command, store its evaluations, and return (outcome, how the process ended).
 
         Raises:
             StoreError: the store or the folder cannot be written.
@@ -161,7 +161,7 @@ class CommandRun:
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """Return the record's notes on length, processes left running and unreadable values."""
+        """Return notes for the record: on run length, processes left running, unreadable values."""
         notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -209,7 +209,7 @@ class CommandRun:
             yield training
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End the training one grace period before the budget ends; at its end, stop reading."""
+        """End the training one grace period before the budget ends; at budget end, stop reading."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
@@ -242,12 +242,12 @@ class CommandRun:
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Outcome(status=Status.ERROR, reason=reason)
-        # The script ended well: by early stopping of its own, or because it has no given length.
+        # The script ended without an error before the requested step, as by its own early stopping.
         return self.course.whole()
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
-    """Return how many steps the requested epochs have without their smaller last batches."""
+    """Return the steps in the requested epochs if each epoch's smaller last batch is dropped."""
     epochs = request.trial.plan.epoch_at(request.last_step)
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
@@ -275,8 +275,8 @@ _WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
 class CommandEngine(StoredEngine):
     """An `Engine` that trains by running a command.
 
-    Runs are trained one at a time, because a script may use all cores, and so that no other run
-    disturbs its step times.
+    Runs are trained one at a time, because a script may use all cores, and a second run would
+    slow the steps of the first run.
     """
 
     name = _NAME
@@ -289,7 +289,7 @@ class CommandEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train all others with `command`."""
+        """Prepare to return stored runs from `store`, and to train other runs with `command`."""
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
             resumes=command.takes("resume_from"),
@@ -298,7 +298,7 @@ class CommandEngine(StoredEngine):
         )
         self._command = command
         self._takes_rate = command.takes("learning_rate")
-        self._failures: Counter[object] = Counter()  # by kind
+        self._failures: Counter[object] = Counter()  # the number of failures of each kind
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return None (any rate) if the command accepts a learning rate, else the plan's rate."""
@@ -371,17 +371,17 @@ class CommandEngine(StoredEngine):
                 self._warn_once(trial, reason_text(note))
 
     def _warn_once(self, trial: Trial, text: str) -> None:
-        """Warn once per kind: warnings that differ only in their numbers are of one kind."""
+        """Warn, unless an earlier warning had the same text except for its numbers."""
         if self._is_new(text):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether a trial has the planned length; a script may fail at other lengths."""
+        """Return whether the trial's horizon is the plan's; a script may fail at other horizons."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """Raise after `_ENOUGH_FAILURES` failures of one kind, except those due to a batch size."""
+        """Count a failure not due to the batch size; raise at `_ENOUGH_FAILURES` of one kind."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))

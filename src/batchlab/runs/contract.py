@@ -14,29 +14,29 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Estimates until the first run ends. While other runs train, a run has one thread, so a step is
-# slower than the timed steps. Evaluations, not timed yet, are included. Each run starts a process.
+# Estimates until the first run ends: (step time while other runs train, including evaluations) /
+# (step time measured with nothing else running), and the seconds in which a run's process starts.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostModel:
-    """The time that training runs took side by side: steps, evaluations and starts.
+    """The times of steps, evaluations and starts, measured in runs that trained side by side.
 
-    Evaluations and starts are stored as their number and their total seconds.
+    For evaluations, and for starts, the count and the total seconds are stored.
     """
 
-    # Triples: a batch size, the seconds of its steps, and of as many steps without other runs.
+    # (batch size, seconds of all steps in runs, seconds of the same steps without other runs)
     steps_s: tuple[tuple[int, float, float], ...] = ()
     validations: tuple[int, float] = (0, 0.0)  # count and seconds of validation-only evaluations
     whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data
-    starts: tuple[int, float] = (0, 0.0)  # count of runs, and seconds without steps and evaluations
+    starts: tuple[int, float] = (0, 0.0)  # count of runs, and seconds not in steps or evaluations
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Return the expected seconds of a run from step 0 to the end of `length`.
 
-        Other runs are assumed to train at the same time, and the run not to reach a target early.
+        It is assumed that other runs train at the same time, and that no target ends the run early.
         A step takes `step_s` seconds with nothing else running.
         """
         steps = length.last_step(trial)
@@ -59,7 +59,7 @@ class CostModel:
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
-        """Return step time with other runs / step time without, at the nearest batch size."""
+        """Return (step time with other runs / step time without), at the nearest batch size."""
         if not self.steps_s:
             return _FIRST_SLOWNESS
         _, trained_s, alone_s = min(
@@ -119,7 +119,7 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """The abilities that some engines have and others lack."""
+    """The optional abilities of an engine."""
 
     resumes: bool  # a longer run of a trial resumes the shorter run, and trains only new steps
     side_by_side: bool  # the engine trains several runs at a time if the machine can
@@ -145,7 +145,7 @@ class RunPlan:
     horizons: tuple[float, ...] = ()
     # The fraction of the learning-rate schedule, from step 0 on, over which the rate is constant.
     constant_until: float = 0.0
-    # The scaling rule for settings other than the learning rate, at batch sizes unlike `trial`'s.
+    # The name of the rule that scales settings other than the learning rate with the batch size.
     settings_rule: str = "none"
     threads: int = 1  # threads per run; several if only one run is trained at a time
     measures: tuple[str, ...] = ()  # names of optional measurements to make during the runs
@@ -160,7 +160,7 @@ class Engine(Protocol):
     """
 
     cost_model: CostModel
-    """The engine's estimates of run times, updated after each run; a replay restores them."""
+    """The model that estimates run times; updated after each run, and restored by a replay."""
 
     @property
     def name(self) -> str:
@@ -168,7 +168,7 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities of the engine."""
+        """Which optional abilities the engine has."""
 
     @property
     def n_workers(self) -> int:
@@ -190,16 +190,16 @@ class Engine(Protocol):
         """
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Estimate the seconds of a run from step 0 to the end of `length`, with evaluations."""
+        """Estimate the seconds of a run, with evaluations, from step 0 to the end of `length`."""
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return how many steps take as long as one evaluation, or 0.0 if that is not known."""
+        """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run, to start when a worker is free; `next_finished` later returns its end."""
+        """Queue a run, which starts when a worker is free; `next_finished` returns its `RunEnd`."""
 
     def next_finished(self) -> RunEnd:
-        """Wait until one of the submitted runs (at least one) ends, and return its `RunEnd`."""
+        """Wait until any submitted run ends, and return its `RunEnd`; a run must be submitted."""
 
     def cancel(self) -> None:
         """End all submitted runs that are not returned yet; later requests may resume the runs."""

@@ -21,7 +21,7 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
-# Step time assumed for untimed batch sizes until one of their runs ends, used only to order runs.
+# Seconds per step assumed at batch sizes whose steps were not timed; used only to order runs.
 _UNKNOWN_STEP_S = 1.0
 # Evaluations may be up to twice the planned interval apart. Stored runs with up to four times the
 # interval are accepted too: a session that timed evaluations differently may have planned the runs.
@@ -37,7 +37,7 @@ Ran = tuple[int, float]
 
 
 class StoredEngine:
-    """Base of engines with a store: queue, budget, records and progress; subclasses train.
+    """Base of engines that store their runs, with queue, budget and progress; subclasses train.
 
     Runs whose records are stored are returned before any other run starts. Runs are started, and
     their messages received, only within `next_finished`.
@@ -51,7 +51,7 @@ class StoredEngine:
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train all other runs as in `plan`."""
+        """Prepare to return stored runs from `store`, and to train other runs as `plan` says."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
@@ -59,10 +59,10 @@ class StoredEngine:
         self._clock = clock
         self._time_left = TimeLeft()
         self._kinds_said: set[str] = set()  # earlier warnings without their numbers
-        self._known: deque[RunRequest] = deque()
-        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: the next run to start
+        self._known: deque[RunRequest] = deque()  # runs found in the store
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap, next run first
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # no `Ran` if never started
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if not trained
 
     @property
     def n_workers(self) -> int:
@@ -121,7 +121,7 @@ class StoredEngine:
 
         Raises:
             StoreError: the store cannot be used.
-            TrialError, EditedError: no run of this study can be trained.
+            TrialError, EditedError: no further run of this study can be trained.
             KeyboardInterrupt: after everything has been stored.
         """
         if self._known:
@@ -164,7 +164,7 @@ class StoredEngine:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
-        """Return the mean seconds per step over a trial's first `steps` steps."""
+        """Return the seconds per step, without other runs, as the mean of the first `steps`."""
         steps = max(1, steps)
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
         return trial.plan.train_s_at(steps, step_s) / steps
@@ -172,7 +172,7 @@ class StoredEngine:
     # ---- for subclasses
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Start a run; the caller ends `claim` on return, unless `claim.pop_all()` was called."""
+        """Start a run; on return, the trial's claim ends unless `claim.pop_all()` was called."""
         raise NotImplementedError
 
     def _is_out_of_time(self) -> bool:
@@ -188,13 +188,13 @@ class StoredEngine:
         """Receive the messages of runs, for at most `timeout_s` seconds."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End the queued runs because time is up; subclasses first end the started runs."""
+        """End queued runs; subclasses first end started runs, with `status` and `reason`."""
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
 
     def _admit(self, request: RunRequest) -> None:
-        """Prepare for a run that is not in the store."""
+        """Prepare for a run that has to be trained."""
 
     # ---- the loop
 
@@ -215,7 +215,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs on free workers; return whether other processes claim all runs left."""
+        """Start queued runs on free workers; return whether others claim all that remain queued."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -261,7 +261,7 @@ class StoredEngine:
         return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """Update the cost model with a trial's run; `wall_s` is None if another session ran it."""
+        """Update the cost model with a run's times; `wall_s` is None if another session ran it."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -274,17 +274,17 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Add a run to the progress estimate; return the expected seconds of its unstored steps."""
+        """Add a run to the progress estimate; return the expected seconds of its missing steps."""
         trial, steps = request.trial, request.last_step
         if record is not None and self.capabilities.resumes:
             steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
-        # How long a script trains to its own end is unknown, so all of its runs count equally.
+        # How long a script trains to its own end is unknown, so count each run as one second.
         expected_s = 1.0
         if not request.length.to_own_end:
             length = replace(request.length, epochs=None, steps=steps)
             step_s = self._mean_step_s(trial, request.last_step)
             expected_s = self.cost_model.expected_s(trial, length, step_s=step_s)
-        if self._is_idle:  # all expected runs have ended
+        if self._is_idle:  # all expected runs have ended, so start a new estimate
             self._time_left = TimeLeft()
         self._time_left.expect(trial.trial_id, expected_s)
         return expected_s
@@ -322,7 +322,7 @@ class TimeLeft:
         self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """Set one trial's done fraction; return (done fraction of all trials, seconds left)."""
+        """Set a trial's done fraction; return (done fraction of all, seconds left if known)."""
         expected_s = self._expected_s[trial_id]
         if trial_id not in self._fraction:
             self._before_s += expected_s * fraction
@@ -348,7 +348,7 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Return whether a stored training is long enough, reached the target or cannot continue.
+    """Return whether a stored run is long enough, has reached the target or cannot continue.
 
     If the engine evaluates at requested steps (`keeps_cadence`), return False for a run without
     the requested evaluations, so that the run is trained again.
@@ -391,10 +391,10 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _was_watched(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether a run was evaluated as often as requested when it reached the target.
+    """Return whether a run was evaluated as often as requested just before reaching the target.
 
-    Runs are evaluated rarely before they can reach their own target, so an easier requested target
-    may have been reached between distant evaluations.
+    A run is evaluated rarely until it can reach the target for which it was trained, so it may have
+    reached an easier target between two distant evaluations.
     """
     crossing = _crossing(record, length)
     if crossing is None:
@@ -414,7 +414,7 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether train and test data were evaluated at the epoch ends where this is requested.
+    """Return whether train and test data were evaluated at all epoch ends, if that is requested.
 
     Runs that were made for an advice are evaluated on these data only at the end, or never.
     """
@@ -426,6 +426,6 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation has the requested splits; a longer run always passes."""
+    """Return whether the last evaluation has the requested splits; True for a longer run."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

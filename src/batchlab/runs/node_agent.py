@@ -21,11 +21,11 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import Heard, LocalWorkers
 from batchlab.training.plain import Task
 
-# A run that moves to another node loses at most this many seconds of its work.
+# Send checkpoints this often (seconds): a run that moves to another node loses no more work.
 _KEEP_EVERY_S = 30.0
 # `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
-_BUILD_S = 30.0
+_BUILD_S = 30.0  # the longest time to build the native trainer
 _FOLDER = "batchlab-node-"
 
 
@@ -64,10 +64,10 @@ class NodeAgent:
     ) -> Reason | None:
         """Prepare to train a workload on these devices, one run on each.
 
-        Return why the native trainer could not be built on this node, or None without a failure.
+        Return why building the native trainer failed on this node, or None if it did not fail.
 
         Raises:
-            ClusterError: the workload cannot be trained here.
+            ClusterError: this node has other library versions, or cannot load the workload.
         """
         here = library_versions()
         if here != versions:
@@ -124,7 +124,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a run's checkpoint if it changed and `at_least_s` seconds have passed, else []."""
+        """Return a checkpoint if changed and last sent at least `at_least_s` seconds ago, or []."""
         run = self._running[trial_id]
         if time.monotonic() - run.sent_s < at_least_s:
             return []

@@ -30,7 +30,7 @@ from batchlab.words.reasons import reason_text
 # but at most this fraction of the time that is left.
 _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
-_BUILD_S = 30.0
+_BUILD_S = 30.0  # the longest time to build the native trainer
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class ProcessEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train all others with `workers`."""
+        """Prepare to return stored runs from `store`, and to train other runs with `workers`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
         self._grace_s = _GRACE_S
@@ -93,7 +93,7 @@ class ProcessEngine(StoredEngine):
     # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """Refuse a trial that cannot be resumed; before a first run, set when runs must stop."""
+        """Refuse a finished trial that cannot be resumed; if idle, set when runs must stop."""
         refuse_to_train_over(self._store, request.trial)
         if self._is_idle:
             left_s = max(0.0, self._left_s())
@@ -129,7 +129,7 @@ class ProcessEngine(StoredEngine):
             refuse_edited(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
-        """Yield the runs that have ended; store the progress that the other runs report."""
+        """Yield (run, `Ended`) of each run that has ended; store the progress of other runs."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
             if isinstance(message, Ended):
@@ -141,7 +141,7 @@ class ProcessEngine(StoredEngine):
                 self._tell(run.request, message[-1].step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Ask every child process to stop, and kill the children that don't stop in time."""
+        """Stop all runs, by force after a grace period; interrupted runs get `status`, `reason`."""
         self._workers.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
@@ -209,14 +209,14 @@ class ProcessEngine(StoredEngine):
         if record is not None and not was_evaluated(record, length):
             return None
         progress = peek_checkpoint(path)
-        # A checkpoint of another length may lack evaluations that a target or epoch ends need.
+        # Another trial's checkpoint may lack evaluations that a target or epoch ends require.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
         return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return, by step, the paths of checkpoints shared by trials that differ only in length.
+        """Return, by step, paths of checkpoints for all trials that differ only in schedule length.
 
         If a schedule is constant at first and then falls, runs of different lengths differ only
         after the constant part (Hägele et al. 2024, arXiv:2405.18392).
@@ -234,7 +234,7 @@ class ProcessEngine(StoredEngine):
         return beginnings
 
     def _lost(self, run: _Run, lost: Ended) -> None:
-        """Resume a run of a lost node on another node; at the second loss, end the run."""
+        """Resume a run of a lost node on another node; if it loses a second node, end the run."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=reason_text(lost.reason))

@@ -34,7 +34,7 @@ from batchlab.words.reasons import reason_text
 _SAY_AFTER_S = 10.0  # warn after this wait for a node; a free node is ready in five seconds
 _LOOK_FOR_NODES_EVERY_S = 5.0
 _HEAR_S = 10.0  # a call of `hear` returns after this time if the node's runs send nothing
-_CLOSE_S = 5.0
+_CLOSE_S = 5.0  # the longest time to wait while nodes remove their files
 
 
 @dataclass(slots=True, eq=False)
@@ -45,11 +45,11 @@ class _Node:
     name: str
     n: int  # the number of runs that the node trains at a time
     agent: Any
-    settling: Any  # the call that sends the workload; None once the node has it
-    hearing: Any = None  # the call that returns messages of its runs
-    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by the call that starts it
+    settling: Any  # the unanswered call that sends the workload, or None
+    hearing: Any = None  # the unanswered call for messages of its runs, or None
+    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by unanswered start call
     running: dict[str, Path | None] = field(default_factory=dict)  # checkpoint path, by trial id
-    is_gone: bool = False  # if so, its messages are ignored
+    is_gone: bool = False  # whether the node was lost or released; then ignore its answers
 
     @property
     def calls(self) -> list[Any]:
@@ -271,7 +271,7 @@ def _cause_of(error: BaseException) -> str:
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
-    """Return free resources by node id, or {} if Ray does not report any, as to a Ray client."""
+    """Return free resources by node id; {} if Ray does not report any (to a Ray client)."""
     from ray._private import state  # private, because Ray has no public call for it
 
     try:

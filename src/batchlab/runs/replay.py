@@ -20,17 +20,17 @@ from batchlab.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """The steps and status of a training run when the engine returned the run's record."""
+    """A run's steps and status as they were when the engine returned the run's record."""
 
     trial_id: str
     length: RunLength  # the requested length of the run
-    steps: int | None  # at its last evaluation; None if the run never started
+    steps: int | None  # done at the last evaluation; None if the run never started
     status: Status
     reason: Reason | None  # why the run failed
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
-        """Return what a replay must know about `end`, because later runs may change the record."""
+        """Copy what a replay needs from `end`, because later runs may change the stored record."""
         record = end.record
         assert record.status is not None
         return cls(
@@ -42,7 +42,7 @@ class StoredEnd:
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
-        """Return the stored record as it was at this end, without all later evaluations."""
+        """Return the stored record as it was when this run ended, without later evaluations."""
         notes = record.notes
         evaluations: tuple[Evaluation, ...] = ()
         if self.steps is not None:
@@ -72,12 +72,12 @@ class JournalEntry:
     """
 
     profile: str | None = None  # the profile of this machine
-    elsewhere: str | None = None  # the profile of another machine, if the answer uses it
+    elsewhere: str | None = None  # the profile of another machine that the answer uses, if any
     budget_s: float | None = None  # seconds that the runs may take by the engine's clock
-    readings_s: tuple[float, ...] = ()  # times read from the clock, in order
+    readings_s: tuple[float, ...] = ()  # the budget seconds spent, as read in order
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
-    cost_model: CostModel = field(default_factory=CostModel)  # of the engine, at this entry
+    cost_model: CostModel = field(default_factory=CostModel)  # the engine's estimates so far
     n_workers: int | None = None  # how many runs the engine trained at a time at this entry
     spent_s: float = 0.0  # seconds of the budget spent until this entry
 
@@ -86,7 +86,7 @@ _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...
 
 
 class Journal:
-    """The journal of one study: it replays its stored entries, then appends new ones."""
+    """The journal of one study: replays its stored entries in order, and appends new entries."""
 
     def __init__(self, store: Store, study: StudyName) -> None:
         """Read the stored entries of the study.
@@ -130,8 +130,8 @@ class Journal:
     def begin(self, entry: JournalEntry) -> None:
         """Start the journal with a new first entry, and delete all earlier entries.
 
-        Use an empty entry if the budget gave no answer: the next session then has the whole
-        budget, and resumes the runs that are in the store.
+        Use an empty entry if the budget was too small for an answer: the next session then has the
+        whole budget, and resumes the runs that are in the store.
         """
         self._written.clear()
         self.write(entry)
@@ -139,7 +139,7 @@ class Journal:
     # ---- replay
 
     def replayed_reading_s(self) -> float | None:
-        """Return the clock's next stored reading, or None if there are no more."""
+        """Return the next stored value of the budget seconds spent, or None if all are replayed."""
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
@@ -168,7 +168,7 @@ class Journal:
     # ---- what is new
 
     def note_reading(self, spent_s: float) -> None:
-        """Remember a time read from the clock until `put_readings` stores all remembered times."""
+        """Remember a value of the budget seconds spent; `put_readings` stores all such values."""
         self._readings.append(spent_s)
 
     def note_request(self, request: RunRequest) -> None:
@@ -177,7 +177,7 @@ class Journal:
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the remembered clock times, and the study's trials if trials were added."""
+        """Store the values of `note_reading`, and the study's trials if trials were added."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -187,7 +187,7 @@ class Journal:
     def put_end(
         self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
     ) -> None:
-        """Store how a run ended, and the run's record unless the inner engine has stored it."""
+        """Store how a run ended, and the run's record if that is not stored yet."""
         keep_record(self._store, end.record)
         self.write(
             JournalEntry(
@@ -234,7 +234,7 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store the record of an ended run, unless it is stored or another process runs the trial."""
+    """Store an ended run's record, unless it is stored or another process runs the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
             return  # another process trains and stores the run, or the run never started
@@ -247,7 +247,7 @@ def keep_record(store: Store, record: TrialRecord) -> None:
 
 
 class ReplayingEngine:
-    """An `Engine` that answers from a study's journal until its end, then from another engine.
+    """An `Engine` that replays the runs in a study's journal, then uses the engine `inner`.
 
     Results of the inner engine are stored before they can affect a decision: the times of its clock
     before the next run is requested, and the ends of runs in the order in which they finished. So
@@ -256,7 +256,7 @@ class ReplayingEngine:
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
-        """Answer from `journal`, then from `inner`."""
+        """Prepare to replay `journal`, and then to pass requests to `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
         # On a cluster, the number of workers may change, so a replay uses the number in each entry.
@@ -288,7 +288,7 @@ class ReplayingEngine:
         return spent_s
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; the inner engine receives it only after the journal's last stored end."""
+        """Queue a run; the inner engine receives the run only when the journal has no ends left."""
         self._under_way.append(request)
         self._journal.note_request(request)
 
@@ -329,7 +329,7 @@ class ReplayingEngine:
         self._inner.cancel()
 
     def _hand_over(self) -> None:
-        """Store the recorded times of the clock, then submit waiting requests to `inner`."""
+        """Store the values that `spent_s` has returned, then submit waiting requests to `inner`."""
         waiting = self._under_way[self._n_handed_over :]
         if waiting:
             self._journal.put_readings(spent_s=self._spent_s())

@@ -30,7 +30,7 @@ class ScriptCourse:
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
-        """Start without progress; `earlier` has the evaluations of the run that is resumed.
+        """Start without progress; `earlier` has the evaluations of a resumed run, in step order.
 
         Only the earlier evaluations before this run's first step are used.
         """
@@ -39,7 +39,7 @@ class ScriptCourse:
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # in the order of steps
-        self._n_missed = 0  # leading evaluations already known to miss the target
+        self._n_missed = 0  # how many of the first evaluations are known to miss the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -47,7 +47,7 @@ class ScriptCourse:
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
         self.unstored: dict[int, Evaluation] = {}  # the caller stores, then clears them
-        self.ended: Outcome | None = None  # the outcome that ends the training
+        self.ended: Outcome | None = None  # the outcome, once the training has to end
         self.step = 0  # optimizer steps done at the last report
         self.n_made = 0
         self._first_told: dict[str, float] = {}  # first values of metrics, by name
@@ -71,7 +71,7 @@ class ScriptCourse:
         return max(map(_step_of, self.counted[-1:]), default=0)
 
     def take(self, reading: Reading) -> None:
-        """Process a parsed progress line; set `ended` and raise if it contradicts other lines."""
+        """Process a progress line; set `ended` if training must end; raise for a contradiction."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -97,7 +97,7 @@ class ScriptCourse:
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
-        """Add a report of progress; return its evaluation, or None if the report has no metric."""
+        """Add a report of progress; return its evaluation, or None if it lacks the metric."""
         for _ in self._begun(step, at_s):
             pass
         assert self._began_s is not None
@@ -164,7 +164,7 @@ class ScriptCourse:
         return Outcome(status=Status.ERROR, reason=reason)
 
     def _forget(self) -> None:
-        """Drop this run's evaluations, which are of another metric with a similar name."""
+        """Drop this run's evaluations, because they are of another metric with a similar name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
         del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
         self._n_missed = self.n_made = 0
@@ -172,7 +172,7 @@ class ScriptCourse:
         self.is_renamed = True
 
     def _judge(self, evaluation: Evaluation | None) -> None:
-        """Add an evaluation (None if a report has no metric); decide if the training has to end."""
+        """Mark an evaluation, if any, as not stored yet; set `ended` if the training has to end."""
         if self.ended is None:
             if evaluation is not None:
                 self.unstored[evaluation.step] = evaluation
@@ -200,7 +200,7 @@ class ScriptCourse:
 
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
-        """The evaluations that `divergence` needs: the first and the last few."""
+        """The first evaluation and the last `EVALUATIONS`, which `divergence` compares."""
         first, n = self._evaluations[0], len(self._evaluations)
         return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
@@ -218,7 +218,7 @@ class ScriptCourse:
             return False
         last_ones = self._evaluations[self._n_missed :]
         if len(last_ones) > 1 and crossing_of(last_ones[:-1], until) is None:
-            # These missed the target, so skip all but the last, which may be replaced, next time.
+            # All but the last missed the target, so next time, start at the one before the last.
             self._n_missed = len(self._evaluations) - 2
         crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held

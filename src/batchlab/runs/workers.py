@@ -24,8 +24,8 @@ from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import built_for
 
-# With fewer training examples, building the native trainer (1 to 2 s) costs more than it saves. The
-# requested steps do not matter, so that a resumed trial has the same trainer as its first run.
+# With fewer training examples than this, building the native trainer (1 to 2 s) does not pay off.
+# The requested steps are ignored, so that a resumed trial has the same trainer as its first run.
 _WORTH_A_BUILD = 5000
 
 
@@ -33,7 +33,7 @@ NODE_LOST = "NodeLost"
 """The `Ended.error` of a run whose machine was lost."""
 
 Heard = tuple[str, tuple[Evaluation, ...] | Ended]
-"""A trial's id, and what its run reports: evaluations as they are made, then how it ended."""
+"""A trial's id, and what its run reports: evaluations as they are made, then how the run ended."""
 
 
 class Workers(Protocol):
@@ -44,14 +44,14 @@ class Workers(Protocol):
         """The number of runs that are trained at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Prepare what all runs need; return why building the native trainer failed, if it did.
+        """Prepare what all runs need; return why building the native trainer failed, else None.
 
         Raises:
             EditedError: files of the workload were edited.
         """
 
     def start(self, task: Task) -> None:
-        """Start a run; its messages from `heard` will have the id of the task's trial."""
+        """Start a run; `heard` yields its messages, with the id of the task's trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield messages of runs as soon as one arrives, or nothing after `timeout_s` seconds."""
@@ -86,7 +86,7 @@ class LocalWorkers:
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build the native trainer, once and if it saves time; return why if the build fails."""
+        """Build the native trainer once, if that saves time; return why it failed, else None."""
         trial = self._plan.trial
         may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:

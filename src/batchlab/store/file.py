@@ -19,9 +19,9 @@ import msgspec
 from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
 
-BUSY_TIMEOUT_S = 10.0  # writers lock the file for milliseconds; a longer lock is an error
+BUSY_TIMEOUT_S = 10.0  # the longest wait for a lock; writers lock the file for milliseconds
 
-_LITTLE_SPACE_BYTES = 256 * 1024
+_LITTLE_SPACE_BYTES = 256 * 1024  # with less free space, an I/O error means a full disk
 _AT_WORK = "at-work-{}.lock"  # name of a lock file; {} becomes the id of a study
 
 
@@ -252,7 +252,7 @@ class StoreFile:
 
     @contextmanager
     def _writing(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
-        """Run the block in one transaction: commit after the block, roll back if it fails."""
+        """Run the block in one transaction, which is rolled back if the block raises an error."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)

@@ -90,7 +90,7 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """Return `value` as JSON text that decodes to an equal value; `what` names it in errors.
+        """Return JSON text that decodes to a value equal to `value`; errors call the value `what`.
 
         JSON has no NaN or infinity: msgspec writes null for both, and null differs from `value`.
 

@@ -21,7 +21,7 @@ _TARGET: Final = JsonColumn[Target | None](Target | None)
 
 
 class Store(Trials):
-    """An open store, which is created if missing; as a context manager, it closes itself.
+    """An open store, whose file is created if missing; a context manager that closes the file.
 
     Only the process and thread that opened a store object may use the object. Several processes
     can open the same file and write to the file at the same time.
@@ -38,7 +38,7 @@ class Store(Trials):
     """
 
     def put_timing(self, timing: StepTiming) -> None:
-        """Store the step times of one run; earlier step times are not deleted."""
+        """Store one measurement of step times; earlier measurements are not deleted."""
         what = f"step times of batch size {timing.batch_size}"
         encoded = _TIMING.encoded(timing, what)
         with self._writing() as connection:
@@ -84,7 +84,7 @@ class Store(Trials):
         records: Sequence[TrialRecord],
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """Yield the step times at the batch sizes of `records` that the script did not ignore."""
+        """Yield step times at the batch sizes of `records`, except sizes that a script ignored."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
         shapes: dict[str, set[tuple[int, int]]] = {}  # by device
         for record in records:
@@ -144,7 +144,7 @@ class Store(Trials):
             )
 
     def decisions(self, study_id: str) -> str | None:
-        """Return a study's decisions as stored by `put_decisions`, or None without such a study.
+        """Return a study's decisions as stored by `put_decisions`, or None for an unknown study.
 
         The text is an empty JSON list if the study has no decisions.
         """

@@ -47,7 +47,7 @@ class Trials(StoreFile):
             put_row(connection, "workloads", "workload_id", row)
 
     def workload(self, workload_id: str) -> WorkloadSummary | None:
-        """Return the summary of a workload, or None if the store has no summary."""
+        """Return the summary of a workload, or None if the workload is not in the store."""
         with self._reading() as connection:
             return self._workload(connection, workload_id)
 
@@ -93,7 +93,7 @@ class Trials(StoreFile):
         return record
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
-        """Store all evaluations or none; replace stored evaluations at the same steps.
+        """Store evaluations in one transaction; replace stored evaluations at the same steps.
 
         The trial must have started, and numbers that are not finite must be given as None.
         """
@@ -117,7 +117,7 @@ class Trials(StoreFile):
         return tuple(_EVALUATION.decoded(text) for (text,) in rows)
 
     def drop_evaluations_after(self, trial_id: str, step: int) -> None:
-        """Delete the evaluations after a checkpoint at `step`; the resumed run repeats them."""
+        """Delete the evaluations after `step`; a run resumed at `step` makes them again."""
         with self._writing() as connection:
             connection.execute(
                 "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)

@@ -53,7 +53,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class Columns:
-    """Tensors and arrays in nested containers; the first dimension of each counts the examples.
+    """Tensors and arrays in nested containers, with one row per example in each.
 
     A batch has the same nested containers, with tensors of the chosen examples.
 
@@ -253,7 +253,7 @@ def collated(examples: list[Any], collate: Collate | None, *, most: int) -> tupl
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """Return the examples at indices `chosen`; call `__getitems__` once if the data have it.
+    """Return the examples at indices `chosen`, by one call of `__getitems__` if that exists.
 
     A stream is read from the start of its first epoch up to the largest index.
     """

@@ -22,8 +22,8 @@ Batch = Any  # the argument of a user's function: a tuple of tensors, or the res
 Data = Any  # any type that `Workload.train` accepts, or the result of its conversion at loading
 VALIDATION_EVERY = 10
 """With `validation="split"`, one of this many training examples becomes validation data."""
-_BATCH_SIZE = 64
-_LEARNING_RATE = 0.01  # for the default optimizer, SGD with momentum
+_BATCH_SIZE = 64  # the default reference batch size
+_LEARNING_RATE = 0.01  # the default reference rate, for the default optimizer (SGD with momentum)
 
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
@@ -113,8 +113,8 @@ class Metric:
         count: function(batch) -> number, added over batches; None for the batch's weight.
         finalise: function(total sum, total count) -> number; None for total sum / total count.
         over_all: function(all predictions on a split, their targets) -> number; the arguments are
-            CPU tensors with examples first, or lists if `predict` returns lists. Or a
-            torchmetrics object (with `update`, `compute` and `reset`).
+            CPU tensors with examples first, or lists if `predict` returns lists. A
+            torchmetrics object is also accepted (with `update`, `compute` and `reset`).
         predict: for `over_all`, function(model, batch) -> (predictions, targets) of a batch;
             None for `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower": which values of the metric are better.
@@ -186,7 +186,7 @@ class Workload:
             GradScaler. None for SGD with momentum 0.9.
         clip_norm: the norm to which a larger gradient is scaled down, or None for no limit.
         ema: decay per step of an exponential average of the weights, which is evaluated in place of
-            the weights: `ema` at the reference batch size, ema ** (B / reference) at B; or None.
+            the weights: `ema` at the reference batch size, ema ** (B / reference) at B, or None.
         schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
         scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
             scheduler of torch.optim.lr_scheduler, in place of `schedule`, or None;
@@ -289,7 +289,7 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The names of all metrics, and "loss" if there is a loss; the first metric decides."""
+        """The metric names, then "loss" if defined; configurations are compared by the first."""
         if "loss" in self.metrics or self.loss is None:
             return tuple(self.metrics)
         return (*self.metrics, "loss")
@@ -321,7 +321,7 @@ def _makes_model(value: object) -> bool:
 
 
 def _is_loss(value: object) -> bool:
-    """Return whether a value is valid as `loss`; torch.nn's losses take other arguments."""
+    """Return whether a value can be a `loss`, unlike torch.nn's losses (of outputs and labels)."""
     is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
     return _is_function(value) and not is_of_torch
 

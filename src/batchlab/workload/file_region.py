@@ -43,9 +43,9 @@ def file_region(value: object) -> FileRegion | None:
     return FileRegion(path=str(owner.filename), offset=offset, n_bytes=int(last) + value.itemsize)
 
 
-_WHOLE_BYTES = 64 * 1024**2
-_BLOCK_BYTES = 64 * 1024
-_BLOCKS = 512
+_WHOLE_BYTES = 64 * 1024**2  # of a larger region, only sampled blocks are hashed
+_BLOCK_BYTES = 64 * 1024  # the bytes to read and hash at a time
+_BLOCKS = 512  # the number of blocks, evenly spaced, sampled from a larger region
 
 
 def add_region(digest: Any, region: FileRegion) -> None:

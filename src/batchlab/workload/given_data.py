@@ -54,7 +54,7 @@ def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
     """Return `workload` with its data converted for training, and notes for the report.
 
     A DataLoader is replaced by its data set. NumPy arrays become tensors in the arrays' memory, or
-    copies if the strides or byte order are unusual. Memory maps are not read. Nested containers
+    copies if torch cannot read that memory's layout. Memory maps are not read. Nested containers
     become `Columns`. A Hugging Face data set returns tensors instead of Python numbers, unless the
     user has set a format or the workload has a `collate`.
 
@@ -104,7 +104,7 @@ def _is_table(data: object) -> bool:
 
 
 def _without_tables(data: Any) -> Any:
-    """Convert a DataFrame to a dict of arrays, and a Series to an array; return other data."""
+    """Convert a DataFrame to a dict of arrays, a Series to an array; leave other data unchanged."""
     if not _is_table(data):
         return data
     if hasattr(data, "columns"):
@@ -114,7 +114,7 @@ def _without_tables(data: Any) -> Any:
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
-    """Return `workload` with the collate, workers and batch size of the training DataLoader."""
+    """Return `workload` with the loader's collate, workers and batch size; note what is ignored."""
     of_loader, data = loader_batch_size(loader), loader.dataset
     not_taken = {
         "batch_size": of_loader not in (None, workload.batch_size, _OF_PYTORCH),
@@ -266,7 +266,7 @@ def _check(data: Any, split: str, what: str) -> None:
 
 
 def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """Return a note for the report if the workload itself sets the order of its examples."""
+    """Return one note for the report if the workload sets the order of its examples, else ()."""
     if is_stream(workload.train):
         for name in ("make_sampler", "workers"):
             if getattr(workload, name):
@@ -289,7 +289,7 @@ def check_sampling(workload: Workload, sampling: Sampling) -> None:
         )
 
 
-# The most validation examples. Over 400,000 examples, an accuracy has a standard error of 0.0008;
+# The most validation examples to split off. With these, an accuracy has a standard error of 0.0008;
 # evaluating more examples would take as long as training.
 _MOST_HELD = 400_000
 # The seed that draws the validation tenth. Another seed would change the data of every study.

@@ -126,8 +126,8 @@ _MARSHAL_VERSION = 2
 class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
     """A SHA-256 of the pickled content of values, without addresses in memory or paths on disk.
 
-    Code and used objects are hashed for a function or class that is pickled by value. Only the name
-    is hashed for an imported function or class, and the module is added to `modules`.
+    If a function or class is pickled by value, its code and the objects that it uses are hashed. If
+    it is imported, only its name is hashed, and its module is added to `modules`.
 
     Attributes:
         modules: names of the user's modules from which functions and classes are imported.
@@ -165,7 +165,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
                 self.add(example)
 
     def persistent_id(self, obj: Any) -> str | None:
-        """Return a text to hash in place of a repeated value, list, array or set; else None."""
+        """Return a text to hash in place of a list, set, array or repeated value, else None."""
         if isinstance(obj, _ATOMS):  # ids are useless: the compiler may merge equal constants
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
@@ -297,7 +297,7 @@ def bytes_of(tensor: Tensor) -> memoryview:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Add an array's type, shape and numbers (a memory map's by `add_region`) to a hash."""
+    """Add an array's type, shape and numbers to a hash; for a memory map, use `add_region`."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -313,9 +313,9 @@ def _is_plain(kind: type) -> bool:
     return kind in _PLAIN or issubclass(kind, np.number)
 
 
-# Shorter lists are not hashed: they are usually options, which change the 64 hashed examples.
+# Shorter lists are not hashed: most contain options, whose effect shows in the hashed examples.
 _LONG = 33
-_DEEPEST = 4
+_DEEPEST = 4  # how many levels of nested values are searched
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:

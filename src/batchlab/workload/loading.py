@@ -150,7 +150,7 @@ def _loaded(
 ) -> LoadedWorkload:
     """Apply the settings that are not in `used`, convert the data and compute the identity.
 
-    The identity is a hash of settings, data and files; without `code`, functions replace the files.
+    The identity hashes settings, data and files; without `code`, functions in place of files.
     """
     workload, used = _with_other_settings(workload, reference, settings, used)
     in_order = tuple(sorted(used.items()))
@@ -177,7 +177,7 @@ def _loaded(
 def _files_read(
     main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
 ) -> dict[str, SourceFile]:
-    """Return, by relative path, the files that a workload's file read when run, without `code`."""
+    """Return, by relative path, files that a workload's file read when run, except `code` files."""
     paths = {Path(file.path) for file in code.values()}
     for path in paths:
         if path.suffix == ".py":
@@ -318,9 +318,9 @@ def _called(
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
-    """Return the keywords whose default is a text, number, bool or None, with the default.
+    """Return, by keyword, the defaults that are a text, number, bool or None.
 
-    The default of `momentum: float = 0` is returned as 0.0.
+    The first `positional` parameters are skipped. The default of `momentum: float = 0` is 0.0.
     """
     keywords: dict[str, Setting] = {}
     for parameter in parameters_of(function)[positional:]:
@@ -343,7 +343,7 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply settings not in `used` (optimizer keywords, `schedule`); return all settings too."""
+    """Apply settings not in `used` to optimizer and schedule; return (workload, all settings)."""
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:  # skip `parameters` and `learning_rate`
         of_optimizer = _keywords(workload.optimizer, positional=2)

@@ -169,8 +169,8 @@ class Pixels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the standardized pixels as floating-point numbers."""
-        # Compute in place in one new tensor: with two new tensors at B = 1024, this takes 30 times
-        # as long if the allocator returns the first to the system. `copy` protects the data.
+        # Compute in place in one new tensor: with two new tensors for 1024 examples, this takes 30
+        # times as long if the allocator returns the first to the system. `copy` protects the data.
         numbers = images.to(self.factor.dtype, copy=True)
         if self._is_centred:
             numbers.sub_(self.mean)

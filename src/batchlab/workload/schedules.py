@@ -19,7 +19,7 @@ def constant_then_to_zero(fraction: float) -> float:
 
 
 SCHEDULES: Final = MappingProxyType({"wsd": constant_then_to_zero})
-"""The schedules by name, which the setting `schedule` accepts for any workload."""
+"""The schedules, by the names that the setting `schedule` accepts for any workload."""
 
 # `constant_until` evaluates a schedule at this many points of a training.
 _PARTS = 1000

@@ -125,7 +125,7 @@ def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
-_COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
+_COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS  # files recorded when opened to read
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
 # By id, the sets to which the audit hook adds paths. A hook can't be removed, so add only one.
@@ -206,8 +206,8 @@ def _place_in(folder: Path, path: Path) -> str | None:
 def forget_imported(main: Path) -> None:
     """Make Python import a file's modules again, because the user may have edited files.
 
-    These modules are all that the file imports, and all in the file's folder, because the file may
-    import modules of its folder by names computed at run time.
+    Modules that the file imports, and all modules in its folder, are removed from `sys.modules`:
+    the file may import modules of its folder by names computed at run time.
 
     Raises:
         OSError: a file cannot be read.
@@ -216,7 +216,7 @@ def forget_imported(main: Path) -> None:
     near = f"{main.parent}{os.sep}"
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__dict__", {}).get("__file__") or ""
-        if name == "__main__" or not path.endswith(".py"):  # other files load once per process
+        if name == "__main__" or not path.endswith(".py"):  # extension modules cannot load twice
             continue
         if name in named or (path.startswith(near) and not is_library(Path(path))):
             del sys.modules[name]
