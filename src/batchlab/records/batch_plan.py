@@ -41,7 +41,7 @@ class _Counted(NamedTuple):
 
     stretches: tuple[_Stretch, ...]
     epochs: tuple[int, ...]  # the first step of each epoch
-    end: _Stretch
+    end: _Stretch  # the stretch that follows the counted epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class BatchPlan:
         return self._end.samples + taken
 
     def step_at(self, samples: float) -> int:
-        """Return the number of steps after which at least `samples` examples are processed."""
+        """Return the least number of steps that process at least `samples` examples."""
         since = samples - self._end.samples
         if since < 0:
             stretches = self._counted.stretches
@@ -107,7 +107,7 @@ class BatchPlan:
     def epoch_at(self, step: int) -> float:
         """Return the number of epochs done after `step` steps, with a fraction within an epoch.
 
-        The fraction is the part of the epoch's steps that is done; with stages, of its examples.
+        The fraction is the share of the epoch's steps that are done; with stages, of its examples.
         """
         epoch, since = self.position(step)
         if since == 0:
@@ -118,7 +118,7 @@ class BatchPlan:
         return epoch + (self.samples_at(step) - begin) / (end - begin)
 
     def steps_in(self, epochs: float) -> int:
-        """Return the number of steps after which at least `epochs` epochs are done.
+        """Return the least number of steps after which at least `epochs` epochs are done.
 
         If `epochs` is an integer, the result is also the index of the next epoch's first step.
         """
@@ -126,7 +126,7 @@ class BatchPlan:
             return math.ceil(epochs * self._steps_per_epoch)
         whole = int(epochs)
         begin, end = self._samples_of(whole)
-        # Round to whole examples, because a remainder from floating point would add a step.
+        # Round to 6 decimals, because a remainder from floating point would add a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
     @property
@@ -158,9 +158,9 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of epochs' last batches that are below their stage's batch size."""
+        """Return the sizes of epochs' last batches that are smaller than the stage's batch size."""
         sizes = set()
-        # All epochs after the counted epochs have equal steps, so check only the next epoch.
+        # All epochs after the counted epochs have equal steps, so check only the first of them.
         for epoch in range(len(self._counted.epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
             size = self.batch_size_at(last_step)
@@ -197,7 +197,7 @@ class BatchPlan:
     # Values are cached, because `batch_size_at` is called at every step of a training.
     @cached_property
     def _steps_per_epoch(self) -> int:
-        """The number of steps of an epoch with a constant batch size."""
+        """The number of steps of an epoch at the final, constant batch size."""
         whole, rest = divmod(self.n_train, self._end.batch_size)
         if self.drop_last or rest == 0:
             return whole

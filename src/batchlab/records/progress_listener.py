@@ -18,7 +18,7 @@ class ProgressListener:
         """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the budget and the seconds spent, which grow with clock time from now on."""
+        """Announce the budget and the seconds spent until now; later clock time adds to them."""
 
     def asked(self, runs: RunsAsked) -> None:
         """Announce the training runs that were requested and are awaited."""

@@ -25,7 +25,7 @@ Kind = int | PlanName
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""`RunLength.watched_from_samples` without a target: the whole run is evaluated less often."""
+"""`RunLength.watched_from_samples` for less frequent evaluations throughout a run (no target)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class RunLength:
             target can't be met so early (see `batchlab.plans.cadence`).
         interval_samples: the least samples between evaluations, except before the last evaluation.
         all_splits: when train and test data are evaluated as well as validation data.
-        to_own_end: whether the run lasts until it ends by itself, without epochs and steps.
+        to_own_end: whether the run lasts until it ends by itself; epochs and steps are ignored.
     """
 
     epochs: int | None = None
@@ -85,7 +85,7 @@ class RunRequest:
 
     Attributes:
         trial: the trial to run.
-        length: the length of the run, limited in steps or epochs.
+        length: the limits of the run's length.
     """
 
     trial: Trial
@@ -120,7 +120,7 @@ class RunEnd:
 
     Attributes:
         request: the request for the run.
-        record: the trial with its status for this request, and everything observed until then.
+        record: the trial's status for this request, and everything observed until the run ended.
     """
 
     request: RunRequest
@@ -133,7 +133,7 @@ class RunsAsked:
 
     Attributes:
         batch_sizes: the batch sizes of the runs, ascending.
-        learning_rates: the rates of the runs, ascending; each batch size may have its own.
+        learning_rates: the rates of the runs, ascending; batch sizes may have different rates.
         seeds: the seeds of the runs, ascending.
         why: why the runs were requested.
     """
@@ -149,7 +149,7 @@ class Outcome:
     """How a run ended, as stored in its trial's record.
 
     Attributes:
-        status: the trial's status, or None if it was stopped on request and can be resumed.
+        status: the trial's status, or None if the run was stopped on request and can be resumed.
         reason: why the run ended badly, or None if it ended well.
         traceback: the whole traceback of an error, or None.
         peak_bytes: peak memory of the process above an idle process, or None if not known.

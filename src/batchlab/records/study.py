@@ -44,7 +44,7 @@ class StepTiming:
         micro_batch_size: examples per forward and backward pass.
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
-        warmup_s: seconds of the first blocks, excluded from `block_s` because of kernel selection.
+        warmup_s: seconds of each warm-up block, slowed by kernel selection; not part of `block_s`.
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, or None if not reported.
@@ -74,7 +74,7 @@ class StepTiming:
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 
-# Batch sizes that are always tried, so that an answer can compare the best size with them.
+# Batch sizes that are always tried, so that an answer can compare the best size with these.
 USUAL_SIZES = (16, 32, 64, 128)
 
 
@@ -140,7 +140,7 @@ class WorkloadSummary:
         loss_couples: whether a batch's loss differs from the mean of its examples' losses.
         last_batch_runs: whether a test step on a smaller last batch of an epoch succeeded.
         adam: the least betas of the optimizer's groups, the first group's eps and the largest
-            decoupled weight decay, at `batch_size`; None if the optimizer is no variant of Adam.
+            decoupled weight decay, at `batch_size`; None if a group lacks two betas or eps.
         has_weight_decay: whether a group of the optimizer has weight decay; None if not known.
         warnings: what seemed odd when the workload was checked.
         draws_by_seed: whether each seed draws different examples for validation.

@@ -42,7 +42,7 @@ class Evaluation:
         step: optimizer steps done; 0 is the untrained model.
         samples: examples processed since the start of the training.
         train_s: seconds of training since its start (fetching, copying, steps; not evaluation).
-        eval_s: seconds of all evaluations until then.
+        eval_s: seconds of this evaluation and all earlier evaluations.
         batch_loss: mean loss of the training batches since the previous evaluation, None at step 0.
         scores: the metrics; on validation data at every evaluation, on train and test data as
             `RunLength.all_splits` requests.
@@ -152,7 +152,7 @@ class Crossing:
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Return where a run starts to meet `target`, for good or until it ends; None if nowhere.
+    """Return where a run starts to meet `target`, for good or until the run ends; None if nowhere.
 
     Args:
         evaluations: the evaluations of one run, in order of steps.
@@ -191,7 +191,7 @@ Setting = str | int | float | bool | None
 _ENDED_ITSELF = ("stopped_early", "script_trained_to_its_end", "script_ended_itself")
 
 NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
-"""Codes of reasons for which a script's training is no result of the given batch size."""
+"""Codes of reasons why a script's run says nothing about the given batch size."""
 
 
 class Status(StrEnum):
@@ -317,7 +317,7 @@ class Trial:
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
     def throughout(self, batch_size: int) -> Trial:
-        """Return the trial without stages: this batch size and the initial rate at every step."""
+        """Return the trial without stages, with `batch_size` and the initial rate at every step."""
         micro = min(batch_size, self.micro_batch_size)
         return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
 
@@ -338,7 +338,7 @@ class Trial:
 
     @property
     def notes(self) -> tuple[Reason, ...]:
-        """The notes about the trial's batches that a reader of its record needs."""
+        """Notes for readers of the record: on last batches, accumulation and several devices."""
         notes = self.plan.notes(self.micro_batch_size)
         if self.world_size == 1:
             return notes
@@ -486,7 +486,7 @@ class TrialRecord:
         return self._last.score(split, metric)
 
     def crossing(self, target: Target) -> Crossing | None:
-        """Return where the trial starts to meet `target` for good or until it ends, or None.
+        """Return where the trial starts to meet `target`, for good or until its end, or else None.
 
         The result is also None if the trial failed while the target was met, but not yet for good.
         """

@@ -31,7 +31,7 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
 
     Args:
         advice: the advice.
-        study: the study behind the advice, for commands to copy; None if unknown.
+        study: the study of the advice, needed to write commands to copy; if None, no commands.
     """
     sentences = []
     for topic, say in _TOPICS.items():
@@ -110,7 +110,7 @@ def _level_text(advice: Advice) -> str:
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
-_LEAST_GAIN = 1.01  # lower bounds of a gain below this are not reported
+_LEAST_GAIN = 1.01  # a lower bound of the gain (a speed ratio) is reported only from this value on
 
 
 def _faster(advice: Advice) -> str:
@@ -124,13 +124,13 @@ def _faster(advice: Advice) -> str:
 
 
 def _least_text(ratio: float) -> str:
-    """Return a ratio's lower bound, rounded down to two digits (below 1.2 to two decimals)."""
+    """Write a ratio's lower bound, rounded down to two digits, or to two decimals if below 1.2."""
     digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
     return number_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits, "times")
 
 
 def _compared_with(advice: Advice) -> str:
-    """Return the baseline as text: the user's configuration, or else the default batch size."""
+    """Write the gain's baseline: the user's configuration, or a default size at its best rate."""
     if advice.is_usual:
         return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
@@ -152,11 +152,11 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # report more epochs only above this times the user's, because rounding adds less
+_LONGER = 1.2  # epochs / the user's epochs above which a sentence is yielded; rounding causes less
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence if the answer's configuration trains for more epochs than the user's."""
+    """Yield a sentence if the answer sets the epochs, or needs > 1.2 times the user's epochs."""
     ends = advice.end_quality
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
@@ -170,7 +170,7 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
 
 
 _FAR = 2.0  # report a learning rate that differs from the best by this factor or more
-_GAINS = 1.2  # but only if the best rate makes training at least this many times as fast
+_GAINS = 1.2  # and if training at the best rate is at least this many times as fast
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
@@ -212,7 +212,7 @@ class _Rival:
     best: AnswerRow
     named: AnswerRow
     ahead: Estimate  # difference of the final values, > 0 if `best` ends better
-    values: dict[str, str]  # names and final values of `best` and `named`, for sentences
+    values: dict[str, str]  # texts for sentences: names and final values of `best` and `named`
 
     @property
     def is_sure(self) -> bool:
@@ -221,7 +221,7 @@ class _Rival:
 
 
 def _rival(advice: Advice) -> _Rival | None:
-    """Return the configuration that ends best; None if that is the answer's or is not known."""
+    """Return the configuration with the best final value; None if unknown or the answer's."""
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
@@ -247,7 +247,7 @@ def _rival(advice: Advice) -> _Rival | None:
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence if another configuration surely ends better than the answer's."""
+    """Yield a sentence if another configuration surely has a better final value than the answer."""
     rival = _rival(advice)
     if rival is None or not rival.is_sure:
         return
@@ -260,7 +260,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence on other batch sizes whose cost is at most a tolerance above the least."""
+    """Yield a sentence on other batch sizes that cost at most 1 + `delta` times the least cost."""
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
         others.remove(str(advice.named.batch_size))
@@ -275,7 +275,7 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield that another configuration may end better, and how much more time would show it."""
+    """Yield that another configuration may end better, and the additional time to decide this."""
     rival = _rival(advice)
     if rival is None or rival.is_sure:
         return
@@ -291,7 +291,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
-        return  # too many seeds are needed, for a difference within the margin
+        return  # the difference is within the margin, and too many seeds would decide it
     yield sentence("may_end_better", **rival.values)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
@@ -304,13 +304,13 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds to train a configuration until it has `n` complete runs."""
+    """Return the seconds of the runs that a configuration still lacks to have `n` complete runs."""
     steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a command to write the trained model of the answer's configuration, if there is one."""
+    """Yield a command to write the answer's trained model, if the answer was trained to the end."""
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
@@ -363,7 +363,7 @@ RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
 
 
 def cost_text(advice: Advice) -> str:
-    """Return how many runs and seconds the study took, and its budget."""
+    """Write the number of runs and the time spent of the budget: "9 runs in 40 s of 60 s"."""
     message = "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}"
     spent = text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
     if advice.trainings is None:  # the budget was given as a time
@@ -436,7 +436,7 @@ def _store_option(study: Study) -> list[str]:
 
 
 def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
-    """Return script lines that set a configuration, or the user's command with the new values."""
+    """Return script lines that set a configuration, or the user's own command with its values."""
     if not study.workload.is_own_command:
         return script_lines(chosen)
     _, dashes, command = study.command.partition(" -- ")

@@ -105,7 +105,7 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
-    """Return the color, dash and shape of each measured batch size."""
+    """Return the color, dash and shape of the user's batch size and of each measured batch size."""
     sizes = {advice.reference.batch_size, *map(attrgetter("batch_size"), advice.tried)}
     for candidate in advice.candidates:
         if candidate.step_s.estimate is not None or candidate.peak_bytes is not None:
@@ -127,7 +127,7 @@ _LEGEND = {
 
 
 def answer_figure(advice: Advice) -> Figure:
-    """Draw final value and cost to the target by batch size, and final value by seconds.
+    """Draw final value and cost to the target by batch size, and final value by training time.
 
     A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
@@ -179,8 +179,8 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 def _framed(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If some batch sizes were measured, intervals of estimates for others are cut: each half is at
-    most the range of all points, because a wider interval would squeeze the other marks.
+    If there are measured points, the intervals of bands and open marks are cut: a bound is at most
+    the range of all points from its estimate, because a wider interval would squeeze the points.
     """
     rows = [row for row in rows if "mean" in row]
     if not kinds_of(rows) & {"point", "verified"}:
@@ -230,7 +230,7 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield the final values of complete trainings by seconds, and a line on the Pareto front."""
+    """Yield final values by seconds, and a line through values that no faster training reaches."""
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
@@ -252,7 +252,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the marks of a table row, with a label if the row is the user's or the answer's."""
+    """Yield the marks of `estimate`, a value of `row`; label the user's and the answer's row."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
@@ -267,11 +267,11 @@ def _answer_marks(
         yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 
-_EDGE = 2**0.25  # factor by which the shade extends beyond its batch sizes
+_EDGE = 2**0.25  # a shade reaches from its least batch size / _EDGE to its largest × _EDGE
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:
-    """Yield a shade per group of neighboring batch sizes in `flat_set`, near the least cost."""
+    """Yield a shade per group of adjacent candidates in `flat_set`, with nearly the least cost."""
     together: list[int] = []
     for candidate in (*advice.candidates, None):
         if candidate is not None and candidate.batch_size in advice.flat_set:

@@ -96,7 +96,7 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return `most` or fewer rows of the table of trained sizes, and lines about other sizes.
+    """Return the table of trained sizes as lines, with at most `most` rows, then the other sizes.
 
     If not all rows fit, the rows of the answer and of the user's batch size have priority.
     """
@@ -123,7 +123,7 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
 
 @in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
-    """Return a line for each action of the study with its reason, then script lines to paste."""
+    """Return a line for each step of the advice with its reason, then script lines to paste."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
     width = max(map(len, times), default=0)
     explained = ""

@@ -85,8 +85,8 @@ class AnswerRow:
     Attributes:
         at: the configuration; None if the batch size has no rate because it was not trained.
         candidate: the batch size, with its step time and memory.
-        runs: the runs of the configuration.
-        end: the validation metric at the end of complete trainings.
+        runs: the runs of the configuration, or all runs of the batch size if `at` is None.
+        end: the final validation metric; known only if a run of the configuration was complete.
         end_test: the mean final metric on test data, not used for decisions; None if not known.
         cost: the seconds or examples to the target; only a lower bound if no run met the target.
         run_costs: the cost of each run; empty without a target or a step time.
@@ -112,7 +112,7 @@ class AnswerRow:
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """Yield a row for each batch size's best rate, the user's configuration and the answer's."""
+    """Yield a row for each batch size at its best rate, and the user's and the answer's rows."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
@@ -184,7 +184,7 @@ def _run_costs(
 def _cost(
     believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
-    """Return a configuration's cost: as all runs predict, or its runs' mean, or a lower bound."""
+    """Return a configuration's cost: as all runs predict, else its runs' mean or largest bound."""
     if not run_costs:
         return _NOT_TRAINED
     bounds = [cost.value for cost in run_costs if cost.is_bound]
@@ -206,9 +206,9 @@ class CostWords(NamedTuple):
     """The words for the cost that an objective minimizes."""
 
     quantity: str  # the cost's name in `batchlab.records.quantities`
-    name: str
-    to_level: str
-    best: str
+    name: str  # a label without the target's value
+    to_level: str  # a label with the target's value
+    best: str  # words for the least cost
 
 
 _COST = {
@@ -225,7 +225,7 @@ def cost_words(advice: Advice) -> CostWords | None:
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether the reference overfits, so that final values average its best evaluations."""
+    """Return whether the reference overfits, so that final values are means of best evaluations."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -237,7 +237,7 @@ def end_label(advice: Advice) -> str:
 
 
 def own_label(advice: Advice) -> str:
-    """Return the label of the user's own configuration, or "usual" if nobody chose one."""
+    """Return the label of the reference: "yours", or "usual" if the user did not choose it."""
     return "usual" if advice.is_usual else "yours"
 
 
@@ -355,7 +355,7 @@ def untried_text(advice: Advice) -> str:
 
 
 def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
-    """Return batch sizes as text, with three or more neighbors written as "4096 to 32768"."""
+    """Write batch sizes, with three or more adjacent candidates written as "4096 to 32768"."""
     wanted = set(sizes)
     ranges: list[str] = []
     in_question = map(attrgetter("batch_size"), advice.candidates)

@@ -78,7 +78,7 @@ def measured_text(measured: Measured) -> str:
 
 
 def measured_quantity(measured: Measured) -> str:
-    """Return the name of the quantity in whose unit and format measured values are written."""
+    """Return the name of the quantity that gives measured values their unit and format."""
     if measured.is_gap:
         return gap_quantity(measured.study)
     return measured.study.workload.metrics[0].name
@@ -92,7 +92,7 @@ def level_text(measured: Measured, cell: Cell) -> str:
 
 
 def gap_quantity(study: Study) -> str:
-    """Return the quantity of metric differences: "gap_points" for a fraction shown in percent."""
+    """Return the quantity of differences: "gap_points" for fractions, else "generalization_gap"."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
@@ -196,7 +196,7 @@ def mean_curve(
 ) -> list[Row]:
     """Return rows with the mean over a configuration's seeds at each step that all seeds reached.
 
-    At other steps, the mean over fewer seeds would jump.
+    Other steps are left out, because the mean would jump where the number of seeds changes.
     """
     if not by_seed:
         return []
@@ -238,7 +238,7 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line with 99 % of the longest line's epochs is complete; the axis skips the first 10 %.
+# A line with 99 % of the longest line's epochs is complete; its first 10 % set no axis range.
 _WHOLE, _FIRST = 0.99, 0.1
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
@@ -302,7 +302,7 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that set the range of an axis: complete trainings without the first tenth.
+    """Return the rows that set the vertical range: complete trainings without the first tenth.
 
     The first tenth is left out because its large changes would hide the differences at the end.
     Of a line that stopped early or at a target, only the last value is used.
@@ -326,7 +326,7 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines: the mean of each configuration, and single trials.
 
-    Of a failed trial, all points are drawn; of others, those from the last step of the mean on.
+    Failed and unfinished trials are drawn whole; other trials from the last step of the mean on.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -382,8 +382,8 @@ def rates_figure(
 ) -> Figure:
     """Draw learning rates by batch size; `by_rate` is a second panel, a metric by learning rate.
 
-    `best` has each batch size's rate in the other figures, `believed` the best rate estimated from
-    all runs. `rules` has each scaling rule's rates, computed from the best at size `tuned_at`.
+    `best` is each batch size's rate in the other figures; `believed` is its best rate as estimated
+    from all runs. `rules` has the rates of each scaling rule, computed from `best[tuned_at]`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]

@@ -56,7 +56,7 @@ def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     return {"encoding": marks.axes, "layer": layers}
 
 
-# Encodings used instead of the position by a row's `mean`, or in addition to this position.
+# Encodings that replace the horizontal or vertical position of a mark, or add to the position.
 _INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
 _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
@@ -98,7 +98,7 @@ class _Marks:
         self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # No scale of dashes for a single series: all panels of an image share the first scale.
+        # Only for several series, because all panels of an image share the first scale of dashes.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
             scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -113,7 +113,7 @@ class _Marks:
         having: str = "kind",
         **style: Any,
     ) -> Iterator[Spec]:
-        """Yield a layer with the rows of `kinds` whose field `having` is set; none without rows."""
+        """Yield a layer of the rows of `kinds` whose field `having` is set, if there are rows."""
         rows, wanted = [], kinds.split()
         for row in self.rows:
             if row["kind"] in wanted and row.get(having) not in (None, False):
@@ -124,7 +124,7 @@ class _Marks:
             yield {"data": {"values": rows}, "mark": mark | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
-        """Yield the layers behind all data: marks across the whole chart, and fitted laws."""
+        """Yield the layers behind all data: marks across the whole chart, laws and theories."""
         across: Spec = {"color": _INK, "opacity": 0.6}
         to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
         yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
@@ -137,7 +137,7 @@ class _Marks:
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
 
     def lines(self) -> Iterator[Spec]:
-        """Yield the lines, in the text color or a batch size's color, and the bars of intervals."""
+        """Yield lines with their points, and bars of intervals, in the text's or a size's color."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
         band = {**_INTERVAL, **self.color}
@@ -155,7 +155,7 @@ class _Marks:
         yield from self._of("point mean expected verified", "rule", interval, **bar)
 
     def points(self) -> Iterator[Spec]:
-        """Yield the marks of single runs and, drawn over them, the marks of several runs."""
+        """Yield the points from back to front: single runs, estimates and means, failed runs."""
         yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
         yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
         yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
@@ -245,7 +245,7 @@ def _rate_axis(places: Iterable[float]) -> Spec:
     run = sorted(set(places))
     axis = _axis("learning_rate", grid=False)
     if len(run) <= 6:
-        # Vega drops every other value if there are more values than ticks.
+        # Request as many ticks as values, because with fewer Vega drops every other value.
         axis |= {"tickCount": len(run), "values": run}
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
     return _quantitative("learning_rate", scale, axis)
@@ -265,7 +265,7 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
 
 # A vertical axis is logarithmic if highest / lowest value exceeds this: for quantities, metrics.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left empty for words: below, above, and at both ends of a logarithmic axis.
+# Empty space for words, as shares of the values' range: below, above, at each logarithmic end.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
@@ -362,7 +362,7 @@ def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
 
 
 def _svg(spec: Spec, *, prefix: str) -> str:
-    """Draw a specification as SVG; `prefix` makes the identifiers unique on a page."""
+    """Draw a specification as SVG; `prefix` makes the SVG's identifiers unique on a page."""
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
     # Draw edges behind letters, so that they do not cover thin letters; Vega has no such option.
     edge = f'stroke="{_GROUND}"'
@@ -442,7 +442,7 @@ def figure_image(
     """Return panels of a figure with a legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, shown)
     panels = [_paper_spec(panel, looks) for panel in shown]
-    # Three panels per row (train, validation, test); two if four panels have no validation.
+    # Three panels per row (train, validation, test), but two if there are four (no validation).
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
     title = f"({figure.key}) {figure.title}"

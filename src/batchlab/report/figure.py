@@ -46,7 +46,7 @@ class Panel:
 
     @property
     def has_marks(self) -> bool:
-        """Whether the chart has marks, at two or more values if the axis shows sizes or rates."""
+        """Whether there are marks, at two or more sizes, rates or names if the axis shows these."""
         places = set()
         for row in self.rows:
             if row["kind"] not in (*_ASIDE, "words", "named"):
@@ -69,7 +69,7 @@ class Panel:
 
 
 class Figure:
-    """One figure of a report: its panels that are not empty, with a table of their numbers."""
+    """One figure of a report: the panels that have marks, with a table of the panels' numbers."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Figure:
 
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """Return the batch sizes with marks, or all if none has marks, ascending, to label an axis."""
+    """Return the batch sizes to label an axis, ascending: sizes with marks, or all if none has."""
     placed: set[int] = set()
     marked: set[int] = set()
     for row in rows:
@@ -122,12 +122,12 @@ def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValu
 
 
 def mark(kind: str, value: float, **fields: CellValue) -> Row:
-    """Return the row of a mark at one value."""
+    """Return the row of a mark of the given kind at one value."""
     return {"kind": kind, **fields, "mean": value}
 
 
 def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[Row]:
-    """Yield the row of a known estimate with its interval; a missing bound is set to the value."""
+    """Yield the estimate's row if its value is known; a missing bound is set to the value."""
     value = known.estimate
     if value is not None:
         low = value if known.low is None else known.low
@@ -143,7 +143,7 @@ def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """Yield the `seeds_row` of a batch size and, if there are several values, a row for each."""
+    """Yield the `seeds_row` of a batch size, and a row for each value if there are several."""
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -151,7 +151,7 @@ def size_rows(named: Row, values: Sequence[float], middle: float | None = None) 
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most `most` points (two or more), spaced evenly from first to last."""
+    """Return at most `most` points, spaced evenly from first to last; `most` is at least 2."""
     if len(points) <= most:
         return points
     last = len(points) - 1

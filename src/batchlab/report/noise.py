@@ -11,7 +11,7 @@ from batchlab.report.text import interval_only_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
-# The report calls noise small up to this fraction of a batch gradient's squared norm.
+# Noise is called small if its mean square in a batch gradient is <= this times the full |G|².
 _HARDLY_NOISE = 0.1
 
 

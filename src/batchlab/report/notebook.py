@@ -26,7 +26,7 @@ from batchlab.report.table import Section
 
 
 def record_dict(record: Study) -> dict[str, Any]:
-    """Return the document that `--json` prints for a study, with None for page and store."""
+    """Return the document that `--json` prints for a study, with None as `store` and `report`."""
     document: dict[str, Any] = json.loads(sweep_document(record, store=None, report=None))
     return document
 

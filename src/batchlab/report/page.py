@@ -27,7 +27,7 @@ _PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
-    """Return an HTML template filled with values, in which special characters are escaped."""
+    """Fill an HTML template with values; special characters in the values are escaped."""
     return _compiled(template).render(**values)
 
 
@@ -163,7 +163,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a status line to a page, and make the page reload every `reload_s` seconds if given."""
+    """Add a status line to a page, which reloads every `reload_s` seconds unless this is None."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

@@ -36,10 +36,10 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import listing, sentence
 
 _GOOD_START = (32, 128)
-_MOST_SEEDS = 50  # a larger number of seeds is not reported
-# Batch sizes fit the training data equally if their train metrics differ by at most this many times
-# the least improvement: by 0.01 in accuracy or 5 % of a held-out loss. The fit then cannot explain
-# larger differences on held-out data.
+_MOST_SEEDS = 50  # a larger number of seeds is reported as "more than 50"
+# Batch sizes fit the training data equally if their train metrics differ from the best by at most
+# this times `Evidence.improvement`, that is, 0.01 in accuracy or 5 % of a held-out loss. The fit
+# then cannot explain larger differences on held-out data.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 
@@ -62,7 +62,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the 32..128 size nearest to 64 is at most a margin worse than any size outside.
+    """Judge whether the size of 32 to 128 nearest to 64 is at most a margin worse than any outside.
 
     Only equal epochs and equal time are compared, because under equal steps a larger batch wins
     by seeing more data.
@@ -123,7 +123,7 @@ def _fit_margin(evidence: Evidence) -> float:
 def _falls_with_size(
     evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
-    """Judge whether results get worse with batch size, and not better from any size to the next."""
+    """Judge whether the smallest size beats the largest, and no size beats the next smaller."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", _not_measured("test or validation data")
@@ -174,7 +174,7 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement about `cell` and `others` under each budget; `how` is its text if true."""
+    """Judge a statement about `cell` and `others` under each budget; `how` says it in words."""
     split = budget_split(evidence.study)
     compared: list[str] = []
     undecided: dict[str, float] = {}  # number of seeds that would decide, by sentence
@@ -209,7 +209,7 @@ def _not_measured(what: str) -> str:
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Return two configurations' values and difference as text, and what leaves a verdict open."""
+    """Write two configurations' values and difference, then seeds needed or the margin applied."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
@@ -231,7 +231,7 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:
-    """Return a text that seeds are too few to judge a difference, with the number needed."""
+    """Write that there are too few seeds to judge a difference, and how many are needed."""
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2

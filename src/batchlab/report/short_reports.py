@@ -35,7 +35,7 @@ from batchlab.words.document import SCHEMA, plain
 
 # ---- a profile
 
-# If a step time differs from the fitted law by more than this, a note says that the law is rough.
+# If a step time differs from the law by more than this fraction, a note says the law is rough.
 _FAR_OFF_FRACTION = 0.2
 _STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"}
 
@@ -92,7 +92,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 
 def _problems(profile: Profile) -> Iterator[str]:
-    """Yield notes on sizes that did not run, on an early end, on evaluations in timed steps."""
+    """Yield notes on failed sizes, sizes not tried, and evaluations during timed steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
@@ -124,7 +124,7 @@ def _step_time_note(profile: Profile) -> str:
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
     """Describe a step's fixed time and its time per example.
 
-    At batch size `knee` the examples take as long as the fixed part; it may be unknown or a bound.
+    The knee is the batch size whose examples take as long as the fixed part; if unknown, say why.
     The returned text has no full stop.
     """
     if (knee.estimate, knee.low, knee.high) == (None, None, None):
@@ -176,7 +176,7 @@ class FitDocument:
 
 
 def fit_section(law: StepsToTargetFit) -> Section:
-    """Return whether the law fits the points, its parameters, and the steps by batch size."""
+    """Return whether the law fits the points, the law's parameters, and the steps by batch size."""
     facts: list[str] = []
     notes: dict[str, None] = {}  # a dict, so that a shared reason is shown once
     for name, (quantity, label) in _PARAMETERS.items():
@@ -241,7 +241,7 @@ class ComparedFigure:
     """A quantity of two studies, A and B, at a batch size that both studies have.
 
     `change` is B / A if `is_ratio`, else B - A; in 95 of 100 comparisons, all true changes are in
-    their intervals. `learning_rates`, of A and B, are null if the quantity is the same at any rate.
+    their intervals. `learning_rates`, of A and B, are null if they do not affect the quantity.
     """
 
     quantity: str
@@ -274,7 +274,7 @@ class Comparison(ShownInNotebook):
         b: a text that describes the second study.
         settings: the values of workload, target, machine and versions that differ.
         target: the target that steps and times refer to; None if the studies have none in common.
-        figures: step time, steps and time to the target, the metric at the end and memory.
+        figures: the compared step times, steps and times to the target, final metrics and memory.
     """
 
     schema: int = SCHEMA
@@ -378,7 +378,7 @@ def _comparison_table(comparison: Comparison) -> Table:
 
 
 def _compared_at(row: ComparedFigure) -> str:
-    """Return a row's batch size with the learning rate, or with both rates if they differ."""
+    """Return a row's batch size with the rates of A and B, written once if equal."""
     rates = [number_text(rate, "rate") for rate in known(row.learning_rates)]
     if not rates:
         return str(row.batch_size)

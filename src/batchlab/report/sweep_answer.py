@@ -202,7 +202,7 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the epochs after which training stops improving, or the sizes that still improve."""
+    """Yield the number of epochs that is enough, or sizes that still improve or can't be judged."""
     sizes: dict[str, list[int]] = {}
     reasons: dict[str, Reason | None] = {}
     enough, by_id = 0, plateaus(evidence.study)
@@ -249,7 +249,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # If all trials have the same length, equal epochs give the final values again: omit them.
+        # If all trials have equal epochs, their column only repeats the final values: omit it.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))

@@ -159,7 +159,7 @@ def claims_text(evidence: Evidence) -> Iterator[str]:
 
 # ---- figures
 
-MOST_MEASURED = 60  # points per line of a `--measure` quantity along training
+MOST_MEASURED = 60  # the most points drawn per line of a `--measure` quantity along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
@@ -375,7 +375,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
 def _of_models(
     chosen: Sequence[Cell], size: int, measurement: Measurement
 ) -> tuple[float, tuple[float, ...]] | None:
-    """Return a measurement's mean and values at the start or end of trials; None if unknown."""
+    """Return a measurement's mean and values at the start or end of a size's trials, or None."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
     for cell in chosen:

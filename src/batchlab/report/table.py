@@ -182,7 +182,7 @@ def marked_table(table: Table) -> Table:
 # ---- as aligned text
 
 _BETWEEN = "  "
-# Columns of wrapped words have at least this width, unless the table is then too wide.
+# Columns of wrapped words have at least this many characters if the table then fits.
 _NARROWEST = 13
 
 
@@ -197,7 +197,7 @@ class _TextColumn:
         return max(map(len, self.texts))
 
     def least(self, narrowest: int) -> int:
-        """Return the least width with header and words wrapped; long texts get >= `narrowest`."""
+        """Return the least width: the longest word or number; >= `narrowest` for long texts."""
         header, *cells = self.texts
         pieces = wrapped_lines(header, 1)
         if self.is_number:

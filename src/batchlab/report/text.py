@@ -37,7 +37,7 @@ _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|poin
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Wrap texts made in this context at a terminal's width, limited to 40 to 100 characters."""
+    """Wrap texts made in this context at `columns` characters, but at least 40 and at most 100."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -56,7 +56,7 @@ def table_width() -> int | None:
 
 
 def wrapped_text(line: str) -> str:
-    """Wrap a text between words at the terminal's width or 88; indent the lines of a list item."""
+    """Wrap a text between words at the terminal's width or 88; indent a list item's later lines."""
     indent = "  " if line.startswith("- ") else ""
     return "\n".join(wrapped_lines(line, text_width(WIDTH), indent=indent))
 
@@ -110,7 +110,7 @@ def quantity_text(name: str, value: float | str | None) -> str:
 
 
 def range_text(name: str, low: float, high: float) -> str:
-    """Write a range, "0.961 to 0.972", or one value if both ends are written the same."""
+    """Write a range, "0.961 to 0.972", or one value if both bounds are equal as text."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
     if from_ == to:
         return from_

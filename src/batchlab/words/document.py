@@ -54,7 +54,7 @@ def plain(value: object) -> Any:
 
 
 def reason_of(document: Any) -> Any:
-    """Return the reason, or the value of a reason, for which `plain` returned `document`.
+    """Convert what `plain` returned for a reason, or a value in a reason, back to the original.
 
     Raises:
         ValidationError: an object lacks the fields of a reason.

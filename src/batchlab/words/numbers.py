@@ -42,7 +42,7 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form of a quantity: `name` if known, else `unit` if known, else "metric"."""
+    """Return a form for `english_number`: `name` if known, else `unit` if known, else "metric"."""
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
     if unit in _OF_UNIT:
