@@ -82,7 +82,7 @@ _ROOMS = ("datasets", "plans")  # the public submodules
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept any name
+if not TYPE_CHECKING:  # else type checkers would accept any name
 
     def __getattr__(name: str) -> object:  # called for missing names (PEP 562)
         if name in _ROOMS:

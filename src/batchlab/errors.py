@@ -55,4 +55,4 @@ class ProgressError(BatchlabError):
 
 
 class OtherBatchSizeError(ProgressError):
-    """A training whose progress shows another batch size than the requested batch size."""
+    """A training whose progress shows a batch size that differs from the requested batch size."""

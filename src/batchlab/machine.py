@@ -39,14 +39,14 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return the hardware of a device as text, or None if unknown; for "cpu", query no GPU."""
+    """Return the name of a device's hardware, or None if unknown; for "cpu", query no GPU."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
-    """Return the numbers of threads to time: 1 and the number of cores, or only 1 for a GPU."""
+    """Return the numbers of threads to time steps with: 1 and all cores, or only 1 for a GPU."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

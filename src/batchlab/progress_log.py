@@ -82,7 +82,7 @@ def _shown(given: Any) -> str:
 
 
 def _counted(name: str, given: Any) -> float | None:
-    """Return a counter's number, or None if invalid; only `epoch` may be a fraction."""
+    """Return the value of the counter `name`, None if invalid; only `epoch` may be a fraction."""
     number = _float(given)
     if number is None or not 0 <= number < 1e18:
         return None

@@ -35,7 +35,7 @@ class RandomState:
         )
 
     def is_now(self) -> bool:
-        """Return whether the generators are still in these states: nothing was drawn since."""
+        """Return whether no generator's state has changed since these states were saved."""
         now = RandomState.now()
         return (
             self.python == now.python
@@ -75,7 +75,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def untouched_randomness(seed: int | None = None) -> Iterator[None]:
-    """Restore the global random generators after the block, as if the block drew no numbers.
+    """Restore the global random generators after the `with` block, as if nothing had been drawn.
 
     With `seed`, the generators are seeded at the start of the block.
     """

@@ -17,27 +17,27 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.runs.contract import run_all
 from batchlab.store.store import Store
 
-# The profile's share of the budget, and the least and most seconds of that share. Timing a dozen
-# batch sizes of a small model takes 7 s, and is repeated until the share is spent. A larger share
-# would shorten the trainings, although their scatter between seeds exceeds the error of step times.
+# The profile may take `_SHARE` of the budget, but at least `_LEAST_S` and at most `_MOST_S`.
+# Timing 12 batch sizes of a small model takes 7 s, and is repeated until that time is over. Take no
+# more from the trainings, as results scatter more between seeds than by the error of step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # of the remaining time; limits `_LEAST_S` if the budget is small
-# All calls of `StepTurns.timed` may take `_TURNS_SHARE` of the budget, but at least
-# `_TURNS_LEAST_S`. One call may use `_TURNS_OF_LEFT` of what is left, in up to `_MOST_TURNS`
-# processes; the first is expected to take `_TURN_LEAST_S` plus `_TURN_STEPS` steps of each size.
+_LARGEST_SHARE = 0.4  # the share of the remaining time that no profile may exceed
+# All calls of `StepTurns.timed` together may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S`
+# seconds if longer; each call, the share `_TURNS_OF_LEFT` of the time left, in up to `_MOST_TURNS`
+# processes. The first should take `_TURN_LEAST_S` seconds and `_TURN_STEPS` steps of each size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: Subject) -> bool:
-    """Return whether a pilot run must set the target: none is given, but the objective needs it."""
+    """Return whether the objective needs a target but none is given, so a pilot run must set it."""
     return subject.target is None and subject.question.objective != "quality"
 
 
 def profile_for_pilot(subject: Subject) -> Profile | None:
-    """Profile only the reference's batch size for a pilot run; None if not needed or possible."""
+    """Profile the reference's batch size for a pilot run; None if all sizes must be profiled."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
     # Starting a script may take minutes, so no script is started only for this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence
@@ -54,7 +54,7 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
-    """Return whether, of several wanted batch sizes, only the reference's has been profiled."""
+    """Return whether the profile has only the reference's batch size, of several to profile."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -94,19 +94,19 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: Subject) -> tuple[int, ...]:
-    """Return the sizes to profile: all, or only the workload's own if sizes are not comparable."""
+    """Return the batch sizes to profile: only the workload's own if sizes cannot be compared."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
 
 
 def refuse_impossible_target(subject: Subject, store: Store) -> None:
-    """Refuse a target that the untrained model reaches, or an accuracy given in percent."""
+    """Refuse a target that the untrained model reaches, or a percentage for an accuracy <= 1."""
     target, question = subject.target, subject.question
     if target is None or subject.why_not_comparable is not None:
         return
     if not (subject.keeps_cadence and question.is_device_here):
-        return  # the untrained model is not evaluated, or only the cluster has the device
+        return  # a script, or a device of the cluster: cannot evaluate the untrained model
     limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
     plan = replace(
         run_plan(subject), listener=ProgressListener(), budget_s=limit_s, trainer="plain"
@@ -133,7 +133,7 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
 
 
 class StepTurns:
-    """Measures ratios of two batch sizes' step times, in total within a share of the budget."""
+    """Measures ratios of two batch sizes' step times, with a time limit for all calls together."""
 
     def __init__(self, subject: Subject) -> None:
         """Store the subject without timing anything."""
@@ -141,7 +141,7 @@ class StepTurns:
         self._took_s = 0.0
 
     def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
-        """Yield step-time ratios (second size / first), per process, while time is left."""
+        """Yield each process's ratios of step times (second size / first), while time is left."""
         budget = self._subject.question.budget
         points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
         most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s

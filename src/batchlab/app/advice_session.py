@@ -53,7 +53,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
-    """Return the names of an advice's stages in order, with a pilot run if it sets the target."""
+    """Return an advice's stages in order; a pilot run is a stage only if it sets the target."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
     return [text(PROFILING), text(SEARCH)]
@@ -66,7 +66,7 @@ class AdviceProgress:
         """Store the listener; there is no stage yet."""
         self._listener = listener
         self._stage = ""
-        self.is_beginning = False  # while only the reference's batch size is profiled
+        self.is_beginning = False  # whether only the reference's batch size has been profiled
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
         """Report the stage of the requested runs if the stage is new, then report the runs."""
@@ -90,7 +90,7 @@ class AdviceProgress:
 # The seconds reserved for conclusions after the last run, and their largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
-# The wait between two checks whether another process has finished the same study.
+# The seconds between two checks whether another process has finished the same study.
 _LOOK_EVERY_S = 0.25
 
 
@@ -106,13 +106,13 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._trainings = TrainingsLimit(store, subject)
         self._turns = StepTurns(subject)
-        self._here: Profile  # the profile of this machine so far
-        # By batch size. The engine gets these dicts before they are filled, and reads them later.
+        self._here: Profile  # this machine's latest profile
+        # By batch size. The engine gets the empty dicts, and reads them once `_plan` fills them.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
 
     def carried_out(self) -> Advised:
-        """Return the advice with its study and profile, computed unless already stored."""
+        """Return the stored advice with its study and profile; first compute a missing advice."""
         study_id = self._study.study_id
         # If two processes ask the same question, one computes the answer and the other reads it.
         what, waiting = f"study-{study_id}", "another process was working on the same question"
@@ -135,7 +135,7 @@ class AdviceSession:
         return advised
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the spent and allowed seconds, unless the limit by `trainings` is yet unknown."""
+        """Report the spent and the allowed seconds, unless `trainings` has yet to set the limit."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -197,7 +197,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """Return the first stored profile, or profile the reference (for a pilot) or all sizes."""
+        """Return the study's first profile: stored, or measured now for one or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         refuse_impossible_target(self._subject, self._store)
@@ -205,7 +205,7 @@ class AdviceSession:
         return profile_for_pilot(self._subject) or self._measured(watcher)
 
     def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
-        """Profile all batch sizes, or return the user's profile if the device is not here."""
+        """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
@@ -245,7 +245,7 @@ class AdviceSession:
     def _with_all_options(
         self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
     ) -> Question:
-        """Return the question with all batch sizes, profiled now unless their profile is stored."""
+        """Return the question with options of all batch sizes; profile them unless stored."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(watcher, known=self._here)

@@ -67,21 +67,21 @@ def advise(
             hardly more examples) or "quality" (the best validation metric after `epochs`).
         target: (metric, value) on validation data that counts as trained; None for the workload's
             own, or else the value that a pilot run of the reference reaches.
-        margin: a training counts as no worse if its final metric is worse by at most `margin`, > 0,
-            in the unit of the metric; None for 5 % of the improvement over the untrained model or
-            of the remaining errors, whichever is less.
+        margin: a training counts as no worse than another if its final metric is worse by at most
+            `margin`, > 0, in the unit of the metric; None for the lesser of 5 % of the improvement
+            over the untrained model and 5 % of the remaining errors.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; None for three minutes, or for the time that `trainings` take.
         trainings: the limit, instead of `budget`, as a number of trainings of the reference,
             without their evaluations; > 0. The time of one training is measured first: to its
             planned end, or without a planned end to the target or to its plateau.
-        batch_sizes: the candidates, each 1 to N, or "full" for N; the workload's own is added.
+        batch_sizes: the candidates, 1 to the number N of examples, or "full" for N; yours is added.
             None for powers of two from 8, or for a command its own size doubled and halved.
         epochs: the epochs of a training of yours, >= 1; None for the workload's own number, or else
             what the budget allows (10 for quality, and with a learning-rate schedule).
-        at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
-            batch size may train more epochs than yours, if its training takes no longer; None for
-            no limit.
+        at_most_epochs: the most epochs of any training, >= `epochs`; None for no limit. With
+            objective "time", another batch size may train more epochs than yours if the training
+            takes no longer.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all of them.
         profile: a profile of another machine, or its file: step times and memory are taken from the
             profile, steps to the target are measured on this machine.
@@ -134,7 +134,7 @@ def advised(question: Request) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         answer = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # `trainings` not timed: use the stored limit
+        if question.budget.seconds is None:  # no training was timed: use the stored limit
             question.budget.limit(answer.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(answer, advice=replace(answer.advice, kept_in=kept_in))
@@ -176,7 +176,7 @@ def _check(subject: Subject) -> None:
     )
 
 
-# Arguments left out of the hash: they change no answer, or `_study_id` adds them in another form.
+# Request fields left out of the id: they change no answer, or the id has them in another form.
 _NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "store", "command"}
 
 

@@ -116,7 +116,7 @@ def pattern(value: Any) -> str:
 
 
 def target(value: Any) -> tuple[str, float]:
-    """Return the metric and the value of `accuracy=0.97` or of `("accuracy", 0.97)`."""
+    """Return (metric, value) from a text such as `accuracy=0.97` or from a pair."""
     metric, number = value.split("=") if isinstance(value, str) else value
     metric = text(metric).strip()
     if isinstance(number, bool) or not math.isfinite(float(number)):
@@ -145,7 +145,7 @@ def settings(value: Any) -> Any:
 
 
 def n_bytes(value: Any) -> int:
-    """Return a number of bytes from a number or a text: `2GiB` is 2 × 2^30, `2GB` is 2 × 10^9."""
+    """Return the bytes of a number or a text such as `2GiB` (2 × 2^30) or `2GB` (2 × 10^9)."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b", value.strip().lower())
         if match is None:

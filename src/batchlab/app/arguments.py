@@ -26,7 +26,7 @@ class Argument:
     expected: str = ""  # the description of possible values, for error messages
     shown: str = ""  # the placeholder in `--help`
     choices: tuple[str, ...] = ()
-    flag: str | None = None  # the option, if not the argument's name with dashes
+    flag: str | None = None  # the option, unless it is the argument's name with dashes
     default: object = None  # shown by `--help` unless None
     is_repeated: bool = False
 
@@ -37,7 +37,7 @@ class Argument:
 
 
 def argument_of(command: str, name: str) -> Argument:
-    """Return a command's argument by its name in Python."""
+    """Return the properties of a command's argument, found by the argument's name in Python."""
     return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS[name]
 
 
@@ -55,7 +55,7 @@ def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
     """Convert a text or a Python value to the value of a command's argument.
 
     Raises:
-        UsageError: the value is not possible; the message has the text `whose` after the value.
+        UsageError: the value is not possible; `whose` follows the value in the message.
     """
     argument = argument_of(command, name)
     reader, expected = argument.read, argument.expected
@@ -95,7 +95,7 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments by name in Python; a key such as "sweep budget" is for one command only.
+# The arguments by name in Python; the key "sweep budget" is for the command `sweep` only.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),

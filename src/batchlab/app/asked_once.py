@@ -19,8 +19,8 @@ from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
-# A short run of a script is stopped after `_LOOK_S`, in which most scripts evaluate, or after
-# `_BUDGET_SHARE` of the budget if that is less.
+# A short run of a script is stopped after `_LOOK_S` seconds, enough for most scripts to evaluate,
+# or after `_BUDGET_SHARE` of the budget if that is less.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
 _EXAMPLES: dict[str, Any] = {
@@ -47,7 +47,7 @@ def completed(
     """Return a training command made of the `known` facts and of facts found in the script's code.
 
     Raises:
-        UsageError: facts are missing; the message lists all of them, with values from a short run.
+        UsageError: facts are missing; the message lists all of them and the metrics of a short run.
     """
     facts = {key: value for key, value in known.items() if value is not None}
     folder = facts.get("folder", Path()).absolute()
@@ -108,7 +108,7 @@ def completed(
 
 
 def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
-    """Return for each `wanted` fact the default of its flag, if the script's code has one."""
+    """Return the defaults that the script's code gives to the flags of the `wanted` facts."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         flag = flag_of(code.arguments, name)

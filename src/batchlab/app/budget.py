@@ -55,7 +55,7 @@ class Budget:
         return min(at_most_s, max(0.0, self.work_ends_s - time.monotonic()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
-        """Raise a BudgetError if no time is left for work."""
+        """Raise a BudgetError if no time is left for work; `doing` is the work in progress."""
         if self.time_limit_s() <= 0:
             raise self.ended(f"while {doing}, before any training")
 

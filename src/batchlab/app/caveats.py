@@ -16,16 +16,16 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# Report an evaluation's memory if above a training step's by both this factor and these bytes.
+# Report an evaluation's memory if it exceeds a training step's by this factor and by these bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# A target is early within `_EARLY` of a training, or in epoch 1 of `_MANY_EPOCHS` or more epochs.
+# A target is early if reached within this share of all epochs, or in epoch 1 of at least this many.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the advice's own caveats, and caveats on its step times, data, target and subject."""
+    """Return the caveats in `advice`, and more on its step times, data, target and subject."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -38,7 +38,7 @@ def caveats_of(
 
 
 def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
-    """Yield a caveat if weights decay >= 2 times more or less per epoch than with the reference."""
+    """Yield a caveat if the recommendation changes weight decay per epoch by a factor >= 2."""
     named, reference = advice.named, advice.reference
     if named is None:
         return
@@ -51,7 +51,7 @@ def _decay_stayed(advice: Advice, summary: WorkloadSummary) -> Iterator[Reason]:
 
 
 def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
-    """Yield caveats if step times are from another machine, or another version of the workload."""
+    """Yield caveats if step times are from another machine or of another workload version."""
     question = subject.question
     elsewhere = question.profile
     there = (elsewhere or here).device_name
@@ -70,7 +70,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
 
     For metrics like accuracy, the caveat gives the 95 % half-width of Agresti and Coull 1998, The
     American Statistician 52(2), which is not 0 even if no example is wrong; for other metrics it
-    gives no number. A weighted loss gets no caveat: the count does not determine its error.
+    gives no number. There is no caveat for a weighted loss, as `n` does not determine its error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = known(run.best_value for run in advice.tried)

@@ -36,8 +36,8 @@ def check(
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
 
     Returns:
-        `equal`, whether the gradients are the same apart from random draws, and `findings`, every
-        cause of a difference that was found, with its place in the model or code.
+        `equal`, whether the gradients are the same apart from random draws, and `findings`, the
+        causes found for differences, each with a place in the model or code.
 
     Raises:
         UsageError: a value is not possible; the message says which values are.

@@ -1,4 +1,4 @@
-"""Compare: `batchlab.compare` finds the differences of two studies that exceed noise."""
+"""Compare: `batchlab.compare` finds which differences between two studies exceed noise."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Comparable = Study | Advice | Profile | str | Path
 
 
 def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") -> Comparison:
-    """Compare two studies, and return the differences that exceed noise.
+    """Compare two studies; return differences, with intervals that show which exceed noise.
 
     Args:
-        a: a study, an advice or a profile; or a file: a store, whose last study is used, or the
-            output of `batchlab profile --json`; or the start of a study's id in `store`.
+        a: a study, an advice or a profile; or the path of a store (its last study is used) or of
+            a .json file by `batchlab profile --json`; or the start of a study's id in `store`.
         b: the other study, in any form that `a` may have.
         store: the SQLite file in which ids are looked up.
 
     Raises:
-        UsageError: `a` and `b` are the same, there is no such study, or it has no answer yet.
+        UsageError: `a` and `b` are the same, there is no such study, or a study has no answer yet.
         StoreError: there is no such store, or it cannot be read.
         BatchlabError: a file is not a profile.
     """
@@ -38,7 +38,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side of the comparison, read from disk unless a study or a profile is given."""
+    """Return a side of the comparison; an advice, a path or an id is looked up on disk."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

@@ -39,7 +39,7 @@ Ends = dict[SizeAndRate, list[float]]  # final values of whole trainings, one pe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """One of the two studies to compare: a study, its profile, or both."""
+    """One side of a comparison: a study, a profile, or a study with its profile and advice."""
 
     name: str
     study: Study | None = None
@@ -66,7 +66,7 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs to compare, without runs whose batch size or rate changes by a plan."""
+        """The study's runs, without runs in which a plan changes the batch size or the rate."""
         if self.study is None:
             return []
         return [run for run in self.study.records if not run.trial.stages]
@@ -92,9 +92,9 @@ class Side:
         return dict(zip(settings, map(str, settings.values()), strict=True))
 
     def step_s(self, wider: float) -> Estimates:
-        """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
+        """Return the seconds per step by batch size, with 95 % intervals scaled by `wider`.
 
-        The scatter between sessions is unknown, so add the scatter between processes instead.
+        The scatter between sessions is unknown, so widen by the scatter between processes instead.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -107,7 +107,7 @@ class Side:
             for timing in self.timings:
                 times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
             if len(times) >= SIZES_FOR_LAW:
-                # One process per size shows no scatter, so use the residuals from the fitted law.
+                # One process per size shows no scatter, so use deviations from the step-time law.
                 law = fit_step_time([*times.items()])
                 times = dict(zip(times, map(law.step_s, times), strict=True))
                 session = _NORMAL_95 * law.off_the_law_fraction
@@ -130,7 +130,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> Crossings:
-        """Return runs' crossings of the target, for sizes and rates whose runs all reached it."""
+        """Return target crossings by (size, rate), if every run of the pair reached the target."""
         met: Crossings = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -170,7 +170,7 @@ class Side:
 
 
 def compared(a: Side, b: Side) -> Comparison:
-    """Return the settings that differ between two sides, and the figures that both sides have."""
+    """Return the settings that differ between two sides, and comparisons of their quantities."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings, b.settings
     return Comparison(
@@ -187,7 +187,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, as runs to the harder target reach it; None if metrics differ."""
+    """Return the easier target, as runs to the harder target reach both; None if metrics differ."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -196,7 +196,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield each quantity of both sides; intervals are widened for their number (Bonferroni)."""
+    """Yield the compared quantities; Bonferroni's correction widens their confidence intervals."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
     n_timed = len(a.timed_sizes & b.timed_sizes)
@@ -220,7 +220,7 @@ def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> 
 
 
 def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
-    """Return each side's mean steps to the target, by batch size and rate."""
+    """Return each side's mean steps to the target, by batch size and rate, from its crossings."""
     keys: list[tuple[int, SizeAndRate]] = []
     logs = []
     for side, crossings in enumerate(met):
@@ -274,7 +274,7 @@ def _ratios(quantity: str, a: Estimates, b: Estimates) -> list[ComparedFigure]:
 def _final_values(
     a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float
 ) -> list[ComparedFigure]:
-    """Return the figures that compare the final metric values of whole trainings."""
+    """Return the comparisons of mean final metric values of whole trainings, per batch size."""
     if a.study is None or b.study is None:
         return []
     metric = a.study.workload.metrics[0]
@@ -316,9 +316,9 @@ def _rows(
     better: Better = "lower",
     is_ratio: bool = True,
 ) -> list[ComparedFigure]:
-    """Return a figure for each batch size of both sides, at the best common learning rate.
+    """Return a comparison for each batch size on both sides, at the best common learning rate.
 
-    The best rate has the best mean over both sides. Without a common rate, each side uses its best.
+    The best rate has the best mean over both sides. Without a common rate, use each side's best.
     """
     sign = -1
     if better == "higher":

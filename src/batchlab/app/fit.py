@@ -84,7 +84,7 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row:  # such as after a comma within a number
+                if None in row:  # more fields than columns, as after 1,000
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
                 if _NO_FIELD in row.values():
                     raise BatchlabError(f"{path}, {where}: it has fewer fields than the header")
@@ -119,7 +119,7 @@ def _run(row: PointRow) -> StepsObservation:
 
 
 def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
-    written = " ".join(str(row.get(column, "")).split())  # an unclosed quote spans lines
+    written = " ".join(str(row.get(column, "")).split())  # join lines of an unclosed quote
     if written in ("", "None"):
         return None
     try:

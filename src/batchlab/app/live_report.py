@@ -12,7 +12,7 @@ from batchlab.report.page import with_status
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 
-# Making a page takes seconds on a core that the study could use, so do not write it more often.
+# Seconds between pages; not fewer, because making a page occupies a core of the study for seconds.
 EVERY_S = 20
 
 

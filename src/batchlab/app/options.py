@@ -40,7 +40,7 @@ def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """Return the option, marked as unusable if the model or its loss does not allow the batches."""
+    """Return the option; mark the option as unusable if the model or loss forbids its batches."""
     size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
@@ -85,7 +85,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return, by batch size, each scaling rule's name and factor on the reference's rate."""
+    """Return each batch size with scaling rules' names and factors on the reference's rate."""
     reference = subject.summary.batch_size
     # Use both sources: the options may lack candidates, or have sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
@@ -150,7 +150,7 @@ def why_untimed(option: Option) -> Reason | None:
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Return an option per batch size: its step time and memory by the profile, or why unusable.
+    """Return an option per batch size: step time and memory by the profile, or why it is unusable.
 
     Between two profiled batch sizes, the time is interpolated and the memory computed by the
     memory law, so `batch_sizes` need not be in the profile. `trial` determines the size of an
@@ -238,7 +238,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
     """Return the mean seconds per step of an epoch, including a smaller last batch.
 
-    A last batch smaller than all timed batch sizes is given the time of the smallest timed size.
+    A last batch smaller than all profiled batch sizes counts with the time of the smallest size.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan
     n_steps = plan.steps_in(1)

@@ -68,7 +68,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write a file per entry of `contents`, with the key in its name: `report-b-epochs.svg`.
+    """Write a file per entry of `contents`, named `path` plus the key: `report-b-epochs.svg`.
 
     Raises:
         BatchlabError: a file cannot be written.

@@ -42,8 +42,8 @@ def profile(
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None for 1, 2, 4, ... N, and
-            the workload's own.
+        batch_sizes: examples per step, from 1 to the number N of training examples, or "full" for
+            N; None for 1, 2, 4, ... N, and the workload's own.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had only this many bytes; None for all of them.

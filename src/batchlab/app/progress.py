@@ -21,7 +21,7 @@ class ProgressState(ProgressListener):
         name: the command that runs, with its subject; "" before the command has started.
         stages: the command's stages, in order; empty for a command without stages.
         stage: the current stage, one of `stages` or another text.
-        runs: the training runs that the command waits for, or None if it reports none.
+        runs: the training runs that the command waits for; None before a stage reports runs.
         lead: the leading configuration, or None if no configuration leads yet.
         doing: the current work in words.
     """
@@ -36,7 +36,7 @@ class ProgressState(ProgressListener):
         self.doing = ""
         self._clock = clock
         self._began_s = clock()
-        self._budget: tuple[float, float] | None = None  # start by the clock, total seconds
+        self._budget: tuple[float, float] | None = None  # clock at start, total seconds
         self._done_fraction: float | None = None
         self._ends_s: float | None = None  # when the work is expected to end, by the clock
 
@@ -91,7 +91,7 @@ class ProgressState(ProgressListener):
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the planned work is expected to end; None if not known yet."""
+        """Seconds until the current stage's work is expected to end; None if unknown."""
         if self._ends_s is None:
             return None
         return max(0.0, self._ends_s - self._clock())
@@ -101,7 +101,7 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return lines for the stage, a progress bar, and if known the leader and the current work.
+    """Return lines: stage, progress bar, and if known the leading configuration and current work.
 
     A line longer than `width` characters is cut off.
     """

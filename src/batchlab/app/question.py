@@ -22,7 +22,7 @@ from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
-# The default budget of an advice: people wait two to three minutes for a first answer.
+# The default budget of an advice in seconds, as people wait 2 to 3 minutes for a first answer.
 DEFAULT_BUDGET_S = 180.0
 
 
@@ -32,7 +32,7 @@ class Request:
 
     name: str  # the function: "advise", "sweep", "profile", "noise" or "check"
     workload: Workload | TrainingCommand | str
-    budget: Budget  # counted from the start of the call
+    budget: Budget  # the time limit, counted from the start of the call
     listener: ProgressListener
     objective: Objective = "time"
     target: tuple[str, float] | None = None

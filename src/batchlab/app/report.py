@@ -41,7 +41,7 @@ def stored_advice(store: Store, study_id: str) -> Advice | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advised:
-    """An advice with the study and the profile that it is based on."""
+    """An advice, with the study and the profile that the advice is based on."""
 
     advice: Advice  # the recommendation
     study: Study  # the training runs, and what was trained
@@ -49,7 +49,7 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """Return a stored study's advice with its evidence, or None if none is readable.
+    """Return a study's advice with its evidence, or None if there is no readable advice.
 
     If None is returned, calling the study's command again computes an advice from stored trials.
     """
@@ -101,7 +101,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text; an advice also shows `page` and, if `explains`, its steps."""
+    """Return a study as text; for an advice, with the path `page` and, if `explains`, its steps."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 
@@ -115,7 +115,7 @@ def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool 
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
-    """Return the JSON document of a study; `page` is the path of its page, or None."""
+    """Return the JSON document of a study; `page` is the path of the study's page, or None."""
     if isinstance(shown, Advised):
         from batchlab.advice.advice import advice_document
 
@@ -128,7 +128,7 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
 def write_files(
     shown: Study | Advised, output_format: ReportFormat, path: Path | None, *, store: Path
 ) -> tuple[Path, ...]:
-    """Write a study as a page, text or JSON, or as tables or images next to `path`.
+    """Write a study as a page, text or JSON to `path`, or as tables or images next to `path`.
 
     If `path` is None, the file name is `batchlab-report.` followed by the format.
 
@@ -186,7 +186,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page of an advice or a study; the runs of an advice are read from its store."""
+    """Write the page of an advice or a study to `path`; read an advice's runs from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

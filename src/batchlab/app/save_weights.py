@@ -88,7 +88,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return a configuration's longest run; of equally long runs, the best by final value."""
+    """Return the longest run of a configuration; if equal, the run with the best final value."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

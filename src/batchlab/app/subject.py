@@ -32,10 +32,10 @@ DEFAULT_EPOCHS = 10
 _SMALLEST = 8
 # Evaluations per epoch of a run without a target: just enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# The fractions of a run after which the plan `decay` divides the rate, and `grow` multiplies the
-# batch size, by `_CUT`: most changes come in the second half, as in usual schedules.
+# After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, or the plan
+# `grow` multiplies the batch size by `_CUT`; common schedules, too, change late in a training.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# For a small training set, try sizes below 8 too; the smallest has this many steps per epoch.
+# Of N examples, try batch sizes from `_SMALLEST`, or from N / `_STEPS_PER_EPOCH` if that is less.
 _STEPS_PER_EPOCH = 32
 
 
@@ -57,7 +57,7 @@ class Subject(ABC):
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None  # the subject's own target
     all_splits: AllSplits = "on_the_way"  # when the training and test data are evaluated
-    weighs_examples = False  # whether the loss weights examples, so is not a plain mean
+    weighs_examples = False  # whether the loss is a weighted mean over the examples
     keeps_cadence = True  # whether runs are evaluated at the steps of `batchlab.plans.cadence`
 
     def __init__(self, question: Request) -> None:
@@ -78,7 +78,7 @@ class Subject(ABC):
 
     @property
     def epochs(self) -> int | None:
-        """The requested epochs, or else the planned or default epochs; None if there are none."""
+        """The requested, else planned, else default epochs; None if epochs do not limit runs."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -87,7 +87,7 @@ class Subject(ABC):
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
-        """Return the default epochs; None for an advice on time or samples without a schedule."""
+        """Return default epochs; None for an advice on time or samples if there is no schedule."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
         if is_open and not self.has_shape:
             return None
@@ -95,7 +95,7 @@ class Subject(ABC):
 
     @property
     def target(self) -> Target | None:
-        """The requested target; an advice on time or samples defaults to the subject's own."""
+        """The requested target, or for an advice on time or samples the subject's own target."""
         question = self.question
         if question.target is not None:
             target = self.checked_target(question.target)
@@ -130,7 +130,7 @@ class Subject(ABC):
 
     @property
     def settings_rule(self) -> str:
-        """The scaling rule for Adam's settings, apart from the learning rate, which is tuned."""
+        """The name of the rule that scales Adam's settings, except the rate, by batch size."""
         return "none" if self.summary.adam is None else "sqrt"
 
     @abstractmethod
@@ -163,7 +163,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The requested batch sizes, or else the default batch sizes of the command."""
+        """The requested batch sizes, or else the default batch sizes of the batchlab command."""
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
@@ -181,7 +181,7 @@ class Subject(ABC):
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates; for a script without requested sizes, also the profile's sizes."""
+        """Return the candidates and, for a script without requested sizes, the profile's sizes."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -220,7 +220,7 @@ class Subject(ABC):
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial with the question's options; refuse a micro-batch above the batch size."""
+        """Return a trial, its rate scaled by a rule; refuse a micro-batch above `batch_size`."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
@@ -250,7 +250,7 @@ class Subject(ABC):
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
-        """Return the trial of the plan `name`, with the small, the large or both batch sizes."""
+        """Return a plan's trial: at the small or the large batch size, or from small to large."""
         epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
@@ -301,7 +301,7 @@ class Subject(ABC):
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The requested memory limit for this device; None if a given profile applies the limit."""
+        """The requested memory limit for this device; None if a given profile has the limit."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
@@ -341,7 +341,7 @@ class Subject(ABC):
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return powers of two from 8 (less for a small `n_train`) to `n_train`, and `reference`."""
+    """Return `reference`, `USUAL_SIZES`, and powers of two from 8 (or N / 32) to N = `n_train`."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
     for power in range(n_train.bit_length()):

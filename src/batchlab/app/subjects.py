@@ -86,7 +86,7 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
         return None
 
 
-# The schedule's length during timing; any large number will do, as step times are the same.
+# The length in steps of the rate's schedule while steps are timed; it does not affect step times.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
@@ -157,7 +157,7 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the id, from the model, and the summary, from the store or from a check."""
+        """Add the model to the workload's id; complete the summary from the store or by a check."""
         self._refuse()
         refuse()
         if self.question.cluster is not None:
@@ -239,7 +239,7 @@ class WorkloadSubject(Subject):
         )
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return the command's default batch sizes, such as powers of two for a profile."""
+        """Return the batchlab command's default batch sizes, such as powers of 2 for a profile."""
         n_train, size = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
             return (size, min(n_train, _LARGER * size))
@@ -271,7 +271,7 @@ class WorkloadSubject(Subject):
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; an advice forbids them if they change the loss."""
+        """Whether steps may use micro-batches; an advice allows none that change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
@@ -283,7 +283,7 @@ class WorkloadSubject(Subject):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure on this machine, each batch size in a separate child process.
+        """Measure step time and memory on this machine, each batch size in its own child process.
 
         Only the command `profile` times a compiled model, as advice trains without compiling.
         """
@@ -311,7 +311,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """The reference without an epoch's smaller last batch, so that all steps are comparable."""
+        """The reference trial without smaller last batches, so that all steps are comparable."""
         return replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
             drop_last=True,
@@ -331,7 +331,7 @@ class WorkloadSubject(Subject):
         )
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a finished trial whose checkpoint cannot be used."""
+        """Refuse a finished trial if its checkpoint cannot be used to train the trial further."""
         refuse_to_train_over(store, trial)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
@@ -346,16 +346,16 @@ class WorkloadSubject(Subject):
 # The check of a command may take `_CHECK_SHARE` of the budget, and at most `_CHECK_S` seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# The share of the budget that starting and timing all batch sizes may take.
+# The share of the budget that starting a script and timing its steps at all sizes may take.
 _TIMING_SHARE = 0.3
-# The seconds for which a batch size with short steps is timed.
+# The seconds that timing one batch size is expected to take after the start of the script.
 _TIMED_S = 4.0
 # Arguments that are refused for commands, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# Default values of these arguments; an argument with any of these values is not refused.
+# The default values of `_NOT_OF_COMMANDS`; an argument with any of these values is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -377,7 +377,7 @@ class CommandSubject(Subject):
         self._workload_id = command_identity(self._command)
 
     def _usual_epochs(self) -> int | None:
-        """Return default epochs; None if the script decides; refuse an advice that needs them."""
+        """Return default epochs, None if the script decides; refuse an advice that needs epochs."""
         if self.question.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
         if self.has_shape:
@@ -480,7 +480,7 @@ class CommandSubject(Subject):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The requested or default batch sizes; no maximum if the number of examples is assumed."""
+        """The requested or default batch sizes; no maximum if the number of examples is unknown."""
         sizes = self.question.batch_sizes or ()
         numbers = tuple(size for size in sizes if size != "full")
         is_assumed = self._command.assumes_examples(self.summary.n_train)
@@ -489,7 +489,7 @@ class CommandSubject(Subject):
         return super().batch_sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return sizes around the command's own size; for an advice, as many as fit the budget."""
+        """Return sizes around the command's own size; an advice's budget limits their number."""
         size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         usual = {max(1, size // 4), size, 4 * size, 16 * size}
@@ -565,7 +565,7 @@ def _folder() -> Iterator[Path]:
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return `own` and up to `most` - 1 possible sizes, about two larger sizes per smaller size."""
+    """Return `own` and up to `most` - 1 `possible` sizes, about two above `own` per size below."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)

@@ -62,17 +62,17 @@ def sweep(
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None for "full" and 64, 256
-            and 1024 (if below N).
+        batch_sizes: examples per step, from 1 to the number N of training examples, or "full" for
+            N; None for "full" and 64, 256 and 1024 (if below N).
         learning_rates: each > 0; None for the workload's reference rate.
         seeds: trials per batch size and rate, with the seeds 0 to seeds - 1; >= 1.
         epochs: passes over the training set; if neither epochs nor steps are given, the
             workload's own number, or 10.
-        steps: optimizer steps; if `epochs` are given too, a trial ends at the first of both limits.
+        steps: optimizer steps; if `epochs` are given too, a trial ends at the limit reached first.
         target: (metric, value) on validation data; a trial ends on reaching the value.
-        margin: a batch size counts as no worse if its final metric is worse by at most `margin`,
-            > 0, in the unit of the metric; None for 5 % of the improvement over the untrained model
-            or of the remaining errors, whichever is less.
+        margin: a batch size counts as no worse than another if its final metric is worse by at most
+            `margin`, > 0, in the unit of the metric; None for the lesser of 5 % of the improvement
+            over the untrained model and 5 % of the remaining errors.
         settings: settings of the workload or its optimizer.
         scaling_rule: how the rates, given for the workload's reference batch size, change with
             the batch size: "none", "linear", "sqrt" or "sde-adam". All but "none" also scale
@@ -122,7 +122,7 @@ def swept(question: Request) -> Study:
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )
     summary = subject.summary
-    for trial in trials:  # raises an error if the optimizer lacks a setting of the rule
+    for trial in trials:  # raises an error if the optimizer lacks a setting that the rule scales
         moved_adam(
             summary.adam,
             trial.scaling_rule,
@@ -140,7 +140,7 @@ _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # the share of the remaining budget for timing one batch size
-# Warn if times of blocks of steps differ by more than this; on a quiet machine, a few % is normal.
+# Warn if `unsteadiness_fraction` exceeds this fraction; a quiet machine has a few percent.
 _UNSTEADY_FRACTION = 0.3
 
 
@@ -161,7 +161,7 @@ class StoredSweep:
         self._timings: dict[int, StepTiming] = {}  # step times by batch size
 
     def carried_out(self) -> Study:
-        """Time the steps, train the unfinished trials, and return the stored study."""
+        """Time the steps of unfinished trials, train these trials, and return the stored study."""
         ids = " ".join(sorted(self._trial_ids))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
@@ -198,7 +198,7 @@ class StoredSweep:
             )
 
     def _unfinished(self) -> list[RunRequest]:
-        """Return the runs whose stored records are missing or shorter than requested."""
+        """Return the runs without a stored record or with a record that must be trained further."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             run

@@ -21,7 +21,7 @@ from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
 FIRST_LOOK_S = 60.0
-_FIRST_EPOCHS = 4  # doubled until the training reaches its target or plateau
+_FIRST_EPOCHS = 4  # of the first try; doubled until the training reaches its target or plateau
 # The largest share of the budget for start, timing and report; a larger share raises an error.
 _MOST_FOR_THE_REST = 0.5
 
@@ -50,7 +50,7 @@ class TrainingsLimit:
         self._question = subject.question
 
     def set_by_a_first_look(self) -> None:
-        """Time a step and set the limit; raise an error if too little time is left for runs."""
+        """Time a step to set the limit; refuse if start and timing took over half of the limit."""
         trainings, budget = self._question.trainings, self._question.budget
         if trainings is None:
             return
@@ -107,7 +107,7 @@ class TrainingsLimit:
             length = replace(length, epochs=2 * length.epochs)
 
     def _end_of(self, record: TrialRecord) -> float | None:
-        """Return the epochs until a run reached its target, a plateau or its own end, else None."""
+        """Return the epochs after which a run reached its target, plateau or own end, else None."""
         target = self._subject.target
         if target is not None:
             crossing = record.crossing(target)

@@ -1,4 +1,4 @@
-"""`batchlab compare`: the differences of two studies that exceed noise."""
+"""`batchlab compare`: shows which differences between two studies exceed noise."""
 
 from __future__ import annotations
 

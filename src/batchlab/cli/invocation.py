@@ -23,7 +23,7 @@ class Invocation:
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
-        """Return the seconds since the process started plus the seconds needed to show results."""
+        """Return the seconds used since the process started plus seconds to show the results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s

@@ -130,7 +130,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
 
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
-    """Split off the training command after `--`: None without `--` or if not accepted."""
+    """Split off the training command after `--`; None if `--` is missing or not accepted."""
     if "--" not in arguments or arguments[0] not in WITH_OWN_COMMAND:
         return arguments, None
     place = arguments.index("--")

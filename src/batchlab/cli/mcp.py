@@ -82,7 +82,7 @@ def input_schema(name: str) -> dict[str, Any]:
     for param in _params(name):
         kind: dict[str, Any] = {"type": ["string", "number"]}  # a number is converted to text
         if not isinstance(param, click.Option):
-            kind = {"type": "string", "pattern": "^[^-]"}  # a leading - would make it an option
+            kind = {"type": "string", "pattern": "^[^-]"}  # click reads -TEXT as an option
         elif param.is_flag:
             kind = {"type": "boolean"}
         elif param.multiple:
@@ -128,7 +128,7 @@ def _check_is_below(root: Path, text: str) -> None:
 
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
-    """Run a command and return its output; -P prevents imports from the working folder."""
+    """Run a tool's command and return its output; -P prevents imports from the working folder."""
     import anyio
 
     command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from batchlab.records.study import Study
 
 _NOT_MET = 3  # the exit code if the answer is less sure than --require demands
-# The least probability of being right for each value of --require.
+# The least probability that the answer is right, for each value of --require.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
 # Seconds reserved for stopping a profile's last process, which may take 1 s on a busy machine.
 _PROBE_END_S = 1.0

@@ -21,9 +21,9 @@ def at_work(
 ) -> Iterator[ProgressListener]:
     """Yield the progress listener of a command that trains, with stdout redirected to stderr.
 
-    Redirect because the user's code may print, here or in a child, and scripts read the result from
-    stdout. With `has_page`, the code that writes a page is imported while the server of child
-    processes imports torch.
+    The user's code may print, here or in a child process, but stdout must contain only the result.
+    With `has_page`, the code that writes a page is imported while the server of child processes
+    imports torch.
     """
     from batchlab.processes.server import start_early
 
@@ -44,7 +44,7 @@ def at_work(
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Redirect the stdout of this process and its children to stderr within the block."""
+    """Redirect the stdout of this process and its children to stderr during the `with` block."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -58,7 +58,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_wide_as_stdout() -> Iterator[None]:
-    """Wrap texts at the width of the terminal, if stdout is a terminal, within the block."""
+    """Wrap texts at the terminal's width during the `with` block, if stdout is a terminal."""
     from batchlab.report.text import on_a_terminal
 
     if not sys.stdout.isatty():
@@ -69,7 +69,7 @@ def as_wide_as_stdout() -> Iterator[None]:
 
 
 def print_sections(sections: Sequence[Section]) -> None:
-    """Print sections as text, wrapped at the width of the terminal."""
+    """Print sections as text; on a terminal, wrapped at its width."""
     from batchlab.report.table import sections_text
 
     with as_wide_as_stdout():

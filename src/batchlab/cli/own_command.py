@@ -36,7 +36,7 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in options.items() if name not in facts}
     rates = others.get("learning_rates")
     if arguments is not None and rates and facts["learning_rate"] is None:
-        facts["learning_rate"] = rates[0]  # a sweep accepts any rate as the reference
+        facts["learning_rate"] = rates[0]  # for a sweep, any rate may be the reference
     command = _command(context, arguments, facts, file, others)
     if command is not None:
         others["workload"] = command
@@ -90,7 +90,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
 
 
 def _run_file(context: click.Context) -> dict[str, Any] | None:
-    """Read the run file given as the workload, or batchlab.toml; None if the call uses neither."""
+    """Read the .toml file given as the workload, else batchlab.toml; None if neither is used."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None
