@@ -327,11 +327,11 @@ class Advice(Reported):
         target: the value that counts as trained; None for objective quality, or if none was set.
         target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
             "easier" (from the value of a reference run that was cut before its end).
-        delta: batch sizes that cost at most 1 + `delta` times the least may be in the flat set.
+        delta: the flat set has only sizes that cost at most 1 + `delta` times the least.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
         provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
-        chance: the probability that the named configuration is neither slower than the reference
-            nor ends worse, over five more trainings of both. None if no change is recommended.
+        chance: the probability that the named configuration (the recommendation) is neither slower
+            than the reference nor ends worse, over five more trainings of both; else None.
         flat_set: the batch sizes whose `Candidate.in_flat_set` is true; empty if not known.
         gain: the cost of the reference divided by the cost of the recommendation, over five more
             trainings of both: 2.0 is twice as good. If the reference is a default, its batch size

@@ -101,7 +101,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study as text; for an advice, with the path `page` and, if `explains`, its steps."""
+    """Return a study or advice as text; if `explains`, with how the advice was reached."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 

@@ -35,7 +35,7 @@ _LOOKS_AT_AN_EPOCH = 16
 # After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, or the plan
 # `grow` multiplies the batch size by `_CUT`; common schedules, too, change late in a training.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# Of N examples, try batch sizes from `_SMALLEST`, or from N / `_STEPS_PER_EPOCH` if that is less.
+# The smallest size to try with N examples is `_SMALLEST`, or N / `_STEPS_PER_EPOCH` if less.
 _STEPS_PER_EPOCH = 32
 
 

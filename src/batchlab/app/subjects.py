@@ -565,7 +565,7 @@ def _folder() -> Iterator[Path]:
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return `own` and up to `most` - 1 `possible` sizes, about two above `own` per size below."""
+    """Return `own` and up to `most` - 1 `possible` sizes, about twice as many above as below."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)

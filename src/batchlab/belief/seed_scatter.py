@@ -184,7 +184,7 @@ def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
-    """Return the grid of values for log s0², the log of the typical variance over cells."""
+    """Return the grid for log s0², where s0² is a typical cell's variance over seeds."""
     if prior is None:
         return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
     middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd

@@ -13,8 +13,8 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 
-# A statement needs this probability. The shown 95 % interval of the difference, which leaves 2.5 %
-# on each side, then excludes the opposite, so readers can check the verdict.
+# A statement is made if its probability is at least this. The shown 95 % interval then lies on the
+# statement's side as a whole, so readers can check the verdict.
 SURE = 0.975
 
 

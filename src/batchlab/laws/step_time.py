@@ -452,7 +452,7 @@ class ProcessScatter:
 
         The variance between this size's processes is averaged with that of all sizes, weighted by
         degrees of freedom, so the interval is too narrow if this size scatters far more than most.
-        The interval contains that of `blocks`, the scatter of step times within processes.
+        The interval contains the interval of `blocks`, which shows the scatter within processes.
 
         Args:
             processes_s: seconds per step in each process, at least one.
@@ -485,7 +485,7 @@ def _square(times_s: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # the least standard deviation of a log time, also for a time without an interval
+_EXACTLY = 1e-3  # a lower bound of a log time's standard deviation
 
 
 def timed_in_turn(

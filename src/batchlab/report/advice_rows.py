@@ -184,7 +184,7 @@ def _run_costs(
 def _cost(
     believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
-    """Return a configuration's cost: as all runs predict, else its runs' mean or largest bound."""
+    """Return a configuration's cost: the belief's if a run met the target, else its own runs'."""
     if not run_costs:
         return _NOT_TRAINED
     bounds = [cost.value for cost in run_costs if cost.is_bound]

@@ -98,7 +98,7 @@ class _Marks:
         self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # Only for several series, because all panels of an image share the first scale of dashes.
+        # Only for several series: the panels of an image share one scale of dashes, the first one.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
             scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -273,8 +273,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     """Return the vertical axis for the rows; its range ignores single trials, as they may diverge.
 
     Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
-    difference on a linear axis, unless a linear axis would hide small values, as of a falling loss.
-    A linear axis has empty space at its ends, so that no mark lies on the frame.
+    difference on a linear axis, unless that would hide small values, such as the last of a loss. A
+    linear axis has empty space at its ends, so that no mark lies on the frame.
     """
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
     least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO

@@ -215,7 +215,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs on free workers; return whether others claim all that remain queued."""
+        """Start queued runs on free workers; return whether others claim all queued runs."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)

@@ -216,7 +216,7 @@ class ProcessEngine(StoredEngine):
         return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return, by step, paths of checkpoints for all trials that differ only in schedule length.
+        """Return, by step, the checkpoints that `trial` shares with other schedule lengths.
 
         If a schedule is constant at first and then falls, runs of different lengths differ only
         after the constant part (Hägele et al. 2024, arXiv:2405.18392).

@@ -177,7 +177,7 @@ class Journal:
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the values of `note_reading`, and the study's trials if trials were added."""
+        """Store the readings of `note_reading`, and the study's trials if trials were added."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()

@@ -556,7 +556,7 @@ def _n_before_best(names: Sequence[str]) -> int:
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
-    """Return a number's name: the words before the number, or before a `=` only the last word."""
+    """Return a number's name: the words before it, or only the last word if `=` follows them."""
     words = _FILLERS.sub("", " ".join(name.split()))
     last = words.rpartition(" ")[2]
     # The last word of "test val_loss" itself contains the data split, so use only that word.

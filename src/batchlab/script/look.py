@@ -268,7 +268,7 @@ class Look:
     @property
     def _counts_by_the_batch(self) -> bool:
         counts = {count for count, _ in self.within_epochs}
-        # Only the count after a smaller last batch may be no multiple of the batch size.
+        # Only the count after a smaller last batch need not be a multiple of the batch size.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
 

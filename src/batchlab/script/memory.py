@@ -92,7 +92,7 @@ class MemoryWatch:
         """Stop measuring; return the peak bytes of main memory, or None if nothing was measured.
 
         A page that several processes share counts once on Linux, elsewhere once for each process.
-        The result is at least `largest_process_bytes`, the peak of one process by the kernel.
+        The result is at least `largest_process_bytes`, the kernel's peak of a single process.
         """
         self._stop.set()
         self._thread.join()

@@ -268,7 +268,7 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes over the data if all lines (at least two) ended epochs, or else None.
+        """Return the passes over the data, or None unless all lines until now (>= 2) ended epochs.
 
         Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """

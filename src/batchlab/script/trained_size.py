@@ -108,7 +108,7 @@ class TrainedSize:
         """Return bounds on the passes over the data; 0 and infinity if the reading shows none."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
-        # A bar that has not restarted yet may span the whole training, so gives no bounds.
+        # A progress bar that has not restarted yet may span the whole training, so gives no bounds.
         if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
         if reading.epoch % 1 != 0:

@@ -132,7 +132,7 @@ def _clamp(g: Graph, a: Arguments) -> View:
 
 
 def _gelu(text: str) -> Operation:
-    """Return a function that adds `text` with the requested gelu: exact, or tanh approximation."""
+    """Return a function that appends C `text` to the graph, with the requested gelu (or tanh)."""
 
     def function(g: Graph, a: Arguments) -> View:
         name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]

@@ -194,7 +194,7 @@ def _scores_graph(
     try:
         graph, views = _graph(scores, module, columns)
         _settle(graph, list(filter(None, views)), [])
-        if graph.n_draws:  # refuse: unlike PyTorch, C would draw new numbers each time
+        if graph.n_draws:  # refuse: C would draw new numbers where PyTorch has a seed
             raise unsupported("random numbers in an evaluation")
     except RefusedError:
         return None, ()
