@@ -17,10 +17,10 @@ _PLACES = {
     *("batchlab", "command_line", "created_at", "device_name", "place", "environment"),
     *("report", "source", "store", "study", "trial_id", "workload_id"),
 }
-# What a real clock or a real process told.
+# What a real clock or a real process told; a single trial has the threads that were timed fastest.
 _CLOCK = {
     *("eval_s", "peak_bytes", "samples_per_s", "spent_s", "step_s"),
-    *("took_s", "train_s", "trainings", "warmup_s", "block_s"),
+    *("took_s", "threads", "train_s", "trainings", "warmup_s", "block_s"),
 }
 
 

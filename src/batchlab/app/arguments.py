@@ -139,7 +139,12 @@ ARGUMENTS: Mapping[str, Argument] = {
         flag="--set",
         is_repeated=True,
     ),
-    "scaling_rule": Argument(choices=tuple(SCALING_RULES), default="none"),
+    "scaling_rule": Argument(
+        read=values.known_rule,
+        expected=f"one of {', '.join(SCALING_RULES)}",
+        choices=tuple(SCALING_RULES),
+        default="none",
+    ),
     "sampling": Argument(choices=("reshuffle", "replacement"), default="reshuffle"),
     "drop_last": Argument(),
     "micro_batch_size": _COUNT(),

@@ -84,6 +84,7 @@ class MemoryWatch:
         self._supervisor = supervisor
         self._gpus: GpuMemory | None = None
         self._most_bytes = 0
+        self._n_looks = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="memory watch")
         self._thread.start()
@@ -120,6 +121,7 @@ class MemoryWatch:
                 self._most_bytes, sum(_held_bytes(pid, is_one=len(pids) == 1) for pid in pids)
             )
             gpus.look(set(pids))
+            self._n_looks += 1
             rest_s = max(INTERVAL_S, (time.thread_time() - began_s) / COST_FRACTION)
 
 
