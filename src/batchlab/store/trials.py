@@ -70,9 +70,15 @@ class Trials(StoreFile):
             self._put_trial(connection, begun)
 
     def _put_trial(self, connection: sqlite3.Connection, record: TrialRecord) -> None:
-        """Insert or replace a trial's row; evaluations, which are in another table, are ignored."""
+        """Insert or replace a trial's row, with printable texts; its evaluations are ignored."""
         trial = record.trial
-        kept = replace(record, evaluations=(), notes=tuple(map(printable_reason, record.notes)))
+        kept = replace(
+            record,
+            evaluations=(),
+            reason=printable_reason(record.reason),
+            traceback=printable_reason(record.traceback),
+            notes=tuple(dict.fromkeys(map(printable_reason, record.notes))),
+        )
         # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
         encoded = _RECORD.encoded(kept, f"a trial of {trial.workload}")
         row = {
@@ -163,12 +169,12 @@ class Trials(StoreFile):
             finished = replace(
                 begun,
                 status=end.status,
-                reason=printable_reason(end.reason),
-                traceback=printable_reason(end.traceback),
+                reason=end.reason,
+                traceback=end.traceback,
                 engine=end.engine or begun.engine,
                 peak_bytes=end.peak_bytes,
                 place=end.place,
-                notes=tuple(dict.fromkeys((*begun.notes, *map(printable_reason, end.notes)))),
+                notes=(*begun.notes, *end.notes),
             )
             self._put_trial(connection, finished)
 
