@@ -90,8 +90,6 @@ class AdviceProgress:
 # The seconds reserved for conclusions after the last run, and their largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
-# The seconds between two checks whether another process has finished the same study.
-_LOOK_EVERY_S = 0.25
 
 
 class AdviceSession:

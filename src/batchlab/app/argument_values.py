@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.plans.scaling import scaling_rule
 from batchlab.records.run import PlanName
 
 if TYPE_CHECKING:
@@ -113,12 +112,6 @@ def pattern(value: Any) -> str:
         re.compile(text(value))
     except re.error as error:
         raise UsageError(f"pattern {value!r} is no regular expression: {error}") from None
-    return str(value)
-
-
-def known_rule(value: Any) -> str:
-    """Return the name of a scaling rule, or refuse an unknown name."""
-    scaling_rule(value)
     return str(value)
 
 

@@ -6,7 +6,7 @@ options from the table, the MCP server makes schemas, and `question.asked` conve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ class Argument:
     read: Callable[[Any], Any] | None = None
     expected: str = ""  # the description of possible values, for error messages
     shown: str = ""  # the placeholder in `--help`
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     flag: str | None = None  # the option, unless it is the argument's name with dashes
     default: object = None  # shown by `--help` unless None
     is_repeated: bool = False
@@ -139,12 +139,7 @@ ARGUMENTS: Mapping[str, Argument] = {
         flag="--set",
         is_repeated=True,
     ),
-    "scaling_rule": Argument(
-        read=values.known_rule,
-        expected=f"one of {', '.join(SCALING_RULES)}",
-        choices=tuple(SCALING_RULES),
-        default="none",
-    ),
+    "scaling_rule": Argument(choices=SCALING_RULES, default="none"),
     "sampling": Argument(choices=("reshuffle", "replacement"), default="reshuffle"),
     "drop_last": Argument(),
     "micro_batch_size": _COUNT(),
