@@ -200,8 +200,9 @@ def simulated(n_nodes: int, n_trials: int) -> dict[str, float]:
             command="batchlab sweep simulated",
             workload_id=known.workload_id,
             environment=(),
+            trial_ids=tuple(request.trial.trial_id for request in requests),
         )
-        store.put_study(name, trial_ids=[request.trial.trial_id for request in requests])
+        store.put_study(name)
         began_s = time.perf_counter()
         study = store.study("many")
         found["read_s"] = time.perf_counter() - began_s
@@ -274,7 +275,7 @@ def toys_on(workers: Workers, plan: RunPlan, n_trials: int) -> tuple[float, floa
         for seed in range(n_trials):
             asked = engine.trial(batch_size=32, learning_rate=0.1, seed=seed)
             engine.submit(RunRequest(trial=asked, length=RunLength(epochs=1)))
-        ends = [engine.next_finished().record for _ in range(n_trials)]
+        ends = [engine.next_finished()[1] for _ in range(n_trials)]
         took_s = time.perf_counter() - began_s
     assert {end.status for end in ends} == {Status.OK}
     return took_s / n_trials, sum(end.train_s + end.eval_s for end in ends) / n_trials

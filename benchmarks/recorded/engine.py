@@ -16,9 +16,9 @@ from benchmarks.recorded.grid import RecordedGrid, RecordedRun
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import n_pauses, pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord, crossing_of
-from batchlab.runs.contract import Capabilities, CostModel
+from batchlab.runs.contract import CostModel
 
 ENGINE = "recorded"
 
@@ -40,10 +40,10 @@ class AnswersAtOnce:
         """Put it last."""
         self._submitted.append(request)
 
-    def next_finished(self) -> RunEnd:
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Answer the first."""
         request = self._submitted.popleft()
-        return RunEnd(request=request, record=self.answer(request))
+        return request, self.answer(request)
 
     def cancel(self) -> None:
         """Forget those that wait."""
@@ -60,6 +60,7 @@ class RecordedEngine(AnswersAtOnce):
     """
 
     name = ENGINE
+    resumes = True
 
     def __init__(
         self,
@@ -115,15 +116,6 @@ class RecordedEngine(AnswersAtOnce):
         self._trials: dict[int, Trial] = {}  # one of each batch size
         # By batch size, interval and last step.
         self._pauses: dict[tuple[int, int, int], frozenset[int]] = {}
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What was recorded, and no more."""
-        return Capabilities(
-            resumes=True,
-            side_by_side=False,
-            keeps_cadence=False,
-        )
 
     @property
     def n_seeds(self) -> int | None:
@@ -187,7 +179,7 @@ class RecordedEngine(AnswersAtOnce):
         """Seconds until the run that ended last; what is asked for twice costs once."""
         return self._now_s
 
-    def next_finished(self) -> RunEnd:
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Let runs begin where there is a place, and wait for the first of them to end."""
         while self._submitted and len(self._running) < self.n_workers:
             request, before_s = self._submitted.popleft(), self._charged_s
@@ -196,7 +188,7 @@ class RecordedEngine(AnswersAtOnce):
             heapq.heappush(self._running, (end_s, self._n_begun, request, record))
             self._n_begun += 1
         self._now_s, _, request, record = heapq.heappop(self._running)
-        return RunEnd(request=request, record=record)
+        return request, record
 
     def cancel(self) -> None:
         """Forget those that wait, and those under way."""

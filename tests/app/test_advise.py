@@ -339,7 +339,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     # An answer that does not read is asked anew from its trials.
     evaluations = "SELECT * FROM evaluations ORDER BY trial_id, step"
     with closing(sqlite3.connect(lab)) as connection, connection:
-        connection.execute("UPDATE advices SET payload = '{}'")
+        connection.execute("UPDATE studies SET advice = '{}'")
         facts = connection.execute(evaluations).fetchall()
     advisor.asked.clear()
 

@@ -30,7 +30,7 @@ import batchlab
 from batchlab import machine
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.belief.evidence import Evidence
-from batchlab.errors import BudgetError, StoreError, WorkloadError
+from batchlab.errors import BudgetError, WorkloadError
 from batchlab.machine import place_here
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
@@ -38,7 +38,6 @@ from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
 from batchlab.runs import process_engine
-from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 
@@ -164,20 +163,18 @@ def test_a_sweep_looks_where_its_course_is_drawn_and_near_a_level_where_one_is_a
 
 
 @pytest.mark.parametrize("loss", ["checkpoint", "versions"])
-def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
+def test_a_finished_trial_that_cannot_go_on_is_trained_anew(
     lab: Path, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = run(lab, batch_sizes=(20,), epochs=1)
+    run(lab, batch_sizes=(20,), epochs=1)
     if loss == "checkpoint":
         shutil.rmtree(f"{lab}.checkpoints")
     else:
         monkeypatch.setattr(process_engine, "library_versions", lambda: (("torch", "0.1"),))
 
-    with pytest.raises(StoreError, match="another --store to train it anew"):
-        run(lab, batch_sizes=(20,), epochs=2)
+    (record,) = run(lab, batch_sizes=(20,), epochs=2).records
 
-    with Store.existing(lab) as store:
-        assert store.study().records == before.records
+    assert (record.status, record.epochs, record.resumed_from_steps) == (Status.OK, 2, ())
 
 
 class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):

@@ -112,7 +112,7 @@ def test_of_an_advice_that_does_not_read_the_trials_are_shown(
 ) -> None:
     with Store(stored) as store:
         study = store.study()
-        store.put_advice(study.study_id, text)
+        store.put_document(study.study_id, "advice", text)
 
     done = do("report", "--store", str(stored), "--format", "json")
 

@@ -142,13 +142,12 @@ class _ByStepClock:
         return 0.0
 
     def next_finished(self) -> Any:
-        end = self._inner.next_finished()
-        trial = end.record.trial
-        resumes = self._inner.capabilities.resumes
-        before = self._done.get(trial.trial_id, 0) if resumes else 0
-        self._done[trial.trial_id] = max(before, end.record.steps)
-        self._now_s += max(0, end.record.steps - before) * self._step_s(trial.batch_size)
-        return end
+        request, record = self._inner.next_finished()
+        trial = record.trial
+        before = self._done.get(trial.trial_id, 0) if self._inner.resumes else 0
+        self._done[trial.trial_id] = max(before, record.steps)
+        self._now_s += max(0, record.steps - before) * self._step_s(trial.batch_size)
+        return request, record
 
 
 def scripts_timed_shortly() -> AbstractContextManager[Any]:

@@ -71,7 +71,7 @@ def asked(
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     target = None if until is None else Target(metric="val_loss", value=until, better="lower")
     engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
-    return engine.next_finished().record
+    return engine.next_finished()[1]
 
 
 def curve(record: TrialRecord) -> list[tuple[int, float | None]]:

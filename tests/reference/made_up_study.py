@@ -23,6 +23,6 @@ def store_with_study(path: Path) -> Store:
     """The store, opened; the study is in it, with what it was told before if anything was."""
     store = Store(path)
     store.put_workload(made_up_summary())
-    if store.decisions(STUDY.study_id) is None:
+    if store.document(STUDY.study_id, "decisions") is None:
         Journal(store, STUDY).put_study(None)
     return store

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from tests.reference.simulated_engine import SimulatedEngine
 
-from batchlab.records.run import RunEnd, RunRequest
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import TrialRecord
 
 
 @dataclass
@@ -16,13 +17,15 @@ class SideBySideEngine(SimulatedEngine):
     n_workers: int = 2
     busy_s: float = 0.0
     _waiting: deque[RunRequest] = field(default_factory=deque)
-    _running: list[tuple[float, int, float, RunEnd]] = field(default_factory=list)
+    _running: list[tuple[float, int, float, tuple[RunRequest, TrialRecord]]] = field(
+        default_factory=list
+    )
     _n_begun: int = 0
 
     def submit(self, request: RunRequest) -> None:
         self._waiting.append(request)
 
-    def next_finished(self) -> RunEnd:
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         while self._waiting and len(self._running) < self.n_workers:
             self._begin(self._waiting.popleft())
         self.elapsed_s, _, begun_s, end = heapq.heappop(self._running)
@@ -33,9 +36,9 @@ class SideBySideEngine(SimulatedEngine):
         """What was done of the runs under way is done."""
         self._waiting.clear()
         for ends_s, _, begun_s, end in self._running:
-            trial, steps = end.record.trial, end.record.steps
-            left = int((ends_s - self.elapsed_s) / self.step_s(trial.batch_size))
-            self._done[trial.trial_id] = max(0, steps - left)
+            _, record = end
+            left = int((ends_s - self.elapsed_s) / self.step_s(record.trial.batch_size))
+            self._done[record.trial.trial_id] = max(0, record.steps - left)
             self.busy_s += self.elapsed_s - begun_s
         self._running.clear()
 
@@ -45,8 +48,7 @@ class SideBySideEngine(SimulatedEngine):
 
     def _begin(self, request: RunRequest) -> None:
         begun_s = self.elapsed_s
-        record = self.answer(request)
-        end = RunEnd(request=request, record=record)
+        end = request, self.answer(request)
         heapq.heappush(self._running, (self.elapsed_s, self._n_begun, begun_s, end))
         self.elapsed_s = begun_s
         self._n_begun += 1
@@ -55,7 +57,7 @@ class SideBySideEngine(SimulatedEngine):
 class ForgetfulEngine(SideBySideEngine):
     """It keeps nothing of a run: one that is asked for again begins again, in every session."""
 
-    capabilities = replace(SideBySideEngine.capabilities, resumes=False, keeps_cadence=False)
+    resumes = False
 
     def _begin(self, request: RunRequest) -> None:
         self._done.clear()
@@ -63,5 +65,5 @@ class ForgetfulEngine(SideBySideEngine):
         super()._begin(RunRequest(trial=request.trial, length=length))
         # It comes back under what was asked.
         place = next(n for n, begun in enumerate(self._running) if begun[1] == self._n_begun - 1)
-        ends_s, n, begun_s, end = self._running[place]
-        self._running[place] = (ends_s, n, begun_s, replace(end, request=request))
+        *times, (_, record) = self._running[place]
+        self._running[place] = (*times, (request, record))

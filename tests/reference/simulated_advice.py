@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import N_TRAIN, Truth
@@ -12,9 +12,8 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.records.run import RunEnd, RunLength, RunRequest
-from batchlab.records.trial import Status, Trial
-from batchlab.runs.contract import Capabilities
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 EPOCHS = 12.0  # of a whole training
 END = 1 - 0.03 / 1.05  # the target of the truth has 5 % more errors
@@ -75,10 +74,10 @@ class WatchedEngine(SideBySideEngine):
         self.under_way.append(trial)
         super().submit(request)
 
-    def next_finished(self) -> RunEnd:
-        end = super().next_finished()
-        self.under_way.remove(end.request.trial)
-        return end
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
+        request, record = super().next_finished()
+        self.under_way.remove(request.trial)
+        return request, record
 
     def asked_of(self, trial: Trial) -> list[RunRequest]:
         return [asked for asked in self.asked if asked.trial == trial]
@@ -92,9 +91,7 @@ class WatchedEngine(SideBySideEngine):
 class ScriptEngine(WatchedEngine):
     """Somebody's script: evaluated after every epoch, and begun anew if it is asked for again."""
 
-    capabilities: ClassVar[Capabilities] = replace(
-        WatchedEngine.capabilities, resumes=False, keeps_cadence=False
-    )
+    resumes = False
 
     def submit(self, request: RunRequest) -> None:
         """What was followed is followed no further; it may be trained to its end."""

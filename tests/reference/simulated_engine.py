@@ -14,7 +14,6 @@ from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities
 
 N_TRAIN = 20_000
 METRIC = "accuracy"
@@ -99,9 +98,7 @@ class SimulatedEngine(AnswersAtOnce):
     _done: dict[str, int] = field(default_factory=dict)
 
     name: ClassVar[str] = "simulated"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        resumes=True, side_by_side=True, keeps_cadence=True
-    )
+    resumes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__init__()

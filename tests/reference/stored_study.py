@@ -23,6 +23,8 @@ def name_of(study: Study) -> StudyName:
         command=study.command,
         workload_id=study.workload.workload_id,
         environment=study.environment,
+        trial_ids=tuple(record.trial.trial_id for record in study.records),
+        target=study.target,
         margin=study.margin,
     )
 
@@ -30,8 +32,7 @@ def name_of(study: Study) -> StudyName:
 def put_asked(store: Store, study: Study) -> None:
     """A study that is asked for, of which no trial has begun."""
     store.put_workload(study.workload)
-    trial_ids = [record.trial.trial_id for record in study.records]
-    store.put_study(name_of(study), trial_ids=trial_ids, target=study.target)
+    store.put_study(name_of(study))
 
 
 def put_study(store: Store, study: Study) -> None:

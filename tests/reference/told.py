@@ -12,6 +12,7 @@ class Told:
         self.phases: list[str] = []
         self.warnings: list[str] = []
         self.fractions: list[float] = []
+        self.left_s: list[float | None] = []
         self.texts: list[str] = []
         self.budgets: list[tuple[float, float]] = []
         self.runs: list[RunsAsked] = []
@@ -27,4 +28,5 @@ class Told:
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         self.fractions.append(done_fraction)
+        self.left_s.append(left_s)
         self.texts.append(text)

@@ -21,13 +21,14 @@ def packed():
 def begun(monkeypatch):
     """The trials that were really begun, in order."""
     trial_ids: list[str] = []
-    begin = Store.begin_trial
+    put = Store.put_record
 
-    def counted(store: Store, record: TrialRecord) -> None:
-        trial_ids.append(record.trial.trial_id)
-        begin(store, record)
+    def counted(store: Store, record: TrialRecord, **named: Any) -> None:
+        if record.status is None:
+            trial_ids.append(record.trial.trial_id)
+        put(store, record, **named)
 
-    monkeypatch.setattr(Store, "begin_trial", counted)
+    monkeypatch.setattr(Store, "put_record", counted)
     return trial_ids
 
 

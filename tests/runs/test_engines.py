@@ -122,10 +122,7 @@ def test_each_run_comes_back_as_far_as_it_was_asked(lab, tmp_path):
     for request in requests:
         assert engine.expected_s(request.trial.batch_size, request.length) > 0
         engine.submit(request)
-    records = {}
-    for _ in requests:
-        end = engine.next_finished()
-        records[end.request] = end.record
+    records = dict(engine.next_finished() for _ in requests)
 
     assert [records[request].trial for request in requests] == [each.trial for each in requests]
     assert {record.status for record in records.values()} == {Status.OK}

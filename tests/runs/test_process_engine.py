@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
-from batchlab.runs.engine import TimeLeft
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import _WORTH_A_BUILD, NODE_LOST, Heard, LocalWorkers
 from batchlab.store.store import Store
@@ -100,7 +100,7 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(engine, store, monke
     engine.submit(ask(engine, steps=10**7))
     for batch_size in (5, 20):
         engine.submit(ask(engine, batch_size=batch_size))
-    ended = [engine.next_finished().record for _ in range(2)]
+    ended = [engine.next_finished()[1] for _ in range(2)]
     trial_id = ask(engine).trial.trial_id
     while (under_way := store.record(trial_id)) is None or under_way.steps == 0:
         engine._listen(0.1)  # on a busy machine it may not have begun yet
@@ -137,8 +137,11 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")
 
+    put = store.put_record
     monkeypatch.setattr(store, "put_evaluations", full)
-    monkeypatch.setattr(store, "finish_trial", full)
+    monkeypatch.setattr(
+        store, "put_record", lambda record, **at: (full if record.status else put)(record, **at)
+    )
     with pytest.raises(StoreError, match="the disk is full"):
         run_all(engine, [ask(engine, batch_size=size, steps=4) for size in (5, 10)])
 
@@ -199,21 +202,21 @@ def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(store, packed, losses, 
         assert reason_text(record.reason) == "node n7 was lost under it, twice"
 
 
-def test_the_time_left_counts_from_where_each_run_is_taken_up(monkeypatch):
+def test_the_time_left_counts_from_where_each_run_is_taken_up(engine, monkeypatch):
+    ran(engine, steps=20)
+    told = engine._listener
+    told.fractions.clear()
+    told.left_s.clear()
     now_s = [0.0]
-    monkeypatch.setattr("batchlab.runs.engine.time.monotonic", lambda: now_s[0])
-    left = TimeLeft()
-    left.expect("a", 10.0)
-    left.expect("b", 30.0)
-    first = left.at("a", 0.5)  # it was half done when it was first heard of
+    monkeypatch.setattr("batchlab.runs.engine.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    request = ask(engine, steps=39)
+    engine.submit(request)  # half of it is done already
     now_s[0] = 2.0
-    later = left.at("a", 1.0)  # 5 of the 35 s that are new took 2 s
-    left.expect("b", 10.0)  # less than was thought
-    shorter = left.at("b", 0.0)
+    for fraction in (0.5, 0.75, 1.0):
+        engine._tell(request, fraction)
 
-    assert first == (pytest.approx(5 / 40), None)
-    assert later == (pytest.approx(10 / 40), pytest.approx(2.0 * 30 / 5))
-    assert shorter == (pytest.approx(10 / 20), pytest.approx(2.0 * 10 / 5))
+    assert told.fractions == [pytest.approx(done) for done in (0.0, 0.5, 1.0)]
+    assert told.left_s == [None, pytest.approx(2.0), pytest.approx(0.0)]
 
 
 def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(store, tmp_path):

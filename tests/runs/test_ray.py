@@ -120,8 +120,8 @@ def lose_when_it_trains(
     while min((run.step for run in engine._running.values()), default=0) == 0:
         engine._listen(0.1)
     lose()
-    ends = [engine.next_finished() for _ in asked]
-    return [end.record for end in sorted(ends, key=lambda end: asked.index(end.request))]
+    ends = dict(engine.next_finished() for _ in asked)
+    return [ends[request] for request in asked]
 
 
 @pytest.mark.nightly
@@ -162,7 +162,7 @@ def test_a_trial_that_loses_its_node_twice_has_ended_with_that_reason(on_nodes, 
             agent.kill()
         while engine._running:
             engine._listen(0.1)
-    record = engine.next_finished().record
+    _, record = engine.next_finished()
 
     assert (record.status, record.reason.code) == (Status.KILLED, "node_lost")
 

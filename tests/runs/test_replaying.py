@@ -24,7 +24,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
@@ -39,19 +39,19 @@ FURTHER = RunRequest(trial=TRIAL, length=RunLength(steps=9))
 OTHER = RunRequest(trial=replace(TRIAL, seed=1), length=LENGTH)
 
 
-def end_of(request: RunRequest, *notes: Reason) -> RunEnd:
+def end_of(request: RunRequest, *notes: Reason) -> tuple[RunRequest, TrialRecord]:
     steps = request.last_step
     (evaluation,) = made_up_record(trial=request.trial, epochs=0).evaluations
     evaluation = replace(evaluation, step=steps, samples=10 * steps)
     made = made_up_record(trial=request.trial, target=request.length.until)
     record = replace(made, engine="toy", evaluations=(evaluation,), notes=notes)
-    return RunEnd(request=request, record=record)
+    return request, record
 
 
-def put_ends(store: Store, *ends: RunEnd) -> Journal:
+def put_ends(store: Store, *ends: tuple[RunRequest, TrialRecord]) -> Journal:
     journal = Journal(store, STUDY)
     for end in ends:
-        journal.put_end(end, PACE, n_workers=2, spent_s=7.0)
+        journal.put_end(*end, PACE, n_workers=2, spent_s=7.0)
     return journal
 
 
@@ -72,8 +72,8 @@ def test_what_was_written_is_replayed_in_its_order(store):
     assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
     assert [again.replayed_reading_s() for _ in range(3)] == [1.5, 0.1 + 0.2, None]
     assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
-    end, entry = again.replayed_end([OTHER, REQUEST], engine="toy") or (None, None)
-    assert (end, entry and entry.cost_model) == (end_of(REQUEST), PACE)
+    *end, entry = again.replayed_end([OTHER, REQUEST], engine="toy") or (None, None)
+    assert (tuple(end), entry and entry.cost_model) == (end_of(REQUEST), PACE)
     assert stored_journal(store, STUDY.study_id)[0].elsewhere == '{"gpu": 1}'
 
 
@@ -85,7 +85,7 @@ def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store):
     again = Journal(store, STUDY)
 
     ends = [again.replayed_end([REQUEST, OTHER, FURTHER], engine="toy") for _ in range(3)]
-    found = [(end.request, end.record.steps, end.record.has_ended_itself) for end, _ in ends]  # type: ignore[misc]
+    found = [(request, end.steps, end.has_ended_itself) for request, end, _ in ends]  # type: ignore[misc]
     assert found == [(OTHER, 5, False), (REQUEST, 5, False), (FURTHER, 9, True)]
 
 

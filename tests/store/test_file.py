@@ -148,7 +148,7 @@ NEWER = f"another version of batchlab (schema {{}} of its own; this one reads it
         (["PRAGMA user_version=70"], NEWER.format(70)),
         (["PRAGMA user_version=0"], NEWER.format(0)),
         # Before the first release other tables had the same number.
-        (["DROP TABLE advices"], NEWER.format(VERSION)),
+        (["DROP TABLE timings"], NEWER.format(VERSION)),
         (["PRAGMA application_id=7"], "it is the SQLite file of another program"),
     ],
 )
@@ -214,7 +214,7 @@ def test_changed_bytes_that_are_found_out_are_a_store_error_and_stay(whole_store
         "UPDATE evaluations SET evaluation = '[1'",
         "UPDATE workloads SET summary = 'null'",
         "DELETE FROM workloads",
-        "UPDATE studies SET trial_ids = x'00'",
+        "UPDATE studies SET study = x'00'",
         "UPDATE trials SET record = CAST(x'ff' AS TEXT)",
     ],
 )

@@ -34,6 +34,7 @@ from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 NAN, INF = float("nan"), float("inf")
+BEGUN = replace(RECORD, status=None, evaluations=())
 
 
 @pytest.fixture
@@ -95,10 +96,8 @@ def many_records(tmp_path_factory):
 def test_a_record_comes_back_bit_for_bit(many_records, record):
     store = many_records
     trial_id = record.trial.trial_id
-    store.begin_trial(record)
-    store.restart_trial(trial_id)  # the same trial may be drawn twice
 
-    store.put_record(record)
+    store.put_record(record, from_step=0)  # the same trial may be drawn twice
 
     assert repr(store.record(trial_id)) == repr(record)
 
@@ -140,40 +139,31 @@ def test_a_whole_study_survives_closing_and_a_name_with_signs_of_an_address(tmp_
 
 def test_evaluations_go_by_their_step_and_a_trial_that_goes_on_keeps_them(store):
     first, second, other = an_evaluation(1), an_evaluation(2), an_evaluation(2, 0.25)
-    store.begin_trial(RECORD)
+    store.put_record(BEGUN)
 
     store.put_evaluations(TRIAL_ID, [second])
     store.put_evaluations(TRIAL_ID, [other, first])
-    store.begin_trial(replace(RECORD, threads=7))
-
-    found = store.record(TRIAL_ID)
-    assert (found.status, found.threads, found.evaluations) == (None, 7, (first, other))
-    store.drop_evaluations_after(TRIAL_ID, 1)
+    store.put_record(replace(BEGUN, threads=7))
+    assert store.record(TRIAL_ID) == replace(BEGUN, threads=7, evaluations=(first, other))
+    store.put_record(BEGUN, from_step=1)
     assert store.record(TRIAL_ID).evaluations == (first,)
     store.put_record(replace(RECORD, evaluations=(other,)))
     assert store.record(TRIAL_ID) == replace(RECORD, evaluations=(first, other))
-    # The curve of another run takes the place of the stored one whole.
-    store.replace_evaluations(TRIAL_ID, (second,), resumed_from_steps=(3,))
-    replaced = replace(RECORD, evaluations=(second,), resumed_from_steps=(3,))
-    assert store.record(TRIAL_ID) == replaced
+    store.put_record(replace(BEGUN, evaluations=(second,)), from_step=0)
+    assert store.record(TRIAL_ID) == replace(BEGUN, evaluations=(second,))
     store.put_evaluations(TRIAL_ID, [an_evaluation(3, np.float64(0.1))])  # a float as others
     assert repr(store.record(TRIAL_ID).evaluations[-1]) == repr(an_evaluation(3, 0.1))
 
 
-def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
-    told = [Reason.as_written("a"), Reason.as_written("b")]
-    store.begin_trial(replace(RECORD, notes=(told[0],)))
-    store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+def test_the_record_of_a_run_that_ended_has_its_beginning_and_its_end():
+    begun = replace(RECORD, status=None, notes=(Reason.as_written("a"),))
+    why, note = Reason.as_written("b"), Reason.as_written("c")
 
-    end = Outcome(status=Status.NAN, reason=told[1], traceback="t", peak_bytes=9, notes=tuple(told))
-    store.finish_trial(TRIAL_ID, end)
+    ended = Outcome(status=Status.NAN, reason=why, peak_bytes=9, notes=(note,)).ends(begun)
 
-    found = store.record(TRIAL_ID)
-    assert (found.status, found.reason, found.traceback) == (Status.NAN, told[1], "t")
-    assert (found.peak_bytes, found.notes) == (9, tuple(told))
-    store.restart_trial(TRIAL_ID)
-    anew = store.record(TRIAL_ID)
-    assert (anew.status, anew.reason, anew.peak_bytes, anew.evaluations) == (None, None, None, ())
+    assert (ended.status, ended.reason, ended.traceback) == (Status.NAN, why, None)
+    assert (ended.engine, ended.peak_bytes) == (begun.engine, 9)
+    assert ended.notes == (*begun.notes, note)
 
 
 def test_of_several_timings_of_a_batch_size_the_latest_of_its_place_counts(store):
@@ -212,7 +202,7 @@ def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(stor
             workload_id=WORKLOAD.workload_id,
             environment=(),
         )
-        store.put_study(name, trial_ids=())
+        store.put_study(name)
 
     assert store.studies() == (
         ("second", "2026-01-02T00:00:00+00:00", "sweep second"),
@@ -229,7 +219,7 @@ def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(stor
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 @pytest.mark.parametrize("name", ["train_s", "eval_s", "batch_loss", "measured", "scores"])
 def test_an_evaluation_that_is_not_finite_is_refused_with_all_that_came_along(store, name, bad):
-    store.begin_trial(RECORD)
+    store.put_record(BEGUN)
     score = (Score(split="test", metric="loss", value=bad),)
     values = {"scores": score, "measured": (("sharpness", bad),)}
     evaluation = replace(an_evaluation(2), **{name: values.get(name, bad)})
@@ -247,8 +237,8 @@ def test_no_other_record_takes_in_a_number_that_is_not_finite_or_another_type(st
     for put, record in (
         (store.put_timing, timing),
         (store.put_workload, replace(WORKLOAD, settings=(("width", NAN),))),
-        (store.begin_trial, replace(RECORD, trial=replace(RECORD.trial, learning_rate=NAN))),
-        (store.begin_trial, replace(RECORD, target=target)),
+        (store.put_record, replace(RECORD, trial=replace(RECORD.trial, learning_rate=NAN))),
+        (store.put_record, replace(RECORD, target=target)),
         (store.put_workload, replace(WORKLOAD, n_train="60000")),
         (store.put_workload, replace(WORKLOAD, settings=(("width", object()),))),
     ):
@@ -260,10 +250,8 @@ def test_no_other_record_takes_in_a_number_that_is_not_finite_or_another_type(st
 
 def test_texts_that_utf_8_cannot_say_are_stored_escaped(store):
     said = Reason.of("as_written", text=(Reason.as_written("caf\udce9"), "\udce9"))
-    store.begin_trial(replace(RECORD, notes=(said,)))
 
-    end = Outcome(status=Status.ERROR, reason=said, traceback="\udce9", peak_bytes=None)
-    store.finish_trial(TRIAL_ID, end)
+    store.put_record(replace(RECORD, reason=said, traceback="\udce9", notes=(said,)))
 
     record = store.record(TRIAL_ID)
     assert reason_text(record.reason) == "caf\\udce9, \\udce9"
@@ -285,7 +273,7 @@ with Store(sys.argv[1]) as store:
 @pytest.mark.slow
 @pytest.mark.parametrize("n_seen", [1, 400])
 def test_what_a_killed_process_had_stored_is_all_there(store, n_seen):
-    store.begin_trial(RECORD)
+    store.put_record(BEGUN)
     store.close()
     process = child(WRITE_UNTIL_KILLED, store.path)
     for _ in range(n_seen):
@@ -306,7 +294,7 @@ def test_processes_that_write_one_store_at_once_lose_nothing(store):
     code = """
 with Store(sys.argv[1]) as store:
     record = STUDY.records[int(sys.argv[2])]
-    store.begin_trial(record)
+    store.put_record(record)
     print("ready", flush=True)
     sys.stdin.readline()
     for step in range(200):
@@ -323,21 +311,8 @@ with Store(sys.argv[1]) as store:
         assert store.record(record.trial.trial_id) == replace(record, evaluations=expected)
 
 
-def test_a_finished_trial_waits_for_the_disk_and_an_evaluation_does_not(store):
-    waits = []
-    for put, *what in (
-        (store.begin_trial, RECORD),
-        (store.put_evaluations, TRIAL_ID, [an_evaluation(0)]),
-        (store.put_record, RECORD),
-    ):
-        put(*what)
-        waits += store._connection.execute("PRAGMA synchronous").fetchone()
-
-    assert waits == [2, 1, 2]
-
-
 def test_an_interrupt_inside_a_write_leaves_nothing_of_it(store):
-    store.begin_trial(RECORD)
+    store.put_record(BEGUN)
 
     def interrupted_write() -> None:
         with store._writing() as connection:
@@ -355,7 +330,7 @@ def test_an_interrupt_inside_a_write_leaves_nothing_of_it(store):
 
 
 def test_an_interrupt_while_a_write_waits_for_its_turn_leaves_the_store_usable(store):
-    store.begin_trial(RECORD)
+    store.put_record(BEGUN)
     other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     # Both act while BEGIN waits in SQLite, so Ctrl-C is seen right after it: as early as can be.

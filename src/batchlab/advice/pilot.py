@@ -116,7 +116,7 @@ class _Pilot:
     @property
     def _is_one_piece(self) -> bool:
         """Whether to request a whole training at once: its end is planned and runs can't resume."""
-        resumes = self._log.engine.capabilities.resumes
+        resumes = self._log.engine.resumes
         return self._question.planned_epochs is not None and not resumes
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:

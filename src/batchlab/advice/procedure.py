@@ -266,7 +266,7 @@ class Procedure:
                     yield self._shows(i), cost_s
             elif 0 not in self._shown(i):
                 paid_s = self.log.run_s(one.cell.batch_size, one.records[0].steps)
-                if not self.log.engine.capabilities.resumes:
+                if not self.log.engine.resumes:
                     paid_s = 0.0
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
                 if cost_s <= most_s:
@@ -375,7 +375,7 @@ class Procedure:
         if 0 in lead.steps:
             cost = lead.steps[0][0] + math.log2(study.weight[lead.cell.batch_size])
         # A run that cannot be resumed gets one long stretch: a second one would start from step 0.
-        first = _STRETCH if self.log.engine.capabilities.resumes else 1 + _SLACK
+        first = _STRETCH if self.log.engine.resumes else 1 + _SLACK
         chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
         flight = self._stretch(at, chase)
         if self.log.expected_s([flight.request]) > self.log.left_s():
@@ -450,7 +450,7 @@ class Procedure:
             return
         has_lost = is_seen and not was_cut and self._has_lost(chase, record)
         # A run that cannot be resumed gets no further stretch: it would start from step 0.
-        is_last = was_cut or not self.log.engine.capabilities.resumes
+        is_last = was_cut or not self.log.engine.resumes
         if has_lost or (is_last and is_seen):
             self._stop(flight, chase, record, was_cut=not has_lost)
             return

@@ -203,7 +203,7 @@ class RunLog:
         is_met = crossing is not None and crossing.held
         if is_met or record.has_ended_itself or record.steps >= request.last_step:
             return 0
-        if not self.engine.capabilities.resumes:
+        if not self.engine.resumes:
             return request.last_step
         return request.last_step - record.steps
 
@@ -214,7 +214,7 @@ class RunLog:
         the rate of the shorter training begins to fall.
         """
         until, planned = self.question.constant_until, self.question.planned_epochs
-        if not until or planned is None or not self.engine.capabilities.resumes:
+        if not until or planned is None or not self.engine.resumes:
             return 0
         if key in self.records:
             return 0  # this training resumes from its own checkpoint
@@ -278,11 +278,11 @@ class RunLog:
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Wait for the next submitted run to end, store its record, return request and record."""
-        end = self.engine.next_finished()
-        self._keep(end.request, end.record, self._purpose_of.pop(end.request))
+        request, record = self.engine.next_finished()
+        self._keep(request, record, self._purpose_of.pop(request))
         if self.watcher is not None:
             self.watcher.answered(self)
-        return end.request, end.record
+        return request, record
 
     def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
         if not record.evaluations and not record.has_failed:

@@ -117,7 +117,7 @@ class AdviceSession:
         turn = own_turn(self._store, what, budget=self._budget, while_waiting=waiting)
         with turn, self._store.working_on(study_id):
             journal = Journal(self._store, self._study)
-            if self._store.decisions(study_id) is None:
+            if self._store.document(study_id, "decisions") is None:
                 journal.put_study(self._subject.target)
             self._tell_of_budget(journal)
             if stored_advice(self._store, study_id) is None:

@@ -25,12 +25,13 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
     """Store the advice of a study."""
-    store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
+    text = _ADVICE.encoded(advice, f"the advice of study {study_id}")
+    store.put_document(study_id, "advice", text)
 
 
 def stored_advice(store: Store, study_id: str) -> Advice | None:
     """Return a study's advice, or None if there is none that this version can read."""
-    text = store.advice(study_id)
+    text = store.document(study_id, "advice")
     if text is None:
         return None
     try:

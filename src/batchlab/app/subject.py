@@ -328,10 +328,6 @@ class Subject(ABC):
         """Time two points in turn; return step-time ratios (second / first), none for a script."""
         return Ended()
 
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a trial whose stored record would be lost if the trial were trained further."""
-        return
-
     @abstractmethod
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
         """Return an engine that trains the subject and may store records in the store.

@@ -36,7 +36,7 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
+from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.ray_workers import RayWorkers
 from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import ONCE_AT_END, CommandCheck
@@ -329,10 +329,6 @@ class WorkloadSubject(Subject):
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
-
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a finished trial if its checkpoint cannot be used to train the trial further."""
-        refuse_to_train_over(store, trial)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
         """Return an engine that trains in processes on this machine or on a cluster's nodes."""

@@ -156,7 +156,7 @@ class StoredSweep:
         self._budget = subject.question.budget
         self._listener = subject.question.listener
         self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
-        self._trial_ids = [trial.trial_id for trial in trials]
+        self._trial_ids = tuple(trial.trial_id for trial in trials)
         self._training = training  # the name of the training stage
         self._timings: dict[int, StepTiming] = {}  # step times by batch size
 
@@ -172,8 +172,6 @@ class StoredSweep:
         left = self._unfinished()
         if self._question.is_device_here and left:
             self._measure_step_times(left)
-        for run in left:
-            self._subject.check_can_train(self._store, run.trial)
         if left:
             self._budget.refuse_if_out_of_time("timing steps")
         summary = self._subject.summary
@@ -182,10 +180,11 @@ class StoredSweep:
             command=self._question.command or f"batchlab.sweep({summary.reference!r}, ...)",
             workload_id=summary.workload_id,
             environment=environment(),
+            trial_ids=self._trial_ids,
+            target=self._subject.length.until,
             margin=self._question.margin,
         )
-        until = self._subject.length.until
-        self._store.put_study(study, trial_ids=self._trial_ids, target=until)
+        self._store.put_study(study)
         try:
             if left:
                 self._train(left)
@@ -285,6 +284,7 @@ class StoredSweep:
             for run in left:
                 engine.submit(run)
             for _ in left:
-                keep_record(self._store, engine.next_finished().record)
+                _, record = engine.next_finished()
+                keep_record(self._store, record)
         finally:
             engine.cancel()

@@ -1,4 +1,4 @@
-"""RunRequest, RunEnd, RunLength: the request for a training run, its end and its length."""
+"""RunRequest, RunLength, Outcome: the request for a training run, its length and its end."""
 
 from __future__ import annotations
 
@@ -115,19 +115,6 @@ class RunRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunEnd:
-    """A run that has ended: its request, and the record of its trial.
-
-    Attributes:
-        request: the request for the run.
-        record: the trial's status for this request, and everything observed until the run ended.
-    """
-
-    request: RunRequest
-    record: TrialRecord
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunsAsked:
     """The training runs that an advice waits for.
 
@@ -165,3 +152,16 @@ class Outcome:
     notes: tuple[Reason, ...] = ()
     engine: str | None = None
     place: str | None = None
+
+    def ends(self, begun: TrialRecord) -> TrialRecord:
+        """Return the record of a run that began with the record `begun` and ended like this."""
+        return replace(
+            begun,
+            status=self.status,
+            reason=self.reason,
+            traceback=self.traceback,
+            engine=self.engine or begun.engine,
+            peak_bytes=self.peak_bytes,
+            place=self.place,
+            notes=(*begun.notes, *self.notes),
+        )

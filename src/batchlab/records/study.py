@@ -205,6 +205,8 @@ class StudyName:
     command: str  # the command line that started the study
     workload_id: str
     environment: tuple[tuple[str, str], ...]  # names and values of the environment
+    trial_ids: tuple[str, ...] = ()  # the trials, in the order of the requests
+    target: Target | None = None  # the target of the trials, if any
     margin: float | None = None  # a final value worse by up to this counts as no worse, if given
 
 

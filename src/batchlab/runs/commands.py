@@ -17,7 +17,7 @@ from batchlab.processes.children import OWN_END_S
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, Outcome, RunRequest
 from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, RunPlan
+from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
@@ -71,7 +71,8 @@ class CommandRun:
         self._verdict: Outcome | None = None
         # How a script treats the last batch of an epoch is unknown, so omit the note about it.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
-        store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
+        self.opening = replace(opening, resumed_from_steps=self._resumed, notes=notes)
+        store.put_record(self.opening)
         self.resumes = (
             command.takes("resume_from")
             and bool(self._before)
@@ -129,7 +130,8 @@ class CommandRun:
             resumed = ()
         elif not course.counted or from_step < course.counted[-1].step:  # else nothing was resumed
             resumed = (*resumed, from_step)
-        self._store.replace_evaluations(self._trial_id, course.counted, resumed_from_steps=resumed)
+        self.opening = replace(self.opening, resumed_from_steps=resumed)
+        self._store.put_record(replace(self.opening, evaluations=course.counted), from_step=0)
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
@@ -280,6 +282,7 @@ class CommandEngine(StoredEngine):
     """
 
     name = _NAME
+    keeps_cadence = False
 
     def __init__(
         self,
@@ -291,11 +294,7 @@ class CommandEngine(StoredEngine):
     ) -> None:
         """Prepare to return stored runs from `store`, and to train other runs with `command`."""
         super().__init__(store, plan, clock=clock)
-        self.capabilities = Capabilities(
-            resumes=command.takes("resume_from"),
-            side_by_side=False,
-            keeps_cadence=False,
-        )
+        self.resumes = command.takes("resume_from")
         self._command = command
         self._takes_rate = command.takes("learning_rate")
         self._failures: Counter[object] = Counter()  # the number of failures of each kind
@@ -350,7 +349,7 @@ class CommandEngine(StoredEngine):
         outcome = replace(verdict, peak_bytes=end.peak_bytes, notes=run.notes(verdict, end))
         if verdict.status is Status.ERROR:
             outcome = replace(outcome, traceback="\n".join(end.last_lines))
-        self._store.finish_trial(trial.trial_id, outcome)
+        self._store.put_record(outcome.ends(run.opening))
         ran = (run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)

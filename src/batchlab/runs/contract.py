@@ -11,7 +11,7 @@ from typing import Protocol
 
 from batchlab.plans.cadence import n_pauses
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
+from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
 # Estimates until the first run ends: (step time while other runs train, including evaluations) /
@@ -118,15 +118,6 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Capabilities:
-    """The optional abilities of an engine."""
-
-    resumes: bool  # a longer run of a trial resumes the shorter run, and trains only new steps
-    side_by_side: bool  # the engine trains several runs at a time if the machine can
-    keeps_cadence: bool  # runs are evaluated at the steps that `batchlab.plans.cadence` plans
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
     """The settings that all runs of one study share."""
 
@@ -167,8 +158,8 @@ class Engine(Protocol):
         """The name of the engine in the registry, and in the records of its runs."""
 
     @property
-    def capabilities(self) -> Capabilities:
-        """Which optional abilities the engine has."""
+    def resumes(self) -> bool:
+        """Whether a longer run of a trial resumes the shorter run, and trains only new steps."""
 
     @property
     def n_workers(self) -> int:
@@ -196,10 +187,13 @@ class Engine(Protocol):
         """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run, which starts when a worker is free; `next_finished` returns its `RunEnd`."""
+        """Queue a run, which starts when a worker is free; `next_finished` returns its record."""
 
-    def next_finished(self) -> RunEnd:
-        """Wait until any submitted run ends, and return its `RunEnd`; a run must be submitted."""
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
+        """Wait until any submitted run ends, and return (its request, the record of its trial).
+
+        The record has the trial's status for this request. A run must be submitted.
+        """
 
     def cancel(self) -> None:
         """End all submitted runs that are not returned yet; later requests may resume the runs."""
@@ -212,8 +206,5 @@ def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]
     """Run all requests on an idle engine, and return their records in the order of requests."""
     for request in requests:
         engine.submit(request)
-    records = {}
-    for _ in requests:
-        end = engine.next_finished()
-        records[end.request] = end.record
+    records = dict(engine.next_finished() for _ in requests)
     return [records[request] for request in requests]

@@ -14,9 +14,9 @@ from itertools import count
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.run import OUT_OF_TIME, Outcome, RunEnd, RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, Outcome, RunLength, RunRequest
 from batchlab.records.trial import Crossing, Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, RunPlan
+from batchlab.runs.contract import CostModel, RunPlan
 from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
@@ -31,6 +31,7 @@ _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # Seconds between checks of the clock, and of trials that other processes have claimed.
 _LOOK_EVERY_S = 0.25
+_TELLING_FRACTION = 0.02  # the time left is not estimated before this fraction is done
 
 Ran = tuple[int, float]
 """The step at which a finished run started, and the seconds that it took."""
@@ -44,7 +45,10 @@ class StoredEngine:
     """
 
     name: str
-    capabilities: Capabilities
+    resumes: bool
+    keeps_cadence: (
+        bool  # whether runs are evaluated at the steps that `batchlab.plans.cadence` plans
+    )
     n_seeds: int | None = None  # any seed is accepted
     _takes_rate = True  # whether a learning rate can be set; some scripts have no option for it
 
@@ -57,7 +61,10 @@ class StoredEngine:
         self._plan = plan
         self._listener = plan.listener
         self._clock = clock
-        self._time_left = TimeLeft()
+        # For progress messages: by trial, the fraction done and the seconds of the whole run.
+        self._fractions: dict[str, tuple[float, float]] = {}
+        self._expected_s = self._done_s = 0.0
+        self._began_s = time.monotonic()
         self._kinds_said: set[str] = set()  # earlier warnings without their numbers
         self._known: deque[RunRequest] = deque()  # runs found in the store
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap, next run first
@@ -112,11 +119,11 @@ class StoredEngine:
         self._admit(request)
         priority = self._expect(request, record)
         # Side by side, the longest run starts first, so that workers are not idle at the end.
-        if not self.capabilities.side_by_side:
+        if self.n_workers == 1:
             priority = 0.0
         self._wait(request, first=priority)
 
-    def next_finished(self) -> RunEnd:
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Return the next ended run: first runs found in the store, then trained runs as they end.
 
         Raises:
@@ -126,10 +133,10 @@ class StoredEngine:
         """
         if self._known:
             request = self._known.popleft()
-            if self.capabilities.keeps_cadence and not self.cost_model.steps_s:
+            if self.keeps_cadence and not self.cost_model.steps_s:
                 # Learn from a stored run, to plan evaluations as far apart as in the last session.
                 self._learn(request.trial, from_step=0, wall_s=None)
-            return RunEnd(request=request, record=self._answer(request))
+            return request, self._answer(request)
         try:
             self._run_until_one_has_ended()
         except BaseException:
@@ -138,7 +145,7 @@ class StoredEngine:
         request, ran = self._ended.popleft()
         if ran is not None:
             self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
-        return RunEnd(request=request, record=self._answer(request))
+        return request, self._answer(request)
 
     def cancel(self) -> None:
         """Forget all runs that are not returned yet; subclasses first end the started runs."""
@@ -233,7 +240,7 @@ class StoredEngine:
     # ---- records
 
     def _is_answered(self, record: TrialRecord | None, length: RunLength) -> bool:
-        return is_answered(record, length, keeps_cadence=self.capabilities.keeps_cadence)
+        return is_answered(record, length, keeps_cadence=self.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
         """Return a request's stored record, with its status for the requested length and target."""
@@ -275,22 +282,31 @@ class StoredEngine:
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
         """Add a run to the progress estimate; return the expected seconds of its missing steps."""
-        trial, steps = request.trial, request.last_step
-        if record is not None and self.capabilities.resumes:
-            steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
+        trial, steps, done = request.trial, request.last_step, 0
+        if record is not None and self.resumes:
+            done = min(steps, record.steps)
         # How long a script trains to its own end is unknown, so count each run as one second.
         expected_s = 1.0
         if not request.length.to_own_end:
-            length = replace(request.length, epochs=None, steps=steps)
-            step_s = self._mean_step_s(trial, request.last_step)
+            length = replace(request.length, epochs=None, steps=steps - done)
+            step_s = self._mean_step_s(trial, steps)
             expected_s = self.cost_model.expected_s(trial, length, step_s=step_s)
         if self._is_idle:  # all expected runs have ended, so start a new estimate
-            self._time_left = TimeLeft()
-        self._time_left.expect(trial.trial_id, expected_s)
+            self._expected_s = self._done_s = 0.0
+            self._began_s = time.monotonic()
+        self._expected_s += expected_s
+        fraction = done / (steps + 1)  # below 1: a run without missing steps is evaluated again
+        self._fractions[trial.trial_id] = fraction, expected_s / (1 - fraction)
         return expected_s
 
     def _tell(self, request: RunRequest, fraction: float) -> None:
-        done_fraction, left_s = self._time_left.at(request.trial.trial_id, fraction)
+        """Report that a fraction of a run's steps is done, and the seconds left of all runs."""
+        before, whole_s = self._fractions[request.trial.trial_id]
+        self._fractions[request.trial.trial_id] = fraction, whole_s
+        self._done_s += whole_s * (fraction - before)
+        done_fraction, left_s = self._done_s / (self._expected_s or 1.0), None
+        if done_fraction > _TELLING_FRACTION:
+            left_s = (time.monotonic() - self._began_s) * max(0.0, 1 / done_fraction - 1)
         text = self._named(request.trial)
         if not request.length.to_own_end:
             text += f": {fraction:.0%}"
@@ -302,38 +318,6 @@ class StoredEngine:
         if self._takes_rate:
             size += f", learning rate {number_text(trial.learning_rate, 'rate')}"
         return f"batch size {size}, seed {trial.seed}"
-
-
-class TimeLeft:
-    """Estimates for progress messages: the done fraction of all training, and the seconds left."""
-
-    def __init__(self) -> None:
-        self._expected_s: dict[str, float] = {}
-        self._fraction: dict[str, float] = {}
-        # Sums over trials of expected seconds: total, done, and done at a trial's first report.
-        self._total_s = self._done_s = self._before_s = 0.0
-        self._started_s = time.monotonic()
-
-    def expect(self, trial_id: str, seconds: float) -> None:
-        """Set the seconds that the training of a trial is expected to take."""
-        more_s = seconds - self._expected_s.get(trial_id, 0.0)
-        self._expected_s[trial_id] = seconds
-        self._total_s += more_s
-        self._done_s += more_s * self._fraction.get(trial_id, 0.0)
-
-    def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """Set a trial's done fraction; return (done fraction of all, seconds left if known)."""
-        expected_s = self._expected_s[trial_id]
-        if trial_id not in self._fraction:
-            self._before_s += expected_s * fraction
-        self._done_s += expected_s * (fraction - self._fraction.get(trial_id, 0.0))
-        self._fraction[trial_id] = fraction
-        total_s, since_s = self._total_s or 1.0, self._done_s - self._before_s
-        elapsed_s = time.monotonic() - self._started_s
-        left_s = None
-        if since_s > 0.02 * total_s:
-            left_s = max(0.0, elapsed_s * (total_s - self._done_s) / since_s)
-        return self._done_s / total_s, left_s
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:

@@ -17,7 +17,7 @@ from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, RunPlan
+from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.runs.workers import NODE_LOST, Workers
 from batchlab.store.store import Store
@@ -35,9 +35,10 @@ _BUILD_S = 30.0  # the longest time to build the native trainer
 
 @dataclass(slots=True)
 class _Run:
-    """A run in training: the claim on its trial, and the step and time at which the run started."""
+    """A run in training: its record, claim, step and time when the run started."""
 
     request: RunRequest
+    opening: TrialRecord
     claim: ExitStack
     from_step: int
     began_s: float
@@ -50,7 +51,7 @@ class ProcessEngine(StoredEngine):
     """
 
     name = Stepper.name
-    capabilities = Capabilities(resumes=True, side_by_side=True, keeps_cadence=True)
+    resumes = keeps_cadence = True
 
     def __init__(
         self,
@@ -93,8 +94,7 @@ class ProcessEngine(StoredEngine):
     # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """Refuse a finished trial that cannot be resumed; if idle, set when runs must stop."""
-        refuse_to_train_over(self._store, request.trial)
+        """If no run is under way, set when runs must stop."""
         if self._is_idle:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
@@ -108,14 +108,45 @@ class ProcessEngine(StoredEngine):
         return len(self._running)
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        task, from_step = self._task(request)
-        if task is None:
+        """Store that a run starts, and start it, unless another process has trained it by now."""
+        trial = request.trial
+        record = self._store.record(trial.trial_id)
+        if self._is_answered(record, request.length):
             self._ended.append((request, None))
             return
+        # An error here ends the study, so do this before the trial is stored as started.
+        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
+        if reason is not None:
+            self._listener.warning(reason_text(reason))
+        beginnings = self._beginnings(trial)
+        progress = self._progress(request, record, beginnings)
+        opening = replace(
+            request.opening(Stepper.name),
+            threads=self._plan.threads,
+            versions=library_versions(),
+            notes=trial.notes,
+        )
+        from_step = 0
+        if progress is not None:
+            from_step = progress.step
+            steps = (*progress.resumed_from_steps, from_step)
+            opening = replace(opening, threads=progress.threads, resumed_from_steps=steps)
+        self._store.put_record(opening, from_step=from_step)
         began_s = self._clock()
-        self._workers.start(task)
-        run = _Run(request, claim.pop_all(), from_step, began_s)
-        self._running[request.trial.trial_id] = run
+        self._workers.start(
+            Task(
+                trial=trial,
+                length=request.length,
+                device=self._plan.device,
+                threads=opening.threads,
+                checkpoint=self._store.checkpoint_path(trial.trial_id),
+                resume=progress is not None,
+                versions=library_versions(),
+                beginnings=tuple(beginnings.items()),
+            )
+        )
+        run = _Run(request, opening, claim.pop_all(), from_step, began_s)
+        self._running[trial.trial_id] = run
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
@@ -158,47 +189,6 @@ class ProcessEngine(StoredEngine):
 
     # ---- the records of one run
 
-    def _task(self, request: RunRequest) -> tuple[Task | None, int]:
-        """Store that a run starts; return its task (None if the run is stored) and first step."""
-        trial = request.trial
-        record = self._store.record(trial.trial_id)
-        if self._is_answered(record, request.length):
-            return None, 0
-        opening = replace(
-            request.opening(Stepper.name),
-            threads=self._plan.threads,
-            versions=library_versions(),
-            notes=trial.notes,
-        )
-        # An error here ends the study, so do this before the trial is stored as started.
-        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
-        if reason is not None:
-            self._listener.warning(reason_text(reason))
-        beginnings = self._beginnings(trial)
-        progress = self._progress(request, record, beginnings)
-        from_step = 0
-        if progress is not None:
-            from_step = progress.step
-            resumed_from_steps = (*progress.resumed_from_steps, from_step)
-            opening = replace(
-                opening, threads=progress.threads, resumed_from_steps=resumed_from_steps
-            )
-            self._store.drop_evaluations_after(trial.trial_id, from_step)
-        elif record is not None:
-            self._store.restart_trial(trial.trial_id)
-        self._store.begin_trial(opening)
-        task = Task(
-            trial=trial,
-            length=request.length,
-            device=self._plan.device,
-            threads=opening.threads,
-            checkpoint=self._store.checkpoint_path(trial.trial_id),
-            resume=progress is not None,
-            versions=library_versions(),
-            beginnings=tuple(beginnings.items()),
-        )
-        return task, from_step
-
     def _progress(
         self, request: RunRequest, record: TrialRecord | None, beginnings: dict[int, Path]
     ) -> Progress | None:
@@ -208,12 +198,12 @@ class ProcessEngine(StoredEngine):
         # A run that lacks requested evaluations is trained again from step 0.
         if record is not None and not was_evaluated(record, length):
             return None
-        progress = peek_checkpoint(path)
+        progress = _usable_progress(path)
         # Another trial's checkpoint may lack evaluations that a target or epoch ends require.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
-        return _of_these_versions(progress)
+        return progress
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
         """Return, by step, the checkpoints that `trial` shares with other schedule lengths.
@@ -253,8 +243,7 @@ class ProcessEngine(StoredEngine):
         with run.claim:
             wall_s = self._clock() - run.began_s
             if outcome.status is not None:
-                notes = (*trial.notes, *outcome.notes)
-                self._store.finish_trial(trial.trial_id, replace(outcome, notes=notes))
+                self._store.put_record(outcome.ends(run.opening))
         self._warn_of_bad_end(trial, outcome)
         self._tell(run.request, 1.0)
         self._ended.append((run.request, (run.from_step, wall_s)))
@@ -263,41 +252,22 @@ class ProcessEngine(StoredEngine):
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
     """Copy the usable checkpoint with the most steps to `path`; return its progress, or None."""
     for step in sorted(beginnings, reverse=True):
-        progress = _of_these_versions(peek_checkpoint(beginnings[step]))
+        progress = _usable_progress(beginnings[step])
         if progress is not None:
             write_whole(path, partial(shutil.copyfile, beginnings[step]))
             return progress
     return None
 
 
-def _of_these_versions(progress: Progress | None) -> Progress | None:
-    """Return `progress`, or None if made by other library versions, which give other results."""
+def _usable_progress(checkpoint: Path) -> Progress | None:
+    """Return a checkpoint's progress; None if it is missing, damaged or of other versions.
+
+    Other versions of the libraries give other results.
+    """
+    progress = peek_checkpoint(checkpoint)
     if progress is None or progress.versions != library_versions():
         return None
     return progress
-
-
-def refuse_to_train_over(store: Store, trial: Trial) -> None:
-    """Refuse a finished trial without a usable checkpoint: training again would erase its record.
-
-    Raises:
-        StoreError: the trial is finished and cannot be resumed; the message says what to do.
-    """
-    record = store.record(trial.trial_id)
-    if record is None or not record.ended_well:
-        return
-    progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
-    if _of_these_versions(progress):
-        return
-    what = "its checkpoint is missing or damaged"
-    if progress is not None:
-        made_with = ", ".join(map(" ".join, progress.versions))
-        what = f"it was made with {made_with}, and the numbers of two versions don't mix"
-    raise StoreError(
-        f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
-        f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
-        f"go on: {what}; give another --store to train it anew"
-    )
 
 
 def _cannot_be_kept(ended: Ended) -> bool:

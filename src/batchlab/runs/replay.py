@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import StudyName
 from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
@@ -29,13 +29,12 @@ class StoredEnd:
     reason: Reason | None  # why the run failed
 
     @classmethod
-    def of(cls, end: RunEnd) -> StoredEnd:
-        """Copy what a replay needs from `end`, because later runs may change the stored record."""
-        record = end.record
+    def of(cls, request: RunRequest, record: TrialRecord) -> StoredEnd:
+        """Copy what a replay needs, because later runs may change the stored record."""
         assert record.status is not None
         return cls(
             trial_id=record.trial.trial_id,
-            length=end.request.length,
+            length=request.length,
             steps=record.steps if record.evaluations else None,
             status=record.status,
             reason=printable_reason(record.reason),
@@ -148,8 +147,8 @@ class Journal:
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str
-    ) -> tuple[RunEnd, JournalEntry] | None:
-        """Return the next stored end of a run and its entry, or None if there are no more.
+    ) -> tuple[RunRequest, TrialRecord, JournalEntry] | None:
+        """Return the next run that ended: request, record and entry; None if there are no more.
 
         If the stored end is of none of the requests `under_way` (the program has changed), the
         remaining entries are invalid and are discarded.
@@ -160,8 +159,7 @@ class Journal:
         for request in under_way:
             if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
                 record = self._store.record(stored.trial_id) or request.never_begun(engine)
-                as_it_was = stored.as_it_was(record, request.length.until)
-                return RunEnd(request=request, record=as_it_was), entry
+                return request, stored.as_it_was(record, request.length.until), entry
         self._forget_from(entry, stored)
         return None
 
@@ -185,13 +183,19 @@ class Journal:
             self.put_study(self._target)
 
     def put_end(
-        self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
+        self,
+        request: RunRequest,
+        record: TrialRecord,
+        cost_model: CostModel,
+        *,
+        n_workers: int,
+        spent_s: float,
     ) -> None:
         """Store how a run ended, and the run's record if that is not stored yet."""
-        keep_record(self._store, end.record)
+        keep_record(self._store, record)
         self.write(
             JournalEntry(
-                runs=(StoredEnd.of(end),),
+                runs=(StoredEnd.of(request, record),),
                 cost_model=cost_model,
                 n_workers=n_workers,
                 spent_s=spent_s,
@@ -201,7 +205,8 @@ class Journal:
     def put_study(self, target: Target | None) -> None:
         """Store the study with all requested trials and the target of the runs."""
         self._trials_put = tuple(self._trial_ids)
-        self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
+        study = replace(self._study, trial_ids=self._trials_put, target=target)
+        self._store.put_study(study)
 
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
         del self._written[self._written.index(entry) :]
@@ -217,7 +222,7 @@ class Journal:
         self._written.append(entry)
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
-        self._store.put_decisions(self._study.study_id, text)
+        self._store.put_document(self._study.study_id, "decisions", text)
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
@@ -226,7 +231,7 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
     Raises:
         StoreError: another program has changed the stored entries.
     """
-    text = store.decisions(study_id)
+    text = store.document(study_id, "decisions")
     if text is None:
         return ()
     with explained(store.path):
@@ -257,8 +262,7 @@ class ReplayingEngine:
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Prepare to replay `journal`, and then to pass requests to `inner`."""
-        self.name, self.capabilities = inner.name, inner.capabilities
-        self.n_seeds = inner.n_seeds
+        self.name, self.resumes, self.n_seeds = inner.name, inner.resumes, inner.n_seeds
         # On a cluster, the number of workers may change, so a replay uses the number in each entry.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
@@ -292,7 +296,7 @@ class ReplayingEngine:
         self._under_way.append(request)
         self._journal.note_request(request)
 
-    def next_finished(self) -> RunEnd:
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Return the next ended run: from the journal, then, after its last entry, from `inner`.
 
         Raises:
@@ -301,26 +305,25 @@ class ReplayingEngine:
         """
         replayed = self._journal.replayed_end(self._under_way, engine=self.name)
         if replayed is not None:
-            end, entry = replayed
+            request, record, entry = replayed
             self._inner.cost_model = entry.cost_model
             self.n_workers = entry.n_workers or self.n_workers
         else:
             self._hand_over()
             try:
-                end = self._inner.next_finished()
+                request, record = self._inner.next_finished()
             except KeyboardInterrupt:
                 self._journal.put_readings(spent_s=self._spent_s())
                 raise
             self.n_workers = self._inner.n_workers
             self._journal.put_end(
-                end,
-                self._inner.cost_model,
+                *(request, record, self._inner.cost_model),
                 n_workers=self.n_workers,
                 spent_s=self._spent_s(),
             )
             self._n_handed_over -= 1
-        self._under_way.remove(end.request)
-        return end
+        self._under_way.remove(request)
+        return request, record
 
     def cancel(self) -> None:
         """End all submitted runs; each resumes when it is requested again."""

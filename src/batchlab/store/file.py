@@ -44,6 +44,9 @@ def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
             try:
                 _check_content(path, connection)
                 connection.execute("PRAGMA foreign_keys=ON")
+                # Waiting for the disk at each change would slow small trials. A killed process
+                # loses nothing without waiting; a power cut may lose the last changes as a whole.
+                connection.execute("PRAGMA synchronous=NORMAL")
                 _make_tables(connection)
                 _turn_wal_on(connection)
             except BaseException:
@@ -137,7 +140,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         # Check again under the lock: another process may have made the tables meanwhile.
         if not _version(connection):
-            for statement in (*store_schema.TABLES.values(), store_schema.INDEX):
+            for statement in store_schema.TABLES.values():
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={store_schema.VERSION}")
@@ -219,23 +222,16 @@ def not_whole(path: Path, found: str) -> StoreError:
 class StoreFile:
     """An open store file, and the folders next to the file; subclasses read and write tables."""
 
-    path: Path
-
-    def __init__(self, path: str | Path) -> None:
-        self._open(Path(path), create=True)
+    def __init__(self, path: str | Path, *, create: bool = True) -> None:
+        self.path = Path(path).absolute()
+        self._connection: sqlite3.Connection | None = _opened(Path(path), create=create)
+        self._owner = (os.getpid(), threading.get_ident())
+        self._has_snapshot = False
 
     @classmethod
     def existing(cls, path: str | Path) -> Self:
         """Open the store at `path`, which must exist already."""
-        store = cls.__new__(cls)
-        store._open(Path(path), create=False)
-        return store
-
-    def _open(self, path: Path, *, create: bool) -> None:
-        self._connection: sqlite3.Connection | None = None
-        self.path = path.absolute()
-        self._connection = _opened(path, create=create)
-        self._owner = (os.getpid(), threading.get_ident())
+        return cls(path, create=False)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -251,13 +247,11 @@ class StoreFile:
         self.close()
 
     @contextmanager
-    def _writing(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         """Run the block in one transaction, which is rolled back if the block raises an error."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
-            synchronous = "FULL" if wait_for_disk else "NORMAL"  # neither can corrupt the file
-            connection.execute(f"PRAGMA synchronous={synchronous}")
             try:
                 # IMMEDIATE waits for other writers now; locking at the first write could fail.
                 connection.execute("BEGIN IMMEDIATE")
@@ -269,14 +263,22 @@ class StoreFile:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Run the block on a snapshot of the file, without later writes of other processes."""
+        """Run the block on a snapshot of the file, without later writes of other processes.
+
+        A block within another block has the snapshot of the outer block.
+        """
         connection = self._usable_connection()
+        if self._has_snapshot:
+            yield connection
+            return
         with explained(self.path):
             _undo(connection)
             try:
+                self._has_snapshot = True
                 connection.execute("BEGIN")
                 yield connection
             finally:
+                self._has_snapshot = False
                 _undo(connection)
 
     def _is_ours(self) -> bool:

@@ -12,7 +12,7 @@ from batchlab.records.estimate import Reason
 from batchlab.words.document import plain_float
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": by this, `file` and batchlab recognize a store
-VERSION: Final = 3
+VERSION: Final = 4
 
 # WITHOUT ROWID stores the evaluations of a trial next to each other on disk, for fast reading.
 # STRICT tables and RETURNING are not used, because Python 3.11 can come with an older SQLite.
@@ -20,7 +20,6 @@ TABLES: Final = {
     "workloads": """
     CREATE TABLE workloads (
         workload_id TEXT PRIMARY KEY,
-        name TEXT NOT NULL,
         summary TEXT NOT NULL
     )
     """,
@@ -31,16 +30,9 @@ TABLES: Final = {
         asked INTEGER NOT NULL UNIQUE,
         created_at TEXT NOT NULL,
         study TEXT NOT NULL,
-        trial_ids TEXT NOT NULL,
-        target TEXT,
         spent_s REAL NOT NULL DEFAULT 0,
-        decisions TEXT NOT NULL DEFAULT '[]'
-    )
-    """,
-    "advices": """
-    CREATE TABLE advices (
-        study_id TEXT PRIMARY KEY REFERENCES studies (study_id),
-        payload TEXT NOT NULL
+        decisions TEXT,
+        advice TEXT
     )
     """,
     "trials": """
@@ -58,22 +50,16 @@ TABLES: Final = {
         PRIMARY KEY (trial_id, step)
     ) WITHOUT ROWID
     """,
-    "measurements": """
-    CREATE TABLE measurements (
-        measurement_id INTEGER PRIMARY KEY,
+    "timings": """
+    CREATE TABLE timings (
+        timing_id INTEGER PRIMARY KEY,
         workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
-        kind TEXT NOT NULL,
         device TEXT NOT NULL,
-        batch_size INTEGER NOT NULL,
-        micro_batch_size INTEGER NOT NULL,
-        measured_at TEXT NOT NULL,
-        value TEXT NOT NULL
+        timing TEXT NOT NULL
     )
     """,
 }
 """The statement that creates each table, by table name; referenced tables come first."""
-
-INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind, device)"
 
 
 T = TypeVar("T")
@@ -118,9 +104,6 @@ class JsonColumn(Generic[T]):
             return self._decoder.decode(text)
         except TypeError as error:  # another program has stored a number as `text`
             raise msgspec.DecodeError(str(error)) from error
-
-
-TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 
 
 def printable(text: str) -> str:

@@ -6,21 +6,25 @@ import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from batchlab.errors import StoreError
-from batchlab.records.study import StepTiming, Study, StudyName, place_of
-from batchlab.records.trial import Target, TrialRecord
-from batchlab.store.file import not_whole
-from batchlab.store.schema import TEXTS, JsonColumn, now, printable
-from batchlab.store.trials import Trials, put_row, text_by
+from batchlab.records.study import StepTiming, Study, StudyName, WorkloadSummary, place_of
+from batchlab.records.trial import Evaluation, TrialRecord
+from batchlab.store.file import StoreFile, not_whole
+from batchlab.store.schema import JsonColumn, now, printable, printable_reason
 
+_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
+_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # evaluations have their own table
+_EVALUATION: Final = JsonColumn[Evaluation](Evaluation)
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 _STUDY: Final = JsonColumn[StudyName](StudyName)
-_TARGET: Final = JsonColumn[Target | None](Target | None)
+
+Document = Literal["decisions", "advice"]
+"""A text that is stored with a study: the journal of its decisions, or its advice."""
 
 
-class Store(Trials):
+class Store(StoreFile):
     """An open store, whose file is created if missing; a context manager that closes the file.
 
     Only the process and thread that opened a store object may use the object. Several processes
@@ -37,16 +41,79 @@ class Store(Trials):
             (or with the new data) and what to do. A failed transaction stores nothing.
     """
 
+    # ---- workloads and trials
+
+    def put_workload(self, summary: WorkloadSummary) -> None:
+        """Store the summary of a workload; replace an earlier summary with the same id."""
+        encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
+        with self._writing() as connection:
+            _put_row(connection, "workloads", workload_id=summary.workload_id, summary=encoded)
+
+    def workload(self, workload_id: str) -> WorkloadSummary | None:
+        """Return the summary of a workload, or None if the workload is not in the store."""
+        text = self._text("SELECT summary FROM workloads WHERE workload_id = ?", workload_id)
+        return None if text is None else _SUMMARY.decoded(text)
+
+    def put_record(self, record: TrialRecord, *, from_step: int | None = None) -> None:
+        """Store a trial's record in one transaction, and add its evaluations to those stored.
+
+        A record without status says that the trial has begun and not ended.
+
+        Args:
+            record: a record of a workload in the store; numbers that are not finite must be None.
+            from_step: the step at which the run started, to delete the stored evaluations after
+                this step (with 0, all evaluations); None to keep all.
+        """
+        trial, evaluations = record.trial, record.evaluations
+        kept = replace(
+            record,
+            evaluations=(),
+            reason=printable_reason(record.reason),
+            traceback=printable_reason(record.traceback),
+            notes=printable_reason(record.notes),
+        )
+        # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
+        encoded, ids = _RECORD.encoded(kept, f"a trial of {trial.workload}"), trial.trial_id
+        with self._writing() as connection:
+            _put_row(
+                connection, "trials", trial_id=ids, workload_id=trial.workload_id, record=encoded
+            )
+            if from_step is not None:
+                last_kept = from_step or -1
+                connection.execute(
+                    "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (ids, last_kept)
+                )
+            _put_evaluations(connection, ids, evaluations)
+
+    def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        """Store evaluations in one transaction; replace stored evaluations at the same steps.
+
+        The trial must have started, and numbers that are not finite must be given as None.
+        """
+        with self._writing() as connection:
+            _put_evaluations(connection, trial_id, evaluations)
+
+    def record(self, trial_id: str) -> TrialRecord | None:
+        """Return the record of a trial, or None if the trial has not started."""
+        with self._reading() as connection:
+            text = self._text("SELECT record FROM trials WHERE trial_id = ?", trial_id)
+            if text is None:
+                return None
+            rows = connection.execute(
+                "SELECT evaluation FROM evaluations WHERE trial_id = ? ORDER BY step", (trial_id,)
+            )
+            evaluations = tuple(_EVALUATION.decoded(evaluation) for (evaluation,) in rows)
+            return replace(_RECORD.decoded(text), evaluations=evaluations)
+
+    # ---- step times
+
     def put_timing(self, timing: StepTiming) -> None:
         """Store one measurement of step times; earlier measurements are not deleted."""
-        what = f"step times of batch size {timing.batch_size}"
-        encoded = _TIMING.encoded(timing, what)
+        encoded = _TIMING.encoded(timing, f"step times of batch size {timing.batch_size}")
         with self._writing() as connection:
-            shape = timing.device, timing.batch_size, timing.micro_batch_size
             connection.execute(
-                "INSERT INTO measurements (workload_id, kind, device, batch_size, "
-                "micro_batch_size, measured_at, value) VALUES (?, 'step_time', ?, ?, ?, ?, ?)",
-                (timing.workload_id, *shape, now(), encoded),
+                "INSERT INTO timings (workload_id, device, timing) VALUES (?, ?, ?)",
+                (timing.workload_id, timing.device, encoded),
             )
 
     def timings(
@@ -59,73 +126,43 @@ class Store(Trials):
             device: the device that was timed, as in `StepTiming.device`.
             place: return only timings on this processor or GPU, or on an unknown one.
         """
-        with self._reading() as connection:
-            return self._timings(connection, workload_id, device, place)
-
-    def _timings(
-        self, connection: sqlite3.Connection, workload_id: str, device: str, place: str | None
-    ) -> tuple[StepTiming, ...]:
-        rows = connection.execute(
-            "SELECT value FROM measurements WHERE kind = 'step_time' AND workload_id = ? "
-            "AND device = ? ORDER BY measurement_id",
-            (workload_id, device),
-        )
         latest = {}
-        for (value,) in rows:
-            timing = _TIMING.decoded(value)
-            if timing.place in (place, None):
-                latest[timing.batch_size, timing.micro_batch_size] = timing
+        with self._reading() as connection:
+            for (text,) in connection.execute(
+                "SELECT timing FROM timings WHERE workload_id = ? AND device = ? "
+                "ORDER BY timing_id",
+                (workload_id, device),
+            ):
+                timing = _TIMING.decoded(text)
+                if timing.place in (place, None):
+                    latest[timing.batch_size, timing.micro_batch_size] = timing
         return tuple(timing for _, timing in sorted(latest.items()))
 
-    def _timings_of(
-        self,
-        connection: sqlite3.Connection,
-        workload_id: str,
-        records: Sequence[TrialRecord],
-        environment: Sequence[tuple[str, str]],
-    ) -> Iterator[StepTiming]:
-        """Yield step times at the batch sizes of `records`, except sizes that a script ignored."""
-        unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
-        shapes: dict[str, set[tuple[int, int]]] = {}  # by device
-        for record in records:
-            trial = record.trial
-            if trial.batch_size not in unused_sizes:
-                shapes.setdefault(trial.device, set()).update(trial.micro_batch_sizes.items())
-        for device in sorted(shapes):
-            place = place_of(environment, device)
-            for timing in self._timings(connection, workload_id, device, place):
-                if (timing.batch_size, timing.micro_batch_size) in shapes[device]:
-                    yield timing
+    # ---- studies
 
-    def put_study(
-        self, study: StudyName, *, trial_ids: Sequence[str], target: Target | None = None
-    ) -> None:
-        """Store a requested study, which becomes the latest study.
+    def put_study(self, study: StudyName) -> None:
+        """Store a study, which becomes the one requested last; keep its creation time and answer.
 
-        If a study with the same id is stored already, its trial ids, target and identity are
-        replaced; its creation time, time spent and decisions are kept.
-
-        Args:
-            study: the study's identity; the study's workload must be in the store.
-            trial_ids: the requested trials, in order; the trials need not have started.
-            target: the requested target, or None.
+        The workload of the study must be in the store.
         """
-        what = f"study {study.study_id!r}"
-        row: dict[str, object] = {
-            "study_id": study.study_id,
-            "workload_id": study.workload_id,
-            "study": _STUDY.encoded(replace(study, command=printable(study.command)), what),
-            "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
-            "target": _TARGET.encoded(target, f"target of {what}"),
-        }
+        encoded = _STUDY.encoded(
+            replace(study, command=printable(study.command)), f"study {study.study_id!r}"
+        )
         with self._writing() as connection:
             last, created_at = connection.execute(
                 "SELECT coalesce(max(asked), 0), max(CASE study_id WHEN ? THEN created_at END) "
                 "FROM studies",
                 (study.study_id,),
             ).fetchone()
-            row |= {"asked": last + 1, "created_at": created_at or now()}
-            put_row(connection, "studies", "study_id", row)
+            _put_row(
+                connection,
+                "studies",
+                study_id=study.study_id,
+                workload_id=study.workload_id,
+                asked=last + 1,
+                created_at=created_at or now(),
+                study=encoded,
+            )
 
     def add_spent(self, study_id: str, seconds: float) -> None:
         """Add `seconds` (finite, not negative) to the time spent on a study in the store."""
@@ -136,21 +173,16 @@ class Store(Trials):
                 "UPDATE studies SET spent_s = spent_s + ? WHERE study_id = ?", (seconds, study_id)
             )
 
-    def put_decisions(self, study_id: str, decisions: str) -> None:
-        """Replace the decisions of a study, a JSON list; the study must be in the store."""
+    def put_document(self, study_id: str, kind: Document, text: str) -> None:
+        """Store or replace one document of a study, as JSON; the study must be in the store."""
         with self._writing() as connection:
             connection.execute(
-                "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
+                f"UPDATE studies SET {kind} = ? WHERE study_id = ?", (text, study_id)
             )
 
-    def decisions(self, study_id: str) -> str | None:
-        """Return a study's decisions as stored by `put_decisions`, or None for an unknown study.
-
-        The text is an empty JSON list if the study has no decisions.
-        """
-        with self._reading() as connection:
-            query = "SELECT decisions FROM studies WHERE study_id = ?"
-            return text_by(connection, query, study_id)
+    def document(self, study_id: str, kind: Document) -> str | None:
+        """Return a document as stored by `put_document`, or None if there is none."""
+        return self._text(f"SELECT {kind} FROM studies WHERE study_id = ?", study_id)
 
     def study(self, study_id: str | None = None) -> Study:
         """Return a study with its records; without an id, the study requested last.
@@ -160,35 +192,44 @@ class Store(Trials):
         """
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT study, created_at, trial_ids, target, spent_s FROM studies "
+                "SELECT study, created_at, spent_s FROM studies "
                 "WHERE :id IS NULL OR study_id = :id ORDER BY asked DESC LIMIT 1",
                 {"id": study_id},
             ).fetchone()
             if row is None:
-                raise self._no_study(connection, study_id)
-            study_text, created_at, trial_ids, target, spent_s = row
-            name = _STUDY.decoded(study_text)
-            workload = self._workload(connection, name.workload_id)
+                raise self._no_study(study_id)
+            text, created_at, spent_s = row
+            name = _STUDY.decoded(text)
+            workload = self.workload(name.workload_id)
             if workload is None:  # another program deleted the workload
                 raise not_whole(self.path, "its content cannot be read")
-            records = []
-            for trial_id in TEXTS.decoded(trial_ids):
-                record = self._record(connection, trial_id)
-                if record is not None:
-                    records.append(record)
-            timings = self._timings_of(connection, name.workload_id, records, name.environment)
+            records = tuple(filter(None, map(self.record, name.trial_ids)))
             return Study(
                 study_id=name.study_id,
                 command=name.command,
                 created_at=created_at,
                 workload=workload,
                 environment=name.environment,
-                records=tuple(records),
-                timings=tuple(timings),
+                records=records,
+                timings=tuple(self._timings_of(name, records)),
                 spent_s=spent_s,
-                target=_TARGET.decoded(target),
+                target=name.target,
                 margin=name.margin,
             )
+
+    def _timings_of(self, name: StudyName, records: Sequence[TrialRecord]) -> Iterator[StepTiming]:
+        """Yield step times at the batch sizes of `records`, except sizes that a script ignored."""
+        unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
+        shapes: dict[str, set[tuple[int, int]]] = {}  # by device
+        for record in records:
+            trial = record.trial
+            if trial.batch_size not in unused_sizes:
+                shapes.setdefault(trial.device, set()).update(trial.micro_batch_sizes.items())
+        for device in sorted(shapes):
+            place = place_of(name.environment, device)
+            for timing in self.timings(name.workload_id, device, place=place):
+                if (timing.batch_size, timing.micro_batch_size) in shapes[device]:
+                    yield timing
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:
         """Return the id, creation time and command of every study; the latest comes last.
@@ -200,20 +241,35 @@ class Store(Trials):
             names = [(created_at, _STUDY.decoded(text)) for created_at, text in rows]
         return tuple((name.study_id, created_at, name.command) for created_at, name in names)
 
-    def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
-        rows = connection.execute("SELECT study_id FROM studies ORDER BY asked")
-        study_ids = ", ".join(row[0] for row in rows)
+    def _no_study(self, study_id: str | None) -> StoreError:
+        study_ids = ", ".join(study_id for study_id, *_ in self.studies())
         if not study_ids:
             return StoreError(f"{self.path} holds no study yet; run a sweep with it first")
         return StoreError(f"no study {study_id!r} in {self.path}; it holds {study_ids}")
 
-    def put_advice(self, study_id: str, advice: str) -> None:
-        """Store or replace the advice of a study, as JSON; the study must be in the store."""
-        row = {"study_id": study_id, "payload": advice}
-        with self._writing() as connection:
-            put_row(connection, "advices", "study_id", row)
-
-    def advice(self, study_id: str) -> str | None:
-        """Return the advice of a study, as JSON, or None if no advice is stored."""
+    def _text(self, query: str, key: str) -> str | None:
+        """Return the text that a query selects by `key`; None for NULL or an unknown key."""
         with self._reading() as connection:
-            return text_by(connection, "SELECT payload FROM advices WHERE study_id = ?", study_id)
+            (text,) = connection.execute(query, (key,)).fetchone() or (None,)
+            return text
+
+
+def _put_row(connection: sqlite3.Connection, table: str, **row: object) -> None:
+    """Insert a row; if a row has the first column's value already, replace its given columns."""
+    key, *others = row
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in others)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {replaced}",
+        tuple(row.values()),
+    )
+
+
+def _put_evaluations(
+    connection: sqlite3.Connection, trial_id: str, evaluations: Sequence[Evaluation]
+) -> None:
+    rows = []
+    for evaluation in evaluations:
+        what = f"evaluation at step {evaluation.step} of trial {trial_id}"
+        rows.append((trial_id, evaluation.step, _EVALUATION.encoded(evaluation, what)))
+    connection.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?)", rows)
