@@ -38,7 +38,7 @@ from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadErro
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.run import Outcome, RunsAsked
+from batchlab.records.run import Outcome
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
@@ -239,18 +239,16 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
 def test_a_stage_is_told_once_when_it_begins_and_a_target_is_one_where_none_is_given() -> None:
     told = Told()
     watcher = AdviceProgress(told)
-    why = Reason.as_written("it is first")
-    runs = RunsAsked(batch_sizes=(20,), learning_rates=(0.1,), seeds=(0,), why=why)
 
     watcher.is_beginning = True
-    watcher.asked(runs, "pilot")
+    watcher.asked([], "pilot")
     watcher.is_beginning = False
     watcher.stage(PROFILING)
     for purpose in ("pilot", "pilot", "search", "whole"):
-        watcher.asked(runs, purpose)  # type: ignore[arg-type]
+        watcher.asked([], purpose)  # type: ignore[arg-type]
 
     assert told.phases == [BEGINNING, PROFILING, TARGET, SEARCH]
-    assert len(told.runs) == 5
+    assert len(told.reasons) == 5
     assert stages_of(about("advise", tiny())) == [PROFILING, TARGET, SEARCH]
     for given in ({"target": ("accuracy", 0.9)}, {"objective": "quality"}):
         assert stages_of(about("advise", tiny(), **given)) == [PROFILING, SEARCH]

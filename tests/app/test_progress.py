@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from tests.reference.made_up import made_up_trial
 
 from batchlab.app.progress import (
     ProgressLines,
@@ -15,8 +16,6 @@ from batchlab.app.progress import (
 )
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar
 
 STAGE = "comparing batch sizes"
 
@@ -26,9 +25,9 @@ def test_a_terminal_has_all_of_it() -> None:
     state.begins(command="advise", subject="mnist-mlp", stages=("profile", "target", STAGE))
     state.budget(spent_s=98.0, budget_s=180.0)
     state.phase(STAGE)
-    state.lead = BestSoFar(batch_size=256, learning_rate=0.08)
-    why = Reason.of("asked_to_compare")
-    state.runs = RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,), why=why)
+    state.best(256, 0.08)
+    trial = made_up_trial(batch_size=512, learning_rate=0.16, seed=2)
+    state.asked([trial], Reason.of("asked_to_compare"))
 
     assert progress_lines(state, 79) == [
         "advise mnist-mlp, stage 3 of 3: comparing batch sizes",

@@ -16,18 +16,15 @@ from batchlab.records.progress_listener import ProgressListener
 TELLS = """
 import sys, time
 from batchlab.cli.progress import ProgressDisplay
-from batchlab.records.study import BestSoFar
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunsAsked
+from tests.reference.made_up import made_up_trial
 
 with ProgressDisplay() as progress:
     progress.begins(command="advise", subject="mnist-mlp", stages=("setting the target", "b"))
     progress.budget(spent_s=98.0, budget_s=180.0)
     progress.phase("setting the target")
-    progress.best(BestSoFar(
-        batch_size=256, learning_rate=0.08))
-    progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
-        why=Reason.of("asked_to_compare")))
+    progress.best(256, 0.08)
+    progress.asked([made_up_trial(batch_size=512, learning_rate=0.16)], Reason.of("asked_to_compare"))
     progress.warning("[bold] " + "long " * 40 + "end")
     time.sleep(0.8)
 """

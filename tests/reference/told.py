@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Trial
 
 
 class Told:
@@ -15,16 +15,20 @@ class Told:
         self.left_s: list[float | None] = []
         self.texts: list[str] = []
         self.budgets: list[tuple[float, float]] = []
-        self.runs: list[RunsAsked] = []
-        self.leads: list[BestSoFar | None] = []
+        self.reasons: list[Reason] = []
         self.phase, self.warning = self.phases.append, self.warnings.append
-        self.asked, self.best = self.runs.append, self.leads.append
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         self.begun.append((command, subject, list(stages)))
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
         self.budgets.append((spent_s, budget_s))
+
+    def asked(self, trials: Sequence[Trial], why: Reason) -> None:
+        self.reasons.append(why)
+
+    def best(self, batch_size: int, learning_rate: float) -> None:
+        """Nothing is kept of it."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         self.fractions.append(done_fraction)

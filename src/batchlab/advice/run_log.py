@@ -12,7 +12,7 @@ from batchlab.advice.advice import Purpose, Question, RateTried, Step
 from batchlab.advice.horizon import HORIZONS
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
-from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
+from batchlab.records.run import AllSplits, RunLength, RunRequest
 from batchlab.records.trial import Crossing, Target, Trial, TrialRecord
 from batchlab.runs.contract import Engine, run_all
 
@@ -20,21 +20,13 @@ from batchlab.runs.contract import Engine, run_all
 class RunWatcher(Protocol):
     """An observer of the runs that an advice requests."""
 
-    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Receive the runs that are requested now."""
+    def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
+        """Receive the trials whose runs are requested now."""
         ...
 
     def answered(self, run_log: RunLog) -> None:
         """Receive the log after runs have ended or an action was logged."""
         ...
-
-
-# The reason that is reported for runs of each purpose.
-_OF_PURPOSE: dict[Purpose, Reason] = {
-    "pilot": Reason.of("asked_for_end"),
-    "search": Reason.of("asked_to_compare"),
-    "whole": Reason.of("asked_to_train_whole"),
-}
 
 
 NEARLY_WHOLE: Final = 0.95
@@ -292,16 +284,8 @@ class RunLog:
         self.purposes.setdefault(key, purpose)
 
     def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
-        if not requests or self.watcher is None:
-            return
-        keys = [self.key_of(request) for request in requests]
-        runs = RunsAsked(
-            batch_sizes=tuple(sorted({cell.batch_size for cell, _ in keys})),
-            learning_rates=tuple(sorted({cell.learning_rate for cell, _ in keys})),
-            seeds=tuple(sorted({seed for _, seed in keys})),
-            why=_OF_PURPOSE[purpose],
-        )
-        self.watcher.asked(runs, purpose)
+        if requests and self.watcher is not None:
+            self.watcher.asked([request.trial for request in requests], purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:
         """Return where a run reached the target; None if never, or if only final values count."""

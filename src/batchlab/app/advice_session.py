@@ -33,11 +33,10 @@ from batchlab.app.subject import Subject
 from batchlab.app.trainings import TARGET, TrainingsLimit, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar, StudyName
-from batchlab.records.trial import Status
+from batchlab.records.study import StudyName
+from batchlab.records.trial import Status, Trial
 from batchlab.runs.contract import Engine
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
 from batchlab.store.store import Store
@@ -45,10 +44,11 @@ from batchlab.words.catalogue import text
 
 BEGINNING = "training the first steps"
 SEARCH = "comparing batch sizes"
-_OF_PURPOSE: dict[Purpose, str] = {
-    "pilot": TARGET,
-    "search": SEARCH,
-    "whole": SEARCH,
+# The stage of runs with a purpose, and the reason that is reported for these runs.
+_OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
+    "pilot": (TARGET, Reason.of("asked_for_end")),
+    "search": (SEARCH, Reason.of("asked_to_compare")),
+    "whole": (SEARCH, Reason.of("asked_to_train_whole")),
 }
 
 
@@ -68,10 +68,11 @@ class AdviceProgress:
         self._stage = ""
         self.is_beginning = False  # whether only the reference's batch size has been profiled
 
-    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
+    def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
         """Report the stage of the requested runs if the stage is new, then report the runs."""
-        self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
-        self._listener.asked(runs)
+        stage, why = _OF_PURPOSE[purpose]
+        self.stage(BEGINNING if self.is_beginning else stage)
+        self._listener.asked(trials, why)
 
     def stage(self, stage: str) -> None:
         """Report a stage, unless the stage is the current stage."""
@@ -80,11 +81,10 @@ class AdviceProgress:
             self._listener.phase(text(stage))
 
     def answered(self, run_log: RunLog) -> None:
-        """Report the leading configuration, or None if no configuration leads yet."""
-        best, leading = None, run_log.leading
+        """Report the leading configuration, if any."""
+        leading = run_log.leading
         if leading is not None:
-            best = BestSoFar(batch_size=leading.batch_size, learning_rate=leading.learning_rate)
-        self._listener.best(best)
+            self._listener.best(leading.batch_size, leading.learning_rate)
 
 
 # The seconds reserved for conclusions after the last run, and their largest share of the budget.

@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar
-from batchlab.report.text import best_so_far_text
+from batchlab.records.trial import Trial
 from batchlab.words.catalogue import listing, number_text, text
 from batchlab.words.reasons import reason_text
 
@@ -21,8 +20,8 @@ class ProgressState(ProgressListener):
         name: the command that runs, with its subject; "" before the command has started.
         stages: the command's stages, in order; empty for a command without stages.
         stage: the current stage, one of `stages` or another text.
-        runs: the training runs that the command waits for; None before a stage reports runs.
-        lead: the leading configuration, or None if no configuration leads yet.
+        runs: what the command waits for and why, as lines; empty before a stage reports runs.
+        lead: the leading configuration in words, or "" if no configuration leads yet.
         doing: the current work in words.
     """
 
@@ -31,8 +30,8 @@ class ProgressState(ProgressListener):
         self.name = ""
         self.stages: tuple[str, ...] = ()
         self.stage = ""
-        self.runs: RunsAsked | None = None
-        self.lead: BestSoFar | None = None
+        self.runs: list[str] = []
+        self.lead = ""
         self.doing = ""
         self._clock = clock
         self._began_s = clock()
@@ -46,7 +45,7 @@ class ProgressState(ProgressListener):
 
     def phase(self, text: str) -> None:
         """Store the new stage, and clear the progress of the previous stage."""
-        self.stage, self.runs, self.doing = text, None, ""
+        self.stage, self.runs, self.doing = text, [], ""
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
@@ -56,13 +55,15 @@ class ProgressState(ProgressListener):
             began_s = min(began_s, self._budget[0])
         self._budget = (began_s, budget_s)
 
-    def asked(self, runs: RunsAsked) -> None:
+    def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Store the runs that the command waits for."""
-        self.runs = runs
+        doing, because = _trials_text(trials), reason_text(why)
+        self.runs = [text("now: {doing}", doing=doing), text("why: {why}", why=because)]
 
-    def best(self, best: BestSoFar | None) -> None:
+    def best(self, batch_size: int, learning_rate: float) -> None:
         """Store the leading configuration."""
-        self.lead = best
+        found = "best so far: batch size {size} at learning rate {rate:rate}"
+        self.lead = text(found, size=batch_size, rate=learning_rate)
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Store the fraction done, the seconds left and a text on the current work."""
@@ -106,13 +107,11 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
     A line longer than `width` characters is cut off.
     """
     lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]
-    if state.lead is not None:
-        lines.append(best_so_far_text(state.lead))
-    if state.runs is not None:
-        lines.append(text("now: {doing}", doing=_runs_text(state.runs)))
-        lines.append(text("why: {why}", why=reason_text(state.runs.why)))
-    elif state.doing:
+    if state.lead:
+        lines.append(state.lead)
+    if state.doing and not state.runs:
         lines.append(text("now: {doing}", doing=state.doing))
+    lines += state.runs
     return [line[:width] for line in lines]
 
 
@@ -162,13 +161,15 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
     return f"[{full * n_full}{empty * (length - n_full)}]{after}"
 
 
-def _runs_text(runs: RunsAsked) -> str:
-    sizes = _several("batch size", "batch sizes", list(map(str, runs.batch_sizes)))
-    seeds = _several("seed", "seeds", list(map(str, runs.seeds)))
-    if len(runs.batch_sizes) > 1:  # rates differ by batch size, so omit them
-        return f"{sizes}, {seeds}"
-    rates = [number_text(rate, "rate") for rate in runs.learning_rates]
-    return f"{sizes}, {_several('learning rate', 'learning rates', rates)}, {seeds}"
+def _trials_text(trials: Sequence[Trial]) -> str:
+    sizes = sorted({trial.batch_size for trial in trials})
+    rates = sorted({trial.learning_rate for trial in trials})
+    seeds = sorted({trial.seed for trial in trials})
+    parts = [_several("batch size", "batch sizes", list(map(str, sizes)))]
+    if len(sizes) == 1:  # rates differ by batch size, so omit those of several sizes
+        words = [number_text(rate, "rate") for rate in rates]
+        parts.append(_several("learning rate", "learning rates", words))
+    return ", ".join([*parts, _several("seed", "seeds", list(map(str, seeds)))])
 
 
 def _several(one: str, more: str, values: Sequence[str]) -> str:

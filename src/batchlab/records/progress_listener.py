@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Trial
 
 
 class ProgressListener:
@@ -20,11 +20,11 @@ class ProgressListener:
     def budget(self, *, spent_s: float, budget_s: float) -> None:
         """Announce the budget and the seconds spent until now; later clock time adds to them."""
 
-    def asked(self, runs: RunsAsked) -> None:
-        """Announce the training runs that were requested and are awaited."""
+    def asked(self, trials: Sequence[Trial], why: Reason) -> None:
+        """Announce the trials whose runs are awaited, and why the runs were requested."""
 
-    def best(self, best: BestSoFar | None) -> None:
-        """Announce the best configuration so far, or None if none is known."""
+    def best(self, batch_size: int, learning_rate: float) -> None:
+        """Announce the best configuration so far."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Announce the fraction of the training that is done, and the seconds left if known.

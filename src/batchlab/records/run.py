@@ -115,23 +115,6 @@ class RunRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunsAsked:
-    """The training runs that an advice waits for.
-
-    Attributes:
-        batch_sizes: the batch sizes of the runs, ascending.
-        learning_rates: the rates of the runs, ascending; batch sizes may have different rates.
-        seeds: the seeds of the runs, ascending.
-        why: why the runs were requested.
-    """
-
-    batch_sizes: tuple[int, ...]
-    learning_rates: tuple[float, ...]
-    seeds: tuple[int, ...]
-    why: Reason
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How a run ended, as stored in its trial's record.
 

@@ -79,19 +79,6 @@ USUAL_SIZES = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BestSoFar:
-    """The best configuration known while a study is running.
-
-    Attributes:
-        batch_size: examples per step.
-        learning_rate: the learning rate.
-    """
-
-    batch_size: int
-    learning_rate: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class AdamSettings:
     """The settings of Adam or AdamW apart from the learning rate; the defaults are PyTorch's.
 

@@ -16,7 +16,7 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS, Quantity, quantity
 from batchlab.records.run import Kind
-from batchlab.records.study import BestSoFar, Study
+from batchlab.records.study import Study
 from batchlab.words.catalogue import capitalized, counted_in, listing, number_text, term_text, text
 from batchlab.words.numbers import NAMED_QUANTITIES, form_of
 from batchlab.words.reasons import reason_text
@@ -274,12 +274,6 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
     if plans:
         return f"batch sizes {listing(sizes)}, and {listing(plans)}"
     return f"batch sizes {listing(sizes)}"
-
-
-def best_so_far_text(best: BestSoFar) -> str:
-    """Return the best configuration so far: "best so far: batch size 64 at learning rate 0.1"."""
-    rate = number_text(best.learning_rate, "rate")
-    return f"best so far: batch size {best.batch_size} at learning rate {rate}"
 
 
 # ---- sentences
