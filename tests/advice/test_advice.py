@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from scripts.schemas import advice_schema
 from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
 
-from batchlab.advice.advice import Advice, advice_document, advice_schema
+from batchlab.advice.advice import Advice, advice_document
 from batchlab.errors import UsageError
 from batchlab.records.study import AdamSettings
 

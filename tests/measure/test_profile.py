@@ -7,6 +7,7 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
+from scripts.schemas import schema_text
 from tests.reference.made_up_profile import (
     BYTES_PER_EXAMPLE,
     FIXED_BYTES,
@@ -20,7 +21,6 @@ from batchlab.errors import BatchlabError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.words.document import schema_text
 
 
 def out_of_memory(batch_size: int) -> ProfilePoint:

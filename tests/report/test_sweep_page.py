@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from scripts.schemas import schema_text
 from tests.reference.made_up import made_up_record, made_up_study
 from tests.reference.made_up_plans import (
     EPOCHS,
@@ -30,7 +31,6 @@ from batchlab.report.figure import drawn_looks
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
-from batchlab.words.document import schema_text
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
 TRIAL = {

@@ -11,11 +11,12 @@ import jsonschema
 import msgspec
 import pytest
 from scripts.messages import dead, missing, said
+from scripts.schemas import schema_text
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES
 from batchlab.words.catalogue import CAUSES, SENTENCES, text
-from batchlab.words.document import document_text, reason_of, schema_text
+from batchlab.words.document import document_text, reason_of
 from batchlab.words.numbers import FORMS
 from batchlab.words.reasons import reason_text
 

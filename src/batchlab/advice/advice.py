@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from batchlab.records.shown import Reported
 from batchlab.records.study import AdamSettings, Study, WorkloadSummary
 from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.version import __version__
-from batchlab.words.document import SCHEMA, document_text, plain, schema_text
+from batchlab.words.document import SCHEMA, document_text, plain
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "cannot_tell"]
@@ -478,7 +478,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The fields of an advice that have another name in the JSON document.
-_NAMES = {"tried": "trials"}
+SHOWN_AS = {"tried": "trials"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
@@ -494,22 +494,8 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
     return document_text(_document(advice, source))
 
 
-def advice_schema() -> str:
-    """Return the JSON Schema of `advice_document`: fields of `Source`, then fields of `Advice`."""
-    shown = get_type_hints(Advice)
-    del shown["kept_in"]
-    fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]
-    document = msgspec.defstruct(
-        "Advice", [*get_type_hints(Source).items(), *fields], namespace={"__doc__": _MEANING}
-    )
-    return schema_text(document)
-
-
-_MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trials` are its `tried`."
-
-
 def _document(advice: Advice, source: Source) -> dict[str, Any]:
-    shown = {_NAMES.get(name, name): value for name, value in plain(advice).items()}
+    shown = {SHOWN_AS.get(name, name): value for name, value in plain(advice).items()}
     del shown["kept_in"]
     document: dict[str, Any] = plain(source)
     return document | shown
