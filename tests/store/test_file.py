@@ -61,10 +61,10 @@ def sql(path: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("", "is a folder; a store is a file"),
+        ("", "is no file; a store is a file"),
         ("no/where/lab.db", "there is no folder"),
-        ("/dev/zero", "is not a regular file"),
-        ("x" * 300, "cannot be used as a store (File name too long)"),
+        ("/dev/zero", "is no file"),
+        ("x" * 300, "cannot be used (File name too long)"),
     ],
 )
 def test_a_place_that_cannot_hold_a_store_is_refused_and_nothing_made(tmp_path, name, found):

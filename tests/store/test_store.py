@@ -394,9 +394,9 @@ def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
 def test_a_folder_of_checkpoints_that_cannot_be_made_is_a_store_error(store):
     Path(f"{store.path}.checkpoints").write_text("in the way")
 
-    with pytest.raises(StoreError, match=r"lab\.db\.checkpoints cannot be made \(File exists\)"):
+    with pytest.raises(StoreError, match=r"lab\.db\.checkpoints cannot be used \(File exists\)"):
         store.checkpoint_path("abc")
-    with pytest.raises(StoreError, match="cannot be made"), store.claim("abc"):
+    with pytest.raises(StoreError, match="cannot be used"), store.claim("abc"):
         pass
 
 

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -31,33 +31,27 @@ def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
     A missing (or empty) file becomes a new store if `create` is True. A file that is not a whole
     batchlab store of this version is refused and not changed.
     """
-    try:
-        with explained(path):
-            _check_place(path, create=create)
-            mode = "rwc" if create else "rw"
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=BUSY_TIMEOUT_S,
-                isolation_level=None,
-            )
-            try:
-                _check_content(path, connection)
-                connection.execute("PRAGMA foreign_keys=ON")
-                # Waiting for the disk at each change would slow small trials. A killed process
-                # loses nothing without waiting; a power cut may lose the last changes as a whole.
-                connection.execute("PRAGMA synchronous=NORMAL")
-                _make_tables(connection)
-                _turn_wal_on(connection)
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be used as a store ({error.strerror}); give a file in a folder that "
-            "you may read and write"
-        ) from error
+    with explained(path):
+        _check_place(path, create=create)
+        mode = "rwc" if create else "rw"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+        )
+        try:
+            _check_content(path, connection)
+            connection.execute("PRAGMA foreign_keys=ON")
+            # Waiting for the disk at each change would slow small trials. A killed process loses
+            # nothing without waiting; a power cut may lose the last changes as a whole.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            _make_tables(connection)
+            _turn_wal_on(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def check_store_folder(path: Path) -> None:
@@ -73,9 +67,14 @@ def check_store_folder(path: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite and decoding errors of the block into a `StoreError` that says what to do."""
+    """Turn errors of SQLite, of decoding and of files into a `StoreError` that says what to do."""
     try:
         yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or path} cannot be used ({error.strerror}); see that the folder of "
+            "the store can be read and written, and has space"
+        ) from error
     except sqlite3.Error as error:
         raise _explanation(error, path) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -91,10 +90,10 @@ def _check_place(path: Path, *, create: bool) -> None:
         there = path.stat()  # one call, because other processes may create or delete the file
     except FileNotFoundError:
         there = None
-    if there is not None and stat.S_ISDIR(there.st_mode):
-        raise StoreError(f"{path} is a folder; a store is a file, for example {path / 'lab.db'}")
     if there is not None and not stat.S_ISREG(there.st_mode):
-        raise StoreError(f"{path} is not a regular file; give another file for the store")
+        raise StoreError(
+            f"{path} is no file; a store is a file, for example {path.parent / 'lab.db'}"
+        )
     if not create and (there is None or there.st_size == 0):
         raise NoStoreError(
             f"no store at {path}; check the path, or run a sweep with --store {path} to make one"
@@ -328,20 +327,15 @@ class StoreFile:
 
     @contextmanager
     def _locked(self, name: str, how: int) -> Iterator[bool]:
-        path = self._beside(name)
-        try:
-            # Open the file for each lock: flock then also excludes other locks in this process.
-            file = path.open("ab")
-        except OSError as error:
-            raise self._beside_error(path, error) from error
-        with file:
-            try:
-                fcntl.flock(file, how)
-                is_held = True
-            except BlockingIOError:
-                is_held = False
-            except OSError as error:
-                raise self._beside_error(path, error) from error
+        with ExitStack() as opened:
+            with explained(self.path):
+                # Open the file for each lock: flock then also excludes other locks in this process.
+                file = opened.enter_context(self._beside(name).open("ab"))
+                try:
+                    fcntl.flock(file, how)
+                    is_held = True
+                except BlockingIOError:
+                    is_held = False
             yield is_held
 
     @property
@@ -349,17 +343,9 @@ class StoreFile:
         return self.path.with_name(f"{self.path.name}.checkpoints")
 
     def _beside(self, name: str) -> Path:
-        try:
+        with explained(self.path):
             self._folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise self._beside_error(self._folder, error) from error
         return self._folder / name
-
-    def _beside_error(self, path: Path, error: OSError) -> StoreError:
-        return StoreError(
-            f"{path} cannot be made ({error.strerror}); see that the folder of the store can be "
-            "written to and has space"
-        )
 
 
 def _undo(connection: sqlite3.Connection) -> None:
