@@ -1,37 +1,14 @@
 """Shown: base classes of records that can be shown in a notebook, as a page or as a table.
 
-The functions that show a record (its views) are in packages that import the records. To avoid an
-import cycle, views are listed here as text and imported only when a record is shown.
+The functions that show a record are in packages that import the records. To avoid an import cycle,
+each function is named here as text and imported only when a record is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
-
-# The module and function of each view. `notebook`: record -> a piece of HTML;
-# `page`: record, path -> the file written; `document`: record -> what `--json` prints; `frame`:
-# record -> a pandas DataFrame.
-_VIEWS = {
-    "notebook": "batchlab.report.notebook:notebook_view",
-    "page": "batchlab.app.report:write_record_page",
-    "document": "batchlab.report.notebook:record_dict",
-    "frame": "batchlab.report.notebook:data_frame",
-}
-
-
-def _view(name: str) -> Callable[..., Any]:
-    module, _, function = _VIEWS[name].partition(":")
-    view: Callable[..., Any] = getattr(import_module(module), function)
-    return view
-
-
-def document_of(record: object) -> dict[str, Any]:
-    """Return the record as plain dicts and lists."""
-    document: dict[str, Any] = _view("document")(record)
-    return document
 
 
 class ShownInNotebook:
@@ -41,7 +18,7 @@ class ShownInNotebook:
 
     def _repr_html_(self) -> str | None:
         """Return HTML for a notebook, or None to let the notebook show the `repr`."""
-        html: str | None = _view("notebook")(self)
+        html: str | None = resolve_name("batchlab.report.notebook:notebook_view")(self)
         return html
 
 
@@ -64,7 +41,7 @@ class Reported(ShownInNotebook):
             BatchlabError: writing failed; an existing file is unchanged.
             StoreError: the stored runs of an advice can no longer be read.
         """
-        written: Path = _view("page")(self, Path(path))
+        written: Path = resolve_name("batchlab.app.report:write_record_page")(self, Path(path))
         return written
 
     def to_pandas(self) -> Any:
@@ -75,4 +52,4 @@ class Reported(ShownInNotebook):
         Raises:
             MissingLibraryError: pandas is not installed.
         """
-        return _view("frame")(self)
+        return resolve_name("batchlab.report.notebook:data_frame")(self)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from batchlab.records.quantities import Better
-from batchlab.records.shown import Reported, document_of
+from batchlab.records.shown import Reported
 from batchlab.records.trial import Setting, Split, Target, Trial, TrialRecord
 
 Count = Annotated[int, Meta(ge=1)]
@@ -241,7 +242,8 @@ class Study(Reported):
 
         Fields that only the command knows (the store, the page) are None.
         """
-        return document_of(self)
+        document: dict[str, Any] = resolve_name("batchlab.report.notebook:record_dict")(self)
+        return document
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
