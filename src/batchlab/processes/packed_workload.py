@@ -247,7 +247,7 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
     except WorkloadError:
         return loaded
     ended = run_in_child(see_model, packed, loaded.folder, timeout_s=timeout_s)
-    if not isinstance(ended.value, MadeModel):
+    if ended.status is not None:
         return loaded
     return with_model(loaded, ended.value)
 

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -44,14 +43,13 @@ _SEED = 0
 _EXAMPLES_OF_A_DATASET = 64
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MadeModel:
-    """The parts of a workload's identity that a child process finds by making the model."""
+MadeModel = tuple[str, tuple[SourceFile, ...]]
+"""The parts of a workload's identity that a child process finds by making the model.
 
-    # Names, shapes and types of the parameters and buffers, and hashes of the files read while
-    # making the model. Initial weights are left out, because they differ between machines.
-    text: str
-    files: tuple[SourceFile, ...]  # all files read while making the workload and the model
+First the names, shapes and types of the parameters and buffers, and hashes of the files read while
+making the model; initial weights are left out, because they differ between machines. Then all files
+read while making the workload and the model.
+"""
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
@@ -66,7 +64,7 @@ def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
     for place, file in files_below(folder, opened).items():
         text += f"\0file\0{place} {file.sha256}"
     files = files_below(folder, opened | on_the_way)
-    return MadeModel(text=text, files=tuple(files.values()))
+    return text, tuple(files.values())
 
 
 def _shapes(model: object) -> str:

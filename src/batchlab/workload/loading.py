@@ -128,9 +128,10 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """Return `loaded` with `model.text` hashed into the workload id, and `model.files` added."""
-    digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
-    files = _by_path([*loaded.files, *model.files])
+    """Return `loaded` with the model's text hashed into the workload id, and its files added."""
+    text, read = model
+    digest = hashlib.sha256(f"{loaded.workload_id}\0{text}".encode())
+    files = _by_path([*loaded.files, *read])
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
 
 
