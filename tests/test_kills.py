@@ -46,7 +46,7 @@ def advise(budget_s: float) -> list[str]:
 
 
 def runs_in(store: Path) -> list[object]:
-    return [decision.runs for decision in decisions_in(store) if decision.runs]
+    return [decision.run for decision in decisions_in(store) if decision.run]
 
 
 def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:

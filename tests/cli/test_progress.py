@@ -24,7 +24,8 @@ with ProgressDisplay() as progress:
     progress.budget(spent_s=98.0, budget_s=180.0)
     progress.phase("setting the target")
     progress.best(256, 0.08)
-    progress.asked([made_up_trial(batch_size=512, learning_rate=0.16)], Reason.of("asked_to_compare"))
+    trial = made_up_trial(batch_size=512, learning_rate=0.16)
+    progress.asked([trial], Reason.of("asked_to_compare"))
     progress.warning("[bold] " + "long " * 40 + "end")
     time.sleep(0.8)
 """

@@ -106,7 +106,7 @@ def test_steps_evaluations_and_the_start_are_told_apart():
         record, from_step=0, wall_s=trained_s + evaluated_s + 0.25, step_s=STEP_S
     )
 
-    assert cost_model.slowness(64) == pytest.approx(3.0)
+    assert cost_model.slowness == pytest.approx(3.0)
     assert cost_model.whole == (4, pytest.approx(2.0))
     assert cost_model.starts == (1, pytest.approx(0.25))
     # Of a run of another session all but the start is learned.
@@ -114,7 +114,7 @@ def test_steps_evaluations_and_the_start_are_told_apart():
     assert before == replace(cost_model, starts=(0, 0.0))
     # Of one that is taken up again what is new is learned.
     resumed = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
-    assert resumed.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert resumed.steps_s == pytest.approx((20 * 3 * STEP_S, 20 * STEP_S))
     assert resumed.whole[0] == 2
 
 
@@ -137,18 +137,12 @@ def test_a_run_that_is_seldom_evaluated_or_on_less_is_expected_to_cost_less(
 
     found_s = expected_s(cost_model, 100, all_splits=all_splits, **seldom)
 
-    steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
+    steps_s = 0.25 + 100 * STEP_S * cost_model.slowness
     assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
 
 
 def test_an_evaluation_is_told_in_steps_beside_others():
-    known = CostModel(steps_s=((64, 3.0, 1.0),), validations=(10, 6.0))
+    known = CostModel(steps_s=(3.0, 1.0), validations=(10, 6.0))
 
-    assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
-    assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
-
-
-def test_an_unknown_batch_size_is_as_slow_as_the_nearest():
-    cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
-
-    assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]
+    assert CostModel().evaluation_steps(step_s=STEP_S) == 0.0
+    assert known.evaluation_steps(step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))

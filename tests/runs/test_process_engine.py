@@ -77,7 +77,7 @@ def test_what_runs_take_is_learned_and_evaluations_of_another_session_too(store,
         assert (engine.cost_model, engine.evaluation_steps(10)) == (CostModel(), 0.0)
         record = ran(engine, steps=40)
         seldom_s.append(engine.evaluation_steps(10))
-        assert engine.cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
+        assert engine.cost_model.slowness == pytest.approx(record.train_s / (40 * STEP_S))
         assert engine.cost_model.starts[0] == starts
         expected_s = engine.cost_model.expected_s(record.trial, RunLength(steps=8), step_s=STEP_S)
         assert engine.expected_s(10, RunLength(steps=8)) == expected_s

@@ -32,7 +32,7 @@ from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, StoredE
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
-PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
+PACE = CostModel(steps_s=(1.25, 0.5), starts=(2, 0.1))
 TRIAL = made_up_trial(batch_size=10, n_train=40)
 REQUEST = RunRequest(trial=TRIAL, length=LENGTH)
 FURTHER = RunRequest(trial=TRIAL, length=RunLength(steps=9))
@@ -104,7 +104,7 @@ def test_other_runs_than_before_end_the_replay(store, other):
 def test_decisions_changed_by_another_program_are_refused(store):
     put_ends(store, end_of(REQUEST))
     with closing(sqlite3.connect(store.path)) as connection, connection:
-        connection.execute("UPDATE studies SET decisions = '[{\"runs\": 3}]'")
+        connection.execute("UPDATE studies SET decisions = '[{\"run\": 3}]'")
 
     with pytest.raises(StoreError, match="its content cannot be read"):
         stored_journal(store, "study")
@@ -159,7 +159,7 @@ def advised(path: Path, engine: Toy) -> Advice:
 
 def ends_in(path: Path) -> list[StoredEnd]:
     with Store.existing(path) as store:
-        return [end for entry in stored_journal(store, STUDY.study_id) for end in entry.runs]
+        return [entry.run for entry in stored_journal(store, STUDY.study_id) if entry.run]
 
 
 @pytest.fixture(scope="module")

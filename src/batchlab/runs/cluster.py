@@ -5,7 +5,6 @@ Ray runs code from anyone who can reach the address, so protect the address like
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import socket
@@ -27,37 +26,26 @@ class Cluster:
         address: "auto" (this machine's cluster, or RAY_ADDRESS), "HOST:PORT" or "ray://...".
         cpus_per_trial: the CPU cores that each trial reserves; a trial has one thread per core.
         gpus_per_trial: GPUs per trial, from 0 to 1; if None, 1 on device "cuda" and 0 on "cpu".
-
-    Raises:
-        UsageError: a number is out of range.
     """
 
     address: str = "auto"
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse fewer than 1 CPU per trial, and GPUs per trial outside of 0 to 1."""
-        if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
-            raise UsageError(
-                f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
-            )
-        gpus = self.gpus_per_trial
-        if gpus is not None and not (math.isfinite(gpus) and 0 <= gpus <= 1):
-            raise UsageError(
-                f"GPUs per trial {gpus:g}: expected 0 to 1, such as 0.5 where two trials share one"
-            )
-
     def for_device(self, device: str) -> Cluster:
         """Return a copy in which a `gpus_per_trial` of None is 1 for device "cuda", 0 for "cpu".
 
         Raises:
-            UsageError: there are GPUs per trial on "cpu", or none on "cuda".
+            UsageError: fewer than 1 CPU per trial, or GPUs per trial that do not suit the device.
         """
+        if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
+            raise UsageError(
+                f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
+            )
         is_gpu = device.startswith("cuda")
         gpus = float(is_gpu if self.gpus_per_trial is None else self.gpus_per_trial)
-        if bool(gpus) is not is_gpu:
-            expected = "more than 0" if is_gpu else "--device cuda with them"
+        if not (0 < gpus <= 1 if is_gpu else gpus == 0):
+            expected = "more than 0, at most 1" if is_gpu else "--device cuda with them"
             raise UsageError(f"GPUs per trial {gpus:g} with device {device}: expected {expected}")
         return replace(self, gpus_per_trial=gpus)
 

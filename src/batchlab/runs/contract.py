@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,8 +26,8 @@ class CostModel:
     For evaluations, and for starts, the count and the total seconds are stored.
     """
 
-    # (batch size, seconds of all steps in runs, seconds of the same steps without other runs)
-    steps_s: tuple[tuple[int, float, float], ...] = ()
+    # seconds of all steps in runs, and seconds of the same steps without other runs
+    steps_s: tuple[float, float] = (0.0, 0.0)
     validations: tuple[int, float] = (0, 0.0)  # count and seconds of validation-only evaluations
     whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data
     starts: tuple[int, float] = (0, 0.0)  # count of runs, and seconds not in steps or evaluations
@@ -49,22 +48,21 @@ class CostModel:
         validation_s = _mean(self.validations)
         return (
             _mean(self.starts, unknown=_FIRST_START_S)
-            + steps * step_s * self.slowness(trial.batch_size)
+            + steps * step_s * self.slowness
             + n_validation * validation_s
             + n_whole * _mean(self.whole, unknown=validation_s)
         )
 
-    def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
+    def evaluation_steps(self, *, step_s: float) -> float:
         """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
-        return _mean(self.validations) / (step_s * self.slowness(batch_size))
+        return _mean(self.validations) / (step_s * self.slowness)
 
-    def slowness(self, batch_size: int) -> float:
-        """Return (step time with other runs / step time without), at the nearest batch size."""
-        if not self.steps_s:
+    @property
+    def slowness(self) -> float:
+        """The step time with other runs, divided by the step time without other runs."""
+        trained_s, alone_s = self.steps_s
+        if not alone_s:
             return _FIRST_SLOWNESS
-        _, trained_s, alone_s = min(
-            self.steps_s, key=lambda sums: (abs(math.log(sums[0] / batch_size)), sums[0])
-        )
         return trained_s / alone_s
 
     def with_run(
@@ -93,13 +91,9 @@ class CostModel:
         if wall_s is not None:
             rest_s = wall_s - trained_s - (last.eval_s - first.eval_s)
             starts = _added(starts, rest_s)
-        steps_s = {sums[0]: sums for sums in self.steps_s}
-        size = record.trial.batch_size
-        _, trained_before_s, alone_before_s = steps_s.get(size, (size, 0.0, 0.0))
-        steps_s[size] = (size, trained_before_s + trained_s, alone_before_s + alone_s)
         return replace(
             self,
-            steps_s=tuple(sorted(steps_s.values())),
+            steps_s=(self.steps_s[0] + trained_s, self.steps_s[1] + alone_s),
             validations=validations,
             whole=whole,
             starts=starts,

@@ -133,7 +133,7 @@ class StoredEngine:
         """
         if self._known:
             request = self._known.popleft()
-            if self.keeps_cadence and not self.cost_model.steps_s:
+            if self.keeps_cadence and self.cost_model == CostModel():
                 # Learn from a stored run, to plan evaluations as far apart as in the last session.
                 self._learn(request.trial, from_step=0, wall_s=None)
             return request, self._answer(request)

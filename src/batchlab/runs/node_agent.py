@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +24,6 @@ _KEEP_EVERY_S = 30.0
 # `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0  # the longest time to build the native trainer
-_FOLDER = "batchlab-node-"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,10 +44,9 @@ class NodeAgent:
     """The runs of one node: Ray calls `hear` in one thread, and all other methods in another."""
 
     def __init__(self) -> None:
-        """Make a folder for checkpoints, and remove the folders of agents that were killed."""
+        """Make a temporary folder for checkpoints."""
         start_early()
-        _remove_leftovers()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="batchlab-node-"))
         self._devices: list[str] = []  # the free devices
         self._running: dict[str, _Run] = {}
         self._workers: LocalWorkers
@@ -146,13 +142,3 @@ class NodeAgent:
 
 def _listed(versions: tuple[tuple[str, str], ...]) -> str:
     return ", ".join(map(" ".join, versions))
-
-
-def _remove_leftovers() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        with suppress(ValueError, OSError):
-            pid = int(folder.name.removeprefix(_FOLDER).partition("-")[0])
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                shutil.rmtree(folder, ignore_errors=True)

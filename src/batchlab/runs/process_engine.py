@@ -76,7 +76,7 @@ class ProcessEngine(StoredEngine):
 
     def evaluation_steps(self, batch_size: int) -> float:
         """Return how many steps take as long as one evaluation, or 0.0 before the first timing."""
-        return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
+        return self.cost_model.evaluation_steps(step_s=self._step_s(batch_size))
 
     def cancel(self) -> None:
         """Make every run write its checkpoint and end, so that the run can be resumed later."""

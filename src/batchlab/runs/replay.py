@@ -75,7 +75,7 @@ class JournalEntry:
     budget_s: float | None = None  # seconds that the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # the budget seconds spent, as read in order
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
-    runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
+    run: StoredEnd | None = None  # the run that ended
     cost_model: CostModel = field(default_factory=CostModel)  # the engine's estimates so far
     n_workers: int | None = None  # how many runs the engine trained at a time at this entry
     spent_s: float = 0.0  # seconds of the budget spent until this entry
@@ -99,7 +99,7 @@ class Journal:
         self.spent_before_s = 0.0  # budget spent by earlier sessions
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
-        self._ends_to_come: deque[tuple[JournalEntry, StoredEnd]] = deque()
+        self._ends_to_come: deque[JournalEntry] = deque()
         self._in_turn_to_come: deque[InTurn] = deque()
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
@@ -107,7 +107,8 @@ class Journal:
         for entry in self._written:
             self.spent_before_s = max(self.spent_before_s, entry.spent_s)
             self._readings_to_come.extend(entry.readings_s)
-            self._ends_to_come.extend((entry, end) for end in entry.runs)
+            if entry.run is not None:
+                self._ends_to_come.append(entry)
             if entry.in_turn is not None:
                 self._in_turn_to_come.append(entry.in_turn)
 
@@ -155,12 +156,16 @@ class Journal:
         """
         if not self._ends_to_come:
             return None
-        entry, stored = self._ends_to_come.popleft()
+        entry = self._ends_to_come.popleft()
+        stored = entry.run
+        assert stored is not None
         for request in under_way:
             if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
                 record = self._store.record(stored.trial_id) or request.never_begun(engine)
                 return request, stored.as_it_was(record, request.length.until), entry
-        self._forget_from(entry, stored)
+        del self._written[self._written.index(entry) :]
+        for to_come in (self._ends_to_come, self._readings_to_come, self._in_turn_to_come):
+            to_come.clear()
         return None
 
     # ---- what is new
@@ -195,7 +200,7 @@ class Journal:
         keep_record(self._store, record)
         self.write(
             JournalEntry(
-                runs=(StoredEnd.of(request, record),),
+                run=StoredEnd.of(request, record),
                 cost_model=cost_model,
                 n_workers=n_workers,
                 spent_s=spent_s,
@@ -207,15 +212,6 @@ class Journal:
         self._trials_put = tuple(self._trial_ids)
         study = replace(self._study, trial_ids=self._trials_put, target=target)
         self._store.put_study(study)
-
-    def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
-        del self._written[self._written.index(entry) :]
-        ends_before = entry.runs[: entry.runs.index(end)]
-        if ends_before:
-            self._written.append(replace(entry, runs=ends_before))
-        self._ends_to_come.clear()
-        self._readings_to_come.clear()
-        self._in_turn_to_come.clear()
 
     def write(self, entry: JournalEntry) -> None:
         """Append an entry to the journal, and store the journal."""
