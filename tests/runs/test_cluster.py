@@ -1,5 +1,6 @@
 """What of a cluster a trial takes, what is refused, and what a node does; all without a cluster."""
 
+import pickle
 import socket
 import sys
 import time
@@ -30,6 +31,7 @@ from batchlab.runs import node_agent
 from batchlab.runs.node_agent import NodeAgent
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task
+from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import load_workload
 from batchlab.workload.source import SourceFile
 
@@ -143,7 +145,7 @@ def agent(monkeypatch, tmp_path):
 
 
 def settled(agent: NodeAgent, packed: PackedWorkload, versions: Any = None) -> Any:
-    shipped = ShippedWorkload.of(packed)
+    shipped = pickle.loads(pickle.dumps(ShippedWorkload.of(packed)))
     return agent.settle(shipped, plan_on(TRIAL), ("cpu",), versions or library_versions())
 
 
@@ -218,18 +220,20 @@ def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_
     assert agent.hear(0.1) == []
 
 
-def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(agent, packed, monkeypatch):
+def test_a_run_that_cannot_begin_ends_alone_and_leaves_its_device(agent, packed, monkeypatch):
     settled(agent, packed)
 
     def full(task: Task) -> None:
-        raise OSError(11, "Resource temporarily unavailable")
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(agent._workers, "start", full)
-        with pytest.raises(OSError, match="temporarily"):
-            agent.start(task(12), None)
+        agent.start(task(12), None)
+    (failed,) = all_told(agent)
     agent.start(task(12), None)
 
+    assert failed.status == "error"
+    assert reason_text(failed.reason).endswith("OSError: [Errno 28] No space left on device")
     assert all_told(agent)[-1].value.status == "ok"
 
 

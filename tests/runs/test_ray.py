@@ -32,7 +32,6 @@ from batchlab.runs.contract import Engine, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
 from batchlab.training.plain import Task
-from batchlab.words.reasons import reason_text
 
 ray: Any = pytest.importorskip("ray")
 
@@ -247,29 +246,3 @@ def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises():
 
     assert next(workers.heard(timeout_s=0.0)) == ("a", ended)  # and whoever heard it raised
     assert list(workers.heard(timeout_s=0.0)) == [("b", ended)]
-
-
-def test_a_run_that_a_node_cannot_begin_ends_alone_with_what_was_wrong():
-    full = ray.exceptions.RayTaskError(
-        "start", "a page of words", OSError(28, "No space left on device")
-    )
-
-    def raised(call: str) -> None:
-        raise full
-
-    node = SimpleNamespace(
-        name="n7",
-        is_gone=False,
-        running={"a": None, "b": None},
-        starting={"call": "a"},
-        settling=None,
-    )
-    workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
-    workers._ray = SimpleNamespace(get=raised, exceptions=ray.exceptions)
-    workers._messages = deque()
-    workers._answered(node, "call")
-    ((trial_id, ended),) = workers.heard(timeout_s=0.0)
-
-    assert (trial_id, ended.status) == ("a", Status.ERROR)
-    assert reason_text(ended.reason) == "on node n7: OSError: [Errno 28] No space left on device"
-    assert node.running == {"b": None}

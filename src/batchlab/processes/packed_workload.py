@@ -9,6 +9,7 @@ import pickle
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FunctionType
@@ -119,31 +120,25 @@ class PackedWorkload:
             for place, content in zip(self._places, contents, strict=True):
                 memory[place] = content
 
-    def parts(self) -> tuple[dict[str, Any], Any]:
-        """Return the arguments of `of_parts`: all fields but the shared memory, and its bytes."""
-        memory: Any = b""
-        if self._n_bytes:
-            memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
-        return {name: value for name, value in vars(self).items() if name != "_memory"}, memory
-
-    @classmethod
-    def of_parts(
-        cls, rest: dict[str, Any], memory: Any, *, files: tuple[SourceFile, ...]
-    ) -> PackedWorkload:
-        """Rebuild a packed workload on this machine from its `parts` and this machine's `files`."""
-        packed = cls.__new__(cls)
-        vars(packed).update(rest | {"files": files, "_memory": _anonymous_memory(rest["_n_bytes"])})
-        if packed._n_bytes:
-            mmap.mmap(packed._memory, packed._n_bytes)[:] = memoryview(memory)
-        return packed
-
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle for a child, with a duplicate of the file descriptor."""
-        return vars(self) | {"_memory": DupFd(self._memory)}
+        """Return the state to pickle: for a child with the file descriptor, else with the bytes."""
+        memory: Any = np.empty(0, np.uint8)
+        if get_spawning_popen() is not None:
+            memory = DupFd(self._memory)
+        elif self._n_bytes:
+            numbers = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
+            memory = np.frombuffer(numbers, np.uint8)
+        return vars(self) | {"_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state in the child, with the duplicate of the file descriptor."""
-        vars(self).update(state | {"_memory": state["_memory"].detach()})
+        """Restore the state, with the file descriptor or with the bytes in new shared memory."""
+        memory = state["_memory"]
+        if not isinstance(memory, np.ndarray):
+            vars(self).update(state | {"_memory": memory.detach()})
+            return
+        vars(self).update(state | {"_memory": _anonymous_memory(memory.nbytes)})
+        if memory.nbytes:
+            mmap.mmap(self._memory, memory.nbytes)[:] = memory.data
 
     def __del__(self) -> None:
         """Close the file descriptor; the kernel frees memory that no process maps any longer."""

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from batchlab.errors import WorkloadError
 from batchlab.processes.packed_workload import PackedWorkload, check_unedited
@@ -21,17 +18,15 @@ class ShippedWorkload:
     """A packed workload, with the files that are needed to unpack it.
 
     Attributes:
-        rest: the fields of the packed workload, without the bytes of the shared memory.
-        numbers: the bytes of the shared memory, as an array, which Ray sends without a copy.
-        files: the user's own files that are imported or read, with their bytes.
+        packed: the packed workload, whose shared memory is pickled as an array of its bytes.
+        files: the bytes of the user's own files that are imported or read.
         in_place: files of memory maps, not sent; each machine must have equal files at these paths.
         import_from: folders of Python's module search path that contain some of the files.
         folder: the current folder, because code may open files by paths relative to this folder.
     """
 
-    rest: dict[str, Any]
-    numbers: np.ndarray[Any, Any]
-    files: tuple[tuple[SourceFile, bytes], ...]
+    packed: PackedWorkload
+    files: tuple[bytes, ...]
     in_place: tuple[SourceFile, ...]
     import_from: tuple[str, ...]
     folder: str
@@ -43,13 +38,11 @@ class ShippedWorkload:
         Raises:
             EditedError: a file was edited, moved or deleted.
         """
-        rest, memory = packed.parts()
         check_unedited(packed.files)
-        files = tuple((file, Path(file.path).read_bytes()) for file in packed.files)
+        files = tuple(Path(file.path).read_bytes() for file in packed.files)
         check_unedited(packed.files)  # again, because a user may edit a file during the reading
         return cls(
-            rest=rest,
-            numbers=np.frombuffer(memory, dtype=np.uint8),
+            packed=packed,
             files=files,
             in_place=tuple(map(SourceFile.now, packed.read_in_place)),
             import_from=_imported_from(packed.files),
@@ -57,7 +50,7 @@ class ShippedWorkload:
         )
 
     def arrived(self, new_folder: Path) -> PackedWorkload:
-        """Put the workload into shared memory here, and let this process import its files.
+        """Return the workload, and let this process import its files.
 
         If all files exist here with the same path and content (a shared folder), use these.
         Otherwise, write all files below `new_folder`.
@@ -73,17 +66,19 @@ class ShippedWorkload:
                     f"it at the same path on each node (rsync -t keeps its time), or hold the data "
                     f"in memory"
                 )
-        files, root = tuple(file for file, _ in self.files), None
-        if not (Path(self.folder).is_dir() and all(file.is_unchanged() for file in files)):
-            files, root = self._written_below(new_folder), new_folder
+        root: Path | None = None
+        are_here = all(file.is_unchanged() for file in self.packed.files)
+        if not (are_here and Path(self.folder).is_dir()):
+            root = new_folder
+            self.packed.files = self._written_below(root)
         sys.path[:0] = [_below(root, folder) for folder in self.import_from]
         Path(_below(root, self.folder)).mkdir(parents=True, exist_ok=True)
         os.chdir(_below(root, self.folder))
-        return PackedWorkload.of_parts(self.rest, self.numbers, files=files)
+        return self.packed
 
     def _written_below(self, folder: Path) -> tuple[SourceFile, ...]:
         written = []
-        for file, content in self.files:
+        for file, content in zip(self.packed.files, self.files, strict=True):
             path = Path(_below(folder, file.path))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

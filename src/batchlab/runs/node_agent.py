@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import gethostname
 
 from batchlab.errors import BatchlabError, ClusterError
 from batchlab.machine import library_versions
@@ -15,6 +17,7 @@ from batchlab.processes.children import Ended
 from batchlab.processes.server import start_early
 from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import Heard, LocalWorkers
 from batchlab.training.plain import Task
@@ -49,6 +52,7 @@ class NodeAgent:
         self._folder = Path(tempfile.mkdtemp(prefix="batchlab-node-"))
         self._devices: list[str] = []  # the free devices
         self._running: dict[str, _Run] = {}
+        self._failed: deque[Message] = deque()  # the ends of runs that could not start
         self._workers: LocalWorkers
 
     def settle(
@@ -82,22 +86,25 @@ class NodeAgent:
         """Start a run, or resume it from the content of a checkpoint."""
         trial_id = task.trial.trial_id
         path = self._folder / f"{trial_id}.safetensors"
-        if checkpoint is not None:
-            path.write_bytes(checkpoint)
         # Checkpoints for other trainings to start from would be lost on this node: write none.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
         self._running[trial_id] = _Run(device=task.device, checkpoint=path, sent_s=time.monotonic())
         try:
+            if checkpoint is not None:
+                path.write_bytes(checkpoint)
             self._workers.start(task)
-        except BaseException:  # such as no memory for another process
+        except Exception as error:  # such as a full disk, or no memory for another process
             self._forget(trial_id)
-            raise
+            reason = Reason.as_written(f"on node {gethostname()}: {type(error).__name__}: {error}")
+            self._failed.append((trial_id, Ended(status=Status.ERROR, reason=reason)))
 
     def hear(self, timeout_s: float) -> list[Message]:
         """Return messages of the runs as soon as one arrives, or [] after `timeout_s` seconds."""
         until_s = time.monotonic() + timeout_s
         news: list[Message] = []
         while not news and time.monotonic() < until_s:
+            while self._failed:
+                news.append(self._failed.popleft())
             for trial_id, message in self._workers.heard(timeout_s=_LOOK_EVERY_S):
                 if isinstance(message, Ended):
                     news += self._checkpoint(trial_id, at_least_s=0.0)

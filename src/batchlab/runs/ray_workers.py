@@ -47,14 +47,13 @@ class _Node:
     agent: Any
     settling: Any  # the unanswered call that sends the workload, or None
     hearing: Any = None  # the unanswered call for messages of its runs, or None
-    starting: dict[Any, str] = field(default_factory=dict)  # trial id, by unanswered start call
     running: dict[str, Path | None] = field(default_factory=dict)  # checkpoint path, by trial id
     is_gone: bool = False  # whether the node was lost or released; then ignore its answers
 
     @property
     def calls(self) -> list[Any]:
         """The calls that the node has not answered yet."""
-        return [call for call in (self.settling, self.hearing, *self.starting) if call is not None]
+        return [call for call in (self.settling, self.hearing) if call is not None]
 
 
 class RayWorkers:
@@ -117,9 +116,8 @@ class RayWorkers:
         content = None
         if task.resume and task.checkpoint is not None:
             content = task.checkpoint.read_bytes()
-        trial_id = task.trial.trial_id
-        node.running[trial_id] = task.checkpoint
-        node.starting[node.agent.start.remote(task, content)] = trial_id
+        node.running[task.trial.trial_id] = task.checkpoint
+        node.agent.start.remote(task, content)
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the messages of runs from all nodes, and write the checkpoints that nodes send."""
@@ -228,23 +226,15 @@ class RayWorkers:
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            trial_id = node.starting.pop(call, None)
-            if trial_id is not None and isinstance(error, self._ray.exceptions.RayTaskError):
-                # The node works but could not begin this run: its disk may be full.
-                reason = Reason.as_written(f"on node {node.name}: {_cause_of(error)}")
-                self._messages.append((node, trial_id, Ended(status=Status.ERROR, reason=reason)))
-            else:
-                self._lost(node, error)
+            self._lost(node, error)
             return
         if call == node.settling:
             node.settling = None
             if answer is not None:
                 self._listener.warning(f"node {node.name}: {reason_text(answer)}")
-        elif call == node.hearing:
+        else:
             node.hearing = None
             self._messages += [(node, trial_id, message) for trial_id, message in answer]
-        else:
-            node.starting.pop(call, None)
 
     def _lost(self, node: _Node, error: BaseException) -> None:
         cause = _cause_of(error)
