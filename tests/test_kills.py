@@ -6,24 +6,26 @@ import random
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.killed_studies import (
     STEPS,
     VICTIMS,
     WITHIN_S,
-    assert_killed_often_ends_the_same,
-    assert_killed_studies_end_the_same,
     decisions_in,
     done_here,
     is_alive,
     kill_script,
+    killed_studies_end_the_same,
     marked,
     observed,
     records_of,
     started,
     sweep_of_script,
+    sweep_of_workload,
     wait_until,
 )
 from tests.reference.saving_script import pids, saving_script
@@ -60,28 +62,24 @@ def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seed", "epochs", "kills", "while_starting"),
-    [(20_261_120, 20, 2, 1), pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly)],
-)
-def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(
-    seed, epochs, kills, while_starting, tmp_path
-):
-    assert_killed_often_ends_the_same(
-        tmp_path, seed=seed, epochs=epochs, kills=kills, while_starting=while_starting
-    )
+@pytest.mark.parametrize("kills", by_day([2, 60], [2]))
+def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(kills, tmp_path):
+    seed = random.randrange(10**6)
+    records = killed_studies_end_the_same(tmp_path, sweep_of_workload, seed=seed, kills=kills)
+
+    assert any(record.resumed_from_steps for record in records)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "resumes"),
-    [(2, True), *(pytest.param(100, each, marks=pytest.mark.nightly) for each in (True, False))],
+    ("kills", "resumes"), by_day([(2, True), (100, True), (100, False)], [(2, True)])
 )
 def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
     kills, resumes, tmp_path
 ):
+    sweep = partial(sweep_of_script, resumes=resumes)
     seed = random.randrange(10**6)
-    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=kills, resumes=resumes)
+    killed_studies_end_the_same(tmp_path, sweep, seed=seed, kills=kills)
 
 
 @pytest.mark.slow

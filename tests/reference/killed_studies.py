@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -91,88 +90,20 @@ def observed(records: tuple[TrialRecord, ...]) -> set[object]:
     }
 
 
-# A workload
-
-
-# A checkpoint is written four times a second, later when the machine is busy; a killed run may
-# repeat what it did since.
-_LONGEST_INTERVAL_S = 5.0
-
-
-def sweep_of_workload(store: Path, epochs: int) -> list[str]:
-    # Adam has state to lose; a replaced order of examples would show at once.
-    return [
-        *("sweep", "mnist-softmax", "--batch-sizes", "50", "--learning-rates", "0.01"),
-        *("--seeds", "2", "--epochs", str(epochs), "--store", str(store), "--json"),
-    ]
-
-
-def assert_killed_often_ends_the_same(
-    folder: Path, *, seed: int, epochs: int, kills: int, while_starting: int
-) -> None:
-    """Kill a sweep of a workload at random moments; its numbers are those of one undisturbed.
-
-    So many `epochs` that it outlasts the kills; `while_starting` of them come before its
-    first checkpoint.
-    """
-    print(f"seed {seed}")
-    rng = random.Random(seed)
-    disturbed, undisturbed = folder / "disturbed.db", folder / "undisturbed.db"
-    starting = [True] * while_starting + [False] * (kills - while_starting)
-    rng.shuffle(starting)
-
-    seen = [_killed(disturbed, epochs, is_starting, rng) for is_starting in starting]
-    for store in (disturbed, undisturbed):
-        done_here(folder, *sweep_of_workload(store, epochs))
-
-    records = records_of(disturbed)
-    resumed = {step for record in records for step in record.resumed_from_steps}
-    steps, ages_s = (set(chain.from_iterable(each)) for each in zip(*seen, strict=True))
-    assert sum(bool(found) for found, _ in seen) >= kills / 2
-    assert min(steps) > 0
-    assert steps <= resumed
-    assert max(ages_s) < _LONGEST_INTERVAL_S
-    assert numbers(records) == numbers(records_of(undisturbed))
-
-
-def _killed(store: Path, epochs: int, is_starting: bool, rng: random.Random) -> tuple[Any, Any]:
-    """Kill the sweep after its start, or its first checkpoint; the steps and ages of all then."""
-    started_s = time.time()
-    process = started(store.parent, *sweep_of_workload(store, epochs))
-
-    def kept() -> list[Path]:
-        found = Path(f"{store}.checkpoints").glob("*.safetensors")
-        return [path for path in found if path.stat().st_mtime >= started_s]
-
-    wait_until(lambda: is_starting or kept(), process)
-    try:
-        process.wait(rng.uniform(0.0, 6.0 if is_starting else 0.7))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    else:
-        raise AssertionError("the sweep ended before it could be killed: give it more epochs")
-    process.communicate()
-    now_s = time.time()
-    _wait_for_children_to_notice(process.pid)
-    progress = [peek_checkpoint(path) for path in kept()]
-    assert None not in progress, "a half-written checkpoint"
-    return [each.step for each in progress], [now_s - path.stat().st_mtime for path in kept()]
-
-
-def _wait_for_children_to_notice(session: int) -> None:
-    """Orphans write nothing after their parent is gone, but let them be gone too."""
-    ends_s = time.monotonic() + 30
-    while subprocess.run(["pgrep", "-s", str(session)], capture_output=True).returncode == 0:
-        assert time.monotonic() < ends_s, "children outlived their killed parent"
-        time.sleep(0.05)
-
-
-# A script
+# Sweeps that are killed
 
 
 VICTIMS = ("batchlab", "script", "both")
 _OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
 STEPS = 240
+
+
+def sweep_of_workload(store: Path) -> list[str]:
+    # Adam has state to lose; a replaced order of examples would show at once.
+    return [
+        *("sweep", "mnist-softmax", "--batch-sizes", "50", "--learning-rates", "0.01"),
+        *("--seeds", "2", "--epochs", "20", "--store", str(store), "--json"),
+    ]
 
 
 def sweep_of_script(store: Path, *, resumes: bool, sizes="16,64", seeds=2) -> list[str]:
@@ -185,47 +116,60 @@ def sweep_of_script(store: Path, *, resumes: bool, sizes="16,64", seeds=2) -> li
     ]
 
 
-def assert_killed_studies_end_the_same(
-    folder: Path, *, seed: int, kills: int, resumes: bool
-) -> None:
-    """Kill batchlab, its script or both so many times at random moments, over some sweeps."""
+def killed_studies_end_the_same(
+    folder: Path, sweep: Callable[[Path], list[str]], *, seed: int, kills: int
+) -> list[TrialRecord]:
+    """Kill batchlab, its script or both so many times at random moments, over some sweeps.
+
+    Return the records of all of them, whose numbers are those of an undisturbed sweep.
+    """
     print(f"seed {seed}, {kills} kills")
     draw = random.Random(seed)
     killed: list[str] = []
+    ended: list[TrialRecord] = []
     store = folder / "undisturbed.db"
-    done_here(folder, *sweep_of_script(store, resumes=resumes))
+    done_here(folder, *sweep(store))
     wanted = numbers(records_of(store))
     while len(killed) < kills:
         store = folder / f"lab-{len(killed)}.db"
-        command = sweep_of_script(store, resumes=resumes)
         seen: set[object] = set()
-        while not _is_done(store):
-            process = started(folder, *command)
+        is_done = False
+        while not is_done:
+            process = started(folder, *sweep(store))
             while len(killed) < kills and process.poll() is None:
-                _wait_for_a_moment(process, folder, draw)
+                _wait_for_a_moment(process, store, draw)
                 killed += _kill(process, folder, draw.choices(VICTIMS, _OFTEN)[0])
             _, said = process.communicate(timeout=WITHIN_S)
             place = f"seed {seed}, after {killed[-3:]}"
-            _assert_nothing_lives(store, place)
+            _assert_nothing_lives(store, process.pid, place)
+            assert None not in map(peek_checkpoint, _checkpoints(store)), "a half-written one"
             now = observed(records_of(store))
-            assert seen <= now, f"{place}: an evaluation was lost"
+            # A workload repeats its evaluations since its checkpoint; a script loses none.
+            assert seen <= now or not pids(folder), f"{place}: an evaluation was lost"
             seen |= now
+            records = records_of(store)
+            is_done = len(records) == len(wanted) and all(each.ended_well for each in records)
             was_disturbed = process.returncode != 0 or "not finished" in said
-            assert _is_done(store) or was_disturbed, f"{place}: {said}"
+            assert is_done or was_disturbed, f"{place}: {said}"
         assert numbers(records_of(store)) == wanted, f"seed {seed}, {killed[-20:]}"
+        ended += records_of(store)
     print(", ".join(f"{victim}: {killed.count(victim)}" for victim in VICTIMS))
+    return ended
 
 
-def _is_done(store: Path) -> bool:
-    records = records_of(store)
-    return len(records) == 4 and all(record.ended_well for record in records)
+def _checkpoints(store: Path) -> list[Path]:
+    return list(Path(f"{store}.checkpoints").glob("*.safetensors"))
 
 
-def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: random.Random) -> None:
-    """Mostly until a script has started, and somewhat longer."""
-    before = len(pids(folder))
+def _wait_for_a_moment(process: subprocess.Popen[str], store: Path, draw: random.Random) -> None:
+    """Mostly until a script has started or a checkpoint was written, and somewhat longer."""
+
+    def signs() -> list[object]:
+        return [*pids(store.parent), *(path.stat().st_mtime_ns for path in _checkpoints(store))]
+
+    before = signs()
     if draw.random() < 0.8:
-        wait_until(lambda: len(pids(folder)) != before, process, or_ends=True)
+        wait_until(lambda: signs() != before, process, or_ends=True)
     try:
         process.wait(draw.uniform(0, 0.8))
     except subprocess.TimeoutExpired:
@@ -234,26 +178,28 @@ def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: rando
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
     scripts = pids(folder)
-    if victim != "script":
+    if victim != "script" or not scripts:
         if process.poll() is not None:
             return []
         process.kill()
         process.wait()
-    elif not (scripts and is_alive(scripts[-1])):
+    elif not is_alive(scripts[-1]):
         return []
     if victim != "batchlab" and scripts:
         kill_script(scripts[-1])
     return [victim]
 
 
-def _assert_nothing_lives(store: Path, place: str) -> None:
+def _assert_nothing_lives(store: Path, session: int, place: str) -> None:
+    """Orphans write nothing after batchlab is gone, and are gone soon."""
     until_s = time.monotonic() + WITHIN_S
     while time.monotonic() < until_s:
         left = [pid for pid in pids(store.parent) if is_alive(pid)]
-        if not left and not marked(store):
+        in_session = subprocess.run(["pgrep", "-s", str(session)], capture_output=True).stdout
+        if not (left or in_session or marked(store)):
             return
         time.sleep(0.02)
-    raise AssertionError(f"{place}: orphans {left or marked(store)}")
+    raise AssertionError(f"{place}: orphans {left or in_session or marked(store)}")
 
 
 def marked(store: Path) -> tuple[int, ...]:
