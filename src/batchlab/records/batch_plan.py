@@ -36,14 +36,6 @@ class _Stretch(NamedTuple):
     batch_size: int
 
 
-class _Counted(NamedTuple):
-    """The epochs before the batch size becomes constant, cut into stretches of equal batch size."""
-
-    stretches: tuple[_Stretch, ...]
-    epochs: tuple[int, ...]  # the first step of each epoch
-    end: _Stretch  # the stretch that follows the counted epochs
-
-
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
     """The batch size of every step of a run, and the conversions of steps, samples and epochs.
@@ -70,10 +62,10 @@ class BatchPlan:
 
     def batch_size_at(self, step: int) -> int:
         """Return the number of examples of step `step`, without loading the batch."""
-        since = step - self._end.step
-        if since < 0:
-            return self._stretch(step).batch_size
-        size = self._end.batch_size
+        stretch = self._stretch(step)
+        if stretch is not self._end:
+            return stretch.batch_size
+        size, since = stretch.batch_size, step - stretch.step
         return min(size, self.n_train - since % self._steps_per_epoch * size)
 
     def stage_at(self, step: int) -> Stage:
@@ -84,25 +76,23 @@ class BatchPlan:
 
     def samples_at(self, step: int) -> int:
         """Return the number of examples processed in the first `step` steps."""
-        since = step - self._end.step
-        if since < 0:
-            stretch = self._stretch(step)
-            return stretch.samples + (step - stretch.step) * stretch.batch_size
-        epochs, steps = divmod(since, self._steps_per_epoch)
-        taken = epochs * self._samples_per_epoch + steps * self._end.batch_size
-        return self._end.samples + taken
+        stretch = self._stretch(step)
+        epochs, steps = 0, step - stretch.step
+        if stretch is self._end:
+            epochs, steps = divmod(steps, self._steps_per_epoch)
+        return stretch.samples + epochs * self._samples_per_epoch + steps * stretch.batch_size
 
     def step_at(self, samples: float) -> int:
         """Return the least number of steps that process at least `samples` examples."""
-        since = samples - self._end.samples
-        if since < 0:
-            stretches = self._counted.stretches
-            place = bisect_right(stretches, samples, key=lambda stretch: stretch.samples)
-            stretch = stretches[place - 1]
-            return stretch.step + math.ceil((samples - stretch.samples) / stretch.batch_size)
-        epochs = int(since // self._samples_per_epoch)
-        whole, rest = divmod(since - epochs * self._samples_per_epoch, self._end.batch_size)
-        return self._end.step + epochs * self._steps_per_epoch + int(whole) + (rest > 0)
+        stretches, _ = self._counted
+        place = bisect_right(stretches, samples, key=lambda stretch: stretch.samples)
+        stretch = stretches[place - 1]
+        since, epochs = samples - stretch.samples, 0
+        if stretch is self._end:
+            epochs = int(since // self._samples_per_epoch)
+            since -= epochs * self._samples_per_epoch
+        whole, rest = divmod(since, stretch.batch_size)
+        return stretch.step + epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
         """Return the number of epochs done after `step` steps, with a fraction within an epoch.
@@ -137,13 +127,13 @@ class BatchPlan:
 
     def position(self, step: int) -> tuple[int, int]:
         """Return the epoch that contains step `step`, and the step's index within the epoch."""
+        _, epochs = self._counted
         since = step - self._end.step
         if since < 0:
-            epochs = self._counted.epochs
             epoch = bisect_right(epochs, step) - 1
             return epoch, step - epochs[epoch]
         epoch, steps = divmod(since, self._steps_per_epoch)
-        return len(self._counted.epochs) + epoch, steps
+        return len(epochs) + epoch, steps
 
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
         """Return the seconds of the first `step` steps, given the seconds per step by batch size.
@@ -161,7 +151,8 @@ class BatchPlan:
         """Return the sizes of epochs' last batches that are smaller than the stage's batch size."""
         sizes = set()
         # All epochs after the counted epochs have equal steps, so check only the first of them.
-        for epoch in range(len(self._counted.epochs) + 1):
+        _, epochs = self._counted
+        for epoch in range(len(epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
             size = self.batch_size_at(last_step)
             if size < self.stage_at(last_step).batch_size:
@@ -181,13 +172,14 @@ class BatchPlan:
         return tuple(notes)
 
     def _stretch(self, step: int) -> _Stretch:
-        stretches = self._counted.stretches
+        stretches, _ = self._counted
         return stretches[bisect_right(stretches, step, key=lambda stretch: stretch.step) - 1]
 
     def _begin_of(self, epoch: int) -> int:
-        since = epoch - len(self._counted.epochs)
+        _, epochs = self._counted
+        since = epoch - len(epochs)
         if since < 0:
-            return self._counted.epochs[epoch]
+            return epochs[epoch]
         return self._end.step + since * self._steps_per_epoch
 
     def _samples_of(self, epoch: int) -> tuple[int, int]:
@@ -210,12 +202,15 @@ class BatchPlan:
 
     @cached_property
     def _end(self) -> _Stretch:
-        """The stretch that starts where the batch size becomes constant."""
-        return self._counted.end
+        """The last stretch, which starts where the batch size becomes constant."""
+        return self._counted[0][-1]
 
     @cached_property
-    def _counted(self) -> _Counted:
-        """The epochs until the batch size becomes constant, built one stretch after another."""
+    def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...]]:
+        """The stretches of the run, and the first step of each epoch before the last stretch.
+
+        The last stretch has no end; in it, all epochs have the same batch size.
+        """
         stretches: list[_Stretch] = []
         epochs: list[int] = []
         step = samples = 0
@@ -238,4 +233,5 @@ class BatchPlan:
                 step += n_steps
                 samples += n_steps * batch_size
                 left -= n_steps * batch_size
-        return _Counted(tuple(stretches), tuple(epochs), _Stretch(step, samples, size))
+        stretches.append(_Stretch(step, samples, size))
+        return tuple(stretches), tuple(epochs)

@@ -33,27 +33,12 @@ class Reason:
             TypeError: a value is neither a text, number, truth value, reason or None, nor a
                 sequence of such values.
         """
-        return cls.with_values(code, values)
-
-    @classmethod
-    def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """Return the reason with this code; `values` maps names to values.
-
-        Raises:
-            TypeError: a value has a type that `of` does not accept.
-        """
         return cls(code, tuple((name, _plain(values[name])) for name in sorted(values)))
 
     @classmethod
     def as_written(cls, text: str) -> Reason:
         """Return a reason that shows `text`, such as a program's error message, unchanged."""
         return cls.of("as_written", text=text)
-
-    def quotes(self, other: Reason) -> bool:
-        """Return whether this reason equals `other`, or has `other` among its values."""
-        return self == other or any(
-            isinstance(value, Reason) and value.quotes(other) for _, value in self.values
-        )
 
     @property
     def named(self) -> Mapping[str, Value]:

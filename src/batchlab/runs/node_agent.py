@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
 
@@ -29,16 +29,6 @@ _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0  # the longest time to build the native trainer
 
 
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """A run on this node, and the time at which its checkpoint was last sent."""
-
-    device: str
-    checkpoint: Path
-    sent_s: float  # when the checkpoint was last sent; at first, when the run started
-    sent_ns: int = 0  # the modification time of the checkpoint that was last sent
-
-
 Message = tuple[str, bytes] | Heard
 """A trial's id with the content of its checkpoint, or with what its run reports."""
 
@@ -51,7 +41,10 @@ class NodeAgent:
         start_early()
         self._folder = Path(tempfile.mkdtemp(prefix="batchlab-node-"))
         self._devices: list[str] = []  # the free devices
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, str] = {}  # the device of each run
+        self._sent_s: dict[
+            str, float
+        ] = {}  # when each checkpoint was last sent, or its run started
         self._failed: deque[Message] = deque()  # the ends of runs that could not start
         self._workers: LocalWorkers
 
@@ -85,10 +78,10 @@ class NodeAgent:
     def start(self, task: Task, checkpoint: bytes | None) -> None:
         """Start a run, or resume it from the content of a checkpoint."""
         trial_id = task.trial.trial_id
-        path = self._folder / f"{trial_id}.safetensors"
+        path = self._path(trial_id)
         # Checkpoints for other trainings to start from would be lost on this node: write none.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
-        self._running[trial_id] = _Run(device=task.device, checkpoint=path, sent_s=time.monotonic())
+        self._running[trial_id], self._sent_s[trial_id] = task.device, time.monotonic()
         try:
             if checkpoint is not None:
                 path.write_bytes(checkpoint)
@@ -127,24 +120,22 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a checkpoint if changed and last sent at least `at_least_s` seconds ago, or []."""
-        run = self._running[trial_id]
-        if time.monotonic() - run.sent_s < at_least_s:
+        """Return a checkpoint if one was last sent at least `at_least_s` seconds ago, or []."""
+        if time.monotonic() - self._sent_s[trial_id] < at_least_s:
             return []
         try:
-            written_ns = run.checkpoint.stat().st_mtime_ns
-            if written_ns == run.sent_ns:
-                return []
-            content = run.checkpoint.read_bytes()
+            content = self._path(trial_id).read_bytes()
         except FileNotFoundError:  # no checkpoint was written yet
             return []
-        run.sent_s, run.sent_ns = time.monotonic(), written_ns
+        self._sent_s[trial_id] = time.monotonic()
         return [(trial_id, content)]
 
+    def _path(self, trial_id: str) -> Path:
+        return self._folder / f"{trial_id}.safetensors"
+
     def _forget(self, trial_id: str) -> None:
-        run = self._running.pop(trial_id)
-        run.checkpoint.unlink(missing_ok=True)
-        self._devices.append(run.device)
+        self._path(trial_id).unlink(missing_ok=True)
+        self._devices.append(self._running.pop(trial_id))
 
 
 def _listed(versions: tuple[tuple[str, str], ...]) -> str:

@@ -50,11 +50,6 @@ class _Node:
     running: dict[str, Path | None] = field(default_factory=dict)  # checkpoint path, by trial id
     is_gone: bool = False  # whether the node was lost or released; then ignore its answers
 
-    @property
-    def calls(self) -> list[Any]:
-        """The calls that the node has not answered yet."""
-        return [call for call in (self.settling, self.hearing) if call is not None]
-
 
 class RayWorkers:
     """`Workers` on the nodes of a Ray cluster, including nodes that join later."""
@@ -140,7 +135,7 @@ class RayWorkers:
         for node in self._nodes.values():
             if node.running and node.hearing is None:
                 node.hearing = node.agent.hear.options(concurrency_group="hear").remote(_HEAR_S)
-            calls |= dict.fromkeys(node.calls, node)
+            calls |= {call: node for call in (node.settling, node.hearing) if call is not None}
         if not calls:
             time.sleep(timeout_s)
             return

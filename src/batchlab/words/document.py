@@ -52,7 +52,7 @@ def reason_of(document: Any) -> Any:
     code, values = document.get("code"), document.get("values")
     if not (isinstance(code, str) and isinstance(values, dict)):
         raise TypeError("a reason has a code and values")
-    return Reason.with_values(code, {name: reason_of(value) for name, value in values.items()})
+    return Reason.of(code, **{name: reason_of(value) for name, value in values.items()})
 
 
 def is_record(kind: Any) -> bool:
