@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.killed_studies import (
-    STEPS,
     VICTIMS,
     WITHIN_S,
     decisions_in,
@@ -21,8 +20,6 @@ from tests.reference.killed_studies import (
     kill_script,
     killed_studies_end_the_same,
     marked,
-    observed,
-    records_of,
     started,
     sweep_of_script,
     sweep_of_workload,
@@ -31,7 +28,6 @@ from tests.reference.killed_studies import (
 from tests.reference.saving_script import pids, saving_script
 from tests.reference.user_file import write_user_file
 
-from batchlab.records.trial import Status
 from batchlab.runs.replay import JournalEntry
 
 # The first is enough on a quiet machine; a busy one may not even begin in it.
@@ -80,30 +76,6 @@ def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
     sweep = partial(sweep_of_script, resumes=resumes)
     seed = random.randrange(10**6)
     killed_studies_end_the_same(tmp_path, sweep, seed=seed, kills=kills)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)]
-)
-def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path, number):
-    store = tmp_path / "lab.db"
-    command = sweep_of_script(store, resumes=True, sizes="16", seeds=1)
-    process = started(tmp_path, *command)
-    wait_until(lambda: observed(records_of(store)), process)
-
-    process.send_signal(number)
-    _, said = process.communicate(timeout=WITHIN_S)
-    stored = observed(records_of(store))
-    left = [pid for pid in pids(tmp_path) if is_alive(pid)]
-    done_here(tmp_path, *command)
-
-    assert process.returncode == 130, said
-    assert said.splitlines()[-1].startswith("interrupted; everything so far is stored.")
-    assert left == []
-    (record,) = records_of(store)
-    assert (record.status, record.steps) == (Status.OK, STEPS)
-    assert stored <= observed((record,))
 
 
 @pytest.mark.slow

@@ -29,17 +29,6 @@ def run(*arguments: str, folder: Path) -> tuple[dict[str, Any], float]:
     return document, spent_s
 
 
-def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path):
-    arguments = ("advise", f"{ROOT}/examples/train.py:workload", "--budget", "3m", "--json")
-
-    first, spent_s = run(*arguments, folder=tmp_path)
-    second, again_s = run(*arguments, folder=tmp_path)
-
-    assert spent_s < 185
-    assert second["recommendation"] == first["recommendation"]
-    assert again_s < spent_s / 4
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_an_examples_own_commands_take_a_minute_each(name, tmp_path):
     for command in commands(name):
@@ -50,18 +39,6 @@ def test_an_examples_own_commands_take_a_minute_each(name, tmp_path):
         if words[0] == "advise":
             caveats = [caveat["code"] for caveat in document["caveats"]]
             assert name != "clip" or "loss_couples" in caveats
-
-
-def test_the_sweep_of_the_readme_trains_every_cell(tmp_path):
-    arguments = (
-        *("sweep", f"{ROOT}/examples/train.py:workload", "--batch-sizes", "16,64,256,full"),
-        *("--learning-rates", "0.03,0.1", "--epochs", "10", "--seeds", "2", "--json"),
-    )
-
-    document, _ = run(*arguments, folder=tmp_path)
-
-    assert len(document["trials"]) == 16
-    assert {trial["status"] for trial in document["trials"]} <= {"ok", "diverged", "nan"}
 
 
 # What each needs, its metric, its options, and the last step of two epochs of 32 and of 128.

@@ -6,7 +6,6 @@ import sys
 import time
 
 import pytest
-from tests.reference import mnist_script
 from tests.reference.killed_commands import assert_no_kill_leaves_a_process
 from tests.reference.large_output import assert_a_large_output_is_kept_small
 
@@ -105,30 +104,3 @@ def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path):
         assert [round(record.epoch_of(each), 6) for each in record.evaluations] == [1, 2, 3, 4]
         losses = [value for _, value in record.curve("validation", "loss")]
         assert losses == sorted(losses, reverse=True)
-
-
-N_TRAIN = 10_000
-LEARNING_RATE = 0.05
-REQUEST = {"batch_sizes": (16, 64, 256, 1024), "target": ("accuracy", 0.93)}
-# Trainings of a script run one at a time and start for seconds each: 5 min told nothing.
-BUDGET, BUDGET_OF_SCRIPT = "5m", "30m"
-
-
-def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(tmp_path):
-    in_process = batchlab.advise(
-        mnist_script.workload(N_TRAIN), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
-    )
-    # An ordinary loop that draws its own weights and its own order.
-    asked = {"batch_size": 64, "learning_rate": LEARNING_RATE, "epochs": 30}
-    script = mnist_script.command(N_TRAIN, "--own-order", "--epochs", "{epochs}", **asked)
-    by_script = batchlab.advise(
-        script, store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
-    )
-
-    named = by_script.recommendation or by_script.provisional
-    print(
-        f"in process: {in_process.verdict}, flat set {in_process.flat_set}; the script: "
-        f"{by_script.verdict}, flat set {by_script.flat_set}, names {named}"
-    )
-    assert named is not None, by_script
-    assert named.batch_size in in_process.flat_set

@@ -45,38 +45,38 @@ def test_children_show_a_warning_once_whatever_its_numbers():
 
 
 @pytest.mark.parametrize(
-    ("function", "status", "error", "said"),
+    ("action", "status", "error", "said"),
     [
         # Of an error the name and first line come back, of one of ours its text alone.
-        ("raise_value_error", Status.ERROR, "ValueError", "ValueError: first line"),
-        ("raise_workload_error", Status.ERROR, "WorkloadError", "the workload is odd"),
-        ("allocate_beyond_the_machine", Status.OOM, "RuntimeError", "smaller"),
-        ("allocate_beyond_its_limit", Status.OOM, "RuntimeError", "smaller"),
-        ("kill_itself", Status.KILLED, None, "SIGKILL"),
-        ("leave", Status.ERROR, None, "exit code 3"),
+        (packed_functions.raise_value_error, Status.ERROR, "ValueError", "ValueError: first line"),
+        (packed_functions.raise_workload_error, Status.ERROR, "WorkloadError", "is odd"),
+        (packed_functions.allocate_beyond_the_machine, Status.OOM, "RuntimeError", "smaller"),
+        (profiled_workloads.meet_its_own_limit, Status.OOM, "RuntimeError", "smaller"),
+        (profiled_workloads.kill_itself, Status.KILLED, None, "SIGKILL"),
+        (profiled_workloads.crash, Status.ERROR, None, "exit code 3"),
     ],
 )
-def test_how_a_child_ended_comes_back_with_its_reason(function, status, error, said):
-    result = ended(getattr(packed_functions, function), *((3,) if function == "leave" else ()))
+def test_how_a_child_ended_comes_back_with_its_reason(action, status, error, said):
+    result = ended(packed_functions.does, action)
 
     assert (result.status, result.error) == (status, error)
     assert said in reason_text(result.reason)
     assert "\n" not in reason_text(result.reason)
     assert (error is None) == (result.traceback is None)
-    assert error is None or function in result.traceback
+    assert error is None or action.__name__ in result.traceback
 
 
 def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(monkeypatch):
     counts = iter([4, 5])
     monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
-    assert Child(packed_functions.kill_itself).wait().status is Status.OOM
+    assert Child(packed_functions.does, profiled_workloads.kill_itself).wait().status is Status.OOM
 
 
 def test_a_hanging_child_ends_at_its_time_limit():
     started_s = time.monotonic()
 
-    result = run_in_child(packed_functions.hang, timeout_s=0.1)
+    result = run_in_child(packed_functions.does, profiled_workloads.hang, timeout_s=0.1)
 
     assert result.status is Status.TIMEOUT
     assert time.monotonic() - started_s < TIMEOUT_S

@@ -3,10 +3,10 @@
 import io
 import os
 import re
-import resource
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -67,34 +67,20 @@ def shown(line: Line, text: str) -> str:
     return errors.getvalue()
 
 
-def raise_value_error(line: Line) -> None:
+def does(line: Line, action: Callable[[], object]) -> None:
+    action()
+
+
+def raise_value_error() -> None:
     raise ValueError("first line\nsecond line")
 
 
-def raise_workload_error(line: Line) -> None:
+def raise_workload_error() -> None:
     raise WorkloadError("the workload is odd")
 
 
-def allocate_beyond_the_machine(line: Line) -> None:
+def allocate_beyond_the_machine() -> None:
     torch.empty(2**55, dtype=torch.uint8)
-
-
-def allocate_beyond_its_limit(line: Line) -> None:
-    limit = 64 * 1024**3
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    torch.zeros(2 * limit, dtype=torch.uint8)
-
-
-def kill_itself(line: Line) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def leave(line: Line, code: int) -> None:
-    os._exit(code)
-
-
-def hang(line: Line) -> None:
-    time.sleep(3600)
 
 
 def hang_and_tell(line: Line, file: str) -> None:

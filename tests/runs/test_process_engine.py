@@ -329,35 +329,23 @@ def test_each_length_ends_with_the_same_weights_as_trained_alone(
 
 
 @pytest.mark.slow
-def test_a_beginning_that_is_damaged_is_not_used_but_replaced(tmp_path, everything):
-    engine = engine_at(tmp_path / "lab.db", everything)
-    whole_trainings(engine, 1.0)
-    (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
-    kept.write_bytes(b"damaged")
-    (short,) = whole_trainings(engine, 0.4)
-
-    assert short.resumed_from_steps == ()
-    assert peek_checkpoint(kept).step == 8
-    # Where there is one length, no beginning is kept.
-    alone = engine_at(tmp_path / "other.db", everything)
-    alone._plan = replace(alone._plan, horizons=())
-    whole_trainings(alone, 1.0)
-    assert not list((tmp_path / "other.db.checkpoints").glob("*.*.safetensors"))
-
-
-@pytest.mark.slow
-def test_a_training_whose_way_counts_begins_at_its_own_beginning(tmp_path, everything):
+def test_a_beginning_is_not_used_if_damaged_or_for_a_training_whose_way_counts(
+    tmp_path, everything
+):
     """Another length may have been evaluated elsewhere, or on other data."""
     engine = engine_at(tmp_path / "lab.db", everything)
     whole_trainings(engine, 1.6)
     trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=1.0)
     target = Target(metric="loss", value=100.0, better="lower")
-    (record,) = run_all(
-        engine, [RunRequest(trial=trial, length=RunLength(epochs=PLANNED, until=target))]
-    )
+    length = RunLength(epochs=PLANNED, until=target)
+    (watched,) = run_all(engine, [RunRequest(trial=trial, length=length)])
+    (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
+    kept.write_bytes(b"damaged")
+    (short,) = whole_trainings(engine, 0.4)
 
-    assert record.resumed_from_steps == ()
-    assert record.status is Status.TARGET_REACHED
+    assert (watched.status, watched.resumed_from_steps) == (Status.TARGET_REACHED, ())
+    assert short.resumed_from_steps == ()
+    assert peek_checkpoint(kept).step == 8
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from tests.reference.stored_study import (
     STUDY,
     TRIAL_ID,
     an_evaluation,
-    child,
     put_study,
-    run_at_once,
 )
 
 from batchlab.errors import StoreError
@@ -259,18 +257,6 @@ def test_a_store_that_is_just_being_made_by_another_is_waited_for(path):
     assert journal == ("wal",)
 
 
-@pytest.mark.slow
-def test_processes_that_find_no_store_make_one(tmp_path):
-    code = """
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(8):
-    with Store(f"{sys.argv[1]}/{number}.db") as store:
-        store.put_workload(WORKLOAD)
-"""
-    assert run_at_once([child(code, tmp_path) for _ in range(3)]) == [0, 0, 0]
-
-
 def test_a_writer_killed_in_the_middle_of_a_commit_is_undone(path):
     # What it leaves where WAL can't work: pages half changed, and the journal that undoes them.
     sql(path, "PRAGMA journal_mode=DELETE")
@@ -304,12 +290,3 @@ def test_a_failed_write_is_put_down_to_a_full_disk_only_if_it_is_full(
 
     with pytest.raises(StoreError, match=expected), store_file.explained(path):
         raise error
-
-
-def test_a_store_that_reached_its_limit_says_that_the_disk_is_full(path):
-    with Store(path) as store:
-        store._connection.execute("PRAGMA max_page_count=1")  # as large as it is now
-        with pytest.raises(StoreError, match="the disk is full"):
-            store.put_evaluations(TRIAL_ID, [an_evaluation(step) for step in range(5000)])
-
-        assert store.study().records == STUDY.records

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import sqlite3
-import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -326,25 +324,6 @@ def test_an_interrupt_inside_a_write_leaves_nothing_of_it(store):
     store._connection.execute("BEGIN IMMEDIATE")  # and Ctrl-C before the block was entered
     store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
     store._connection.execute("BEGIN")
-    assert store.record(TRIAL_ID).evaluations == (an_evaluation(0),)
-
-
-def test_an_interrupt_while_a_write_waits_for_its_turn_leaves_the_store_usable(store):
-    store.put_record(BEGUN)
-    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    # Both act while BEGIN waits in SQLite, so Ctrl-C is seen right after it: as early as can be.
-    ctrl_c = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
-    free = threading.Timer(0.15, other.execute, ["ROLLBACK"])
-
-    with ExitStack() as both_have_acted:
-        for timer in (ctrl_c, free):
-            both_have_acted.callback(timer.join)
-            timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
-
-    store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
     assert store.record(TRIAL_ID).evaluations == (an_evaluation(0),)
 
 

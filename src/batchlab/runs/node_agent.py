@@ -42,9 +42,8 @@ class NodeAgent:
         self._folder = Path(tempfile.mkdtemp(prefix="batchlab-node-"))
         self._devices: list[str] = []  # the free devices
         self._running: dict[str, str] = {}  # the device of each run
-        self._sent_s: dict[
-            str, float
-        ] = {}  # when each checkpoint was last sent, or its run started
+        # When each run started, or last sent its checkpoint.
+        self._sent_s: dict[str, float] = {}
         self._failed: deque[Message] = deque()  # the ends of runs that could not start
         self._workers: LocalWorkers
 
