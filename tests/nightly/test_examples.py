@@ -90,9 +90,10 @@ def test_the_output_of_an_example_is_followed_in_a_sweep(name, tmp_path):
         assert trial["final"]["validation"][metric] > 0
 
 
-_SHARED = """
+ACCELERATE = """
 import sys
 import torch
+from accelerate import Accelerator, DataLoaderConfiguration
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 import batchlab
@@ -102,12 +103,6 @@ begun = len(sys.argv) > 1
 torch.manual_seed(len(sys.argv))  # other weights, which a checkpoint replaces
 draw = torch.Generator().manual_seed(0)
 plan = plans.steps(8, {25: 32}, unit="steps", epochs=3, scaling_rule="sqrt")
-"""
-
-SCRIPTS = {
-    "accelerate": """
-from accelerate import Accelerator, DataLoaderConfiguration
-
 x = torch.randn(200, 4, generator=draw)
 train = TensorDataset(x, x.sum(1, keepdim=True))
 model = nn.Linear(4, 1)
@@ -128,43 +123,8 @@ for inputs, wanted in loader:
     optimizer.zero_grad()
     if rates.last_epoch == 20:
         accelerator.save_state("kept")
-steps = rates.last_epoch
-""",
-    "transformers": """
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
-
-tokens = torch.randint(50, (200, 6), generator=draw)
-train = [{"input_ids": each, "labels": int(each[0] > 25)} for each in tokens]
-small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-model = BertForSequenceClassification(BertConfig(vocab_size=50, intermediate_size=16, **small))
-optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
-sampler = batchlab.BatchSizeSampler(train, plan, seed=0)
-
-
-class PlannedTrainer(Trainer):
-    def get_train_dataloader(self):
-        loader = DataLoader(train, batch_sampler=sampler, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)
-
-
-arguments = TrainingArguments(
-    "kept",
-    max_steps=sampler.n_steps,
-    accelerator_config={"even_batches": False},
-    save_strategy="steps",
-    save_steps=20,
-    report_to="none",
-    use_cpu=True,
-    disable_tqdm=True,
-)
-rates = sampler.scheduler(optimizer)
-trainer = PlannedTrainer(model, arguments, train_dataset=train, optimizers=(optimizer, rates))
-trainer.train(resume_from_checkpoint="kept/checkpoint-20" if begun else None)
-steps = trainer.state.global_step
-""",
-}
-_TOLD = """
-print(steps, optimizer.param_groups[0]["lr"], [part.tolist() for part in model.parameters()])
+weights = [part.tolist() for part in model.parameters()]
+print(rates.last_epoch, optimizer.param_groups[0]["lr"], weights)
 """
 
 
@@ -209,11 +169,10 @@ def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_run_goes_on_from_its_middle_bit_for_bit(name, tmp_path):
-    pytest.importorskip(name)
+def test_a_run_of_accelerates_goes_on_from_its_middle_bit_for_bit(tmp_path):
+    pytest.importorskip("accelerate")
 
-    whole, resumed = ends_of(tmp_path, _SHARED + SCRIPTS[name] + _TOLD, "again")
+    whole, resumed = ends_of(tmp_path, ACCELERATE, "again")
 
     assert whole[-1] == resumed[-1]
     assert whole[-1].startswith("39 ")

@@ -3,8 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -212,14 +210,13 @@ def test_interrupted_anywhere_nothing_that_came_back_is_run_again(
 def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path, undisturbed):
     lab = tmp_path / "lab.db"
     n_done = []
-    for n in (3, 6, 4):  # runs begun in this process when it is killed
-        code = (
-            "from pathlib import Path\n"
-            "from tests.runs.test_replaying import advised, kill, toy\n"
-            f"advised(Path({str(lab)!r}), toy(n_workers=1, ends_at={n}, end=kill))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    for n in (3, 6, 4):  # runs begun in the process when it is killed
+        pid = os.fork()
+        if pid == 0:
+            advised(lab, toy(n_workers=1, ends_at=n, end=kill))
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status)
         n_done.append(len(ends_in(lab)))
 
     resumed = advised(lab, toy(n_workers=1))

@@ -261,10 +261,6 @@ def _disk_is_full(folder: Path) -> StoreError:
     )
 
 
-# A training that has to end gets this many seconds from SIGTERM to SIGKILL, but at most this
-# fraction of the budget.
-_GRACE_S = 10.0
-_GRACE_FRACTION = 0.05
 # This many failures of one kind stop a study. Failures that differ only in paths, addresses and
 # numbers are of one kind.
 _ENOUGH_FAILURES = 3
@@ -283,6 +279,8 @@ class CommandEngine(StoredEngine):
 
     name = _NAME
     keeps_cadence = False
+    _longest_grace_s = 10.0  # from SIGTERM to SIGKILL
+    _grace_fraction = 0.05
 
     def __init__(
         self,
@@ -312,9 +310,6 @@ class CommandEngine(StoredEngine):
     @property
     def _n_running(self) -> int:
         return len(self._ended)  # `_start` runs each request to its end
-
-    def _is_out_of_time(self) -> bool:
-        return self._left_s() <= self._grace_s
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train until the run or the budget ends, unless another process has trained the run."""
@@ -396,9 +391,3 @@ class CommandEngine(StoredEngine):
     def marker(self) -> str:
         """The text that identifies the processes that train this workload for this store."""
         return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
-
-    @property
-    def _grace_s(self) -> float:
-        if self._plan.budget_s is None:
-            return _GRACE_S
-        return min(_GRACE_S, _GRACE_FRACTION * self._plan.budget_s)

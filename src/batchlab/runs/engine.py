@@ -15,7 +15,7 @@ from itertools import count
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, Outcome, RunLength, RunRequest
-from batchlab.records.trial import Crossing, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan
 from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
@@ -51,6 +51,10 @@ class StoredEngine:
     )
     n_seeds: int | None = None  # any seed is accepted
     _takes_rate = True  # whether a learning rate can be set; some scripts have no option for it
+    # A run that has to end gets this many seconds before it is killed, so that it can save its
+    # progress, but at most this fraction of the budget.
+    _longest_grace_s = 5.0
+    _grace_fraction = 0.1
 
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
@@ -66,7 +70,6 @@ class StoredEngine:
         self._expected_s = self._done_s = 0.0
         self._began_s = time.monotonic()
         self._kinds_said: set[str] = set()  # earlier warnings without their numbers
-        self._known: deque[RunRequest] = deque()  # runs found in the store
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap, next run first
         self._numbers = count()
         self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if not trained
@@ -114,9 +117,8 @@ class StoredEngine:
         """
         record = self._store.record(request.trial.trial_id)
         if self._is_answered(record, request.length):
-            self._known.append(request)
+            self._ended.append((request, None))
             return
-        self._admit(request)
         priority = self._expect(request, record)
         # Side by side, the longest run starts first, so that workers are not idle at the end.
         if self.n_workers == 1:
@@ -131,12 +133,6 @@ class StoredEngine:
             TrialError, EditedError: no further run of this study can be trained.
             KeyboardInterrupt: after everything has been stored.
         """
-        if self._known:
-            request = self._known.popleft()
-            if self.keeps_cadence and self.cost_model == CostModel():
-                # Learn from a stored run, to plan evaluations as far apart as in the last session.
-                self._learn(request.trial, from_step=0, wall_s=None)
-            return request, self._answer(request)
         try:
             self._run_until_one_has_ended()
         except BaseException:
@@ -145,11 +141,13 @@ class StoredEngine:
         request, ran = self._ended.popleft()
         if ran is not None:
             self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
+        elif self.keeps_cadence and self.cost_model == CostModel():
+            # Learn from a stored run, to plan evaluations as far apart as in the last session.
+            self._learn(request.trial, from_step=0, wall_s=None)
         return request, self._answer(request)
 
     def cancel(self) -> None:
         """Forget all runs that are not returned yet; subclasses first end the started runs."""
-        self._known.clear()
         self._waiting.clear()
         self._ended.clear()
 
@@ -167,6 +165,17 @@ class StoredEngine:
             return math.inf
         return budget_s - self.spent_s()
 
+    @property
+    def _grace_s(self) -> float:
+        budget_s = self._plan.budget_s
+        if budget_s is None:
+            return self._longest_grace_s
+        return min(self._longest_grace_s, self._grace_fraction * budget_s)
+
+    def _is_out_of_time(self) -> bool:
+        """Return whether no run may start any more, and started runs have to end."""
+        return self._left_s() <= self._grace_s
+
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
@@ -182,10 +191,6 @@ class StoredEngine:
         """Start a run; on return, the trial's claim ends unless `claim.pop_all()` was called."""
         raise NotImplementedError
 
-    def _is_out_of_time(self) -> bool:
-        """Return whether time is up, so that no run may start and started runs have to end."""
-        raise NotImplementedError
-
     @property
     def _n_running(self) -> int:
         """The number of runs that have started and not ended."""
@@ -199,9 +204,6 @@ class StoredEngine:
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
-
-    def _admit(self, request: RunRequest) -> None:
-        """Prepare for a run that has to be trained."""
 
     # ---- the loop
 
@@ -347,14 +349,8 @@ def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence:
     return record.has_ended_itself or is_whole or _has_met(record, length)
 
 
-def _crossing(record: TrialRecord, length: RunLength) -> Crossing | None:
-    if length.until is None:
-        return None
-    return record.crossing(length.until)
-
-
 def _has_met(record: TrialRecord, length: RunLength) -> bool:
-    crossing = _crossing(record, length)
+    crossing = None if length.until is None else record.crossing(length.until)
     return crossing is not None and crossing.held
 
 
@@ -370,43 +366,35 @@ def _trained_steps(record: TrialRecord) -> int:
 
 
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether a run was evaluated as often, and on the same splits, as requested."""
-    return _was_watched(record, length) and _has_epoch_ends(record, length)
+    """Return whether a run was evaluated as often, and on the same splits, as requested.
 
-
-def _was_watched(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether a run was evaluated as often as requested just before reaching the target.
-
-    A run is evaluated rarely until it can reach the target for which it was trained, so it may have
-    reached an easier target between two distant evaluations.
+    A run that was made for an advice is evaluated rarely until it can reach the target for which it
+    was trained, and on train and test data only at its end or never. So the run may have reached an
+    easier target between two distant evaluations.
     """
-    crossing = _crossing(record, length)
+    plan = record.trial.plan
+    if length.all_splits == "on_the_way":
+        epoch_ends = {
+            pause.step for pause in pauses(plan, last_step=record.steps) if pause.all_splits
+        }
+        for evaluation in record.evaluations[:-1]:
+            if evaluation.step in {0, *epoch_ends} and not evaluation.has_all_splits:
+                return False
+    crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:
         return True
-    seen_samples = crossing.samples - record.trial.plan.samples_at(crossing.after_step)
+    seen_samples = crossing.samples - plan.samples_at(crossing.after_step)
     if seen_samples <= _AS_GOOD * length.interval_samples:
         return True
-    marks = pauses(
-        record.trial.plan,
+    # Extra evaluations, as at epoch ends, are accepted; a missing requested evaluation is refused.
+    requested = pauses(
+        plan,
         last_step=crossing.step,
         after_step=crossing.after_step,
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    # Extra evaluations, as at epoch ends, are accepted; a missing requested evaluation is refused.
-    return next(marks).step >= crossing.step
-
-
-def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether train and test data were evaluated at all epoch ends, if that is requested.
-
-    Runs that were made for an advice are evaluated on these data only at the end, or never.
-    """
-    if length.all_splits != "on_the_way" or not record.evaluations:
-        return True
-    marks = pauses(record.trial.plan, last_step=record.steps)
-    steps = {0, *(mark.step for mark in marks if mark.all_splits)}
-    return all(e.has_all_splits for e in record.evaluations[:-1] if e.step in steps)
+    return next(requested).step >= crossing.step
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:

@@ -26,10 +26,7 @@ from batchlab.training.plain import Task
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 
-# A run that was asked to stop gets this many seconds to write its checkpoint before it is killed,
-# but at most this fraction of the time that is left.
-_GRACE_S = 5.0
-_GRACE_FRACTION = 0.1
+_KILLED_WITHIN_S = 5.0  # the longest time to wait for the ends of killed runs at a time
 _BUILD_S = 30.0  # the longest time to build the native trainer
 
 
@@ -64,8 +61,6 @@ class ProcessEngine(StoredEngine):
         """Prepare to return stored runs from `store`, and to train other runs with `workers`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
-        self._grace_s = _GRACE_S
-        self._stop_at_s = math.inf
         self._running: dict[str, _Run] = {}  # by trial id
         self._lost_once: set[str] = set()  # trials that lost their node once while they trained
 
@@ -92,16 +87,6 @@ class ProcessEngine(StoredEngine):
             super().cancel()
 
     # ---- runs under way
-
-    def _admit(self, request: RunRequest) -> None:
-        """If no run is under way, set when runs must stop."""
-        if self._is_idle:
-            left_s = max(0.0, self._left_s())
-            self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
-            self._stop_at_s = time.monotonic() + left_s - self._grace_s
-
-    def _is_out_of_time(self) -> bool:
-        return time.monotonic() >= self._stop_at_s
 
     @property
     def _n_running(self) -> int:
@@ -179,7 +164,7 @@ class ProcessEngine(StoredEngine):
             left_s = grace_until_s - time.monotonic()
             if left_s <= 0:
                 self._workers.kill()
-                left_s = _GRACE_S
+                left_s = _KILLED_WITHIN_S
             for run, ended in self._heard(left_s):
                 outcome = _outcome(ended)
                 if outcome.status is None or outcome.status is Status.KILLED:
