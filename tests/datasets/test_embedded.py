@@ -48,8 +48,8 @@ def test_validation_is_the_last_10_000_training_images_and_no_two_splits_share_m
 def test_the_numbers_spell_the_novel():
     novel = embedded_bytes("moby_dick.txt.gz").decode("utf-8")
 
-    text = load_moby_dick()
+    ids, vocabulary = load_moby_dick()
 
-    assert "".join(map(text.vocabulary.__getitem__, text.ids.tolist())) == novel
-    assert text.vocabulary == "".join(sorted(set(novel)))
+    assert "".join(map(vocabulary.__getitem__, ids.tolist())) == novel
+    assert vocabulary == "".join(sorted(set(novel)))
     assert novel.startswith("CHAPTER 1. Loomings.\n\nCall me Ishmael.")

@@ -116,7 +116,9 @@ def lose_when_it_trains(
     for request in asked:
         engine.submit(request)
     engine._start_waiting()
-    while min((run.step for run in engine._running.values()), default=0) == 0:
+    while not engine._running or 0 in [
+        engine._store.record(each).steps for each in engine._running
+    ]:
         engine._listen(0.1)
     lose()
     ends = dict(engine.next_finished() for _ in asked)
@@ -229,7 +231,7 @@ def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
 
 @pytest.mark.nightly
 def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(nodes, on_nodes, monkeypatch):
-    with pytest.raises(ClusterError, match=r"a trial takes 3 CPU, and no node .* they have 1 CPU"):
+    with pytest.raises(ClusterError, match="a trial takes 3 CPU, and no node"):
         Cluster(address=nodes.address, cpus_per_trial=3).connect()
 
     monkeypatch.setattr(ray_workers, "library_versions", lambda: (("torch", "1.0"),))

@@ -77,23 +77,14 @@ def _read_part(part: str) -> tuple[Images, Labels]:
     return images, np.frombuffer(digits, np.uint8, offset=_LABELS_HEADER_BYTES)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
-    """A text, as the index of each character in a vocabulary.
+def load_moby_dick() -> tuple[NDArray[np.uint8], str]:
+    """Return the whole of Moby-Dick as (the index in the vocabulary of each character, vocabulary).
 
-    Attributes:
-        ids: the index in `vocabulary` of each character of the text, shape (n,).
-        vocabulary: the distinct characters of the text, sorted by code point, at most 256.
+    The vocabulary has the 81 distinct characters of the text, sorted by code point. The text has
+    1,189,651 characters.
     """
-
-    ids: NDArray[np.uint8]
-    vocabulary: str
-
-
-def load_moby_dick() -> Text:
-    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81."""
     text = embedded_bytes("moby_dick.txt.gz").decode("utf-8")
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     is_used = np.bincount(points) > 0
     vocabulary = "".join(map(chr, np.flatnonzero(is_used)))
-    return Text(ids=(np.cumsum(is_used) - 1).astype(np.uint8)[points], vocabulary=vocabulary)
+    return (np.cumsum(is_used) - 1).astype(np.uint8)[points], vocabulary

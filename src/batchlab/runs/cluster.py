@@ -10,11 +10,13 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
 
 _CONNECT_S = 5.0  # the longest time to wait for an address to accept a connection
+_LONGEST_MESSAGE = 300  # characters
 _connected: dict[str, str] = {}  # "address" -> the address of the connected cluster
 
 
@@ -76,15 +78,10 @@ class Cluster:
             self._join()
             _connected["address"] = self.address
         if not self.large_nodes():
-            wanted = _named(self.cpus_per_trial, self.gpus_per_trial or 0.0)
-            have = set()
-            for node in live_nodes().values():
-                resources = node["Resources"]
-                have.add(_named(resources.get("CPU", 0.0), resources.get("GPU", 0.0)))
+            gpus = f" and {self.gpus_per_trial:g} GPU" if self.gpus_per_trial else ""
             raise ClusterError(
-                f"a trial takes {wanted}, and no node of the cluster has that: they have "
-                f"{', '.join(sorted(have)) or 'nothing'}; give smaller --cpus-per-trial or "
-                f"--gpus-per-trial, or another --device"
+                f"a trial takes {self.cpus_per_trial} CPU{gpus}, and no node of the cluster has "
+                f"that; give smaller --cpus-per-trial or --gpus-per-trial, or another --device"
             )
 
     def _join(self) -> None:
@@ -95,11 +92,9 @@ class Cluster:
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except (Exception, SystemExit) as error:
-            cause, todo = first_line(error), "start a cluster with ray start --head, or give the"
-            if cause.startswith("Version mismatch"):  # the versions are on the next lines
-                cause, todo = " ".join(str(error).split()), "use one with these, or give the"
             raise ClusterError(
-                f"address {self.address}: {cause}; {todo} --address of another"
+                f"address {self.address}: {brief(error)}; start a cluster with ray start --head "
+                "(and the same versions), or give the --address of another"
             ) from error
         finally:
             if is_main:  # Ray's handler would end batchlab without storing its progress
@@ -158,13 +153,7 @@ def live_nodes() -> dict[str, dict[str, Any]]:
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, because a message from Ray may be pages long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[0].rstrip(".")
-
-
-def _named(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPU and {gpus:g} GPU" if gpus else f"{cpus:g} CPU"
+def brief(error: BaseException) -> str:
+    """Return the start of an error's message on one line; a message from Ray may be pages long."""
+    message = " ".join(str(error).split()).rstrip(".")
+    return shorten(message, _LONGEST_MESSAGE, placeholder=" ...") or type(error).__name__

@@ -23,7 +23,7 @@ from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
-from batchlab.runs.cluster import Cluster, first_line, live_nodes
+from batchlab.runs.cluster import Cluster, brief, live_nodes
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.node_agent import NodeAgent
 from batchlab.runs.workers import NODE_LOST, Heard
@@ -252,7 +252,7 @@ def _cause_of(error: BaseException) -> str:
     cause = getattr(error, "cause", None)
     if isinstance(cause, ClusterError):
         return str(cause)  # already a message for the user
-    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
+    return brief(error) if cause is None else f"{type(cause).__name__}: {brief(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:

@@ -48,16 +48,16 @@ def workload(
     named_optimizer = NamedOptimizer(
         name=optimizer, workload=_NAME, momentum=momentum, weight_decay=weight_decay
     )
-    text = load_moby_dick()
-    n = len(text.ids)
+    ids, vocabulary = load_moby_dick()
+    n = len(ids)
     ends = [round(n * _TRAIN_FRACTION), round(n * (1 - _VALIDATION_FRACTION))]
-    train, test, validation = np.split(text.ids, ends)
+    train, test, validation = np.split(ids, ends)
     check_whole(context, setting="context", workload=_NAME, low=1, high=len(validation) - 1)
     return Workload(
         name=_NAME,
         model=partial(
             _Transformer,
-            n_characters=len(text.vocabulary),
+            n_characters=len(vocabulary),
             context=context,
             width=width,
             layers=layers,
