@@ -59,7 +59,7 @@ def test_what_was_written_is_replayed_in_its_order(store):
     begun = {"profile": "{}", "elsewhere": '{"gpu": 1}', "budget_s": 100.0, "n_workers": 2}
     journal.begin(JournalEntry(**begun, spent_s=1.0))  # type: ignore[arg-type]
     for reading_s in (1.5, 0.1 + 0.2):
-        journal.note_reading(reading_s)
+        journal.reading_s(lambda now_s=reading_s: now_s)
     journal.put_readings(spent_s=2.0, in_turn=((2.0, 1.9),))
     journal.put_readings(spent_s=3.0, in_turn=())
     put_ends(store, end_of(REQUEST))
@@ -68,7 +68,7 @@ def test_what_was_written_is_replayed_in_its_order(store):
 
     assert (store.study().margin, store.study().target) == (0.02, LENGTH.until)
     assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
-    assert [again.replayed_reading_s() for _ in range(3)] == [1.5, 0.1 + 0.2, None]
+    assert [again.reading_s(lambda: 9.0) for _ in range(3)] == [1.5, 0.1 + 0.2, 9.0]
     assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
     *end, entry = again.replayed_end([OTHER, REQUEST], engine="toy") or (None, None)
     assert (tuple(end), entry and entry.cost_model) == (end_of(REQUEST), PACE)
@@ -90,13 +90,13 @@ def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store):
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])
 def test_other_runs_than_before_end_the_replay(store, other):
     journal = put_ends(store, end_of(REQUEST))
-    journal.note_reading(2.0)
+    journal.reading_s(lambda: 2.0)
     journal.put_readings(spent_s=2.0)
 
     again = Journal(store, STUDY)
 
     assert again.replayed_end([other], engine="toy") is None
-    assert again.replayed_reading_s() is None
+    assert again.reading_s(lambda: 9.0) == 9.0
 
 
 def test_decisions_changed_by_another_program_are_refused(store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -138,9 +138,15 @@ class Journal:
 
     # ---- replay
 
-    def replayed_reading_s(self) -> float | None:
-        """Return the next stored value of the budget seconds spent, or None if all are replayed."""
-        return self._readings_to_come.popleft() if self._readings_to_come else None
+    def reading_s(self, spent_s: Callable[[], float]) -> float:
+        """Return the next stored value of the budget seconds spent, or else a value of now.
+
+        `put_readings` stores the values of now.
+        """
+        if self._readings_to_come:
+            return self._readings_to_come.popleft()
+        self._readings.append(spent_s())
+        return self._readings[-1]
 
     def replayed_in_turn(self) -> InTurn | None:
         """Return the next stored ratios of two step times, or None if there are no more."""
@@ -170,17 +176,13 @@ class Journal:
 
     # ---- what is new
 
-    def note_reading(self, spent_s: float) -> None:
-        """Remember a value of the budget seconds spent; `put_readings` stores all such values."""
-        self._readings.append(spent_s)
-
     def note_request(self, request: RunRequest) -> None:
         """Add the trial of a requested run to the study, and remember the requested target."""
         self._trial_ids[request.trial.trial_id] = None
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the readings of `note_reading`, and the study's trials if trials were added."""
+        """Store the new values of `reading_s`, and the study's trials if trials were added."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -280,12 +282,7 @@ class ReplayingEngine:
 
     def spent_s(self) -> float:
         """Return the budget seconds spent in all sessions, replaying the stored times first."""
-        replayed_s = self._journal.replayed_reading_s()
-        if replayed_s is not None:
-            return replayed_s
-        spent_s = self._spent_s()
-        self._journal.note_reading(spent_s)
-        return spent_s
+        return self._journal.reading_s(self._spent_s)
 
     def submit(self, request: RunRequest) -> None:
         """Queue a run; the inner engine receives the run only when the journal has no ends left."""
