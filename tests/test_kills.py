@@ -44,7 +44,7 @@ def advise(budget_s: float) -> list[str]:
 
 
 def runs_in(store: Path) -> list[object]:
-    return [decision.run for decision in decisions_in(store) if decision.run]
+    return [each.record for each in decisions_in(store) if each.record]
 
 
 def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:

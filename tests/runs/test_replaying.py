@@ -26,7 +26,7 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, StoredEnd, stored_journal
+from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, stored_journal
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
@@ -70,7 +70,7 @@ def test_what_was_written_is_replayed_in_its_order(store):
     assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
     assert [again.reading_s(lambda: 9.0) for _ in range(3)] == [1.5, 0.1 + 0.2, 9.0]
     assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
-    *end, entry = again.replayed_end([OTHER, REQUEST], engine="toy") or (None, None)
+    *end, entry = again.replayed_end([OTHER, REQUEST]) or (None, None)
     assert (tuple(end), entry and entry.cost_model) == (end_of(REQUEST), PACE)
     assert stored_journal(store, STUDY.study_id)[0].elsewhere == '{"gpu": 1}'
 
@@ -82,7 +82,7 @@ def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store):
 
     again = Journal(store, STUDY)
 
-    ends = [again.replayed_end([REQUEST, OTHER, FURTHER], engine="toy") for _ in range(3)]
+    ends = [again.replayed_end([REQUEST, OTHER, FURTHER]) for _ in range(3)]
     found = [(request, end.steps, end.has_ended_itself) for request, end, _ in ends]  # type: ignore[misc]
     assert found == [(OTHER, 5, False), (REQUEST, 5, False), (FURTHER, 9, True)]
 
@@ -95,14 +95,14 @@ def test_other_runs_than_before_end_the_replay(store, other):
 
     again = Journal(store, STUDY)
 
-    assert again.replayed_end([other], engine="toy") is None
+    assert again.replayed_end([other]) is None
     assert again.reading_s(lambda: 9.0) == 9.0
 
 
 def test_decisions_changed_by_another_program_are_refused(store):
     put_ends(store, end_of(REQUEST))
     with closing(sqlite3.connect(store.path)) as connection, connection:
-        connection.execute("UPDATE studies SET decisions = '[{\"run\": 3}]'")
+        connection.execute("UPDATE studies SET decisions = '[{\"record\": 3}]'")
 
     with pytest.raises(StoreError, match="its content cannot be read"):
         stored_journal(store, "study")
@@ -155,9 +155,10 @@ def advised(path: Path, engine: Toy) -> Advice:
         return advice
 
 
-def ends_in(path: Path) -> list[StoredEnd]:
+def ends_in(path: Path) -> list[Any]:
     with Store.existing(path) as store:
-        return [entry.run for entry in stored_journal(store, STUDY.study_id) if entry.run]
+        entries = stored_journal(store, STUDY.study_id)
+        return [(each.record, each.length, each.steps) for each in entries if each.record]
 
 
 @pytest.fixture(scope="module")
@@ -171,11 +172,11 @@ def undisturbed(tmp_path_factory):
 def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path):
     first, idle = toy(), toy()
     advice = advised(tmp_path / "lab.db", first)
-    finished = [end.trial_id for end in ends_in(tmp_path / "lab.db")]
+    finished = [record.trial for record, *_ in ends_in(tmp_path / "lab.db")]
 
     again = advised(tmp_path / "lab.db", idle)
 
-    assert finished != [request.trial.trial_id for request in first.asked]
+    assert finished != [request.trial for request in first.asked]
     assert idle.asked == []
     assert again == advice
     with Store.existing(tmp_path / "lab.db") as store:

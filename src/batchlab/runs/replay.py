@@ -8,56 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import StudyName
-from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
+from batchlab.records.trial import Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
-from batchlab.store.schema import JsonColumn, printable_reason
+from batchlab.store.schema import JsonColumn, printable_record
 from batchlab.store.store import Store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredEnd:
-    """A run's steps and status as they were when the engine returned the run's record."""
-
-    trial_id: str
-    length: RunLength  # the requested length of the run
-    steps: int | None  # done at the last evaluation; None if the run never started
-    status: Status
-    reason: Reason | None  # why the run failed
-
-    @classmethod
-    def of(cls, request: RunRequest, record: TrialRecord) -> StoredEnd:
-        """Copy what a replay needs, because later runs may change the stored record."""
-        assert record.status is not None
-        return cls(
-            trial_id=record.trial.trial_id,
-            length=request.length,
-            steps=record.steps if record.evaluations else None,
-            status=record.status,
-            reason=printable_reason(record.reason),
-        )
-
-    def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
-        """Return the stored record as it was when this run ended, without later evaluations."""
-        notes = record.notes
-        evaluations: tuple[Evaluation, ...] = ()
-        if self.steps is not None:
-            n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
-            evaluations = record.evaluations[:n]
-        if len(evaluations) < len(record.evaluations):  # early stopping came after this end
-            notes = tuple(note for note in notes if note.code != "stopped_early")
-        return replace(
-            record,
-            status=self.status,
-            reason=self.reason,
-            target=target,
-            evaluations=evaluations,
-            notes=notes,
-        )
-
 
 InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times, by process and round
 
@@ -75,7 +32,11 @@ class JournalEntry:
     budget_s: float | None = None  # seconds that the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # the budget seconds spent, as read in order
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
-    run: StoredEnd | None = None  # the run that ended
+    # The run that ended: its requested length, its record as it was then without evaluations, and
+    # the steps at its last evaluation (None if the run never started).
+    length: RunLength | None = None
+    record: TrialRecord | None = None
+    steps: int | None = None
     cost_model: CostModel = field(default_factory=CostModel)  # the engine's estimates so far
     n_workers: int | None = None  # how many runs the engine trained at a time at this entry
     spent_s: float = 0.0  # seconds of the budget spent until this entry
@@ -107,7 +68,7 @@ class Journal:
         for entry in self._written:
             self.spent_before_s = max(self.spent_before_s, entry.spent_s)
             self._readings_to_come.extend(entry.readings_s)
-            if entry.run is not None:
+            if entry.record is not None:
                 self._ends_to_come.append(entry)
             if entry.in_turn is not None:
                 self._in_turn_to_come.append(entry.in_turn)
@@ -153,7 +114,7 @@ class Journal:
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
-        self, under_way: Sequence[RunRequest], *, engine: str
+        self, under_way: Sequence[RunRequest]
     ) -> tuple[RunRequest, TrialRecord, JournalEntry] | None:
         """Return the next run that ended: request, record and entry; None if there are no more.
 
@@ -163,16 +124,23 @@ class Journal:
         if not self._ends_to_come:
             return None
         entry = self._ends_to_come.popleft()
-        stored = entry.run
-        assert stored is not None
-        for request in under_way:
-            if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
-                record = self._store.record(stored.trial_id) or request.never_begun(engine)
-                return request, stored.as_it_was(record, request.length.until), entry
+        assert entry.record is not None
+        assert entry.length is not None
+        request = RunRequest(trial=entry.record.trial, length=entry.length)
+        if request in under_way:
+            return request, self._record_of(entry.record, entry.steps), entry
         del self._written[self._written.index(entry) :]
         for to_come in (self._ends_to_come, self._readings_to_come, self._in_turn_to_come):
             to_come.clear()
         return None
+
+    def _record_of(self, record: TrialRecord, steps: int | None) -> TrialRecord:
+        """Return a record with its evaluations, which are in the store with those of later runs."""
+        stored = self._store.record(record.trial.trial_id)
+        if stored is None or steps is None:
+            return record
+        n = bisect_right(stored.evaluations, steps, key=lambda evaluation: evaluation.step)
+        return replace(record, evaluations=stored.evaluations[:n])
 
     # ---- what is new
 
@@ -202,7 +170,9 @@ class Journal:
         keep_record(self._store, record)
         self.write(
             JournalEntry(
-                run=StoredEnd.of(request, record),
+                length=request.length,
+                record=printable_record(record),
+                steps=record.steps if record.evaluations else None,
                 cost_model=cost_model,
                 n_workers=n_workers,
                 spent_s=spent_s,
@@ -296,7 +266,7 @@ class ReplayingEngine:
             StoreError: the store cannot be used.
             KeyboardInterrupt: after everything has been stored.
         """
-        replayed = self._journal.replayed_end(self._under_way, engine=self.name)
+        replayed = self._journal.replayed_end(self._under_way)
         if replayed is not None:
             request, record, entry = replayed
             self._inner.cost_model = entry.cost_model

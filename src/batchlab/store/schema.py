@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -9,6 +10,7 @@ import msgspec
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
+from batchlab.records.trial import TrialRecord
 from batchlab.words.document import plain_float
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": by this, `file` and batchlab recognize a store
@@ -116,12 +118,22 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def printable_reason(value: Any) -> Any:
-    """Return a reason, or a value in a reason, with `printable` applied to all texts."""
+def printable_record(record: TrialRecord) -> TrialRecord:
+    """Return a record with printable texts and without evaluations, which have their own table."""
+    return replace(
+        record,
+        evaluations=(),
+        reason=_printable(record.reason),
+        traceback=_printable(record.traceback),
+        notes=_printable(record.notes),
+    )
+
+
+def _printable(value: Any) -> Any:
     if isinstance(value, Reason):
-        return Reason(value.code, printable_reason(value.values))
+        return Reason(value.code, _printable(value.values))
     if isinstance(value, tuple):
-        return tuple(map(printable_reason, value))
+        return tuple(map(_printable, value))
     if isinstance(value, str):
         return printable(value)
     return value

@@ -12,7 +12,7 @@ from batchlab.errors import StoreError
 from batchlab.records.study import StepTiming, Study, StudyName, WorkloadSummary, place_of
 from batchlab.records.trial import Evaluation, TrialRecord
 from batchlab.store.file import StoreFile, not_whole
-from batchlab.store.schema import JsonColumn, now, printable, printable_reason
+from batchlab.store.schema import JsonColumn, now, printable, printable_record
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
 _RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # evaluations have their own table
@@ -65,15 +65,9 @@ class Store(StoreFile):
                 this step (with 0, all evaluations); None to keep all.
         """
         trial, evaluations = record.trial, record.evaluations
-        kept = replace(
-            record,
-            evaluations=(),
-            reason=printable_reason(record.reason),
-            traceback=printable_reason(record.traceback),
-            notes=printable_reason(record.notes),
-        )
         # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
-        encoded, ids = _RECORD.encoded(kept, f"a trial of {trial.workload}"), trial.trial_id
+        encoded = _RECORD.encoded(printable_record(record), f"a trial of {trial.workload}")
+        ids = trial.trial_id
         with self._writing() as connection:
             _put_row(
                 connection, "trials", trial_id=ids, workload_id=trial.workload_id, record=encoded
