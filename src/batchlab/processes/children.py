@@ -49,7 +49,7 @@ class Line:
 
     def say(self, message: Any) -> None:
         """Send a message to the parent."""
-        self._connection.send(("said", message))
+        self._connection.send(message)
 
     def asked_to_stop(self) -> bool:
         """Return whether the parent has requested that the child stop."""
@@ -84,13 +84,13 @@ class Child:
         """Wait for and return the child's next message, or an `Ended` when the child has ended."""
         if self._ended is None:
             try:
-                kind, payload = self.connection.recv()
+                message = self.connection.recv()
             except (EOFError, OSError):
                 return self._died()
-            if kind == "said":
-                return payload
+            if not isinstance(message, Ended):
+                return message
             # Store the result before joining, so that an interrupt does not lose the result.
-            self._ended = payload
+            self._ended = message
         self._process.join()
         self.connection.close()
         return self._ended
@@ -169,7 +169,7 @@ def _serve(connection: Connection, function: Callable[..., Any], arguments: Any)
         ended = _failed(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.send(("ended", ended))
+    connection.send(ended)
 
 
 def _failed(error: BaseException) -> Ended:

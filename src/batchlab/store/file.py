@@ -135,19 +135,15 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     """Create the tables of a new store, all of them or none."""
     if _version(connection):
         return
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        # Check again under the lock: another process may have made the tables meanwhile.
-        if not _version(connection):
-            for statement in store_schema.TABLES.values():
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={store_schema.VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    # If a statement fails, the caller closes the connection, which undoes the transaction.
+    connection.execute("BEGIN IMMEDIATE")
+    # Check again under the lock: another process may have made the tables meanwhile.
+    if not _version(connection):
+        for statement in store_schema.TABLES.values():
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={store_schema.VERSION}")
+    connection.execute("COMMIT")
 
 
 def _version(connection: sqlite3.Connection) -> int:
