@@ -9,23 +9,18 @@ from typing import Any
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
-from tests.reference import mnist_script
 from tests.reference.command_engine import command_engine
 from tests.reference.local_engine import engine_on, plan_on
-from tests.reference.made_up import made_up_trial
 from tests.reference.made_up_study import STUDY, made_up_summary, store_with_study
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.saving_script import saving_script
 from tests.reference.small_workloads import small_trial, small_workload
 
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
-from batchlab.runs.commands import CommandEngine
-from batchlab.runs.contract import Engine, RunPlan, run_all
+from batchlab.runs.contract import Engine, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, ReplayingEngine
-from batchlab.runs.workers import LocalWorkers
 from batchlab.store.store import Store
 
 KINDS = ("this machine", "replayed", "script", "recorded")
@@ -207,50 +202,3 @@ def test_a_trial_that_another_process_trains_is_waited_for(lab, tmp_path, monkey
 
     assert len(slept_s) > 0
     assert (record.status, record.steps) == (Status.OK, 4)
-
-
-# A script with the weights, order and marks of a workload tells the same curves
-
-
-N_TRAIN = 2000
-BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
-LEARNING_RATE = 0.05
-TARGET = Target(metric="accuracy", value=0.75, better="higher")
-LENGTH = RunLength(epochs=3, until=TARGET, all_splits="never")
-COMMAND = mnist_script.command(N_TRAIN, "--epochs", str(LENGTH.epochs), learning_rate=LEARNING_RATE)
-
-
-def plan_of(store: Store, workload_id: str) -> RunPlan:
-    """Of trials of a workload, which the store knows then."""
-    mnist = {"workload_id": workload_id, "n_train": N_TRAIN}
-    store.put_workload(replace(made_up_summary(), **mnist))
-    trial = replace(made_up_trial(batch_size=BATCH_SIZES[0]), **mnist)
-    return replace(plan_on(trial), micro_batch_sizes={})
-
-
-def records_of(engine: Engine) -> list[TrialRecord]:
-    rate = LEARNING_RATE
-    trials = [engine.trial(batch_size=b, learning_rate=rate, seed=3) for b in BATCH_SIZES]
-    return run_all(engine, [RunRequest(trial=trial, length=LENGTH) for trial in trials])
-
-
-def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None]]:
-    return [
-        (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
-        for each in record.evaluations
-    ]
-
-
-@pytest.mark.nightly  # torch starts three times
-def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path):
-    with Store(tmp_path / "lab.db") as store:
-        by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
-        plan = plan_of(store, "in-process")
-        workers = LocalWorkers(PackedWorkload(mnist_script.workload(N_TRAIN)), plan)
-        in_process = records_of(ProcessEngine(store, plan, workers))
-
-    for script, right in zip(by_script, in_process, strict=True):
-        assert told(script) == told(right)
-        assert script.crossing(TARGET) == right.crossing(TARGET)
-        assert script.crossing(TARGET).held
-        assert script.status is right.status is Status.TARGET_REACHED
