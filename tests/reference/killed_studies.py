@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
     return _of_last_study(store, lambda made: stored_journal(made, made.studies()[-1][0]))
 
 
-def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
+def numbers(records: Sequence[TrialRecord]) -> list[object]:
     """Everything a trial's record holds that must not depend on interruptions."""
     return [
         (

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.reference.killed_studies import numbers
 from tests.reference.local_engine import engine_on, plan_on
 from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_trial, small_workload
@@ -68,21 +69,12 @@ def requests(engine: Engine, length: RunLength) -> list[RunRequest]:
     ]
 
 
-def course(record: TrialRecord) -> object:
-    """Everything of a run but for its seconds."""
-    return (
-        record.trial.trial_id,
-        record.status,
-        [(seen.step, seen.scores, seen.batch_loss) for seen in record.evaluations],
-    )
-
-
 def at_home(tmp_path: Path, packed: PackedWorkload, *lengths: RunLength) -> list[object]:
     """The same, asked for one length after the other."""
     with store_with_study(tmp_path / "home.db") as store:
         engine = engine_on(store, packed)
         asked = [requests(engine, length) for length in lengths]
-        return [course(record) for each in asked for record in run_all(engine, each)]
+        return numbers([record for each in asked for record in run_all(engine, each)])
 
 
 def agents() -> list[psutil.Process]:
@@ -105,7 +97,7 @@ def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
     engine.cancel()
 
     expected = at_home(tmp_path, packed, SHORT, LONGER)
-    assert [course(record) for record in (*records, *more)] == expected
+    assert numbers([*records, *more]) == expected
     assert {record.resumed_from_steps for record in more} == {(12,)}
     assert [store.record(each.trial.trial_id).status for each in asked] == [Status.OK] * 6
 
@@ -146,7 +138,7 @@ def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
 
     assert engine.n_workers == 2  # what joins is taken
     assert isinstance(told, Told)
-    assert [course(record) for record in (*records, *others)] == expected
+    assert numbers([*records, *others]) == expected
     assert sum("was lost under it (" in text for text in told.warnings) == 2
 
 
@@ -191,7 +183,7 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
     for store in (killed, whole):
         subprocess.run([sys.executable, "-c", DRIVER, nodes.address, store], check=True)
     with Store(killed) as one, Store(whole) as other:
-        courses = [[course(each) for each in lab.study().records] for lab in (one, other)]
+        courses = [numbers(lab.study().records) for lab in (one, other)]
 
     assert left == []
     assert courses[0] == courses[1]
