@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer, check_real, check_whole
+from batchlab.workload.pieces import NamedOptimizer, check_at_least
 
 _NAME = "least-squares"
 
@@ -31,16 +30,8 @@ def workload(
     eigenvalues evenly spaced in the logarithm from 1 / condition_number to 1, so a constant
     rate below 2 is stable for full batches. The model starts at zero for every trial seed.
     """
-    check_whole(dimension, setting="dimension", workload=_NAME, low=1)
-    check_whole(n, setting="n", workload=_NAME, low=dimension)
-    check_real(noise, setting="noise", workload=_NAME, low=0)
-    check_real(condition_number, setting="condition_number", workload=_NAME, low=1)
-    check_whole(seed, setting="seed", workload=_NAME, low=0)
-    if dimension == 1 and condition_number != 1:
-        raise WorkloadError(
-            f"{_NAME}: condition_number={condition_number} with dimension=1; one direction has "
-            "one curvature: give condition_number=1 or a higher dimension"
-        )
+    check_at_least(1, _NAME, dimension=dimension, condition_number=condition_number)
+    check_at_least(dimension, _NAME, n=n)
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum)
     curvatures = np.geomspace(1 / condition_number, 1, dimension)
     # One random stream per split, so that drawing another split never changes the training set.

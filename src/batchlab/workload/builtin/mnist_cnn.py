@@ -5,13 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import (
-    NamedOptimizer,
-    Pixels,
-    check_whole,
-    chosen,
-    digits_workload,
-)
+from batchlab.workload.pieces import NamedOptimizer, Pixels, check_at_least, chosen, digits_workload
 
 _NAME = "mnist-cnn"
 _HALVED = {"stride": 2, "max": 1}  # method of halving images -> stride of the convolutions
@@ -28,8 +22,7 @@ def workload(
     weight_decay: float = 0.0,
 ) -> Workload:
     """A small convolutional network tells handwritten digits apart (MNIST)."""
-    check_whole(channels, setting="channels", workload=_NAME, low=1)
-    check_whole(hidden, setting="hidden", workload=_NAME, low=0)
+    check_at_least(1, _NAME, channels=channels)
     stride = chosen(halved, _HALVED, setting="halved", workload=_NAME)
     n_features = 7 * 7 * 2 * channels
 

@@ -11,7 +11,7 @@ from batchlab.workload.pieces import (
     INPUTS,
     NamedOptimizer,
     Pixels,
-    check_whole,
+    check_at_least,
     chosen,
     digits_workload,
 )
@@ -34,8 +34,7 @@ def workload(
     weight_decay: float = 0.0,
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST)."""
-    check_whole(layers, setting="layers", workload=_NAME, low=1)
-    check_whole(width, setting="width", workload=_NAME, low=1)
+    check_at_least(1, _NAME, layers=layers, width=width)
     initialize = chosen(init, _INITS, setting="init", workload=_NAME)
     scaling = chosen(input, INPUTS, setting="input", workload=_NAME)
     named_optimizer = NamedOptimizer(

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchlab.datasets.embedded import load_moby_dick
-from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer, check_whole
+from batchlab.workload.pieces import NamedOptimizer, check_at_least
 
 _NAME = "moby-dick"
 _TRAIN_FRACTION, _VALIDATION_FRACTION = 0.8, 0.1
@@ -37,14 +36,7 @@ def workload(
     The first 80 % of the novel are for training, the next 10 % for the test, the last 10 % for
     validation. The loss is in nats per character.
     """
-    check_whole(heads, setting="heads", workload=_NAME, low=1)
-    check_whole(width, setting="width", workload=_NAME, low=1)
-    check_whole(layers, setting="layers", workload=_NAME, low=1)
-    if width % heads:
-        raise WorkloadError(
-            f"{_NAME}: width={width} with heads={heads}; expected a multiple of heads, "
-            f"such as width={heads * (width // heads + 1)}"
-        )
+    check_at_least(1, _NAME, context=context, width=width, layers=layers, heads=heads)
     named_optimizer = NamedOptimizer(
         name=optimizer, workload=_NAME, momentum=momentum, weight_decay=weight_decay
     )
@@ -52,7 +44,6 @@ def workload(
     n = len(ids)
     ends = [round(n * _TRAIN_FRACTION), round(n * (1 - _VALIDATION_FRACTION))]
     train, test, validation = np.split(ids, ends)
-    check_whole(context, setting="context", workload=_NAME, low=1, high=len(validation) - 1)
     return Workload(
         name=_NAME,
         model=partial(
