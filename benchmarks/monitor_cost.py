@@ -19,7 +19,7 @@ import batchlab
 from batchlab.machine import thread_choices
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 CASES = (
     ("mnist-mlp", {"width": "1024"}, 64, 20),
@@ -70,7 +70,7 @@ def main() -> None:
     print("| workload | batch | step | with the monitor | same parameters |")
     print("|---|---|---|---|---|")
     for name, settings, size, blocks in CASES:
-        workload = loaded_workload(name, settings).workload
+        workload = load_workload(name, settings).workload
         plain, watched = (Loop(workload, size, is_watched) for is_watched in (False, True))
         plain_s, ratios = [], []
         for block in range(blocks):

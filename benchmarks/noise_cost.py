@@ -17,7 +17,7 @@ from batchlab.machine import thread_choices
 from batchlab.measure.gradient_noise import GradientNoise
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 # Name and settings.
 BUILT_IN = (("mnist-softmax", {}), ("mnist-mlp", {}), ("mnist-mlp", {"width": "1024"}))
@@ -60,7 +60,7 @@ def main() -> None:
     for name, chosen in BUILT_IN:
         label = " ".join([name, *map("=".join, chosen.items())])
         for epochs in (0, 1):
-            print(time_row(label, loaded_workload(name, chosen).workload, epochs))
+            print(time_row(label, load_workload(name, chosen).workload, epochs))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import size_of
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 BATCHES, SEEDS, AT_ONCE = 8, 6, 1024
@@ -63,7 +63,7 @@ def along() -> alt.LayerChart:
 
 def measured() -> list[dict[str, float | None]]:
     """The variance by batch size after an epoch, beside what sampling must give."""
-    workload = loaded_workload("mnist-mlp", {}).workload
+    workload = load_workload("mnist-mlp", {}).workload
     n_train = size_of(workload.train)
     trial = Trial(
         workload_id="figure",

@@ -31,7 +31,7 @@ from batchlab.measure.examples import CheckResult
 from batchlab.records.study import WorkloadSummary
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 Make = Callable[[], Workload]
 
@@ -120,8 +120,8 @@ CORRECT: dict[str, Make] = {
     "dictionary": lambda: vectors(**DICTIONARY),
     "three examples": lambda: vectors(train=(numbers(3, 6), whole_numbers(4, 3))),
     "bfloat16 inside": lambda: vectors(InHalf),
-    "mnist-mlp": lambda: loaded_workload("mnist-mlp", {}).workload,
-    "moby-dick": lambda: loaded_workload("moby-dick", {}).workload,
+    "mnist-mlp": lambda: load_workload("mnist-mlp", {}).workload,
+    "moby-dick": lambda: load_workload("moby-dick", {}).workload,
 }
 
 

@@ -32,7 +32,7 @@ from batchlab.records.run import RunLength
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Batch, Workload
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 CPU = torch.device("cpu")
 
@@ -123,7 +123,7 @@ def test_of_few_weights_it_is_the_largest_curvature() -> None:
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (3, 10)])
 def test_of_least_squares_it_is_the_closed_form(dimension: int, condition_number: int) -> None:
     settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}
-    workload = loaded_workload("least-squares", settings).workload
+    workload = load_workload("least-squares", settings).workload
     curvatures = optimum(*workload.train).curvatures.numpy()
     surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)
 
@@ -200,7 +200,7 @@ def measured(
 
 
 def least_squares(n: int) -> tuple[Workload, nn.Module]:
-    workload = loaded_workload("least-squares", {"n": str(n)}).workload
+    workload = load_workload("least-squares", {"n": str(n)}).workload
     torch.manual_seed(0)
     return workload, workload.model()
 

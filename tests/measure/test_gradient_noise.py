@@ -26,7 +26,7 @@ from batchlab.measure.gradients import (
 from batchlab.measure.noise import NoisePoint
 from batchlab.training.accumulator import cut
 from batchlab.workload.definition import Batch, Workload
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 
 CPU = torch.device("cpu")
 Problem = tuple[Workload, nn.Module, float, float]
@@ -35,7 +35,7 @@ Problem = tuple[Workload, nn.Module, float, float]
 @pytest.fixture(scope="module")
 def least_squares() -> Problem:
     """A linear regression on 2,000 examples, its model, tr Sigma and |G|^2 (formulas, 4)."""
-    workload = loaded_workload("least-squares", {"n": "2000"}).workload
+    workload = load_workload("least-squares", {"n": "2000"}).workload
     model = workload.model()
     x, y = workload.train
     residual = (model(x).squeeze(1) - y).detach()

@@ -23,7 +23,7 @@ from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload, reduced_map, with_seen_model
 from batchlab.workload.definition import Workload
 from batchlab.workload.identity import value_digest
-from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
+from batchlab.workload.loading import LoadedWorkload, load_workload
 
 MEGABYTE = 1024**2
 VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
@@ -164,7 +164,7 @@ def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_ba
 
 
 def seen(model: Any) -> LoadedWorkload:
-    return with_seen_model(live_workload(workload(model=model), {}), timeout_s=60.0)
+    return with_seen_model(load_workload(workload(model=model), {}), timeout_s=60.0)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_what_a_live_model_reads_and_imports_counts(tmp_path, monkeypatch):
     Path("lazy_of_mine.py").write_text("SLOPE = 10\n")
     found.append(seen(model).workload_id)
 
-    unseen = live_workload(workload(model=model), {}).workload_id
+    unseen = load_workload(workload(model=model), {}).workload_id
     assert len({*found, unseen}) == 4
 
 
@@ -249,7 +249,7 @@ def own_bytes(columns: int, file: Path, n_bytes: int) -> tuple[float, int, int]:
             model(torch.cat(batch[:-1], 1)), batch[-1]
         ),
     )
-    loaded = live_workload(given, {}).workload
+    loaded = load_workload(given, {}).workload
     packed = PackedWorkload(loaded)
     assert len(packed._blob) < 20_000
     trial = small_trial(loaded, batch_size=64)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from batchlab.workload.definition import Metric, Workload
-from batchlab.workload.loading import live_workload
+from batchlab.workload.loading import load_workload
 
 N, N_VALIDATION = 40, 20
 
@@ -102,4 +102,4 @@ def workload_of(data: dict[str, Any], **fields: Any) -> Workload:
         },
         **data | fields,
     )
-    return live_workload(made, {}).workload
+    return load_workload(made, {}).workload

@@ -33,7 +33,7 @@ from batchlab.training.evaluator import Evaluator
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Workload
 from batchlab.workload.given_data import check_sampling
-from batchlab.workload.loading import live_workload
+from batchlab.workload.loading import load_workload
 
 CPU = torch.device("cpu")
 N = 40
@@ -349,12 +349,12 @@ def test_a_stream_takes_no_sampler() -> None:
 
 
 def test_the_record_says_who_chose_the_order() -> None:
-    sampled = live_workload(numbered(make_sampler=weighted), {})
+    sampled = load_workload(numbered(make_sampler=weighted), {})
     loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
-    loaded = live_workload(replace(streamed(), train=loader, batch_size=4), {})
+    loaded = load_workload(replace(streamed(), train=loader, batch_size=4), {})
 
     assert sampled.notes == ("its make_sampler chooses the examples of each epoch and their order",)
-    assert live_workload(numbered(), {}).workload_id != sampled.workload_id
+    assert load_workload(numbered(), {}).workload_id != sampled.workload_id
     assert loaded.notes == (
         "of train's DataLoader these are not taken: num_workers",
         "its training examples come in the order that its own data set gives them",

@@ -30,7 +30,7 @@ from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Metric, Workload
-from batchlab.workload.loading import live_workload
+from batchlab.workload.loading import load_workload
 
 AT_ONCE = 7  # 20 examples are then evaluated as 7, 7 and 6; 33 as four times 7 and 5
 
@@ -173,7 +173,7 @@ def of_dicts() -> Workload:
         validation={"x": x, "y": y},
         loss=lambda model, batch: model(batch["x"]).mean(),
     )
-    return live_workload(named, {}).workload
+    return load_workload(named, {}).workload
 
 
 # What is measured, and the same in words.

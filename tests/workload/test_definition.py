@@ -28,7 +28,7 @@ from batchlab.records.trial import Target
 from batchlab.workload.builtin import least_squares, mnist_cnn, moby_dick
 from batchlab.workload.data import Collated
 from batchlab.workload.definition import Metric, check_has_loss
-from batchlab.workload.loading import as_type_of, live_workload, load_workload
+from batchlab.workload.loading import as_type_of, load_workload
 from batchlab.workload.pieces import NamedOptimizer
 
 TABLE = Path(__file__).with_name("refused.txt")
@@ -37,7 +37,7 @@ assert TABLE.read_text("utf-8").count(">>> ") == len(ROWS) > 50
 
 
 def loaded(train: Any, **fields: Any) -> Any:
-    return live_workload(workload(train=train, **fields), {})
+    return load_workload(workload(train=train, **fields), {})
 
 
 ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
@@ -160,7 +160,7 @@ def test_a_setting_of_the_optimizer_is_passed_to_it_by_keyword(fields, tmp_path)
     (group,) = optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1).param_groups
     assert (group["momentum"], group["lr"]) == (0.75, 0.1)
     assert loaded.settings == (("momentum", 0.75),)
-    assert live_workload(loaded.workload, {"momentum": 1}).settings == (("momentum", 1.0),)
+    assert load_workload(loaded.workload, {"momentum": 1}).settings == (("momentum", 1.0),)
     with pytest.raises(UsageError, match="no setting 'lr'"):  # it is given by position
         load_workload(reference, {"lr": "0.3"})
 

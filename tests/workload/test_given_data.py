@@ -23,7 +23,7 @@ from batchlab.workload import given_data
 from batchlab.workload.data import fetched
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.given_data import redraw_validation
-from batchlab.workload.loading import LoadedWorkload, live_workload
+from batchlab.workload.loading import LoadedWorkload, load_workload
 
 CPU = torch.device("cpu")
 ROWS = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -31,7 +31,7 @@ LABELS = np.arange(20) % 2
 
 
 def loaded(**fields: Any) -> LoadedWorkload:
-    return live_workload(workload(**fields), {})
+    return load_workload(workload(**fields), {})
 
 
 def read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -102,7 +102,7 @@ def tabled(**fields: Any) -> Workload:
         return functional.cross_entropy(model(batch["x"]), batch["label"])
 
     made = Workload(name="table", model=lambda: torch.nn.Linear(6, 3), loss=loss, **fields)
-    return live_workload(made, {}).workload
+    return load_workload(made, {}).workload
 
 
 @pytest.mark.parametrize("validation", ["split", None], ids=["split off", "none"])
@@ -171,7 +171,7 @@ def test_a_loaders_batch_size_is_taken_where_the_workload_states_none(fields, ba
 def test_a_validation_loader_keeps_a_collate_of_its_own():
     """As where only training examples are changed at random in the collate."""
     given = workload(train=DataLoader(DATA, 7, collate_fn=doubled), validation=DataLoader(OTHER, 5))
-    taken = live_workload(given, {}).workload
+    taken = load_workload(given, {}).workload
     model = taken.model()
 
     (score,) = Evaluator(taken, CPU, batch_size=4).scores(model, ("validation",))

@@ -29,7 +29,7 @@ from batchlab.workload import identity as identities
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.file_region import FileRegion, add_region
 from batchlab.workload.identity import made_model
-from batchlab.workload.loading import live_workload, load_workload, with_model
+from batchlab.workload.loading import load_workload, with_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def file_identity(reference: str, **settings: str) -> str:
 
 
 def identity(**fields: Any) -> str:
-    return live_workload(workload(**{"validation": None} | fields), {}).workload_id
+    return load_workload(workload(**{"validation": None} | fields), {}).workload_id
 
 
 # Files

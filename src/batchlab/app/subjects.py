@@ -55,7 +55,7 @@ from batchlab.workload.definition import (
     size_of,
 )
 from batchlab.workload.given_data import check_sampling
-from batchlab.workload.loading import loaded_workload
+from batchlab.workload.loading import load_workload
 from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
@@ -98,7 +98,7 @@ class WorkloadSubject(Subject):
         """Load the workload, and fill the summary with the facts known without a check."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
-        self._loaded = loaded_workload(question.workload, question.settings)
+        self._loaded = load_workload(question.workload, question.settings)
         self._packed: PackedWorkload | None = None
         workload = self._loaded.workload
         self.name = workload.name

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, ModuleType, NoneType
+from types import ModuleType, NoneType
 from typing import Any
 
 import cloudpickle
@@ -57,10 +57,10 @@ class LoadedWorkload:
     draws_by_seed: bool = False  # whether each seed draws its own validation examples
 
 
-def loaded_workload(
+def load_workload(
     workload: Workload | str, settings: Mapping[str, str | Setting]
 ) -> LoadedWorkload:
-    """Load a workload from its name (`load_workload`) or from an object (`live_workload`).
+    """Load a built-in workload by its name, a user's `path/file.py:name`, or a workload object.
 
     Raises:
         UsageError: an unknown workload or setting, or a value of the wrong type.
@@ -70,31 +70,18 @@ def loaded_workload(
         raise UsageError(
             f'settings {settings!r}: expected names with their values, such as {{"width": 64}}'
         )
-    if isinstance(workload, str):
-        return load_workload(workload, settings)
     if isinstance(workload, Workload):
-        return live_workload(workload, settings)
-    if isinstance(workload, FunctionType):
-        name = workload.__name__
-        raise UsageError(f"workload is the function {name}; give what it returns: {name}()")
-    raise UsageError(
-        f"workload is of type {type(workload).__name__}; expected a batchlab.Workload, a built-in "
-        f"name or path/file.py:name"
-    )
-
-
-def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
-    """Load a built-in workload or a user's `path/file.py:name`.
-
-    Raises:
-        UsageError: an unknown workload or setting, or a value of the wrong type.
-        WorkloadError: the file is missing, cannot be run, or does not contain the workload.
-    """
-    path, colon, name = reference.rpartition(":")
-    if (colon and not name) or (not colon and reference.endswith(".py")):
+        return _loaded(workload, workload.name, settings, {}, code={}, main=None, opened=())
+    if not isinstance(workload, str):
+        raise UsageError(
+            f"workload is of type {type(workload).__name__}; expected a batchlab.Workload (what a "
+            f"function returns, not the function), a built-in name or path/file.py:name"
+        )
+    path, colon, name = workload.rpartition(":")
+    if (colon and not name) or (not colon and workload.endswith(".py")):
         file = path or name
         raise UsageError(
-            f"{reference!r} names a file and no workload in it; give {file}:NAME, where NAME is a "
+            f"{workload!r} names a file and no workload in it; give {file}:NAME, where NAME is a "
             f"Workload or a function that returns one"
         )
     main = Path(path) if colon else None
@@ -102,19 +89,10 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
         _make_ready(main)
     used: dict[str, Setting] = {}
     with heard_opening() as opened:
-        workload, code = _built_in(reference) if main is None else _in_file(main, name)
-        if not isinstance(workload, Workload):
-            workload, used = _called(workload, reference, settings)
-    return _loaded(workload, reference, settings, used, code=code, main=main, opened=opened)
-
-
-def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
-    """Load a workload object that exists only in this process, for example in a notebook.
-
-    Raises:
-        UsageError: a setting that the workload's optimizer does not accept.
-    """
-    return _loaded(workload, workload.name, settings, {}, code={}, main=None, opened=())
+        made, code = _built_in(workload) if main is None else _in_file(main, name)
+        if not isinstance(made, Workload):
+            made, used = _called(made, workload, settings)
+    return _loaded(made, workload, settings, used, code=code, main=main, opened=opened)
 
 
 def describe_workloads() -> list[dict[str, Any]]:
