@@ -357,17 +357,10 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a function that makes a new one: scheduler=lambda optimizer: "
         "torch.optim.lr_scheduler.StepLR(optimizer, 10)",
     ),
-    "schedule": (_is_function, "a function: schedule=lambda fraction: ..."),
-    "weight": (_is_function, "a function: weight=lambda batch: ..."),
-    "collate": (_is_function, "a function: collate=lambda examples: ..."),
-    "augment": (_is_function, "a function: augment=lambda batch: ..."),
-    "make_sampler": (_is_function, "a function: make_sampler=lambda batch_size, seed: ..."),
-    "step": (
-        _is_function,
-        "a function of the model, the optimizer and a batch that takes one optimizer step and "
-        "returns its loss",
-    ),
-    "accumulates": (lambda value: isinstance(value, bool), "True or False"),
+    **{
+        name: (_is_function, "a function, or None")
+        for name in ("schedule", "weight", "collate", "augment", "make_sampler", "step")
+    },
     "clip_norm": (
         lambda value: _is_positive_below(value, math.inf),
         "a number above 0, such as clip_norm=1.0",
@@ -376,12 +369,11 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_positive_below(value, 1),
         "the decay per step at the reference batch size, between 0 and 1, such as ema=0.999",
     ),
-    "patience_epochs": (_is_count, "a whole number of epochs of at least 1, or None"),
+    **{
+        name: (_is_count, "a whole number of at least 1, or None")
+        for name in ("epochs", "patience_epochs")
+    },
     "scheduler_every": (lambda value: value in ("epoch", "step"), "'epoch' or 'step'"),
-    "epochs": (
-        _is_count,
-        "a whole number of at least 1, or None where a training goes on to its plateau",
-    ),
     "workers": (lambda value: _is_whole(value, least=0), "a whole number of at least 0"),
     "metrics": (
         lambda value: isinstance(value, Mapping),
