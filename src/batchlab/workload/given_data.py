@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -47,8 +46,6 @@ from batchlab.workload.definition import (
 )
 from batchlab.workload.file_region import file_region
 
-_OF_PYTORCH = 1  # the default batch size of a DataLoader
-
 
 def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
     """Return `workload` with its data converted for training, and notes for the report.
@@ -67,21 +64,20 @@ def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
     notes: list[str] = []
     if isinstance(workload.train, DataLoader):
         workload = _with_train(workload, workload.train, notes)
-    read = {split: _as_read(workload, split, notes) for split in SPLITS}
+    read = {split: _as_read(workload, split) for split in SPLITS}
     workload = replace(workload, **read)
     return workload, (*notes, *_order_notes(workload))
 
 
-def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
+def _as_read(workload: Workload, split: str) -> Any:
     data = getattr(workload, split)
     if (data is None and split != "train") or (isinstance(data, str) and split == "validation"):
         return data
     what = f"workload {workload.name!r}: {split}"
     if isinstance(data, DataLoader):
         data = _taken(workload, split, data)
-    if _has_table(data):
+    if isinstance(data, (tuple, Mapping)) or _is_table(data):
         data = mapped(data, _without_tables)
-        notes.append(f"{split} is a table, taken as a dict of its columns, floats as float32")
     chosen_format: Any = getattr(data, "format", None)
     if isinstance(chosen_format, Mapping) and callable(getattr(data, "with_format", None)):
         if chosen_format.get("type", "") is None and workload.collate is None:
@@ -90,12 +86,6 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
         data = _arranged(data, what, workload)
     _check(data, split, what)
     return data
-
-
-def _has_table(data: object) -> bool:
-    if isinstance(data, (tuple, Mapping)):
-        return any(_is_table(leaf) for _, leaf in leaves(data))
-    return _is_table(data)
 
 
 def _is_table(data: object) -> bool:
@@ -117,7 +107,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
     """Return `workload` with the loader's collate, workers and batch size; note what is ignored."""
     of_loader, data = loader_batch_size(loader), loader.dataset
     not_taken = {
-        "batch_size": of_loader not in (None, workload.batch_size, _OF_PYTORCH),
+        "batch_size": of_loader not in (None, workload.batch_size, 1),
         "drop_last": loader.drop_last,
         "num_workers": is_stream(data) and loader.num_workers > 0,
         "worker_init_fn": loader.worker_init_fn is not None,
@@ -204,8 +194,7 @@ def _arranged(data: Any, what: str, workload: Workload) -> Data:
         )
     columns = list(by_place.values())
     if is_tuple and all(isinstance(column, Tensor) for column in columns):
-        is_unchanged = all(map(operator.is_, data, columns))
-        return data if is_unchanged else tuple(columns)
+        return tuple(columns)
     return Columns(Columns(data).filled(columns))
 
 
