@@ -152,17 +152,7 @@ class Plan:
 
     def _with_sizes(self, function: Callable[[int], int]) -> Plan:
         milestones = [replace(m, batch_size=function(m.batch_size)) for m in self.milestones]
-        resized = replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
-        return resized._without_repeats()
-
-    def _without_repeats(self) -> Plan:
-        milestones: list[Milestone] = []
-        here = (self.batch_size, 1.0)
-        for milestone in self.milestones:
-            if (milestone.batch_size, milestone.rate_factor) != here:
-                milestones.append(milestone)
-            here = (milestone.batch_size, milestone.rate_factor)
-        return replace(self, milestones=tuple(milestones))
+        return replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
 
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
@@ -259,5 +249,4 @@ def instead_of_decay(
         # If `cap` limits the size, divide the rate by the remaining factor.
         rate = size / batch_size / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
-    plan = Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))
-    return plan._without_repeats()
+    return Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))
