@@ -53,12 +53,11 @@ def replicate(
 
     The store's trainings are not run again, so an interrupted replication goes on.
     """
-    command = f"python -m replications {paper.name}" + (" --quick" if is_quick else "")
     studies = {}
     experiments = paper.experiments(is_quick)
     for number, experiment in enumerate(experiments, start=1):
         print(f"{number} of {len(experiments)}: {experiment.name}", file=sys.stderr, flush=True)
-        studies[experiment.name] = experiment.run(store=store, device=device, command=command)
+        studies[experiment.name] = experiment.run(store=store, device=device)
     measured, table = paper.measured(studies), PublishedTable.of(paper.name)
     return [judge(claim, table, measured) for claim in paper.claims], studies
 

@@ -9,9 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import batchlab
 from batchlab import BatchlabError, Estimate, Study, Workload
-from batchlab.app.question import asked
-from batchlab.app.sweep import swept
 from replications.claims import Claim
 
 PAPERS = Path(__file__).parent / "papers"
@@ -38,7 +37,7 @@ class Experiment:
     measure: tuple[str, ...] = ()
     plans: tuple[Literal["grow", "decay"], ...] | None = None
 
-    def run(self, *, store: Path, device: str, command: str) -> Study:
+    def run(self, *, store: Path, device: str) -> Study:
         """Train what the store does not hold yet.
 
         Raises:
@@ -46,8 +45,7 @@ class Experiment:
         """
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         name = given.pop("name")
-        given |= {"store": store, "device": device, "command": command}
-        study = swept(asked("sweep", budget=None, **given))
+        study = batchlab.sweep(**given, store=store, device=device)
         failed = sum(record.status == "error" for record in study.records)
         if failed:
             raise BatchlabError(
