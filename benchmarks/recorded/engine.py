@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from benchmarks.recorded.grid import RecordedGrid, RecordedRun
 
-from batchlab.errors import TrialError
 from batchlab.plans.cadence import n_pauses, pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
@@ -84,23 +83,7 @@ class RecordedEngine(AnswersAtOnce):
             n_workers: how many runs go side by side, each as fast as alone.
             longer: grids of the same workload with its schedule over longer trainings, by their
                 length over that of `grid`.
-
-        Raises:
-            TrialError: a seed or a batch size that the other does not have.
         """
-        unknown = sorted(set(seeds) - set(grid.seeds))
-        if unknown or not seeds:
-            raise TrialError(
-                f"seeds {', '.join(map(str, unknown)) or 'none'} of the grid of "
-                f"{grid.header.workload!r}: it has {', '.join(map(str, grid.seeds))}; give some of "
-                f"these"
-            )
-        untimed = [size for size in grid.batch_sizes if size not in step_s]
-        if untimed:
-            raise TrialError(
-                f"no step time for batch size {untimed[0]} of the grid of "
-                f"{grid.header.workload!r}; give one for each of its batch sizes"
-            )
         super().__init__()
         self._grid = grid
         self._grids = {1.0: grid, **(longer or {})}
@@ -123,11 +106,7 @@ class RecordedEngine(AnswersAtOnce):
         return len(self._seeds)
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """The rates that were recorded at `batch_size`, ascending.
-
-        Raises:
-            TrialError: the grid has no such batch size.
-        """
+        """The rates that were recorded at `batch_size`, ascending."""
         grid = self._grids.get(horizon)
         if grid is None or batch_size not in grid.batch_sizes:
             return ()
@@ -143,11 +122,6 @@ class RecordedEngine(AnswersAtOnce):
         """
         grid = self._grids[horizon]
         batch_size, learning_rate = grid.cell(batch_size, learning_rate)
-        if not 0 <= seed < len(self._seeds):
-            raise TrialError(
-                f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
-                f"{self._grid.header.workload!r}; ask for 0 to {len(self._seeds) - 1}"
-            )
         trial = Trial(
             workload_id=f"recorded-{self._grid.header.workload}",
             workload=self._grid.header.workload,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,12 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from batchlab.errors import BatchlabError, TrialError
+from batchlab.errors import TrialError
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 
-_COLUMNS = ["batch_size", "learning_rate", "seed", "status", "steps", "curve"]
 # Rates that differ by less are the same rate, written down after another sum.
 _SAME_RATE = 1e-6
 # Where a curve meets a target does not hang on how long its steps take.
@@ -114,18 +112,14 @@ class RecordedGrid:
 
     @classmethod
     def read(cls, path: Path | str) -> RecordedGrid:
-        """The grid in NAME.csv.gz and NAME.json.
-
-        Args:
-            path: of the first of the two files.
-
-        Raises:
-            BatchlabError: a file that is missing, cut off or says something impossible; the message
-                names it, and the line.
-        """
+        """Return the grid in the file `path`, NAME.csv.gz, with NAME.json beside it."""
         path = Path(path)
-        header = _header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
-        return cls(header=header, runs=_runs(path))
+        about = path.with_name(path.name.removesuffix(".csv.gz") + ".json")
+        header = msgspec.json.decode(about.read_bytes(), type=GridHeader)
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            runs = [_run(line) for line in csv.DictReader(stream)]
+        keys = [(run.batch_size, run.learning_rate, run.seed) for run in runs]
+        return cls(header=header, runs=dict(zip(keys, runs, strict=True)))
 
     @cached_property
     def cells(self) -> Mapping[CellKey, tuple[int, ...]]:
@@ -216,69 +210,12 @@ class RecordedGrid:
         return plan.samples_at(step)
 
 
-def _runs(path: Path) -> dict[tuple[int, float, int], RecordedRun]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            lines = csv.reader(stream)
-            columns = next(lines, [])
-            if columns != _COLUMNS:
-                raise BatchlabError(
-                    f"{path}, line 1: has the columns {', '.join(columns) or 'none'}; expected "
-                    f"{', '.join(_COLUMNS)}"
-                )
-            runs: dict[tuple[int, float, int], RecordedRun] = {}
-            for line in lines:
-                run = _run(path, lines.line_num, line)
-                key = run.batch_size, run.learning_rate, run.seed
-                if key in runs:
-                    raise BatchlabError(
-                        f"{path}, line {lines.line_num}: batch size {key[0]}, learning rate "
-                        f"{key[1]:g} and seed {key[2]} are there twice; leave out one of them"
-                    )
-                runs[key] = run
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise BatchlabError(
-            f"{path}: cannot be read as a compressed CSV file ({error}); record it again"
-        ) from error
-    if not runs:
-        raise BatchlabError(f"{path}: holds no trials; record it again")
-    return runs
-
-
-def _run(path: Path, number: int, line: list[str]) -> RecordedRun:
-    try:
-        batch_size, learning_rate, seed, status, steps, curve = line
-        points = [point.split(":") for point in curve.split(";")]
-        run = RecordedRun(
-            batch_size=int(batch_size),
-            learning_rate=float(learning_rate),
-            seed=int(seed),
-            status=Status(status),
-            curve=tuple((int(step), float(value) if value else None) for step, value in points),
-        )
-        in_order = all(a[0] < b[0] for a, b in zip(run.curve, run.curve[1:], strict=False))
-        if not in_order or run.steps != int(steps):
-            raise ValueError("the steps of the curve do not rise to the number of steps")
-    except ValueError as error:
-        raise BatchlabError(
-            f"{path}, line {number}: is no trial of a grid ({error}); expected "
-            f"{', '.join(_COLUMNS)}, the curve as step:value;step:value"
-        ) from error
-    return run
-
-
-def _header(path: Path) -> GridHeader:
-    """What the JSON file at `path` says.
-
-    Raises:
-        BatchlabError: it is missing, or lacks something; the message names it.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=GridHeader)
-    except OSError as error:
-        raise BatchlabError(
-            f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "
-            "NAME.json beside it"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise BatchlabError(f"{path}: is no description of a grid: {error}") from error
+def _run(line: Mapping[str, str]) -> RecordedRun:
+    points = [point.split(":") for point in line["curve"].split(";")]
+    return RecordedRun(
+        batch_size=int(line["batch_size"]),
+        learning_rate=float(line["learning_rate"]),
+        seed=int(line["seed"]),
+        status=Status(line["status"]),
+        curve=tuple((int(step), float(value) if value else None) for step, value in points),
+    )
