@@ -113,14 +113,11 @@ def _workload(path: Path) -> Workload:
     header = grid.header
     own = (header.reference_batch_size, header.reference_learning_rate)
     of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
-    curves = [run.curve for run in of_own]
-    level = level_of(
-        curves, metric=header.metric, better=header.better, keeps_best=header.keeps_best
-    )
+    level = level_of([run.curve for run in of_own], header)
     finals, errors, log_steps = defaultdict(list), defaultdict(list), defaultdict(list)
     for run in grid.runs.values():
         key = run.batch_size, run.learning_rate
-        end = end_of(run.curve, better=header.better, keeps_best=header.keeps_best)
+        end = end_of(run.curve, header)
         if run.status in (Status.OK, Status.TARGET_REACHED) and end is not None:
             finals[key].append(end)
             errors[key].append(end_error([(s, v) for s, v in run.curve if s and v is not None]))

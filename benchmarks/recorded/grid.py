@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ _ANY_STEP_S = 1.0
 
 CellKey = tuple[int, float]
 """A batch size and a learning rate."""
+Curve = Sequence[tuple[int, float | None]]
+"""(step, value of the validation metric) at every evaluation, by step; None: not finite."""
 
 
 class GridHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,15 +78,14 @@ class RecordedRun:
         learning_rate: its rate.
         seed: seeds initial weights and order of examples.
         status: how it ended; OK: it is whole.
-        curve: (step, value of the validation metric) at every evaluation, by step; None: the value
-            was not a finite number.
+        curve: the values of the validation metric.
     """
 
     batch_size: int
     learning_rate: float
     seed: int
     status: Status
-    curve: tuple[tuple[int, float | None], ...]
+    curve: Curve
 
     @property
     def steps(self) -> int:
@@ -128,6 +129,10 @@ class RecordedGrid:
         for batch_size, learning_rate, seed in self.runs:
             seeds.setdefault((batch_size, learning_rate), []).append(seed)
         return {cell: tuple(sorted(seeds[cell])) for cell in sorted(seeds)}
+
+    def curves(self, cell: CellKey) -> list[Curve]:
+        """The curves of a cell's trainings, by seed."""
+        return [self.runs[*cell, seed].curve for seed in self.cells[cell]]
 
     @cached_property
     def batch_sizes(self) -> tuple[int, ...]:

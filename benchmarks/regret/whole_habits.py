@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import CellKey
-from benchmarks.regret.whole_level import Curve, end_of, level_of
+from benchmarks.recorded.grid import CellKey, Curve
+from benchmarks.regret.whole_level import end_of, level_of
 from benchmarks.regret.whole_situation import WholeSituation
 
 from batchlab.advice.run_log import usual_interval_samples
@@ -67,11 +67,8 @@ class _Search:
         fraction = min(1.0, most_s / self.engine.expected_s(size, self._length(whole)))
         steps = math.floor(fraction * whole)
         curve = _curve(situation, self.run(situation.reference, steps=steps))
-        header = situation.header
-        better, keeps_best = header.better, header.keeps_best
-        if end_of(curve, better=better, keeps_best=keeps_best) is not None:
-            level = level_of([curve], metric=header.metric, better=better, keeps_best=keeps_best)
-            self.level = level.target
+        if end_of(curve, situation.header) is not None:
+            self.level = level_of([curve], situation.header).target
 
     @property
     def left_s(self) -> float:
@@ -107,6 +104,23 @@ class _Search:
 
 def _reference(situation: WholeSituation, budget_s: float, draw: int) -> Named:
     return Named(cell=situation.reference, spent_s=0.0)
+
+
+def _all_once(situation: WholeSituation, budget_s: float, draw: int) -> Named:
+    """Name the best of all recorded configurations by one training of each, whatever they cost.
+
+    It is the fastest to the level that the training of the reference sets, of those that end at
+    most a margin worse. No advice of few trainings can see as much.
+    """
+    grid, own = situation.grid, situation.reference
+    seen = {cell: [s for s in situation.seen if s in grid.cells[cell]][:1] for cell in grid.cells}
+    level = level_of([grid.runs[*own, seen[own][0]].curve], grid.header)
+    times = {own: situation.time_s(own, seen[own], level.target)}
+    for cell, seeds in seen.items():
+        end = situation.end(cell, seeds)
+        if end is not None and level.is_met_by(end):
+            times[cell] = situation.time_s(cell, seeds, level.target)
+    return Named(cell=min(times, key=lambda cell: (times[cell], cell)), spent_s=budget_s)
 
 
 def _tuned(batch_size: int | None) -> Habit:
@@ -209,4 +223,5 @@ WHOLE_HABITS: dict[str, Habit] = {
     "reference, tuned": _tuned(None),
     "256, tuned": _tuned(256),
     "successive halving": _successive_halving,
+    "all once": _all_once,
 }

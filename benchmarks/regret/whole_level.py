@@ -10,14 +10,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.recorded.grid import Curve, GridHeader
+
 from batchlab.advice.level import as_well_as
 from batchlab.belief.final_value import final_value
 from batchlab.belief.margin import margin_of
-from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
-
-Curve = Sequence[tuple[int, float | None]]
-"""(step, value of the validation metric) at every evaluation, by step; None: not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,40 +32,27 @@ class WholeLevel:
     end: float
     margin: float
 
-    def shortfall(self, end: float, *, beside: float) -> float:
-        """How many margins worse than `beside` an end is; negative: it is better."""
-        worse = beside - end if self.target.better == "higher" else end - beside
-        return worse / self.margin
+    def is_met_by(self, end: float) -> bool:
+        """Whether a training that ends so ends at most a margin worse."""
+        worse = self.end - end if self.target.better == "higher" else end - self.end
+        return worse <= self.margin
 
 
-def end_of(curve: Curve, *, better: Better, keeps_best: bool = False) -> float | None:
+def end_of(curve: Curve, header: GridHeader) -> float | None:
     """What a whole training ends with, as `batchlab.belief.final_value` reads it.
-
-    Args:
-        curve: of the training.
-        better: the direction of its metric.
-        keeps_best: whether the training keeps its best model.
 
     Returns:
         None where a value that counts is not finite, or none was seen.
     """
     trained = [(step, value) for step, value in curve if step > 0]
-    return final_value(trained, better=better, keeps_best=keeps_best)
+    return final_value(trained, better=header.better, keeps_best=header.keeps_best)
 
 
-def level_of(
-    curves: Sequence[Curve], *, metric: str, better: Better, keeps_best: bool = False
-) -> WholeLevel:
-    """The level that whole trainings of the reference set.
-
-    Args:
-        curves: of its trainings; at least one has an end.
-        metric: whose curves they are.
-        better: its direction.
-        keeps_best: whether a training keeps its best model.
-    """
-    found = [end_of(curve, better=better, keeps_best=keeps_best) for curve in curves]
-    end = statistics.fmean(end for end in found if end is not None)
+def level_of(curves: Sequence[Curve], header: GridHeader) -> WholeLevel:
+    """The level that whole trainings of the reference set; at least one of them has an end."""
+    metric, better = header.metric, header.better
+    ends = [end_of(curve, header) for curve in curves]
+    end = statistics.fmean(end for end in ends if end is not None)
     margin = margin_of(end, metric=metric, better=better, untrained=untrained_value(curves[0]))
     target = as_well_as(end, margin, metric=metric, better=better)
     return WholeLevel(target=target, end=end, margin=margin)

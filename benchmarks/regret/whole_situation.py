@@ -85,12 +85,7 @@ class WholeSituation:
     @cached_property
     def level(self) -> WholeLevel:
         """The level to reach, from what all trainings of the reference end with."""
-        return level_of(
-            [self.grid.runs[*self.reference, seed].curve for seed in self._seeds(self.reference)],
-            metric=self.header.metric,
-            better=self.header.better,
-            keeps_best=self.header.keeps_best,
-        )
+        return level_of(self.grid.curves(self.reference), self.header)
 
     @cached_property
     def tuned_reference(self) -> CellKey:
@@ -138,12 +133,7 @@ class WholeSituation:
     def end(self, cell: CellKey, seeds: Collection[int]) -> float | None:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
-        ends = [
-            end_of(run.curve, better=self.header.better, keeps_best=self.header.keeps_best)
-            if run.status is Status.OK
-            else None
-            for run in runs
-        ]
+        ends = [end_of(run.curve, self.header) if run.status is Status.OK else None for run in runs]
         found = [end for end in ends if end is not None]
         return statistics.fmean(found) if found and len(found) == len(ends) else None
 
@@ -165,7 +155,7 @@ class WholeSituation:
         ends = [self.end(other, seeds) for other in others]
         sign = 1 if self.header.better == "higher" else -1
         best = max((end for end in ends if end is not None), key=lambda end: sign * end)
-        curve = self.grid.runs[*self.reference, self._seeds(self.reference)[0]].curve
+        curve = self.grid.curves(self.reference)[0]
         margin = margin_of(
             best,
             metric=self.header.metric,
@@ -300,10 +290,12 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
     Asked for are nine of ten: a level that half of the user's own trainings miss is none to stand
     on. Over all others and all choices of `n_seeds` seeds; the worst of these counts.
     """
-    header = grid.header
     cell = own_configuration(grid)
-    levels = {seed: _level(grid, header, seed) for seed in grid.cells[cell]}
-    sign = 1 if header.better == "higher" else -1
+    levels = {
+        seed: level_of([grid.runs[*cell, seed].curve], grid.header).target
+        for seed in grid.cells[cell]
+    }
+    sign = 1 if grid.header.better == "higher" else -1
     reached = []
     for chosen in itertools.combinations(levels, n_seeds):
         worst = min((levels[seed] for seed in chosen), key=lambda level: sign * level.value)
@@ -317,18 +309,7 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
 
 def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
     """Return the standard deviation, from seed to seed, of what a cell ends with, in margins."""
-    header = grid.header
-    curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
-    keeps_best = header.keeps_best
-    level = level_of(curves, metric=header.metric, better=header.better, keeps_best=keeps_best)
-    ends = [end_of(curve, better=header.better, keeps_best=keeps_best) for curve in curves]
-    return statistics.stdev(end for end in ends if end is not None) / level.margin
-
-
-def _level(grid: RecordedGrid, header: GridHeader, seed: int) -> Target:
-    """What one training of the reference sets."""
-    size, rate = header.reference_batch_size, header.reference_learning_rate
-    curve = grid.runs[*grid.cell(size, rate), seed].curve
-    return level_of(
-        [curve], metric=header.metric, better=header.better, keeps_best=header.keeps_best
-    ).target
+    curves = grid.curves(cell)
+    ends = [end_of(curve, grid.header) for curve in curves]
+    margin = level_of(curves, grid.header).margin
+    return statistics.stdev(end for end in ends if end is not None) / margin

@@ -13,25 +13,6 @@ from itertools import pairwise
 from benchmarks.regret.harness import both, head, percent, quantile, row
 
 ADVISE = "advise"
-# The workloads that the advisor's constants were chosen on, or whose answers were looked at before
-# a last change. On the others nothing was changed for what they showed.
-CHOSEN_ON = (
-    "autoencoder",
-    "mlp-adam",
-    "mlp-adam-cosine",
-    "mlp-narrow",
-    "mlp-narrow-cosine",
-    "noisy-labels",
-    "tabular",
-    "batchnorm",
-    "rare-class",
-    "residual",
-    "softmax",
-    "gru",
-    "mlp-wide",
-    "cnn",
-    "transformer",
-)
 # From so many whole trainings of the reference on, to the next of them: what a user knows.
 WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
 N_RESAMPLES = 1000

@@ -4,8 +4,9 @@ import math
 import statistics
 from dataclasses import replace
 
+import msgspec
 import pytest
-from benchmarks.recorded.grid import RecordedGrid
+from benchmarks.recorded.grid import GridHeader, RecordedGrid
 from benchmarks.regret.step_times import step_times
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_level import level_of
@@ -16,7 +17,7 @@ from tests.reference.engine_run import run_engine
 from tests.reference.made_up import approach, made_up_record
 from tests.reference.simulated_question import knee, question
 from tests.reference.small_workloads import small_trial
-from tests.reference.whole_grid import EPOCHS, N_SEEDS, rise, write_rows, write_whole_grid
+from tests.reference.whole_grid import EPOCHS, HEADER, N_SEEDS, rise, write_rows, write_whole_grid
 
 from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
@@ -154,7 +155,7 @@ def test_the_level_of_one_training_is_that_of_the_advice():
     end = end_level(asked, RECORD, planned_steps=RECORD.steps)
     assert end is not None
 
-    level = level_of([CURVE], metric="accuracy", better="higher")
+    level = level_of([CURVE], msgspec.convert(HEADER, GridHeader, strict=False))
 
     target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
     assert level.target == target
