@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.recorded.grid import RecordedGrid
+from benchmarks.regret.harness import GRIDS, LATER_GRIDS
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
-from benchmarks.regret_whole import GRIDS, LATER_GRIDS, asked, path_of
 from benchmarks.surface_prior import prior_without
 
 from batchlab.advice.advice import Advice, Believed
@@ -43,7 +43,7 @@ class Shown:
 
 def shown_in(situation: WholeSituation, budget: float) -> Iterator[Shown]:
     """Yield the final values of one advice."""
-    question = asked(situation, budget * situation.tuned_reference_s)
+    question = situation.question(budget * situation.tuned_reference_s)
     log = RunLog(question=question, engine=situation.engine(), until=None)
     try:
         decided = decide(log, prior_without(situation.header.workload))
@@ -87,12 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=2, help="splits of the seeds")
     n_draws = parser.parse_args().draws
-    names = sorted(
-        {p.name.split(".")[0] for at in (GRIDS, LATER_GRIDS) for p in at.glob("*.csv.gz")}
-    )
     shown: list[Shown] = []
-    for name in names:
-        grid = RecordedGrid.read(path_of(name))
+    for path in GRIDS + LATER_GRIDS:
+        grid = RecordedGrid.read(path)
         for draw in range(n_draws):
             situation = whole_situation(grid, profiles_of(grid)[0], draw=draw)
             for budget in BUDGETS:

@@ -35,10 +35,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import GridHeader, RecordedGrid
-from benchmarks.regret.harness import both, head, percent, question_of, row
+from benchmarks.regret.harness import both, head, path_of, percent, row
 from benchmarks.regret.step_times import PROFILES
 from benchmarks.regret.whole_situation import WholeSituation, whole_situation
-from benchmarks.regret_whole import path_of
 from benchmarks.surface_prior import prior_without
 
 from batchlab.advice.decider import decide
@@ -165,17 +164,11 @@ def answers_of(
             eval_s=drawn.eval_s,
             longer={h: g for h, g in asked.grids.items() if h != 1} if has_horizons else None,
         )
-        question = question_of(
-            drawn.header,
-            drawn.timed,
-            budget * asked.seconds(own),
-            learning_rate=drawn.reference[1],
-            planned_epochs=drawn.header.epochs,
-        )
+        question = drawn.question(budget * asked.seconds(own))
         if has_horizons:
             question = replace(question, at_most_epochs=None)
         log = RunLog(question=question, engine=engine, until=None)
-        size, rate, horizon, _ = decide(log, prior_without(workload)).cell
+        size, rate, horizon = decide(log, prior_without(workload)).cell
         cell = (*asked.grids[horizon].cell(size, rate), horizon)
         shortfall = asked.shortfall(cell, drawn.judging)
         best_s = asked.seconds(asked.optimum(has_horizons=True))

@@ -25,17 +25,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 # Run as a script: what lies beside it goes by the name that it has from the root.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.recorded.grid import CellKey, RecordedGrid
-from benchmarks.regret.harness import question_of, write_answers
+from benchmarks.recorded.grid import RecordedGrid
+from benchmarks.regret.harness import GRIDS, LATER_GRIDS, name_of, path_of, write_answers
 from benchmarks.regret.step_times import PROFILES
-from benchmarks.regret.whole_habits import WHOLE_HABITS
+from benchmarks.regret.whole_habits import WHOLE_HABITS, Reply
 from benchmarks.regret.whole_situation import (
     WholeSituation,
     own_configuration,
@@ -47,48 +46,16 @@ from benchmarks.regret.whole_situation import (
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
 from benchmarks.surface_prior import prior_without
 
-from batchlab.advice.advice import Question
 from batchlab.advice.decider import decide
 from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError, TrialError
 from batchlab.records.trial import Target
 
-GRIDS = Path(__file__).parent / "regret" / "whole"
-# Recorded after the constants stood; answered when named, so that no constant is chosen on them.
-LATER_GRIDS = Path(__file__).parent / "regret" / "later"
 RESULTS = Path(__file__).parent / "results" / "regret_whole.json.gz"
 # In trainings of the tuned reference to the level. The end of a whole training is ten times as far
 # off, so that the advice sees it with the last of them, if at all.
 DRAWS = tuple(range(10))  # splits of the seeds
 BUDGETS = (4.0, 9.0, 18.0, 36.0, 75.0, 150.0, 300.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What was named, by the advice or by a habit; what it says of the fields is there."""
-
-    cell: CellKey | None
-    spent_s: float
-    named_as: str = "named"
-    origin: str = ""
-    problem: str = ""
-    chance: float | None = None
-    gain: tuple[float | None, float | None, float | None] = (None, None, None)
-    level: Target | None = None
-    n_sizes: int | None = None
-
-
-def asked(situation: WholeSituation, budget_s: float, target: Target | None = None) -> Question:
-    """Which batch size trains to the target, or as well as the reference, in the least time?"""
-    header = situation.header
-    return question_of(
-        header,
-        situation.timed,
-        budget_s,
-        learning_rate=situation.reference[1],
-        target=target,
-        planned_epochs=header.epochs,
-    )
 
 
 def advised(
@@ -99,22 +66,16 @@ def advised(
 ) -> Reply:
     """Ask the advice, with a prior that never saw the workload."""
     engine = situation.engine(n_workers)
-    log = RunLog(question=asked(situation, budget_s, target), engine=engine, until=target)
+    log = RunLog(question=situation.question(budget_s, target), engine=engine, until=target)
     try:
         found = decide(log, prior_without(situation.header.workload))
     except BatchlabError as error:
-        return Reply(
-            cell=situation.reference,
-            spent_s=engine.spent_s(),
-            named_as="reference",
-            problem=str(error),
-        )
+        return Reply(cell=situation.reference, spent_s=engine.spent_s(), problem=str(error))
     cell = situation.grid.cell(*found.cell[:2])
     gain, study = found.gain, found.study
     return Reply(
         cell=cell,
         spent_s=engine.spent_s(),
-        named_as="reference" if cell == situation.reference else "named",
         origin=found.origin,
         chance=found.chance,
         gain=(None, None, None) if gain is None else (gain.low, gain.estimate, gain.high),
@@ -135,10 +96,7 @@ def replies(
     if n_workers > 1:
         return
     for who, habit in WHOLE_HABITS.items():
-        named = habit(situation, budget_s, draw)
-        is_same = named.cell == situation.reference
-        named_as = "reference" if is_same else "named"
-        yield who, Reply(cell=named.cell, spent_s=named.spent_s, named_as=named_as)
+        yield who, habit(situation, budget_s, draw)
 
 
 def answer_to(
@@ -164,7 +122,7 @@ def answer_to(
         whole_trainings=budget_s / drawn.whole_reference_s,
         batch_size=None if cell is None else cell[0],
         learning_rate=None if cell is None else cell[1],
-        named_as=reply.named_as,
+        named_as="reference" if cell == drawn.reference else "named",
         origin=reply.origin,
         n_workers=n_workers,
         regret=drawn.regret(cell),
@@ -237,17 +195,8 @@ def answers_of(
     return answers
 
 
-def path_of(workload: str) -> Path:
-    """Where it was recorded: among those that constants were chosen on, or later."""
-    early = GRIDS / f"{workload}.csv.gz"
-    return early if early.exists() else LATER_GRIDS / early.name
-
-
 def _arguments() -> argparse.Namespace:
-    recorded, later = (
-        sorted(path.name.removesuffix(".csv.gz") for path in folder.glob("*.csv.gz"))
-        for folder in (GRIDS, LATER_GRIDS)
-    )
+    recorded, later = (list(map(name_of, paths)) for paths in (GRIDS, LATER_GRIDS))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workloads", nargs="+", choices=recorded + later, default=recorded)
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)

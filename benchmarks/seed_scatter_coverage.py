@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun
+from benchmarks.regret.harness import GRIDS, LATER_GRIDS
 from benchmarks.regret.whole_level import end_of, level_of
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -39,7 +40,6 @@ from batchlab.records.trial import Status, Target
 Array = NDArray[np.float64]
 Cells = Mapping[CellKey, Sequence[float]]
 
-_RECORD = Path(__file__).parent / "regret"
 _FEWEST_SEEDS = 4  # of a cell that says something about scatter
 _N_EXAMPLES = {"whole": 10_000, "later": 2_000}  # for validation, by folder
 # Judged alone, by the prior that was fitted without them; and their validation examples.
@@ -104,8 +104,7 @@ class Workload:
 
 def recorded() -> list[Workload]:
     """Read all recorded workloads."""
-    paths = [path for folder in _N_EXAMPLES for path in sorted((_RECORD / folder).glob("*.csv.gz"))]
-    return [_workload(path) for path in paths]
+    return list(map(_workload, GRIDS + LATER_GRIDS))
 
 
 def _workload(path: Path) -> Workload:

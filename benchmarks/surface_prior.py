@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.recorded.grid import RecordedGrid
+from benchmarks.regret.harness import GRIDS, name_of
 from benchmarks.regret.whole_situation import WholeSituation, whole_situation
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -27,7 +28,6 @@ from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
 from batchlab.errors import TrialError
 
 Array = NDArray[np.float64]
-GRIDS = Path(__file__).parent / "regret" / "whole"
 RESULTS = Path(__file__).parent / "results" / "surface_prior.json"
 _OCTAVES = (-3, -1, 0)
 # Scatter of single seeds: of log2 steps, and of what is read as a miss.
@@ -151,8 +151,7 @@ def without_twins(known: Mapping[str, Sequence[Seen]], name: str) -> list[Sequen
 
 def main() -> None:
     started_s = time.monotonic()
-    known = {path.name.removesuffix(".csv.gz"): seen_of(path) for path in GRIDS.glob("*.csv.gz")}
-    known = dict(sorted(known.items()))
+    known = {name_of(path): seen_of(path) for path in GRIDS}
     whole = fitted(list(known.values()), np.array(_FROM), 60)
     found = {"all": [float(f"{number:.4g}") for number in whole]}
     for name in known:

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmarks.regret.whole_workloads import warm_up_and_cosine
-from benchmarks.regret.workloads import digits, squared_error, transformer
+from benchmarks.regret.workloads import digits, squared_error, transformer, with_cosine
 from torch import Tensor, nn
 
 from batchlab import Metric, Workload
@@ -31,13 +30,11 @@ Pairs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def transformer_cosine() -> Workload:
     """Moby-Dick, the next of 8 characters, one block of width 32, AdamW, warm-up and cosine."""
-    plain = transformer(N_VALIDATION // 8)
+    plain = with_cosine(transformer(N_VALIDATION // 8))
     return replace(
         plain,
-        name="transformer-cosine",
         train=(plain.train[0][: 2 * N_TRAIN].clone(),),
         optimizer=NamedOptimizer(name="adamw", workload="transformer-cosine", weight_decay=0.1),
-        schedule=warm_up_and_cosine,
         epochs=16,
     )
 

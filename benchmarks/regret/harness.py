@@ -1,67 +1,29 @@
-"""What both records of regret share: the question, the file of answers, tables."""
+"""What the records of regret share: the file of answers, and tables."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recorded.grid import GridHeader
+_FOLDER = Path(__file__).parent
+# The first were recorded for choosing the constants of the advice. The constants stood before the
+# later ones were recorded.
+GRIDS, LATER_GRIDS = (sorted((_FOLDER / name).glob("*.csv.gz")) for name in ("whole", "later"))
 
-from batchlab.advice.advice import Configuration, Option, Question
-from batchlab.records.estimate import Estimate
-from batchlab.records.trial import Target
+
+def name_of(path: Path) -> str:
+    """The name of a grid's workload."""
+    return path.name.removesuffix(".csv.gz")
 
 
-def question_of(
-    header: GridHeader,
-    step_s: Mapping[int, Estimate],
-    budget_s: float,
-    *,
-    learning_rate: float | None = None,
-    target: Target | None = None,
-    planned_epochs: float | None = None,
-) -> Question:
-    """Which batch size trains fastest, to the target or as well as the reference?
-
-    Args:
-        header: of the grid.
-        step_s: what is known of the seconds per step, by batch size.
-        budget_s: of the study.
-        learning_rate: the user's own; None: the recorded one.
-        target: None: the reference's end sets it.
-        planned_epochs: of a whole training; None: any length.
-    """
-    own = header.reference_batch_size
-    return Question(
-        objective="time",
-        metric=header.metric,
-        better=header.better,
-        target=target,
-        target_origin="pilot" if target is None else "given",
-        reference=Configuration(
-            batch_size=own,
-            micro_batch_size=own,
-            learning_rate=learning_rate or header.reference_learning_rate,
-        ),
-        options=tuple(
-            Option(
-                batch_size=size,
-                micro_batch_size=size,
-                step_s=known,
-                peak_bytes=None,
-            )
-            for size, known in step_s.items()
-        ),
-        n_train=header.n_train,
-        budget_s=budget_s,
-        planned_epochs=planned_epochs,
-        at_most_epochs=planned_epochs,  # no more were recorded
-    )
+def path_of(workload: str) -> Path:
+    """Where a workload was recorded."""
+    return next(path for path in GRIDS + LATER_GRIDS if name_of(path) == workload)
 
 
 def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:

@@ -24,7 +24,7 @@ import torch
 from benchmarks.regret.fresh_workloads import FRESH
 from benchmarks.regret.held_out_workloads import HELD_OUT
 from benchmarks.regret.later_workloads import LATER
-from benchmarks.regret.whole_workloads import WHOLE_WORKLOADS
+from benchmarks.regret.workloads import WHOLE_WORKLOADS
 
 import batchlab
 from batchlab import Study, TrialRecord, Workload

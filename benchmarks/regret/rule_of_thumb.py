@@ -15,9 +15,8 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
-from benchmarks.regret.harness import head, row
+from benchmarks.regret.harness import GRIDS, LATER_GRIDS, head, name_of, row
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
-from benchmarks.regret_whole import GRIDS, LATER_GRIDS
 
 # A larger batch is free while its step takes at most this many times as long.
 FREE_STEP = 1.5
@@ -83,11 +82,10 @@ Situations = Mapping[tuple[str, str], WholeSituation]
 def recorded() -> Situations:
     """Both records, with all step times that there are."""
     situations: dict[tuple[str, str], WholeSituation] = {}
-    for path in (*sorted(GRIDS.glob("*.csv.gz")), *sorted(LATER_GRIDS.glob("*.csv.gz"))):
+    for path in GRIDS + LATER_GRIDS:
         grid = RecordedGrid.read(path)
         for profile in profiles_of(grid):
-            name = path.name.removesuffix(".csv.gz")
-            situations[name, profile] = whole_situation(grid, profile, draw=0)
+            situations[name_of(path), profile] = whole_situation(grid, profile, draw=0)
     return situations
 
 

@@ -32,19 +32,20 @@ KEPT_ONE_IN, N_RUNGS = 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
-    """What a habit comes to.
+class Reply:
+    """What was named, by the advice or by a habit; what it says of the fields is there."""
 
-    Attributes:
-        cell: what it names; None: it was not recorded.
-        spent_s: what it ran.
-    """
+    cell: CellKey | None  # None: it was not recorded
+    spent_s: float  # what was run
+    origin: str = ""
+    problem: str = ""
+    chance: float | None = None
+    gain: tuple[float | None, float | None, float | None] = (None, None, None)
+    level: Target | None = None
+    n_sizes: int | None = None
 
-    cell: CellKey | None
-    spent_s: float
 
-
-Habit = Callable[[WholeSituation, float, int], Named]
+Habit = Callable[[WholeSituation, float, int], Reply]
 """From a situation, a budget in seconds and the number of a draw."""
 
 
@@ -98,15 +99,15 @@ class _Search:
         crossing = self.run(cell, steps=steps, until=self.level).crossing(self.level)
         return math.inf if crossing is None else crossing.middle * step_s
 
-    def named(self, cell: CellKey | None) -> Named:
-        return Named(cell=cell, spent_s=self.spent_s)
+    def named(self, cell: CellKey | None) -> Reply:
+        return Reply(cell=cell, spent_s=self.spent_s)
 
 
-def _reference(situation: WholeSituation, budget_s: float, draw: int) -> Named:
-    return Named(cell=situation.reference, spent_s=0.0)
+def _reference(situation: WholeSituation, budget_s: float, draw: int) -> Reply:
+    return Reply(cell=situation.reference, spent_s=0.0)
 
 
-def _all_once(situation: WholeSituation, budget_s: float, draw: int) -> Named:
+def _all_once(situation: WholeSituation, budget_s: float, draw: int) -> Reply:
     """Name the best of all recorded configurations by one training of each, whatever they cost.
 
     It is the fastest to the level that the training of the reference sets, of those that end at
@@ -120,11 +121,11 @@ def _all_once(situation: WholeSituation, budget_s: float, draw: int) -> Named:
         end = situation.end(cell, seeds)
         if end is not None and level.is_met_by(end):
             times[cell] = situation.time_s(cell, seeds, level.target)
-    return Named(cell=min(times, key=lambda cell: (times[cell], cell)), spent_s=budget_s)
+    return Reply(cell=min(times, key=lambda cell: (times[cell], cell)), spent_s=budget_s)
 
 
 def _tuned(batch_size: int | None) -> Habit:
-    def habit(situation: WholeSituation, budget_s: float, draw: int) -> Named:
+    def habit(situation: WholeSituation, budget_s: float, draw: int) -> Reply:
         """Climb from the linearly scaled rate, an octave at a time, one seed each."""
         search = _Search(situation, budget_s)
         if search.level is None:
@@ -147,7 +148,7 @@ def _tuned(batch_size: int | None) -> Habit:
     return habit
 
 
-def _successive_halving(situation: WholeSituation, budget_s: float, draw: int) -> Named:
+def _successive_halving(situation: WholeSituation, budget_s: float, draw: int) -> Reply:
     """Many for a short time, the best third for three times as long, four times over.
 
     All of a rung get the same seconds; the best validation value counts. Of the last rung the

@@ -19,6 +19,7 @@ from benchmarks.recorded.grid import CellKey, GridHeader, RecordedGrid, Recorded
 from benchmarks.regret.step_times import PROFILES, measured_profile, step_times
 from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, untrained_value
 
+from batchlab.advice.advice import Configuration, Option, Question
 from batchlab.belief.margin import margin_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target
@@ -76,6 +77,28 @@ class WholeSituation:
             step_s=self.step_s,
             eval_s=self.eval_s,
             n_workers=n_workers,
+        )
+
+    def question(self, budget_s: float, target: Target | None = None) -> Question:
+        """Which batch size trains fastest, to the target or as well as the reference?"""
+        header, own = self.header, self.reference
+        return Question(
+            objective="time",
+            metric=header.metric,
+            better=header.better,
+            target=target,
+            target_origin="pilot" if target is None else "given",
+            reference=Configuration(
+                batch_size=own[0], micro_batch_size=own[0], learning_rate=own[1]
+            ),
+            options=tuple(
+                Option(batch_size=size, micro_batch_size=size, step_s=known, peak_bytes=None)
+                for size, known in self.timed.items()
+            ),
+            n_train=header.n_train,
+            budget_s=budget_s,
+            planned_epochs=header.epochs,
+            at_most_epochs=header.epochs,  # no more were recorded
         )
 
     def whole_steps(self, batch_size: int) -> int:

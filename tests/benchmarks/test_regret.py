@@ -7,12 +7,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 from benchmarks.recorded.grid import GridHeader, RecordedGrid
+from benchmarks.regret.harness import GRIDS, path_of
 from benchmarks.regret.step_times import step_times
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_level import level_of
 from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, profiles_of, whole_situation
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
-from benchmarks.regret.whole_workloads import WHOLE_WORKLOADS
+from benchmarks.regret.workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
 from tests.reference.made_up import approach, made_up_record
 from tests.reference.simulated_question import knee, question
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges th
 
 
 def test_a_recorded_run_is_what_training_gives_again():
-    grid = RecordedGrid.read(regret_whole.GRIDS / "mlp-narrow.csv.gz")
+    grid = RecordedGrid.read(path_of("mlp-narrow"))
     run = grid.runs[64, 0.16, 0]
     workload = WHOLE_WORKLOADS["mlp-narrow"]()
     trial = small_trial(workload, batch_size=64, learning_rate=0.16)
@@ -165,7 +166,6 @@ def test_the_level_of_one_training_is_that_of_the_advice():
 # The advice without a target, and the table of its answers
 
 
-WHOLE_RECORDED = sorted(regret_whole.GRIDS.glob("*.csv.gz"))
 FOUND = WholeAnswer(
     **{"workload": "made-up", "profile": "cpu", "rate_octaves": 0, "draw": 0, "who": ADVISE},
     **{"tuned_trainings": 40.0, "whole_trainings": 4.0, "batch_size": 256, "learning_rate": 0.8},
@@ -181,11 +181,12 @@ def test_the_advice_sets_its_level_from_a_whole_training(tmp_path, n_workers):
     drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
     budget_s = 75 * drawn.tuned_reference_s
 
-    question = regret_whole.asked(drawn, 1.0)
+    question = drawn.question(1.0)
     reply = regret_whole.advised(drawn, budget_s, n_workers)
 
     assert (question.target, question.planned_epochs) == (None, EPOCHS)
-    assert (reply.problem, reply.origin, reply.named_as) == ("", "pilot", "named")
+    assert (reply.problem, reply.origin) == ("", "pilot")
+    assert reply.cell != drawn.reference
     assert drawn.regret(reply.cell) < 0.1
     assert drawn.shortfall_of_own(reply.cell, drawn.judging) < 1
     assert 0 < reply.spent_s <= budget_s
@@ -257,7 +258,7 @@ def test_stated_chances_stand_beside_what_was_seen():
     assert [cells(line) for line in lines[7:]] == [["83 %", "2", "50 %"], ["97 %", "3", "33 %"]]
 
 
-@pytest.mark.parametrize("path", WHOLE_RECORDED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.name)
 def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path):
     grid = RecordedGrid.read(path)
     drawn = whole_situation(grid, "cpu", draw=0)
