@@ -36,8 +36,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import GridHeader, RecordedGrid
 from benchmarks.regret.harness import both, head, path_of, percent, row
-from benchmarks.regret.step_times import PROFILES
-from benchmarks.regret.whole_situation import WholeSituation, whole_situation
+from benchmarks.regret.whole_situation import PROFILES, WholeSituation, whole_situation
 from benchmarks.surface_prior import prior_without
 
 from batchlab.advice.decider import decide

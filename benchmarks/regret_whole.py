@@ -33,9 +33,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import GRIDS, LATER_GRIDS, name_of, path_of, write_answers
-from benchmarks.regret.step_times import PROFILES
 from benchmarks.regret.whole_habits import WHOLE_HABITS, Reply
 from benchmarks.regret.whole_situation import (
+    PROFILES,
     WholeSituation,
     own_configuration,
     profiles_of,

@@ -23,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun
 from benchmarks.regret.harness import GRIDS, LATER_GRIDS
-from benchmarks.regret.whole_level import end_of, level_of
+from benchmarks.regret.whole_situation import end_of, level_of
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -262,16 +262,13 @@ def _log_normal(x: Array, mean: float, log_sd: float) -> Array:
 # ---- whether intervals hold
 
 
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """Differences of one workload: whether intervals held, and half their widths in margins."""
+def coverage(
+    workload: Workload, n_seeds: int, n_draws: int, stream: np.random.Generator
+) -> tuple[float, float]:
+    """Draw four tuned cells and some of their seeds, and hold a difference against the others.
 
-    held: float
-    half_width: float
-
-
-def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.Generator) -> Held:
-    """Draw four tuned cells and some of their seeds, and hold a difference against the others."""
+    Returns the share of intervals that held, and half of an interval's width in margins.
+    """
     pool = [
         workload.runs(key)
         for key in workload.tuned.values()
@@ -290,7 +287,7 @@ def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.G
         apart = float(rest[0].mean() - rest[1].mean())
         held.append(abs(apart - middle) <= math.hypot(half, 1.96 * error))
         widths.append(half / workload.margin)
-    return Held(held=statistics.fmean(held), half_width=statistics.median(widths))
+    return statistics.fmean(held), statistics.median(widths)
 
 
 def _means(workload: Workload, cells: Sequence[Array]) -> CellMeans:
@@ -307,18 +304,12 @@ def _means(workload: Workload, cells: Sequence[Array]) -> CellMeans:
 # ---- whether verdicts are given, and right
 
 
-@dataclass
-class Verdicts:
-    """Verdicts on sweeps in which the truth differs by more than two margins."""
+def verdicts(workload: Workload, n_draws: int, stream: np.random.Generator) -> tuple[int, int, int]:
+    """Draw sweeps of four batch sizes with two seeds, and judge whether larger ends worse.
 
-    n: int = 0
-    decided: int = 0
-    wrong: int = 0
-
-
-def verdicts(workload: Workload, n_draws: int, stream: np.random.Generator) -> Verdicts:
-    """Draw sweeps of four batch sizes with two seeds, and judge whether larger ends worse."""
-    counted = Verdicts()
+    Returns how many have a truth of more than two margins, are decided, and are decided wrongly.
+    """
+    n = decided = wrong = 0
     sizes = sorted(workload.tuned)
     sign = 1 if workload.better == "higher" else -1
     for _ in range(n_draws):
@@ -330,10 +321,10 @@ def verdicts(workload: Workload, n_draws: int, stream: np.random.Generator) -> V
         means = _means(workload, [stream.permutation(cell)[:2] for cell in cells])
         assert means.draws is not None
         verdict = falls(sign * means.draws, workload.margin)
-        counted.n += 1
-        counted.decided += verdict != "cannot_tell"
-        counted.wrong += verdict == ("did_not_hold" if truth > 0 else "held")
-    return counted
+        n += 1
+        decided += verdict != "cannot_tell"
+        wrong += verdict == ("did_not_hold" if truth > 0 else "held")
+    return n, decided, wrong
 
 
 # ---- tables
@@ -375,26 +366,25 @@ def _print_prior(fitted: Fitted) -> None:
     print("| log of unlikeness | {:.2f} | {:.2f} | |".format(*fitted.log_unlikeness))
 
 
-def _print_coverage(rows: Sequence[tuple[str, Sequence[Held]]]) -> None:
+def _print_coverage(rows: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> None:
     print("\nCoverage, and half width in margins (median), with 1, 2 and 3 seeds per cell")
     print("| workload | 1 | 2 | 3 |\n|---|---|---|---|")
-    for name, held in rows:
-        cells = [f"{100 * each.held:.0f} %, {each.half_width:.1f}" for each in held]
+    for name, found in rows:
+        cells = [f"{100 * held:.0f} %, {width:.1f}" for held, width in found]
         print(f"| {name} | {' | '.join(cells)} |")
+    by_seeds = list(zip(*(found for _, found in rows), strict=True))
     for label, choose in (("mean", statistics.fmean), ("lowest", min)):
-        cells = [f"{100 * choose(held[i].held for _, held in rows):.1f} %" for i in range(3)]
+        cells = [f"{100 * choose(held for held, _ in found):.1f} %" for found in by_seeds]
         print(f"| {label} | {' | '.join(cells)} |")
-    widths = [statistics.median(held[i].half_width for _, held in rows) for i in range(3)]
-    print(f"| median half width | {' | '.join(f'{width:.2f}' for width in widths)} |")
+    cells = [f"{statistics.median(width for _, width in found):.2f}" for found in by_seeds]
+    print(f"| median half width | {' | '.join(cells)} |")
 
 
-def _print_verdicts(rows: Sequence[tuple[str, Verdicts]]) -> None:
+def _print_verdicts(rows: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
     print("\n| workload | sweeps | decided | wrong |\n|---|---|---|---|")
     for name, counted in rows:
-        print(f"| {name} | {counted.n} | {counted.decided} | {counted.wrong} |")
-    n, decided, wrong = (
-        sum(getattr(counted, field) for _, counted in rows) for field in ("n", "decided", "wrong")
-    )
+        print(f"| {name} | {' | '.join(map(str, counted))} |")
+    n, decided, wrong = map(sum, zip(*(counted for _, counted in rows), strict=True))
     print(f"| all | {n} | {100 * decided / n:.1f} % | {100 * wrong / n:.1f} % |")
 
 

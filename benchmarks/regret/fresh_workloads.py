@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmarks.regret.workloads import digits, squared_error, transformer, with_cosine
+from benchmarks.regret.workloads import digits, split, squared_error, transformer, with_cosine
 from torch import Tensor, nn
 
 from batchlab import Metric, Workload
@@ -80,14 +80,12 @@ def early_stopping() -> Workload:
     x = stream.standard_normal((N_TRAIN + N_VALIDATION, 12)).astype(np.float32)
     y = np.sin(x[:, 0] * 2) + x[:, 1] * x[:, 2] + np.maximum(x[:, 3], x[:, 4]) - x[:, 5] ** 2 / 3
     y += 0.7 * stream.standard_normal(len(y))
-    columns, targets = torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))
     return Workload(
         name="early-stopping",
         model=lambda: nn.Sequential(
             nn.Linear(12, 96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, 1)
         ),
-        train=(columns[:N_TRAIN].clone(), targets[:N_TRAIN].clone()),
-        validation=(columns[N_TRAIN:].clone(), targets[N_TRAIN:].clone()),
+        **split(x, y.astype(np.float32), N_TRAIN),
         loss=squared_error,
         optimizer=NamedOptimizer(name="adam", workload="early-stopping"),
         batch_size=32,

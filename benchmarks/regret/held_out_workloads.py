@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmarks.regret.workloads import N_TRAIN, Labelled, digits
+from benchmarks.regret.workloads import N_TRAIN, Labelled, digits, split
 from torch import Tensor, nn
 
 from batchlab import Metric, Workload
@@ -78,7 +78,6 @@ def rare_class() -> Workload:
     score = x[:, 0] * x[:, 1] + np.sin(3 * x[:, 2]) + np.abs(x[:, 3] - x[:, 4]) - x[:, 5] ** 2 / 2
     score += 0.5 * stream.standard_normal(len(score))
     is_rare = score > np.quantile(score, 1 - RARE_FRACTION)
-    columns, labels = torch.from_numpy(x), torch.from_numpy(is_rare.astype(np.int64))
     return Workload(
         name="rare-class",
         model=lambda: nn.Sequential(
@@ -90,8 +89,7 @@ def rare_class() -> Workload:
             nn.Dropout(0.2),
             nn.Linear(64, 2),
         ),
-        train=(columns[:N_TRAIN].clone(), labels[:N_TRAIN].clone()),
-        validation=(columns[N_TRAIN:].clone(), labels[N_TRAIN:].clone()),
+        **split(x, is_rare.astype(np.int64)),
         loss=_weighted_cross_entropy,
         metrics={
             "balanced accuracy": Metric(sum=_hits, finalise=_mean_of_both, better="higher"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmarks.regret.workloads import N_TRAIN, Labelled, digits
+from benchmarks.regret.workloads import N_TRAIN, Labelled, digits, split
 from torch import Tensor, nn
 
 from batchlab import Workload
@@ -32,13 +32,10 @@ def clicks() -> Workload:
     pairs = np.stack([stream.integers(0, N_USERS, n), stream.integers(0, N_ITEMS, n)], axis=1)
     logits = (users[pairs[:, 0]] * items[pairs[:, 1]]).sum(axis=1) / 1.5 - 0.5
     clicked = stream.random(n) < 1 / (1 + np.exp(-logits))
-    who_and_what = torch.from_numpy(pairs)
-    labels = torch.from_numpy(clicked.astype(np.float32))
     return Workload(
         name="clicks",
         model=_Factors,
-        train=(who_and_what[:N_TRAIN].clone(), labels[:N_TRAIN].clone()),
-        validation=(who_and_what[N_TRAIN:].clone(), labels[N_TRAIN:].clone()),
+        **split(pairs, clicked.astype(np.float32)),
         loss=_click_loss,
         optimizer=lambda parameters, learning_rate: torch.optim.Adagrad(
             parameters, lr=learning_rate
@@ -55,14 +52,12 @@ def heavy_tails() -> Workload:
     x = stream.standard_normal((N_TRAIN + N_VALIDATION, 20)).astype(np.float32)
     y = np.tanh(x[:, 0] + x[:, 1]) + x[:, 2] * x[:, 3] / 2 + np.cos(2 * x[:, 4])
     y += 0.2 * stream.standard_t(2, len(y))
-    columns, numbers = torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))
     return Workload(
         name="heavy-tails",
         model=lambda: nn.Sequential(
             nn.Linear(20, 48), nn.SiLU(), nn.Linear(48, 48), nn.SiLU(), nn.Linear(48, 1)
         ),
-        train=(columns[:N_TRAIN].clone(), numbers[:N_TRAIN].clone()),
-        validation=(columns[N_TRAIN:].clone(), numbers[N_TRAIN:].clone()),
+        **split(x, y.astype(np.float32)),
         loss=_hubers_loss,
         optimizer=lambda parameters, learning_rate: torch.optim.RMSprop(
             parameters, lr=learning_rate

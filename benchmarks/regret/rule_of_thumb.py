@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
-from benchmarks.regret.harness import GRIDS, LATER_GRIDS, head, name_of, row
+from benchmarks.regret.harness import GRIDS, LATER_GRIDS, head, row
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
 
 # A larger batch is free while its step takes at most this many times as long.
@@ -75,28 +75,18 @@ def faster(situation: WholeSituation, cell: CellKey) -> float | None:
     return times if times >= 1 and situation.shortfall_of_own(cell, seeds) <= 1 else None
 
 
-Situations = Mapping[tuple[str, str], WholeSituation]
-"""By workload and step times."""
-
-
-def recorded() -> Situations:
-    """Both records, with all step times that there are."""
-    situations: dict[tuple[str, str], WholeSituation] = {}
-    for path in GRIDS + LATER_GRIDS:
-        grid = RecordedGrid.read(path)
-        for profile in profiles_of(grid):
-            situations[name_of(path), profile] = whole_situation(grid, profile, draw=0)
-    return situations
-
-
 def main() -> None:
     """Print the tables."""
-    situations = recorded()
+    situations: list[WholeSituation] = []
+    for path in GRIDS + LATER_GRIDS:
+        grid = RecordedGrid.read(path)
+        situations += [whole_situation(grid, profile, draw=0) for profile in profiles_of(grid)]
     titles = ("rule", "workloads", "well served", "times as fast, median where it is")
     print(*head(*titles), sep="\n")
     for name, rule in RULES.items():
         served: dict[str, list[float | None]] = {}
-        for (workload, _), situation in situations.items():
+        for situation in situations:
+            workload = situation.header.workload
             if (cell := rule(situation)) is not None:
                 served.setdefault(workload, []).append(faster(situation, cell))
         n_well = sum(2 * found.count(None) < len(found) for found in served.values())

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import CellKey, Curve
-from benchmarks.regret.whole_level import end_of, level_of
-from benchmarks.regret.whole_situation import WholeSituation
+from benchmarks.regret.whole_situation import WholeSituation, end_of, level_of
 
 from batchlab.advice.run_log import usual_interval_samples
 from batchlab.errors import TrialError

@@ -1,7 +1,8 @@
 """WholeSituation: whole trainings with step times, some seeds to be seen, the others to judge.
 
 An advisor and every habit see 9 of 14 seeds. What they name, and the optimum chosen on those very
-seeds, are valued on the other 5. Here the optimum must end no worse than the reference.
+seeds, are valued on the other 5. Here the optimum must end no worse than the reference. The level
+is by the rule of the advice (`batchlab.advice.level`), but from many trainings of the reference.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import CellKey, GridHeader, RecordedGrid, RecordedRun
-from benchmarks.regret.step_times import PROFILES, measured_profile, step_times
-from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, untrained_value
+from benchmarks.recorded.grid import CellKey, Curve, GridHeader, RecordedGrid, RecordedRun
 
 from batchlab.advice.advice import Configuration, Option, Question
+from batchlab.advice.level import as_well_as
+from batchlab.belief.final_value import final_value
 from batchlab.belief.margin import margin_of
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target
 
@@ -34,10 +37,86 @@ STEP_TIME_SD = {"H200": 0.087}
 _EVALUATED_LIKE = 256
 
 
+# What is made up has this step time at the smallest batch size; regret does not depend on it.
+FLAT_STEP_S = 0.001
+PROFILES = ("cpu", "H200", "flat to 256", "flat to 1024", "flat to 8192")
+# `batchlab profile benchmarks/regret/workloads.py:NAME --device cuda --batch-sizes ... --json`
+MEASURED = Path(__file__).parents[1] / "profiles" / "h200"
+
+
+def measured_profile(grid: RecordedGrid) -> Path:
+    """Where the measured step times of the grid's workload are, if they were measured.
+
+    A learning-rate shape does not change them.
+    """
+    return MEASURED / f"regret-{grid.header.workload.removesuffix('-cosine')}.json"
+
+
+def step_times(grid: RecordedGrid, profile: str) -> dict[int, float]:
+    """Seconds a step by batch size: as measured, or flat up to a batch size and linear after it.
+
+    On the H200 those of the law through what was measured: one process lies off it by chance.
+    """
+    if profile == "cpu":
+        return {size: grid.header.step_s[size] for size in grid.batch_sizes}
+    if profile == "H200":
+        law = Profile.from_json(measured_profile(grid).read_text()).step_time
+        assert law is not None
+        known = {size: law.step_s(size).estimate for size in grid.batch_sizes}
+        return {size: step_s for size, step_s in known.items() if step_s is not None}
+    knee = int(profile.removeprefix("flat to "))
+    return {size: FLAT_STEP_S * max(1.0, size / knee) for size in grid.batch_sizes}
+
+
 def profiles_of(grid: RecordedGrid) -> tuple[str, ...]:
     """The step times that there are for this grid."""
     has_measured = measured_profile(grid).exists()
     return tuple(name for name in PROFILES if name != "H200" or has_measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeLevel:
+    """The level to reach, and what it was taken from.
+
+    Attributes:
+        target: the level, to be met to stay.
+        end: what trainings of the reference end with, their mean.
+        margin: how much worse than it still counts as ending as well, in the metric's unit.
+    """
+
+    target: Target
+    end: float
+    margin: float
+
+    def is_met_by(self, end: float) -> bool:
+        """Whether a training that ends so ends at most a margin worse."""
+        worse = self.end - end if self.target.better == "higher" else end - self.end
+        return worse <= self.margin
+
+
+def end_of(curve: Curve, header: GridHeader) -> float | None:
+    """What a whole training ends with, as `batchlab.belief.final_value` reads it.
+
+    Returns:
+        None where a value that counts is not finite, or none was seen.
+    """
+    trained = [(step, value) for step, value in curve if step > 0]
+    return final_value(trained, better=header.better, keeps_best=header.keeps_best)
+
+
+def level_of(curves: Sequence[Curve], header: GridHeader) -> WholeLevel:
+    """The level that whole trainings of the reference set; at least one of them has an end."""
+    metric, better = header.metric, header.better
+    ends = [end_of(curve, header) for curve in curves]
+    end = statistics.fmean(end for end in ends if end is not None)
+    margin = margin_of(end, metric=metric, better=better, untrained=untrained_value(curves[0]))
+    target = as_well_as(end, margin, metric=metric, better=better)
+    return WholeLevel(target=target, end=end, margin=margin)
+
+
+def untrained_value(curve: Curve) -> float | None:
+    """The metric before the first step, where it was seen."""
+    return curve[0][1] if curve and curve[0][0] == 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)

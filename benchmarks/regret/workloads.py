@@ -13,10 +13,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchlab import Workload
@@ -28,6 +30,7 @@ N_TRAIN, N_VALIDATION = 16_384, 10_000
 WARM_UP_FRACTION = 0.05
 
 Labelled = tuple[Tensor, Tensor]
+Columns = NDArray[Any]
 
 
 def mlp_narrow() -> Workload:
@@ -115,20 +118,27 @@ def tabular() -> Workload:
     x *= np.geomspace(1.0, 0.3, 16, dtype=np.float32)
     y = np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + np.abs(x[:, 3]) + x[:, 4:].sum(axis=1) / 3
     y = (y - y.mean()) / y.std() + 0.3 * stream.standard_normal(len(y))
-    columns, targets = torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))
     return Workload(
         name="tabular",
         model=lambda: nn.Sequential(
             nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
         ),
-        train=(columns[:N_TRAIN].clone(), targets[:N_TRAIN].clone()),
-        validation=(columns[N_TRAIN:].clone(), targets[N_TRAIN:].clone()),
+        **split(x, y.astype(np.float32)),
         loss=squared_error,
         optimizer=NamedOptimizer(name="sgd", workload="tabular"),
         batch_size=64,
         learning_rate=0.01,
         epochs=30,
     )
+
+
+def split(x: Columns, y: Columns, n_train: int = N_TRAIN) -> dict[str, Labelled]:
+    """The first `n_train` rows of made-up columns as `train`, the others as `validation`."""
+    columns, targets = torch.from_numpy(x), torch.from_numpy(y)
+    return {
+        "train": (columns[:n_train].clone(), targets[:n_train].clone()),
+        "validation": (columns[n_train:].clone(), targets[n_train:].clone()),
+    }
 
 
 @cache

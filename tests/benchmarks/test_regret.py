@@ -8,10 +8,14 @@ import msgspec
 import pytest
 from benchmarks.recorded.grid import GridHeader, RecordedGrid
 from benchmarks.regret.harness import GRIDS, path_of
-from benchmarks.regret.step_times import step_times
 from benchmarks.regret.whole_habits import WHOLE_HABITS
-from benchmarks.regret.whole_level import level_of
-from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, profiles_of, whole_situation
+from benchmarks.regret.whole_situation import (
+    USUAL_STEP_TIME_SD,
+    level_of,
+    profiles_of,
+    step_times,
+    whole_situation,
+)
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
