@@ -26,7 +26,7 @@ from batchlab.workload.source import files_below, heard_opening
 def known(reference: str, **settings: str) -> LoadedWorkload:
     """Loaded, and known by its model, which a child process makes in a command."""
     loaded = load_workload(reference, settings)
-    return with_model(loaded, made_model(lambda: loaded.workload, loaded.folder))
+    return with_model(loaded, *made_model(lambda: loaded.workload, loaded.folder))
 
 
 def width_of(loaded: LoadedWorkload) -> int:

@@ -168,7 +168,7 @@ def identities_here() -> list[str]:
     for reference in references:
         loaded = load_workload(reference, {})
         made = made_model(lambda loaded=loaded: loaded.workload, loaded.folder)
-        lines.append(f"{reference} {with_model(loaded, made).workload_id}")
+        lines.append(f"{reference} {with_model(loaded, *made).workload_id}")
     return lines + [f"live {identity(model=make(0))}" for make in LIVE.values()]
 
 

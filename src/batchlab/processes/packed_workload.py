@@ -25,7 +25,7 @@ from batchlab.processes.children import Line, run_in_child
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.given_data import redraw_validation
-from batchlab.workload.identity import MadeModel, bytes_of, is_of_library, made_model
+from batchlab.workload.identity import bytes_of, is_of_library, made_model
 from batchlab.workload.loading import LoadedWorkload, with_model
 from batchlab.workload.source import SourceFile, told
 
@@ -244,9 +244,11 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
     ended = run_in_child(see_model, packed, loaded.folder, timeout_s=timeout_s)
     if ended.status is not None:
         return loaded
-    return with_model(loaded, ended.value)
+    return with_model(loaded, *ended.value)
 
 
-def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
+def see_model(
+    line: Line, packed: PackedWorkload, folder: Path | None
+) -> tuple[str, tuple[SourceFile, ...]]:
     """Make the workload's model (this runs in a child); return the model's part of the identity."""
     return made_model(packed.unpack, folder or Path.cwd())

@@ -43,17 +43,16 @@ _SEED = 0
 _EXAMPLES_OF_A_DATASET = 64
 
 
-MadeModel = tuple[str, tuple[SourceFile, ...]]
-"""The parts of a workload's identity that a child process finds by making the model.
+def made_model(
+    workload: Callable[[], Workload], folder: Path
+) -> tuple[str, tuple[SourceFile, ...]]:
+    """Describe the model that `workload()` makes; ignore errors, which a later check reports.
 
-First the names, shapes and types of the parameters and buffers, and hashes of the files read while
-making the model; initial weights are left out, because they differ between machines. Then all files
-read while making the workload and the model.
-"""
-
-
-def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
-    """Describe the model that `workload()` makes; ignore errors, which a later check reports."""
+    Returns:
+        Names, shapes and types of the parameters and buffers, with hashes of the files read while
+        making the model; and all files read while making the workload and the model. Initial
+        weights are left out, because they differ between machines.
+    """
     with heard_opening() as on_the_way:
         definition = workload()
     text = ""
@@ -63,8 +62,7 @@ def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
             text = _shapes(definition.model())
     for place, file in files_below(folder, opened).items():
         text += f"\0file\0{place} {file.sha256}"
-    files = files_below(folder, opened | on_the_way)
-    return text, tuple(files.values())
+    return text, tuple(files_below(folder, opened | on_the_way).values())
 
 
 def _shapes(model: object) -> str:

@@ -25,7 +25,7 @@ from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload, parameters_of
 from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
-from batchlab.workload.identity import MadeModel, workload_identity
+from batchlab.workload.identity import workload_identity
 from batchlab.workload.pieces import chosen
 from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
@@ -105,16 +105,11 @@ def describe_workloads() -> list[dict[str, Any]]:
     return described
 
 
-def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """Return `loaded` with the model's text hashed into the workload id, and its files added."""
-    text, read = model
+def with_model(loaded: LoadedWorkload, text: str, files: tuple[SourceFile, ...]) -> LoadedWorkload:
+    """Return `loaded` with `text` and `files`, as `made_model` returns them, in its identity."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{text}".encode())
-    files = _by_path([*loaded.files, *read])
+    files = tuple(dict.fromkeys([*loaded.files, *files]))
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
-
-
-def _by_path(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
-    return tuple(sorted(set(files), key=lambda file: file.path))
 
 
 def _loaded(
@@ -140,7 +135,7 @@ def _loaded(
         read = _files_read(main, code, opened, named_in=str(in_order))
     run = [file for file in read.values() if file.path.endswith(".py")]
     workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
-    imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
+    imported = [file for name, file in modules.items() if not name.startswith(_MAIN)]
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_id,
@@ -148,7 +143,7 @@ def _loaded(
         reference=reference,
         settings=in_order,
         notes=notes,
-        files=_by_path([*imported.values(), *run]),
+        files=tuple(dict.fromkeys([*imported, *run])),
         draws_by_seed=draws_by_seed(workload),
     )
 
