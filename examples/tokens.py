@@ -41,13 +41,13 @@ def loss(model, batch):  # of scores (sentences, classes, letters) and labels (s
 
 
 def workload(*, most=40):
-    text = load_moby_dick()
-    stops = (text.ids == text.vocabulary.index(".")).nonzero()[0][:2000]
-    parts = [torch.from_numpy(text.ids[a + 2 : b][:most]).long() for a, b in pairwise(stops)]
+    ids, vocabulary = load_moby_dick()
+    stops = (ids == vocabulary.index(".")).nonzero()[0][:2000]
+    parts = [torch.from_numpy(ids[a + 2 : b][:most]).long() for a, b in pairwise(stops)]
     data = [{"input_ids": s[:-1], "labels": s[1:]} for s in parts if len(s) > 9]
     return batchlab.Workload(
         name="letters",
-        model=lambda: NextLetter(len(text.vocabulary)),
+        model=lambda: NextLetter(len(vocabulary)),
         train=data[:800],
         validation=data[800:1000],
         collate=padded,
