@@ -258,13 +258,8 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
     A stream is read from the start of its first epoch up to the largest index.
     """
     if is_stream(data):
-        reading, wanted = StreamPass(data, epoch=0, seed=0, what="train"), set(chosen)
-        examples: dict[int, Any] = {}
-        n = max(chosen, default=-1) + 1
-        for start in range(0, n, _READ_AT_ONCE):
-            for place, example in enumerate(reading.take(min(_READ_AT_ONCE, n - start)), start):
-                if place in wanted:
-                    examples[place] = example
+        reading = StreamPass(data, epoch=0, seed=0, what="train")
+        examples = reading.take(max(chosen, default=-1) + 1)
         return [examples[place] for place in chosen]
     together = getattr(data, "__getitems__", None)
     if callable(together):
@@ -277,11 +272,6 @@ def is_stream(data: object) -> bool:
     if isinstance(data, IterableDataset):
         return True
     return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
-
-
-def has_set_epoch(data: object) -> bool:
-    """Return whether a stream has a method `set_epoch(epoch)` to call before each epoch."""
-    return callable(getattr(data, "set_epoch", None))
 
 
 # Examples per read of a stream. Each read also saves the random states, so few reads are faster.
@@ -298,7 +288,7 @@ class StreamPass:
         self._taken = 0
         data = copy.copy(data)  # so that `set_epoch` does not change other passes
         with untouched_randomness(seed):
-            if has_set_epoch(data):
+            if callable(getattr(data, "set_epoch", None)):
                 data.set_epoch(epoch)
             self._examples: Iterator[Any] = iter(data)
             self._randomness = RandomState.now()

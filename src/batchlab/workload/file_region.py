@@ -20,11 +20,6 @@ class FileRegion:
     offset: int  # the position of the first number in the file, in bytes
     n_bytes: int  # the number of bytes from the first number to the end of the last number
 
-    @classmethod
-    def whole(cls, path: Path | str) -> FileRegion:
-        """Return the region of a whole file."""
-        return cls(path=str(path), offset=0, n_bytes=Path(path).stat().st_size)
-
 
 def file_region(value: object) -> FileRegion | None:
     """Return the region of the file that a memory-mapped array covers; None for other values."""

@@ -66,7 +66,13 @@ def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
         workload = _with_train(workload, workload.train, notes)
     read = {split: _as_read(workload, split) for split in SPLITS}
     workload = replace(workload, **read)
-    return workload, (*notes, *_order_notes(workload))
+    for name in ("make_sampler", "workers"):
+        if is_stream(workload.train) and getattr(workload, name):
+            raise WorkloadError(
+                f"workload {workload.name!r}: {name} is given and train is read in its own "
+                f"order, by the training itself; leave {name} out"
+            )
+    return workload, tuple(notes)
 
 
 def _as_read(workload: Workload, split: str) -> Any:
@@ -254,24 +260,10 @@ def _check(data: Any, split: str, what: str) -> None:
         raise WorkloadError(f"{what} holds no examples; it needs at least one")
 
 
-def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """Return one note for the report if the workload sets the order of its examples, else ()."""
-    if is_stream(workload.train):
-        for name in ("make_sampler", "workers"):
-            if getattr(workload, name):
-                raise WorkloadError(
-                    f"workload {workload.name!r}: {name} is given and train is read in its own "
-                    f"order, by the training itself; leave {name} out"
-                )
-        return ("its training examples come in the order that its own data set gives them",)
-    if workload.make_sampler is not None:
-        return ("its make_sampler chooses the examples of each epoch and their order",)
-    return ()
-
-
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
     """Refuse any `sampling` but "reshuffle" if the workload sets the order of its examples."""
-    if sampling != "reshuffle" and _order_notes(workload):
+    has_order = is_stream(workload.train) or workload.make_sampler is not None
+    if has_order and sampling != "reshuffle":
         raise UsageError(
             f"sampling {sampling}: workload {workload.name!r} chooses the order of its training "
             f"examples itself; leave sampling out"

@@ -36,7 +36,8 @@ class SourceFile:
     def now(cls, path: Path | str) -> SourceFile:
         """Return the file with the hash of its present content."""
         digest = hashlib.sha256()
-        add_region(digest, FileRegion.whole(path))
+        n_bytes = Path(path).stat().st_size
+        add_region(digest, FileRegion(path=str(path), offset=0, n_bytes=n_bytes))
         return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
