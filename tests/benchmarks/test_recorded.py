@@ -7,9 +7,15 @@ import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import HEADER, TARGET, line_to, made_up_rows, write_grid
+from tests.reference.recorded_grid import (
+    HEADER,
+    TARGET,
+    line_to,
+    made_up_rows,
+    write_grid,
+    write_rows,
+)
 from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.whole_grid import write_rows, write_whole_grid
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.run import RunLength, RunRequest
@@ -43,13 +49,6 @@ def test_steps_to_a_target_lie_between_two_evaluations(tmp_path):
 
     assert grid.steps_to(run, TARGET) == 25
     assert grid.steps_to(run, replace(TARGET, value=0.4)) == 35
-
-
-def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path):
-    grid = RecordedGrid.read(write_whole_grid(tmp_path))
-
-    assert (grid.header.epochs, grid.header.has_schedule, grid.header.eval_s) == (20, False, 0.0005)
-    assert grid.runs[64, 0.1, 0].steps == 20 * 1024 // 64
 
 
 # The engine
@@ -123,13 +122,6 @@ def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path):
     assert ended(0, 200) == (Status.OK, 160, False)
     assert ended(1, 320) == (Status.OK, 320, False)  # all of the planned epochs
     assert ended(2, 320) == (Status.DIVERGED, 40, False)
-
-
-def test_a_run_that_diverged_diverges_again(grid):
-    record = answer(an_engine(grid), learning_rate=0.8)
-
-    assert (record.status, record.steps) == (Status.DIVERGED, 10)
-    assert answer(an_engine(grid), learning_rate=0.8, steps=5).status is Status.OK
 
 
 def test_a_run_asked_for_again_costs_only_what_is_new(grid):

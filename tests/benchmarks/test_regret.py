@@ -20,9 +20,16 @@ from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
 from tests.reference.made_up import approach, made_up_record
+from tests.reference.recorded_grid import (
+    EPOCHS,
+    N_SEEDS,
+    WHOLE_HEADER,
+    rise,
+    write_rows,
+    write_whole_grid,
+)
 from tests.reference.simulated_question import knee, question
 from tests.reference.small_workloads import small_trial
-from tests.reference.whole_grid import EPOCHS, HEADER, N_SEEDS, rise, write_rows, write_whole_grid
 
 from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
@@ -71,12 +78,6 @@ def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path):
         # The far seeds are met first, and one of them judges.
         assert sum(seed < 4 for seed in whole.seen[:3]) == 3
         assert any(seed < 4 for seed in whole.judging)
-
-
-def test_the_level_comes_from_how_the_reference_ends(whole):
-    assert whole.level.end == pytest.approx(0.95, abs=0.0002)
-    assert whole.level.target.value == pytest.approx(0.95 - 0.05 * 0.05, abs=0.0002)
-    assert whole.tuned_reference == (64, 0.4)
 
 
 def test_another_rate_of_the_user_sets_another_level(whole):
@@ -160,7 +161,7 @@ def test_the_level_of_one_training_is_that_of_the_advice():
     end = end_level(asked, RECORD, planned_steps=RECORD.steps)
     assert end is not None
 
-    level = level_of([CURVE], msgspec.convert(HEADER, GridHeader, strict=False))
+    level = level_of([CURVE], msgspec.convert(WHOLE_HEADER, GridHeader, strict=False))
 
     target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
     assert level.target == target
@@ -198,13 +199,17 @@ def test_the_advice_sets_its_level_from_a_whole_training(tmp_path, n_workers):
     assert reply.chance > 0.8
 
 
-def test_a_given_target_is_the_level_of_all_trainings(tmp_path):
+def test_a_given_target_is_the_level_of_all_trainings_also_at_another_rate(tmp_path):
     path = write_whole_grid(tmp_path)
 
-    (answer,) = regret_whole.answers_of(path, "cpu", (75.0,), (0,), None, 2, True)
+    (answer,), none = (
+        regret_whole.answers_of(path, "cpu", (75.0,), (0,), octaves, 2, True)
+        for octaves in (0, -20)
+    )
 
     assert (answer.problem, answer.origin, answer.named_as) == ("", "given", "named")
     assert (answer.of_reference < 1, answer.chance > 0.8) == (True, True)
+    assert (answer.rate_octaves, none) == (0, [])
 
 
 def test_every_habit_answers_beside_the_advice(tmp_path):
@@ -217,25 +222,6 @@ def test_every_habit_answers_beside_the_advice(tmp_path):
     assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
     assert reference.named_as == "reference"
     assert "## All, beside the habits" in regret_whole.tables(answers)
-
-
-def test_a_user_with_a_good_rate_is_asked_with_that_rate(tmp_path):
-    path = write_whole_grid(tmp_path)
-
-    (answer,), none = (regret_whole.answers_of(path, "cpu", (18.0,), (0,), o, 2) for o in (0, -20))
-
-    assert (answer.rate_octaves, answer.has_good_rate, none) == (0, True, [])
-    assert (answer.problem, answer.n_workers) == ("", 2)
-
-
-def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter():
-    fine = replace(FOUND, of_reference=1.1, shortfall_of_own=1.5)
-
-    assert not fine.is_worse_than_own_for_sure
-    assert replace(fine, of_reference=1.2).is_worse_than_own_for_sure
-    assert replace(fine, shortfall_of_own=1.8).is_worse_than_own_for_sure
-    misses = replace(fine, of_reference=math.inf, of_reference_error=math.inf)
-    assert misses.is_worse_than_own_for_sure
 
 
 def test_stated_chances_stand_beside_what_was_seen():

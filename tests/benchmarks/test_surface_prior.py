@@ -9,7 +9,7 @@ from benchmarks.regret.whole_situation import whole_situation
 from benchmarks.surface_prior import Seen, prior_without, without_twins
 from scipy.stats import multivariate_normal
 from tests.reference import joint_belief as twin
-from tests.reference.whole_grid import CELLS, write_whole_grid
+from tests.reference.recorded_grid import CELLS, write_whole_grid
 
 pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
 
