@@ -16,10 +16,10 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import vl_convert
-from tests.reference.least_squares import stationary_excess_loss
 
 import batchlab
 from batchlab.workload.builtin import least_squares
+from replications.papers.least_squares import LeastSquares
 
 BATCH_SIZES = (1, 4, 16)
 LEARNING_RATE = 0.1
@@ -36,8 +36,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 def main() -> None:
     workload = least_squares.workload(**SETTINGS)
     x, y = (part.numpy() for part in workload.train)
-    residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    best = 0.5 * float(np.mean(residuals**2))
+    closed_form = LeastSquares(x, y)
+    best = closed_form.least_loss
     with tempfile.TemporaryDirectory() as folder:
         study = batchlab.sweep(
             "least-squares",
@@ -51,7 +51,9 @@ def main() -> None:
         )
     curves, rows = [], []
     for batch_size in BATCH_SIZES:
-        expected = stationary_excess_loss(x, y, learning_rate=LEARNING_RATE, batch_size=batch_size)
+        expected = closed_form.stationary_excess_loss(
+            learning_rate=LEARNING_RATE, batch_size=batch_size
+        )
         means = []
         for record in study.records:
             if record.trial.batch_size != batch_size:

@@ -32,18 +32,6 @@ GROWING = {
 }
 
 
-@pytest.mark.parametrize(
-    ("folder", "names"),
-    [
-        ("", {"csv_file", "fine_tuning", "images", "tokens", "train", *UNUSUAL}),
-        ("commands", set(OF_COMMANDS)),
-        ("growing", set(GROWING)),
-    ],
-)
-def test_there_is_one_for_each_kind_of_data_and_framework(folder, names):
-    assert {path.stem for path in (EXAMPLES / folder).glob("*.py")} == names
-
-
 @pytest.mark.parametrize("name", [*NAMES, *(f"commands/{name}" for name in OF_COMMANDS)])
 def test_an_example_is_short_and_says_how_to_ask_about_it(name):
     found = commands(name)
@@ -106,15 +94,6 @@ def test_the_two_lines_say_nothing_outside_a_study(tmp_path):
     script = EXAMPLES / "commands" / "two_lines.py"
 
     assert printed(script, "--batch-size=1000", "--epochs=1", folder=tmp_path) == ("", "")
-
-
-@pytest.mark.parametrize("name", GROWING)
-def test_a_growing_run_is_short_and_says_how_it_is_run(name):
-    lines = (EXAMPLES / "growing" / f"{name}.py").read_text().splitlines()
-
-    head = lines[1 : lines.index('"""', 1)]
-    assert len(lines) <= 60
-    assert head[-1].endswith(f"python examples/growing/{name}.py")
 
 
 @pytest.mark.slow

@@ -4,13 +4,11 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 """
 
 import math
-import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from tests.extension.measurements import MORE, largest_weight
-from tests.reference.sampled_output import readings_of
 
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
@@ -19,8 +17,6 @@ from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
 from batchlab.report.page import csv_files
 from batchlab.report.sweep_page import html_page, sweep_files
-from batchlab.script.formats import FORMATS
-from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
@@ -58,28 +54,6 @@ def test_a_row_more_is_a_scaling_rule_more(monkeypatch, tmp_path):
 
     assert rate == pytest.approx(0.2)
     assert study.records[0].trial.scaling_rule == "cube-root"
-
-
-class Stars(LineReader):
-    """Lines such as `***12 of the loss is 0.5`, of a trainer that nobody has."""
-
-    shape = "stars"
-    needles = (b"***",)
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        match = re.match(r"\*{3}(\d+) of the (\w+) is (\S+)$", line)
-        if match is None:
-            return None
-        values = ((match[2], float(match[3])),)
-        return [Reading(at_s=at_s, shape=self.shape, step=int(match[1]), values=values)]
-
-
-def test_a_class_more_is_a_format_of_progress_more(monkeypatch):
-    monkeypatch.setitem(FORMATS, Stars.shape, Stars)
-
-    (found,) = readings_of(b"***12 of the loss is 0.5\n")
-
-    assert (found.shape, found.step, found.values) == ("stars", 12, (("loss", 0.5),))
 
 
 def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:

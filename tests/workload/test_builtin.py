@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tests.reference.by_day import by_day
-from tests.reference.least_squares import optimum, stationary_excess_loss
+from tests.reference.least_squares import optimum
 from torch import nn
 
 from batchlab.datasets.embedded import Mnist, load_mnist, load_moby_dick
 from batchlab.workload import pieces
 from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import INPUTS, Pixels
+from batchlab.workload.pieces import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +58,6 @@ def losses_of(workload: Workload, *, batch_size: int, steps: int, draws: int = 0
     return losses
 
 
-def test_the_reference_optimum_is_that_of_the_worked_example():
-    """Test F of the project's collected formulas, which was worked out there in fractions."""
-    x = torch.tensor([[1, 0], [0, 1], [1, 1], [1, -1], [2, 1], [0, 2]], dtype=torch.float64)
-
-    best = optimum(x, torch.tensor([1, 2, 3, 0, 2, 5], dtype=torch.float64))
-
-    assert best.weights.tolist() == pytest.approx([15 / 26, 103 / 52], rel=1e-12)
-    assert best.loss == pytest.approx(0.39262821, abs=5e-9)
-    assert best.curvatures.tolist() == pytest.approx([0.90640786, 1.59359214], abs=5e-9)
-
-
 def test_curvatures_are_spread_over_the_condition_number_and_full_batches_reach_the_optimum():
     workload = least_squares.workload(dimension=5, condition_number=16.0)
     curvatures = optimum(*workload.train).curvatures.tolist()
@@ -107,34 +94,7 @@ def test_the_data_do_not_depend_on_the_number_of_threads():
     assert torch.equal(*data)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("batch_size", by_day([1, 4], [4]))
-def test_the_bounce_of_small_batches_is_the_one_of_the_formula(batch_size):
-    workload = least_squares.workload(n=100, dimension=3, condition_number=4.0)
-    x, y = (tensor.numpy() for tensor in workload.train)
-    expected = stationary_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size)
-    run = {"learning_rate": 0.2, "batch_size": batch_size, "steps": 1200}
-
-    means = [np.mean(losses_of(workload, draws=draws, **run)[200:]) for draws in range(8)]
-
-    standard_error = np.std(means, ddof=1) / 8**0.5
-    assert standard_error < 0.1 * expected
-    assert abs(np.mean(means) - optimum(*workload.train).loss - expected) < 4 * standard_error
-
-
 # Digits
-
-
-def test_standardized_is_by_mean_and_deviation_of_the_60_000_training_images(mnist):
-    images = mnist[0].train[0]
-    parts = np.array_split(images, 60)  # at once, counting would need eight times the memory
-    shares = sum(np.bincount(part.ravel(), minlength=256) for part in parts) / images.size
-    levels = np.arange(256) / 255
-
-    mean = float(shares @ levels)
-    deviation = float(shares @ (levels - mean) ** 2) ** 0.5
-
-    assert (mean, deviation) == pytest.approx(INPUTS["standardized"], abs=5e-5)
 
 
 LAYERS = [nn.Linear, nn.ReLU]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -188,18 +187,6 @@ def test_configurations_and_weights_that_are_read_under_the_folder_count(
             pass
 
         assert list(files_below(tmp_path / "here", opened)) == [name] * counts
-
-
-def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_path):
-    (tmp_path / "c.json").touch()
-    with heard_opening() as opened:
-        os.close(os.open(tmp_path / "c.json", os.O_RDONLY))
-        with pytest.raises(FileNotFoundError):
-            (tmp_path / "none.json").open()
-    (tmp_path / "d.json").write_text("{}")
-    (tmp_path / "d.json").read_text()
-
-    assert list(files_below(tmp_path, opened)) == ["c.json"]
 
 
 # Modules

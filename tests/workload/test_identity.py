@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 
 from batchlab.errors import WorkloadError
 from batchlab.workload import file_region
-from batchlab.workload import identity as identities
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.file_region import FileRegion, add_region
 from batchlab.workload.identity import made_model
@@ -86,15 +84,6 @@ class LateralNet(Net):
         return -self.layer(x)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    width: int
-    kinds: frozenset[str] = frozenset({"relu", "tanh", "gelu"})
-
-    def build(self) -> nn.Module:
-        return Net(self.width)
-
-
 def holding(value: Any) -> Callable[[], Any]:
     """Return a function that closes over a value, as a notebook's do."""
     return lambda: value
@@ -126,17 +115,11 @@ LIVE: dict[str, Callable[[int], Any]] = {
     "constant set": lambda n: (lambda x: x in {"a", "b", "c"}, lambda x: x in {"a", "b"})[n],
     "name": lambda n: (lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3))[n],
     "default": lambda n: lambda width=n: width,
-    "default of a keyword": lambda n: lambda *, width=n: width,
     "number": lambda n: holding(n),
-    "truth value": lambda n: holding((1, True)[n]),
     "function": lambda n: holding((F.relu, F.gelu)[n]),
-    "type": lambda n: holding((torch.float32, torch.float64)[n]),
-    "range": lambda n: holding(range(n)),
     "set": lambda n: holding(({"a", "b", "c"}, {"a", "b"})[n]),
-    "path": lambda n: holding(Path(str(n))),
     "array": lambda n: holding(np.arange(3.0) + n),
     "tensor": lambda n: holding(torch.arange(3.0) + n),
-    "type of a tensor": lambda n: holding((torch.zeros(3), torch.zeros(3).double())[n]),
     "generator": lambda n: holding(random.Random(n)),
     "model": lambda n: holding(seeded_net(n)),
     "lock": lambda n: holding((threading.Lock(), n)),
@@ -146,7 +129,6 @@ LIVE: dict[str, Callable[[int], Any]] = {
     "partial": lambda n: partial(Net, width=n),
     "attribute of a class": lambda n: partial((Net, DeeperNet)[n], 3),
     "method of a class": lambda n: partial((Net, LateralNet)[n], 3),
-    "slotted dataclass": lambda n: Recipe(n).build,
 }
 
 
@@ -366,18 +348,3 @@ def test_of_a_large_file_blocks_count_and_when_it_was_written_to(tmp_path, monke
     before, between = digest_of(0), digest_of(300_000)
     assert before == between != digest_of(300_000, at_ns=10**18 + 1)
     assert between != digest_of(1024**2)
-
-
-def test_what_two_splits_share_is_read_once_and_of_a_map_its_part(file, monkeypatch):
-    regions, tensors, add_tensor = [], [], identities.add_tensor
-    monkeypatch.setattr(identities, "add_region", lambda digest, region: regions.append(region))
-    monkeypatch.setattr(
-        identities, "add_tensor", lambda *given: (tensors.append(given[1]), add_tensor(*given))
-    )
-    data = TensorDataset(X)
-
-    identity(train=Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
-    identity(train=Held(rows=rows(file)))
-
-    assert sum(one is X for one in tensors) == 1
-    assert regions == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)]
