@@ -182,7 +182,7 @@ def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_s
             raise ValueError(f"{n_steps} steps are no more than the warm-up's 12")
         return [OneCycleLR(optimizer, 0.1, n_steps, pct_start=12 / n_steps)]
 
-    workload = tiny(scheduler=warmed_up, scheduler_every="step")
+    workload = tiny(scheduler=warmed_up)
     with pytest.MonkeyPatch.context() as patch:
         set_step_clock(patch)
         advice = advise(lab, workload=workload, epochs=8, budget=95.0)

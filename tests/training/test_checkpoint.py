@@ -291,7 +291,7 @@ def stream() -> Workload:
 
 # Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise.
 EVERYTHING = {"batch_size": 6, "learning_rate": 0.02, "seed": 4, "horizon_steps": 28}
-SCHEDULED = partial(small, optimizer=adam, scheduler_every="epoch")
+SCHEDULED = partial(small, optimizer=adam)
 OF_20, IN_PIECES = {"horizon_steps": 20}, {"micro_batch_size": 4}
 SCALED = partial(small, optimizer=half_precision, step=scaled_step)
 NIGHTLY, SLOW = pytest.mark.nightly, pytest.mark.slow

@@ -175,7 +175,7 @@ def two_schedulers(optimizers: dict[str, Any], n_steps: int) -> list[Any]:
 
 
 HALVING = {"schedule": lambda fraction: 1 - fraction}
-APART = {"scheduler": two_schedulers, "scheduler_every": "step"}
+APART = {"scheduler": two_schedulers}
 
 
 @pytest.mark.parametrize(("fields", "first", "last"), [

@@ -245,7 +245,7 @@ case("as many", workload_with("momentum"), [OF_10[0] | FEWER], sizes=(10, 10, 10
 
 for scheduler in (by_cosine, one_cycle, restarts, halved, warm_up):
     every = "epoch" if scheduler in (halved, warm_up) else "step"
-    fields = {"scheduler": scheduler, "scheduler_every": every}
+    fields = {"scheduler": scheduler}
     case(
         scheduler.__name__,
         workload_with("groups", **({"schedule": cosine} if scheduler is by_cosine else fields)),
@@ -287,7 +287,7 @@ def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None
 
 
 def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kind) -> None:
-    workload = workload_with("sgd", scheduler=one_cycle, scheduler_every="step")
+    workload = workload_with("sgd", scheduler=one_cycle)
     trial = small_trial(workload, batch_size=10, horizon_steps=20, stages=STAGES)
 
     with pytest.raises(WorkloadError, match="its `scheduler` sets the rate"):
@@ -337,7 +337,7 @@ def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: st
     assert all(map(torch.equal, whole.model.parameters(), cut.model.parameters()))
 
 
-BY_CYCLE = {"schedule": None, "scheduler": one_cycle, "scheduler_every": "step"}
+BY_CYCLE = {"schedule": None, "scheduler": one_cycle}
 GROWN = {"batch_size": 10, "micro_batch_size": N, "stages": STAGES, "horizon_steps": None}
 STOPPED: dict[str, tuple[Workload, dict[str, Any]]] = {
     "sgd": (noisy("sgd"), {}),

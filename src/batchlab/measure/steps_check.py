@@ -177,7 +177,7 @@ def _with_few_examples(workload: Workload, n: int) -> Workload:
 
     A schedule might start at rate 0 or need a step count. Streams and samplers keep all examples.
     """
-    workload = replace(workload, schedule=None, scheduler=None, scheduler_every="epoch", workers=0)
+    workload = replace(workload, schedule=None, scheduler=None, workers=0)
     if is_stream(workload.train) or workload.make_sampler is not None:
         return workload
     chosen = torch.tensor(places(workload, min(n, size_of(workload.train))))

@@ -187,6 +187,9 @@ class RateSchedule:
         self._group_rates = [group["lr"] for group in self._groups()]
         self._schedulers: tuple[LRScheduler, ...] = ()
         if workload.scheduler is not None:
+            # A scheduler of steps asks how many there are: a fixed number would be another part
+            # of the training at each batch size.
+            self._is_by_step = "n_steps" in horizons_of(workload.scheduler)
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
                 # A resumed run's optimizer took its first step before the interruption. Mark this,
@@ -219,9 +222,7 @@ class RateSchedule:
         if self._schedulers:
             # Call `scheduler.step` before the next training step, not after a training step as is
             # usual in PyTorch, so that a run resumed between two steps makes only one call.
-            is_due = step > 0 and (
-                self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
-            )
+            is_due = step > 0 and (self._is_by_step or self._plan.position(step)[1] == 0)
             for scheduler in self._schedulers:
                 if is_due and not isinstance(scheduler, ReduceLROnPlateau):
                     scheduler.step()

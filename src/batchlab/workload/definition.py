@@ -188,10 +188,10 @@ class Workload:
         ema: decay per step of an exponential average of the weights, which is evaluated in place of
             the weights: `ema` at the reference batch size, ema ** (B / reference) at B, or None.
         schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
-        scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
-            scheduler of torch.optim.lr_scheduler, in place of `schedule`, or None;
+        scheduler: function(optimizer) or (optimizer, n_epochs) -> a scheduler of
+            torch.optim.lr_scheduler that is called after each epoch; or function(optimizer,
+            n_steps) -> one that is called after each step; in place of `schedule`, or None.
             ReduceLROnPlateau gets the first metric (without metrics, the loss).
-        scheduler_every: "epoch" or "step": when the scheduler is called; "step" needs `n_steps`.
         patience_epochs: a training stops if the first metric (or the loss) has not improved on
             validation data for this many epochs; None if a training never stops early.
         weight: function(batch) -> the number of units that the loss is a mean over (tokens,
@@ -231,7 +231,6 @@ class Workload:
     ema: float | None = None
     schedule: Callable[[float], float] | None = None
     scheduler: Callable[..., Any] | None = None
-    scheduler_every: Literal["epoch", "step"] = "epoch"
     patience_epochs: int | None = None
     weight: Callable[[Batch], float] | None = None
     batch_size: int = None  # type: ignore[assignment]  # __post_init__ sets a number
@@ -373,7 +372,6 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         name: (_is_count, "a whole number of at least 1, or None")
         for name in ("epochs", "patience_epochs")
     },
-    "scheduler_every": (lambda value: value in ("epoch", "step"), "'epoch' or 'step'"),
     "workers": (lambda value: _is_whole(value, least=0), "a whole number of at least 0"),
     "metrics": (
         lambda value: isinstance(value, Mapping),
@@ -402,8 +400,9 @@ def _faults(workload: Workload) -> Iterator[str]:
         workload.better(name)
     if workload.target is not None:
         workload.better(workload.target.metric)
+    if workload.scheduler is not None and workload.schedule is not None:
+        yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
     yield from _faults_of_step(workload)
-    yield from _faults_of_scheduler(workload)
 
 
 def _faults_of_step(workload: Workload) -> Iterator[str]:
@@ -426,20 +425,6 @@ def _faults_of_step(workload: Workload) -> Iterator[str]:
         yield (
             "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
-        )
-
-
-def _faults_of_scheduler(workload: Workload) -> Iterator[str]:
-    scheduler, by_step = workload.scheduler, workload.scheduler_every == "step"
-    if scheduler is None and by_step:
-        yield "scheduler_every='step' without a scheduler; give it one, or leave it out"
-    if scheduler is not None and workload.schedule is not None:
-        yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
-    if scheduler is not None and by_step and "n_steps" not in horizons_of(scheduler):
-        yield (
-            "its scheduler goes on with every step and does not take the run's length: a fixed "
-            "number of steps is another part of the training at each batch size; write "
-            "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'"
         )
 
 

@@ -339,7 +339,7 @@ def _with_other_settings(
     if _SCHEDULE in rest and _SCHEDULE not in keywords:
         name = str(rest[_SCHEDULE])
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
-        workload = replace(workload, schedule=schedule, scheduler=None, scheduler_every="epoch")
+        workload = replace(workload, schedule=schedule, scheduler=None)
     if keywords:
         assert workload.optimizer is not None
         workload = replace(workload, optimizer=partial(workload.optimizer, **keywords))
