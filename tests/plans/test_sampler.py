@@ -128,8 +128,6 @@ def test_its_state_counts_the_steps_of_its_scheduler_not_what_was_fetched() -> N
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: batchlab.BatchSizeSampler(iter([1]), plans.constant(1, epochs=1)), "no length"),
-        (lambda: batchlab.BatchSizeSampler(range(9), 4), "4 is no plan"),
         (lambda: sampler_of(rank=2, world_size=2), "rank=2: expected 0 to 1"),
         (lambda: sampler_of(9, world_size=2), "a batch of 1 examples cannot be shared by 2"),
         (lambda: sampler_of(7), "batch size 8, and there are 7 training examples"),

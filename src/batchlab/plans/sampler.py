@@ -55,18 +55,9 @@ class BatchSizeSampler(Sampler[list[int]]):
             world_size: the number of processes, which share the examples of every batch.
 
         Raises:
-            UsageError: data without a length, a batch size above the number of examples, a
-                milestone after the last step, or a batch with fewer examples than processes.
+            UsageError: a batch size above the number of examples, a milestone after the last step,
+                or a batch with fewer examples than processes.
         """
-        if not hasattr(data, "__len__"):
-            raise UsageError(
-                f"{type(data).__name__} has no length: batches are planned by places in the data; "
-                f"use a map-style dataset"
-            )
-        if not isinstance(plan, Plan):
-            raise UsageError(
-                f"{plan!r} is no plan; give plans.constant(64, epochs=10), say, or plans.steps"
-            )
         if not 0 <= rank < world_size:
             raise UsageError(f"rank={rank}: expected 0 to {world_size - 1}, for {world_size=}")
         self._planned = plan
