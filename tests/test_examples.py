@@ -22,13 +22,13 @@ UNUSUAL = (
     *("clip", "clipping", "ema", "gan", "grad_scaler", "pinn", "sam"),
 )
 OF_COMMANDS = ("hugging_face", "keras_fit", "lightning_trainer", "plain_pytorch", "two_lines")
-# What each growing run needs, its first rate, and whether the night runs it.
+# What each growing run needs, and its first rate.
 GROWING = {
-    "plain": ((), 0.01, False),
-    "on_accelerate": (("accelerate",), 0.01, False),
-    "on_lightning": (("lightning",), 0.01, False),
-    "on_keras": (("keras",), 0.01, True),
-    "on_transformers": (("transformers", "accelerate"), 0.001, True),
+    "plain": ((), 0.01),
+    "on_accelerate": (("accelerate",), 0.01),
+    "on_lightning": (("lightning",), 0.01),
+    "on_keras": (("keras",), 0.01),
+    "on_transformers": (("transformers", "accelerate"), 0.001),
 }
 
 
@@ -99,7 +99,7 @@ def test_the_two_lines_say_nothing_outside_a_study(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", by_day(GROWING, ["plain", "on_accelerate"]))
 def test_it_takes_the_steps_of_the_plan_at_its_rates(name, tmp_path):
-    needed, rate, _ = GROWING[name]
+    needed, rate = GROWING[name]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed: pip install {' '.join(needed)}")
@@ -139,17 +139,3 @@ def test_what_is_kept_beside_the_examples_is_what_their_scripts_write():
     assert "\n".join(made["rows"]()) + "\n" == (EXAMPLES / "data" / "friedman.csv").read_text()
     # The notebook is kept without what it showed.
     assert [(cell["outputs"], cell["execution_count"]) for cell in code] == [([], None)] * len(code)
-
-
-@pytest.mark.nightly
-def test_the_backbone_is_what_its_script_trains():
-    import torch
-    from safetensors.torch import load_file
-
-    made = runpy.run_path(str(EXAMPLES / "data" / "backbone.py"))["pretrained"]().state_dict()
-
-    kept = load_file(EXAMPLES / "data" / "backbone.safetensors")
-    # Another machine's kernels round otherwise, 400 steps long.
-    distance = sum(float((made[name] - kept[name]).norm()) for name in kept)
-    assert made.keys() == kept.keys()
-    assert distance < 0.05 * sum(float(torch.as_tensor(part).norm()) for part in kept.values())

@@ -10,8 +10,6 @@ import pytest
 import torch
 from benchmarks.gpu import ROOT, Part, PartError, Result, run_command, run_parts
 
-from benchmarks import gpu
-
 
 def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp_path):
     def fails(limit_s: float) -> Result:
@@ -44,13 +42,6 @@ def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp
     ]
     assert (lines[2]["code"], lines[2]["output"]) == (None, "begun\n")
     assert lines[3]["summary"] == "good"
-
-
-def test_the_shares_fit_into_the_time_for_all():
-    parts = gpu.gpu_parts()
-
-    assert sum(part.share_s for part in parts) < gpu.ALL_PARTS_S
-    assert len({part.name for part in parts}) == len(parts)
 
 
 @pytest.mark.slow
