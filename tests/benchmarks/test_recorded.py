@@ -1,6 +1,5 @@
 """Recorded grids, and the engine that answers from them as the plain engine did."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +7,7 @@ from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import (
-    HEADER,
     TARGET,
-    line_to,
     made_up_rows,
     write_grid,
     write_rows,
@@ -28,27 +25,6 @@ pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges th
 @pytest.fixture
 def grid(tmp_path):
     return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
-
-
-def test_a_grid_comes_back_as_it_was_written(grid):
-    assert grid.batch_sizes == (16, 32, 64)
-    assert grid.learning_rates(32) == (0.1, 0.2, 0.8)
-    assert grid.cells[32, 0.2] == tuple(range(10))
-    assert grid.cells[32, 0.1] == tuple(range(5))
-    run = grid.runs[32, 0.2, 4]
-    assert (run.status, run.steps) == (Status.TARGET_REACHED, 81)
-    assert run.curve == tuple(line_to(68))
-    assert grid.header.step_s[64] == HEADER["step_s"]["64"]
-
-
-def test_steps_to_a_target_lie_between_two_evaluations(tmp_path):
-    rows = [(16, 0.1, 0, "ok", [(0, 2.0), (10, None), (20, 0.7), (30, 0.5), (40, 0.3)])]
-    grid = RecordedGrid.read(write_grid(tmp_path, rows))
-
-    run = grid.runs[16, 0.1, 0]
-
-    assert grid.steps_to(run, TARGET) == 25
-    assert grid.steps_to(run, replace(TARGET, value=0.4)) == 35
 
 
 # The engine
@@ -128,16 +104,12 @@ def test_a_run_asked_for_again_costs_only_what_is_new(grid):
     engine = an_engine(grid)
 
     spent_s = []
-    for steps in (50, 50, 80, 1000, 1000):
-        answer(engine, batch_size=64, learning_rate=0.4, steps=steps)
+    for steps, seed in ((50, 0), (1000, 0), (30, 1), (40, 1)):
+        answer(engine, batch_size=64, learning_rate=0.4, steps=steps, seed=seed)
         spent_s.append(engine.spent_s())
 
     # Seed 3 meets the target after 46 steps of 2 ms, and is evaluated once more.
-    assert spent_s == pytest.approx([0.094] * 5)
-    answer(engine, batch_size=64, learning_rate=0.4, steps=30, seed=1)
-    assert engine.spent_s() == pytest.approx(0.094 + 0.06)
-    answer(engine, batch_size=64, learning_rate=0.4, steps=40, seed=1)
-    assert engine.spent_s() == pytest.approx(0.094 + 0.08)
+    assert spent_s == pytest.approx([0.094, 0.094, 0.154, 0.174])
 
 
 def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(grid):
