@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import Any
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab import Workload
-from batchlab.datasets import load_mnist
+from replications.papers.networks import digits, mlp
 
 _N_LAYERS = 5
 
@@ -36,24 +34,6 @@ class GhostBatchNorm(nn.BatchNorm1d):
         return torch.cat([nn.BatchNorm1d.forward(self, p) for p in torch.tensor_split(x, begins)])
 
 
-class _Pixels(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.float() * (1 / 255)
-
-
-Labelled = tuple[Tensor, Tensor]
-
-
-def _loss(model: nn.Module, batch: Labelled) -> Tensor:
-    scores: Tensor = model(batch[0])
-    return F.cross_entropy(scores, batch[1])
-
-
-def _accuracy(model: nn.Module, batch: Labelled) -> Tensor:
-    scores: Tensor = model(batch[0])
-    return (scores.argmax(1) == batch[1]).float().mean()
-
-
 def in_steps(fraction: float) -> float:
     """Cut the rate to a tenth at 20, 40 and 60 % of the run."""
     return 0.1 ** min(3, math.floor(fraction * 5 + 1e-9))
@@ -68,34 +48,15 @@ def f1_workload(
     clip_norm: float,
 ) -> Workload:
     """Return F1 on all training digits of MNIST; without ghost batches if their size is None."""
-    mnist = load_mnist(n_validation=0)
-
-    def tensors(split: tuple[Any, Any]) -> Labelled:
-        return torch.from_numpy(split[0]), torch.from_numpy(split[1]).long()
-
-    def model() -> nn.Sequential:
-        network = nn.Sequential(_Pixels())
-        for n_in, n_out in pairwise([784, *[width] * _N_LAYERS]):
-            network.append(nn.Linear(n_in, n_out))
-            if ghost_batch_size is None:
-                network.append(nn.BatchNorm1d(n_out))
-            else:
-                network.append(GhostBatchNorm(n_out, ghost_batch_size))
-            network.append(nn.ReLU())
-        return network.append(nn.Linear(width, 10))
-
-    return Workload(
-        name="hoffer2017-f1",
-        model=model,
-        train=tensors(mnist.train),
-        validation=None,
-        test=tensors(mnist.test),
-        loss=_loss,
-        metrics={"accuracy": _accuracy},
-        optimizer=lambda parameters, learning_rate: torch.optim.SGD(
-            parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
-        ),
+    norm = (
+        nn.BatchNorm1d
+        if ghost_batch_size is None
+        else partial(GhostBatchNorm, size=ghost_batch_size)
+    )
+    return digits(
+        "hoffer2017-f1",
+        partial(mlp, width=width, layers=_N_LAYERS, norm=norm),
+        settings={"momentum": momentum, "weight_decay": weight_decay},
         clip_norm=clip_norm,
         schedule=in_steps,
-        learning_rate=0.01,
     )

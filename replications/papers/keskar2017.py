@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
+
+import torch
+from torch import nn
 
 from batchlab import Estimate
 from replications.experiment import Experiment, Measured, Studies
+from replications.papers.networks import digits, mlp
 from replications.seeds import difference, final, last_measured, mean, ratio, trials
 from replications.tables import PublishedTable
 
@@ -31,13 +36,13 @@ def experiments(is_quick: bool) -> tuple[Experiment, ...]:
     return tuple(
         Experiment(
             name=arm,
-            settings={
-                "layers": 5,
-                "width": 128 if is_quick else 512,
-                "batch_norm": True,
-                "train": "all",
-                "optimizer": "adam",
-            },
+            workload=digits(
+                "keskar2017-f1",
+                partial(mlp, layers=5, width=128 if is_quick else 512, norm=nn.BatchNorm1d),
+                optimizer=torch.optim.Adam,
+                settings={},
+                learning_rate=0.001,
+            ),
             batch_sizes=(size,),
             seeds=_TABLE.whole("trials", "per network"),
             epochs=epochs[arm],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from batchlab import Estimate, Study, TrialRecord
 from replications.experiment import Experiment, Measured, Studies
+from replications.papers.networks import digits, mlp, simple_cnn
 from replications.seeds import (
     Seeds,
     each_seed,
@@ -28,7 +30,7 @@ _N_TRAIN = 50_000
 # A rule for the rate starts from 0.113 at 128, which is about the best there.
 _RULED = 2048
 _RULES = {"linear": 1.8, "root": 0.45}
-_MOST_EPOCHS = {"mnist-mlp": 60, "mnist-cnn": 200}  # of a run of that size
+_MOST_EPOCHS = {"perceptron": 60, "simple-cnn": 200}  # of a run of that size
 _HALVED = 4.0  # times B_crit, twice the batch saves a tenth of the steps and no more
 
 
@@ -40,20 +42,19 @@ def _rates(batch_size: int, *, n: int) -> tuple[float, ...]:
 
 def experiments(is_quick: bool) -> tuple[Experiment, ...]:
     """Return the sweeps."""
-    workload = "mnist-mlp" if is_quick else "mnist-cnn"
-    settings: dict[str, str | int | float | bool] = {"nesterov": True}
-    if not is_quick:
-        settings |= {"channels": 32, "hidden": 1024, "halved": "max"}
+    settings = {"momentum": 0.9, "nesterov": True}
+    model = partial(mlp, width=128) if is_quick else simple_cnn
+    name = "perceptron" if is_quick else "simple-cnn"
+    workload = digits(name, model, n_validation=10_000, settings=settings)
 
     def of(name: str, size: int, rates: tuple[float, ...]) -> Experiment:
         return Experiment(
             name=name,
             workload=workload,
-            settings=settings,
             batch_sizes=("full" if size >= _N_TRAIN else size,),
             learning_rates=rates,
             seeds=6,
-            epochs=12 if is_quick and size <= 1024 else _MOST_EPOCHS[workload],
+            epochs=12 if is_quick and size <= 1024 else _MOST_EPOCHS[workload.name],
             target=("accuracy", _QUICK_GOAL if is_quick else _GOAL),
         )
 

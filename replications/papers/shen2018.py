@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 from batchlab import Estimate
 from replications.experiment import Experiment, Measured, Studies
+from replications.papers.networks import digits, mlp
 from replications.seeds import (
     Records,
     best_of,
@@ -59,7 +61,11 @@ def _each_experiment(is_quick: bool) -> Iterator[Experiment]:
         momentum, init, scaling = setting
         both_rates = Experiment(
             name=_name(setting),
-            settings={"train": "all", "momentum": momentum, "init": init, "input": scaling},
+            workload=digits(
+                "shen2018",
+                partial(mlp, width=128, init=init, scaling=scaling),
+                settings={"momentum": momentum},
+            ),
             batch_sizes=(_SMALL, _LARGE),
             learning_rates=(_RATE, _RAISED),
             seeds=seeds,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from batchlab import Estimate, TrialRecord, plans
 from replications.experiment import Experiment, Measured, Studies
+from replications.papers.networks import digits, simple_cnn
 from replications.seeds import Seeds, by_seed, difference, final, trials
 from replications.tables import PublishedTable
 
@@ -40,13 +41,12 @@ def experiments(is_quick: bool) -> tuple[Experiment, ...]:
     def arm(name: str, plan: Literal["grow", "decay"]) -> Experiment:
         condition, momentum = _ROWS[name]
         rate = _TABLE.number("initial_learning_rate", condition)
-        network: dict[str, str | int | float | bool] = {}
-        if not is_quick:
-            network = {"channels": 32, "hidden": 1024, "halved": "max"}
+        settings = {"momentum": _TABLE.number("momentum", momentum)}
+        workload = digits("simple-cnn", simple_cnn, n_validation=10_000, settings=settings)
         return Experiment(
             name=name,
-            workload="mnist-cnn",
-            settings={"momentum": _TABLE.number("momentum", momentum), **network},
+            workload="mnist-cnn" if is_quick else workload,
+            settings=settings if is_quick else {},
             batch_sizes=(_TABLE.whole("initial_batch_size", condition), _CAP),
             learning_rates=(round(_RATE_FACTOR * rate, 6),),
             seeds=3 if is_quick else 5,

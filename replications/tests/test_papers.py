@@ -113,14 +113,14 @@ def at_goal(
 ) -> TrialRecord:
     """Train to a goal that is reached after about `within` epochs, if `to` lies above it."""
     trial = made_up_trial(
-        batch_size=size, learning_rate=rate, seed=seed, n_train=50_000, workload="mnist-mlp"
+        batch_size=size, learning_rate=rate, seed=seed, n_train=50_000, workload="perceptron"
     )
     curve = {("validation", "accuracy"): lambda epoch: to * min(1.0, epoch / within)}
     return made_up_record(trial=trial, curves=cast(Any, curve), epochs=60, target=GOAL)
 
 
 def ruled(*records: TrialRecord) -> Study:
-    return study_of([*records], workload=SimpleNamespace(name="mnist-mlp"))
+    return study_of([*records], workload=SimpleNamespace(name="perceptron"))
 
 
 def test_a_rule_that_never_reaches_the_goal_has_only_a_lower_bound() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -123,33 +122,22 @@ def accuracy(model: nn.Module, batch: Labelled) -> Tensor:
     return (scores.argmax(1) == labels).float().mean()
 
 
-# The (mean, standard deviation) with which each `input` standardizes pixels between 0 and 1.
-# "standardized" uses the values of all pixels of MNIST's 60,000 training images.
-INPUTS = MappingProxyType({"unit": (0.0, 1.0), "standardized": (0.1307, 0.3081)})
-
-
 class Pixels(nn.Module):
-    """A layer without parameters that converts bytes to (byte / 255 - mean) / deviation."""
+    """A layer without parameters that converts bytes to numbers from 0 to 1."""
 
-    mean: Tensor
     factor: Tensor
 
-    def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._is_centred = mean != 0
-        # Buffers, so that the constants move with the model to a device or type (`.double()`), but
+        # A buffer, so that the constant moves with the model to a device or type (`.double()`), but
         # not persistent, because checkpoints need no constants.
-        self.register_buffer("mean", torch.tensor(255 * mean), persistent=False)
-        self.register_buffer("factor", torch.tensor(1 / (255 * deviation)), persistent=False)
+        self.register_buffer("factor", torch.tensor(1 / 255), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the standardized pixels as floating-point numbers."""
+        """Return the pixels as floating-point numbers."""
         # Compute in place in one new tensor: with two new tensors for 1024 examples, this takes 30
         # times as long if the allocator returns the first to the system. `copy` protects the data.
-        numbers = images.to(self.factor.dtype, copy=True)
-        if self._is_centred:
-            numbers.sub_(self.mean)
-        return numbers.mul_(self.factor)
+        return images.to(self.factor.dtype, copy=True).mul_(self.factor)
 
 
 _N_VALIDATION = {"split": 10_000, "all": 0}

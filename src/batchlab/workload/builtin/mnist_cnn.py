@@ -5,17 +5,14 @@ from __future__ import annotations
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer, Pixels, check_at_least, chosen, digits_workload
+from batchlab.workload.pieces import NamedOptimizer, Pixels, check_at_least, digits_workload
 
 _NAME = "mnist-cnn"
-_HALVED = {"stride": 2, "max": 1}  # method of halving images -> stride of the convolutions
 
 
 def workload(
     *,
     channels: int = 8,
-    hidden: int = 0,
-    halved: str = "stride",
     train: str = "split",
     momentum: float = 0.9,
     nesterov: bool = False,
@@ -23,21 +20,13 @@ def workload(
 ) -> Workload:
     """A small convolutional network tells handwritten digits apart (MNIST)."""
     check_at_least(1, _NAME, channels=channels)
-    stride = chosen(halved, _HALVED, setting="halved", workload=_NAME)
-    n_features = 7 * 7 * 2 * channels
 
     def model() -> nn.Sequential:
-        """Make two convolutions that halve the image, an optional hidden layer, and ten scores."""
+        """Make two convolutions that halve the image, and ten scores."""
         layers = nn.Sequential(Pixels(), nn.Unflatten(1, (1, 28, 28)))
         for n_in, n_out in ((1, channels), (channels, 2 * channels)):
-            layers.extend([nn.Conv2d(n_in, n_out, 5, stride=stride, padding=2), nn.ReLU()])
-            if halved == "max":
-                layers.append(nn.MaxPool2d(2))
-        layers.append(nn.Flatten())
-        if hidden:
-            layers.extend([nn.Linear(n_features, hidden), nn.ReLU()])
-        layers.append(nn.Linear(hidden or n_features, 10))
-        return layers
+            layers.extend([nn.Conv2d(n_in, n_out, 5, stride=2, padding=2), nn.ReLU()])
+        return layers.extend([nn.Flatten(), nn.Linear(7 * 7 * 2 * channels, 10)])
 
     sgd = NamedOptimizer(
         name="sgd", workload=_NAME, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
