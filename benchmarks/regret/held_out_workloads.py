@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def autoencoder() -> Workload:
         train=(images.float() / 255,),
         validation=(validation.float() / 255,),
         loss=_reconstruction_error,
-        optimizer=NamedOptimizer(name="sgd", workload="autoencoder", nesterov=True),
+        optimizer=partial(torch.optim.SGD, momentum=0.9, nesterov=True),
         batch_size=64,
         learning_rate=2.0,
         epochs=30,

@@ -8,6 +8,7 @@ labels under a rate that falls in a line.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def shifted() -> Workload:
         augment=_moved,
         loss=cross_entropy,
         metrics={"accuracy": accuracy},
-        optimizer=NamedOptimizer(name="sgd", workload="shifted", nesterov=True, weight_decay=5e-4),
+        optimizer=partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4),
         batch_size=128,
         learning_rate=0.02,
         epochs=25,

@@ -18,8 +18,8 @@ DECAY = {"weight_decay": 0.1}
 PLAIN: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
     ({"name": "sgd", "momentum": 0.0}, torch.optim.SGD, {}),
     (
-        {"name": "sgd", "momentum": 0.9, "nesterov": True, **DECAY},
-        *(torch.optim.SGD, {"momentum": 0.9, "nesterov": True, **DECAY}),
+        {"name": "sgd", "momentum": 0.9, **DECAY},
+        *(torch.optim.SGD, {"momentum": 0.9, **DECAY}),
     ),
     (
         {"name": "adam", "momentum": 0.8, **DECAY},

@@ -49,17 +49,15 @@ class NamedOptimizer:
         name: "sgd", "adam" or "adamw".
         workload: the workload's name, for error messages.
         momentum: SGD's momentum; for adam and adamw the decay of the first moment (beta 1).
-        nesterov: whether to use Nesterov's momentum; requires sgd and a momentum above 0.
         weight_decay: PyTorch's coefficient of an L2 penalty (sgd, adam) or of a decay (adamw).
 
     Raises:
-        WorkloadError: an unknown name, a momentum outside [0, 1), or `nesterov` without "sgd".
+        WorkloadError: an unknown name, or a momentum outside [0, 1).
     """
 
     name: str
     workload: str
     momentum: float = 0.9
-    nesterov: bool = False
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
@@ -69,10 +67,6 @@ class NamedOptimizer:
             raise WorkloadError(
                 f"{self.workload}: momentum={self.momentum}; expected at least 0 and below 1"
             )
-        if self.nesterov and self.name != "sgd":
-            raise WorkloadError(
-                f"{self.workload}: nesterov=True with optimizer={self.name!r}; expected 'sgd'"
-            )
 
     def __call__(
         self, parameters: Iterable[nn.Parameter], learning_rate: float
@@ -81,7 +75,7 @@ class NamedOptimizer:
         parameters = list(parameters)
         settings: dict[str, Any] = {"betas": (self.momentum, 0.999)}
         if self.name == "sgd":
-            settings = {"momentum": self.momentum, "nesterov": self.nesterov}
+            settings = {"momentum": self.momentum}
         optimizer: torch.optim.Optimizer = _CLASSES[self.name](
             parameters,
             lr=learning_rate,

@@ -15,7 +15,6 @@ def workload(
     channels: int = 8,
     train: str = "split",
     momentum: float = 0.9,
-    nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
     """A small convolutional network tells handwritten digits apart (MNIST)."""
@@ -28,7 +27,5 @@ def workload(
             layers.extend([nn.Conv2d(n_in, n_out, 5, stride=2, padding=2), nn.ReLU()])
         return layers.extend([nn.Flatten(), nn.Linear(7 * 7 * 2 * channels, 10)])
 
-    sgd = NamedOptimizer(
-        name="sgd", workload=_NAME, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
-    )
+    sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum, weight_decay=weight_decay)
     return digits_workload(model, train=train, optimizer=sgd, learning_rate=0.01)

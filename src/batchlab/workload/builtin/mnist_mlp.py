@@ -20,7 +20,6 @@ def workload(
     train: str = "split",
     optimizer: str = "sgd",
     momentum: float = 0.9,
-    nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST)."""
@@ -29,7 +28,6 @@ def workload(
         name=optimizer,
         workload=_NAME,
         momentum=momentum,
-        nesterov=nesterov,
         weight_decay=weight_decay,
     )
 
