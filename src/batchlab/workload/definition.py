@@ -94,7 +94,7 @@ def uncompiled(model: nn.Module) -> nn.Module:
 
 def loader_batch_size(data: Any) -> int | None:
     """Return the batch size of a DataLoader; None for other data or a loader without a size."""
-    if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
+    if not hasattr(data, "batch_sampler"):
         return None
     size = data.batch_size
     if size is None:  # a batch sampler or the data set makes the batches
@@ -316,7 +316,8 @@ def _is_function(value: object) -> bool:
 
 
 def _makes_model(value: object) -> bool:
-    return callable(value) and not _is_a(type(value), "torch.nn.modules.module", "Module")
+    is_model = hasattr(value, "state_dict") and not isinstance(value, type)
+    return callable(value) and not is_model
 
 
 def _is_loss(value: object) -> bool:
@@ -325,17 +326,12 @@ def _is_loss(value: object) -> bool:
     return _is_function(value) and not is_of_torch
 
 
-def _is_whole(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _is_count(value: object) -> bool:
-    return value is None or _is_whole(value, least=1)
+    return value is None or (isinstance(value, int) and value >= 1)
 
 
 def _is_positive_below(value: object, high: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (is_number and 0 < value < high)  # type: ignore[operator]
+    return value is None or (isinstance(value, int | float) and 0 < value < high)
 
 
 # For each field: a function that checks its value, and the valid values in words.
@@ -372,7 +368,10 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         name: (_is_count, "a whole number of at least 1, or None")
         for name in ("epochs", "patience_epochs")
     },
-    "workers": (lambda value: _is_whole(value, least=0), "a whole number of at least 0"),
+    "workers": (
+        lambda value: isinstance(value, int) and value >= 0,
+        "a whole number of at least 0",
+    ),
     "metrics": (
         lambda value: isinstance(value, Mapping),
         'names with their functions: metrics={"accuracy": accuracy}',
@@ -426,10 +425,6 @@ def _faults_of_step(workload: Workload) -> Iterator[str]:
             "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
         )
-
-
-def _is_a(kind: type, module: str, name: str) -> bool:
-    return any((base.__module__, base.__name__) == (module, name) for base in kind.__mro__)
 
 
 def _short(value: Any) -> str:
