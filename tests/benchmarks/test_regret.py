@@ -1,17 +1,13 @@
 """The record of regret: chosen on some seeds, valued on others."""
 
 import math
-import statistics
 from dataclasses import replace
 
-import msgspec
 import pytest
-from benchmarks.recorded.grid import GridHeader, RecordedGrid
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import GRIDS, path_of
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_situation import (
-    USUAL_STEP_TIME_SD,
-    level_of,
     profiles_of,
     step_times,
     whole_situation,
@@ -19,19 +15,15 @@ from benchmarks.regret.whole_situation import (
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
-from tests.reference.made_up import approach, made_up_record
 from tests.reference.recorded_grid import (
     EPOCHS,
     N_SEEDS,
-    WHOLE_HEADER,
     rise,
     write_rows,
     write_whole_grid,
 )
-from tests.reference.simulated_question import knee, question
 from tests.reference.small_workloads import small_trial
 
-from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
 from batchlab.records.run import RunLength
 from benchmarks import regret_whole
@@ -128,39 +120,6 @@ def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(whole, who,
     assert (named.spent_s == 0) == (who == "reference")
     assert named.spent_s <= 1.1 * budget_s
     assert named.cell in whole.grid.cells
-
-
-def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path):
-    grid = RecordedGrid.read(write_whole_grid(tmp_path))
-
-    whole = [whole_situation(grid, "cpu", draw=draw) for draw in range(100)]
-
-    off = [
-        math.log((known.estimate or 0) / one.step_s[size])
-        for one in whole
-        for size, known in one.timed.items()
-    ]
-    held = [known.holds(one.step_s[size]) for one in whole for size, known in one.timed.items()]
-    assert statistics.pstdev(off) == pytest.approx(USUAL_STEP_TIME_SD, rel=0.2)
-    assert 0.91 < statistics.fmean(held) < 0.99
-
-
-RECORD = made_up_record(
-    curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4
-)
-CURVE = [(evaluation.step, value) for evaluation, value in RECORD.curve("validation", "accuracy")]
-
-
-def test_the_level_of_one_training_is_that_of_the_advice():
-    asked = question(knee(64), budget_s=1.0, target=None)
-    end = end_level(asked, RECORD, planned_steps=RECORD.steps)
-    assert end is not None
-
-    level = level_of([CURVE], msgspec.convert(WHOLE_HEADER, GridHeader, strict=False))
-
-    target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
-    assert level.target == target
-    assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
 
 
 # The advice without a target, and the table of its answers
