@@ -1,4 +1,4 @@
-"""Stepper: what it alone can do: closures, weights of examples, hooks, a step of one's own."""
+"""Stepper: what it alone can do: closures, weights of examples, a step of one's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from torch.nn import functional
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
-from batchlab.training.stepper import step_function
 from batchlab.workload.definition import Workload
 
 
@@ -102,18 +101,6 @@ def test_a_step_of_nothing_but_padding_is_refused() -> None:
 
     with pytest.raises(WorkloadError, match="of all 2 micro-batches of a step is 0"):
         taken(workload, small_trial(workload, batch_size=4, micro_batch_size=2), 1)
-
-
-@pytest.mark.parametrize("when", ["pre", "post"])
-def test_hooks_of_the_optimizer_are_kept(when: str) -> None:
-    parameter, calls = nn.Parameter(torch.ones(2)), []
-    parameter.grad = torch.ones(2)
-    optimizer = torch.optim.SGD([parameter], lr=0.1)
-    getattr(optimizer, f"register_step_{when}_hook")(lambda *_: calls.append(when))
-
-    step_function(optimizer)()
-
-    assert calls == [when]
 
 
 # ---- a step of one's own

@@ -42,19 +42,25 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
     return sampled_order(workload, trial.plan, seed=seed, epoch=epoch)
 
 
-def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
-    """Return whether the step can use the training tensors as the batch, without a copy.
+def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
+    """Return `order_of` for training data in memory: for a full batch, the order in memory.
 
     In a batch of all examples, the order affects only rounding. But micro-batches need a random
-    order, because layers may normalize each micro-batch, and `augment` needs a copy to write into.
+    order, because layers may normalize each micro-batch.
     """
-    return (
-        trial.plan.batch_size_at(step) == trial.n_train
-        and trial.sampling == "reshuffle"
-        and trial.micro_batch_size >= trial.n_train
-        and workload.augment is None
-        and workload.make_sampler is None
-    )
+    plan, n_train = trial.plan, trial.n_train
+    is_whole = min(plan.batch_size_at(plan.steps_in(epoch)), trial.micro_batch_size) == n_train
+    has_own_order = workload.make_sampler is not None or workload.augment is not None
+    if is_whole and trial.sampling == "reshuffle" and not has_own_order:
+        return torch.arange(n_train)
+    return order_of(workload, trial, epoch)
+
+
+def _chosen(plan: BatchPlan, epoch: int, step: int, order: Tensor) -> Tensor:
+    """Return the indices of the examples of step `step` of an epoch, given the epoch's order."""
+    begin = plan.steps_in(epoch)
+    taken = plan.samples_at(begin)  # examples processed before this epoch
+    return order[plan.samples_at(begin + step) - taken : plan.samples_at(begin + step + 1) - taken]
 
 
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
@@ -173,13 +179,6 @@ def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
     return None if collate is not None and columns is data else columns
 
 
-# One index_select copies up to this many examples: enough to make the call's time negligible
-# compared with the steps, and few enough for the copy to stay in the processor's cache.
-_GATHER_EXAMPLES = 512
-# The memory of every tensor that PyTorch allocates starts at a multiple of 64 bytes.
-_BOUNDARY_BYTES = 64
-
-
 def _resident_epoch(
     workload: Workload,
     trial: Trial,
@@ -189,55 +188,12 @@ def _resident_epoch(
     first_step: int,
 ) -> Iterator[Sequence[Batch]]:
     """Yield an epoch's batches by indexing tensors on the device, without collating examples."""
-    plan, micro = trial.plan, trial.micro_batch_size
-    begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-    if sees_all_as_they_lie(workload, trial, begin):
-        if first_step == 0:
-            yield from _as_they_lie(workload, columns, shaped)
-        return
-    order = order_of(workload, trial, epoch).to(columns[0].device)
-    taken = plan.samples_at(begin)  # examples processed before this epoch
-    first = begin + first_step
-    while first < end:
-        # Copy the examples of as many steps as `_GATHER_EXAMPLES` allows, at least of one step.
-        too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
-        last = min(end, max(first + 1, too_many - 1))
-        sizes = list(map(plan.batch_size_at, range(first, last)))
-        start = plan.samples_at(first) - taken
-        chosen = order[start : start + sum(sizes)]
-        is_cut = max(sizes) > micro
-        for batch in zip(*(_cut(column, chosen, sizes) for column in columns), strict=True):
-            if not is_cut:
-                yield (shaped(batch),)
-            else:
-                micro_batches = zip(*(column.split(micro) for column in batch), strict=True)
-                yield tuple(map(shaped, micro_batches))
-        first = last
-
-
-def _as_they_lie(
-    workload: Workload, columns: Sequence[Tensor], shaped: Callable[[Sequence[Tensor]], Batch]
-) -> Iterator[Sequence[Batch]]:
-    versions = versions_of(columns)
-    yield (shaped(columns),)
-    if versions != versions_of(columns):
-        raise WorkloadError(
-            f"workload {workload.name!r}: its loss or its model writes into the training "
-            f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
-        )
-
-
-def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
-    """Return the chosen rows, divided into batches of the given sizes.
-
-    Batches share memory only if each starts at a multiple of 64 bytes: matrix products of unaligned
-    tensors differ in their last bits, so a resumed run would differ from an uninterrupted run.
-    """
-    row_bytes = column[0].numel() * column.element_size() if column.is_floating_point() else 0
-    if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
-        batches: tuple[Tensor, ...] = column.index_select(0, chosen).split(sizes)
-        return batches
-    return map(partial(column.index_select, 0), chosen.split(sizes))
+    plan = trial.plan
+    order = resident_order(workload, trial, epoch).to(columns[0].device)
+    for step in range(first_step, plan.steps_in(epoch + 1) - plan.steps_in(epoch)):
+        chosen = _chosen(plan, epoch, step, order)
+        batch = [column.index_select(0, chosen).split(trial.micro_batch_size) for column in columns]
+        yield tuple(map(shaped, zip(*batch, strict=True)))
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
@@ -248,24 +204,20 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         self._trial = trial
         self._epoch = epoch
         self._first_step = first_step
-        self._plan = trial.plan
-        self._begin = self._plan.steps_in(epoch)
+        self._n_steps = trial.plan.steps_in(epoch + 1) - trial.plan.steps_in(epoch) - first_step
         self._order = order_of(workload, trial, epoch)
 
     def __len__(self) -> int:
-        return self._plan.steps_in(self._epoch + 1) - self._begin - self._first_step
+        return self._n_steps
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
         step = self._first_step + position
-        taken = self._plan.samples_at(self._begin)  # examples processed before this epoch
-        start = self._plan.samples_at(self._begin + step) - taken
-        stop = self._plan.samples_at(self._begin + step + 1) - taken
         # Seed each step, because a dataset's random crops must not depend on the worker, nor on
         # whether the run was resumed.
         with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
             return fetched_in_parts(
                 self._workload.train,
-                self._order[start:stop],
+                _chosen(self._trial.plan, self._epoch, step, self._order),
                 self._workload.collate,
                 most=self._trial.micro_batch_size,
             )

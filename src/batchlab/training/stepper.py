@@ -8,7 +8,6 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import WorkloadError
@@ -74,7 +73,6 @@ class Stepper:
         self.averaged: AveragedModel | None = None
         if workload.ema is not None:
             self.averaged = averaged_model(workload, self.model)
-        self._optimizer_step = step_function(self.optimizer)
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
             check_may_be_cut(workload, trial)
@@ -126,7 +124,7 @@ class Stepper:
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
             return step(lambda: self._gradient(micro_batches))
         loss = self._gradient(micro_batches)
-        self._optimizer_step()
+        self.optimizer.step()
         return loss
 
     def _update_average(self, step: int) -> None:
@@ -183,22 +181,3 @@ class Stepper:
             micro_batches,
             [weight / total for weight in weights],
         )
-
-
-def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """Return `optimizer.step` without PyTorch's profiler wrapper, if the optimizer has no hooks.
-
-    At batch size 1 the wrapper takes a tenth of a step's time. For an optimizer with hooks, or with
-    a `step` attribute on the instance, return `optimizer.step` itself.
-    """
-    step = type(optimizer).step
-    wrapped = getattr(step, "__wrapped__", None)
-    hooks = (
-        optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-        or _global_optimizer_pre_hooks
-        or _global_optimizer_post_hooks
-    )
-    if wrapped is None or not getattr(step, "hooked", False) or hooks or "step" in vars(optimizer):
-        return optimizer.step
-    return lambda: wrapped(optimizer)

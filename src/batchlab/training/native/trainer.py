@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.random_state import derived_seed
 from batchlab.records.trial import Trial
-from batchlab.training.batching import order_of, sees_all_as_they_lie
+from batchlab.training.batching import resident_order
 from batchlab.training.evaluator import as_metric
 from batchlab.training.native.graph import RefusedError, unsupported
 from batchlab.training.native.program import (
@@ -115,18 +115,14 @@ class NativeStepper(Stepper):
             epoch, _ = plan.position(step)
             begin, end = plan.steps_in(epoch), min(last, plan.steps_in(epoch + 1))
             taken = plan.samples_at(begin)
-            order = self._order_of(epoch, begin)
+            order = self._order_of(epoch)
             by_epoch.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
             step = end
         return by_epoch[0] if len(by_epoch) == 1 else torch.cat(by_epoch)
 
-    def _order_of(self, epoch: int, begin: int) -> Tensor:
+    def _order_of(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:
-            if sees_all_as_they_lie(self._workload, self._trial, begin):
-                order = torch.arange(self._trial.n_train)
-            else:
-                order = order_of(self._workload, self._trial, epoch).contiguous()
-            self._order = (epoch, order)
+            self._order = (epoch, resident_order(self._workload, self._trial, epoch).contiguous())
         return self._order[1]
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
