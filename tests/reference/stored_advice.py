@@ -1,11 +1,12 @@
 """An advice put into a store with its study, its profile and a checkpoint for every run."""
 
+import copy
+
 import torch
 from tests.reference.made_up_advice import advice_study
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.stored_study import name_of, put_study
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from batchlab.advice.advice import Advice
 from batchlab.app.report import put_advice
@@ -13,7 +14,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import AVERAGED, Progress, save_checkpoint
+from batchlab.training.checkpoint import AVERAGED, MODEL, Progress, save_checkpoint
 
 
 def put_advised(store: Store, advice: Advice) -> Study:
@@ -33,19 +34,14 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     """
     torch.manual_seed(record.trial.seed)
     model = nn.Linear(3, 2)
-    kept = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
+    kept = {MODEL: model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
     if averaged:
-        kept[AVERAGED] = AveragedModel(model)
+        kept[AVERAGED] = copy.deepcopy(model)
         nn.init.zeros_(model.weight)
     said = {
         name: getattr(record, name) for name in ("evaluations", "versions", "engine", "samples")
     }
     times = {"train_s": 1.0, "eval_s": 0.0, "loss_sum": 0.0, "loss_examples": 0, "threads": 1}
     progress = Progress(step=record.steps, **said, **times)
-    save_checkpoint(
-        store.checkpoint_path(record.trial.trial_id),
-        model=model,
-        kept=kept,
-        progress=progress,
-    )
+    save_checkpoint(store.checkpoint_path(record.trial.trial_id), kept=kept, progress=progress)
     return model

@@ -81,16 +81,15 @@ def small(**fields: Any) -> Workload:
 
 
 def made(name: str = "Adam", *, model: nn.Module | None = None) -> dict[str, Any]:
-    """A model and what is kept with it, by the names that a checkpoint's functions give them."""
+    """A model and its optimizer, by their names in a checkpoint."""
     torch.manual_seed(0)
     model = Everything() if model is None else model
     optimizer = OPTIMIZERS[name](list(model.parameters()), lr=0.01)
-    return {"model": model, "kept": {"optimizer": optimizer}}
+    return {"model": model, "optimizer": optimizer}
 
 
-def train(model: nn.Module, kept: dict[str, torch.optim.Optimizer], *, steps: int) -> None:
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
     """Take steps that draw from all random streams."""
-    optimizer = kept["optimizer"]
     for _ in range(steps):
         x = X + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal())
 
@@ -138,7 +137,7 @@ def written(tmp_path: Path) -> Path:
     trained = made()
     train(**trained, steps=5)
     path = tmp_path / "trial.safetensors"
-    save_checkpoint(path, **trained, progress=progress())
+    save_checkpoint(path, kept=trained, progress=progress())
     return path
 
 
@@ -173,16 +172,16 @@ def test_a_training_goes_on_as_if_there_had_been_no_break(
     whole = made(name)
     seed_streams(3)
     train(**whole, steps=steps_before)
-    save_checkpoint(tmp_path / "c", **whole, progress=progress())
+    save_checkpoint(tmp_path / "c", kept=whole, progress=progress())
     train(**whole, steps=4)
 
     resumed = made(name)
     seed_streams(99)
-    load_checkpoint(tmp_path / "c", **resumed)
+    load_checkpoint(tmp_path / "c", kept=resumed)
     train(**resumed, steps=4)
 
     assert_same_state(resumed["model"].state_dict(), whole["model"].state_dict())
-    found, expected = (each["kept"]["optimizer"].state_dict() for each in (resumed, whole))
+    found, expected = (each["optimizer"].state_dict() for each in (resumed, whole))
     assert_same_state(found, expected)
     assert torch.equal(resumed["model"].centre, whole["model"].centre)
 
@@ -192,7 +191,7 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
 ) -> None:
     resumed = made()
 
-    assert load_checkpoint(written, **resumed) == peek_checkpoint(written) == progress()
+    assert load_checkpoint(written, kept=resumed) == peek_checkpoint(written) == progress()
     assert resumed["model"].second.weight is resumed["model"].first.weight
     # Tied weights are there twice, and the buffer that no state dict has is not.
     assert_same_state(load_weights(written)[0], dict(resumed["model"].state_dict()))
@@ -200,7 +199,7 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
     half, other = (written.with_name(f"{name}.tmp") for name in (written.name, "other.safetensors"))
     for path in (half, other):
         path.write_bytes(b"half, after a kill")
-    save_checkpoint(written, **made(), progress=progress(9))
+    save_checkpoint(written, kept=made(), progress=progress(9))
     assert (half.exists(), other.exists()) == (False, True)
     assert peek_checkpoint(written) == progress(9)
 
@@ -208,10 +207,10 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
 def test_a_state_that_is_not_data_is_refused(tmp_path: Path) -> None:
     trained = made()
     train(**trained, steps=1)
-    trained["kept"]["optimizer"].state[trained["model"].first.weight]["cache"] = object()
+    trained["optimizer"].state[trained["model"].first.weight]["cache"] = object()
 
     with pytest.raises(WorkloadError, match=r"tensors, numbers, texts.*not a object"):
-        save_checkpoint(tmp_path / "c", **trained, progress=progress())
+        save_checkpoint(tmp_path / "c", kept=trained, progress=progress())
 
 
 # ---- files that are refused
@@ -230,14 +229,14 @@ def test_a_damaged_file_or_another_ones_is_refused(
 
     assert peek_checkpoint(written) is None
     with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
-        load_checkpoint(written, **made())
+        load_checkpoint(written, kept=made())
     with pytest.raises(StoreError, match="cannot be read"):
         load_weights(written)
 
 
 def in_groups(model: nn.Module) -> dict[str, Any]:
     groups = [{"params": [parameter]} for parameter in model.parameters()]
-    return {"model": model, "kept": {"optimizer": torch.optim.Adam(groups, lr=0.1)}}
+    return {"model": model, "optimizer": torch.optim.Adam(groups, lr=0.1)}
 
 
 @pytest.mark.parametrize(("saved", "loaded"), [
@@ -250,10 +249,10 @@ def in_groups(model: nn.Module) -> dict[str, Any]:
 def test_the_checkpoint_of_another_model_or_optimizer_is_refused(
     saved: dict[str, Any], loaded: dict[str, Any], tmp_path: Path
 ) -> None:
-    save_checkpoint(tmp_path / "c", **saved, progress=progress())
+    save_checkpoint(tmp_path / "c", kept=saved, progress=progress())
 
     with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
-        load_checkpoint(tmp_path / "c", **loaded)
+        load_checkpoint(tmp_path / "c", kept=loaded)
 
 
 # ---- runs that are stopped

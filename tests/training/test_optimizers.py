@@ -151,9 +151,9 @@ def test_buffers_are_averaged_and_counts_are_the_models() -> None:
         update_average(averaged, model, 0.9)
 
     mean = (1 - 0.9**2) * model.running_mean
-    torch.testing.assert_close(averaged.module.running_mean, mean)
-    assert int(averaged.module.num_batches_tracked) == 1
-    assert int(averaged.module.count) == 29
+    torch.testing.assert_close(averaged.running_mean, mean)
+    assert int(averaged.num_batches_tracked) == 1
+    assert int(averaged.count) == 29
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -182,7 +182,7 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) 
         if evaluation.step and evaluation.step % 5 == 0:
             twin.step(evaluation.score("validation", "accuracy"))
     stepper = Stepper(workload, trial, torch.device("cpu"))
-    load_checkpoint(kept, model=stepper.model, kept=stepper.kept)
+    load_checkpoint(kept, kept=stepper.kept)
     assert peek(kept).step == 20
     rate = stepper.optimizer.param_groups[0]["lr"]
     assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05

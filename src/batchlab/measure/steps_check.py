@@ -280,10 +280,10 @@ def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
         stepper = begin()
         _trained(stepper, 0, n_steps)
         progress = Progress(step=n_steps, versions=(), engine="plain", threads=1)
-        save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=progress)
+        save_checkpoint(path, kept=stepper.kept, progress=progress)
         del stepper  # memory may not suffice for a second stepper
         stepper = begin()
-        load_checkpoint(path, model=stepper.model, kept=stepper.kept)
+        load_checkpoint(path, kept=stepper.kept)
     return _trained(stepper, n_steps, n_steps)
 
 

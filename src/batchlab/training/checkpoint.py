@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.random_state import RandomState
@@ -61,7 +60,7 @@ class Progress:
 class _Header(msgspec.Struct, frozen=True):
     """The JSON header of a checkpoint; `_packed` converts `random` and the values of `kept`.
 
-    `not_in_state_dict` lists the names of buffers that the model's `state_dict` leaves out.
+    `not_in_state_dict` lists the names of buffers that their model's `state_dict` leaves out.
     """
 
     progress: Progress
@@ -70,11 +69,8 @@ class _Header(msgspec.Struct, frozen=True):
     not_in_state_dict: tuple[str, ...] = ()
 
 
-# The prefix of the names of the model's tensors in the file.
-_MODEL = "model."
-AVERAGED = "averaged"
-"""The name under which a checkpoint stores averaged weights, in addition to the raw weights."""
-_MODULE = "module."  # the prefix that AveragedModel adds to the names of its tensors
+MODEL, AVERAGED = "model", "averaged"
+"""The names of the trained model and of the model with averaged weights in a checkpoint."""
 # Reading a file that is damaged, foreign or from another model can raise these errors.
 _UNREADABLE = (
     OSError,
@@ -90,7 +86,6 @@ _UNREADABLE = (
 def save_checkpoint(
     path: Path,
     *,
-    model: nn.Module,
     kept: Mapping[str, Stateful],
     progress: Progress,
 ) -> None:
@@ -100,18 +95,21 @@ def save_checkpoint(
         StoreError: the disk is full or the file cannot be written.
         WorkloadError: the optimizer's state has a value that is neither a tensor nor JSON.
     """
-    state = _state_of(model)
-    tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
-    randomness = RandomState.now()
-    streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
-    packed = {}
+    tensors: dict[str, Tensor] = {}
+    packed: dict[str, Any] = {}
+    hidden: set[str] = set()
     for name, stateful in kept.items():
-        packed[name] = _packed(_state_dict(stateful), tensors, name)
+        if isinstance(stateful, nn.Module):
+            state = _tensors_of(stateful, name)
+            tensors |= state
+            hidden |= state.keys() - {f"{name}.{key}" for key in stateful.state_dict()}
+        else:
+            packed[name] = _packed(stateful.state_dict(), tensors, name)
     header = _Header(
         progress=progress,
         kept=packed,
-        random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
-        not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
+        random=_packed(asdict(RandomState.now()), tensors, "random"),
+        not_in_state_dict=tuple(sorted(hidden)),
     )
     # Copy, because safetensors refuses tensors that share memory (tied weights).
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -149,8 +147,8 @@ def peek_checkpoint(path: Path) -> Progress | None:
         return None
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful]) -> Progress:
-    """Restore `model`, the `kept` objects and random streams; return the checkpoint's progress.
+def load_checkpoint(path: Path, *, kept: Mapping[str, Stateful]) -> Progress:
+    """Restore the `kept` objects and random streams; return the checkpoint's progress.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -159,9 +157,11 @@ def load_checkpoint(path: Path, *, model: nn.Module, kept: Mapping[str, Stateful
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        _restore_model(model, tensors)
         for name, stateful in kept.items():
-            _restore(stateful, _unpacked(header.kept[name], tensors))
+            if isinstance(stateful, nn.Module):
+                _restore_module(stateful, tensors, name)
+            else:
+                _restore(stateful, _unpacked(header.kept[name], tensors))
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:
         raise StoreError(
@@ -179,19 +179,16 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
-            names = _model_names(file.keys())
-            averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
-            for name, average in averaged:
-                if name.startswith(_MODULE):
-                    names[name.removeprefix(_MODULE)] = average["tensor"]
-            weights = {name: file.get_tensor(in_file) for name, in_file in names.items()}
+            in_file = set(file.keys()).difference(header.not_in_state_dict)
+            averaged = {name for name in in_file if name.startswith(f"{AVERAGED}.")}
+            weights = {}
+            for name in averaged or {name for name in in_file if name.startswith(f"{MODEL}.")}:
+                weights[name.partition(".")[2]] = file.get_tensor(name)
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
             f"after the training"
         ) from error
-    for name in header.not_in_state_dict:
-        weights.pop(name, None)
     return weights, bool(averaged)
 
 
@@ -199,26 +196,22 @@ def _header(metadata: dict[str, str]) -> _Header:
     return msgspec.json.decode(metadata["batchlab"], type=_Header)
 
 
-def _state_of(model: nn.Module) -> dict[str, Tensor]:
-    # Include buffers that are not in the state dict, without which a resumed run would differ.
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return parameters | dict(model.named_buffers(remove_duplicate=False))
+def _tensors_of(module: nn.Module, name: str) -> dict[str, Tensor]:
+    """Return all tensors of a module, by their names in a file in which the module has `name`."""
+    # Include buffers that are in no state dict, without which a resumed run would differ.
+    state = dict(module.named_parameters(name, remove_duplicate=False))
+    return state | dict(module.named_buffers(name, remove_duplicate=False))
 
 
-def _model_names(names: Iterable[str]) -> dict[str, str]:
-    """Map the name of each of the model's tensors to the tensor's name in the file."""
-    return {name.removeprefix(_MODEL): name for name in names if name.startswith(_MODEL)}
-
-
-def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    saved = {name: tensors[in_file] for name, in_file in _model_names(tensors).items()}
-    state = _state_of(model)
+def _restore_module(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    state = _tensors_of(module, name)
+    saved = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     differences = dict(_kinds(saved).items() ^ _kinds(state).items())
     if differences:
         raise ValueError(f"it was written for another model: {min(differences)!r} is different")
     with torch.no_grad():
-        for name, tensor in state.items():
-            tensor.copy_(saved[name])
+        for key, tensor in state.items():
+            tensor.copy_(saved[key])
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -226,15 +219,7 @@ def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtyp
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def _state_dict(stateful: Stateful) -> dict[str, Any]:
-    return _state_of(stateful) if isinstance(stateful, AveragedModel) else stateful.state_dict()
-
-
 def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
-    if isinstance(stateful, AveragedModel):
-        for name, tensor in _state_of(stateful).items():
-            tensor.data.copy_(state[name])
-        return
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return

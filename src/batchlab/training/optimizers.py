@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from batchlab.errors import WorkloadError
 from batchlab.plans.scaling import moved_settings, settings_of
@@ -128,8 +129,8 @@ def move_settings(
         group.update(moved_settings(group, trial.scaling_rule, whose=whose, **sizes))
 
 
-def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
-    """Return a running average of a model's weights and buffers, initially equal to the model.
+def averaged_model(workload: Workload, model: nn.Module) -> nn.Module:
+    """Return a copy of a new model, to average the model's weights and buffers in.
 
     Raises:
         WorkloadError: a parameter has 16 bits, too few to add a thousandth of a step.
@@ -140,12 +141,11 @@ def averaged_model(workload: Workload, model: nn.Module) -> AveragedModel:
                 f"workload {workload.name!r}: {name!r} has 16 bits, too few for an average of "
                 f"weights; keep the model in float32 (autocast computes in 16 bits), or give no ema"
             )
-    averaged = AveragedModel(model, use_buffers=True)
-    averaged.update_parameters(model)  # the first update only copies
-    return averaged
+    return copy.deepcopy(model)
 
 
-def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
+@torch.no_grad()
+def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     """Set average = decay * average + (1 - decay) * weights, after a step; copy integer tensors.
 
     The average covers the same number of examples at every batch size B if the decay is
@@ -153,16 +153,19 @@ def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> N
 
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
-    average = get_ema_multi_avg_fn(decay)
-
-    def update(old: Any, new: Any, n_averaged: Any) -> None:
-        if old[0].is_floating_point() or old[0].is_complex():
-            average(old, new, n_averaged)
+    averages, values = [], []
+    for average, value in zip(_tensors_of(averaged), _tensors_of(model), strict=True):
+        if average.is_floating_point() or average.is_complex():
+            averages.append(average)
+            values.append(value)
         else:  # PyTorch would round an average of whole numbers down
-            torch._foreach_copy_(old, new)
+            average.copy_(value)
+    get_ema_multi_avg_fn(decay)(averages, values, None)
 
-    averaged.multi_avg_fn = update
-    averaged.update_parameters(model)
+
+def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
 
 
 class RateSchedule:

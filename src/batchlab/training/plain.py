@@ -213,8 +213,7 @@ class _TrainingRun:
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
-        stepper = self._stepper
-        progress = load_checkpoint(checkpoint, model=stepper.model, kept=stepper.kept)
+        progress = load_checkpoint(checkpoint, kept=self._stepper.kept)
         resumed_from = (*progress.resumed_from_steps, progress.step)
         return replace(progress, resumed_from_steps=resumed_from)
 
@@ -499,5 +498,4 @@ class _TrainingRun:
         self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
 
     def _save(self, path: Path) -> None:
-        stepper = self._stepper
-        save_checkpoint(path, model=stepper.model, kept=stepper.kept, progress=self._progress)
+        save_checkpoint(path, kept=self._stepper.kept, progress=self._progress)

@@ -8,14 +8,13 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import training_batches
-from batchlab.training.checkpoint import AVERAGED
+from batchlab.training.checkpoint import AVERAGED, MODEL
 from batchlab.training.evaluator import MetricSums, weight_of
 from batchlab.training.optimizers import (
     RateSchedule,
@@ -38,7 +37,7 @@ class Stepper:
         optimizers: the optimizers that train the model.
         optimizer: the first optimizer; only a workload with its own `step` may have several.
         rates: the learning rate of each step.
-        averaged: the model with averaged weights, or None if the workload has no `ema`.
+        averaged: a copy of the model with averaged weights; None if the workload has no `ema`.
         fast: a function that computes some metrics of `evaluated` without PyTorch, or None.
     """
 
@@ -70,7 +69,7 @@ class Stepper:
         for optimizer in self.optimizers:
             move_settings(optimizer, trial, reference_batch_size=workload.batch_size)
         self.rates = RateSchedule(workload, trial, self._made)
-        self.averaged: AveragedModel | None = None
+        self.averaged: nn.Module | None = None
         if workload.ema is not None:
             self.averaged = averaged_model(workload, self.model)
         self._asks_for_closure = asks_for_closure(self.optimizer)
@@ -80,15 +79,13 @@ class Stepper:
     @property
     def evaluated(self) -> nn.Module:
         """The model to evaluate: with averaged weights if there are any, else the trained model."""
-        return self.model if self.averaged is None else self.averaged.module
+        return self.averaged or self.model
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """By name, the objects whose state a checkpoint stores in addition to the model's state."""
-        kept = {**self._made.kept, **self.rates.kept}
-        if self.averaged is not None:
-            kept[AVERAGED] = self.averaged
-        return kept
+        """By name, the objects whose state a checkpoint stores."""
+        kept = {MODEL: self.model, **self._made.kept, **self.rates.kept}
+        return kept if self.averaged is None else {AVERAGED: self.averaged, **kept}
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """Yield without end the micro-batches of each step, starting at step `step`."""
