@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.training.native import build, emit, program
-from batchlab.training.native.capture import captured
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
@@ -309,21 +308,9 @@ def test_metrics_are_those_of_the_plain_evaluation() -> None:
     workload = replace(workload, metrics={"accuracy": accuracy, "error": error})
 
     native = native_build(workload)
+    graph, _ = program._scores_graph(workload, workload.model(), program.columns_of(workload))
 
     assert native.metrics == ("accuracy", "error", "loss")
+    # What they ask of the model alike is computed once.
+    assert [node.kind for node in graph.nodes].count("product") == 1
     self_check(native, workload, [small_trial(workload, batch_size=7)])
-
-
-def test_a_call_that_repeats_another_is_answered_by_it() -> None:
-    """What two metrics ask of the model alike is computed once."""
-    model = nn.Linear(3, 2)
-
-    def metrics(weights: list[Tensor], batch: list[Tensor]) -> list[Tensor]:
-        first, again = (functional.linear(batch[0], *weights).relu() for _ in range(2))
-        return [first.sum(), again.sum(), again.mean(), again + 1, again + 2]
-
-    fixed = [model.weight.detach(), model.bias.detach()]
-    first, again, *others = captured(metrics, fixed, [torch.zeros(10, 3)]).results
-
-    assert first == again
-    assert len({first, *others}) == 4

@@ -269,31 +269,7 @@ def captured(
     for place, (call, again) in enumerate(zip(first.calls, second.calls, strict=True)):
         arguments = _joined(call.arguments, again.arguments, call.name)
         first.calls[place] = CapturedCall(call.name, arguments)
-    _join_repeated(first)
     return first
-
-
-def _join_repeated(tape: Tape) -> None:
-    """Replace a repeated call's results by the first call's, because metrics repeat model calls.
-
-    No call changes its arguments or draws random numbers, so equal calls have equal results.
-    """
-    results: dict[int, list[int]] = {}
-    for place, tensor in enumerate(tape.held):
-        results.setdefault(tensor.call, []).append(place)
-    instead: dict[int | None, int] = {}
-    first: dict[str, int] = {}
-
-    def moved(ref: Ref) -> Ref:
-        return Ref(instead.get(ref.place, ref.place))
-
-    for number, call in enumerate(tape.calls):
-        arguments = tree_map_only(Ref, moved, call.arguments)
-        tape.calls[number] = CapturedCall(call.name, arguments)
-        earlier = first.setdefault(f"{call.name} {arguments}", number)
-        if earlier != number:
-            instead |= zip(results.get(number, ()), results.get(earlier, ()), strict=True)
-    tape.results = [instead.get(place, place) for place in tape.results]
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:

@@ -165,7 +165,7 @@ def loops_of(shape: Shape) -> Shape:
     return (*shape, 1) if has_rows(shape) else (1, *shape)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """A view of a node: element `index` is the node's element `offset + sum(index * strides)`."""
 
@@ -250,18 +250,22 @@ class Graph:
     """The computation of a step or an evaluation.
 
     Attributes:
-        nodes: every node, operands before the nodes that use them.
         outputs: the scalars that are reported for each batch: in a step, only the loss.
         gradients: the gradient of each parameter, or None if the loss does not depend on it.
         constants: tensors that belong neither to the model nor to the data.
         n_draws: the number of operations that draw random numbers.
     """
 
-    nodes: list[Node] = field(default_factory=list)
     outputs: list[View] = field(default_factory=list)
     gradients: list[View | None] = field(default_factory=list)
     constants: list[torch.Tensor] = field(default_factory=list)
     n_draws: int = 0
+    _nodes: dict[tuple[Any, ...], Node] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, operands before the nodes that use them."""
+        return list(self._nodes.values())
 
     @property
     def results(self) -> list[View]:
@@ -269,13 +273,18 @@ class Graph:
         return [*self.outputs, *filter(None, self.gradients)]
 
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
-        """Add a node, and return a view of the whole node."""
+        """Add a node unless there is an equal node, and return a view of the whole node.
+
+        Metrics repeat calls of the model, whose nodes are then equal.
+        """
         if dtype not in C_TYPES:
             raise unsupported(f"numbers of type {dtype}")
         if has_rows(tuple(shape[1:])):
             raise unsupported("tensors whose first dimension is not the examples of a batch")
-        self.nodes.append(Node(kind, tuple(shape), dtype, **details))
-        return View.of(self.nodes[-1])
+        key = (kind, tuple(shape), dtype, *details.items())
+        if key not in self._nodes:
+            self._nodes[key] = Node(kind, tuple(shape), dtype, **details)
+        return View.of(self._nodes[key])
 
     def point(
         self,

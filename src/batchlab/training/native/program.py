@@ -222,8 +222,7 @@ def _graph(
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
-    """Add outputs and gradients to the graph, each with its own memory, without gaps."""
-    in_use: set[int] = set()
+    """Add outputs and gradients to the graph, as computed nodes without gaps in memory."""
     for view in outputs:
         if view.rows or any(size != 1 for size in view.shape):
             raise RefusedError("its loss or a metric is not one number")
@@ -231,10 +230,8 @@ def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> 
     for gradient in gradients:
         if gradient is not None:
             node = gradient.node
-            is_unshared = node.kind not in SOURCES and id(node) not in in_use
-            if not (is_unshared and gradient.is_whole and node.c_type == "float"):
+            if node.kind in SOURCES or not gradient.is_whole or node.c_type != "float":
                 gradient = graph.point("{0}", gradient)
-            in_use.add(id(gradient.node))
         graph.gradients.append(gradient)
 
 
