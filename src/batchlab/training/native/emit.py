@@ -28,7 +28,7 @@ from batchlab.training.native.graph import (
     unsupported,
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
-from batchlab.training.native.updates import is_plain, rule_of
+from batchlab.training.native.updates import rule_of
 
 TILE = 256  # the most examples per tile, but a batch of up to 1.5 times as many is one tile
 _NEAR = 2**20  # bytes of a tile's data that fit into the processor's cache
@@ -226,6 +226,10 @@ class _CWriter:
         matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
         return f"{name} + {view.offset} + {matrix}, {rows}, {columns}"
 
+    def _few(self, node: Node) -> str:
+        """Return the C condition under which the update computes the gradient `node` by lines."""
+        return f"at_once && {times_rows(node.operands[0].shape[1], 'B')} <= FEW"
+
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
         bias = "0"
@@ -236,13 +240,13 @@ class _CWriter:
         if node.accumulates:
             beta = "t0 > 0"
         if self._at_once(node):
-            unless = "if (!at_once) "
+            unless = f"if (!({self._few(node)})) "
         to = self._name(node)
         if len(node.shape) == 3:
             yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
             to += f" + r * {node.shape[1] * node.shape[2]}"
         yield (
-            f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
+            f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, "
             f"{beta}, {to});"
         )
 
@@ -270,17 +274,9 @@ class _CWriter:
             whole = f"update({n}, w, {name}, {states}, clip, d);"
             if self._at_once(view.node):
                 a, b = view.node.operands[:2]
-                few = f"at_once && {times_rows(a.shape[1], 'B')} <= FEW"
                 operands = f"{self._operand(a, after=True)}, {self._operand(b, after=True)}"
-                factors = f"{_sizes(a, b, 'B')}, {operands}"
-                if is_plain(optimizer):
-                    yield f"    if ({few}) outer_add({factors}, -d[0], w);"
-                    yield f"    else if (at_once) product({factors}, 0, -d[0], 1, w);"
-                else:
-                    yield f"    if ({few})"
-                    yield f"        update_few({factors}, w, {states}, d);"
-                    yield f"    else if (at_once) {{ product({factors}, 0, 1, 0, {name});"
-                    yield f"    {whole} }}"
+                yield f"    if ({self._few(view.node)})"
+                yield f"        update_few({_sizes(a, b, 'B')}, {operands}, w, {states}, d);"
                 yield "    else"
             yield f"    {whole} }}"
 

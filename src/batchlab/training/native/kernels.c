@@ -189,10 +189,10 @@ typedef int32_t places4 __attribute__((vector_size(16)));
 #define DEEP 256   // the most terms of a sum at once, so that a panel stays in the nearest cache
 #define BROAD (2 * WIDTH)
 
-// C = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B (lines `bk` apart).
+// C = beta C + A B + bias for `m` lines of A and `w` vectors of B (lines `bk` apart).
 INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
                   const float *b, long bk, float *c, long cm, long columns, const float *bias,
-                  float alpha, float beta) {
+                  float beta) {
     vec sum[8][2];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int j = 0; j < w; j++) sum[i][j] = (vec){0};
@@ -208,7 +208,7 @@ INLINE void block(const int m, const int w, long K, const float *a, long am, lon
         UNROLL for (int i = 0; i < m; i++)
             UNROLL for (int j = 0; j < w; j++) {
                 vec *to = (vec *)(c + i * cm + j * WIDTH);
-                vec found = sum[i][j] * alpha;
+                vec found = sum[i][j];
                 if (beta != 0) found += *to * beta;
                 if (bias) found += *(const vec *)(bias + j * WIDTH);
                 *to = found;
@@ -217,7 +217,7 @@ INLINE void block(const int m, const int w, long K, const float *a, long am, lon
     }
     for (int i = 0; i < m; i++)
         for (long j = 0; j < columns; j++) {
-            float found = ((const float *)sum[i])[j] * alpha;
+            float found = ((const float *)sum[i])[j];
             if (beta != 0) found += c[i * cm + j] * beta;
             if (bias) found += bias[j];
             c[i * cm + j] = found;
@@ -227,9 +227,9 @@ INLINE void block(const int m, const int w, long K, const float *a, long am, lon
 // Multiply all lines of A by a panel of B that is `columns` wide, at most 2 vectors.
 #define LINES(m, w) \
     for (; i + m <= M; i += m) \
-        block(m, w, K, a + i * am, am, ak, b, bk, c + i * cm, cm, columns, bias, alpha, beta)
+        block(m, w, K, a + i * am, am, ak, b, bk, c + i * cm, cm, columns, bias, beta)
 static void panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
-                  float *c, long cm, long columns, const float *bias, float alpha, float beta) {
+                  float *c, long cm, long columns, const float *bias, float beta) {
     long i = 0;
     if (columns > WIDTH) {
 #ifdef MANY
@@ -262,7 +262,7 @@ INLINE vec4 sums(vec a, vec b, vec c, vec d) {
 
 // Multiply `m` lines of A by 4 columns of B; in A and B the summed dimension is contiguous.
 INLINE void dots(const int m, long K, const float *a, long am, const float *b, long bn, float *c,
-                 long cm, const float *bias, float alpha, float beta) {
+                 long cm, const float *bias, float beta) {
     vec sum[6][4];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int j = 0; j < 4; j++) sum[i][j] = (vec){0};
@@ -279,7 +279,6 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
         vec4 found = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
         for (long q = k; q < K; q++)
             UNROLL for (int j = 0; j < 4; j++) found[j] += a[i * am + q] * b[j * bn + q];
-        found *= alpha;
         if (beta != 0) found += *(vec4 *)(c + i * cm) * beta;
         if (bias) found += *(const vec4 *)bias;
         *(vec4 *)(c + i * cm) = found;
@@ -288,9 +287,9 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
 
 #define DOTS(m) \
     for (; i + m <= M; i += m) \
-        dots(m, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta)
+        dots(m, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, beta)
 static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
-                    float *c, long cm, const float *bias, float alpha, float beta) {
+                    float *c, long cm, const float *bias, float beta) {
     long n = 0;
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
@@ -308,7 +307,6 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
             const float *x = a + i * am, *y = b + n * bn;
 #pragma omp simd reduction(+ : found)
             for (long k = 0; k < K; k++) found += x[k] * y[k];
-            found *= alpha;
             if (beta != 0) found += c[i * cm + n] * beta;
             c[i * cm + n] = found + (bias ? bias[n] : 0);
         }
@@ -349,13 +347,13 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
         for (long k = 0; k < K; k++) to[k * width + n] = b[k * bk + n * bn];
 }
 
-// C (M, N) = beta C + alpha A B + bias. A and B have any strides, C has no gaps.
+// C (M, N) = beta C + A B + bias. A and B have any strides, C has no gaps.
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
-                    long bk, long bn, const float *bias, float alpha, float beta, float *c) {
+                    long bk, long bn, const float *bias, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
     // Adding up a vector takes time, so use dot products only for long sums and few lines of A.
     if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 8 * M) {
-        by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
+        by_dots(M, N, K, a, am, b, bn, c, N, bias, beta);
         return;
     }
     for (long k = 0; k < K || k == 0; k += DEEP) {
@@ -371,7 +369,7 @@ static void product(long M, long N, long K, const float *a, long am, long ak, co
                 from = pack;
                 apart = columns > WIDTH ? BROAD : WIDTH;
             }
-            panel(M, deep, left, am, ak, from, apart, c + n, N, columns, some ? some + n : 0, alpha, old);
+            panel(M, deep, left, am, ak, from, apart, c + n, N, columns, some ? some + n : 0, old);
         }
     }
 }
@@ -394,24 +392,6 @@ __attribute__((unused)) static void outer_line(long N, long K, const float *a, l
 #pragma omp simd
         for (long n = 0; n < N; n++) line[n] += factor * b[k * bk + n];
     }
-}
-
-// C (M, N) += alpha A B for small `K`, computed line by line.
-__attribute__((unused)) static void outer_add(long M, long N, long K, const float *a, long am,
-                                              long ak, const float *b, long bk, long bn,
-                                              float alpha, float *c) {
-    for (long m = 0; m < M; m++)
-        for (long k = 0; k < K; k++) {
-            const float factor = alpha * a[m * am + k * ak];
-            const float *right = b + k * bk;
-            float *to = c + m * N;
-            if (bn == 1) {
-#pragma omp simd
-                for (long n = 0; n < N; n++) to[n] += factor * right[n];
-            } else {
-                for (long n = 0; n < N; n++) to[n] += factor * right[n * bn];
-            }
-        }
 }
 
 // ---- OH x OW windows (KH x KW, SH and SW apart) on C planes, H x W plus PH and PW zeros per side.
@@ -459,7 +439,7 @@ INLINE void convolve(const struct windows g, long n, long O, const float *x, con
     const long K = g.C * g.KH * g.KW, N = g.OH * g.OW;
     for (long e = 0; e < n; e++) {
         const float *right = unfolded(g, x + e * g.C * g.H * g.W, cols, frame);
-        product(O, N, K, w, K, 1, right, N, 1, 0, 1, 0, y + e * O * N);
+        product(O, N, K, w, K, 1, right, N, 1, 0, 0, y + e * O * N);
     }
 }
 INLINE void convolve_back(const struct windows g, long n, long O, const float *up, const float *w,
@@ -467,7 +447,7 @@ INLINE void convolve_back(const struct windows g, long n, long O, const float *u
     const long K = g.C * g.KH * g.KW, N = g.OH * g.OW, W = g.W + 2 * g.PW;
     for (long e = 0; e < n; e++, dx += g.C * g.H * g.W) {
         float *to = g.PH || g.PW ? frame : dx;
-        product(K, N, O, w, 1, K, up + e * O * N, N, 1, 0, 1, 0, cols);
+        product(K, N, O, w, 1, K, up + e * O * N, N, 1, 0, 0, cols);
         memset(to, 0, sizeof(float) * framed(g));
         unfold(g, 1, to, cols);
         if (to == dx) continue;
@@ -482,7 +462,7 @@ INLINE void convolve_weights(const struct windows g, long n, long O, const float
     const long K = g.C * g.KH * g.KW, N = g.OH * g.OW;
     for (long e = 0; e < n; e++) {
         const float *right = unfolded(g, x + e * g.C * g.H * g.W, cols, frame);
-        product(O, K, N, up + e * O * N, N, 1, right, 1, N, 0, 1, 1, dw);
+        product(O, K, N, up + e * O * N, N, 1, right, 1, N, 0, 1, dw);
     }
 }
 

@@ -21,7 +21,7 @@ from batchlab.training.native.emit import program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
 from batchlab.training.native.operations import lowered
 from batchlab.training.native.schedule import SOURCES
-from batchlab.training.native.updates import group_numbers, is_plain, rule_of
+from batchlab.training.native.updates import group_numbers, rule_of
 from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
@@ -44,7 +44,6 @@ class NativeBuild:
         trained: for each parameter, whether the loss depends on the parameter.
         metrics: the names of the metrics that the library computes, in order; empty if the
             evaluation could not be built.
-        is_plain: whether the update supports only an optimizer without momentum and decay.
     """
 
     library: Path
@@ -54,7 +53,6 @@ class NativeBuild:
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    is_plain: bool
 
 
 def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
@@ -96,7 +94,6 @@ def native_build(workload: Workload) -> NativeBuild:
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        is_plain=is_plain(optimizer),
     )
 
 

@@ -24,7 +24,7 @@ from batchlab.training.native.program import (
     examples_layout,
     native_scores,
 )
-from batchlab.training.native.updates import is_plain, rule_of
+from batchlab.training.native.updates import rule_of
 from batchlab.training.stepper import Stepper
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Batch, Workload
@@ -58,7 +58,6 @@ class NativeStepper(Stepper):
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise unsupported("an optimizer with hooks")
-        check_same(is_plain(self.optimizer) == build.is_plain)
         if build.metrics:
             self.fast = native_scores(build, self.evaluated)
         self._columns = columns.parts

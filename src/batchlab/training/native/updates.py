@@ -136,13 +136,6 @@ def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
     return rule
 
 
-def is_plain(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an optimizer's step only subtracts rate × gradient (no momentum or decay)."""
-    groups = optimizer.param_groups
-    has_states = bool(rule_of(optimizer).states(groups[0]))
-    return not has_states and not any(group["weight_decay"] for group in groups)
-
-
 def group_numbers(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
     """Return the index of each parameter's group in the optimizer, or -1 if no group has it."""
     number_of: dict[int, int] = {}
