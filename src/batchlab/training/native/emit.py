@@ -27,7 +27,7 @@ from batchlab.training.native.graph import (
     times_rows,
     unsupported,
 )
-from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
+from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, loops
 from batchlab.training.native.updates import rule_of
 
 TILE = 256  # the most examples per tile, but a batch of up to 1.5 times as many is one tile
@@ -170,13 +170,9 @@ class _CWriter:
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Yield C that sets a kernel's sums to 0; `rows` selects sums with or without rows."""
-        nodes: list[Node] = []
-        if kernel.kind == "call":
-            nodes += kernel.nodes
-        for segment in kernel.segments:
-            nodes += segment.nodes
-        for node in nodes:
-            if node.accumulates and (rows is None or node.rows == rows):
+        for node in kernel.nodes:
+            is_sum = node.accumulates and kernel.kind != "product"
+            if is_sum and (rows is None or node.rows == rows):
                 n = times_rows(node.size, "n")
                 yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
@@ -209,13 +205,9 @@ class _CWriter:
 
     def _fetch(self, node: Node) -> Iterator[str]:
         per = math.prod(node.shape[1:])
-        name, column = self._name(node), f"column{node.place}"
-        if per == 1:
-            yield f"    for (long e = 0; e < n; e++) {name}[e] = {column}[index[t0 + e]];"
-        else:
-            size = f"{per} * sizeof(*{name})"
-            yield f"    for (long e = 0; e < n; e++) memcpy({name} + e * {per},"
-            yield f"        {column} + index[t0 + e] * {per}, {size});"
+        name = self._name(node)
+        yield f"    for (long e = 0; e < n; e++) memcpy({name} + e * {per},"
+        yield f"        column{node.place} + index[t0 + e] * {per}, {per} * sizeof(*{name}));"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
         """Return C arguments for matrix `r` of a view; `after` means after the loop over tiles."""
@@ -311,8 +303,8 @@ class _Lines:
     def text(self) -> Iterator[str]:
         """Yield the loop as lines of C code."""
         inner: list[str] = []
-        for segment in self._kernel.segments:
-            inner += self._segment(segment)
+        for nodes in self._kernel.segments:
+            inner += self._segment(nodes)
         yield "{"
         for line in self._before.values():
             yield f"    {line}"
@@ -324,66 +316,62 @@ class _Lines:
     def _value(self, node: Node) -> str:
         return f"v{self._writer._numbers[node]}"
 
-    def _segment(self, segment: Segment) -> Iterator[str]:
-        loop = _Loop()
-        for node in segment.nodes:
+    def _segment(self, nodes: Sequence[Node]) -> Iterator[str]:
+        loop, length = _Loop(), nodes[0].space[-1]
+        for node in nodes:
             if node.kind in ("sum", "peak"):
-                self._reduction(node, segment, loop)
+                self._reduction(node, loop)
             elif node.kind == "scatter":
-                self._scatter(node, segment, loop)
+                self._scatter(node, loop)
             else:
-                self._element(node, segment, loop)
+                self._element(node, loop)
         yield from loop.before
-        if segment.length == 1:
+        if length == 1:
             yield from loop.inside
         else:
             yield f"#pragma omp simd {' '.join(loop.clauses)}"
-            yield f"for (long c = 0; c < {segment.length}; c++) {{"
+            yield f"for (long c = 0; c < {length}; c++) {{"
             for line in loop.inside:
                 yield f"    {line}"
             yield "}"
         yield from loop.after
 
-    def _scatter(self, node: Node, segment: Segment, loop: _Loop) -> None:
+    def _scatter(self, node: Node, loop: _Loop) -> None:
         up, place = node.operands
         row, (n, width) = self._value(node), node.shape
         loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
-        target = f"{self._writer._name(node)}[{row} * {width} + {self._column(segment)}]"
+        target = f"{self._writer._name(node)}[{row} * {width} + {self._column(node)}]"
         loop.inside.append(f"{target} += {self._read(up, node)};")
 
-    def _element(self, node: Node, segment: Segment, loop: _Loop) -> None:
+    def _element(self, node: Node, loop: _Loop) -> None:
         value = self._value(node)
         if node.kind == "take":
-            text = self._taken(node, segment, loop)
+            text = self._taken(node, loop)
         else:
-            text = self._filled_in(node, segment)
+            text = self._filled_in(node)
         loop.inside.append(f"const {node.c_type} {value} = {text};")
         if node in self._plan.stored:
             loop.inside.append(f"{self._place(View.of(node), node)} = {value};")
-        elif node in self._plan.scratch:
-            loop.before.append(f"{node.c_type} line{value}[{segment.length}];")
-            loop.inside.append(f"line{value}[c] = {value};")
 
-    def _taken(self, node: Node, segment: Segment, loop: _Loop) -> str:
+    def _taken(self, node: Node, loop: _Loop) -> str:
         place, table = node.operands
         n, width = table.shape
         if not table.is_whole:
             raise unsupported("embedding of a view")
         row = f"at{self._value(node)}"
         loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
-        return f"{self._writer._name(table.node)}[{row} * {width} + {self._column(segment)}]"
+        return f"{self._writer._name(table.node)}[{row} * {width} + {self._column(node)}]"
 
-    def _filled_in(self, node: Node, segment: Segment) -> str:
+    def _filled_in(self, node: Node) -> str:
         text = node.text
         for at, view in enumerate(node.operands):
             text = text.replace(f"{{{at}}}", self._read(view, node))
-        text = text.replace("{column}", f"(int64_t){self._column(segment)}")
-        text = self._with_places(text, node, segment)
+        text = self._with_places(text, node)
         per = self._kernel.n_lines // STAND_IN  # lines per example, or 0 without rows
-        element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
+        element = f"(t0 * {per} + r) * {node.space[-1]} + {self._column(node)}"
         return text.replace("{element}", element)
 
-    def _with_places(self, text: str, node: Node, segment: Segment) -> str:
+    def _with_places(self, text: str, node: Node) -> str:
         """Replace `{d0}`, `{d1}`, ... by C for the element's index in dimension 0, 1, ..."""
         shape = node.space
         first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
@@ -392,16 +380,16 @@ class _Lines:
             inner = math.prod(shape[at + 1 : -1])
             place = f"(r / {inner} % {times_rows(shape[at], 'B')})"
             if at == len(shape) - 1:
-                place = self._column(segment)
+                place = self._column(node)
             text = text.replace(f"{{d{dim}}}", place)
         return text
 
-    def _column(self, segment: Segment) -> str:
-        return "0" if segment.length == 1 else "c"
+    def _column(self, node: Node) -> str:
+        return "0" if node.space[-1] == 1 else "c"
 
-    def _reduction(self, node: Node, segment: Segment, loop: _Loop) -> None:
+    def _reduction(self, node: Node, loop: _Loop) -> None:
         read, value = self._read(node.operands[0], node), self._value(node)
-        is_loop = segment.length > 1
+        is_loop = node.space[-1] > 1
         over_line = len(node.space) - 1 in node.dims or not is_loop
         if not node.ends_lines and not over_line:
             loop.inside.append(f"{self._sum_place(node)} += {read};")
@@ -437,8 +425,6 @@ class _Lines:
         node = view.node
         if self._plan.is_here(view, user):
             return self._value(node)
-        if node in self._plan.scratch:
-            return f"line{self._value(node)}[c]"
         shape, strides = loops(view)
         if strides[-1] and shape[-1] > 1:
             return self._place(view, user)

@@ -98,8 +98,8 @@ class Node:
         dtype: the type of its elements.
         operands: the views that the node is computed from, each in the shape in which it is used.
         text: the C of a "point", with `{0}`, `{1}` for the operands, `{d0}`, `{d1}` for the index
-            in each dimension, and `{column}` for the index in the last dimension; or the C of a
-            "call", with `{0}`, `{1}` for the operands and `{out}` for the memory to fill.
+            in each dimension; or the C of a "call", with `{0}`, `{1}` for the operands and `{out}`
+            for the memory to fill.
         dims: the dimensions of the operand over which a "sum" or "peak" is computed.
         place: the index of a source among the sources of the same kind.
     """

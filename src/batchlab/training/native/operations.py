@@ -90,7 +90,8 @@ def _argmax(g: Graph, a: Arguments) -> View:
 
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
     # As in PyTorch, return the first index of equal maxima. A line with a NaN has no such index.
-    places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
+    text = f"({{0}} == {{1}} ? -(int64_t){{d{len(x.shape) - 1}}} : -INT64_MAX)"
+    places = g.point(text, x, peak, dtype=torch.int64)
     return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
 
@@ -211,7 +212,7 @@ def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
-    is_label = g.point("{0} == {column}", checked, shape=shape, dtype=torch.bool)
+    is_label = g.point("{0} == {d1}", checked, shape=shape, dtype=torch.bool)
     if a["weight"] is not None:
         more = (*more, a["weight"])
     return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, shape=shape)

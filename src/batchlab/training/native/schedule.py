@@ -13,41 +13,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from batchlab.training.native.graph import Graph, Node, Shape, View, contiguous, loops_of
 
 SOURCES = ("parameter", "buffer", "constant")
-_LONGEST_LINE = 4096  # the most elements of a line that are stored on the stack
 
 
-@dataclass(slots=True)
-class Segment:
-    """One loop over the elements of a line, and the nodes that the loop computes."""
-
-    length: int
-    nodes: list[Node] = field(default_factory=list)
-
-
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Kernel:
-    """A part of a pass: a loop over lines, a product, a call, or a fetch of a tile's examples."""
+    """A part of a pass: a loop over lines, a product, a call, or a fetch of a tile's examples.
+
+    Attributes:
+        kind: "lines" for a loop over lines, else the kind of the only node.
+        n_lines: the number of lines of the loop.
+        level: the number of the pass.
+        segments: the loops over the elements of a line, each as the nodes that the loop computes.
+    """
 
     kind: str
     n_lines: int
-    segments: list[Segment] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
+    level: int
+    segments: list[list[Node]] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a node's C code is: bucket (pass, whether in the loop over tiles), kernel, segment."""
-
-    bucket: tuple[int, bool]
-    kernel: int
-    segment: int = 0
-
-    def shares_kernel(self, other: _Place) -> bool:
-        return self.bucket == other.bucket and self.kernel == other.kernel
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes that the kernel computes."""
+        return list(chain.from_iterable(self.segments))
 
 
 class LoopSchedule:
@@ -59,17 +51,18 @@ class LoopSchedule:
         self.level = _levels(self.nodes)
         self.n_levels = max(self.level.values(), default=0) + 1
         self.kernels: dict[tuple[int, bool], list[Kernel]] = {}
-        self._at: dict[Node, _Place] = {}
+        self._at: dict[Node, tuple[Kernel, int]] = {}  # the kernel, and the index of the segment
         self.stored: set[Node] = {node for node in ends if node.kind not in SOURCES}
-        self.scratch: set[Node] = set()  # stored only for the current line, on the stack
         self.crossing: set[Node] = set()  # used in a later pass, so stored for all examples
         for node in self.nodes:
             if node.kind not in SOURCES:
                 self._place(node)
         for node in self.nodes:
             for view in node.operands:
-                self._keep(view, node)
-        self.scratch -= self.stored
+                if view.node.kind not in SOURCES and not self.is_here(view, node):
+                    self.stored.add(view.node)
+                    if view.node.rows and self._at[view.node][0].level != self._at[node][0].level:
+                        self.crossing.add(view.node)
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
         """Return the pass that computes a node, and whether inside the pass's loop over tiles."""
@@ -86,76 +79,60 @@ class LoopSchedule:
         n_lines = math.prod(node.space[:-1])
         first = 0
         for view in node.operands:
-            place = self._at.get(view.node)
-            if place is not None and place.bucket == bucket:
-                is_apart = self._relation(view, node) is None
-                first = max(first, place.kernel + is_apart)
+            if view.node in self._at and self._at[view.node][0] in kernels:
+                is_apart = not self._may_share_loop(view, node)
+                first = max(first, kernels.index(self._at[view.node][0]) + is_apart)
         if node.kind in ("product", "call", "column"):
-            kernels.append(Kernel(node.kind, n_lines, nodes=[node]))
-            self._at[node] = _Place(bucket, len(kernels) - 1)
+            kernels.append(Kernel(node.kind, n_lines, bucket[0], [[node]]))
+            self._at[node] = kernels[-1], 0
             return
         at = first
         while at < len(kernels) and (kernels[at].kind, kernels[at].n_lines) != ("lines", n_lines):
             at += 1
         if at == len(kernels):
-            kernels.append(Kernel("lines", n_lines))
-        segment = self._segment(node, kernels[at], _Place(bucket, at))
-        self._at[node] = _Place(bucket, at, segment)
-        kernels[at].segments[segment].nodes.append(node)
+            kernels.append(Kernel("lines", n_lines, bucket[0]))
+        segment = self._segment(node, kernels[at])
+        self._at[node] = kernels[at], segment
+        kernels[at].segments[segment].append(node)
 
-    def _segment(self, node: Node, kernel: Kernel, here: _Place) -> int:
+    def _segment(self, node: Node, kernel: Kernel) -> int:
+        """Return the index of a loop over elements that can compute a node; add one if needed."""
         length, first = node.space[-1], 0
         for operand in node.inputs:
-            place = self._at.get(operand)
-            if place is not None and place.shares_kernel(here):
+            if operand in self._at and self._at[operand][0] is kernel:
                 is_later = operand.ends_lines or operand.space[-1] != length
-                first = max(first, place.segment + is_later)
-        for at, segment in enumerate(kernel.segments):
-            if at >= first and segment.length == length:
+                first = max(first, self._at[operand][1] + is_later)
+        for at, nodes in enumerate(kernel.segments):
+            if at >= first and nodes[0].space[-1] == length:
                 return at
-        kernel.segments.append(Segment(length))
+        kernel.segments.append([])
         return len(kernel.segments) - 1
 
-    def _relation(self, view: View, user: Node) -> str | None:
-        """Return how `user` can read `view` if both share a loop: "element", "line" or None."""
+    def _may_share_loop(self, view: View, user: Node) -> bool:
+        """Return whether a loop over lines that computes `view.node` can also compute `user`."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
-            return None
+            return False
         if user.kind in ("product", "call") or view.offset:
-            return None
+            return False
         if math.prod(node.space[:-1]) != math.prod(user.space[:-1]):
-            return None
+            return False
         width = 1 if node.ends_lines else node.space[-1]
         shape, strides = loops(view)
         steps = zip(shape[:-1], strides[:-1], contiguous(shape[:-1]), strict=True)
         if any(n != 1 and step != lines * width for n, step, lines in steps):
-            return None
-        if width == 1 and (strides[-1] == 0 or shape[-1] == 1):
-            return "line"
-        return "element" if shape[-1] == width and strides[-1] == 1 else None
-
-    def _keep(self, view: View, user: Node) -> None:
-        node = view.node
-        if node.kind in SOURCES:
-            return
-        place, there = self._at[node], self._at[user]
-        if node.rows and place.bucket[0] != there.bucket[0]:
-            self.crossing.add(node)
-        if not place.shares_kernel(there) or self._relation(view, user) is None:
-            self.stored.add(node)
-        elif place.segment != there.segment and not node.ends_lines and node.space[-1] > 1:
-            if node.space[-1] <= _LONGEST_LINE:
-                self.scratch.add(node)
-            else:
-                self.stored.add(node)
+            return False
+        if width == 1:
+            return strides[-1] == 0 or shape[-1] == 1
+        return shape[-1] == width and strides[-1] == 1
 
     def is_here(self, view: View, user: Node) -> bool:
         """Return whether `user` can read a view's value from a local C variable."""
-        place, there = self._at.get(view.node), self._at[user]
-        if place is None or self._relation(view, user) is None or not place.shares_kernel(there):
+        if view.node not in self._at or not self._may_share_loop(view, user):
             return False
+        (kernel, segment), (other, others_segment) = self._at[view.node], self._at[user]
         is_line = view.node.ends_lines or view.node.space[-1] == 1
-        return is_line or place.segment == there.segment
+        return kernel is other and (is_line or segment == others_segment)
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
