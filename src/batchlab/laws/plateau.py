@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, stdtrit
 
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Status, TrialRecord
 
@@ -255,8 +255,6 @@ class MetricPlateau:
 
     Attributes:
         verdict: "reached", "not_yet" or "cannot_tell".
-        expected_improvement: the improvement in the `HORIZON_EPOCHS` epochs after the last epoch,
-            in the metric's unit, positive is better.
         reason: why the verdict was given; for "cannot_tell", also what would allow a verdict.
         epoch: the first epoch of the plateau, or None if the verdict is not "reached".
         turned: whether the curve has become significantly worse after its best epoch.
@@ -265,17 +263,15 @@ class MetricPlateau:
     """
 
     verdict: PlateauVerdict
-    expected_improvement: Estimate
     reason: Reason
     epoch: int | None = None
     turned: bool = False
     worsens: bool = False
 
     @classmethod
-    def cannot_tell(cls, reason: Reason, *, n: int) -> MetricPlateau:
-        """Return the verdict "cannot_tell" for a curve of n points, with its reason."""
-        improvement = Estimate.cannot_tell(reason, n=n)
-        return cls(verdict="cannot_tell", expected_improvement=improvement, reason=reason)
+    def cannot_tell(cls, reason: Reason) -> MetricPlateau:
+        """Return the verdict "cannot_tell" with its reason."""
+        return cls(verdict="cannot_tell", reason=reason)
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
@@ -313,14 +309,11 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
-    n = len(whole)
     if record.status in (Status.DIVERGED, Status.NAN):
         reason = Reason.of("no_level_after_bad_end", status=record.status.value)
-        return MetricPlateau.cannot_tell(reason, n=n)
+        return MetricPlateau.cannot_tell(reason)
     if not whole:
-        return MetricPlateau.cannot_tell(
-            Reason.of("no_validation_at_epoch_end", metric=metric), n=n
-        )
+        return MetricPlateau.cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric))
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
@@ -329,7 +322,7 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
         gained = float(np.max(sign * (np.array(values) - untrained)))
         if gained < STARTED_DELTAS * delta:
             reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
-            return MetricPlateau.cannot_tell(reason, n=n)
+            return MetricPlateau.cannot_tell(reason)
     return plateau
 
 
@@ -345,7 +338,7 @@ def find_plateau(
         delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
-        The verdict with the expected improvement after the last epoch.
+        The verdict, whose reason holds the expected improvement after the last epoch.
 
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
@@ -355,7 +348,7 @@ def find_plateau(
     n = len(t)
     if n < MIN_POINTS or t[-1] < 1:
         return MetricPlateau.cannot_tell(
-            Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS), n=n
+            Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS)
         )
     peak = _turned_at(y, delta=delta)
     if peak is None:
@@ -368,7 +361,6 @@ def find_plateau(
     return MetricPlateau(
         verdict="reached",
         epoch=epoch or max(1, turned_at),
-        expected_improvement=Estimate.cannot_tell(worse, n=n),
         turned=True,
         reason=worse,
     )
@@ -416,7 +408,6 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     return MetricPlateau(
         verdict=verdict,
         epoch=at,
-        expected_improvement=Estimate.of(middle, interval=(low, high), n=len(t)),
         worsens=middle < -delta,
         reason=reason,
     )
