@@ -41,7 +41,7 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     said = {
         name: getattr(record, name) for name in ("evaluations", "versions", "engine", "samples")
     }
-    times = {"train_s": 1.0, "eval_s": 0.0, "loss_sum": 0.0, "loss_examples": 0, "threads": 1}
+    times = {"train_s": 1.0, "eval_s": 0.0, "loss_sum": 0.0, "threads": 1}
     progress = Progress(step=record.steps, **said, **times)
     save_checkpoint(store.checkpoint_path(record.trial.trial_id), kept=kept, progress=progress)
     return model

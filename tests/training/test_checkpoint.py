@@ -122,7 +122,6 @@ def progress(step: int = 5) -> Progress:
         train_s=0.1 + 0.2,
         eval_s=1e-300,
         loss_sum=1 / 3,
-        loss_examples=60,
         evaluations=(evaluation,),
         versions=(("torch", "2.13.0"),),
         engine="plain",

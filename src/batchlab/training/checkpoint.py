@@ -36,7 +36,6 @@ class Progress:
         train_s: seconds of training up to `step`.
         eval_s: seconds of evaluation up to `step`.
         loss_sum: sum of batch loss × batch size over the steps since the last evaluation.
-        loss_examples: examples processed since the last evaluation.
         evaluations: all evaluations up to `step`.
         versions: the library versions with which the trial ran.
         engine: the name of the trainer: "plain" or "native".
@@ -49,7 +48,6 @@ class Progress:
     train_s: float = 0.0
     eval_s: float = 0.0
     loss_sum: float = 0.0
-    loss_examples: int = 0
     evaluations: tuple[Evaluation, ...] = ()
     versions: tuple[tuple[str, str], ...]
     engine: str
@@ -249,9 +247,12 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`.
+
+    Numbers and arrays of NumPy become Python numbers and lists.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -260,10 +261,6 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(value, Tensor):
         tensors[unique] = value
         return {"tensor": unique}
-    if isinstance(value, np.ndarray):
-        # Store bytes, because older torch lacks NumPy's unsigned integers (of its random state).
-        tensors[unique] = torch.from_numpy(value.view(np.uint8).copy())
-        return {"array": unique, "dtype": value.dtype.str}
     if isinstance(value, (tuple, list)):
         items = [_packed(item, tensors, f"{name}.{index}") for index, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
@@ -289,8 +286,6 @@ def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
         return float(packed["float"])
     if "tensor" in packed:
         return tensors[packed["tensor"]]
-    if "array" in packed:
-        return tensors[packed["array"]].numpy().view(np.dtype(packed["dtype"]))
     if "tuple" in packed:
         return tuple(_unpacked(packed["tuple"], tensors))
     return {_unpacked(key, tensors): _unpacked(entry, tensors) for key, entry in packed["dict"]}

@@ -190,7 +190,6 @@ class Evaluator:
             drawn = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen["train"] = drawn.sort().values
         self.fast: MetricSums | None = None
-        self._counts: dict[tuple[Split, str], float] = {}
         self._splits: dict[Split, _SplitData] = {}
         self._batch_size = batch_size
         for split in SPLITS:
@@ -255,16 +254,10 @@ class Evaluator:
         values = {}
         for name, sums in self.fast(data.columns, data.rows, self._batch_size).items():
             metric = as_metric(self._workload, name)
-            values[name] = quotient(metric, sums.sum(), self._count(split, name))
+            assert metric.count is not None
+            count = sum(map(float, map(metric.count, data.batches())))
+            values[name] = quotient(metric, sums.sum(), count)
         return values
-
-    def _count(self, split: Split, name: str) -> float:
-        """Return a metric's count on a split; cached, because the count is equal for all models."""
-        if (split, name) not in self._counts:
-            count = as_metric(self._workload, name).count
-            assert count is not None
-            self._counts[split, name] = sum(map(float, map(count, self._splits[split].batches())))
-        return self._counts[split, name]
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:

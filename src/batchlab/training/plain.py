@@ -360,7 +360,6 @@ class _TrainingRun:
             samples=samples,
             train_s=before.train_s + train_s,
             loss_sum=loss_sum,
-            loss_examples=before.loss_examples + samples - before.samples,
         )
         return outcome
 
@@ -381,8 +380,8 @@ class _TrainingRun:
         splits = SPLITS if on_all_splits else ("validation",)
         scores, eval_s = self._scores(splits)
         batch_loss = None
-        if before.loss_examples > 0:
-            batch_loss = before.loss_sum / before.loss_examples
+        if before.evaluations and before.samples > before.evaluations[-1].samples:
+            batch_loss = before.loss_sum / (before.samples - before.evaluations[-1].samples)
         evaluation = Evaluation(
             step=before.step,
             samples=before.samples,
@@ -397,9 +396,7 @@ class _TrainingRun:
         )
         self._emit((evaluation,))
         evaluations = (*before.evaluations, evaluation)
-        self._progress = replace(
-            before, eval_s=eval_s, loss_sum=0.0, loss_examples=0, evaluations=evaluations
-        )
+        self._progress = replace(before, eval_s=eval_s, loss_sum=0.0, evaluations=evaluations)
 
     def _complete(self) -> None:
         """Evaluate the model unless the current step is already evaluated on all required splits.

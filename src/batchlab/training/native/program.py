@@ -37,8 +37,7 @@ class NativeBuild:
 
     Attributes:
         library: the path of the library.
-        parameters: name, shape and type of each model parameter, in order.
-        buffers: name, shape and type of each model buffer.
+        tensors: name, shape and type of each of the model's parameters, then of its buffers.
         columns: shape and type of one row of each column (tensor with a row per example).
         constants: the constant tensors of each function of the library, by the function's name.
         trained: for each parameter, whether the loss depends on the parameter.
@@ -47,12 +46,16 @@ class NativeBuild:
     """
 
     library: Path
-    parameters: Layout
-    buffers: Layout
+    tensors: Layout
     columns: Layout
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
+
+
+def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the model's parameters, then its buffers, with their names."""
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
@@ -88,8 +91,7 @@ def native_build(workload: Workload) -> NativeBuild:
     library = built(program(functions, groups))
     return NativeBuild(
         library=library,
-        parameters=layout_of(model.named_parameters()),
-        buffers=layout_of(model.named_buffers()),
+        tensors=layout_of(named_tensors(model)),
         columns=examples_layout(columns.parts),
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
@@ -117,7 +119,7 @@ def columns_of(workload: Workload) -> Columns:
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Refuse tensors with gaps or shared memory, and parameters not float32 or not optimized."""
     used_memory: set[int] = set()
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in named_tensors(model):
         memory = tensor.untyped_storage().data_ptr()
         if not tensor.is_contiguous() or (tensor.numel() and memory in used_memory):
             raise RefusedError(f"{name} shares memory or has gaps in it")
@@ -142,9 +144,7 @@ class _WithFunction(nn.Module):
         super().__init__()
         self.model = model
         self._function = function
-        tensors = dict(self.named_parameters()) | dict(self.named_buffers())
-        self._names = list(tensors)
-        self.tensors = list(tensors.values())
+        self._names, self.tensors = zip(*named_tensors(self), strict=True)
 
     def forward(self, batch: Any) -> Any:
         return self._function(self.model, batch)
@@ -255,8 +255,7 @@ class Program:
         Raises:
             RefusedError: the library can't be loaded, or the model's layout is not the build's.
         """
-        check_same(build.parameters == layout_of(model.named_parameters()))
-        check_same(build.buffers == layout_of(model.named_buffers()))
+        check_same(build.tensors == layout_of(named_tensors(model)))
         self._tensors: dict[str, Sequence[Tensor | None]] = {
             "parameters": list(model.parameters()),
             "buffers": list(model.buffers()),
@@ -314,11 +313,8 @@ def check_same(is_same: bool) -> None:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    return (ctypes.c_void_p * max(1, len(tensors)))(*map(_address, tensors))
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    addresses = [tensor.data_ptr() if tensor is not None else None for tensor in tensors]
+    return (ctypes.c_void_p * max(1, len(tensors)))(*addresses)
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:

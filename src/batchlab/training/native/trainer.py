@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -231,12 +232,10 @@ def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
     return losses
 
 
-_MASK = 2**64 - 1
-
-
-def _mixed(z: int) -> int:
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
+def _mixed(z: Any) -> Any:
+    """Return `mixed` of kernels.c for an array of type uint64."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
 
 
@@ -245,8 +244,7 @@ class _NoiseOfC(TorchDispatchMode):
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._noise = _mixed(seed + _mixed(step) & _MASK)
-        self._n_draws = 0
+        self._start = _mixed(np.array([seed], np.uint64) + _mixed(np.array([step], np.uint64)))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -256,14 +254,11 @@ class _NoiseOfC(TorchDispatchMode):
         """Replace draws of `bernoulli_` by those of kernels.c; run other operations unchanged."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
-        start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
-        self._n_draws += 1
         target, chance = args[:2]
-        draws = []
-        for element in range(target.numel()):
-            noise = _mixed(start + element * 0xD1B54A32D192ED03 & _MASK)
-            draws.append((noise >> 40) * 2.0**-24 < chance)
-        mask = torch.tensor(draws, dtype=target.dtype).view(target.shape)
+        elements = np.arange(target.numel(), dtype=np.uint64)
+        noise = _mixed(self._start + elements * 0xD1B54A32D192ED03)
+        self._start = self._start + 0x9E3779B97F4A7C15  # for the next draw of the step
+        mask = torch.from_numpy((noise >> 40) * 2.0**-24 < chance).to(target).view(target.shape)
         return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
 
