@@ -296,9 +296,7 @@ class _Lines:
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._before: dict[str, str] = {}  # declarations before the loop, by name
-        self._ahead: dict[str, str] = {}  # declarations at the start of each line, by name
-        self._pointers: dict[object, str] = {}
+        self._values: dict[str, tuple[str, str]] = {}  # C type and name by expression, for a line
 
     def text(self) -> Iterator[str]:
         """Yield the loop as lines of C code."""
@@ -306,10 +304,11 @@ class _Lines:
         for nodes in self._kernel.segments:
             inner += self._segment(nodes)
         yield "{"
-        for line in self._before.values():
-            yield f"    {line}"
         yield f"    for (long r = 0; r < {self._n_lines}; r++) {{"
-        for line in (*self._ahead.values(), *inner):
+        yield "        const long c = 0;  // in a loop over elements, another c"
+        for place, (c_type, name) in self._values.items():
+            yield f"        const {c_type} {name} = {place};"
+        for line in inner:
             yield f"        {line}"
         yield "    }}"
 
@@ -340,7 +339,7 @@ class _Lines:
         up, place = node.operands
         row, (n, width) = self._value(node), node.shape
         loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
-        target = f"{self._writer._name(node)}[{row} * {width} + {self._column(node)}]"
+        target = f"{self._writer._name(node)}[{row} * {width} + c]"
         loop.inside.append(f"{target} += {self._read(up, node)};")
 
     def _element(self, node: Node, loop: _Loop) -> None:
@@ -351,7 +350,7 @@ class _Lines:
             text = self._filled_in(node)
         loop.inside.append(f"const {node.c_type} {value} = {text};")
         if node in self._plan.stored:
-            loop.inside.append(f"{self._place(View.of(node), node)} = {value};")
+            loop.inside.append(f"{self._place(View.of(node))} = {value};")
 
     def _taken(self, node: Node, loop: _Loop) -> str:
         place, table = node.operands
@@ -360,7 +359,7 @@ class _Lines:
             raise unsupported("embedding of a view")
         row = f"at{self._value(node)}"
         loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
-        return f"{self._writer._name(table.node)}[{row} * {width} + {self._column(node)}]"
+        return f"{self._writer._name(table.node)}[{row} * {width} + c]"
 
     def _filled_in(self, node: Node) -> str:
         text = node.text
@@ -368,7 +367,7 @@ class _Lines:
             text = text.replace(f"{{{at}}}", self._read(view, node))
         text = self._with_places(text, node)
         per = self._kernel.n_lines // STAND_IN  # lines per example, or 0 without rows
-        element = f"(t0 * {per} + r) * {node.space[-1]} + {self._column(node)}"
+        element = f"(t0 * {per} + r) * {node.space[-1]} + c"
         return text.replace("{element}", element)
 
     def _with_places(self, text: str, node: Node) -> str:
@@ -380,12 +379,9 @@ class _Lines:
             inner = math.prod(shape[at + 1 : -1])
             place = f"(r / {inner} % {times_rows(shape[at], 'B')})"
             if at == len(shape) - 1:
-                place = self._column(node)
+                place = "c"
             text = text.replace(f"{{d{dim}}}", place)
         return text
-
-    def _column(self, node: Node) -> str:
-        return "0" if node.space[-1] == 1 else "c"
 
     def _reduction(self, node: Node, loop: _Loop) -> None:
         read, value = self._read(node.operands[0], node), self._value(node)
@@ -419,7 +415,7 @@ class _Lines:
         steps = list(contiguous(tuple(left)))
         for dim in node.dims:
             steps[dim] = 0
-        return self._place(View(node, shape, tuple(steps)), node)
+        return self._place(View(node, shape, tuple(steps)))
 
     def _read(self, view: View, user: Node) -> str:
         node = view.node
@@ -427,38 +423,16 @@ class _Lines:
             return self._value(node)
         shape, strides = loops(view)
         if strides[-1] and shape[-1] > 1:
-            return self._place(view, user)
-        place = self._place(View(node, shape, (*strides[:-1], 0), view.offset), user)
-        name = self._pointers.setdefault(("value", place), f"s{len(self._pointers)}")
-        declarations = self._before
-        if any(n > 1 and step for n, step in zip(shape, strides, strict=True)):
-            declarations = self._ahead
-        declarations.setdefault(name, f"const {node.c_type} {name} = {place};")
-        return name
+            return self._place(view)
+        place = self._place(View(node, shape, (*strides[:-1], 0), view.offset))
+        unused = f"s{len(self._values)}"
+        return self._values.setdefault(place, (node.c_type, unused))[1]
 
-    def _place(self, view: View, user: Node) -> str:
-        """Return C for a view's element at row `r`, column `c` of the loops of reader `user`."""
+    def _place(self, view: View) -> str:
+        """Return C for a view's element at row `r`, column `c` of the loops over the view."""
         shape, strides = loops(view)
-        name = self._writer._name(view.node)
-        lines = _line_offset(shape[:-1], strides[:-1])
-        column = strides[-1] * (shape[-1] > 1)
-        if not lines and not column:
-            return f"{name}[{view.offset}]"
-        pointer = name
-        if lines or view.offset:
-            pointer = self._pointers.setdefault(
-                (name, lines, view.offset), f"q{len(self._pointers)}"
-            )
-            const = "const " if view.node.kind in SOURCES else ""
-            self._ahead.setdefault(
-                pointer,
-                f"{const}{view.node.c_type} *{pointer} = {name} + {lines or 0} + {view.offset};",
-            )
-        if not column:
-            return f"{pointer}[0]"
-        if column == 1:
-            return f"{pointer}[c]"
-        return f"{pointer}[c * {column}]"
+        line = _line_offset(shape[:-1], strides[:-1]) or 0
+        return f"{self._writer._name(view.node)}[{line} + {view.offset} + c * {strides[-1]}]"
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
