@@ -6,16 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import run_engine
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
-    accuracy,
     cross_entropy,
     small_trial,
     small_workload,
@@ -24,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
-from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.trial import Split
 from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -271,23 +267,6 @@ def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference: int, at_on
     assert sizes == {at_once}
 
 
-def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> None:
-    """Of an untrained model it is the same number, whatever batch size it is to be trained at."""
-    workload = small_workload(n=300)
-    coupling = replace(
-        workload,
-        loss=lambda model, batch: cross_entropy(model, (batch[0] - batch[0].mean(0), batch[1])),
-        validation=workload.train,
-    )
-
-    losses = set()
-    for size in (2, 10, 300):
-        run = run_engine(coupling, small_trial(coupling, batch_size=size), RunLength(steps=1))
-        losses.add(run.evaluations[0].score("validation", "loss"))
-
-    assert len(losses) == 1
-
-
 class MeanAbsolute:
     """What torchmetrics' objects are like: fed by batch, emptied, asked."""
 
@@ -385,64 +364,21 @@ def test_what_is_random_in_a_metric_is_the_same_each_time() -> None:
 class Stateful(nn.Module):
     """Every pass, an evaluation's too, goes into a buffer, which goes into the next pass."""
 
-    def __init__(self, *, in_place: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(FEATURES, CLASSES)
         self.frozen = nn.BatchNorm1d(CLASSES).eval()
         self.register_buffer("state", torch.zeros(CLASSES))
         self.register_buffer("hidden", None)
-        self.in_place = in_place
 
     def forward(self, x: Tensor) -> Tensor:
         output = self.layer(x) + self.state
-        moved = 0.5 * output.mean(0).detach()
-        self.hidden = moved
-        if self.in_place:
-            self.state.copy_(moved)
-        else:
-            self.state = moved
+        self.hidden = self.state = 0.5 * output.mean(0).detach()
         return output
 
 
-@torch.enable_grad()
-def gradient_norm(model: nn.Module, batch: Any) -> Tensor:
-    cross_entropy(model, batch).backward()
-    return torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
-
-
-def zeroing_at_its_end(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    loss = cross_entropy(model, batch)
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss
-
-
-BY_NORM = {"norm": Metric(sum=gradient_norm, better="lower")}
-
-
-@pytest.mark.parametrize("fields", [
-    {"model": partial(Stateful, in_place=False)},
-    {"model": partial(Stateful, in_place=True)},
-    {"step": zeroing_at_its_end, "metrics": BY_NORM},
-])  # fmt: skip
-def test_a_model_with_a_state_trains_the_same_however_it_is_evaluated(
-    fields: dict[str, Any], tmp_path: Path
-) -> None:
-    workload = replace(small_workload(), **fields)
-
-    def trained(all_splits: AllSplits, **changes: Any) -> dict[str, Tensor]:
-        length, watched = RunLength(steps=15, all_splits=all_splits), replace(workload, **changes)
-        trial, path = small_trial(workload, batch_size=8), tmp_path / all_splits
-        return run_engine(watched, trial, length, checkpoint=path).parameters()
-
-    expected = trained("never", metrics={"accuracy": accuracy})
-
-    torch.testing.assert_close(trained("on_the_way"), expected, rtol=0, atol=0)
-
-
 def test_modes_buffers_and_gradients_come_back_as_they_were_after_an_exception_too() -> None:
-    model = Stateful(in_place=False)
+    model = Stateful()
     model.layer(torch.ones(2, FEATURES)).sum().backward()
     gradient, state, stream = model.layer.weight.grad, model.state, random.getstate()
     assert gradient is not None

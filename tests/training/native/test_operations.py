@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.by_day import by_day
-from tests.reference.small_workloads import accuracy, cross_entropy, momentum_sgd, small_trial
+from tests.reference.small_workloads import (
+    accuracy,
+    adam,
+    cross_entropy,
+    momentum_sgd,
+    small_trial,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -179,6 +185,24 @@ class Pictures(nn.Module):
         return self.head(torch.cat(found, 1))
 
 
+class Widths(nn.Module):
+    """Layers of every width in turn, some of them with a norm, a residual connection or dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (4, 1, 7, 33, 2, 16, 19, 40, 3, 8, 64, 5)
+        self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
+        self.norm, self.residual = nn.LayerNorm(33), nn.Linear(33, 33, bias=False)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+            if x.shape[1] == 33:
+                x = x + functional.gelu(self.dropout(self.residual(self.norm(x))))
+        return x
+
+
 def losses(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """One head of the model each."""
     x, labels, values = batch
@@ -265,13 +289,25 @@ def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload: Workload
     assert_gradients_agree(workload, (least, 13, 40))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", by_day(KINDS, ["images"]))
-def test_optimised_functions_are_those_of_the_textbook(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, momentum_sgd, adam])
+def test_products_of_every_size_are_right(optimizer: Any) -> None:
+    """Which loop computes a matrix product, and an update, follows from its size."""
+    workload = workload_of(Widths, draws(80)[:2])
+    workload = replace(workload, optimizer=optimizer, learning_rate=0.01)
+    trials = [small_trial(workload, batch_size=size) for size in (1, 2, 5, 6, 7, 31, 33, 80)]
+
+    self_check(native_build(workload), workload, trials)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that family")
+@pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
+    kind: str, processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ["-O2" if flag == "-O0" else flag for flag in build.FLAGS]
-    monkeypatch.setattr(build, "FLAGS", tuple(flags))
+    other = {"-march=native": f"-march={processor}", "-O0": "-O2"}
+    monkeypatch.setattr(build, "FLAGS", tuple(other.get(flag, flag) for flag in build.FLAGS))
 
     assert_gradients_agree(functions_of(kind, 700), (13, 700))
 
