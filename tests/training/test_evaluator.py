@@ -119,11 +119,11 @@ over_all = partial(Metric, over_all=fast_area, better="higher")
 
 
 @torch.enable_grad()
-def forces(model: nn.Module, batch: Any, *, container: Callable[..., Any]) -> tuple[Any, Any]:
-    """Forces from an energy."""
+def forces(model: nn.Module, batch: Any) -> tuple[list[Tensor], Tensor]:
+    """Forces from an energy, as a list."""
     x = batch[0].clone().requires_grad_()
     (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
-    return container(slope), batch[0]
+    return list(slope), batch[0]
 
 
 @torch.enable_grad()
@@ -137,14 +137,9 @@ def mean_residual(model: nn.Module, batch: Any) -> Tensor:
     return residual(model, batch) / len(batch[0])
 
 
-def size_of_forces(predictions: Any, targets: Tensor) -> Tensor:
+def size_of_forces(predictions: list[Tensor], targets: Tensor) -> Tensor:
     assert not any(force.requires_grad for force in predictions)
-    return torch.stack(list(predictions)).square().mean()
-
-
-def of_forces(container: Callable[..., Any]) -> Workload:
-    predict = partial(forces, container=container)
-    return regression(over_all(over_all=size_of_forces, predict=predict))
+    return torch.stack(predictions).square().mean()
 
 
 def of_texts() -> Workload:
@@ -204,8 +199,10 @@ SCORES: dict[str, tuple[Callable[[], Workload], Callable[[nn.Module, Any], Any]]
     "area of dicts": (of_dicts, lambda m, _: area_of_pairs(m, regression(over_all()).validation)),
     "a residual": (lambda: small(Metric(sum=residual, better="lower")), mean_residual),
     "a residual as the loss": (lambda: small(loss=mean_residual), mean_residual),
-    "forces": (lambda: of_forces(lambda x: x), lambda m, _: m[0].weight.square().mean()),
-    "forces in lists": (lambda: of_forces(list), lambda m, _: m[0].weight.square().mean()),
+    "forces": (
+        lambda: regression(over_all(over_all=size_of_forces, predict=forces)),
+        lambda m, _: m[0].weight.square().mean(),
+    ),
     "texts": (of_texts, lambda *_: 1.0),
 }  # fmt: skip
 

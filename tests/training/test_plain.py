@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from batchlab.errors import StoreError, TrialError
 from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
@@ -327,29 +326,6 @@ def test_patience_is_the_usual_counter_at_epoch_ends(patience: int, better: Bett
         for n in range(2, 9):
             assert is_over(values[:n], every=5) == naive(values[:n], better, patience)
             assert not is_over(values[:n], every=3)
-
-
-def test_a_run_ends_well_with_all_splits_and_a_note_and_ends_there_too_if_taken_up_again(
-    tmp_path: Path,
-) -> None:
-    always = {"accuracy": lambda model, batch: torch.tensor(0.5)}
-    workload = replace(small_workload(), metrics=always, patience_epochs=2)
-    trial, kept = small_trial(workload, batch_size=8), tmp_path / "kept"
-    length = RunLength(epochs=20, all_splits="at_end")
-    whole = run_engine(workload, trial, length)
-    run_engine(workload, trial, length, checkpoint=kept, rhythm=STEP_BY_STEP, stop_after=7)
-
-    again = run_engine(workload, trial, length, checkpoint=kept)
-    once_more = run_engine(workload, trial, replace(length, epochs=30), checkpoint=kept)
-
-    assert whole.outcome.status is Status.OK
-    (note,) = whole.outcome.notes
-    assert note == Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
-    assert whole.evaluations[-1].step == 15  # the first epoch's is the best, two more are waited
-    assert whole.evaluations[-1].has_all_splits
-    assert again.evaluations == whole.evaluations
-    assert once_more.evaluations == (*whole.evaluations[:-2], whole.evaluations[-1])
-    assert once_more.outcome == whole.outcome
 
 
 def test_a_target_reached_ends_the_trial_where_it_has_held() -> None:

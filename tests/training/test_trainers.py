@@ -7,7 +7,6 @@ is itself bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from tests.reference.engine_run import (
-    STEP_BY_STEP,
     EngineRun,
     assert_a_stop_leaves_no_trace,
-    assert_same_end,
     run_engine,
 )
 from tests.reference.small_workloads import (
@@ -41,7 +38,6 @@ from batchlab.errors import WorkloadError
 from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
-from batchlab.training import checkpoint, plain
 from batchlab.training.native.program import NativeBuild, native_build
 from batchlab.training.native.trainer import NativeStepper
 from batchlab.training.stepper import Stepper
@@ -387,38 +383,6 @@ def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind)
     draws = 20 * len(kept)
     assert len(set(kept)) == n_steps * n_seeds
     assert abs(sum(map(int.bit_count, kept)) - draws / 2) < 4 * (draws / 4) ** 0.5
-
-
-@pytest.mark.slow
-def test_a_kill_right_after_a_checkpoint_leaves_no_trace(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed at each checkpoint of a run that writes one whenever it may; no evaluation is lost."""
-    monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
-    monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
-    workload, length = noisy("adam"), RunLength(epochs=2)
-    trial = small_trial(workload, batch_size=13, horizon_steps=24, seed=4)
-
-    def run(name: str, *, kill_after: int = 1000) -> EngineRun | None:
-        left = iter(range(1, kill_after))
-
-        def save(path: Path, **state: Any) -> None:
-            checkpoint.save_checkpoint(path, **state)
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(plain, "save_checkpoint", save)
-        with suppress(KeyboardInterrupt):
-            path = tmp_path / name
-            return kind.run(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path)
-        return None
-
-    whole = run("whole")
-    n_kills = 1
-    while run(f"{n_kills}", kill_after=n_kills) is None:
-        assert_same_end(run(f"{n_kills}"), whole)
-        n_kills += 1
-    assert n_kills > 8
 
 
 @pytest.mark.parametrize(

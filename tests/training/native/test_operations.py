@@ -313,12 +313,9 @@ def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sequences", "images"])
-def test_where_examples_are_large_tiles_are_small(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_examples_are_large_tiles_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emit, "_NEAR", 1)
-    workload = functions_of(kind)
+    workload = functions_of("sequences")
     model, columns = workload.model().train(), program.columns_of(workload)
 
     tiled = emit._CWriter("", program._step_graph(workload, model, columns), None, ())
