@@ -440,7 +440,7 @@ def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
 
 def _without_compiler(line: object, packed: PackedWorkload, trial: object) -> object:
     from batchlab.training.native import build
-    from batchlab.training.trainers import built_for
+    from batchlab.training.native.trainer import built_for
 
     build.compiler_of_this_machine = lambda: None  # type: ignore[assignment]
     return built_for(packed.unpack(), trial)  # type: ignore[arg-type]

@@ -39,9 +39,8 @@ from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training.native.program import NativeBuild, native_build
-from batchlab.training.native.trainer import NativeStepper
+from batchlab.training.native.trainer import NativeStepper, stepper_of
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import stepper_of
 from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 

@@ -20,9 +20,9 @@ from batchlab.records.run import Outcome
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.runs.contract import RunPlan
 from batchlab.training.native.program import NativeBuild
+from batchlab.training.native.trainer import built_for
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import built_for
 
 # With fewer training examples than this, building the native trainer (1 to 2 s) does not pay off.
 # The requested steps are ignored, so that a resumed trial has the same trainer as its first run.

@@ -183,19 +183,12 @@ class Evaluator:
         """Prepare the batches of each split; of a large training set, use only a fixed subset."""
         self._workload = workload
         self._device = device
-        n_train = size_of(workload.train)
-        chosen: dict[Split, Tensor] = {}
-        n_evaluated = n_train_evaluated(n_train)
-        if n_train > n_evaluated:
-            drawn = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
-            chosen["train"] = drawn.sort().values
         self.fast: MetricSums | None = None
         self._splits: dict[Split, _SplitData] = {}
         self._batch_size = batch_size
         for split in SPLITS:
             if getattr(workload, split) is not None:
-                part = chosen.get(split)
-                self._splits[split] = _split_data(workload, split, part, device, batch_size)
+                self._splits[split] = _split_data(workload, split, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Compute all metrics on `splits` in eval mode, without gradients; then restore the model.
@@ -309,12 +302,14 @@ class _SplitData:
     rows: Tensor | None = None  # the indices of the evaluated rows of `columns`
 
 
-def _split_data(
-    workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
-) -> _SplitData:
-    """Return a split's data: all examples or only `chosen` (of a stream, the first len(chosen))."""
+def _split_data(workload: Workload, split: Split, device: torch.device, at_once: int) -> _SplitData:
+    """Return a split's data: all examples, or a fixed subset (of a stream, the first examples)."""
     data, collate = opened(getattr(workload, split), workload.collate)
-    rows = torch.arange(size_of(data)) if chosen is None else chosen
+    n = size_of(data)
+    rows = torch.arange(n)
+    if split == "train" and n > n_train_evaluated(n):
+        drawn = shuffled(n, seed=derived_seed("train metric"))[: n_train_evaluated(n)]
+        rows = drawn.sort().values
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
         return _SplitData(partial(_streamed, data, collate, len(rows), at_once, what))
@@ -325,8 +320,8 @@ def _split_data(
         )
     on_device_by_column = []
     for column in columns.parts:
-        if chosen is not None:
-            column = column.index_select(0, chosen.to(column.device))
+        if len(rows) < n:
+            column = column.index_select(0, rows.to(column.device))
         on_device_by_column.append(column.to(device).split(at_once))
     batches = [columns.filled(parts) for parts in zip(*on_device_by_column, strict=True)]
     return _SplitData(lambda: batches, columns.parts, rows)

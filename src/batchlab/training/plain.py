@@ -28,8 +28,8 @@ from batchlab.training.checkpoint import (
 )
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
+from batchlab.training.native.trainer import stepper_of
 from batchlab.training.stepper import Stepper
-from batchlab.training.trainers import stepper_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
 

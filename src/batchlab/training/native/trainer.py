@@ -1,8 +1,9 @@
-"""Trainer: a stepper that takes many steps per call in C, on PyTorch's own tensors."""
+"""Trainer: a stepper that takes many steps per call in C, on PyTorch's own tensors; its check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.random_state import derived_seed
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.batching import resident_order
 from batchlab.training.evaluator import as_metric
@@ -23,6 +25,7 @@ from batchlab.training.native.program import (
     check_tensors,
     columns_of,
     examples_layout,
+    native_build,
     native_scores,
 )
 from batchlab.training.native.updates import rule_of
@@ -282,3 +285,43 @@ def _check_scores(native: NativeStepper, workload: Workload) -> None:
             # Allow a difference of 1, because rounding may make one correct prediction wrong.
             if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)
+
+
+# The batch sizes at which a build is checked: small batches use other kernels than large batches.
+_CHECKED_SIZES = (5, 200)
+
+
+def stepper_of(
+    workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
+) -> tuple[Stepper, Reason | None]:
+    """Return a native stepper, or a plain stepper with the reason if `build` refused the trial."""
+    note = None
+    if build is not None:
+        try:
+            return NativeStepper(workload, trial, build), None
+        except RefusedError as refused:
+            note = _left_to_pytorch(refused)
+    return Stepper(workload, trial, device), note
+
+
+def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
+    """Build and check native code for a workload's trials; return the build, or why it failed.
+
+    Args:
+        workload: the workload to train.
+        trial: any trial of the workload; the check uses `_CHECKED_SIZES` and the workload's rate.
+    """
+    by_reference = replace(trial, learning_rate=workload.learning_rate, scaling_rule="none")
+    checked = []
+    for size in {min(size, trial.n_train) for size in _CHECKED_SIZES}:
+        checked.append(replace(by_reference, batch_size=size, micro_batch_size=size))
+    try:
+        build = native_build(workload)
+        self_check(build, workload, checked)
+    except RefusedError as refused:
+        return _left_to_pytorch(refused)
+    return build
+
+
+def _left_to_pytorch(refused: RefusedError) -> Reason:
+    return Reason.of("trained_by_pytorch", why=str(refused))
