@@ -73,6 +73,27 @@ def small_workload(*, n=40, optimizer=momentum_sgd, dropout=0.0, dtype=torch.flo
     )
 
 
+def token_workload(n: int) -> Workload:
+    """Sequences of 1 to 5 tokens padded to 5; a label of -1 is padding. The last one is empty."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 5, FEATURES, dtype=torch.float64, generator=generator)
+    labels = torch.randint(CLASSES, (n, 5), generator=generator)
+    lengths = torch.randint(1, 6, (n,), generator=generator)
+    lengths[-1] = 0
+    labels[torch.arange(5) >= lengths[:, None]] = -1
+
+    def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        logits = model(batch[0]).flatten(0, 1)
+        return functional.cross_entropy(logits, batch[1].flatten(), ignore_index=-1)
+
+    return replace(
+        small_workload(dtype=torch.float64),
+        train=(x, labels),
+        loss=loss,
+        weight=lambda batch: float((batch[1] != -1).sum()),
+    )
+
+
 class Unpacked:
     """In place of what is packed for a child: the workload itself, in this process."""
 

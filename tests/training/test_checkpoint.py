@@ -32,7 +32,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Evaluation, Score
 from batchlab.training.checkpoint import (
     Progress,
     load_checkpoint,
@@ -104,30 +103,9 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> 
 
 
 def progress(step: int = 5) -> Progress:
-    evaluation = Evaluation(
-        step=3,
-        samples=90,
-        train_s=0.1,
-        eval_s=1 / 3,
-        batch_loss=2.0**-1074,
-        scores=tuple(
-            Score(split="validation", metric=metric, value=value)
-            for metric, value in (("loss", 0.1), ("accuracy", None))
-        ),
-        measured=(("gradient_norm", 0.1 + 0.2), ("other", None)),
-    )
-    return Progress(
-        step=step,
-        samples=150,
-        train_s=0.1 + 0.2,
-        eval_s=1e-300,
-        loss_sum=1 / 3,
-        evaluations=(evaluation,),
-        versions=(("torch", "2.13.0"),),
-        engine="plain",
-        threads=1,
-        resumed_from_steps=(1, 4),
-    )
+    seen = {"samples": 150, "train_s": 0.1 + 0.2, "eval_s": 1e-300, "loss_sum": 1 / 3}
+    made_by = {"versions": (("torch", "2.13.0"),), "engine": "plain", "threads": 1}
+    return Progress(step=step, **seen, **made_by, resumed_from_steps=(1, 4))
 
 
 @pytest.fixture

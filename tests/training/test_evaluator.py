@@ -16,9 +16,9 @@ from tests.reference.small_workloads import (
     cross_entropy,
     small_trial,
     small_workload,
+    token_workload,
 )
 from torch import Tensor, nn
-from torch.nn import functional
 
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Split
@@ -56,20 +56,11 @@ def measured(workload: Workload, split: Split = "validation") -> float | None:
     return scores.get("measured", scores["loss"])
 
 
-def token_loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-    logits = model(batch[0]).flatten(0, 1)
-    return functional.cross_entropy(logits, batch[1].flatten(), ignore_index=-1)
-
-
 def of_tokens() -> Workload:
-    """Padded sequences: the mean over a batch is one over its tokens."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(20, 5, FEATURES, dtype=torch.float64, generator=generator)
-    labels = torch.randint(CLASSES, (20, 5), generator=generator)
-    labels[torch.arange(5) >= torch.randint(0, 6, (20, 1), generator=generator)] = -1
-    labels[14:] = -1  # the last batch is nothing but padding
-    weight = lambda batch: (batch[1] != -1).sum()  # noqa: E731
-    return small(validation=(x, labels), loss=token_loss, weight=weight)
+    """The mean over a batch is one over its tokens; the last batch is nothing but padding."""
+    workload = token_workload(20)
+    workload.train[1][14:] = -1
+    return replace(workload, validation=workload.train, metrics={})
 
 
 def of_class_2(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
@@ -169,7 +160,7 @@ def of_dicts() -> Workload:
 
 # What is measured, and the same in words.
 SCORES: dict[str, tuple[Callable[[], Workload], Callable[[nn.Module, Any], Any]]] = {
-    "a loss of tokens": (of_tokens, token_loss),
+    "a loss of tokens": (of_tokens, of_tokens().loss),
     "3.5 more, where steps of float32 are 8 wide": (
         lambda: small(
             Metric(sum=lambda model, batch: batch[0].sum(), better="lower"),

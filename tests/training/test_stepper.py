@@ -10,17 +10,14 @@ import pytest
 import torch
 from tests.reference.engine_run import run_engine, taken
 from tests.reference.small_workloads import (
-    CLASSES,
-    FEATURES,
     accuracy,
     cross_entropy,
-    small_mlp,
     small_trial,
     small_workload,
+    token_workload,
 )
 from tests.reference.textbook_loop import beside_the_textbook
 from torch import Tensor, nn
-from torch.nn import functional
 
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.records.run import RunLength
@@ -58,34 +55,13 @@ def test_each_gradient_of_a_closure_is_clipped() -> None:
     assert max(norms) <= 0.01 * (1 + 1e-6)
 
 
-def token_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    logits, labels = model(batch[0]).flatten(0, 1), batch[1].flatten()
-    return functional.cross_entropy(logits, labels, ignore_index=-1)
-
-
-def token_workload(n: int) -> Workload:
-    """Sequences of 1 to 5 tokens padded to 5; a label of -1 is padding. The last one is empty."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 5, FEATURES, dtype=torch.float64, generator=generator)
-    labels = torch.randint(CLASSES, (n, 5), generator=generator)
-    lengths = torch.randint(1, 6, (n,), generator=generator)
-    lengths[-1] = 0
-    labels[torch.arange(5) >= lengths[:, None]] = -1
-    return small(
-        model=lambda: small_mlp(dtype=torch.float64),
-        train=(x, labels),
-        loss=token_loss,
-        weight=lambda batch: float((batch[1] != -1).sum()),
-    )
-
-
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 5, 8, 12])
 def test_tokens_and_not_sequences_weigh(micro_batch_size: int) -> None:
     workload = token_workload(12)
     trial = small_trial(workload, batch_size=12, micro_batch_size=micro_batch_size)
     torch.manual_seed(0)
     model = workload.model()
-    whole = token_loss(model, workload.train)
+    whole = workload.loss(model, workload.train)
     expected = torch.autograd.grad(whole, list(model.parameters()))
 
     stepper, losses = taken(workload, trial, 1)
