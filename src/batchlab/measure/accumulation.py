@@ -26,12 +26,12 @@ from batchlab.measure.examples import (
     succeeds,
 )
 from batchlab.measure.finding import Accumulation, Finding
-from batchlab.measure.gradients import accumulated_gradient, shares_of, trainable_parameters
+from batchlab.measure.gradients import accumulated_gradient, trainable_parameters
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.training.batching import on_device, with_tensors
-from batchlab.training.evaluator import asking
+from batchlab.training.evaluator import asking, shares_of
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
@@ -434,7 +434,7 @@ class _Few:
     def mean_differs(self) -> bool:
         """Return whether the mean loss over seeds clearly differs between a batch and its parts."""
         cut = self.cuts[0]
-        shares = shares_of(self.workload, map(self.batch, cut))
+        shares = shares_of(self.workload, list(map(self.batch, cut)))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
         apart, chance = self.mean_loss((1, self.all), *pieces)
         whole, _ = self.mean_loss((1, self.all))

@@ -26,13 +26,13 @@ from batchlab.measure.gradients import (
     batches_at,
     flat_gradient,
     gradient_norm,
-    shares_of,
     trainable_parameters,
     widened,
 )
 from batchlab.measure.measurements import measurement_rows
 from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.measurement import AtStep, AtSteps, Moment
+from batchlab.training.evaluator import shares_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Workload, size_of
 

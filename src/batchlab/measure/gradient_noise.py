@@ -21,7 +21,6 @@ from batchlab.measure.gradients import (
     batch_gradient,
     batches_at,
     n_numbers,
-    shares_of,
     trainable_parameters,
 )
 from batchlab.measure.noise import NoisePoint
@@ -33,7 +32,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
 from batchlab.training.accumulator import cut
-from batchlab.training.evaluator import weight_of
+from batchlab.training.evaluator import shares_of, weight_of
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import epoch_order, n_examples, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of

@@ -13,7 +13,6 @@ from torch.utils.hooks import RemovableHandle
 
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import examples_at, on_device
-from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload
 
 
@@ -43,12 +42,6 @@ def accumulated_gradient(
 def batches_at(workload: Workload, device: torch.device, pieces: Iterable[Tensor]) -> list[Batch]:
     """Return batches of training examples, one batch for each tensor of indices in `pieces`."""
     return [on_device(examples_at(workload, chosen), device) for chosen in pieces]
-
-
-def shares_of(workload: Workload, batches: Iterable[Batch]) -> list[float]:
-    """Return the weight of each batch as a fraction of the total weight."""
-    weights = list(map(partial(weight_of, workload), batches))
-    return [weight / sum(weights) for weight in weights]
 
 
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -344,6 +344,24 @@ def weight_of(workload: Workload, batch: Batch) -> float:
     return float(weight(batch))
 
 
+def shares_of(workload: Workload, batches: Sequence[Batch]) -> list[float]:
+    """Return the weight of each batch as a fraction of the total weight.
+
+    Raises:
+        WorkloadError: each of several batches has weight 0.
+    """
+    if len(batches) == 1:
+        return [1.0]
+    weights = list(map(partial(weight_of, workload), batches))
+    total = sum(weights)
+    if total == 0:
+        raise WorkloadError(
+            f"workload {workload.name!r}: the `weight` of all {len(weights)} micro-batches of a "
+            f"step is 0, so their loss has no mean; leave such examples out"
+        )
+    return [weight / total for weight in weights]
+
+
 def as_metric(workload: Workload, name: str) -> Metric:
     """Return metric `name` as a `Metric` with sum and count, even if the user gave a mean."""
     metric = workload.metrics.get(name)

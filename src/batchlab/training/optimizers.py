@@ -52,30 +52,24 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
     parameters: Any = list(model.parameters())
     if asks_for_names(make):
         parameters = list(model.named_parameters())
-    returned = make(parameters, learning_rate)
-    if isinstance(returned, torch.optim.Optimizer):
-        return MadeOptimizers(given=returned, optimizers=(returned,), kept={"optimizer": returned})
-    if not isinstance(returned, Mapping):
+    given = make(parameters, learning_rate)
+    kept = {"optimizer": given}
+    if isinstance(given, Mapping):
+        kept = {f"optimizer {name}": entry for name, entry in given.items()}
+    optimizers = [it for it in kept.values() if isinstance(it, torch.optim.Optimizer)]
+    if not (optimizers and all(isinstance(it, Stateful) for it in kept.values())):
+        kinds = ", ".join(type(it).__name__ for it in kept.values())
         raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a {type(returned).__name__}; "
-            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
+            f"workload {workload.name!r}: `optimizer` returned {kinds}; expected a "
+            f"torch.optim.Optimizer, or a dict with at least one, whose other values have a "
+            f"state_dict and a load_state_dict"
         )
-    if workload.step is None:
+    if isinstance(given, Mapping) and workload.step is None:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` returned a dict, and only a `step` of your "
             f"own knows when each of them steps; give step=..., or return one optimizer"
         )
-    optimizers = [it for it in returned.values() if isinstance(it, torch.optim.Optimizer)]
-    are_stateful = all(isinstance(it, Stateful) for it in returned.values())
-    if not (optimizers and are_stateful and all(isinstance(name, str) for name in returned)):
-        kinds = ", ".join(type(it).__name__ for it in returned.values())
-        raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a dict of {kinds}; expected names "
-            f"with at least one torch.optim.Optimizer, and else with what has a state_dict and a "
-            f"load_state_dict"
-        )
-    kept = {f"optimizer {name}": entry for name, entry in returned.items()}
-    return MadeOptimizers(given=returned, optimizers=tuple(optimizers), kept=kept)
+    return MadeOptimizers(given=given, optimizers=tuple(optimizers), kept=kept)
 
 
 def default_optimizer(
@@ -211,9 +205,7 @@ class RateSchedule:
                 f"or leave it out"
             )
         self.changes = workload.has_schedule or self._is_staged
-        self.kept: dict[str, Stateful] = {}
-        for index, scheduler in enumerate(self._schedulers):
-            self.kept[f"scheduler {index}"] = scheduler
+        self.kept = {f"scheduler {index}": it for index, it in enumerate(self._schedulers)}
 
     @property
     def follows_metric(self) -> bool:

@@ -15,7 +15,7 @@ from batchlab.records.trial import Trial
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED, MODEL
-from batchlab.training.evaluator import MetricSums, weight_of
+from batchlab.training.evaluator import MetricSums, shares_of
 from batchlab.training.optimizers import (
     RateSchedule,
     Stateful,
@@ -159,22 +159,8 @@ class Stepper:
     def _backward(self, micro_batches: Sequence[Batch]) -> Tensor:
         for parameter in self._parameters:
             parameter.grad = None
-        if len(micro_batches) == 1:
-            loss = self._workload.loss(self.model, micro_batches[0])
-            loss.backward()
-            return loss.detach()
         # Weight each micro-batch, because the last one may be smaller, or contain only padding.
         # Compute weights after `augment`, because the loss is a mean over the augmented examples.
-        # If `augment` mixes two copies of a batch, all weights double, and ratios are unchanged.
-        weights = list(map(partial(weight_of, self._workload), micro_batches))
-        total = sum(weights)
-        if total == 0:
-            raise WorkloadError(
-                f"workload {self._workload.name!r}: the `weight` of all {len(weights)} "
-                f"micro-batches of a step is 0, so their loss has no mean; leave such examples out"
-            )
-        return backward_of_parts(
-            partial(self._workload.loss, self.model),
-            micro_batches,
-            [weight / total for weight in weights],
-        )
+        # If `augment` mixes two copies of a batch, all weights double, and shares are unchanged.
+        shares = shares_of(self._workload, micro_batches)
+        return backward_of_parts(partial(self._workload.loss, self.model), micro_batches, shares)
