@@ -475,15 +475,14 @@ class _TrainingRun:
 
     def _keep_beginning(self) -> None:
         for step, path in self._task.beginnings:
-            if step == self._progress.step and not self._is_kept(path):
+            if step != self._progress.step:
+                continue
+            kept = peek_checkpoint(path)
+            if kept is None or kept.versions != self._task.versions:
                 # Use a unique name, because another training may write this file at the same time.
                 unshared = path.with_name(f"{self._trial.trial_id}.{step}")
                 self._save(unshared)
                 unshared.replace(path)
-
-    def _is_kept(self, path: Path) -> bool:
-        progress = peek_checkpoint(path)
-        return progress is not None and progress.versions == self._task.versions
 
     def _keep(self) -> None:
         if self._task.checkpoint is None:

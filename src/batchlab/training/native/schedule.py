@@ -156,15 +156,10 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
     """Return for each node the last pass that computes the node in time for all its users."""
-    earliest: dict[Node, int] = {}
-    for node in nodes:
-        earliest[node] = 0
-        for operand in node.inputs:
-            is_after = operand.rows and not node.rows
-            earliest[node] = max(earliest[node], earliest[operand] + is_after)
-    latest = dict.fromkeys(nodes, max(earliest.values(), default=0))
+    levels = dict.fromkeys(nodes, 0)  # counted from the last pass, 0, down to the first
     for node in reversed(nodes):
         for operand in node.inputs:
             is_after = operand.rows and not node.rows
-            latest[operand] = min(latest[operand], latest[node] - is_after)
-    return latest
+            levels[operand] = min(levels[operand], levels[node] - is_after)
+    first = min(levels.values(), default=0)
+    return {node: level - first for node, level in levels.items()}

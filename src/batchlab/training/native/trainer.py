@@ -118,15 +118,13 @@ class NativeStepper(Stepper):
             epoch, _ = plan.position(step)
             begin, end = plan.steps_in(epoch), min(last, plan.steps_in(epoch + 1))
             taken = plan.samples_at(begin)
-            order = self._order_of(epoch)
+            of_epoch, order = self._order
+            if of_epoch != epoch:
+                order = resident_order(self._workload, self._trial, epoch).contiguous()
+                self._order = (epoch, order)
             by_epoch.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
             step = end
         return by_epoch[0] if len(by_epoch) == 1 else torch.cat(by_epoch)
-
-    def _order_of(self, epoch: int) -> Tensor:
-        if self._order[0] != epoch:
-            self._order = (epoch, resident_order(self._workload, self._trial, epoch).contiguous())
-        return self._order[1]
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
         """Return the optimizer settings of all parameter groups, with one row per step."""
