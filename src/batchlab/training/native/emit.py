@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
@@ -139,6 +139,7 @@ class _CWriter:
         yield "    (void)n; (void)t0; (void)noise;"
         if self._optimizer is not None:
             yield "    const int at_once = T >= B && !(call->clip > 0);"
+        yield from self._clears(node for node in self._plan.nodes if not node.rows)
         for level in range(self._plan.n_levels):
             yield from self._level(level)
         for place, view in enumerate(graph.outputs):
@@ -149,13 +150,10 @@ class _CWriter:
 
     def _level(self, level: int) -> Iterator[str]:
         for kernel in self._plan.kernels.get((level, False), []):
-            yield from self._clears(kernel)
             yield from self._kernel(kernel, "1")
         inner = self._plan.kernels.get((level, True), [])
         if not inner:
             return
-        for kernel in inner:
-            yield from self._clears(kernel, rows=False)
         yield "    for (long t0 = 0, n = 0; t0 < B; t0 += T) {"
         yield "    n = B - t0 < T ? B - t0 : T;"
         for node in self._plan.nodes:
@@ -164,15 +162,14 @@ class _CWriter:
                 name = self._name(node)
                 yield f"    {node.c_type} *{name} = all{name} + t0 * {per}; (void){name};"
         for kernel in inner:
-            yield from self._clears(kernel, rows=True)
+            yield from self._clears(node for node in kernel.nodes if node.rows)
             yield from self._kernel(kernel, "n")
         yield "    }"
 
-    def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Yield C that sets a kernel's sums to 0; `rows` selects sums with or without rows."""
-        for node in kernel.nodes:
-            is_sum = node.accumulates and kernel.kind != "product"
-            if is_sum and (rows is None or node.rows == rows):
+    def _clears(self, nodes: Iterable[Node]) -> Iterator[str]:
+        """Yield C that sets sums to 0, before loops add to the sums."""
+        for node in nodes:
+            if node.accumulates and node.kind != "product":
                 n = times_rows(node.size, "n")
                 yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
