@@ -49,27 +49,19 @@ class Ref:
     place: int
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedCall:
-    """A captured call of an operation: the ATen name, and the arguments by name."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
 @dataclass(slots=True)
 class Tape:
     """The record of the operations in one run of a function.
 
     Attributes:
         held: all tensors that the function used or made.
-        calls: the function's operations, in order.
+        calls: the function's operations, in order: the ATen name, and the arguments by name.
         constants: tensors that the function used in addition to its arguments.
         results: the indices of the returned tensors; None for a returned None.
     """
 
     held: list[Held] = field(default_factory=list)
-    calls: list[CapturedCall] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     results: list[int | None] = field(default_factory=list)
 
@@ -123,7 +115,7 @@ class _Recorder(TorchDispatchMode):
         results = func(*args, **kwargs)
         for result in _tensors_in(results):
             if result.is_meta:
-                self.tape.calls.append(CapturedCall(_name(func), _by_name(func, args, kwargs)))
+                self.tape.calls.append((_name(func), _by_name(func, args, kwargs)))
                 self._hold(result, call=len(self.tape.calls) - 1)
         return results
 
@@ -159,7 +151,7 @@ class _Recorder(TorchDispatchMode):
             places = {}  # record the result as a new tensor, not as a view
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
         call = len(self.tape.calls)
-        self.tape.calls.append(CapturedCall(name, arguments))
+        self.tape.calls.append((name, arguments))
         if not isinstance(results, (tuple, list)):
             results = [results]
         for number, result in enumerate(results):
@@ -253,7 +245,7 @@ def captured(
     """
     first = _tape(function, fixed, columns, STAND_IN)
     second = _tape(function, fixed, columns, _ANOTHER)
-    names, other_names = ([call.name for call in tape.calls] for tape in (first, second))
+    names, other_names = ([name for name, _ in tape.calls] for tape in (first, second))
     is_same_size = len(first.held) == len(second.held)
     if names != other_names or not is_same_size or first.results != second.results:
         raise RefusedError("it computes something else at another batch size")
@@ -262,9 +254,8 @@ def captured(
             raise RefusedError("a tensor depends on the batch size")
     for tensor, twin in zip(first.held, second.held, strict=True):
         _joined(list(tensor.shape), list(twin.shape), "a shape")
-    for place, (call, again) in enumerate(zip(first.calls, second.calls, strict=True)):
-        arguments = _joined(call.arguments, again.arguments, call.name)
-        first.calls[place] = CapturedCall(call.name, arguments)
+    for place, (name, arguments) in enumerate(first.calls):
+        first.calls[place] = name, _joined(arguments, second.calls[place][1], name)
     return first
 
 

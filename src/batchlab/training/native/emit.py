@@ -10,7 +10,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
 
@@ -275,16 +274,6 @@ def _sizes(a: View, b: View, rows: str) -> str:
     return ", ".join(times_rows(n, rows) for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
 
 
-@dataclass(slots=True)
-class _Loop:
-    """The C code of one loop over the elements of a line."""
-
-    before: list[str] = field(default_factory=list)
-    clauses: list[str] = field(default_factory=list)
-    inside: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
-
-
 class _Lines:
     """The writer of the C code of one loop over lines."""
 
@@ -294,6 +283,7 @@ class _Lines:
         self._kernel = kernel
         self._n_lines = n_lines
         self._values: dict[str, tuple[str, str]] = {}  # C type and name by expression, for a line
+        self._begin_segment()
 
     def text(self) -> Iterator[str]:
         """Yield the loop as lines of C code."""
@@ -312,50 +302,58 @@ class _Lines:
     def _value(self, node: Node) -> str:
         return f"v{self._writer._numbers[node]}"
 
+    def _begin_segment(self) -> None:
+        """Start the C code of a loop over elements: lines before, inside and after the loop."""
+        self._before: list[str] = []
+        self._clauses: list[str] = []
+        self._inside: list[str] = []
+        self._after: list[str] = []
+
     def _segment(self, nodes: Sequence[Node]) -> Iterator[str]:
-        loop, length = _Loop(), nodes[0].space[-1]
+        self._begin_segment()
+        length = nodes[0].space[-1]
         for node in nodes:
             if node.kind in ("sum", "peak"):
-                self._reduction(node, loop)
+                self._reduction(node)
             elif node.kind == "scatter":
-                self._scatter(node, loop)
+                self._scatter(node)
             else:
-                self._element(node, loop)
-        yield from loop.before
+                self._element(node)
+        yield from self._before
         if length == 1:
-            yield from loop.inside
+            yield from self._inside
         else:
-            yield f"#pragma omp simd {' '.join(loop.clauses)}"
+            yield f"#pragma omp simd {' '.join(self._clauses)}"
             yield f"for (long c = 0; c < {length}; c++) {{"
-            for line in loop.inside:
+            for line in self._inside:
                 yield f"    {line}"
             yield "}"
-        yield from loop.after
+        yield from self._after
 
-    def _scatter(self, node: Node, loop: _Loop) -> None:
+    def _scatter(self, node: Node) -> None:
         up, place = node.operands
         row, (n, width) = self._value(node), node.shape
-        loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
+        self._before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
         target = f"{self._writer._name(node)}[{row} * {width} + c]"
-        loop.inside.append(f"{target} += {self._read(up, node)};")
+        self._inside.append(f"{target} += {self._read(up, node)};")
 
-    def _element(self, node: Node, loop: _Loop) -> None:
+    def _element(self, node: Node) -> None:
         value = self._value(node)
         if node.kind == "take":
-            text = self._taken(node, loop)
+            text = self._taken(node)
         else:
             text = self._filled_in(node)
-        loop.inside.append(f"const {node.c_type} {value} = {text};")
+        self._inside.append(f"const {node.c_type} {value} = {text};")
         if node in self._plan.stored:
-            loop.inside.append(f"{self._place(View.of(node))} = {value};")
+            self._inside.append(f"{self._place(View.of(node))} = {value};")
 
-    def _taken(self, node: Node, loop: _Loop) -> str:
+    def _taken(self, node: Node) -> str:
         place, table = node.operands
         n, width = table.shape
         if not table.is_whole:
             raise unsupported("embedding of a view")
         row = f"at{self._value(node)}"
-        loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
+        self._before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
         return f"{self._writer._name(table.node)}[{row} * {width} + c]"
 
     def _filled_in(self, node: Node) -> str:
@@ -380,28 +378,28 @@ class _Lines:
             text = text.replace(f"{{d{dim}}}", place)
         return text
 
-    def _reduction(self, node: Node, loop: _Loop) -> None:
+    def _reduction(self, node: Node) -> None:
         read, value = self._read(node.operands[0], node), self._value(node)
         is_loop = node.space[-1] > 1
         over_line = len(node.space) - 1 in node.dims or not is_loop
         if not node.ends_lines and not over_line:
-            loop.inside.append(f"{self._sum_place(node)} += {read};")
+            self._inside.append(f"{self._sum_place(node)} += {read};")
             return
         if node.kind == "peak":
             operator, start = "max", "INT64_MIN"
             if node.dtype.is_floating_point:
                 start = "-INFINITY"
-            loop.inside.append(f"{value} = {value} > {read} ? {value} : {read};")
+            self._inside.append(f"{value} = {value} > {read} ? {value} : {read};")
         else:
             operator, start = "+", "0"
-            loop.inside.append(f"{value} += {read};")
-        loop.before.append(f"{C_TYPES[node.dtype]} {value} = {start};")
+            self._inside.append(f"{value} += {read};")
+        self._before.append(f"{C_TYPES[node.dtype]} {value} = {start};")
         if is_loop:
-            loop.clauses.append(f"reduction({operator}:{value})")
+            self._clauses.append(f"reduction({operator}:{value})")
         if not node.ends_lines:
-            loop.after.append(f"{self._sum_place(node)} += {value};")
+            self._after.append(f"{self._sum_place(node)} += {value};")
         elif node in self._plan.stored:
-            loop.after.append(f"{self._writer._name(node)}[r] = {value};")
+            self._after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
         """Return C for the element of the sum `node` to which loops add the current element."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map_only
 
-from batchlab.training.native.capture import CapturedCall, Held, Ref, Tape
+from batchlab.training.native.capture import Held, Ref, Tape
 from batchlab.training.native.graph import (
     STAND_IN,
     Graph,
@@ -712,10 +712,10 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     for held in tape.held:
         if held.call >= 0 and held.base < 0:
             held_of.setdefault(held.call, []).append(held)
-    for number, call in enumerate(tape.calls):
+    for number, (name, arguments) in enumerate(tape.calls):
         if number in held_of:
-            arguments = tree_map_only(Ref, lambda ref: view(ref.place), call.arguments)
-            results[number] = _results(graph, call, arguments, held_of[number])
+            arguments = tree_map_only(Ref, lambda ref: view(ref.place), arguments)
+            results[number] = _results(graph, name, arguments, held_of[number])
     return graph, list(map(view, tape.results))
 
 
@@ -730,57 +730,55 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _results(
-    g: Graph, call: CapturedCall, arguments: dict[str, Any], held: list[Held]
+    g: Graph, name: str, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
     """Add the nodes of a call; return the call's results listed in `held`, by result index."""
-    row = OPERATIONS.get(call.name)
+    row = OPERATIONS.get(name)
     if row is None:
-        raise unsupported(call.name)
+        raise unsupported(name)
     if isinstance(row, str):
         (result,) = held
-        return {0: _pointwise(g, row, call, arguments, result)}
+        return {0: _pointwise(g, row, name, arguments, result)}
     views = row(g, arguments)
     if not isinstance(views, tuple):
         views = (views,)
-    return {tensor.result: _laid_out(g, call, views[tensor.result], tensor) for tensor in held}
+    return {tensor.result: _laid_out(g, name, views[tensor.result], tensor) for tensor in held}
 
 
-def _pointwise(
-    g: Graph, text: str, call: CapturedCall, arguments: dict[str, Any], result: Held
-) -> View:
-    order = _order(call, result)
+def _pointwise(g: Graph, text: str, name: str, arguments: dict[str, Any], result: Held) -> View:
+    order = _order(name, result)
     operands: list[View | Number] = []
-    for name in dict.fromkeys(re.findall(r"\{(\w+)\}", text)):
-        operand = arguments[name]
+    for argument in dict.fromkeys(re.findall(r"\{(\w+)\}", text)):
+        operand = arguments[argument]
         if isinstance(operand, View):
             operand = operand.expanded(result.shape).permuted(order)
-        text = text.replace(f"{{{name}}}", f"{{{len(operands)}}}")
+        text = text.replace(f"{{{argument}}}", f"{{{len(operands)}}}")
         operands.append(operand)
     shape = tuple(map(result.shape.__getitem__, order))
     point = g.point(text, *operands, shape=shape, dtype=result.dtype)
     return point.reshaped(result.shape, result.strides)
 
 
-def _laid_out(g: Graph, call: CapturedCall, view: View | None, result: Held) -> View | None:
+def _laid_out(g: Graph, name: str, view: View | None, result: Held) -> View | None:
     """Return a result in PyTorch's memory order, because later views of it depend on that order."""
     if view is None:
         return None
     if (view.shape, view.dtype) != (result.shape, result.dtype):
-        raise unsupported(f"{call.name} to this shape or type")
-    order = _order(call, result)
+        raise unsupported(f"{name} to this shape or type")
+    order = _order(name, result)
     if order == tuple(range(len(order))):
         return view
     copy = g.point("{0}", view.permuted(order), dtype=view.dtype)
     return copy.reshaped(result.shape, result.strides)
 
 
-def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
+def _order(name: str, result: Held) -> tuple[int, ...]:
     """Return a result's dimensions in memory order, the innermost last; refuse memory with gaps."""
     order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
     real = [dim for dim in order if result.shape[dim] != 1]
     packed = contiguous(tuple(map(result.shape.__getitem__, real)))
     if tuple(map(result.strides.__getitem__, real)) != packed:
-        raise unsupported(f"{call.name} in another order of memory")
+        raise unsupported(f"{name} in another order of memory")
     return tuple(range(len(order))) if real == sorted(real) else tuple(order)
 
 
