@@ -6,13 +6,14 @@ between the two runs must be proportional to the batch size, or to 1 / batch siz
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -213,7 +214,7 @@ def _memory(tensor: Tensor) -> int:
 
 def _tape(
     function: Callable[..., Sequence[Tensor | None]],
-    fixed: Sequence[Tensor],
+    model: nn.Module,
     columns: Sequence[Tensor],
     batch_size: int,
 ) -> Tape:
@@ -221,11 +222,15 @@ def _tape(
     for column in columns:
         shape = (batch_size, *column.shape[1:])
         batch.append(torch.empty(shape, dtype=column.dtype, device="meta"))
-    twins = []
-    for tensor in fixed:
-        twins.append(torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad))
+    tensors = [*model.parameters(), *model.buffers()]
+    twins = [torch.empty_like(tensor, device="meta") for tensor in tensors]
+    for at, tensor in enumerate(tensors):
+        if isinstance(tensor, nn.Parameter):
+            twins[at] = nn.Parameter(twins[at], tensor.requires_grad)
+    # A deep copy takes what is in its memo for a copy, so this copies all but the tensors.
+    twin = copy.deepcopy(model, dict(zip(map(id, tensors), twins, strict=True)))
     with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
-        results = function(twins, batch)
+        results = function(twin, batch)
     tape: Tape = recorder.tape
     for result in results:
         place = recorder.place_of(result) if result is not None else None
@@ -235,16 +240,16 @@ def _tape(
 
 def captured(
     function: Callable[..., Sequence[Tensor | None]],
-    fixed: Sequence[Tensor],
+    model: nn.Module,
     columns: Sequence[Tensor],
 ) -> Tape:
-    """Record a function of `fixed` tensors and a batch of `columns`, for any batch size.
+    """Record a function of the model and a batch of `columns`, for any batch size.
 
     Raises:
         RefusedError: the operations differ between batch sizes, or can't be recorded.
     """
-    first = _tape(function, fixed, columns, STAND_IN)
-    second = _tape(function, fixed, columns, _ANOTHER)
+    first = _tape(function, model, columns, STAND_IN)
+    second = _tape(function, model, columns, _ANOTHER)
     names, other_names = ([name for name, _ in tape.calls] for tape in (first, second))
     is_same_size = len(first.held) == len(second.held)
     if names != other_names or not is_same_size or first.results != second.results:

@@ -137,39 +137,15 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         raise RefusedError("model and optimizer have different parameters")
 
 
-class _WithFunction(nn.Module):
-    """A module that calls `function(model, batch)`, with the model's tensors or replacements."""
-
-    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
-        super().__init__()
-        self.model = model
-        self._function = function
-        self._names, self.tensors = zip(*named_tensors(self), strict=True)
-
-    def forward(self, batch: Any) -> Any:
-        return self._function(self.model, batch)
-
-    def with_tensors(self, tensors: Sequence[Tensor], batch: Any) -> Any:
-        """Call the function with other tensors in place of the model's."""
-        by_name = dict(zip(self._names, tensors, strict=True))
-        return torch.func.functional_call(self, by_name, (batch,))
-
-
 def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph:
-    module = _WithFunction(model, workload.loss)
-    n_parameters = len(list(model.parameters()))
-
-    def step(tensors: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor | None]:
-        places = [place for place, tensor in enumerate(tensors) if tensor.requires_grad]
-        trained = [tensors[place] for place in places]
-        loss = module.with_tensors(tensors, columns.filled(batch))
-        gradients: list[Tensor | None] = [None] * n_parameters
-        computed = torch.autograd.grad(loss, trained, allow_unused=True)
-        for place, gradient in zip(places, computed, strict=True):
-            gradients[place] = gradient
+    def step(model: nn.Module, batch: Sequence[Tensor]) -> list[Tensor | None]:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        loss = workload.loss(model, columns.filled(batch))
+        computed = iter(torch.autograd.grad(loss, trained, allow_unused=True))
+        gradients = [next(computed) if it.requires_grad else None for it in model.parameters()]
         return [loss.detach(), *gradients]
 
-    graph, (loss, *gradients) = _graph(step, module, columns)
+    graph, (loss, *gradients) = _graph(step, model, columns)
     assert loss is not None
     _settle(graph, [loss], gradients)
     return graph
@@ -180,16 +156,13 @@ def _scores_graph(
 ) -> tuple[Graph | None, tuple[str, ...]]:
     names = tuple(name for name in workload.metric_names if not is_over_all(workload, name))
     metrics = [as_metric(workload, name) for name in names]
-    module = _WithFunction(
-        model, lambda model, batch: [metric.sum(model, batch) for metric in metrics]
-    )
 
-    def scores(tensors: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor]:
+    def scores(model: nn.Module, batch: Sequence[Tensor]) -> list[Tensor]:
         with torch.no_grad():
-            return list(module.with_tensors(tensors, columns.filled(batch)))
+            return [metric.sum(model, columns.filled(batch)) for metric in metrics]
 
     try:
-        graph, views = _graph(scores, module, columns)
+        graph, views = _graph(scores, model, columns)
         _settle(graph, list(filter(None, views)), [])
         if graph.n_draws:  # refuse: C would draw new numbers where PyTorch has a seed
             raise unsupported("random numbers in an evaluation")
@@ -199,11 +172,11 @@ def _scores_graph(
 
 
 def _graph(
-    function: Callable[..., Sequence[Tensor | None]], module: _WithFunction, columns: Columns
+    function: Callable[..., Sequence[Tensor | None]], model: nn.Module, columns: Columns
 ) -> tuple[Graph, list[View | None]]:
     before = RandomState.now()
     try:
-        tape = captured(function, module.tensors, columns.parts)
+        tape = captured(function, model, columns.parts)
     except RefusedError:
         raise
     except Exception as error:  # the user's code may fail on tensors without memory
@@ -212,8 +185,8 @@ def _graph(
         ) from error
     if not before.is_now():  # refuse: in C, every step would repeat the same draws
         raise unsupported("random numbers outside of a model's layers")
-    kinds = ["parameter"] * len(list(module.parameters()))
-    kinds += ["buffer"] * (len(module.tensors) - len(kinds))
+    kinds = ["parameter"] * len(list(model.parameters()))
+    kinds += ["buffer"] * len(list(model.buffers()))
     kinds += ["column"] * len(columns.parts)
     return lowered(tape, kinds)
 
