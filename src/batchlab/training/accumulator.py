@@ -97,11 +97,23 @@ class Accumulator:
             try:
                 return self._backward(batch)
             except Exception as error:
-                if not is_out_of_memory(error) or not self._may_halve(batch):
+                # With several processes, a second pass in one of them would block the others.
+                if not is_out_of_memory(error) or self._world_size > 1:
+                    raise
+                size = min(self.micro_batch_size, n_examples(batch))
+                if size == 1:
                     raise
             # Retry outside `except`, because the error keeps tensors of the failed pass in memory.
             put_back()
-            self._halve(batch)
+            self.micro_batch_size = -(-size // 2)
+            _log.warning(
+                "out of memory with %d examples: micro-batches of %d from here on",
+                size,
+                self.micro_batch_size,
+            )
+            gc.collect()
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Take an optimizer step with the gradients that `backward` computed.
@@ -145,22 +157,6 @@ class Accumulator:
         summed = torch.tensor(numbers, dtype=torch.float64, device=device)
         distributed.all_reduce(summed)
         return summed.tolist()
-
-    def _may_halve(self, batch: Any) -> bool:
-        # With several processes, a second pass in one of them would block the others.
-        return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
-
-    def _halve(self, batch: Any) -> None:
-        size = min(self.micro_batch_size, n_examples(batch))
-        self.micro_batch_size = -(-size // 2)
-        _log.warning(
-            "out of memory with %d examples: micro-batches of %d from here on",
-            size,
-            self.micro_batch_size,
-        )
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
 
 
 def backward_of_parts(

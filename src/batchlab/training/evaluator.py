@@ -85,7 +85,6 @@ class _WholeSet:
         self._judge: Any = metric.over_all
         self._predictions: list[Any] = []
         self._targets: list[Any] = []
-        self._n_batches = 0
         self._is_fed = is_stateful(self._judge)
         if self._is_fed:
             self._judge = copy.deepcopy(self._judge)
@@ -97,7 +96,6 @@ class _WholeSet:
         # Detach tensors in lists too, because an attached tensor keeps its batch's graph in memory.
         predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
-        self._n_batches += 1
         if self._is_fed:
             self._judge.update(predictions, targets)
             return
@@ -105,9 +103,7 @@ class _WholeSet:
         self._targets.append(targets)
 
     def value(self) -> float:
-        """Return the metric over all added batches, or NaN if no batch was added."""
-        if not self._n_batches:
-            return math.nan
+        """Return the metric over all added batches."""
         if self._is_fed:
             return float(self._judge.compute())
         return float(self._judge(_joined(self._predictions), _joined(self._targets)))
@@ -267,7 +263,7 @@ class _Sums:
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
-        self._total: Tensor | None = None
+        self._total = torch.zeros((), dtype=torch.int64)
         self._count = 0.0
 
     def add(self, model: nn.Module, batch: Batch) -> None:
@@ -276,14 +272,12 @@ class _Sums:
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
             batch_sum = batch_sum.long()  # because booleans add as "or", and bytes overflow
-        if self._total is not None:
-            batch_sum = self._total + batch_sum
-        self._total = batch_sum
+        self._total = self._total.to(batch_sum.device) + batch_sum
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
 
     def value(self) -> float:
-        return math.nan if self._total is None else quotient(self._metric, self._total, self._count)
+        return quotient(self._metric, self._total, self._count)
 
 
 def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:

@@ -204,18 +204,15 @@ class _TrainingRun:
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
         if task.resume and task.checkpoint is not None:
-            self._progress = self._resumed(task.checkpoint)
-            self._emit(self._progress.evaluations)
+            progress = load_checkpoint(task.checkpoint, kept=self._stepper.kept)
+            resumed_from = (*progress.resumed_from_steps, progress.step)
+            self._progress = replace(progress, resumed_from_steps=resumed_from)
+            self._emit(progress.evaluations)
         else:
             self._progress = Progress(
                 versions=task.versions, engine=self._stepper.name, threads=task.threads
             )
             self._evaluate(Pause(step=0, all_splits=True))
-
-    def _resumed(self, checkpoint: Path) -> Progress:
-        progress = load_checkpoint(checkpoint, kept=self._stepper.kept)
-        resumed_from = (*progress.resumed_from_steps, progress.step)
-        return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool]) -> Outcome:
         """Train until the run ends, fails or is stopped; write a checkpoint except on failure."""
