@@ -59,6 +59,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "total": lambda x: x / (1 + x.square().sum(-1, keepdim=True)),
     "parts": lambda x: torch.cat([x[:, 1:3], x[:, :1] * x, x[:, -1:].expand(-1, 2)], 1)[:, 2:7],
     "in place": lambda x: (x * 2).add_(1).mul_(x),
+    "of the batch": lambda x: x + x.sum(0) / len(x) + x * len(x) * 0.01,
 }
 
 
@@ -186,7 +187,7 @@ class Pictures(nn.Module):
 
 
 class Widths(nn.Module):
-    """Layers of every width in turn, some of them with a norm, a residual connection or dropout."""
+    """Layers of every width; one has norm, residual and dropout, one is frozen, one unused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,6 +195,8 @@ class Widths(nn.Module):
         self.layers = nn.ModuleList(map(nn.Linear, widths, widths[1:]))
         self.norm, self.residual = nn.LayerNorm(33), nn.Linear(33, 33, bias=False)
         self.dropout = nn.Dropout(0.2)
+        self.layers[4].weight.requires_grad_(False)
+        self.unused = nn.Linear(2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:

@@ -157,26 +157,3 @@ def test_an_update_that_is_wrong_does_not_pass_the_check(
 
     with pytest.raises(RefusedError, match="differed from PyTorch"):
         self_check(build, workload, [small_trial(workload, batch_size=4)])
-
-
-def net_with(*more: nn.Module, frozen: bool = False) -> nn.Module:
-    model = nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), nn.Linear(5, CLASSES))
-    model[0].weight.requires_grad_(not frozen)
-    model[1].more = nn.ModuleList(more)  # not used
-    return model
-
-
-FOLLOWED: dict[str, Workload] = {
-    "divides by B": with_function(lambda x: x + x.sum(0) / len(x)),
-    "multiplies by B": with_function(lambda x: x * len(x) * 0.01),
-    "frozen": replace(small_workload(), model=lambda: net_with(frozen=True)),
-    "unused": replace(small_workload(), model=lambda: net_with(nn.Linear(2, 2))),
-    "dropout": small_workload(dropout=0.3),
-}
-
-
-@pytest.mark.parametrize("workload", FOLLOWED.values(), ids=FOLLOWED)
-def test_what_is_covered_is_right(workload: Workload) -> None:
-    build = native_build(workload)
-
-    self_check(build, workload, [small_trial(workload, batch_size=size) for size in (1, 6, 40)])
