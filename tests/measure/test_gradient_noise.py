@@ -17,7 +17,6 @@ from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise
 from batchlab.measure.gradients import (
-    WatchedLayers,
     batch_gradient,
     is_known,
     own_parameters,
@@ -274,17 +273,18 @@ def test_norms_from_layers_are_those_of_single_gradients(name: str) -> None:
     torch.manual_seed(3)
     model, workload = make(), workload_of()
     model(batch[0])
-    layers = list(filter(own_parameters, model.modules()))
-    assert all(map(is_known, layers))
-
-    watched = WatchedLayers(layers)
-    batch_gradient(workload, model, batch, factor=N)
-    watched.remove()
-    norms = sum(
-        squared_norms(layer, watched.input_of(layer), watched.backs[layer])
-        for layer in watched.backs
-    )
-
     singles = [batch_gradient(workload, model, single) for single in cut(batch, 1)]
     truth = torch.stack([gradient.square().sum() for gradient in singles])
-    assert torch.allclose(norms, truth, rtol=1e-4, atol=1e-6)
+    norms = []
+
+    def watch(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        value = inputs[0].detach()
+        hook = lambda back: norms.append(squared_norms(layer, value, N * back))  # noqa: E731
+        output.register_hook(hook)
+
+    for layer in filter(own_parameters, model.modules()):
+        assert is_known(layer)
+        layer.register_forward_hook(watch)
+    batch_gradient(workload, model, batch)
+
+    assert torch.allclose(sum(norms), truth, rtol=1e-4, atol=1e-6)

@@ -9,23 +9,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import examples_at, on_device
 from batchlab.workload.definition import Batch, Workload
 
 
-def batch_gradient(
-    workload: Workload, model: nn.Module, batch: Batch, *, factor: float = 1
-) -> Tensor:
-    """Return the gradient of `factor` × loss by all trainable parameters, shape (P,).
+def batch_gradient(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    """Return the gradient of the loss by all trainable parameters, shape (P,).
 
     A parameter on which the loss does not depend has a gradient of 0.
     """
     parameters = trainable_parameters(model)
-    loss = factor * workload.loss(model, batch)
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    gradients = torch.autograd.grad(workload.loss(model, batch), parameters, allow_unused=True)
     return flat_gradient(gradients, parameters)
 
 
@@ -79,46 +75,6 @@ def widened(values: Tensor) -> Tensor:
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
     return values if values.dtype == torch.float64 else values.float()
-
-
-class WatchedLayers:
-    """Hooks that store the input, and the gradient by the output, of each layer's first call."""
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        """Attach the hooks to the layers."""
-        # The length of the first dimension of each layer's outputs, one number per call.
-        self.lengths: dict[nn.Module, list[int]] = {}
-        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
-        # The gradient by the output of each layer's first call, set in the backward pass.
-        self.backs: dict[nn.Module, Tensor] = {}
-        self.hooks: list[RemovableHandle] = []
-        for layer in layers:
-            self.lengths[layer] = []
-            self.hooks.append(layer.register_forward_hook(self._ran))
-
-    def remove(self) -> None:
-        """Remove the hooks."""
-        for hook in self.hooks:
-            hook.remove()
-
-    def input_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the input of a layer's first call; None if missing or modified in place since."""
-        value, version = self._inputs.get(layer, (None, 0))
-        if value is None or value._version != version:
-            return None
-        return value
-
-    def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
-            return  # no gradient is computed, as in an evaluation
-        self.lengths[layer].append(len(output))
-        if len(self.lengths[layer]) == 1:
-            self._inputs[layer] = inputs[0].detach(), inputs[0]._version
-            output.register_hook(lambda back: self.came_back(layer, back))
-
-    def came_back(self, layer: nn.Module, back: Tensor) -> None:
-        """Store the gradient `back` by the output of a layer's first call."""
-        self.backs[layer] = back.detach()
 
 
 def is_known(layer: nn.Module) -> bool:

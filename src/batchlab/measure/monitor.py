@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
 from batchlab.measure.gradients import (
-    WatchedLayers,
     gradient_norm,
     gradient_values,
     is_known,
@@ -138,28 +138,49 @@ class Monitor:
         return n_seen / max(1, n_numbers(self._parameters))
 
 
-class _MeasuredStep(WatchedLayers):
-    """The hooks of one measured step, and the gradients recorded in its first backward pass."""
+class _MeasuredStep:
+    """Hooks that record, in one step, what the norms of single examples' gradients depend on.
+
+    These are the input of each layer's first call and the gradient by its output, in the first
+    backward pass of the step.
+    """
 
     def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__(layers)
+        # The length of the first dimension of each layer's outputs, one number per call.
+        self._lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
+        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # with the tensor's version
+        self._backs: dict[nn.Module, Tensor] = {}
         self._grad_sq: dict[int, Tensor] = {}
         # The layers that had been called exactly once before the first backward pass.
         self._once: list[nn.Module] | None = None
+        self._hooks: list[RemovableHandle] = []
         for layer in layers:
+            self._hooks.append(layer.register_forward_hook(self._ran))
             for parameter in own_parameters(layer):
                 hook = parameter.register_post_accumulate_grad_hook(self._accumulated)
-                self.hooks.append(hook)
+                self._hooks.append(hook)
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     @property
     def n_examples(self) -> int:
         """The number of examples in all passes of the step, or 0 if no layer was measured."""
-        return sum(self.lengths[self._once[0]]) if self._once else 0
+        return sum(self._lengths[self._once[0]]) if self._once else 0
 
-    def came_back(self, layer: nn.Module, back: Tensor) -> None:
+    def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
+            return  # no gradient is computed, as in an evaluation
+        self._lengths[layer].append(len(output))
+        if len(self._lengths[layer]) == 1:
+            self._inputs[layer] = inputs[0].detach(), inputs[0]._version
+            output.register_hook(lambda back: self._came_back(layer, back))
+
+    def _came_back(self, layer: nn.Module, back: Tensor) -> None:
         if self._once is None:
-            self._once = [layer for layer, runs in self.lengths.items() if len(runs) == 1]
-        super().came_back(layer, back)
+            self._once = [layer for layer, runs in self._lengths.items() if len(runs) == 1]
+        self._backs[layer] = back.detach()
 
     def _accumulated(self, parameter: Tensor) -> None:
         """Store the squared norm of a parameter's gradient after the first backward pass."""
@@ -171,9 +192,10 @@ class _MeasuredStep(WatchedLayers):
         """Estimate (tr Sigma, |G|^2) from the first pass; None if not finite or < 2 examples."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
-            value, back = self.input_of(layer), self.backs.get(layer)
+            (value, version), back = self._inputs[layer], self._backs.get(layer)
             ids = list(map(id, own_parameters(layer)))
-            if value is None or back is None or not self._grad_sq.keys() >= {*ids}:
+            is_changed = value._version != version  # the input was modified in place
+            if is_changed or back is None or not self._grad_sq.keys() >= {*ids}:
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
