@@ -20,12 +20,6 @@ _SIZES = {
     "LB": _TABLE.whole("batch_size_large", "MNIST"),
 }
 _SPLITS: tuple[Literal["test", "train"], ...] = ("test", "train")
-_SHARPNESS = (
-    "sharpness",
-    "sharpness_half_box",
-    "sharpness_subspace",
-    "sharpness_subspace_half_box",
-)
 
 
 def experiments(is_quick: bool) -> tuple[Experiment, ...]:
@@ -46,7 +40,7 @@ def experiments(is_quick: bool) -> tuple[Experiment, ...]:
             batch_sizes=(size,),
             seeds=_TABLE.whole("trials", "per network"),
             epochs=epochs[arm],
-            measure=_SHARPNESS,
+            measure=("sharpness",),
         )
         for arm, size in _SIZES.items()
     )
@@ -60,7 +54,6 @@ def measured(studies: Studies) -> Measured:
         of_small, of_large = (final(each, split=split) for each in (small, large))
         numbers[f"{split} SB"], numbers[f"{split} LB"] = mean(of_small), mean(of_large)
         numbers[f"{split} SB less LB"] = difference(of_small, of_large, n_examples=10_000)
-    for name in _SHARPNESS:
-        numbers[name] = ratio(last_measured(large, name), last_measured(small, name))
+    numbers["sharpness"] = ratio(*(last_measured(each, "sharpness") for each in (large, small)))
     numbers["distance"] = ratio(*(last_measured(each, "distance") for each in (small, large)))
     return numbers

@@ -15,7 +15,6 @@ from tests.reference.made_up import made_up_study, made_up_trial
 from tests.reference.small_workloads import cross_entropy, small_trial, small_workload
 from torch import Tensor, nn
 
-from batchlab.errors import UsageError
 from batchlab.measure.at_steps import (
     AT_STEP,
     LossSurface,
@@ -81,33 +80,23 @@ def test_it_is_that_of_the_published_formula(x: Any, curvatures: Any, expected: 
     surface = bowl(x, curvatures)
 
     assert sharpness(surface, epsilon=0.1) == pytest.approx(expected)
-    for epsilon in (0.0, -1.0, math.nan):
-        with pytest.raises(UsageError, match="expected a number above 0"):
-            sharpness(surface, epsilon=epsilon)
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("n_directions", [None, 2])
-def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int, n_directions: int | None) -> None:
+def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int) -> None:
     """A convex function is highest in a corner."""
     stream = np.random.default_rng(seed)
     x, curvatures = stream.standard_normal(6), stream.uniform(0.5, 2, 6)
-    columns, center = np.eye(6), x
-    if n_directions is not None:
-        # The columns that are drawn first, in the order of the paper's formula.
-        drawn = np.random.default_rng(seed).standard_normal((6, n_directions), dtype=np.float32)
-        columns = drawn.astype(float)
-        center = np.linalg.pinv(columns) @ x
-    box = 0.01 * (np.abs(center) + 1)
+    box = 0.01 * (np.abs(x) + 1)
 
     def loss(at: Any) -> float:
         return float(curvatures @ at**2) / 2
 
     corners = map(np.array, itertools.product(*zip(-box, box, strict=True)))
-    highest = max(loss(x + columns @ corner) for corner in corners)
+    highest = max(loss(x + corner) for corner in corners)
 
     surface = bowl(x.tolist(), curvatures.tolist())
-    found = sharpness(surface, epsilon=0.01, n_directions=n_directions, seed=seed)
+    found = sharpness(surface, epsilon=0.01)
 
     assert found == pytest.approx(100 * (highest - loss(x)) / (1 + loss(x)), rel=1e-5)
 
@@ -238,7 +227,7 @@ def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
     sample = GradientNoise(workload, CPU).sample(model, seed=0)
     expected = {
         "noise_scale": sample.gradient_noise_scale.estimate,
-        "sharpness": sharpness(surface, epsilon=1e-3),
+        "sharpness": sharpness(surface),
         "top_eigenvalue": top_eigenvalue(surface),
     }
 

@@ -235,9 +235,8 @@ HELP: Mapping[str, str] = {
     "micro_batch_size": "Cut each batch into pieces of this many examples, to save memory. "
     "Default: the whole batch.",
     "measure": "Also measure this at the start and at the end of each epoch: noise_scale, "
-    "gradient_variance or top_eigenvalue; or at the start and at the end: sharpness, "
-    "sharpness_half_box, sharpness_subspace or sharpness_subspace_half_box. Give it again for "
-    "another.",
+    "gradient_variance or top_eigenvalue; or at the start and at the end: sharpness. "
+    "Give it again for another.",
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
     "throughout, growing from one to the other, and small with its rate cut instead.",
     "device": "Where to run: cpu, cuda, or cuda:1 for the second GPU.",

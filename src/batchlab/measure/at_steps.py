@@ -20,7 +20,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from batchlab.errors import UsageError
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import (
     batches_at,
@@ -144,58 +143,34 @@ class LossSurface:
             yield share, loss
 
 
+_EPSILON = 1e-3  # The paper uses this size of the box, and half of it.
 # The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
 _ITERATIONS = 10
 # The gradient at trained weights is near 0, so also start at a random point in 0.1 × the box.
 _BESIDE = 0.1
 
 
-def sharpness(
-    surface: LossSurface, *, epsilon: float, n_directions: int | None = None, seed: int = 0
-) -> float:
+def sharpness(surface: LossSurface, *, epsilon: float = _EPSILON) -> float:
     """Return 100 (max f - f) / (1 + f), where f is the loss and max f its maximum in a box.
 
-    The box is x + z with |z_i| <= epsilon (|x_i| + 1) around the weights x, or x + A y with
-    |y_i| <= epsilon (|(A+ x)_i| + 1) for a random matrix A with standard normal entries. L-BFGS-B
-    takes ten iterations from the weights and ten from a random point in a tenth of the box; the
-    larger maximum is used. (The paper specifies neither A nor the starting points.) Sharpness is
-    >= 0, and can be compared between solutions of one workload, but not between workloads.
-
-    Args:
-        surface: the loss around the weights.
-        epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
-        n_directions: the number of columns of A (with pseudo-inverse A+); None for the box x + z.
-        seed: the seed of A and of the random starting point.
-
-    Raises:
-        UsageError: epsilon is not above 0.
+    The box is x + z with |z_i| <= epsilon (|x_i| + 1) around the weights x. L-BFGS-B takes ten
+    iterations from the weights and ten from a random point in a tenth of the box; the larger
+    maximum is used. (The paper does not specify the starting points.) Sharpness is >= 0, and can be
+    compared between solutions of one workload, but not between workloads.
 
     Source: Keskar et al. 2017, arXiv:1609.04836, section 2.2.2.
     """
-    if not epsilon > 0:
-        raise UsageError(f"epsilon={epsilon}: expected a number above 0, such as 0.001")
-    stream = np.random.default_rng(seed)
-    center, spanned = surface.weights, None
-    if n_directions is not None:
-        # Use single precision to save memory: for a million weights this array takes 400 MB.
-        spanned = stream.standard_normal((len(center), n_directions), dtype=np.float32)
-        center = np.linalg.lstsq(
-            spanned.T @ spanned, spanned.T @ center.astype(np.float32), rcond=None
-        )[0]
 
     def downhill(z: Vector) -> tuple[float, Vector]:
-        moved = z if spanned is None else spanned @ z.astype(np.float32)
-        loss, gradient = surface.gradient(surface.weights + moved)
-        if spanned is not None:
-            gradient = (spanned.T @ gradient.astype(np.float32)).astype(float)
+        loss, gradient = surface.gradient(surface.weights + z)
         return -loss, -gradient
 
-    box = epsilon * (np.abs(center) + 1)
+    box = epsilon * (np.abs(surface.weights) + 1)
     # Convert a million bounds to tuples once; `minimize` would convert arrays three times.
     bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
-    starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
+    beside = _BESIDE * box * np.random.default_rng(0).uniform(-1, 1, len(box))
     highest = []
-    for start in starts:
+    for start in (np.zeros(len(box)), beside):
         _, lowest, _ = fmin_l_bfgs_b(downhill, start, bounds=bounds, maxiter=_ITERATIONS)
         highest.append(-float(lowest))
     at_weights = surface.gradient(surface.weights)[0]
@@ -231,8 +206,6 @@ _MOST_EXAMPLES = 16_384
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 # Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
-_EPSILON, _HALF = 1e-3, 5e-4  # The paper uses these two sizes of the box for sharpness.
-_SUBSPACE = 100  # The paper uses this number of directions.
 _TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; seeds differ by more than this.
 
 
@@ -289,9 +262,8 @@ def _surface(moment: Moment) -> LossSurface:
     return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
 
 
-def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
-    """Return the sharpness in percent, in `n_directions` random directions (in all if None)."""
-    return sharpness(_surface(moment), epsilon=epsilon, n_directions=n_directions)
+def _sharpness(moment: Moment) -> float:
+    return sharpness(_surface(moment))
 
 
 def _top_eigenvalue(moment: Moment) -> float:
@@ -306,10 +278,7 @@ AT_STEP: AtSteps = {
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,
     "gradient_variance": _gradient_variance,
-    "sharpness": partial(_sharpness, _EPSILON, None),
-    "sharpness_half_box": partial(_sharpness, _HALF, None),
-    "sharpness_subspace": partial(_sharpness, _EPSILON, _SUBSPACE),
-    "sharpness_subspace_half_box": partial(_sharpness, _HALF, _SUBSPACE),
+    "sharpness": _sharpness,
     "top_eigenvalue": _top_eigenvalue,
 }
 

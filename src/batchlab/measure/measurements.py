@@ -42,15 +42,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     return {size: trace * share for size, share in shares.items()}
 
 
-_IN_100 = " in 100 random directions"
-# For each kind of sharpness, the words that describe the directions and the size of the box.
-_SHARPNESS = {
-    "sharpness": ("", "thousandth"),
-    "sharpness_half_box": ("", "two-thousandth"),
-    "sharpness_subspace": (_IN_100, "thousandth"),
-    "sharpness_subspace_half_box": (_IN_100, "two-thousandth"),
-}
-
 MEASUREMENTS = (
     Measurement(quantity=quantity("gradient_norm")),
     Measurement(quantity=quantity("update_norm")),
@@ -69,18 +60,12 @@ MEASUREMENTS = (
         expected=expected_variance,
         notes=(Reason.of("variance_is"),),
     ),
-    *(
-        Measurement(
-            quantity=quantity(name),
-            figure="at_the_end",
-            on_request=True,
-            at_ends=True,
-            notes=(
-                Reason.of("sharpness_is", directions=directions, part=part),
-                Reason.of("sharpness_disputed"),
-            ),
-        )
-        for name, (directions, part) in _SHARPNESS.items()
+    Measurement(
+        quantity=quantity("sharpness"),
+        figure="at_the_end",
+        on_request=True,
+        at_ends=True,
+        notes=(Reason.of("sharpness_is"), Reason.of("sharpness_disputed")),
     ),
     Measurement(
         quantity=quantity("top_eigenvalue"),

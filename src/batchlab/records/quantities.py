@@ -54,13 +54,6 @@ QUANTITIES = (
     Quantity(name="noise_scale", unit="examples", label="gradient noise scale"),
     Quantity(name="gradient_variance", unit="", label="variance of the gradient"),
     Quantity(name="sharpness", unit="%", label="sharpness"),
-    Quantity(name="sharpness_half_box", unit="%", label="sharpness, half the box"),
-    Quantity(name="sharpness_subspace", unit="%", label="sharpness in a subspace"),
-    Quantity(
-        name="sharpness_subspace_half_box",
-        unit="%",
-        label="sharpness in a subspace, half the box",
-    ),
     Quantity(name="top_eigenvalue", unit="", label="top eigenvalue of the Hessian"),
     Quantity(name="batch_loss", unit="", label="loss of the training batches"),
     Quantity(name="ratio", unit="", label="ratio"),
