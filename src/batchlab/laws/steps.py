@@ -1,17 +1,12 @@
 """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
-The log steps of a run are normally distributed around a curve S_min (1 + (B_crit/B)^a); the law
-has a = 1. A run that reached its target between two evaluations counts as their mean in log steps;
-a run that missed the target, as the mean of the normal distribution beyond its last evaluation.
-Joint draws of scatter, exponent and mean steps give draws of the curve, whose quantiles are the
-95 % intervals.
+The log steps of a run are normally distributed around the law. A run that reached its target
+between two evaluations counts as their mean in log steps; a run that missed the target, as the mean
+of the normal distribution beyond its last evaluation. The law is fitted to joint draws of the mean
+log steps of all batch sizes, and the quantiles of these fits are the 95 % intervals.
 
 The variance of a run is that between seeds of a batch size, or that of the batch sizes around the
 best curve if this is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
-
-Every interval includes the uncertainty of the exponent; otherwise B_crit's interval would be too
-narrow. The prior of the log exponent is normal around 0 and has 95 % of its mass within a factor of
-2.2, so the exponent is near 1 if the points say little about it.
 """
 
 from __future__ import annotations
@@ -30,15 +25,12 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
-_LARGEST_EXPONENT = 2.2
-_EXPONENT_SD = math.log(_LARGEST_EXPONENT) / 1.96  # standard deviation of the log exponent's prior
-_ALMOST_ANY = 0.9  # an exponent is unknown if its interval / the prior's is at least this
-_NOTHING = 1000.0  # if B_crit is this many times beyond the batch sizes, S_min or E_min may be 0
+_LARGEST_EXPONENT = 4.0  # exponents from 1 / _LARGEST_EXPONENT on are tried
+# The grid of exponents is narrowed around the best this many times, each time 100-fold.
+_ZOOMS, _EXPONENTS = 3, np.linspace(-math.log(_LARGEST_EXPONENT), math.log(_LARGEST_EXPONENT), 401)
 # Limits of the variance of log steps: less is rounding of the arithmetic, more would overflow.
 _LEAST_SQ, _LARGEST_SQ = 1e-14, 100.0
-_N_DRAWS, _ROUNDS = 4000, 50
-# The grid of exponents is narrowed _ZOOMS times to those of cost <= lowest cost + _HIGHEST_COST.
-_N_EXPONENTS, _ZOOMS, _HIGHEST_COST = 81, 6, 16.0
+_N_DRAWS = 4000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +50,8 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """The bounds of the log steps to target: equal if exact; infinite above if missed."""
-        if self.steps is None:
-            return math.log(self.after_steps), math.inf
+        """The bounds of the log steps of a run that reached its target; equal if exact."""
+        assert self.steps is not None
         return math.log(self.after_steps or self.steps), math.log(self.steps)
 
 
@@ -70,7 +61,7 @@ class StepsAt:
 
     Attributes:
         batch_size: examples per step.
-        expected: the steps at this batch size on the curve fitted to all batch sizes.
+        expected: the steps at this batch size by the law, or `measured` if the law does not hold.
         measured: geometric mean over the runs of this batch size. The interval uses the scatter
             between seeds of all batch sizes, and is missing if no batch size has two runs.
     """
@@ -87,10 +78,10 @@ class StepsToTargetFit:
     Attributes:
         b_crit: the batch size that needs 2 S_min steps; only a bound if outside the measured range.
         s_min: S_min, the steps in the limit of large batches.
-        e_min: examples to target in the limit of small batches; unknown if the law does not hold.
+        e_min: examples to target in the limit of small batches.
         exponent: the a of S(B) = S_min (1 + (B_crit/B)^a); the law has a = 1.
-        law_holds: true if the exponent's interval contains 1 or is unknown; if false, `b_crit` and
-            `s_min` are those of the curve with the median exponent.
+        law_holds: true if the exponent's interval contains 1 or is unknown; if false, `b_crit`,
+            `s_min` and `e_min` are unknown.
         seed_sd: standard deviation of log steps between seeds; None if no batch size has two runs.
         by_batch_size: steps at each measured batch size, ascending.
     """
@@ -123,50 +114,49 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
             f"batch sizes at which the target was reached: {len(reached)} ({names}); the law has "
             f"two parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
         )
-    runs = [run for run in observations if run.batch_size in reached]
+    runs, n = [run for run in observations if run.steps is not None], len(observations)
     means = _Means.of(runs)
-    measured = dict(zip(reached, means.estimates(), strict=True))
-    # At other sizes no run reached the target. If such a run is longer than the law predicts, the
-    # law is too low there, so the run counts as if it had reached the target at its last step.
-    law = means.curve(1.0)
+    (fewest,), (slope,) = means.laws(np.zeros(1))
     for run in observations:
-        if run.batch_size not in reached and run.after_steps > law.steps(run.batch_size)[0]:
-            runs.append(replace(run, steps=run.after_steps))
-    means, n = _Means.of(runs), len(observations)
-    law = means.curve(1.0)
-    log_steps, exponents = means.draws()
-    exponent = _exponent(exponents, n_sizes=len(reached), n=n)
+        # At sizes that no run reached, a run that missed counts only if it exceeds the law.
+        steps = fewest + slope / run.batch_size
+        if run.steps is None and (run.batch_size in reached or run.after_steps > steps):
+            steps *= math.exp(_excess(math.log(run.after_steps / steps), math.sqrt(means.seed_sq)))
+            runs.append(replace(run, after_steps=0, steps=steps))
+    means = _Means.of(runs)
+    measured = means.estimates()
+    exponent, variance = _exponent(means, n=n)
     law_holds = exponent.estimate is None or exponent.holds(1)
-    curve = law if law_holds else means.curve(float(np.median(exponents)))
-    draws = _Curves.through(means.batch_sizes, log_steps, exponents)
-    unknown = _unknown(float(curve.b_crit[0]), smallest=reached[0], largest=reached[-1])
-    b_crit = _estimate(curve.b_crit, draws.b_crit, n=n, unknown=unknown.get("b_crit"))
-    if b_crit.low is None and b_crit.high is None:
+    fewest, slope = means.laws(np.append(0.0, variance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        critical = np.where(fewest > 0, slope / fewest, math.inf)
+    unknown = _unknown(float(critical[0]), smallest=reached[0], largest=reached[-1])
+    b_crit = _estimate(critical, n=n, unknown=unknown.get("b_crit"))
+    s_min = _estimate(fewest, n=n, unknown=unknown.get("s_min"))
+    e_min = _estimate(slope, n=n, unknown=unknown.get("e_min"))
+    if (b_crit.low, b_crit.high) == (None, None):
         scatter = Reason.of(
             "scatter_too_much", what="steps", smallest=reached[0], largest=reached[-1]
         )
         b_crit = Estimate.cannot_tell(scatter, n=n)
-    law_draws = _Curves.through(means.batch_sizes, log_steps, np.ones(1))
-    e_min = _estimate(law.slope, law_draws.slope, n=n, unknown=unknown.get("e_min"))
     if not law_holds:
         reason = Reason.of("law_does_not_hold", low=exponent.low, high=exponent.high)
-        e_min = Estimate.cannot_tell(reason, n=n)
+        s_min = e_min = b_crit = Estimate.cannot_tell(reason, n=n)
     never = Estimate.cannot_tell(Reason.of("target_missed_by_all"))
+    rows = []
+    for size in sorted({run.batch_size for run in observations}):
+        expected = own = measured[size] if size in reached else never
+        if law_holds:
+            expected = _estimate(fewest + slope / size, n=n)
+        rows.append(StepsAt(batch_size=size, expected=expected, measured=own))
     return StepsToTargetFit(
         b_crit=b_crit,
-        s_min=_estimate(curve.fewest, draws.fewest, n=n, unknown=unknown.get("s_min")),
+        s_min=s_min,
         e_min=e_min,
         exponent=exponent,
         law_holds=law_holds,
         seed_sd=math.sqrt(means.seed_sq) if means.degrees else None,
-        by_batch_size=tuple(
-            StepsAt(
-                batch_size=size,
-                expected=_estimate(curve.steps(size), draws.steps(size), n=n),
-                measured=measured.get(size, never),
-            )
-            for size in sorted({run.batch_size for run in observations})
-        ),
+        by_batch_size=tuple(rows),
     )
 
 
@@ -180,73 +170,24 @@ def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
     return (sx * zz - sz * xz) / det, (sz * xx - sx * xz) / det
 
 
-def _estimate(value: Array, draws: Array, *, n: int, unknown: Reason | None = None) -> Estimate:
-    low, high = np.quantile(np.append(draws, value), (0.025, 0.975), method="lower").tolist()
-    middle = float(value[0])
-    low, high = min(low, middle), max(high, middle)
+def _estimate(draws: Array, *, n: int, unknown: Reason | None = None) -> Estimate:
+    """Return the first of the draws, or `unknown`, with the 95 % interval of all draws."""
+    value = float(draws[0])
+    low, high = np.quantile(draws, (0.025, 0.975), method="lower").tolist()
+    low, high = min(low, value), max(high, value)
     bounds = low if low > 0 else None, high if math.isfinite(high) else None
     if unknown is not None:
         return Estimate.cannot_tell(unknown, low=bounds[0], high=bounds[1], n=n)
-    return Estimate.of(middle, interval=bounds, n=n)
-
-
-def _exponent(draws: Array, *, n_sizes: int, n: int) -> Estimate:
-    low, middle, high = np.quantile(draws, (0.025, 0.5, 0.975)).tolist()
-    if n_sizes < _SIZES_FOR_AN_EXPONENT:
-        needed = _SIZES_FOR_AN_EXPONENT
-        return Estimate.cannot_tell(
-            Reason.of("too_few", what="batch sizes", n=n_sizes, needed=needed), n=n
-        )
-    if math.log(high / low) > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
-        return Estimate.cannot_tell(Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT), n=n)
-    return Estimate.of(middle, interval=(low, high), n=n)
+    return Estimate.of(value, interval=bounds, n=n)
 
 
 def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]:
     """Return why quantities are unknown, by name; empty if B_crit is within the measured sizes."""
     if smallest <= b_crit <= largest:
         return {}
-    what, other = ("S_min", "larger") if b_crit > largest else ("E_min", "smaller")
-    outside = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
-    if smallest / _NOTHING <= b_crit <= largest * _NOTHING:
-        return {"b_crit": outside}
-    nothing = Reason.of("may_be_zero", what=what, smallest=smallest, largest=largest, other=other)
-    return {"b_crit": outside, what.lower(): nothing}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Curves:
-    """Curves S(B) = fewest + slope / B^exponent, one per draw."""
-
-    fewest: Array
-    slope: Array
-    exponent: Array
-
-    @classmethod
-    def through(cls, batch_sizes: Array, log_steps: Array, exponent: Array) -> _Curves:
-        """Fit a curve to each row of log steps, shape (n, k), given n exponents or one for all."""
-        # Divide sizes and steps by their geometric means, so that no power overflows.
-        middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
-        powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
-        is_steepest, is_flat = ~(fewest > 0), ~(slope > 0)
-        fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
-        slope = np.where(is_flat, 0.0, np.where(is_steepest, 1.0, slope))
-        return cls(
-            fewest=np.exp(level) * fewest,
-            slope=np.exp(level + exponent * middle) * slope,
-            exponent=exponent,
-        )
-
-    @property
-    def b_crit(self) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((self.slope / self.fewest) ** (1 / self.exponent))
-
-    def steps(self, batch_size: float) -> Array:
-        return np.asarray(self.fewest + self.slope / batch_size**self.exponent)
+    limit, other = ("s_min", "larger") if b_crit > largest else ("e_min", "smaller")
+    reason = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
+    return {"b_crit": reason, limit: reason}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,20 +206,12 @@ class _Means:
             [run.batch_size for run in runs], return_inverse=True, return_counts=True
         )
         low, high = np.array([run.log_range for run in runs]).T
-        is_missed = np.isinf(high)
-        rounding_sq = np.where(is_missed, 0.0, high - low) ** 2 / 12
+        mean, rounding_sq = np.bincount(group, (low + high) / 2) / count, (high - low) ** 2 / 12
         # Seeds may agree more closely than evaluations can resolve, so set a lower limit.
-        seed_sq = least_sq = max(_LEAST_SQ, float(rounding_sq.mean()))
-        log_steps = np.where(is_missed, low, (low + high) / 2)
-        for _ in range(_ROUNDS):
-            mean = np.bincount(group, log_steps) / count
-            off_sq = float(np.sum((log_steps - mean[group]) ** 2))
-            if len(runs) > len(sizes):
-                seed_sq = max(least_sq, off_sq / (len(runs) - len(sizes)))
-            if not is_missed.any():
-                break
-            expected = _mean_beyond(low, mean[group], math.sqrt(seed_sq))
-            log_steps = np.where(is_missed, expected, log_steps)
+        seed_sq = max(_LEAST_SQ, float(rounding_sq.mean()))
+        if len(runs) > len(sizes):
+            off_sq = float(np.sum(((low + high) / 2 - mean[group]) ** 2))
+            seed_sq = max(seed_sq, off_sq / (len(runs) - len(sizes)))
         return cls(
             batch_sizes=sizes.astype(float),
             count=count.astype(float),
@@ -292,65 +225,78 @@ class _Means:
         """Degrees of freedom of `seed_sq`; 0 if no batch size has two runs."""
         return int(self.count.sum()) - len(self.count)
 
-    def estimates(self) -> list[Estimate]:
+    def estimates(self) -> dict[int, Estimate]:
+        """Return the geometric mean of the steps of the runs, by batch size."""
         # Runs evaluated at the same steps have equal rounding errors, which do not average out.
         error = np.sqrt(np.maximum(self.seed_sq / self.count, self.rounding_sq))
         half: list[float | None] = [None] * len(error)
         if self.degrees:
             half = (stdtrit(self.degrees, 0.975) * error).tolist()
         rows = zip(self.log_steps.tolist(), half, self.count.astype(int).tolist(), strict=True)
-        return [Estimate.of_log(mean, error, n=n) for mean, error, n in rows]
+        estimates = [Estimate.of_log(mean, bound, n=n) for mean, bound, n in rows]
+        return dict(zip(self.batch_sizes.astype(int).tolist(), estimates, strict=True))
 
-    def curve(self, exponent: float) -> _Curves:
-        return _Curves.through(self.batch_sizes, self.log_steps[None], np.array([exponent]))
+    def laws(self, variance: Array) -> tuple[Array, Array]:
+        """Return S_min and E_min of the laws through the means and then through draws of them.
 
-    def draws(self) -> tuple[Array, Array]:
-        """Draw mean log steps, shape (draws, sizes), and the exponent of each draw's curve.
-
-        The variance of a run is drawn too, so the means have Student's distribution. The larger of
-        two variances is used: between seeds, and of the batch sizes around the best curve.
+        Each draw of the means has a variance of a run; the first must be 0, for the means.
         """
-        stream = np.random.default_rng(0)
-        k, degrees = len(self.count), self.degrees
-        of_seeds = np.full(_N_DRAWS, self.seed_sq)
-        if degrees:
-            of_seeds *= degrees / stream.chisquare(degrees, _N_DRAWS)
-        of_seeds = np.minimum(of_seeds, _LARGEST_SQ)
-        # A curve with a free exponent fits any three points exactly, so use the law's residuals.
-        law_only = k == _SIZES_FOR_A_LAW
-        free = 1 if law_only else k - 3
-        of_sizes = 1 / stream.chisquare(free, _N_DRAWS)
-        low, high = -3 * _EXPONENT_SD, 3 * _EXPONENT_SD
-        for _ in range(_ZOOMS):
-            logs, spacing = np.linspace(low, high, _N_EXPONENTS, retstep=True)
-            off_sq = self._off_sq(np.exp(logs))
-            least = self._off_sq(np.ones(1))[0] if law_only else off_sq.min()
-            variance = of_seeds
-            # If any size has two runs, use residuals with 1 degree of freedom only if > `seed_sq`.
-            if not degrees or (not law_only and (free > 1 or least > self.seed_sq)):
-                variance = np.clip(least * of_sizes, of_seeds, _LARGEST_SQ)
-            prior = (logs / _EXPONENT_SD) ** 2
-            cost = off_sq / np.quantile(variance, 0.975) + prior
-            possible = logs[cost <= cost.min() + _HIGHEST_COST]
-            low, high = possible[0] - spacing, possible[-1] + spacing
-        log_chance = -(off_sq / variance[:, None] + prior) / 2
-        chance = np.exp(log_chance - log_chance.max(axis=1, keepdims=True)).cumsum(axis=1)
-        at = (chance < stream.random((_N_DRAWS, 1)) * chance[:, -1:]).sum(axis=1)
-        exponent = np.exp(logs[at] + spacing * (stream.random(_N_DRAWS) - 0.5))
-        of_means = stream.standard_normal((_N_DRAWS, k)) * np.sqrt(variance[:, None] / self.count)
+        stream, n = np.random.default_rng(0), len(variance)
         # Rounding errors may have the same sign at all batch sizes, so one draw serves all of them.
-        rounding = stream.standard_normal((_N_DRAWS, 1)) * np.sqrt(self.rounding_sq)
-        return self.log_steps + of_means + rounding, exponent
+        rounding = stream.standard_normal((n, 1)) * np.sqrt(self.rounding_sq)
+        rounding[0] = 0.0
+        error = np.sqrt(variance[:, None] / self.count)
+        log_steps = self.log_steps + stream.standard_normal(error.shape) * error + rounding
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fewest, slope = law_through(self.batch_sizes, log_steps / math.log(2))
+        is_law = np.isfinite(fewest) & np.isfinite(slope)  # a few draws lie too far apart
+        fewest[0], slope[0] = max(0.0, fewest[0]), max(0.0, slope[0])
+        return fewest[is_law], slope[is_law]
 
-    def _off_sq(self, exponents: Array) -> Array:
-        """Return, per exponent, the best curve's squared log residuals, summed over all runs."""
-        log_steps = np.broadcast_to(self.log_steps, (len(exponents), len(self.count)))
-        curves = _Curves.through(self.batch_sizes, log_steps, exponents)
-        steps = np.stack([curves.steps(size) for size in self.batch_sizes], axis=1)
-        return np.asarray((self.log_steps - np.log(steps)) ** 2 @ self.count)
+
+def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
+    """Estimate the exponent of the curve through the means, and draw the variance of a run.
+
+    The interval of the exponent has all curves that fit as well as the best except for chance.
+    """
+    k, best, half = len(means.count), 0.0, 1.0
+    for _ in range(_ZOOMS if k >= _SIZES_FOR_AN_EXPONENT else 0):
+        logs = np.clip(best + half * _EXPONENTS, _EXPONENTS[0], _EXPONENTS[-1])
+        best, half = float(logs[_off_sq(means, logs).argmin()]), half / 100
+    (least,) = _off_sq(means, np.array([best]))
+    stream, square, degrees = np.random.default_rng(1), means.seed_sq, means.degrees
+    free = max(1, k - 3)  # three points determine a curve, and all but one free their law
+    if not degrees or least > free * square:
+        square, degrees = max(square, least / free), free
+    variance = square * degrees / stream.chisquare(degrees, _N_DRAWS)
+    variance = np.minimum(variance, _LARGEST_SQ)
+    if k < _SIZES_FOR_AN_EXPONENT:
+        needed = _SIZES_FOR_AN_EXPONENT
+        reason = Reason.of("too_few", what="batch sizes", n=k, needed=needed)
+        return Estimate.cannot_tell(reason, n=n), variance
+    chance = np.quantile(variance * stream.standard_normal(_N_DRAWS) ** 2, 0.95)
+    fitting = _EXPONENTS[_off_sq(means, _EXPONENTS) <= least + chance]
+    if len(fitting) == len(_EXPONENTS):
+        reason = Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT)
+        return Estimate.cannot_tell(reason, n=n), variance
+    ends = np.exp([best, *fitting])
+    interval = float(ends.min()), float(ends.max())
+    return Estimate.of(math.exp(best), interval=interval, n=n), variance
 
 
-def _mean_beyond(limit: Array, mean: Array, sd: float) -> Array:
-    """Return the means of normal distributions (`mean`, `sd`) truncated to values above `limit`."""
-    hazard = math.sqrt(2 / math.pi) / erfcx((limit - mean) / sd / math.sqrt(2))
-    return np.asarray(mean + sd * hazard)
+def _off_sq(means: _Means, log_exponents: Array) -> Array:
+    """Return, per exponent, the best curve's squared log residuals, summed over all runs."""
+    logs = np.log(means.batch_sizes)
+    powers = np.exp(np.exp(log_exponents)[:, None] * (logs - logs.mean()))
+    around = means.log_steps - means.log_steps.mean()
+    fewest, slope = law_through(powers, around[None] / math.log(2))
+    # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
+    curve = np.where(fewest[:, None] > 0, fewest[:, None] + slope[:, None] / powers, 1 / powers)
+    off = around - np.log(np.where(slope[:, None] > 0, curve, 1.0))
+    off -= (off @ means.count / means.count.sum())[:, None]
+    return np.asarray(off**2 @ means.count)
+
+
+def _excess(limit: float, sd: float) -> float:
+    """Return the mean of the normal distribution (0, `sd`) truncated to values above `limit`."""
+    return sd * math.sqrt(2 / math.pi) / float(erfcx(limit / sd / math.sqrt(2)))
