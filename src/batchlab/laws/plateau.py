@@ -17,7 +17,6 @@ from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-Range = tuple[float, float]
 
 # A fit has up to five parameters (level, rise, rate, noise, offset), so it needs six points.
 MIN_POINTS = 6
@@ -27,8 +26,7 @@ MAX_CURVES = 400  # the most curves that `fit_learning_curves` returns
 _RATE = (math.log(0.004), math.log(5.0))  # limits of the log rate per epoch of an exponential
 _POWER = (math.log(0.1), math.log(6.0))  # limits of the log exponent of a power law
 _OFFSET = (-1.0, 5.0)  # limits of log2(1 + offset) of a power law, with the offset in epochs
-_N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
-_ZOOMS = 3  # number of refinements of the grid; the cells are then smaller than the noise
+_N_RATES, _N_POWERS, _N_OFFSETS = 300, 40, 12
 # A fit may skip the first points of a curve: one of these numbers or fractions of its points.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
@@ -80,72 +78,28 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
         (IJCAI, section 3); grids and priors are batchlab's.
     """
     t, y = _in_blocks(t, y)
-    grid = _Grid(rate=_RATE, offset=_OFFSET, power=(_POWER,) * _N_OFFSETS)
-    for _ in range(_ZOOMS):
-        grid = grid.around(_Fit.of(grid, t, y, resolution=resolution).log_weight)
-    fit = _Fit.of(grid, t, y, resolution=resolution)
-    row, start, weight = _representatives(np.exp(fit.log_weight - fit.log_weight.max()))
+    shapes, log_prior = _all_shapes()
+    fit = _Fit.of(shapes, t, y, resolution=resolution)
+    log_weight = fit.log_weight + log_prior[:, None]
+    row, start, weight = _representatives(np.exp(log_weight - log_weight.max()))
     rise = fit.rise[row, start][:, None] + fit.error[row, start][:, None] * stdtrit(
         fit.degrees[start][:, None], _LEVELS[None, :]
     )
-    return grid.shapes().of(row), rise / fit.span[row, start][:, None], weight
+    return shapes.of(row), rise / fit.span[row, start][:, None], weight
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Grid:
-    """Uniform grids: log rate (exponentials); log2(1 + offset) and log power (power laws).
-
-    Offset and power are strongly correlated, so each offset has its own range of powers: a
-    rectangle around all likely pairs would be too coarse across their narrow ridge.
-    """
-
-    rate: Range
-    offset: Range
-    power: tuple[Range, ...]  # one per offset
-
-    def shapes(self) -> Shapes:
-        """Return the grid's shapes: all exponentials, then all powers of each offset."""
-        rate = np.linspace(*self.rate, _N_RATES)
-        power = np.concatenate([np.linspace(*limits, _N_POWERS) for limits in self.power])
-        offset = np.repeat(2.0 ** np.linspace(*self.offset, _N_OFFSETS) - 1, _N_POWERS)
-        return Shapes(
-            exponential=np.arange(_N_RATES + power.size) < _N_RATES,
-            rate=np.exp(np.concatenate([rate, power])),
-            offset=np.concatenate([np.zeros(_N_RATES), offset]),
-        )
-
-    def log_prior(self) -> Array:
-        """Return, per shape, log(0.5 × the fraction of its family's prior that its cell covers)."""
-        exponential = np.full(_N_RATES, _share(self.rate, _RATE) / _N_RATES)
-        power = np.repeat([_share(limits, _POWER) for limits in self.power], _N_POWERS)
-        power *= _share(self.offset, _OFFSET) / (_N_POWERS * _N_OFFSETS)
-        return np.asarray(np.log(0.5 * np.concatenate([exponential, power])), dtype=float)
-
-    def around(self, log_weight: Array) -> _Grid:
-        """Return a finer grid that covers only the likely shapes of each family, with a margin."""
-        best = log_weight.max(axis=1)
-        power = best[_N_RATES:].reshape(_N_OFFSETS, _N_POWERS)
-        zoomed = [_zoomed(limits, row) for limits, row in zip(self.power, power, strict=True)]
-        offset = _zoomed(self.offset, power.max(axis=1))
-        to, of = np.linspace(*offset, _N_OFFSETS), np.linspace(*self.offset, _N_OFFSETS)
-        low, high = (np.interp(to, of, ends).tolist() for ends in np.transpose(zoomed))
-        return _Grid(
-            rate=_zoomed(self.rate, best[:_N_RATES]),
-            offset=offset,
-            power=tuple(zip(low, high, strict=True)),
-        )
-
-
-def _share(part: Range, whole: Range) -> float:
-    return (part[1] - part[0]) / (whole[1] - whole[0])
-
-
-def _zoomed(limits: Range, log_weight: Array) -> Range:
-    """Return the range of likely values within `limits`, widened by 1.5 cells at both ends."""
-    places = np.linspace(*limits, len(log_weight))
-    likely = places[log_weight >= log_weight.max() + np.log(_LIKELY)]
-    margin = 1.5 * (places[1] - places[0])
-    return float(max(limits[0], likely[0] - margin)), float(min(limits[1], likely[-1] + margin))
+def _all_shapes() -> tuple[Shapes, Array]:
+    """Return all exponentials, then all powers with each offset, and the log prior of each."""
+    rate = np.linspace(*_RATE, _N_RATES)
+    offset = np.repeat(2.0 ** np.linspace(*_OFFSET, _N_OFFSETS) - 1, _N_POWERS)
+    power = np.tile(np.linspace(*_POWER, _N_POWERS), _N_OFFSETS)
+    exponential = np.arange(_N_RATES + power.size) < _N_RATES
+    shapes = Shapes(
+        exponential=exponential,
+        rate=np.exp(np.concatenate([rate, power])),
+        offset=np.concatenate([np.zeros(_N_RATES), offset]),
+    )
+    return shapes, -np.log(np.where(exponential, 2.0 * _N_RATES, 2.0 * power.size))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,14 +110,14 @@ class _Fit:
     error: Array  # standard error of `rise`
     span: Array  # the fraction of the total rise that lies within the fitted points
     degrees: Array  # degrees of freedom of `error`, one per column
-    log_weight: Array  # log posterior probability of each fit, up to a constant
+    log_weight: Array  # log probability of the points, up to a constant, without the prior
 
     @classmethod
-    def of(cls, grid: _Grid, t: Array, y: Array, *, resolution: float) -> _Fit:
+    def of(cls, shapes: Shapes, t: Array, y: Array, *, resolution: float) -> _Fit:
         """Fit level and rise of every shape to the points from each start to the last point."""
         starts = _starts(len(t))
         n = len(t) - starts
-        left = grid.shapes().left(t)
+        left = shapes.left(t)
         ahead, value = left - left[:, -1:], y - y[-1]
         span = ahead[:, starts]
         visible = span > 1e-9 * left[:, :1]  # otherwise the shape is flat from this start on
@@ -177,8 +131,7 @@ class _Fit:
         residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
         degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 (level, rise) + 1 (prior)
         log_weight = (
-            grid.log_prior()[:, None]
-            - 0.5 * np.log(square)
+            -0.5 * np.log(square)
             - 0.5 * degrees * np.log(residual)
             + gammaln(0.5 * degrees)
             - 0.5 * n * np.log(np.pi)
@@ -268,11 +221,6 @@ class MetricPlateau:
     turned: bool = False
     worsens: bool = False
 
-    @classmethod
-    def cannot_tell(cls, reason: Reason) -> MetricPlateau:
-        """Return the verdict "cannot_tell" with its reason."""
-        return cls(verdict="cannot_tell", reason=reason)
-
 
 def default_delta(metric: str, values: ArrayLike) -> float:
     """Return the least improvement that matters: 0.002 (accuracy, error) or 1 % of the final value.
@@ -311,9 +259,10 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     untrained = whole.pop(0, None)
     if record.status in (Status.DIVERGED, Status.NAN):
         reason = Reason.of("no_level_after_bad_end", status=record.status.value)
-        return MetricPlateau.cannot_tell(reason)
+        return MetricPlateau(verdict="cannot_tell", reason=reason)
     if not whole:
-        return MetricPlateau.cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric))
+        reason = Reason.of("no_validation_at_epoch_end", metric=metric)
+        return MetricPlateau(verdict="cannot_tell", reason=reason)
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
@@ -322,7 +271,7 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
         gained = float(np.max(sign * (np.array(values) - untrained)))
         if gained < STARTED_DELTAS * delta:
             reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
-            return MetricPlateau.cannot_tell(reason)
+            return MetricPlateau(verdict="cannot_tell", reason=reason)
     return plateau
 
 
@@ -338,7 +287,7 @@ def find_plateau(
         delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
-        The verdict, whose reason holds the expected improvement after the last epoch.
+        The verdict, with the expected improvement after the last epoch in its reason.
 
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
@@ -347,9 +296,8 @@ def find_plateau(
         y = -y
     n = len(t)
     if n < MIN_POINTS or t[-1] < 1:
-        return MetricPlateau.cannot_tell(
-            Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS)
-        )
+        reason = Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS)
+        return MetricPlateau(verdict="cannot_tell", reason=reason)
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)
@@ -391,12 +339,10 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
     rising = float(weight[gain >= 2 * delta].sum())
-    low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
-    gains = {"gain": middle, "low": low, "high": high}
-    for name, bound in gains.items():
-        if abs(bound) <= _NO_GAIN * delta:
-            gains[name] = 0.0  # report a gain far below delta (1e-28, say) as 0
-    expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
+    middle = _quantile(gain, weight, 0.5)
+    if abs(middle) <= _NO_GAIN * delta:
+        middle = 0.0  # report a gain far below delta (1e-28, say) as 0
+    expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, gain=middle)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
