@@ -14,7 +14,7 @@ from tests.reference.small_workloads import small_trial, small_workload
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.gradient_noise import NoiseRequest, measure_noise_along
+from batchlab.measure.gradient_noise import measure_noise_along
 from batchlab.measure.noise import NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -32,11 +32,8 @@ def points_of(
     nobody: Any = SimpleNamespace(say=points.append)
     packed, threads = PackedWorkload(workload), torch.get_num_threads()
     trial = small_trial(workload, batch_size=8, learning_rate=learning_rate)
-    request = NoiseRequest(
-        trial=trial, steps=steps, device="cpu", point_s=9.0, memory_limit_bytes=None
-    )
     try:
-        stopped = measure_noise_along(nobody, packed, request)
+        stopped = measure_noise_along(nobody, packed, trial, steps, "cpu", 9.0, None)
     finally:
         torch.set_num_threads(threads)
     return points, stopped

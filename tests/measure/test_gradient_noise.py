@@ -44,6 +44,12 @@ def least_squares() -> Problem:
     return workload, model, trace, grad_sq
 
 
+@pytest.fixture
+def all_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sample until no examples are left."""
+    monkeypatch.setattr("batchlab.measure.gradient_noise.PRECISION", 0.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_repeated", by_day([200, 500], [200]))
 def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
@@ -64,6 +70,7 @@ def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
     assert 0.92 <= np.mean(held) <= 0.98
 
 
+@pytest.mark.usefixtures("all_examples")
 @pytest.mark.parametrize("most_blocks", [64, 8])
 def test_all_examples_give_the_gradient_itself_however_they_are_put_together(
     most_blocks, monkeypatch, least_squares
@@ -71,7 +78,7 @@ def test_all_examples_give_the_gradient_itself_however_they_are_put_together(
     workload, model, trace, grad_sq = least_squares
     monkeypatch.setattr("batchlab.measure.gradient_noise._MOST_BLOCKS", most_blocks)
 
-    point = GradientNoise(workload, CPU).sample(model, seed=3, precision=0.0)
+    point = GradientNoise(workload, CPU).sample(model, seed=3)
 
     estimates = noise_scale(point.sample)
     assert point.sample.n_blocks < most_blocks
@@ -108,9 +115,9 @@ def linear() -> nn.Module:
     return nn.Linear(4, 1)
 
 
-def sampled(make: Callable[[], nn.Module], workload: Workload, **given: Any) -> NoisePoint:
+def sampled(make: Callable[[], nn.Module], workload: Workload) -> NoisePoint:
     torch.manual_seed(0)
-    return GradientNoise(workload, CPU).sample(make(), seed=0, **given)
+    return GradientNoise(workload, CPU).sample(make(), seed=0)
 
 
 def contrastive(model: nn.Module, batch: Batch) -> Tensor:
@@ -139,8 +146,9 @@ def test_coupled_examples_are_measured_in_batches_of_the_reference(make: Any, fi
     assert point.noise_trace.estimate is not None
 
 
+@pytest.mark.usefixtures("all_examples")
 def test_where_gradients_are_drawn_anew_there_is_no_end_of_them() -> None:
-    point = sampled(with_dropout, small(with_dropout), precision=0.0)
+    point = sampled(with_dropout, small(with_dropout))
 
     assert point.sample.n_examples == 192
     assert point.sample.n_train is None
@@ -164,6 +172,7 @@ def test_a_sample_leaves_model_gradients_and_random_streams_as_they_were(make: A
     assert [part.training for part in model] == [part.training for part in before]
 
 
+@pytest.mark.usefixtures("all_examples")
 def test_unlike_weights_give_the_gradient_of_the_weighted_mean() -> None:
     """Examples count by how many of their numbers are above 0, block by block and together."""
 
@@ -186,7 +195,7 @@ def test_unlike_weights_give_the_gradient_of_the_weighted_mean() -> None:
     trace, grad_sq = population((gradients * 192 / counts.sum()).tolist())
     assert (counts == 0).any()
 
-    point = sampled(linear, workload, precision=0.0)
+    point = sampled(linear, workload)
 
     estimates = noise_scale(point.sample)
     assert np.mean(point.sample.products) == pytest.approx(grad_sq, rel=1e-3)

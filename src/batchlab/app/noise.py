@@ -11,7 +11,7 @@ from batchlab.app.question import Request, asked
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.machine import environment
-from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
+from batchlab.measure.gradient_noise import geometric_steps, measure_noise_along
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
 from batchlab.processes.children import Child, Ended, refuse_edited
 from batchlab.random_state import untouched_randomness
@@ -81,15 +81,9 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
     question.listener.begins(command="noise", subject=subject.name, stages=())
     subject.look(lambda: _last_step(subject, subject.reference, steps))
     (trial,) = checked_trials(subject)
-    request = NoiseRequest(
-        trial=trial,
-        steps=geometric_steps(_last_step(subject, trial, steps)),
-        device=question.device,
-        point_s=_POINT_FRACTION * question.budget.time_limit_s(),
-        memory_limit_bytes=question.memory_limit_bytes,
-    )
+    measured_steps = geometric_steps(_last_step(subject, trial, steps))
     surroundings = environment()
-    points, stopped = _measured(subject, request)
+    points, stopped = _measured(subject, trial, measured_steps)
     return Noise(
         workload=NoiseWorkload(
             workload_id=subject.summary.workload_id,
@@ -102,7 +96,7 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
         environment=surroundings,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         along=points,
-        steps=request.steps,
+        steps=measured_steps,
         stopped=stopped,
     )
 
@@ -121,13 +115,16 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 
 
 def _measured(
-    subject: WorkloadSubject, request: NoiseRequest
+    subject: WorkloadSubject, trial: Trial, steps: tuple[int, ...]
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
     """Measure in a child process; return the points, and a reason if points are missing."""
-    budget, listener = subject.question.budget, subject.question.listener
+    question = subject.question
+    budget, listener = question.budget, question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []
-    child = Child(measure_noise_along, subject.packed, request)
+    point_s = _POINT_FRACTION * budget.time_limit_s()
+    limits = point_s, question.memory_limit_bytes
+    child = Child(measure_noise_along, subject.packed, trial, steps, question.device, *limits)
     try:
         while child.connection.poll(budget.time_limit_s()):
             message = child.receive()
@@ -142,7 +139,7 @@ def _measured(
                 return tuple(points), reason
             points.append(message)
             listener.progress(
-                done_fraction=len(points) / len(request.steps),
+                done_fraction=len(points) / len(steps),
                 left_s=None,
                 text=f"step {message.step}",
             )

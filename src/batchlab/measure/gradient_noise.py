@@ -6,8 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +51,10 @@ _OTHER_GRADIENT = 1e-5
 _COUPLED = 1e-3
 
 
+_Block = tuple[float, Tensor]
+"""The total weight of a block of examples, and weight × gradient summed over the examples, (P,)."""
+
+
 class GradientNoise:
     """A sampler of the mean gradients of blocks of a workload's training examples.
 
@@ -69,7 +72,9 @@ class GradientNoise:
         self._device = device
         self._n_train = size_of(workload.train)
         self._pass_examples = max(_PASS_EXAMPLES, workload.batch_size)
-        self._source: _Source | None = None
+        # The number of training examples, or None (infinite) if gradients are random; and the fixed
+        # number of examples per pass if examples are coupled, else None.
+        self._source: tuple[int | None, int | None] | None = None
         if self._n_train < _FEWEST_EXAMPLES:
             raise WorkloadError(
                 f"workload {workload.name!r}: its training set has {self._n_train} examples; the "
@@ -81,28 +86,27 @@ class GradientNoise:
         model: nn.Module,
         *,
         seed: int,
-        precision: float = PRECISION,
         most_examples: int | None = None,
         until_s: float = math.inf,
     ) -> NoisePoint:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
         Examples are drawn without replacement, and their number is doubled repeatedly. Sampling
-        stops when both bounds of the 95 % interval are within the fraction `precision` of the noise
+        stops when both bounds of the 95 % interval are within the fraction `PRECISION` of the noise
         scale, when all examples (or `most_examples`) are used, or after the first block that ends
         later than `until_s` on the clock `time.monotonic()`. The result has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
             copied = copy.deepcopy(model)
-            self._source = source = self._source or self._source_for(copied)
+            self._source = self._source or self._source_for(copied)
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
-            blocks = self._blocks(copied, source, order[:most_examples], precision, until_s)
+            sample = self._sample(copied, *self._source, order[:most_examples], until_s)
         took_s = time.perf_counter() - started_s
-        return NoisePoint(step=0, samples=0, sample=_sample_of(blocks, source), took_s=took_s)
+        return NoisePoint(step=0, samples=0, sample=sample, took_s=took_s)
 
-    def _source_for(self, model: nn.Module) -> _Source:
+    def _source_for(self, model: nn.Module) -> tuple[int | None, int | None]:
         few = torch.arange(min(self._n_train, _FIRST_BLOCK))
         gradients = []
         for seed in (0, 1):
@@ -119,17 +123,22 @@ class GradientNoise:
         unit = None
         if _are_coupled(self._workload, copy.deepcopy(model), self._fetched(few)):
             unit = self._workload.batch_size
-        return _Source(n_train=n_train, unit=unit)
+        return n_train, unit
 
-    def _blocks(
-        self, model: nn.Module, source: _Source, order: Tensor, precision: float, until_s: float
-    ) -> list[_Block]:
+    def _sample(
+        self,
+        model: nn.Module,
+        n_train: int | None,
+        unit: int | None,
+        order: Tensor,
+        until_s: float,
+    ) -> GradientSample:
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two, to join blocks in pairs
         # Make the blocks small enough for at least eight of them; fewer give a poor interval.
-        n_next = max(1, min(source.unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
-        n_pass = None if source.unit is None else n_next
+        n_next = max(1, min(unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
+        n_pass = None if unit is None else n_next
         blocks: list[_Block] = []
         start = 0
         while start + n_next <= len(order):
@@ -138,11 +147,11 @@ class GradientNoise:
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == most_blocks:
-                if _is_precise(noise_scale(_sample_of(blocks, source)).scale, precision):
+                if _is_precise(noise_scale(_sample_of(blocks, n_next, n_train)).scale):
                     break
                 blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
-        return blocks
+        return _sample_of(blocks, n_next, n_train)
 
     def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
         """Compute a block in passes of `n_pass` examples; if None, of as many as memory allows."""
@@ -157,34 +166,14 @@ class GradientNoise:
 
     def _passed(self, model: nn.Module, chosen: Tensor) -> _Block:
         batch = self._fetched(chosen)
-        gradient = batch_gradient(self._workload, model, batch)
-        # Multiply by the mean weight, so that blocks of different weights can be averaged.
         weight = weight_of(self._workload, batch)
-        gradient *= weight / len(chosen)
-        return _Block(n_examples=len(chosen), weight=weight, gradient=gradient)
+        return weight, batch_gradient(self._workload, model, batch).mul_(weight)
 
     def _fetched(self, chosen: Tensor) -> Batch:
         (batch,) = batches_at(self._workload, self._device, [chosen])
         if self._workload.augment is None:
             return batch
         return self._workload.augment(batch)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Source:
-    """Properties of a workload's gradients that determine how they are sampled."""
-
-    n_train: int | None  # number of training examples; None (infinite) if gradients are random
-    unit: int | None  # the fixed number of examples per pass if examples are coupled, else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Block:
-    """The mean gradient of a block of examples, multiplied by their mean weight."""
-
-    n_examples: int
-    weight: float  # the sum of the examples' weights
-    gradient: Tensor  # the mean gradient times the mean weight, shape (P,)
 
 
 def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
@@ -210,32 +199,32 @@ def _distance(one: Tensor, other: Tensor) -> float:
 
 def _joined(blocks: Sequence[_Block]) -> _Block:
     """Return one block with the examples of all blocks."""
-    n_examples = sum(map(attrgetter("n_examples"), blocks))
-    gradient = torch.zeros_like(blocks[0].gradient)
-    for block in blocks:
-        gradient += block.gradient * (block.n_examples / n_examples)
-    weight = math.fsum(map(attrgetter("weight"), blocks))
-    return _Block(n_examples=n_examples, weight=weight, gradient=gradient)
+    weights, gradients = zip(*blocks, strict=True)
+    total = torch.zeros_like(gradients[0])
+    for gradient in gradients:
+        total += gradient
+    return math.fsum(weights), total
 
 
-def _sample_of(blocks: Sequence[_Block], source: _Source) -> GradientSample:
-    n = len(blocks) * blocks[0].n_examples
-    mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / n
-    stacked = torch.stack([block.gradient for block in blocks]) / mean_weight
+def _sample_of(
+    blocks: Sequence[_Block], block_examples: int, n_train: int | None
+) -> GradientSample:
+    weights, gradients = zip(*blocks, strict=True)
+    stacked = torch.stack(gradients) / (math.fsum(weights) / len(blocks))
     products = (stacked @ stacked.T).double().cpu()
     return GradientSample(
-        n_train=source.n_train,
-        block_examples=blocks[0].n_examples,
+        n_train=n_train,
+        block_examples=block_examples,
         products=tuple(map(tuple, products.tolist())),
     )
 
 
-def _is_precise(scale: Estimate, precision: float) -> bool:
-    """Return whether both bounds are at most `precision` × estimate away from the estimate."""
+def _is_precise(scale: Estimate) -> bool:
+    """Return whether both bounds are at most `PRECISION` × estimate away from the estimate."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
     reach = max(scale.high - scale.estimate, scale.estimate - scale.low)
-    return reach <= precision * scale.estimate
+    return reach <= PRECISION * scale.estimate
 
 
 def drawn_variance(
@@ -279,47 +268,39 @@ _BLOCK_STEPS = 64
 _HALVINGS = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoiseRequest:
-    """A training, and the steps at which to measure the noise of its gradients."""
-
-    trial: Trial
-    steps: tuple[int, ...]  # the steps at which to measure, ascending
-    device: str
-    point_s: float  # seconds after which a measurement stops sampling
-    memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
-
-
 def geometric_steps(last_step: int) -> tuple[int, ...]:
     """Return 0, `last_step` and its half, quarter, ... (eight halvings), ascending."""
     halves = map(last_step.__rshift__, range(_HALVINGS + 1))
     return tuple(sorted({0, *halves}))
 
 
-def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
-    """Train in this process, and send a `NoisePoint` through `line` at each requested step.
+def measure_noise_along(
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    steps: Sequence[int],
+    device: str,
+    point_s: float,
+    wall_bytes: int | None,
+) -> Reason | None:
+    """Train in this process, and send a `NoisePoint` through `line` at each of `steps`, ascending.
 
+    A measurement stops sampling after `point_s` seconds; this process may allocate `wall_bytes`.
     Return the reason if the training diverged before the last step, otherwise None.
     """
-    device = torch.device(request.device)
-    limit_memory(device, request.memory_limit_bytes)
-    torch.set_num_threads(max(thread_choices(request.device)))
+    on = torch.device(device)
+    limit_memory(on, wall_bytes)
+    torch.set_num_threads(max(thread_choices(device)))
     workload = packed.unpack()
-    stepper = Stepper(workload, request.trial, device)
-    noise = GradientNoise(workload, device)
+    stepper, noise = Stepper(workload, trial, on), GradientNoise(workload, on)
     stream, taken = stepper.stream(0), 0
-    for step in request.steps:
+    for step in steps:
         while taken < step:
-            steps = min(_BLOCK_STEPS, step - taken)
-            losses = stepper.steps(stream, steps, first_step=taken)
-            for loss in losses:
+            n_steps = min(_BLOCK_STEPS, step - taken)
+            for loss in stepper.steps(stream, n_steps, first_step=taken):
                 if not math.isfinite(loss):
                     return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
-        point = noise.sample(
-            stepper.model,
-            seed=step,
-            until_s=time.monotonic() + request.point_s,
-        )
-        line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
+        point = noise.sample(stepper.model, seed=step, until_s=time.monotonic() + point_s)
+        line.say(replace(point, step=step, samples=trial.plan.samples_at(step)))
     return None
