@@ -165,7 +165,7 @@ WARNED: dict[str, tuple[Workload, str]] = {
     "infinite gradient": (small(loss=infinite), "left weights that are not finite"),
     "generator of its own": (augmented(lambda: OWN_DRAWS), ELSEWHERE),
     "counter on the model": (small(model=Kept, step=counting_step), ELSEWHERE),
-    "random by itself": (augmented(np.random.default_rng), "not repeatable from its seed"),
+    "random by itself": (augmented(np.random.default_rng), ELSEWHERE),
     "another model": (small(model=another_each_time), "cannot be resumed from its checkpoint"),
 }
 

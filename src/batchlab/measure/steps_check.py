@@ -35,7 +35,6 @@ _LEAST_STEPS = 3
 # fraction of the update. Kernels that add in random order cause far smaller differences.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # rounding changes a weight by at most _GRAINS × machine epsilon × the weight
-_DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
 _MOST_S = 0.5  # seconds; resuming is not tested if making a model and a step takes longer
 
 
@@ -249,20 +248,12 @@ def _resumption_warnings(
     off = _distance(final, resumed, rounding) / update
     if off <= _TOLERANCE:
         return ()
-    repeated = _trained(begin(), 0, 2 * n_steps)
-    off_by_itself = _distance(final, repeated, rounding) / update
-    if off_by_itself > _TOLERANCE:
-        return (
-            f"a training is not repeatable from its seed: two alike ended "
-            f"{100 * off_by_itself:.1f} % of their change apart after a few steps. A generator of "
-            f"its own draws without a seed, or a module keeps what the last training left. "
-            f"{_DRAW_FROM}",
-        )
     return (
         f"a training that is stopped and resumed goes another way: after a few steps its weights "
         f"were off by {100 * off:.1f} % of their change. A counter, a hidden state or a random "
-        f"generator is not in the checkpoint. Keep it in a buffer of the model (register_buffer), "
-        f"or in the dict that `optimizer` returns. {_DRAW_FROM}",
+        f"generator is not in the checkpoint, or draws without a seed. Keep it in a buffer of the "
+        f"model (register_buffer), or in the dict that `optimizer` returns. Draw from the global "
+        f"generators of torch, NumPy or Python",
     )
 
 
