@@ -11,7 +11,7 @@ from tests.reference.small_workloads import everything_workload, small_trial, sm
 
 import batchlab
 from batchlab.app.profile import profile
-from batchlab.measure import profile_search
+from batchlab.measure import profiling
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
@@ -26,7 +26,7 @@ pytestmark = [
 @pytest.fixture
 def quick(monkeypatch):
     """Each batch size is timed for 20 ms: what is measured here is who survives."""
-    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+    monkeypatch.setattr(profiling, "TIMED_S", 0.02)
 
 
 run_on_cuda = partial(run_engine, device="cuda", rhythm=STEP_BY_STEP)

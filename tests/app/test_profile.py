@@ -30,7 +30,7 @@ from torch import nn
 from batchlab.app.profile import profile
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
-from batchlab.measure import profile_search
+from batchlab.measure import profile_search, profiling
 from batchlab.measure import profiling as measuring
 from batchlab.measure.profile import Profile
 from batchlab.records.trial import Status
@@ -41,7 +41,7 @@ from batchlab.workload.definition import Workload
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each batch size is timed for 20 ms in few processes: what is measured is who survives."""
-    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+    monkeypatch.setattr(profiling, "TIMED_S", 0.02)
     monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
 
 
@@ -49,7 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(profile_search, "_TIMED_S", (0.05,))
+    monkeypatch.setattr(profiling, "TIMED_S", 0.05)
 
     made = profile(workload(n=37), budget="10m")
 

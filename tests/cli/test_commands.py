@@ -34,9 +34,9 @@ Do = Callable[..., Done]
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of mine.py, where a batch size is timed for 20 ms."""
-    from batchlab.measure import profile_search
+    from batchlab.measure import profiling
 
-    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+    monkeypatch.setattr(profiling, "TIMED_S", 0.02)
     write_user_file(tmp_path)
     return tmp_path
 

@@ -127,8 +127,6 @@ class MadeUpMachine:
         self, *, room_bytes=None, seconds=step_s, goes_wrong=lambda size: None, budget_s=1000.0
     ) -> None:
         self.probed: list[tuple[int, int]] = []
-        self.timed_s: list[float] = []
-        self.limits_s: list[float] = []
         self.clock_s = 0.0
         self.cut_off = 0  # probes that were begun and had not the time to end
         self._room_bytes = math.inf if room_bytes is None else room_bytes
@@ -139,17 +137,13 @@ class MadeUpMachine:
     def left_s(self) -> float:
         return self._budget_s - self.clock_s
 
-    def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s=0.25, limit_s: float
-    ) -> ProfilePoint:
+    def __call__(self, batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
         self.probed.append((batch_size, micro_batch_size))
-        self.timed_s.append(timed_s)
-        self.limits_s.append(limit_s)
         n_pieces = -(-batch_size // micro_batch_size)
         alone_s = n_pieces * self._seconds(micro_batch_size)
         point = made_up_point(batch_size, micro_batch_size=micro_batch_size, median_s=alone_s)
         wrong = self._goes_wrong(batch_size)
-        needed_s = 0.2 + max(timed_s, 3 * alone_s) + 2 * alone_s
+        needed_s = 0.2 + max(0.15, 3 * alone_s) + 2 * alone_s
         self.cut_off += wrong is None and needed_s > limit_s
         if needed_s > limit_s:
             wrong = Status.TIMEOUT

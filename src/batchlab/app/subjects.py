@@ -20,7 +20,7 @@ from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
+from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
 from batchlab.measure.profiling import (
     measure_profile,
     profile_of,
@@ -520,7 +520,7 @@ class CommandSubject(Subject):
                 sized = replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size)
                 return self._timed(sized, folder / str(next(numbers)), limit_s)
 
-            search = CommandSearch(
+            search = ProfileSearch(
                 probe,
                 untried_profile(
                     trial,
@@ -529,6 +529,7 @@ class CommandSubject(Subject):
                 ),
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
+                is_command=True,
                 are_given=self.question.batch_sizes is not None,
                 # On several devices, micro-batches must be multiples of the number of devices.
                 may_accumulate=self._command.devices == 1

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from operator import attrgetter
 
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
+from batchlab.measure.step_time import TIMED_S
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import USUAL_SIZES
@@ -20,29 +21,26 @@ from batchlab.words.reasons import reason_text
 
 # No more sizes of a group (larger or smaller sizes) are tried after this many failures in a row.
 _BAD_IN_A_ROW = 2
-# Seconds of timed steps per process: the search uses the longest that the budget allows.
-_TIMED_S = (0.25, 0.15, 0.1)
 # The seconds to start a child and copy the workload to it (measured: 0.1 to 0.3).
 _OVERHEAD_S = 0.3
 # The warm-up takes as long as about three steps; then at least three steps are timed.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe is stopped after ten times its expected time, but not before 10 s.
+# A workload's probe is stopped after ten times its expected time, but not before 10 s.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
-_FIRST_PROBE_SHARE = 0.3
+# The first of several sizes gets at most this fraction of the budget, to leave time for the others.
+_FIRST_SHARE = 0.45
+# A command's batch size is timed again only if 1.3 times its first duration is left of the budget.
+_AGAIN_FACTOR = 1.3
+_MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
 # The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
-# Micro-batches of a size that does not fit: the largest that fits, its half and its quarter.
-_HALVINGS = 2
 _ROUND_TO = 8  # prefer multiples of 8, which are common and often faster
 
 
 Probe = Callable[..., ProfilePoint]
-"""A function that runs a batch size: (batch_size, micro_batch_size, limit_s=timeout in seconds).
-
-For a workload, it also receives `timed_s`, the approximate seconds of timed steps.
-"""
+"""A function that runs a batch size: (batch_size, micro_batch_size, limit_s=timeout in seconds)."""
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
@@ -63,6 +61,10 @@ class ProfileSearch:
     Each batch size is tried once: the workload's own size, then larger and then smaller sizes.
     Then the sizes that ran without accumulation are timed again. Sizes already in the profile are
     only timed again.
+
+    Each start of a command may take minutes, so of a command the sizes next to its own come first,
+    and the exact memory limit is not searched for. If half of the sizes fail and none was given,
+    multiples of the command's own size are tried.
     """
 
     probe: Probe
@@ -71,6 +73,9 @@ class ProfileSearch:
     left_s: Callable[[], float]  # returns the remaining seconds of the budget
     listener: ProgressListener
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
+    is_command: bool = False  # whether a command is timed, not a workload
+    are_given: bool = False  # whether the user has given the batch sizes
+    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # seconds by batch size
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
     _too_large: int | None = field(default=None, init=False)  # the smallest known not to fit
     _n_probed: int = field(default=0, init=False)
@@ -97,9 +102,36 @@ class ProfileSearch:
     def _stop(self, cause: Stopped) -> None:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
-    def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
-        """Return groups of sizes, in the order to try; `larger` starts with the workload's size."""
-        return larger, smaller
+    def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
+        """Yield groups of sizes, in the order to try; `larger` starts with the workload's size."""
+        if not self.is_command:
+            yield from (larger, smaller)
+            return
+        # Try the nearest sizes first, because they are the most useful if the budget is short.
+        yield from (larger[:1], larger[1:2], smaller, larger[2:])
+        others = self._that_may_run()
+        self._to_come += others
+        yield others
+
+    def _that_may_run(self) -> list[int]:
+        """Return multiples of the command's own size to try, if at least half of the sizes failed.
+
+        If the command's size divides `n_train`, so must multiples: small last batches often fail.
+        """
+        points, n_train = self.profile.points, self.profile.workload.n_train
+        failed = [point for point in points if point.status is Status.ERROR]
+        is_over = self.are_given or self.profile.stopped == "time"
+        if is_over or 2 * len(failed) < len(points):
+            return []
+        reference = self.profile.workload.batch_size
+        if self.profile.point(reference, reference) in (None, *failed):
+            return []
+        tried, multiples = self.profile.batch_sizes, list[int]()
+        for size in range(3 * reference, n_train + 1, reference):
+            divides = n_train % size == 0 or n_train % reference != 0
+            if divides and size not in tried:
+                multiples.append(size)
+        return multiples[:_MULTIPLES]
 
     def _try_in_order(self, sizes: Sequence[int]) -> None:
         """Try these batch sizes in order, until two in a row fail for other reasons than memory."""
@@ -125,14 +157,16 @@ class ProfileSearch:
     def _go_beyond_memory(self, size: int) -> None:
         """Find the memory limit if unknown; then try the too large `size` in micro-batches."""
         if self._too_large is None or size < self._too_large:
-            self._too_large = self._limit_below(size)
+            self._too_large = size if self.is_command else self._limit_below(size)
             self._stop("memory")
         largest = self.profile.largest_batch_size
         if self.may_accumulate and largest is not None:
-            statuses = set[Status]()
-            for micro in self._micro_batches(size, largest):
-                statuses.add(self._tried(size, micro).status)
-            self.may_accumulate = not statuses or Status.OK in statuses
+            # A part is at most half of what fits, because the sum of gradients takes memory too.
+            # Parts are nearly equal, because a small last part would save little time.
+            most = largest if self.is_command else max(1, largest // 2)
+            n_pieces = -(-size // most)
+            if not self.is_command or size % n_pieces == 0:  # a command may need equal parts
+                self.may_accumulate = self._tried(size, -(-size // n_pieces)).status is Status.OK
 
     def _limit_below(self, too_large: int) -> int:
         """Search for the largest size that fits (within a factor of 1.25); return that size + 1."""
@@ -157,23 +191,6 @@ class ProfileSearch:
         if too_large <= fits * _RESOLUTION or too_large - fits < 2:
             return None
         return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
-
-    def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Return micro-batch sizes to try: one near the fastest known, or three up to `largest`.
-
-        The parts of `size` are nearly equal, because a small last part would save little time.
-        """
-        in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
-        if in_pieces:
-            fastest = max(in_pieces, key=lambda point: point.samples_per_s or 0.0)
-            n_pieces = -(-size // fastest.micro_batch_size)
-            return [-(-size // n_pieces)]
-        n_pieces, micros = -(-size // largest), list[int]()
-        for halvings in range(_HALVINGS + 1):
-            micro = -(-size // (n_pieces * 2**halvings))
-            if micro not in micros:
-                micros.append(micro)
-        return micros
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
         """Return the profile's point with these sizes; if it is missing, measure and add it."""
@@ -220,37 +237,49 @@ class ProfileSearch:
         Raises:
             _OutOfTime: the remaining budget is too short, or ended during the run.
         """
-        expected_s = self._expected_step_s(size)
-        left_s, timed_s = self.left_s(), self._affordable_s(to_come)
-        if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
+        left_s, expected_s = self.left_s(), self._expected_s(size)
+        if left_s <= expected_s:
             raise _OutOfTime(size)
-        limit_s = max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * _cost_s(expected_s, timed_s))
-        if not self.profile.ran_points:
-            limit_s = max(_HANGS_AFTER_S, _FIRST_PROBE_SHARE * left_s)
-        rest_s = min(left_s, self._cost_of_all_s(to_come, _TIMED_S[0]))
-        self._tell(text, len(to_come), rest_s)
-        point = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
+        limit_s = max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * expected_s)
+        if self.is_command or not self.profile.ran_points:
+            limit_s = left_s
+        if len(to_come) > FEWEST_PROCESSES and not self.profile.ran_points:
+            limit_s = max(_HANGS_AFTER_S, _FIRST_SHARE * left_s)
+        self._tell(text, len(to_come), min(left_s, sum(map(self._expected_s, to_come))))
+        began_s = time.monotonic()
+        point = self._probed(size, micro, min(left_s, limit_s))
+        if point.ran:
+            self._took_s.setdefault(size, time.monotonic() - began_s)
         if point.status is Status.TIMEOUT and left_s < limit_s:
             raise _OutOfTime(size)  # the end of the budget caused the timeout, not a hanging model
         return point
 
-    def _tell(self, text: str, n_to_come: int, left_s: float | None) -> None:
+    def _tell(self, text: str, n_to_come: int, left_s: float) -> None:
         # Sizes may be added during the search, but the reported fraction must not decrease.
         done_fraction = self._n_probed / (self._n_probed + n_to_come)
         self._done_fraction = max(self._done_fraction, done_fraction)
         self._n_probed += 1
         self.listener.progress(
-            done_fraction=self._done_fraction, left_s=left_s, text=f"batch size {text}"
+            done_fraction=self._done_fraction, left_s=left_s or None, text=f"batch size {text}"
         )
 
-    def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
+    def _probed(self, size: int, micro: int, limit_s: float) -> ProfilePoint:
         """Run a batch size; return its point, with status oom if its memory exceeds the limit."""
-        point = self.probe(size, micro, **limits_s)
+        point = self.probe(size, micro, limit_s=limit_s)
         limit, used = self.profile.memory_limit_bytes, point.limited_bytes
         if limit is None or used is None or used <= limit:
             return point
         reason = Reason.of("beyond_memory_limit", peak_bytes=used, limit_bytes=limit)
         return replace(point, status=Status.OOM, reason=reason)
+
+    def _expected_s(self, batch_size: int) -> float:
+        """Predict the seconds that a process takes; 0 before a command has run."""
+        if self.is_command:
+            if batch_size in self._took_s:
+                return _AGAIN_FACTOR * self._took_s[batch_size]
+            return max(self._took_s.values(), default=0.0)
+        step_s = self._expected_step_s(batch_size)
+        return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(TIMED_S, _FEWEST_STEPS * step_s)
 
     def _expected_step_s(self, batch_size: int) -> float:
         """Predict a step time by a line through the smallest and the largest size <= `batch_size`.
@@ -270,22 +299,6 @@ class ProfileSearch:
         if nearest > first:
             slope_s = min(max(0.0, (nearest_s - first_s) / (nearest - first)), slope_s)
         return nearest_s + slope_s * max(0, batch_size - nearest)
-
-    def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """Return the longest of `_TIMED_S` affordable for all `sizes`; if none is, the shortest."""
-        left_s = self.left_s()
-        for timed_s in _TIMED_S:
-            if self._cost_of_all_s(sizes, timed_s) <= left_s:
-                return timed_s
-        return _TIMED_S[-1]
-
-    def _cost_of_all_s(self, sizes: Sequence[int], timed_s: float) -> float:
-        return sum(_cost_s(self._expected_step_s(size), timed_s) for size in sizes)
-
-
-def _cost_s(step_s: float, timed_s: float) -> float:
-    """Return the seconds that a process takes to start, warm up and time steps of `step_s` each."""
-    return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
 
 
 def _rounded(size: float, *, above: int, below: int) -> int:
@@ -312,76 +325,5 @@ def _with_further(point: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
     )
 
 
-def _larger(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return max(one, other)
-
-
-# A batch size is timed again only if 1.3 times its first duration is left of the budget.
-_AGAIN_FACTOR = 1.3
-_MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
-# The first size gets at most this fraction of the budget, so that other sizes can be compared.
-_FIRST_SHARE = 0.45
-
-
-@dataclass(eq=False)
-class CommandSearch(ProfileSearch):
-    """A search of a command's batch sizes, where each start of the command may take minutes.
-
-    The search tries the command's own size, its neighbors, then other sizes, and finds no exact
-    memory limit. If half of the sizes fail and none was given, multiples of the own size are tried.
-    """
-
-    are_given: bool = False
-    _took_s: dict[int, float] = field(default_factory=dict, init=False)
-
-    def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
-        # Try the nearest sizes first, because they are the most useful if the budget is short.
-        yield from (larger[:1], larger[1:2], smaller, larger[2:])
-        others = self._that_may_run()
-        self._to_come += others
-        yield others
-
-    def _that_may_run(self) -> list[int]:
-        """Return multiples of the command's own size to try, if at least half of the sizes failed.
-
-        If the command's size divides `n_train`, so must multiples: small last batches often fail.
-        """
-        points, n_train = self.profile.points, self.profile.workload.n_train
-        failed = [point for point in points if point.status is Status.ERROR]
-        is_over = self.are_given or self.profile.stopped == "time"
-        if is_over or 2 * len(failed) < len(points):
-            return []
-        reference = self.profile.workload.batch_size
-        if self.profile.point(reference, reference) in (None, *failed):
-            return []
-        tried, multiples = self.profile.batch_sizes, list[int]()
-        for size in range(3 * reference, n_train + 1, reference):
-            divides = n_train % size == 0 or n_train % reference != 0
-            if divides and size not in tried:
-                multiples.append(size)
-        return multiples[:_MULTIPLES]
-
-    def _limit_below(self, too_large: int) -> int:
-        return too_large
-
-    def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
-        """Divide `size` into the fewest parts that fit; return [their size], or [] if unequal."""
-        n_pieces = -(-size // largest)
-        return [size // n_pieces] if size % n_pieces == 0 else []
-
-    def _timed(self, size: int, micro: int, text: str, to_come: Sequence[int]) -> ProfilePoint:
-        left_s, needed_s = self.left_s(), max(self._took_s.values(), default=0.0)
-        if size in self._took_s:
-            needed_s = _AGAIN_FACTOR * self._took_s[size]
-        if left_s <= needed_s:
-            raise _OutOfTime(size)
-        self._tell(text, len(to_come), None)
-        began_s = time.monotonic()
-        if not self.profile.points and len(to_come) > FEWEST_PROCESSES:
-            left_s *= _FIRST_SHARE
-        point = self._probed(size, micro, limit_s=left_s)
-        if point.ran:
-            self._took_s.setdefault(size, time.monotonic() - began_s)
-        return point
+def _larger(*peaks: int | None) -> int | None:
+    return max((peak for peak in peaks if peak is not None), default=None)

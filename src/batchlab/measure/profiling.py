@@ -15,7 +15,7 @@ from batchlab.errors import WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch
-from batchlab.measure.step_time import measure_compiled, measure_step_time
+from batchlab.measure.step_time import TIMED_S, measure_compiled, measure_step_time
 from batchlab.processes.children import Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -61,11 +61,11 @@ def measure_profile(
     on = torch.device(device)
     wall_bytes = _wall_bytes(on, memory_limit_bytes)
 
-    def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
+    def probe(size: int, micro: int, *, limit_s: float) -> ProfilePoint:
         nonlocal evaluation
         shaped = replace(trial, batch_size=size, micro_batch_size=micro)
         ended = run_in_child(
-            measure_step_time, packed, shaped, device, timed_s, wall_bytes, timeout_s=limit_s
+            measure_step_time, packed, shaped, device, TIMED_S, wall_bytes, timeout_s=limit_s
         )
         timing, peak_bytes = ended.value, None
         if timing is not None:

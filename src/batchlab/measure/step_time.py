@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -23,10 +24,10 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-# Each batch size is timed for about 0.25 s in blocks of steps, longer if a step is slow. The 95 %
+# Each batch size is timed for about 0.15 s in blocks of steps, longer if a step is slow. The 95 %
 # interval of the median of fifteen blocks has the fourth smallest and fourth largest as bounds, so
 # three disturbed blocks do not affect the interval.
-_TIMED_S = 0.25
+TIMED_S: Final = 0.15
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
 # Clocks and the allocator need time to stabilize: of ten or more rounds, the first two are warm-up.
@@ -47,7 +48,7 @@ def measure_step_time(
     packed: PackedWorkload,
     trial: Trial,
     device: str,
-    timed_s: float = _TIMED_S,
+    timed_s: float = TIMED_S,
     wall_bytes: int | None = None,
     *,
     threads_to_try: tuple[int, ...] | None = None,
@@ -176,7 +177,7 @@ def measure_compiled(
         stepper = Stepper(workload, shaped, on, is_compiled=True)
         timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
         compile_s = timer.block(1, threads)  # a changed number of threads also causes compilation
-        timing = _timed(timer, shaped, _TIMED_S, (threads,))
+        timing = _timed(timer, shaped, TIMED_S, (threads,))
         warmup_s = compile_s, *timing.warmup_s
         timings.append(replace(timing, warmup_s=warmup_s, place=place_here(device)))
     return tuple(timings)
