@@ -343,56 +343,44 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
-    """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound."""
-    n, smallest, largest = len(sizes), sizes[0], sizes[-1]
-    overhead, knee = math.exp(float(point.log_overhead[0])), math.exp(float(point.log_knee[0]))
-    sharpness = 1 / float(point.roundness[0])
-    overheads, per_example = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
-    measured = {"smallest": smallest, "largest": largest}
-    never_flat = flat = None
-    if knee < smallest:
-        what = "the time of an empty step"
-        never_flat = Reason.of("may_be_zero", what=what, **measured, other="smaller")
-    if knee > largest:
-        what = "the time of one example"
-        flat = Reason.of("may_be_zero", what=what, **measured, other="larger")
+    """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound.
+
+    If the knee may be 0, so may the overhead; if it may be infinite, the time of an example may be
+    0. A knee outside the measured batch sizes is unknown, and so is the parameter that may be 0.
+    """
+    log_overheads = np.append(point.log_overhead, draws.log_overhead)
+    log_knees = np.append(point.log_knee, draws.log_knee)
+    starts, grows = not posterior.no_overhead, not posterior.no_slope
+    measured = {"smallest": sizes[0], "largest": sizes[-1]}
+    below = above = None
+    if log_knees[0] < math.log(sizes[0]):
+        below = Reason.of("outside_measured", **measured, other="smaller")
+    if log_knees[0] > math.log(sizes[-1]):
+        above = Reason.of("outside_measured", **measured, other="larger")
+    unknown = below or above
+    if not (starts or grows):
+        unknown = Reason.of("scatter_too_much", what="step times", **measured)
+
+    def estimate(
+        values: Array, *, low: bool = True, high: bool = True, unknown: Reason | None = None
+    ) -> Estimate:
+        value = float(values[0])
+        least, most = _around(value, values[1:])
+        bounds = least if low else None, most if high else None
+        if unknown is not None:
+            return Estimate.cannot_tell(unknown, low=bounds[0], high=bounds[1], n=len(sizes))
+        return Estimate.of(value, interval=bounds, n=len(sizes))
+
     return {
-        "overhead_s": _positive(
-            overhead, overheads, n=n, maybe_0=posterior.no_overhead, why=never_flat
+        "overhead_s": estimate(
+            np.exp(log_overheads), low=starts, unknown=None if starts else below
         ),
-        "s_per_example": _positive(
-            overhead / knee, per_example, n=n, maybe_0=posterior.no_slope, why=flat
+        "s_per_example": estimate(
+            np.exp(log_overheads - log_knees), low=grows, unknown=None if grows else above
         ),
-        "knee_batch_size": _knee(knee, np.exp(draws.log_knee), sizes, posterior),
-        "sharpness": Estimate.of(sharpness, interval=_around(sharpness, 1 / draws.roundness), n=n),
+        "knee_batch_size": estimate(np.exp(log_knees), low=starts, high=grows, unknown=unknown),
+        "sharpness": estimate(1 / np.append(point.roundness, draws.roundness)),
     }
-
-
-def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
-    """Return an estimate; `maybe_0` removes its lower bound, and a reason `why` also its value."""
-    if not maybe_0:
-        return Estimate.of(value, interval=_around(value, draws), n=n)
-    high = float(np.quantile(draws, _BOTH[1]))
-    if why is not None:
-        return Estimate.cannot_tell(why, high=high, n=n)
-    return Estimate.of(value, interval=(None, max(high, value)), n=n)
-
-
-def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
-    """Return the knee, or only a bound of the knee if it is outside the measured batch sizes."""
-    n, measured = len(sizes), {"smallest": sizes[0], "largest": sizes[-1]}
-    if posterior.no_overhead and posterior.no_slope:
-        reason = Reason.of("scatter_too_much", what="step times", **measured)
-        return Estimate.cannot_tell(reason, n=n)
-    low, high = _around(value, draws)
-    if value > sizes[-1]:
-        reason = Reason.of("outside_measured", **measured, other="larger")
-        return Estimate.cannot_tell(reason, low=low, n=n)
-    if value < sizes[0]:
-        reason = Reason.of("outside_measured", **measured, other="smaller")
-        return Estimate.cannot_tell(reason, high=high, n=n)
-    bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
-    return Estimate.of(value, interval=bounds, n=n)
 
 
 # Efficiency of a variance from the median of many squared normal deviations, relative to the sample
