@@ -41,14 +41,6 @@ def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():
 SIZES = (1, 4, 16, 64, 256, 1024)
 
 
-def test_a_line_without_scatter_comes_back() -> None:
-    fit = fit_memory([(size, 50_000_000 + 3_000 * size) for size in SIZES])
-
-    assert fit.fixed_bytes.estimate == pytest.approx(50_000_000, rel=1e-9)
-    assert fit.bytes_per_example.estimate == pytest.approx(3_000, rel=1e-6)
-    assert fit.predicted_bytes(100).estimate == pytest.approx(50_300_000)
-
-
 def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100() -> None:
     rng = np.random.default_rng(1)
     n_draws, held = 600, 0

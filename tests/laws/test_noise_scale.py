@@ -14,7 +14,7 @@ N_DRAWS = 500
 
 def drawn(gradients, stream, *, n_blocks: int, block: int):
     """The noise scale of a sample without replacement, quickly; the slow twin is `sample_of`."""
-    chosen = stream.permutation(len(gradients))[: n_blocks * block]
+    chosen = stream.choice(len(gradients), n_blocks * block, replace=False)
     blocks = gradients[chosen].reshape(n_blocks, block, -1)
     means = blocks.mean(axis=1)
     return noise_scale(

@@ -57,21 +57,8 @@ def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed: int) 
     assert found[2] == pytest.approx(searched[2], rel=1e-3)
 
 
-def test_the_residuals_are_logarithms_in_the_order_of_the_batch_sizes() -> None:
-    points = exactly(SIZES)
-    points[3] = (8, known(1.3 * (points[3][1].estimate or 0)))
-
-    fit = fit_step_time(points)
-
-    assert fit.batch_sizes == SIZES
-    assert fit.residuals[3] == max(fit.residuals)
-    assert 0.15 < fit.max_residual_fraction < 0.3
-    off = math.log(points[3][1].estimate / fit.step_s(8).estimate)
-    assert fit.residuals[3] == pytest.approx(off)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(STUDIES, ("a CPU, 14 sizes", "a busy machine")))
+@pytest.mark.parametrize("name", by_day(STUDIES, ("a CPU, 14 sizes",)))
 def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> None:
     study, random, n_draws = STUDIES[name], np.random.default_rng(3), 100
     middle = study.sizes[len(study.sizes) // 2]
@@ -108,16 +95,6 @@ def test_times_that_do_not_show_the_knee_bound_it_at_most() -> None:
     assert grows.knee_batch_size.high < 32
     assert grows.overhead_s.estimate is None
     assert grows.s_per_example.holds(1e-6)
-
-
-def test_every_interval_holds_its_estimate() -> None:
-    random = np.random.default_rng(7)
-    hard_knee = [(size, known(max(1e-3, 1e-5 * size))) for size in SIZES]
-    for points in (hard_knee, *(STUDIES["3 sizes"].draw(random) for _ in range(9))):
-        fit = fit_step_time(points)
-        told = (fit.overhead_s, fit.s_per_example, fit.knee_batch_size, fit.sharpness)
-        for each in (*told, fit.step_s(64)):
-            assert each.estimate is None or each.holds(each.estimate)
 
 
 def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
@@ -176,15 +153,9 @@ def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
 
     seen = profile.timed_s(profile.points[0])
 
+    assert seen.estimate == pytest.approx(math.sqrt(0.01 * 0.011))  # their geometric mean
     half = 12.706 * math.log(1.1) / 2
     assert seen.high == pytest.approx(math.sqrt(0.01 * 0.011) * math.exp(half), rel=1e-3)
-
-
-def test_the_time_of_two_processes_is_their_geometric_mean() -> None:
-    point = twice(64, 0.01, 0.04)
-
-    assert point.step_s.estimate == pytest.approx(0.02)
-    assert point.samples_per_s == pytest.approx(64 / 0.02)
 
 
 def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not() -> None:
@@ -236,7 +207,7 @@ def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(PROCESSES, ["processes alike", "a CPU, 14 sizes"]))
+@pytest.mark.parametrize("name", by_day(PROCESSES, ["a CPU, 14 sizes"]))
 def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
     held = process_coverage(PROCESSES[name], n_profiles=40, seed=1)
 

@@ -95,14 +95,6 @@ def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
     assert few.step_time.batch_sizes == (8, 64, 2000)
 
 
-def test_the_law_gives_memory_to_sizes_that_have_not_run() -> None:
-    profile = made_up_profile(*map(made_up_point, (8, 16, 64)), out_of_memory(1024))
-
-    predicted = profile.memory.predicted_bytes(1024)
-    assert predicted.estimate == pytest.approx(peak_bytes(1024))
-    assert predicted.holds(peak_bytes(1024))
-
-
 # JSON
 
 

@@ -100,13 +100,12 @@ SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images
 
 
 class Wrapped(nn.Module):
-    def __init__(self, inner: nn.Module, after: Callable[[Any, Tensor], Tensor]) -> None:
+    def __init__(self, inner: nn.Module, after: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.inner, self.after, self.calls = inner, after, 0
+        self.inner, self.after = inner, after
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return self.after(self, self.inner(x))
+        return self.after(self.inner(x))
 
 
 class Centred(nn.Module):
@@ -136,7 +135,7 @@ class Normalized(nn.Module):
         return y + normal
 
 
-def _with_after(after: Callable[[Any, Tensor], Tensor]) -> Callable[[Workload], Workload]:
+def _with_after(after: Callable[[Tensor], Tensor]) -> Callable[[Workload], Workload]:
     return _with_model(lambda inner: Wrapped(inner, after))
 
 
@@ -207,10 +206,6 @@ FAULTS: dict[str, Fault] = {
         "sum",
         "loss",
     ),
-    "root of the size": (
-        _with_loss(lambda w, model, batch: w.loss(model, batch) * len(batch[0]) ** 0.5),
-        *("coupled", "loss"),
-    ),
     "mean with weights": (_with_loss(_by_size), "weight", ""),
     "constant weight": (lambda w: replace(w, weight=lambda _: 1.0), "weight", "weight"),
     "other weight": (
@@ -223,13 +218,8 @@ FAULTS: dict[str, Fault] = {
         "random",
         "model",
     ),
-    "dropout by function": (
-        _with_after(lambda self, y: F.dropout(y, 0.3, self.training)),
-        "random",
-        "model",
-    ),
     "batch statistics": (
-        _with_after(lambda _, y: y - 0.5 * y.mean(dim=0, keepdim=True)),
+        _with_after(lambda y: y - 0.5 * y.mean(dim=0, keepdim=True)),
         "coupled",
         "model",
     ),
@@ -241,12 +231,6 @@ FAULTS: dict[str, Fault] = {
         "coupled",
         "model",
     ),
-    "shortened gradients": (
-        _with_hook(lambda gradient: gradient / (1e-6 + gradient.norm())),
-        "coupled",
-        "model",
-    ),
-    "count of calls": (_with_after(lambda self, y: y * (1 + 0.1 * self.calls)), "coupled", "model"),
     "running mean": (_with_model(Centred), "coupled", "model"),
     "random loss": (_with_loss(_noisy), "random", "loss"),
 }

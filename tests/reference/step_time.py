@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import curve_fit
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
 from batchlab.measure.profile import Profile
@@ -24,35 +24,22 @@ def fit_by_search(
 ) -> tuple[float, float, float]:
     """Overhead, seconds per example and sharpness of weighted least squares on log times."""
 
-    def square(unknown: Sequence[float]) -> float:
-        overhead_s, s_per_example = math.exp(unknown[0]), math.exp(unknown[1])
-        total = 0.0
-        for (batch_size, seconds), weight in zip(points, weights, strict=True):
-            on_law = law(
-                batch_size,
-                overhead_s=overhead_s,
-                s_per_example=s_per_example,
-                sharpness=1 / unknown[2],
-            )
-            total += weight * (math.log(seconds) - math.log(on_law)) ** 2
-        return total
+    def log_s(sizes: Sequence[int], log_overhead: float, log_each: float, round_: float) -> object:
+        logs = np.stack(np.broadcast_arrays(log_overhead, log_each + np.log(sizes)))
+        return round_ * np.logaddexp(*(logs / round_))
 
-    options = {"xatol": 1e-11, "fatol": 1e-18, "maxiter": 8000, "maxfev": 8000}
-    least_s = min(seconds for _, seconds in points)
-    per_example_s = points[-1][1] / points[-1][0]
-    found = [
-        minimize(
-            square,
-            (math.log(share * least_s), math.log(per_example_s / share), roundness),
-            method="Nelder-Mead",
-            bounds=((None, None), (None, None), (0.1, 1.6)),
-            options=options,
+    sizes, seconds = zip(*points, strict=True)
+    least, each = math.log(min(seconds)), math.log(seconds[-1] / sizes[-1])
+    errors, found = np.array(weights) ** -0.5, []
+    for round_ in (0.3, 0.7, 1.2):
+        start, bounds = (least, each, round_), ((-40, -40, 0.1), (10, 10, 1.6))
+        best, _ = curve_fit(
+            log_s, sizes, np.log(seconds), start, errors, bounds=bounds, xtol=1e-14, ftol=1e-14
         )
-        for share in (0.5, 1.0)
-        for roundness in (0.3, 0.7, 1.2)
-    ]
-    best = min(found, key=lambda one: float(one.fun))
-    return math.exp(best.x[0]), math.exp(best.x[1]), 1 / best.x[2]
+        off = (np.log(seconds) - log_s(sizes, *best)) / errors
+        found.append((float(off @ off), best))
+    best = min(found, key=lambda one: one[0])[1]
+    return math.exp(best[0]), math.exp(best[1]), 1 / best[2]
 
 
 @dataclass(frozen=True, kw_only=True)
