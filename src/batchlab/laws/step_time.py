@@ -26,7 +26,7 @@ _REACH = 7.0
 # Kernels and caches change with the batch size, so single sizes deviate from every smooth law. This
 # is the median of the half-Cauchy prior of log times' deviations; it matters if points are few.
 _OFF_THE_LAW = 0.03
-_OFF_LIMITS = (1e-3, 1.0)
+_OFF_LIMITS = (math.log(1e-3), math.log(1.0))
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
 # Each zoom of a search narrows the range to three grid spacings around the best point.
@@ -63,29 +63,19 @@ def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
     return level, (weight * (away - level[..., None]) ** 2).sum(axis=-1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Axis:
-    """The cells of a grid along one parameter; `around` makes cells near a center the narrowest."""
+def _edges_around(centre: float, limits: tuple[float, float], *, fine: float, n: int) -> Array:
+    """Divide `limits` into `n` cells; cells within `fine` of `centre` are the narrowest."""
+    low, high = (math.asinh((limit - centre) / fine) for limit in limits)
+    return np.asarray(centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
-    edges: Array
 
-    @classmethod
-    def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
-        """Divide `limits` into `n` cells; cells within `fine` of `centre` are the narrowest."""
-        low, high = (math.asinh((limit - centre) / fine) for limit in limits)
-        return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
+def _centres(edges: Array) -> Array:
+    return np.asarray((edges[1:] + edges[:-1]) / 2)
 
-    @property
-    def centres(self) -> Array:
-        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
-    @property
-    def widths(self) -> Array:
-        return np.diff(self.edges)
-
-    def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
-        """Draw one value uniformly within each of the cells with the indices `places`."""
-        return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
+def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator) -> Array:
+    """Draw one value uniformly within each of the cells with the indices `cells`."""
+    return np.asarray(edges[cells] + generator.random(len(cells)) * np.diff(edges)[cells])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,9 +85,9 @@ class _Posterior:
     log_sizes: Array
     log_s: Array  # log seconds per step
     own_sq: Array  # measurement variance of each log time
-    knee: _Axis
-    round: _Axis
-    off: _Axis
+    knee: Array  # the edges of the cells along the log knee, ascending
+    round: Array  # likewise along the roundness
+    off: Array  # likewise along the log of the deviation
     weight: Array  # probability of each cell, shape (knee, round, off)
     no_overhead: bool  # whether a line through the origin (a knee at 0) is also likely
     no_slope: bool  # whether a constant time (a knee at infinity) is also likely
@@ -106,23 +96,20 @@ class _Posterior:
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
         """Return the posterior, given log times at log batch sizes and the log times' variances."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
-        knee = _Axis.around(
+        knee = _edges_around(
             float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
         )
-        round_ = _Axis.around(float(middle.roundness[0]), _ROUNDNESS, fine=0.02, n=_CELLS["round"])
-        least, most = map(math.log, _OFF_LIMITS)
-        off = _Axis(edges=np.linspace(least, most, _CELLS["off"] + 1))
-        density = _log_likelihood(
-            log_sizes, log_s, own_sq, knee.centres, round_.centres, off.centres
-        ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
-        weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
+        round_ = _edges_around(float(middle.roundness[0]), _ROUNDNESS, fine=0.02, n=_CELLS["round"])
+        off = np.linspace(*_OFF_LIMITS, _CELLS["off"] + 1)
+        knees, offs = _centres(knee), _centres(off)
+        density = _log_likelihood(log_sizes, log_s, own_sq, knees, _centres(round_), offs)
+        density -= np.log1p(np.exp(2 * (offs - math.log(_OFF_THE_LAW))))
+        weight = np.exp(density - density.max()) * np.diff(round_)[:, None] * np.exp(offs)
         by_knee = weight.sum(axis=(1, 2))
         # The first and last cell represent a knee of 0 and of infinity; check if they are likely.
         least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
-        beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
-            log_sizes[-1] - knee.centres, 0
-        )
-        weight *= (knee.widths * np.exp(beyond))[:, None, None]
+        beyond = np.minimum(knees - log_sizes[0], 0) + np.minimum(log_sizes[-1] - knees, 0)
+        weight *= (np.diff(knee) * np.exp(beyond))[:, None, None]
         return cls(
             log_sizes=log_sizes,
             log_s=log_s,
@@ -137,7 +124,7 @@ class _Posterior:
 
     def typical_off(self) -> float:
         """Return the posterior geometric mean of the log times' standard deviation from the law."""
-        return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
+        return math.exp(float(self.weight.sum(axis=(0, 1)) @ _centres(self.off)))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
         """Draw curves, each with a standard deviation of log times from the curve."""
@@ -145,9 +132,9 @@ class _Posterior:
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
         places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
-        knee = self.knee.drawn(places[0], generator)
-        roundness = self.round.drawn(places[1], generator)
-        off_log = self.off.drawn(places[2], generator)
+        knee = _drawn(self.knee, places[0], generator)
+        roundness = _drawn(self.round, places[1], generator)
+        off_log = _drawn(self.off, places[2], generator)
         weight = 1 / (np.exp(2 * off_log)[:, None] + self.own_sq)
         level, _ = _level(self.log_s, _log_rise(self.log_sizes, knee, roundness), weight)
         noise = generator.standard_normal(_N_DRAWS) / np.sqrt(weight.sum(axis=1))
