@@ -155,7 +155,7 @@ def test_a_profile_under_load_gives_no_absurd_interval() -> None:
 def test_the_share_of_the_noise_is_that_of_the_variance(size: int) -> None:
     noise = made_up_noise(noise_point(0, 200.0))
     workload = msgspec.structs.replace(noise.workload, batch_size=size)
-    variance = noise.noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
+    variance = noise.along[-1].noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
     share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
 
     meaning = next(noise_sections(replace(noise, workload=workload))).title

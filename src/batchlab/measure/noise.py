@@ -78,7 +78,7 @@ class Noise(ShownInNotebook):
     """The gradient noise of a workload at several steps of its training.
 
     This is the document that `batchlab noise --json` prints; the noise scale is in examples. `step`
-    and the three estimates are those of the last point of `along`.
+    and `gradient_noise_scale` are those of the last point of `along`.
 
     Attributes:
         workload: the workload that was trained.
@@ -103,8 +103,7 @@ class Noise(ShownInNotebook):
 
     document = (
         *("schema", "command", "batchlab", "workload", "device", "environment", "created_at"),
-        *("step", "gradient_noise_scale", "gradient_norm_squared", "noise_trace"),
-        *("along", "steps", "stopped"),
+        *("step", "gradient_noise_scale", "along", "steps", "stopped"),
     )
     by_name = ("environment",)
 
@@ -117,16 +116,6 @@ class Noise(ShownInNotebook):
     def gradient_noise_scale(self) -> Estimate:
         """The noise scale B_simple = tr Sigma / |G|^2 at the last point, in examples."""
         return self.along[-1].gradient_noise_scale
-
-    @property
-    def gradient_norm_squared(self) -> Estimate:
-        """|G|^2, the squared norm of the mean gradient, at the last point."""
-        return self.along[-1].gradient_norm_squared
-
-    @property
-    def noise_trace(self) -> Estimate:
-        """Tr Sigma, the summed variance of one example's gradient, at the last point."""
-        return self.along[-1].noise_trace
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`."""
