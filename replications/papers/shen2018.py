@@ -18,7 +18,6 @@ from replications.seeds import (
     final,
     last_measured,
     mean,
-    mean_measured,
     ratio,
     trials,
 )
@@ -149,8 +148,6 @@ def measured(studies: Studies) -> Measured:
             numbers[f"{first} less {second}; {name}"] = apart
         distances = (last_measured(runs[arm], "distance") for arm in ("small", "large"))
         numbers[f"distance; {name}"] = difference(*distances)
-        steps = (mean_measured(runs[arm], "update_norm") for arm in ("large", "small"))
-        numbers[f"step; {name}"] = ratio(*steps)
     adam, sgd = trials(studies["Adam"]), _runs(studies, _AS_PYTORCH[-1])["small"]
     numbers["norm"] = ratio(*(last_measured(each, "parameter_norm") for each in (adam, sgd)))
     numbers["Adam"] = difference(final(adam), final(sgd), n_examples=10_000)

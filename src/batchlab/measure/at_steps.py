@@ -215,13 +215,6 @@ def _gradient_norm(moment: Moment) -> float | None:
     return None if norm is None else float(norm)
 
 
-def _update_norm(moment: Moment) -> float | None:
-    """Return the norm of the last update, or None if the run has just resumed from a checkpoint."""
-    if not moment.before:
-        return None
-    return distance_between(moment.model.parameters(), moment.before)
-
-
 def _distance(moment: Moment) -> float:
     return distance_between(moment.model.parameters(), moment.initial)
 
@@ -273,7 +266,6 @@ def _top_eigenvalue(moment: Moment) -> float:
 # These functions are sent to child processes by name, so none is a lambda.
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
-    "update_norm": _update_norm,
     "distance": _distance,
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,

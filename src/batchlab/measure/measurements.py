@@ -44,7 +44,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
 
 MEASUREMENTS = (
     Measurement(quantity=quantity("gradient_norm")),
-    Measurement(quantity=quantity("update_norm")),
     Measurement(quantity=quantity("distance")),
     Measurement(quantity=quantity("parameter_norm")),
     Measurement(

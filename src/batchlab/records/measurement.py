@@ -20,8 +20,6 @@ class Moment:
         model: an `nn.Module` in training mode, with the gradients of the last step.
         initial: the parameters before the first step, in the order of
             `model.parameters()`.
-        before: the parameters before the last step; empty before the first step, and right
-            after a run was resumed.
         workload: the `Workload` that is trained.
         device: the `torch.device` of the model.
         trial: the trial that is trained, with its batch size and micro-batch size.
@@ -32,7 +30,6 @@ class Moment:
 
     model: Any
     initial: Sequence[Any]
-    before: Sequence[Any]
     workload: Any
     device: Any
     trial: Trial

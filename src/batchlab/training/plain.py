@@ -199,7 +199,6 @@ class _TrainingRun:
         self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
         self._evaluator.fast = self._stepper.fast
         self._initial = self._weights()  # untrained: no checkpoint is loaded yet
-        self._before: list[Tensor] = []  # the weights one step before the next evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
@@ -287,10 +286,8 @@ class _TrainingRun:
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
-            if steps_left == 1:
-                self._before = self._weights()
             started_s = time.perf_counter()
-            most = min(max(1, steps_left - 1), self._steps_to_beginning())
+            most = min(steps_left, self._steps_to_beginning())
             outcome = self._train(stream, min(self._block_steps, most))
             if time.perf_counter() - started_s < _BLOCK_S:
                 self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
@@ -441,7 +438,6 @@ class _TrainingRun:
         moment = Moment(
             model=self._stepper.model,
             initial=self._initial,
-            before=self._before,
             workload=self._workload,
             device=self._device,
             trial=self._trial,
@@ -457,7 +453,6 @@ class _TrainingRun:
             # Leave out measures that have no value for the initial weights.
             if step > 0 or value is not None:
                 measured.append((name, value))
-        self._before = []
         return tuple(measured)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
