@@ -234,8 +234,8 @@ HELP: Mapping[str, str] = {
     "drop_last": "Leave out the last batch of each epoch if it is smaller.",
     "micro_batch_size": "Cut each batch into pieces of this many examples, to save memory. "
     "Default: the whole batch.",
-    "measure": "Also measure this at the start and at the end of each epoch: noise_scale, "
-    "gradient_variance or top_eigenvalue; or at the start and at the end: sharpness. "
+    "measure": "Also measure this at the start and at the end of each epoch: noise_scale or "
+    "gradient_variance; or at the start and at the end: sharpness or top_eigenvalue. "
     "Give it again for another.",
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
     "throughout, growing from one to the other, and small with its rate cut instead.",

@@ -85,8 +85,8 @@ def sweep(
             PyTorch except for rounding; "plain" trains every model in PyTorch.
         cluster: a Ray cluster that trains the trials; None to train on this machine.
         measure: what else to measure, at the start and after each epoch: "noise_scale",
-            "gradient_variance", "top_eigenvalue"; or at the start and end of a trial:
-            "sharpness". Trials that were trained before are not measured.
+            "gradient_variance"; or at the start and end of a trial: "sharpness",
+            "top_eigenvalue". Trials that were trained before are not measured.
         plans: train these plans of two batch sizes: "small" and "large" (constant), "grow" (starts
             small; after 40, 70 and 90 % of the run the batch size grows 4 times, up to the large
             size, then the rate is cut), "decay" (small, with the rate cut at those points). The

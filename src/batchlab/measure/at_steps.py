@@ -279,7 +279,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     """Return the measuring functions of the default quantities and of those in `asked`, by name."""
     rows = measurement_rows()
     return {
-        name: partial(_taken, at_step, rows[name].on_request, rows[name].at_ends)
+        name: partial(_taken, at_step, rows[name].on_request, rows[name].figure == "at_the_end")
         for name, at_step in AT_STEP.items()
         if name in asked or not rows[name].on_request
     }

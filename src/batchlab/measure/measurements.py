@@ -63,7 +63,6 @@ MEASUREMENTS = (
         quantity=quantity("sharpness"),
         figure="at_the_end",
         on_request=True,
-        at_ends=True,
         notes=(Reason.of("sharpness_is"), Reason.of("sharpness_disputed")),
     ),
     Measurement(

@@ -50,9 +50,8 @@ class Measurement:
     Attributes:
         quantity: the name in records, the unit and the label.
         on_request: whether the quantity is costly and therefore measured only if requested by name,
-            and only at the initial weights, at epoch ends and at the end of the run. Other
-            quantities are measured at every evaluation after the first step.
-        at_ends: whether a costly quantity is measured only at the initial and the final weights.
+            and only at the initial weights, at epoch ends (unless `figure` is "at_the_end") and at
+            the end of the run. Others are measured at every evaluation after the first step.
         figure: how a figure shows the quantity: "along_training" by step, "at_the_start" or
             "at_the_end" by batch size; None if only the CSV file contains the quantity.
         expected: returns the values that theory predicts, given the measured values by batch size
@@ -63,6 +62,5 @@ class Measurement:
     quantity: Quantity
     figure: str | None = None
     on_request: bool = False
-    at_ends: bool = False
     expected: ExpectedValues | None = None
     notes: tuple[Reason, ...] = ()
