@@ -50,10 +50,10 @@ def shown_in(situation: WholeSituation, budget: float) -> Iterator[Shown]:
     except BatchlabError:
         return
     advice = answered(decided, log)
-    if decided.study is None or decided.study.end is None:
+    if decided.procedure is None or (end := decided.procedure.study.end) is None:
         return
     for believed in advice.believed:
-        yield from _judged(situation, advice, believed, decided.study.end.margin)
+        yield from _judged(situation, advice, believed, end.margin)
 
 
 def _judged(

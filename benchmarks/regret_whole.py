@@ -46,6 +46,7 @@ from benchmarks.regret.whole_situation import (
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
 from benchmarks.surface_prior import prior_without
 
+from batchlab.advice.answer import answered
 from batchlab.advice.decider import decide
 from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError, TrialError
@@ -72,13 +73,14 @@ def advised(
     except BatchlabError as error:
         return Reply(cell=situation.reference, spent_s=engine.spent_s(), problem=str(error))
     cell = situation.grid.cell(*found.cell[:2])
-    gain, study = found.gain, found.study
+    advice = answered(found, log)
+    gain, study = advice.gain, found.procedure and found.procedure.study
     return Reply(
         cell=cell,
         spent_s=engine.spent_s(),
         origin=found.origin,
-        chance=found.chance,
-        gain=(None, None, None) if gain is None else (gain.low, gain.estimate, gain.high),
+        chance=advice.chance,
+        gain=(gain.low, gain.estimate, gain.high),
         level=log.until,
         n_sizes=None if study is None else sum(not study.is_new_size(s) for s in study.options),
     )

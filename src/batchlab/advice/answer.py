@@ -23,9 +23,9 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
+from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunKey, RunLog, why_it_failed
-from batchlab.advice.study import AdviceStudy
-from batchlab.belief.outlook import Outlook, estimate_of
+from batchlab.belief.outlook import estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.trial import Target, TrialRecord
@@ -34,15 +34,18 @@ Array = NDArray[np.float64]
 
 # A rate up to this many times as high counts as at most an octave higher; 2.1 allows rounding.
 _UP_TO = 2.1
+# The chance reported for a race's winner, no higher than in recorded answers: `_RACED_FAR` if its
+# rate is `_FAR_RATE` or more octaves above the ridge through the reference, else `_RACED_NEAR`.
+_FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 _HALF = 0.5  # no expected cost is shown if the target is missed with a higher probability
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
     """Return the advice that the outcome of a study supports."""
     unanswered = _unanswered(decided, log)
-    if decided.study is None or decided.procedure is None:
+    if decided.procedure is None:
         return unanswered
-    return _Answer(decided, decided.study, decided.procedure.outlook).advice(unanswered)
+    return _Answer(decided, decided.procedure).advice(unanswered)
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
@@ -103,10 +106,14 @@ _NOTHING_LIKELY = {
 
 
 class _Answer:
-    def __init__(self, decided: Decided, study: AdviceStudy, outlook: Outlook) -> None:
-        self._decided, self._study, self._outlook = decided, study, outlook
+    def __init__(self, decided: Decided, procedure: Procedure) -> None:
+        study = procedure.study
+        self._decided, self._study, self._outlook = decided, study, procedure.outlook
         self._log, self._question = study.log, study.question
         self._named = study.at(decided.cell)
+        # If the reference is a default, another rate at its batch size does not count as a change.
+        is_tuned = self._question.is_usual and self._named in study.same_size
+        self._stays = self._named == study.own or is_tuned
         self._shown = {size: self._shown_at(size) for size in study.options}
         self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
 
@@ -117,7 +124,7 @@ class _Answer:
         candidates = tuple(map(self._candidate, self._question.options))
         advice = replace(
             unanswered,
-            chance=self._decided.chance,
+            chance=self._chance(),
             flat_set=tuple(shown.batch_size for shown in candidates if shown.in_flat_set),
             gain=self._gain(),
             gain_from_batch_size=self._gain_from_batch_size(tuned),
@@ -130,7 +137,7 @@ class _Answer:
         )
         if tuned is not None:
             advice = replace(advice, reference_tuned=self._configuration(tuned))
-        if not self._decided.stays:
+        if not self._stays:
             reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
             return replace(advice, verdict="recommend", reason=reason, recommendation=configuration)
         if self._log.until is not None and not self._met:
@@ -361,15 +368,25 @@ class _Answer:
         near = np.mean(behind <= math.log2(1 + self._question.delta)) >= SURE
         return bool(near) and not ends_worse
 
+    def _chance(self) -> float | None:
+        """Return the probability that the recommendation does no worse than the reference."""
+        study, named = self._study, self._named
+        if self._stays:
+            return None
+        if not self._decided.raced:
+            return float(self._outlook.chance[named])
+        off = float(study.off_ridge([study.own])[named, 0])
+        return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
+
     def _gain(self) -> Estimate:
         """Return the reference's cost / the named configuration's, each the mean of 5 trainings."""
-        study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
-        if decided.stays or decided.gain is None:
+        study, reference = self._study, self._study.cells[self._study.own]
+        if self._stays:
             return _exactly(1.0)
         if self._question.objective == "quality":
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
-            return decided.gain
+            return self._gain_of(self._outlook.gain_draws(self._named))
         # The reference missed the target, so the steps that it ran give a lower bound of its cost.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
@@ -384,14 +401,16 @@ class _Answer:
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
         """Return the gain over the reference batch size at its best rate, trained or not."""
-        study, gain = self._study, self._decided.gain_from_batch_size
-        if self._named in study.same_size:
+        if self._named in self._study.same_size:
             return _exactly(1.0)
         if self._question.objective == "quality" and tuned is not None:
             return self._times_as_far(tuned, self._named)
-        if self._log.until is None or gain is None:
+        if self._log.until is None:
             return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        return gain
+        return self._gain_of(self._outlook.gain_over_tuned_draws(self._named))
+
+    def _gain_of(self, log2_gains: Array) -> Estimate:
+        return estimate_of(2.0**log2_gains, n=len(self._study.cells[self._named].records))
 
     # ---- how trainings end
 

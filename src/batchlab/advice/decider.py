@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from batchlab.advice.advice import Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
@@ -12,7 +12,6 @@ from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, why_it_failed
 from batchlab.advice.study import AdviceStudy, missed
-from batchlab.belief.outlook import estimate_of
 from batchlab.belief.surface import SurfacePrior
 from batchlab.errors import UsageError
 from batchlab.laws.step_time import timed_in_turn
@@ -23,9 +22,6 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 2.0
 # The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
-# The chance reported for a race's winner, no higher than in recorded answers: `_RACED_FAR` if its
-# rate is `_FAR_RATE` or more octaves above the ridge through the reference, else `_RACED_NEAR`.
-_FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs depend on the result of another run.
 _MOST_AT_ONCE = 2
 TimeInTurn = Callable[[int, int], Estimate | None]
@@ -41,25 +37,16 @@ class Decided:
         stopped: why nothing could be compared; None if configurations were compared.
         origin: where the target comes from.
         hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
-        stays: whether no change is recommended: `cell` is the reference, or, if that is a default,
-            its batch size at the best rate.
-        chance: the probability that `cell` does no worse than the reference (`Advice.chance`).
-        gain: the reference's cost to the target divided by the cost of `cell`.
-        gain_from_batch_size: the gain over the reference batch size at its best rate.
-        study: the configurations and their runs; None if nothing could be compared.
-        procedure: contains the final belief; None if nothing could be compared.
+        procedure: the runs and the final belief; None if nothing could be compared.
+        raced: whether an early race chose the configuration.
     """
 
     cell: CellKey
     stopped: Reason | None = None
     origin: TargetOrigin = "pilot"
     hardly_learns: Reason | None = None
-    stays: bool = True
-    chance: float | None = None
-    gain: Estimate | None = None
-    gain_from_batch_size: Estimate | None = None
-    study: AdviceStudy | None = None
     procedure: Procedure | None = None
+    raced: bool = False
 
 
 def decide(
@@ -105,10 +92,14 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
-    decided = _decided(procedure, named, raced=races)
-    if piloted.level is not None:
-        decided = replace(decided, origin=piloted.level.origin)
-    return replace(decided, hardly_learns=piloted.hardly_learns)
+    origin = question.target_origin if piloted.level is None else piloted.level.origin
+    return Decided(
+        cell=study.cells[named].cell,
+        origin=origin,
+        hardly_learns=piloted.hardly_learns,
+        procedure=procedure,
+        raced=races,
+    )
 
 
 def _compares_whole(log: RunLog) -> bool:
@@ -210,29 +201,3 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) ->
         procedure.confirm(named)
         if race.soonest == named:
             return procedure.outlook.stays(study.nameable) if named == study.own else named
-
-
-def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
-    study, outlook = procedure.study, procedure.outlook
-    one = study.cells[named]
-    is_own_size = named in study.same_size
-    # If the reference is a default, another rate at its batch size does not count as a change.
-    stays = named == study.own or (study.question.is_usual and is_own_size)
-    chance: float | None = float(outlook.chance[named])
-    if stays:
-        chance = None
-    elif raced:
-        off = float(study.off_ridge([study.own])[named, 0])
-        chance = _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
-    n = len(one.records)
-    gains, over_tuned = outlook.gain_draws(named), outlook.gain_over_tuned_draws(named)
-    return Decided(
-        cell=one.cell,
-        origin=study.question.target_origin,
-        chance=chance,
-        stays=stays,
-        gain=estimate_of(2.0**gains, n=n),
-        gain_from_batch_size=estimate_of(2.0**over_tuned, n=n),
-        study=study,
-        procedure=procedure,
-    )
