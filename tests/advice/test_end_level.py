@@ -119,16 +119,16 @@ def test_the_level_is_a_round_figure():
     assert level_of(0.463, 0.0269).value == 0.436
 
 
-def level_by(*records):
-    """The level that these pilots set, the reference's first."""
-    return Pilots(ASKED, records, planned_steps=NEVER).level
+def end_by(*records):
+    """The end by which these pilots set the level, the reference's first."""
+    return Pilots(ASKED, records, planned_steps=NEVER).end
 
 
 def test_the_reference_sets_the_level_whatever_ran_beside_it_and_its_seeds_by_their_mean():
     """What one seed ends with, half of the others miss."""
     for beside in (0.8, 0.91, 0.95):
-        assert level_by(ENDED, record_of(approach(beside, rate=1.0))) == level_by(ENDED)
-    end = level_by(ENDED).end
+        assert end_by(ENDED, record_of(approach(beside, rate=1.0))) == end_by(ENDED)
+    end = end_by(ENDED)
     assert level_of_ends(ASKED, end, [0.88, 0.9, 0.92, 0.94]) == level_of(0.91, end.margin)
 
 
@@ -136,9 +136,9 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     """A level within the wobble of labels drawn at random would be met by whoever is luckiest."""
     cut = record_of(lambda e: 0.1 + 0.002 * (e > 0) + 0.001 * (e % 2), epochs=20)
 
-    assert level_by(cut) is None
-    assert level_by(cut, ENDED).target == level_by(ENDED).target
-    assert level_by(cut, RISING).origin == "easier"
+    assert end_by(cut) is None
+    assert end_by(cut, ENDED) == end_by(ENDED)
+    assert end_by(cut, RISING).ended_by == "cut"
 
 
 def pilot_at(rate, curve, *, metric="loss", epochs=20, **changes):
@@ -170,7 +170,7 @@ FAR = {"another_rate_learns"}
 
 
 @pytest.mark.parametrize(
-    ("asked", "runs", "is_open", "hardly", "level_of"),
+    ("asked", "runs", "is_open", "hardly", "rate"),
     [
         (LOSS, [CRAWLS], True, {"hardly_learns"}, None),
         (LOSS, [CRAWLS, FOUR_TIMES], True, {"hardly_learns"}, None),
@@ -183,20 +183,20 @@ FAR = {"another_rate_learns"}
         (LOSS, [BROKEN, LOWER], False, FAR | {"own_fails", "metric_not_finite"}, 0.0006),
     ],
 )
-def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, level_of):
+def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, rate):
     pilots = pilots_of(asked, *runs)
 
     assert pilots.is_open == is_open
-    why, level = pilots.hardly_learns, pilots.level
+    why, end = pilots.hardly_learns, pilots.end
     assert (set() if why is None else codes(why)) == hardly
-    assert (level and level.end.learning_rate) == level_of
+    assert (end and end.learning_rate) == rate
     if "another_rate_learns" in hardly:
-        assert why.named["rate"] == level_of
+        assert why.named["rate"] == rate
     if why is not None and runs[0] is CRAWLS:
         assert why.named.get("why", why).named["first"] == pytest.approx(5.70)
     if not hardly:
         start = runs[0].evaluations[0].score("validation", asked.metric)
-        assert asked.sign * (level.target.value - start) > 0
+        assert asked.sign * (level_of_ends(asked, end, [end.value]).value - start) > 0
 
 
 def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
@@ -220,11 +220,12 @@ def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
 
 
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
-    level, so_far = level_by(RISING), end_so_far(ASKED, RISING)
+    end = end_by(RISING)
+    level = level_of_ends(ASKED, end, [end.value])
 
-    assert (level.origin, level.end) == ("easier", so_far)
-    assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
-    assert RISING.crossing(level.target).samples <= RISING.samples
+    assert (end.ended_by, end) == ("cut", end_so_far(ASKED, RISING))
+    assert end.value - level.value == pytest.approx(end.margin, rel=0.25)
+    assert RISING.crossing(level).samples <= RISING.samples
 
 
 FIVE = pytest.param(5.0, "pilot", marks=pytest.mark.slow)

@@ -21,7 +21,6 @@ from batchlab.words.document import SCHEMA, document_text, plain
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
-EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
@@ -275,17 +274,6 @@ class Laws:
     e_min: Estimate
     b_crit: Estimate
     law_holds: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndLevel:
-    """The final value of the run whose length defines a whole training."""
-
-    value: float  # final value of the validation metric (belief/final_value)
-    ended_by: EndedBy  # "plateau", "overfitting" or "planned_end"
-    margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
-    epochs: float  # passes over the training set in the run; other runs may have more
-    learning_rate: float  # the learning rate of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

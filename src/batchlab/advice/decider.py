@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchlab.advice.advice import Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import end_so_far, untrained_value
-from batchlab.advice.pilot import Piloted, pilot
+from batchlab.advice.pilot import Pilot, Piloted
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, why_it_failed
 from batchlab.advice.study import AdviceStudy, missed
@@ -69,7 +69,7 @@ def decide(
     own_cell = CellKey(reference.batch_size, reference.learning_rate)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
-        piloted = pilot(log, with_all_options=with_all_options)
+        piloted = Pilot(log, with_all_options).run()
         if piloted.stopped is not None or piloted.end is None:
             return Decided(
                 cell=own_cell, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns
@@ -92,7 +92,9 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
-    origin = question.target_origin if piloted.level is None else piloted.level.origin
+    origin = question.target_origin
+    if piloted.end is not None and piloted.end.ended_by == "cut":
+        origin = "easier"
     return Decided(
         cell=study.cells[named].cell,
         origin=origin,

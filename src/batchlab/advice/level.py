@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from batchlab.advice.advice import EndedBy, EndLevel, Question, TargetOrigin
+from batchlab.advice.advice import Question
 from batchlab.advice.run_log import why_it_failed
 from batchlab.belief.final_value import final_of
 from batchlab.belief.margin import margin_of
@@ -27,6 +28,21 @@ from batchlab.records.trial import Target, TrialRecord
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 # Targets are rounded to the easier side, by at most this fraction of the margin.
 _ROUNDED_BY = 0.2
+
+
+EndedBy = Literal["plateau", "overfitting", "planned_end", "cut"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndLevel:
+    """The final value of the run whose length defines a whole training."""
+
+    value: float  # final value of the validation metric (belief/final_value)
+    ended_by: EndedBy  # "cut" if the run was cut before its end
+    why: Reason  # why this value, less the margin, may be the target
+    margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
+    epochs: float  # passes over the training set in the run; other runs may have more
+    learning_rate: float  # the learning rate of the run
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
@@ -70,7 +86,7 @@ def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
     """Return the final value of a run at its cut; None if the run failed or was not evaluated."""
-    return None if record.has_failed else _ended(question, record, "planned_end")
+    return None if record.has_failed else _ended(question, record, "cut")
 
 
 def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
@@ -86,9 +102,13 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
         untrained=untrained_value(record, metric),
         n_examples=question.n_validation,
     )
+    why = Reason.of("as_well_as_reference", metric=metric, value=end)
+    if ended_by == "cut":
+        why = _why_no_end(question, record)
     return EndLevel(
         value=end,
         ended_by=ended_by,
+        why=why,
         margin=margin,
         epochs=record.epochs,
         learning_rate=record.trial.learning_rate,
@@ -120,16 +140,6 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
 _HARDLY = 0.05
 # A run that improved by less than this fraction of the best rate's improvement hardly learns.
 _SHARE = 0.5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetLevel:
-    """A target, where it comes from, and why."""
-
-    target: Target
-    origin: TargetOrigin  # "pilot", or "easier" if the run was cut before its end
-    why: Reason  # why this value is the target
-    end: EndLevel  # the final value that sets the target, or the value when the run was cut
 
 
 class Pilots:
@@ -189,11 +199,11 @@ class Pilots:
         return Reason.of("another_rate_learns", why=reason, metric=metric, rate=rate, value=value)
 
     @property
-    def level(self) -> TargetLevel | None:
-        """The target that the runs set; None if no run learned, or a higher rate must run first.
+    def end(self) -> EndLevel | None:
+        """The final value that sets the target; None if no run learned or a higher rate is first.
 
-        The target is one margin worse than the reference's final value. If the reference hardly
-        learns, the best other run sets the target. For a cut run, its value at the cut is used.
+        If the reference hardly learns, the best other run sets the target. For a cut run, its value
+        at the cut is used.
         """
         question = self._question
         if not self._learned:
@@ -206,15 +216,11 @@ class Pilots:
             record = self._records[self._most]
             ended = [*filter(None, map(self._ends.__getitem__, self._learned))]
             end = max(ended, key=lambda end: question.sign * end.value, default=None)
-        if end is not None:
-            why = Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
-            target = level_of_ends(question, end, [end.value])
-            return TargetLevel(target=target, origin="pilot", why=why, end=end)
-        end = end_so_far(question, record)
-        if end is None or _has_learned_nothing(question, record, end):
-            return None
-        target, why = level_of_ends(question, end, [end.value]), _why_no_end(question, record)
-        return TargetLevel(target=target, origin="easier", why=why, end=end)
+        if end is None:
+            end = end_so_far(question, record)
+            if end is None or _has_learned_nothing(question, record, end):
+                return None
+        return end
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.advice import EndLevel, Question
-from batchlab.advice.level import Pilots, TargetLevel, ends_early
+from batchlab.advice.advice import Question
+from batchlab.advice.level import EndLevel, Pilots, ends_early, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
@@ -28,32 +28,24 @@ class Piloted:
     """The outcome of the pilot."""
 
     stopped: Reason | None = None  # why no target could be set; None if it is set
-    level: TargetLevel | None = None  # the target; None if no target could be set
+    end: EndLevel | None = None  # the final value that set the target; None if none could be set
     hardly_learns: Reason | None = None  # why the reference hardly learns; None if it learns
     octave: int = 0  # octaves from the reference's rate up to a rate that learns
 
-    @property
-    def end(self) -> EndLevel | None:
-        """The final value (or value at a cut) that set the target; None without a target."""
-        return None if self.level is None else self.level.end
 
-
-def pilot(log: RunLog, *, with_all_options: Callable[[], Question] | None = None) -> Piloted:
-    """Train the reference to its end, or for half of the budget, and set the target.
+class Pilot:
+    """The training of the reference to its end, or for half of the budget.
 
     With more than one worker, a higher rate is trained at the same time, as a first step of
     tuning the rate.
-
-    Args:
-        log: requests the runs and records them.
-        with_all_options: profiles all batch sizes and returns the question with all options; called
-            after the first part of the pilot, while nothing runs.
     """
-    return _Pilot(log, with_all_options).run()
 
-
-class _Pilot:
     def __init__(self, log: RunLog, with_all_options: Callable[[], Question] | None) -> None:
+        """Prepare a pilot whose runs `log` requests.
+
+        `with_all_options` profiles all batch sizes and returns the question with all options; it is
+        called after the first part of the pilot, while nothing runs.
+        """
         self._log, self._with_all_options = log, with_all_options
         self._size = log.question.reference.batch_size
 
@@ -62,6 +54,7 @@ class _Pilot:
         return self._log.question
 
     def run(self) -> Piloted:
+        """Train until the final value is known or the share of the budget is spent."""
         log, reference = self._log, self._question.reference
         limit, plan = self._limit(), log.plan(self._size)
         log.note(Reason.of("pilot", epochs=plan.epoch_at(limit)), Reason.of("pilot_sets_target"))
@@ -81,10 +74,10 @@ class _Pilot:
                 todo.sort(key=lambda octaves: octaves[0] < 0)
             if log.run_s(self._size, records[-1].steps) > log.left_s():
                 todo = []
-            level = pilots.level
+            end = pilots.end
             has_higher = any(octaves[0] > 0 for octaves in todo)
-            if level is not None and not (pilots.is_open and has_higher):
-                return self._piloted(level, records, pilots)
+            if end is not None and not (pilots.is_open and has_higher):
+                return self._piloted(end, records, pilots)
             if todo:
                 why = Reason.of("nothing_learned_at", rate=rates[0])
                 log.note(Reason.of("pilot_at_other_rates"), why)
@@ -96,15 +89,13 @@ class _Pilot:
             reason = Reason.of("budget_ended_before_reference")
         return Piloted(stopped=reason)
 
-    def _piloted(
-        self, level: TargetLevel, records: Sequence[TrialRecord], pilots: Pilots
-    ) -> Piloted:
-        log, hardly, target = self._log, pilots.hardly_learns, level.target
+    def _piloted(self, end: EndLevel, records: Sequence[TrialRecord], pilots: Pilots) -> Piloted:
+        log, hardly = self._log, pilots.hardly_learns
         learns = records[0].trial if hardly is None else pilots.best
-        log.until = target
-        log.note(Reason.of("target_set", metric=target.metric, value=target.value), level.why)
+        log.until = target = level_of_ends(self._question, end, [end.value])
+        log.note(Reason.of("target_set", metric=target.metric, value=target.value), end.why)
         octave = round(math.log2(learns.learning_rate / self._question.reference.learning_rate))
-        return Piloted(level=level, hardly_learns=hardly, octave=octave)
+        return Piloted(end=end, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
         """Return the most steps of a pilot: as planned, but at most what half the budget allows."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import EndLevel, Option
+from batchlab.advice.advice import Option
 from batchlab.advice.horizon import HORIZONS, horizon_for
-from batchlab.advice.level import end_so_far, level_of_ends
+from batchlab.advice.level import EndLevel, end_so_far, level_of_ends
 from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
 from batchlab.belief.metric_scale import MetricScale
