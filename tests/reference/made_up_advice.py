@@ -28,7 +28,6 @@ from batchlab.advice.advice import (
     Configuration,
     EndingVerdict,
     EndQuality,
-    Laws,
     RateTried,
     Step,
 )
@@ -435,18 +434,12 @@ def _configuration(candidate: Candidate) -> Configuration:
 
 
 @lru_cache(maxsize=32)
-def _laws(candidates: Sequence[Candidate]) -> Laws:
+def _laws(candidates: Sequence[Candidate]) -> StepsLaw:
     sizes = [c.batch_size for c in candidates]
     means = [math.log2(c.steps_to_target.estimate or 0.0) for c in candidates]
     half = [(c.steps_to_target.log_half_width or 0.0) / math.log(2) / 1.96 for c in candidates]
     noise = np.random.default_rng(0).standard_normal((400, len(sizes)))
-    steps = StepsLaw.of(np.array(sizes, float), means + half * noise)
-    return Laws(
-        s_min=steps.s_min,
-        e_min=steps.e_min,
-        b_crit=steps.b_crit,
-        law_holds=steps.holds,
-    )
+    return StepsLaw.of(np.array(sizes, float), means + half * noise)
 
 
 # Of rates from the best one; the highest diverges, and the lowest is too low for large batches.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from batchlab.belief.steps_law import StepsLaw
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
@@ -259,24 +260,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Laws:
-    """The law of steps to the target by batch size; estimates that runs leave open are unknown.
-
-    Attributes:
-        s_min: steps to target in the limit of large batches.
-        e_min: examples to target in the limit of small batches.
-        b_crit: critical batch size, at which the steps are twice s_min.
-        law_holds: whether the law S = s_min (1 + b_crit / B) fits the steps; if it doesn't,
-            s_min, e_min and b_crit are not known.
-    """
-
-    s_min: Estimate
-    e_min: Estimate
-    b_crit: Estimate
-    law_holds: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EndQuality:
     """Whether whole trainings of the named configuration end no worse than the reference's."""
 
@@ -367,7 +350,7 @@ class Advice(Reported):
     is_usual: bool = False
     candidates: tuple[Candidate, ...]
     believed: tuple[Believed, ...] = ()
-    laws: Laws | None
+    laws: StepsLaw | None
     end_quality: EndQuality | None = None
     hardly_learns: Reason | None = None
     caveats: tuple[Reason, ...] = ()

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Laws
 from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook
-from batchlab.belief.steps_law import StepsLaw, log2_steps_between
+from batchlab.belief.steps_law import Bound, StepsLaw
 from batchlab.laws.lines import SIZES_FOR_LAW
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 
 Array = NDArray[np.float64]
 
 
-def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | None:
+def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLaw | None:
     """Fit the law of the steps; return None if fewer than three batch sizes reached the target.
 
     Args:
@@ -29,21 +28,13 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
-    steps = None
+    law = None
     if not study.log.has_schedule:
         draws = np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1)
-        steps = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
+        law = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
     elif study.whole_only:  # each run reaches the target only near its end
-        steps = _law_over_lengths(study, outlook)
-    if steps is None:
-        unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
-        return Laws(s_min=unknown, e_min=unknown, b_crit=unknown)
-    return Laws(
-        s_min=steps.s_min,
-        e_min=steps.e_min,
-        b_crit=steps.b_crit,
-        law_holds=steps.holds,
-    )
+        law = _law_over_lengths(study, outlook)
+    return law or StepsLaw.unknown(Reason.of("steps_of_schedule"))
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
@@ -52,26 +43,25 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
     For each batch size, interpolate between the two successive lengths that enclose the target. If
     all or no lengths of a size reach the target, drop the draws of the law that contradict this.
     """
-    enclosed, bounds, level = {}, [], study.level_worse
+    enclosed: dict[int, Array] = {}
+    bounds: list[Bound] = []
+    level = study.level_worse
     for size in study.options:
         steps, worse = _by_length(study, outlook, size)
         meets = [float(draws.mean()) <= level for draws in worse]
-        if not meets:
-            continue
         if True in meets[1:] and not meets[0]:
             k = meets.index(True)
-            enclosed[size] = log2_steps_between(steps[k - 1 : k + 1], worse[k - 1 : k + 1], level)
-        else:
+            short, long = worse[k - 1], worse[k]
+            # In a few draws the longer training hardly ends better, or the target is outside.
+            share = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
+            enclosed[size] = steps[k - 1] + share * (steps[k] - steps[k - 1])
+        elif meets:
             k = 0 if meets[0] else -1
-            bounds.append((size, steps[k], worse[k]))
+            bounds.append((size, steps[k], worse[k] > level))
     if len(enclosed) < SIZES_FOR_LAW:
         return None
-    law = StepsLaw.of(np.array([*enclosed], dtype=float), np.stack([*enclosed.values()], axis=1))
-    is_possible = np.ones(len(law.fewest), dtype=bool)
-    for size, bound, worse_there in bounds:
-        needs_more = np.log2(np.maximum(law.fewest + law.slope / size, 1e-9)) > bound
-        is_possible &= needs_more == (worse_there > level)
-    return law.where(is_possible)
+    sizes, draws = np.array([*enclosed], dtype=float), np.stack([*enclosed.values()], axis=1)
+    return StepsLaw.of(sizes, draws, bounds)
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
@@ -94,9 +84,3 @@ def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)
     return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
-
-
-def _places(batch_sizes: NDArray[np.int64]) -> list[int]:
-    """Return batch sizes half an octave apart, from the smallest to the largest given."""
-    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
-    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

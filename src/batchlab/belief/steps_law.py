@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +17,41 @@ Array = NDArray[np.float64]
 # The law does not hold if the mean log2 steps deviate from it by more than this many times the
 # deviation of the draws from their mean (both root mean squares).
 _LACKS_FIT = 2.0
-# The law does not hold either if fewer than this fraction of draws pass `StepsLaw.where`.
+# The law does not hold either if fewer than this fraction of draws agree with all `Bound`s.
 _LEAST_LEFT = 0.05
+
+Bound = tuple[int, float, NDArray[np.bool_]]
+"""A batch size, log2 of steps, and for each draw whether the target needs more steps than that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsLaw:
-    """The law fitted to each draw of the steps, by least squares of relative errors.
+    """The law of steps to the target by batch size; estimates that runs leave open are unknown.
 
     Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
     arXiv:1812.06162, equation 2.11 in the form of steps.
+
+    Attributes:
+        s_min: steps to the target in the limit of large batches.
+        e_min: examples to the target in the limit of small batches.
+        b_crit: critical batch size, at which the steps are twice s_min.
+        law_holds: whether the law S = s_min (1 + b_crit / B) fits the steps; if it doesn't,
+            s_min, e_min and b_crit are not known.
     """
 
-    fewest: Array  # S_min of each draw, shape (n_draws,)
-    slope: Array  # S_min B_crit of each draw
-    holds: bool  # whether the law fits the mean steps of all batch sizes
-    n: int  # the number of batch sizes
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    law_holds: bool = False
 
     @classmethod
-    def of(cls, batch_sizes: Array, log2_steps: Array) -> StepsLaw:
-        """Fit the law to each draw, and judge whether it holds.
+    def of(cls, batch_sizes: Array, log2_steps: Array, bounds: Iterable[Bound] = ()) -> StepsLaw:
+        """Fit the law to each draw by least squares of relative errors, and judge the fit.
 
         Args:
             batch_sizes: at least two different batch sizes, shape (k,).
             log2_steps: draws of log2 of the steps to the target, shape (n_draws, k).
+            bounds: for further batch sizes; draws whose law contradicts one are dropped.
         """
         fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)
@@ -51,51 +62,31 @@ class StepsLaw:
             off = float(np.mean((mean - np.log2(law)) ** 2))
             spread = float(np.mean((log2_steps - mean) ** 2))
             holds = off <= _LACKS_FIT**2 * spread
-        return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
+        agrees = np.ones(len(fewest), dtype=bool)
+        for size, bound, needs_more in bounds:
+            needed = np.log2(np.maximum(fewest + slope / size, 1e-9))
+            agrees &= (needed > bound) == needs_more
+        if not holds or agrees.mean() < _LEAST_LEFT:
+            return cls.unknown(Reason.of("steps_off_the_law"), n=len(batch_sizes))
+        fewest, slope, one = fewest[agrees], slope[agrees], np.ones(np.count_nonzero(agrees))
+        s_min, e_min, b_crit = (
+            _ratio(above, below, n=len(batch_sizes))
+            for above, below in ((fewest, one), (slope, one), (slope, fewest))
+        )
+        return cls(s_min=s_min, e_min=e_min, b_crit=b_crit, law_holds=True)
 
-    def where(self, is_possible: Array) -> StepsLaw:
-        """Return the law of only the possible draws; it does not hold if under 5 % are possible."""
-        holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
-        if not holds:
-            return replace(self, holds=False)
-        return replace(self, fewest=self.fewest[is_possible], slope=self.slope[is_possible])
-
-    @property
-    def s_min(self) -> Estimate:
-        """Steps to the target in the limit of large batches."""
-        return self._estimate(self.fewest, np.ones_like(self.fewest))
-
-    @property
-    def e_min(self) -> Estimate:
-        """Examples to the target in the limit of small batches."""
-        return self._estimate(self.slope, np.ones_like(self.slope))
-
-    @property
-    def b_crit(self) -> Estimate:
-        """The critical batch size, at which the steps are twice `s_min`."""
-        return self._estimate(self.slope, self.fewest)
-
-    def _estimate(self, above: Array, below: Array) -> Estimate:
-        """Estimate `above` / `below` from the draws; draws with `below` <= 0 count as infinite."""
-        if not self.holds:
-            return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
-        ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
-        low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower").tolist()
-        bounds = (low if low > 0 else None), (high if math.isfinite(high) else None)
-        if not math.isfinite(middle):
-            return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=self.n, low=bounds[0])
-        return Estimate.of(middle, interval=bounds, n=self.n)
+    @classmethod
+    def unknown(cls, reason: Reason, *, n: int = 0) -> StepsLaw:
+        """Return a law whose estimates are all unknown."""
+        none = Estimate.cannot_tell(reason, n=n)
+        return cls(s_min=none, e_min=none, b_crit=none)
 
 
-def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], level: float) -> Array:
-    """Return draws of log2(steps) of a training that would end at `level`, by interpolation.
-
-    Args:
-        log2_steps: log2 of the steps of two trainings, the first of which ends worse than `level`.
-        worse: draws of the final value of each training, in margins, where less is better.
-        level: the value at which the training would end, in margins.
-    """
-    short, long = worse
-    # In a few draws the longer training hardly ends better, or `level` is outside, so clip.
-    fraction = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
-    return np.asarray(log2_steps[0] + fraction * (log2_steps[1] - log2_steps[0]))
+def _ratio(above: Array, below: Array, *, n: int) -> Estimate:
+    """Estimate `above` / `below` from draws; draws with `below` <= 0 count as infinite."""
+    ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
+    low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower").tolist()
+    bounds = (low if low > 0 else None), (high if math.isfinite(high) else None)
+    if not math.isfinite(middle):
+        return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=n, low=bounds[0])
+    return Estimate.of(middle, interval=bounds, n=n)
