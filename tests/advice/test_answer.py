@@ -129,9 +129,9 @@ def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
     cut = set()
     stop = Procedure._stop
 
-    def watched(procedure, flight, chase, record, *, was_cut):
+    def watched(procedure, flight, record, *, was_cut):
         (cut.add if was_cut else cut.discard)(procedure.study.cells[flight.at].cell)
-        stop(procedure, flight, chase, record, was_cut=was_cut)
+        stop(procedure, flight, record, was_cut=was_cut)
 
     monkeypatch.setattr(Procedure, "_stop", watched)
     steps = {16: 3000, 64: 1000, 256: 600, 1024: 400, 4096: 390}

@@ -1,68 +1,49 @@
-"""Course: a run's best value so far at each cost, to compare runs before they reach the target."""
+"""Compare the courses of two runs: the best value so far by cost, before the target is reached."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from batchlab.advice.advice import Question
 from batchlab.records.trial import TrialRecord
 
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The best value so far at each cost: (cost, value), both ascending; higher is better."""
-
-    points: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """Return the course of a run, at a cost of `per_step` (such as seconds) per step."""
-        points, best = [], -math.inf
-        for evaluation, value in record.curve("validation", question.metric):
-            best = max(best, question.sign * value)
-            points.append((evaluation.step * per_step, best))
-        return cls(tuple(points) or ((0.0, -math.inf),))
-
-    @property
-    def best(self) -> float:
-        """The best value of the run, -inf if it was never evaluated."""
-        return self.points[-1][1]
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether the run became better than at its first evaluation."""
-        return self.best > self.points[0][1]
-
-    @property
-    def cost(self) -> float:
-        """The cost of the run up to its last evaluation."""
-        return self.points[-1][0]
-
-    def cost_to(self, level: float) -> float:
-        """Return the cost to reach `level`, interpolated between evaluations; infinite if never."""
-        before = self.points[0]
-        for cost, value in self.points:
-            if value >= level:
-                rise = value - before[1]
-                share = (level - before[1]) / rise if rise > 0 else 1.0
-                return before[0] + share * (cost - before[0])
-            before = cost, value
-        return math.inf
+Array = NDArray[np.float64]
 
 
-def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
+def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Array:
+    """Return the cost of a run at each evaluation and its best value so far, shape (2, n).
+
+    A step costs `per_step`, such as seconds. Higher values are better; -inf if never evaluated.
+    """
+    curve = list(record.curve("validation", question.metric))
+    costs = [evaluation.step * per_step for evaluation, _ in curve] or [0.0]
+    values = [question.sign * value for _, value in curve] or [-math.inf]
+    return np.array([costs, np.maximum.accumulate(values)])
+
+
+def slower_by(challenger: Array, leader: Array, *, most: float) -> float:
     """Return the challenger's cost to the best value both reached, divided by the leader's.
 
     Values better than `most` are not compared. The result is infinite if the challenger never
     improved on its first evaluation, and 0 if only the leader never improved.
     """
-    if not challenger.has_learned:
+    if challenger[1, -1] <= challenger[1, 0]:
         return math.inf
-    if not leader.has_learned:
+    if leader[1, -1] <= leader[1, 0]:
         return 0.0
-    level = min(challenger.best, leader.best, most)
-    leaders = leader.cost_to(level)
-    if leaders <= 0:
-        return math.inf
-    return challenger.cost_to(level) / leaders
+    level = min(challenger[1, -1], leader[1, -1], most)
+    leaders = _cost_to(level, leader)
+    return _cost_to(level, challenger) / leaders if leaders > 0 else math.inf
+
+
+def _cost_to(level: float, course: Array) -> float:
+    """Return the cost to reach `level`, interpolated between two evaluations."""
+    costs, values = course
+    k = int(np.searchsorted(values, level))
+    if k == 0:
+        return float(costs[0])
+    share = (level - values[k - 1]) / (values[k] - values[k - 1])
+    return float(costs[k - 1] + share * (costs[k] - costs[k - 1]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import LIKELY
-from batchlab.advice.course import Course, slower_by
+from batchlab.advice.course import course_of, slower_by
 from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import AdviceStudy, missed
 from batchlab.belief.outlook import Outlook, Run
@@ -54,27 +54,17 @@ _SLACK_OF_BUDGET = 1.02
 _LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole training's
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flight:
-    """A run in progress: a stretch of a challenger, or a training to its end."""
+class Flight(NamedTuple):
+    """A run in progress: a training to its end, or a stretch of a challenger.
+
+    A challenger is trained in stretches while it may be faster than the leader (best so far).
+    """
 
     at: int  # the index of the configuration
     seed: int
-    request: RunRequest
-    chase: Chase | None = None  # None for a training to its end
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chase:
-    """A challenger trained in stretches while it may be faster than the leader (best so far)."""
-
-    leader: int
-    lead_cost: float  # the leader's cost to the target
-    asked: float  # the cost at which the challenger's present stretch ends
-
-    def longer(self) -> Chase:
-        """Return the chase with the next, longer stretch."""
-        return replace(self, asked=_GROWTH * self.asked)
+    leader: int | None = None  # None for a training to its end
+    lead_cost: float = 0.0  # the leader's cost to the target
+    asked: float = 0.0  # the cost at which the challenger's present stretch ends
 
 
 class Procedure:
@@ -365,7 +355,7 @@ class Procedure:
         cost_s = self.log.expected_s([request]) if to_its_end else self._training_s(at, seed)
         if cost_s > _SLACK_OF_BUDGET * self.log.left_s():
             return False
-        self._submit(Flight(at=at, seed=seed, request=request))
+        self._submit(request, Flight(at, seed))
         return True
 
     def _begin_chase(self, at: int, leader: int) -> bool:
@@ -376,24 +366,19 @@ class Procedure:
             cost = lead.steps[0][0] + math.log2(study.weight[lead.cell.batch_size])
         # A run that cannot be resumed gets one long stretch: a second one would start from step 0.
         first = _STRETCH if self.log.engine.resumes else 1 + _SLACK
-        chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
-        flight = self._stretch(at, chase)
-        if self.log.expected_s([flight.request]) > self.log.left_s():
+        flight = Flight(at, 0, leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
+        request = self._stretch(flight)
+        if self.log.expected_s([request]) > self.log.left_s():
             return False
-        self._submit(flight)
+        self._submit(request, flight)
         return True
 
-    def _stretch(self, at: int, chase: Chase) -> Flight:
-        study, cell = self.study, self.study.cells[at].cell
-        weight, most = study.weight[cell.batch_size], study.most_steps(at)
-        watched = math.floor(_WATCHED_FROM * chase.lead_cost / weight * cell.batch_size)
-        request = self.log.request(
-            cell,
-            0,
-            steps=min(math.ceil(chase.asked / weight), most),
-            watched_from_samples=watched,
-        )
-        return Flight(at=at, seed=0, request=request, chase=chase)
+    def _stretch(self, flight: Flight) -> RunRequest:
+        study, cell = self.study, self.study.cells[flight.at].cell
+        weight, most = study.weight[cell.batch_size], study.most_steps(flight.at)
+        watched = math.floor(_WATCHED_FROM * flight.lead_cost / weight * cell.batch_size)
+        steps = min(math.ceil(flight.asked / weight), most)
+        return self.log.request(cell, 0, steps=steps, watched_from_samples=watched)
 
     def _note(self, at: int, why: Reason) -> None:
         """Log the start of the latest run, and why."""
@@ -401,15 +386,15 @@ class Procedure:
         size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
 
-    def _submit(self, flight: Flight) -> None:
-        self._flights[flight.request] = flight
-        self.log.submit(flight.request, "whole" if flight.chase is None else "search")
+    def _submit(self, request: RunRequest, flight: Flight) -> None:
+        self._flights[request] = flight
+        self.log.submit(request, "whole" if flight.leader is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
         """Add the record of a finished run to the study, or begin its next stretch."""
         flight = self._flights.pop(request)
-        if flight.chase is not None:
-            self._take_stretch(flight, flight.chase, record)
+        if flight.leader is not None:
+            self._take_stretch(request, flight, record)
             return
         self.study.take_in(flight.at, flight.seed, record, guess=self._if_missed(flight, record))
         if flight.seed not in self._shown(flight.at):
@@ -431,69 +416,66 @@ class Procedure:
             return None
         return guess
 
-    def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
+    def _take_stretch(self, request: RunRequest, flight: Flight, record: TrialRecord) -> None:
         """Begin the next stretch of a challenger, or stop it and add its result to the study."""
-        study, at, level = self.study, flight.at, self.log.until
-        last_step = flight.request.last_step
+        study, at, level, last_step = self.study, flight.at, self.log.until, request.last_step
+        assert flight.leader is not None
         was_cut = record.status is Status.TIMEOUT and record.steps < last_step
         crossing = None if record.has_failed or level is None else record.crossing(level)
         is_over = record.has_failed or record.has_ended_itself or last_step >= study.most_steps(at)
         is_seen = len(record.evaluations) > 1
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
-            if not (came_to_end and study.cells[chase.leader].met):
+            if not (came_to_end and study.cells[flight.leader].met):
                 # If neither run reached the target, compare them at values that both reached.
-                self._stop(flight, chase, record, was_cut=True)
+                self._stop(flight, record, was_cut=True)
                 return
         if is_over or (crossing is not None and crossing.held):
             study.take_in(at, 0, record)
             return
-        has_lost = is_seen and not was_cut and self._has_lost(chase, record)
+        has_lost = is_seen and not was_cut and self._has_lost(flight, record)
         # A run that cannot be resumed gets no further stretch: it would start from step 0.
         is_last = was_cut or not self.log.engine.resumes
         if has_lost or (is_last and is_seen):
-            self._stop(flight, chase, record, was_cut=not has_lost)
+            self._stop(flight, record, was_cut=not has_lost)
             return
         if is_last:
             study.take_in(at, 0, record)
             return
-        further = self._stretch(at, chase := chase.longer())
-        while further.request.last_step <= last_step:
-            further = self._stretch(at, chase := chase.longer())
-        if self.log.expected_s([further.request]) <= self.log.left_s():
-            self._submit(further)
+        while request.last_step <= last_step:
+            flight = flight._replace(asked=_GROWTH * flight.asked)
+            request = self._stretch(flight)
+        if self.log.expected_s([request]) <= self.log.left_s():
+            self._submit(request, flight)
         elif is_seen:
-            self._stop(flight, chase, record, was_cut=True)
+            self._stop(flight, record, was_cut=True)
 
-    def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
+    def _has_lost(self, flight: Flight, record: TrialRecord) -> bool:
         """Return whether a run costs more than the leader, or far more to a value both reached."""
-        course, share, slower = self._compared(chase, record)
-        if course.cost > (1 + _SLACK) * chase.lead_cost:
-            return True
-        return slower > 1 + _SLACK + _SLACK_EARLY * (1 - share)
+        share, slower = self._compared(flight, record)
+        return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
-    def _compared(self, chase: Chase, record: TrialRecord) -> tuple[Course, float, float]:
-        """Return a challenger's course, its fraction of the leader's cost, and `slower_by`."""
-        question, level = self.study.question, self.log.until
-        lead = self._course(self.study.cells[chase.leader].records[0])
-        course = self._course(record)
-        most = lead.best if level is None else min(lead.best, question.sign * level.value)
-        share = min(1.0, course.cost / chase.lead_cost)
-        return course, share, slower_by(course, lead, most=most)
+    def _compared(self, flight: Flight, record: TrialRecord) -> tuple[float, float]:
+        """Return a challenger's fraction of the leader's cost, and `slower_by`."""
+        study, level = self.study, self.log.until
+        assert flight.leader is not None
+        runs = record, study.cells[flight.leader].records[0]
+        course, lead = (
+            course_of(run, study.question, per_step=study.weight[run.trial.batch_size])
+            for run in runs
+        )
+        most = math.inf if level is None else study.question.sign * level.value
+        return float(course[0, -1]) / flight.lead_cost, slower_by(course, lead, most=most)
 
-    def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
+    def _stop(self, flight: Flight, record: TrialRecord, *, was_cut: bool) -> None:
         """Stop a challenger, and add the cost inferred from its last stretch to the study."""
-        course, share, slower = self._compared(chase, record)
+        share, slower = self._compared(flight, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut
         error = _CUT
         if not was_cut:
-            error, slower = _STOPPED, max(slower, 1.2 * course.cost / chase.lead_cost)
-        cost = chase.lead_cost * min(max(slower, 0.01), _MOST_SLOWER)
+            error, slower = _STOPPED, max(slower, 1.2 * share)
+        cost = flight.lead_cost * min(max(slower, 0.01), _MOST_SLOWER)
         steps = cost / study.weight[record.trial.batch_size]
-        error += _EARLIER * (1 - share)
+        error += _EARLIER * max(0.0, 1 - share)
         study.take_in(flight.at, 0, record, guess=(math.log2(steps), error))
-
-    def _course(self, record: TrialRecord) -> Course:
-        per_step = self.study.weight[record.trial.batch_size]
-        return Course.of(record, self.study.question, per_step=per_step)
