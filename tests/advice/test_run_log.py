@@ -11,8 +11,8 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study import AdviceStudy, Configured
-from batchlab.belief.recorded_prior import PRIOR
 from batchlab.belief.seed_scatter import PRIORS_OF_ERROR
+from batchlab.belief.surface import PRIOR
 
 OWN = CellKey(64, 0.04)
 
@@ -134,7 +134,7 @@ def wobbling(height):
 
 def test_one_training_tells_by_how_rough_it_ends_how_far_seeds_will_scatter():
     smooth, rough, rougher = (
-        study_of(wobbling(h)).scatter().end[:, 0] for h in (1e-5, 4e-3, 1.2e-2)
+        study_of(wobbling(h)).scatter()[1][:, 0] for h in (1e-5, 4e-3, 1.2e-2)
     )
 
     prior, _ = PRIORS_OF_ERROR["share"]
@@ -144,16 +144,16 @@ def test_one_training_tells_by_how_rough_it_ends_how_far_seeds_will_scatter():
     assert (rougher > 1.5 * rough).all()
     # A metric unlike all recorded scatters by about half a margin.
     score = approach(70, start=40, rate=1.0)
-    ends = study_of(score, asked=replace(ASKED, metric="score")).scatter().end[:, 0]
+    ends = study_of(score, asked=replace(ASKED, metric="score")).scatter()[1][:, 0]
     assert math.sqrt(ends[1] * ends[2]) == pytest.approx(0.5, rel=0.1)
 
 
 def test_a_configuration_that_scatters_more_than_the_others_is_believed_to():
     study = study_of(wobbling(1e-5))
-    one, before, other = study.cells[study.own], study.scatter().end, 0 if study.own else 1
+    one, before, other = study.cells[study.own], study.scatter()[1], 0 if study.own else 1
     for seed, worse in enumerate((0.0, 3.0, -2.5, 1.0, -3.0, 2.0)):
         one.records[seed], one.ends[seed] = one.records[0], worse
-        least = study.scatter().end[0]
+        least = study.scatter()[1][0]
         assert least[study.own] >= least[other] >= before[0, 0]
 
     assert least[study.own] > 1.5 > least[other]

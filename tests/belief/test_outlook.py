@@ -2,33 +2,19 @@
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 from tests.reference.joint_belief import value_of_seeing
 
-from batchlab.belief.outlook import N_DRAWS, Aim, Outlook, Run, Scatter, StandardNoise
+from batchlab.belief.outlook import N_DRAWS, Aim, Outlook, Run
 from batchlab.belief.surface import Surface
 
 N_MANY = 20_000
 FIRST, SECOND = 0, 1
 NOTHING = Run(at=FIRST, n_seeds=1, shows_cost=False, shows_end=False)
 FIVE_OF_BOTH = math.sqrt(2 / 5)  # the difference of means of five seeds each, in single seeds
-
-
-def scatter_of(*, cost=0.0, end=0.0):
-    """The same of every configuration; several ends are equally likely."""
-    return Scatter(cost=cost, end=np.reshape(end, (-1, 1)))
-
-
-@cache
-def many_draws(n):
-    """Return noise of far more draws than are used, so that closed forms are checked closely."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchlab.belief.outlook.N_DRAWS", N_MANY)
-        return StandardNoise.of(n)
 
 
 def lowest(mean, covariance):
@@ -43,21 +29,28 @@ def surface_of(cost, end=None, *, cost_sd=0.0, end_sd=0.0):
     return Surface(mean=mean, covariance=np.diag(np.concatenate(sds) ** 2))
 
 
-def outlook_of(*surfaces, scatter=None, noise=None, failed=(), holds=1.0, **changes):
-    n, scatter = len(surfaces[0].mean) // 2, scatter or scatter_of()
+def outlook_of(*surfaces, cost_sd=0.0, end_sd=0.0, n_draws=N_MANY, failed=(), holds=1.0, **changes):
+    """Every configuration scatters alike; several `end_sd` are equally likely.
+
+    Far more draws than usual are made, so that closed forms are checked closely.
+    """
+    n = len(surfaces[0].mean) // 2
     usual = {"own": FIRST, "same_size": [FIRST], "is_tuned": False, "ends_count": True}
     usual |= {"costs_count": True, "most_cost": np.full(n, np.inf), "level": 1.0}
-    aim, noise = Aim(**(usual | {"step_error": np.zeros(n)} | changes)), noise or many_draws(n)
-    scatter = replace(scatter, end=np.broadcast_to(scatter.end, (len(surfaces), n)))
-    return Outlook(surfaces, scatter, noise, aim, failed=failed, holds=np.broadcast_to(holds, n))
+    aim = Aim(**(usual | {"step_error": np.zeros(n)} | changes))
+    sds = {"cost_sd": cost_sd}
+    sds["end_sd"] = np.broadcast_to(np.reshape(end_sd, (-1, 1)), (len(surfaces), n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchlab.belief.outlook.N_DRAWS", n_draws)
+        return Outlook(surfaces, aim, **sds, failed=failed, holds=np.broadcast_to(holds, n))
 
 
 def random_outlook(seed, n=6):
     stream = np.random.default_rng(seed)
     root = stream.standard_normal((2 * n, 2 * n)) / 2
     surface = Surface(mean=stream.standard_normal(2 * n), covariance=root @ root.T)
-    changes = {"scatter": scatter_of(cost=0.2, end=0.7), "holds": stream.uniform(0.4, 1.0, n)}
-    return outlook_of(surface, noise=StandardNoise.of(n), same_size=[0, 1], **changes)
+    changes = {"cost_sd": 0.2, "end_sd": 0.7, "holds": stream.uniform(0.4, 1.0, n)}
+    return outlook_of(surface, n_draws=N_DRAWS, same_size=[0, 1], **changes)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +63,7 @@ def random_outlook(seed, n=6):
 )
 def test_the_chance_is_the_closed_form(cost, cost_sd, cost_scatter, end, end_sd, end_scatter):
     surface = surface_of(cost, end, cost_sd=cost_sd, end_sd=end_sd)
-    scatter, holds = scatter_of(cost=cost_scatter, end=end_scatter), 0.9
+    sds, holds = {"cost_sd": cost_scatter, "end_sd": end_scatter}, 0.9
     sd = math.hypot(*cost_sd, FIVE_OF_BOTH * cost_scatter)
     no_slower = norm.cdf((cost[FIRST] - cost[SECOND]) / sd)
     most = math.sinh(end[FIRST]) + 1  # a margin worse still counts as no worse
@@ -80,7 +73,7 @@ def test_the_chance_is_the_closed_form(cost, cost_sd, cost_scatter, end, end_sd,
         no_worse = norm.cdf((math.asinh(most) - end[SECOND]) / end_sd[SECOND])
 
     def chance(**changes):
-        outlook = outlook_of(surface, scatter=scatter, holds=[1.0, holds], **changes)
+        outlook = outlook_of(surface, **sds, holds=[1.0, holds], **changes)
         assert outlook.chance[FIRST] == 1.0
         return outlook.chance[SECOND]
 
@@ -111,7 +104,7 @@ ASKED = {"same_size": [0, 1], "failed": [6]}
 )
 def test_what_ends_worse_or_misses_loses_octaves(changes, utility):
     """4 worse than what it is compared with, 0.5 worse than the tuned rate."""
-    outlook = outlook_of(KNOWN, scatter=scatter_of(end=1e-3), **ASKED, **changes)
+    outlook = outlook_of(KNOWN, end_sd=1e-3, **ASKED, **changes)
 
     assert outlook.utility == pytest.approx(utility, abs=0.01)
 
@@ -121,7 +114,8 @@ def test_trainings_that_miss_the_level_go_to_their_end():
     costs, ends, most, level, scatter = (2.0, 1.0), (-0.5, 0.6), (5.0, 4.5), 0.8, 0.7
     outlook = outlook_of(
         surface_of(costs, np.arcsinh(ends)),
-        scatter=scatter_of(cost=0.3, end=scatter),
+        cost_sd=0.3,
+        end_sd=scatter,
         most_cost=np.array(most),
         level=level,
     )
@@ -150,8 +144,7 @@ def test_a_scatter_that_is_not_known_is_neither_one_nor_the_other():
     narrow, wide = (surface_of([0, 0], [0.0, 0.4], end_sd=(0.0, sd)) for sd in (0.1, 0.9))
     cases = ([narrow], 0.2), ([wide], 2), ([narrow, wide], [0.2, 2])
     one, other, both = (
-        outlook_of(*surfaces, scatter=scatter_of(end=sds)).worse[:, SECOND].mean()
-        for surfaces, sds in cases
+        outlook_of(*surfaces, end_sd=sds).worse[:, SECOND].mean() for surfaces, sds in cases
     )
 
     assert one < 0.1 < 0.25 < other
@@ -197,20 +190,19 @@ def test_no_run_lowers_the_best_utility():
             assert outlook.gains(replace(run, **shows), [0, 2, 3], 0, 0.8)[1] >= -1e-6
 
 
-def cost_gains(surface, *, n_seeds=1, scatter=0.22, noise=None, least=0.0, nameable=(0, 1)):
+def cost_gains(surface, *, n_seeds=1, cost_sd=0.22, least=0.0, nameable=(0, 1), n_draws=N_MANY):
     """Gains where only costs count, and a run shows one."""
-    seeds = scatter_of(cost=scatter, end=0.7)
-    outlook = outlook_of(surface, scatter=seeds, ends_count=False, noise=noise)
+    outlook = outlook_of(surface, cost_sd=cost_sd, end_sd=0.7, ends_count=False, n_draws=n_draws)
     run = replace(NOTHING, at=SECOND, n_seeds=n_seeds, shows_cost=True)
     return outlook.gains(run, nameable, outlook.best(nameable, least), least)
 
 
 def test_what_is_known_already_gains_nothing():
     """Draws of others do not correlate with it by chance, so it tells nothing of them."""
-    run, scatter = replace(NOTHING, shows_cost=True), scatter_of(cost=0.2, end=0.7)
+    run = replace(NOTHING, shows_cost=True)
     for n in (2, 6, 11):
         surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])
-        outlook = outlook_of(surface, scatter=scatter, noise=StandardNoise.of(n))
+        outlook = outlook_of(surface, cost_sd=0.2, end_sd=0.7, n_draws=N_DRAWS)
 
         assert outlook.gains(run, range(n), FIRST, 0.8) == (0.0, 0.0)
 
@@ -230,8 +222,8 @@ def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
     covariance[0, 1] = covariance[1, 0] = correlation * sds[0] * sds[1]
     exact, per_draw = value_of_seeing(surface.mean[:2], covariance, SECOND, sd, N_MANY, lowest)
 
-    many = cost_gains(surface, n_seeds=n_seeds, scatter=0.5)[1]
-    usual = cost_gains(surface, n_seeds=n_seeds, scatter=0.5, noise=StandardNoise.of(2))[1]
+    many = cost_gains(surface, n_seeds=n_seeds, cost_sd=0.5)[1]
+    usual = cost_gains(surface, n_seeds=n_seeds, cost_sd=0.5, n_draws=N_DRAWS)[1]
 
     # The utility is linear in the cost, so only draws separate the two. Slopes are shrunk by
     # 4 / n_draws, and both sides have the standard error of their draws.
@@ -242,7 +234,7 @@ def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
 def test_a_run_that_shows_an_end_is_worth_its_exact_value():
     """Small margins are nearly linear on the surface's scale: to 2 % at a deviation of 0.3."""
     surface = surface_of([0, 0], [0.0, 0.1], end_sd=(0.3, 0.3))
-    outlook = outlook_of(surface, scatter=scatter_of(cost=0.2, end=0.2), costs_count=False)
+    outlook = outlook_of(surface, cost_sd=0.2, end_sd=0.2, costs_count=False)
     run = replace(NOTHING, at=SECOND, shows_end=True, end_error=0.2)
     sd = math.hypot(math.asinh(0.2), run.end_error)
     mean, covariance = surface.mean[2:], surface.covariance[2:, 2:]
@@ -255,15 +247,15 @@ def test_a_run_that_shows_an_end_is_worth_its_exact_value():
 @pytest.mark.parametrize("n_seeds", [1, 8])
 def test_seeds_that_settle_a_tie_are_worth_what_they_bring(n_seeds):
     """The second is faster, and ends worse by a margin in about one of ten: a tie in utility."""
-    scatter, stream = scatter_of(cost=0.3, end=0.9), np.random.default_rng(0)
+    seeds, stream = {"cost_sd": 0.3, "end_sd": 0.9}, np.random.default_rng(0)
     surface = surface_of([0.0, -0.41], [0.0, 0.0], cost_sd=(0.08, 0.09), end_sd=(0.3, 0.37))
-    sds = scatter.cost / math.sqrt(n_seeds), math.asinh(0.9 / math.sqrt(n_seeds))
+    sds = 0.3 / math.sqrt(n_seeds), math.asinh(0.9 / math.sqrt(n_seeds))
     best = []
     for cost, end in stream.standard_normal((600, 2)) * np.hypot((0.09, 0.37), sds):
         shown = surface.given([SECOND, 2 + SECOND], [cost - 0.41, end], np.square(sds))
-        best.append(max(outlook_of(shown, scatter=scatter).utility))
-    outlook = outlook_of(surface, scatter=scatter, noise=StandardNoise.of(2))
-    exact = np.mean(best) - max(outlook_of(surface, scatter=scatter).utility)
+        best.append(max(outlook_of(shown, **seeds).utility))
+    outlook = outlook_of(surface, **seeds, n_draws=N_DRAWS)
+    exact = np.mean(best) - max(outlook_of(surface, **seeds).utility)
 
     run = replace(NOTHING, at=SECOND, n_seeds=n_seeds, shows_cost=True, shows_end=True)
 
@@ -294,8 +286,7 @@ def test_making_a_fast_configuration_likely_is_worth_a_run(faster, sd):
 
 def test_gain_draws_have_the_closed_median_and_spread():
     surface = surface_of([5.0, 4.2], cost_sd=(0.3, 0.4))
-    scatter = scatter_of(cost=0.6, end=0.0)
-    outlook = outlook_of(surface, scatter=scatter, step_error=np.array([0.0, 0.25]))
+    outlook = outlook_of(surface, cost_sd=0.6, step_error=np.array([0.0, 0.25]))
 
     draws = outlook.gain_draws(SECOND)
 

@@ -13,7 +13,6 @@ from batchlab.belief.seed_scatter import (
     _REACH_SDS,
     PRIORS,
     PRIORS_OF_ERROR,
-    OwnScatter,
     ScatterPrior,
     SeedScatter,
 )
@@ -23,10 +22,9 @@ N_DRAWS = 40_000
 
 def half_widths(cells, prior=None, confidence=0.95, n_draws=N_DRAWS):
     """Half the widths of the intervals of the means of cells given as (variance, seeds)."""
-    own = [OwnScatter(variance=variance, n=n) for variance, n in cells]
-    scatter = SeedScatter.of(own, prior)
+    scatter = SeedScatter.of(cells, prior)
     assert scatter is not None
-    return np.quantile(scatter.errors(own, n_draws), 0.5 + confidence / 2, axis=0)
+    return np.quantile(scatter.errors(cells, n_draws), 0.5 + confidence / 2, axis=0)
 
 
 @pytest.mark.parametrize(("n", "confidence"), [(2, 0.95), (3, 0.95), (5, 0.95), (3, 0.99)])
@@ -51,9 +49,9 @@ def test_the_interval_is_that_of_the_slow_twin(variances, n, prior):
 
 
 def test_likely_scatters_are_means_over_parts_of_the_prior_and_close_in_on_what_is_seen():
-    prior, single = PRIORS["share"], OwnScatter(variance=1.0, n=1)
+    prior, single = PRIORS["share"], (1.0, 1)
     variance = 25 * math.exp(2 * prior.log_sd)
-    some, many = OwnScatter(variance=variance, n=4), OwnScatter(variance=variance, n=2000)
+    some, many = (variance, 4), (variance, 2000)
 
     def sds(*cells):
         return SeedScatter.of(cells, prior).sds(cells, 4)
@@ -111,9 +109,9 @@ def test_ends_that_scatter_within_a_run_scatter_between_seeds(kind, n):
 
 def test_the_same_cells_give_the_same_draws_that_are_centered():
     """Without a prior single seeds have no scatter."""
-    own = [OwnScatter(variance=1.0, n=2)] * 3
+    own = [(1.0, 2)] * 3
     first, again = (SeedScatter.of(own, None).errors(own, 1000) for _ in range(2))
 
     assert np.array_equal(first, again)
     assert first.mean(axis=0) == pytest.approx(0, abs=1e-9)
-    assert SeedScatter.of([OwnScatter(variance=1.0, n=1)] * 3, None) is None
+    assert SeedScatter.of([(1.0, 1)] * 3, None) is None

@@ -16,8 +16,8 @@ from batchlab.advice.level import EndLevel, end_so_far, level_of_ends
 from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
 from batchlab.belief.metric_scale import MetricScale
-from batchlab.belief.outlook import Aim, Outlook, Scatter, StandardNoise
-from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
+from batchlab.belief.outlook import Aim, Outlook
+from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter, own_scatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
 from batchlab.laws.mean import known
 from batchlab.records.estimate import Estimate, Reason
@@ -132,18 +132,6 @@ class Configured:
             weighted.append(weight * steps)
         return sum(weighted) / sum(weights), 1 / sum(weights)
 
-    @property
-    def steps_scatter(self) -> OwnScatter:
-        """The variance of log2 of the steps over the seeds that reached the target."""
-        return _own_scatter([self.steps[seed][0] for seed in sorted(self.met_on)])
-
-    @property
-    def ends_scatter(self) -> OwnScatter:
-        """The variance of the final values over seeds; unknown unless `ends_near`."""
-        if not self.ends_near:
-            return _own_scatter([])
-        return _own_scatter(list(self.ends.values()))
-
 
 class AdviceStudy:
     """The configurations of a study and their runs; `outlook` computes the belief from them."""
@@ -190,7 +178,6 @@ class AdviceStudy:
         self.end: EndLevel | None = None
         # The most that a run to the user's target may cost; None if the user gave no target.
         self.most_cost: float | None = None
-        self._noise = StandardNoise.of(len(at))
         # True if a training is never prolonged beyond its planned epochs to reach the target.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
         # By configuration with more epochs than the reference: the steps of a whole training.
@@ -570,13 +557,19 @@ class AdviceStudy:
 
     # ---- the belief
 
-    def scatter(self) -> Scatter:
-        """Return the standard deviations over seeds, from all configurations and the prior."""
-        cost, ends = 0.0, [one.ends_scatter for one in self.cells]
+    def scatter(self) -> tuple[float, Array]:
+        """Return the standard deviations over seeds, from all configurations and the prior.
+
+        Those of final values are `_N_SCATTERS` equally likely guesses for each configuration.
+        """
+        cost, steps, ends = 0.0, [], []
+        for one in self.cells:
+            met = [one.steps[seed][0] for seed in sorted(one.met_on)]
+            steps.append(own_scatter([] if one.failed else met, _variance))
+            ends.append(own_scatter([*one.ends.values()] if one.ends_near else [], _variance))
         if not self.whole_only:
-            steps = [one.steps_scatter for one in self.cells if not one.failed]
             cost = _pooled(steps, _STEPS).usual_sd
-        return Scatter(cost=cost, end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS))
+        return cost, _pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS)
 
     def _end_prior(self) -> ScatterPrior:
         """Return the prior for standard deviations of final values, larger for noisy curves."""
@@ -597,11 +590,12 @@ class AdviceStudy:
 
     def outlook(self) -> Outlook:
         """Compute the belief about every configuration from all runs."""
-        n, scatter, aim = len(self.cells), self.scatter(), self._aim()
+        n, aim = len(self.cells), self._aim()
+        cost_sd, end_sd = self.scatter()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
             if one.steps and not self.whole_only:
-                steps, variance = one.log2_steps(scatter.cost, only_met=aim.counts_misses)
+                steps, variance = one.log2_steps(cost_sd, only_met=aim.counts_misses)
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
@@ -618,12 +612,11 @@ class AdviceStudy:
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
-        for sds in scatter.end[:, ended]:
+        for sds in end_sd[:, ended]:
             errors = scatter_at(means, sds / np.sqrt(n_seeds)) ** 2 + more
             surfaces.append(self._before.given(*observed, [*variances, *errors]))
-        return Outlook(
-            surfaces, scatter, self._noise, aim, failed=failed, holds=self._holds(failed)
-        )
+        holds = self._holds(failed)
+        return Outlook(surfaces, aim, cost_sd=cost_sd, end_sd=end_sd, failed=failed, holds=holds)
 
     def _aim(self) -> Aim:
         n, has_level = len(self.cells), self.log.until is not None
@@ -691,12 +684,8 @@ def missed(steps: int) -> tuple[float, float]:
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
 
-def _own_scatter(values: Sequence[float]) -> OwnScatter:
-    """Return the variance over seeds of one configuration, unknown with fewer than two seeds."""
-    if len(values) < 2:
-        return OwnScatter(variance=1.0, n=1)
-    variance = max(statistics.variance(values), _LEAST_VARIANCE)
-    return OwnScatter(variance=variance, n=len(values))
+def _variance(values: Sequence[float]) -> float:
+    return max(statistics.variance(values), _LEAST_VARIANCE)
 
 
 def _pooled(own: Sequence[OwnScatter], prior: ScatterPrior) -> SeedScatter:

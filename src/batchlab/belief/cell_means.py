@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.belief.metric_scale import MetricScale
-from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
+from batchlab.belief.seed_scatter import PRIORS, ScatterPrior, SeedScatter, own_scatter
 from batchlab.laws.mean import require_finite
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
@@ -93,7 +93,7 @@ class CellMeans:
         places, scatters = [], []
         for values in filter(None, belief.cells):
             places.append(scale.place(fmean(values)))
-            scatters.append(_own_scatter(scale, values))
+            scatters.append(own_scatter(values, scale.variance))
         scatter = SeedScatter.of(scatters, prior)
         if scatter is None or not scatters:
             return belief
@@ -120,12 +120,6 @@ class CellMeans:
             return Estimate.of(value, n=n)
         apart = self.draws[:, i] - self.draws[:, j]
         return Estimate.of(value, interval=_interval(apart, value, confidence), n=n)
-
-
-def _own_scatter(scale: MetricScale, values: Values) -> OwnScatter:
-    if len(values) < 2:
-        return OwnScatter(variance=1.0, n=1)
-    return OwnScatter(variance=scale.variance(values), n=len(values))
 
 
 def _interval(draws: Array, value: float, confidence: float) -> tuple[float, float]:

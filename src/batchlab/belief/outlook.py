@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,36 +32,18 @@ _NEVER = -1e3  # the utility of a configuration that failed
 _SHRINK = 4.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scatter:
-    """The standard deviations over seeds of costs and of final values."""
+@lru_cache(maxsize=4)
+def standard_noise(n: int, n_draws: int) -> Array:
+    """Generate n standard normal numbers for each draw, with a fixed random seed.
 
-    cost: float  # of log2 of the cost to the target, for every configuration
-    end: Array  # of final values, in margins: k equally likely guesses for n configurations, (k, n)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StandardNoise:
-    """Fixed standard normal numbers, so that results change only with observations.
-
-    Draws come in pairs of opposite sign, and the columns of numbers are uncorrelated. So the mean
-    of a quantity that is linear in the belief is exact.
+    The numbers are fixed so that results change only with observations. Draws come in pairs of
+    opposite sign, and the columns of numbers are uncorrelated. So the mean of a quantity that is
+    linear in the belief is exact.
     """
-
-    surface: Array  # costs and final values, shape (draws, 2 n)
-    run: Array  # the results of a further run, shape (draws, 2)
-    luck: Array  # seed scatter of the difference of two mean costs, shape (draws,)
-    misses: Array  # how many trainings of each of two configurations miss, shape (draws, 2)
-
-    @classmethod
-    def of(cls, n: int) -> StandardNoise:
-        """Generate the numbers for n configurations, with a fixed random seed."""
-        numbers = 2 * n + 5
-        half = max(N_DRAWS // 2, numbers)
-        drawn = np.random.default_rng(0).standard_normal((half, numbers))
-        one = np.linalg.qr(drawn).Q * math.sqrt(half)
-        both = np.concatenate([one, -one])
-        return cls(surface=both[:, 5:], run=both[:, :2], luck=both[:, 2], misses=both[:, 3:5])
+    half = max(n_draws // 2, n)
+    drawn = np.random.default_rng(0).standard_normal((half, n))
+    one = np.linalg.qr(drawn).Q * math.sqrt(half)
+    return np.concatenate([one, -one])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,36 +143,39 @@ class Outlook:
     def __init__(
         self,
         surfaces: Sequence[Surface],
-        scatter: Scatter,
-        noise: StandardNoise,
         aim: Aim,
         *,
+        cost_sd: float,
+        end_sd: Array,
         failed: Sequence[int],
         holds: Array,
     ) -> None:
         """Draw costs and final values from the belief, and compute all statements from them.
 
         Args:
-            surfaces: one belief for each of the k guesses in `scatter.end`.
-            scatter: the standard deviations over seeds.
-            noise: the standard normal numbers that all draws are made from.
+            surfaces: one belief for each of the k guesses in `end_sd`.
             aim: what to optimize, and the baseline.
+            cost_sd: the standard deviation over seeds of log2 of the cost to the target.
+            end_sd: k equally likely guesses for the standard deviations over seeds of final values,
+                in margins, shape (k, n).
             failed: indices of configurations with a failed training.
             holds: the probability that the next training does not fail, shape (n,).
         """
-        self._scatter, self._noise, self._aim = scatter, noise, aim
-        draws = np.arange(len(noise.surface))
-        surface_of = (
-            draws % (len(draws) // 2) % len(surfaces)
-        )  # a pair of opposite draws shares one surface
-        self.cost, end = np.empty((2, len(draws), len(aim.most_cost)))
+        self._aim, self._cost_sd, n = aim, cost_sd, len(aim.most_cost)
+        noise = standard_noise(5 + 2 * n, N_DRAWS)
+        # The noise of a further run's cost and end, of the luck of two mean costs, and of how many
+        # trainings of each of two configurations miss the target.
+        self._run_noise, self._luck, self._miss_noise = noise[:, :2], noise[:, 2], noise[:, 3:5]
+        draws = np.arange(len(noise))
+        # A pair of opposite draws shares one surface.
+        surface_of = draws % (len(draws) // 2) % len(surfaces)
+        self.cost, end = np.empty((2, len(draws), n))
         for k, surface in enumerate(surfaces):
-            self.cost[surface_of == k], end[surface_of == k] = surface.draws(
-                noise.surface[surface_of == k]
-            )
+            of = surface_of == k
+            self.cost[of], end[of] = surface.draws(noise[of, 5:])
         if aim.known_cost is not None:
             self.cost[:] = aim.known_cost
-        self.end, self._end_sd = margins_of(end), scatter.end[surface_of]
+        self.end, self._end_sd = margins_of(end), end_sd[surface_of]
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
@@ -204,7 +190,7 @@ class Outlook:
         beside = draws, self._beside
         # The means of five trainings also vary by seed, with these standard deviations.
         luck = math.sqrt(1 / _N_JUDGING)
-        self._cost_luck = np.hypot(math.sqrt(2) * luck * scatter.cost, aim.step_error)
+        self._cost_luck = np.hypot(math.sqrt(2) * luck * cost_sd, aim.step_error)
         share = self._late / (1 + self.misses * self._late) / math.log(2)
         missed = share * np.sqrt(self.misses * (1 - self.misses) / _N_JUDGING)
         self.slower = _above(
@@ -261,12 +247,12 @@ class Outlook:
 
     def _gain_over(self, other: Array, at: int) -> Array:
         both, mine = [], np.full_like(other, at)
-        for places, luck in zip((other, mine), self._noise.misses.T, strict=True):
+        for places, luck in zip((other, mine), self._miss_noise.T, strict=True):
             one = np.arange(len(other)), places
             at_most = bdtr(np.arange(_N_JUDGING)[:, None], _N_JUDGING, self.misses[one])
             n_missed = np.sum(at_most < ndtr(luck), axis=0)
             both.append(self.cost[one] + np.log2(1 + n_missed / _N_JUDGING * self._late[one]))
-        apart = both[0] - both[1] - self._cost_luck[at] * self._noise.luck
+        apart = both[0] - both[1] - self._cost_luck[at] * self._luck
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
@@ -302,10 +288,10 @@ class Outlook:
         fewer = 1 / math.sqrt(run.n_seeds)
         shown = []
         if run.shows_cost:
-            shown.append(self.cost[:, at] + fewer * self._scatter.cost * self._noise.run[:, 0])
+            shown.append(self.cost[:, at] + fewer * self._cost_sd * self._run_noise[:, 0])
         if run.shows_end:
             sd = np.hypot(scatter_at(self.end[:, at], fewer * self._end_sd[:, at]), run.end_error)
-            shown.append(np.arcsinh(self.end[:, at]) + sd * self._noise.run[:, 1])
+            shown.append(np.arcsinh(self.end[:, at]) + sd * self._run_noise[:, 1])
         if not shown:
             return 0.0, 0.0
         z = np.stack(shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -86,17 +86,15 @@ PRIORS_OF_ERROR = {
 _BY_ERROR = 0.83
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OwnScatter:
-    """The variance over seeds, estimated from the n >= 1 seeds of one cell."""
+OwnScatter = tuple[float, int]
+"""The unbiased variance over the seeds of one cell, above 0, and their number (>= 1)."""
 
-    variance: float  # unbiased and above 0; unused for a single seed
-    n: int
 
-    @property
-    def degrees(self) -> int:
-        """The degrees of freedom of `variance`, 0 for a single seed."""
-        return self.n - 1
+def own_scatter(
+    values: Sequence[float], variance: Callable[[Sequence[float]], float]
+) -> OwnScatter:
+    """Return the `variance` of one value per seed; with fewer than two values it is unused."""
+    return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,17 +116,17 @@ class SeedScatter:
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
         """Compute the posterior; None if there is neither a prior nor a cell of several seeds."""
-        repeated = [cell for cell in cells if cell.degrees]
+        repeated = [(math.log(variance), n) for variance, n in cells if n > 1]
         if not repeated and prior is None:
             return None
-        logs = [math.log(cell.variance) for cell in repeated]
+        logs = [log_variance for log_variance, _ in repeated]
         log_usual = _grid(logs, prior)[None, :]
         degrees = _prior_degrees()[:, None]
         log_weight = _log_unlikeness()[:, None] + np.zeros_like(log_usual)
         if prior is not None:
             log_weight = log_weight + prior.log_density(log_usual / 2)
-        for log_variance, cell in zip(logs, repeated, strict=True):
-            log_weight = log_weight + _log_f(log_variance - log_usual, cell.degrees, degrees)
+        for log_variance, n in repeated:
+            log_weight = log_weight + _log_f(log_variance - log_usual, n - 1, degrees)
         weight = np.exp(log_weight - log_weight.max()).ravel()
         is_kept = weight > _LEAST_WEIGHT * weight.max()
         prior_degrees, log_usual = np.broadcast_arrays(degrees, log_usual)
@@ -179,7 +177,7 @@ class SeedScatter:
 
 
 def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
-    n, variance = np.array([(cell.n, cell.variance) for cell in cells]).T
+    variance, n = np.array(cells).T
     return n, (n - 1) * variance
 
 
