@@ -11,7 +11,6 @@ from batchlab.belief.surface import (
     Places,
     Surface,
     SurfacePrior,
-    TrendPrior,
     margins_of,
     scatter_at,
 )
@@ -56,12 +55,12 @@ def test_the_prior_is_read_back_from_its_numbers():
     prior = SurfacePrior.of(numbers)
 
     assert len(numbers) == len(NUMBERS) == 33
-    assert [*prior.cost.mean, *prior.end.mean] == [*NUMBERS[:5], *NUMBERS[10:15]]
-    assert [*prior.cost.sd, *prior.end.sd] == pytest.approx([*sds, *(2 * sds)])
+    assert [*prior.mean.flat] == [*NUMBERS[:5], *NUMBERS[10:15]]
+    assert [*prior.sd.flat] == pytest.approx([*sds, *(2 * sds)])
     assert prior.correlation == pytest.approx(correlation)
     assert (prior.size_scale, prior.rate_scale) == pytest.approx(scales[:2])
-    assert (prior.cost_residual, prior.end_residual) == pytest.approx(scales[2:])
-    assert (prior.cost_roughness, prior.end_roughness) == pytest.approx(roughness)
+    assert prior.residual == pytest.approx(scales[2:])
+    assert prior.roughness == pytest.approx(roughness)
     assert (prior.residual_correlation, prior.ridge) == (pytest.approx(math.tanh(0.5)), 0.7)
 
 
@@ -78,8 +77,8 @@ def test_conditioning_is_the_textbook_formula_one_by_one():
 
 def test_far_from_what_was_seen_the_shape_is_the_priors():
     """Without trends only the level that all configurations have in common reaches far places."""
-    level, size = TrendPrior(mean=np.zeros(5), sd=np.zeros(5)), np.array([0.0, 1, 2, 80, 82])
-    prior = replace(PRIOR, cost=level, end=level)
+    size = np.array([0.0, 1, 2, 80, 82])
+    prior = replace(PRIOR, mean=np.zeros((2, 5)), sd=np.zeros((2, 5)))
     places = Places(size=size, rate=PRIOR.ridge * size, horizon=np.zeros(5))
     before = Surface.before_any_run(prior, places, np.zeros(5))
     after = before.given([0, 1, 5, 6], [3.0, 2.0, 0.0, 1.0], [0.01] * 4)

@@ -28,26 +28,23 @@ def before_any_run(
     """
     n = len(places.size)
     mean, covariance = np.zeros(2 * n), np.zeros((2 * n, 2 * n))
-    trends = [prior.cost, prior.end]
-    residuals = [prior.cost_residual, prior.end_residual]
-    roughness = [prior.cost_roughness, prior.end_roughness]
     for row in range(2 * n):
         kind, i = divmod(row, n)
         h = _basis(prior, places, i)
-        mean[row] = sum(h[k] * trends[kind].mean[k] for k in range(5))
+        mean[row] = sum(h[k] * prior.mean[kind, k] for k in range(5))
         mean[row] += log_weight[i] if kind == 0 else 0.0
         for column in range(2 * n):
             other, j = divmod(column, n)
             g, is_same = _basis(prior, places, j), kind == other
             alike = np.ones(5) if is_same else prior.correlation
-            sds = trends[kind].sd * trends[other].sd
+            sds = prior.sd[kind] * prior.sd[other]
             trend = sum(h[k] * alike[k] * sds[k] * g[k] for k in range(5))
-            residual = residuals[kind] * residuals[other] * _matern(prior, places, i, j)
+            residual = prior.residual[kind] * prior.residual[other] * _matern(prior, places, i, j)
             if is_same:
                 covariance[row, column] = trend + residual + COMMON
             else:
                 covariance[row, column] = trend + prior.residual_correlation * residual
-        covariance[row, row] += roughness[kind] ** 2
+        covariance[row, row] += prior.roughness[kind] ** 2
     return mean, covariance
 
 

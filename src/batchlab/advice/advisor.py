@@ -8,8 +8,7 @@ from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import answered
 from batchlab.advice.decider import Decided, decide
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher
-from batchlab.belief.recorded_prior import PRIOR
-from batchlab.belief.surface import SurfacePrior
+from batchlab.belief.surface import PRIOR, SurfacePrior
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.runs.contract import Engine
 

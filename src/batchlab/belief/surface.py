@@ -38,47 +38,36 @@ class Places:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrendPrior:
-    """A quadratic trend in octaves of rate (u) and batch size (b), with Gaussian coefficients.
-
-    The five coefficients belong to u, b, u² / 4, b u / 4 and b² / 4.
-    """
-
-    mean: Array  # of each coefficient, shape (5,)
-    sd: Array  # of each coefficient, shape (5,)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SurfacePrior:
     """The prior of costs and final values, from recorded trainings of other workloads.
 
     Costs are log2 of steps to the target. Final values are asinh(margins by which a training ends
-    worse than the reference). `python -m benchmarks.surface_prior` fits the prior by likelihood.
+    worse than the reference). Each follows a quadratic trend in octaves of rate (u) and batch size
+    (b), with Gaussian coefficients of u, b, u² / 4, b u / 4 and b² / 4, plus a smooth residual and
+    roughness. In each array of two, costs come first.
+    `python -m benchmarks.surface_prior` fits the prior by likelihood.
 
     Attributes:
-        cost: trend of the costs.
-        end: trend of the final values.
+        mean: means of the coefficients, shape (2, 5).
+        sd: standard deviations of the coefficients, shape (2, 5).
         correlation: correlation of the two trends' coefficients, shape (5,).
         size_scale: length scale of the residuals along batch size, in octaves.
         rate_scale: length scale of the residuals along the rate, in octaves.
-        cost_residual: standard deviation of the residual of the costs.
-        end_residual: standard deviation of the residual of the final values.
+        residual: standard deviations of the residuals, shape (2,).
         residual_correlation: correlation of the two residuals.
-        cost_roughness: standard deviation of the independent part of each configuration's cost.
-        end_roughness: standard deviation of the independent part of each final value.
+        roughness: standard deviations of the part that is independent between configurations, shape
+            (2,).
         ridge: slope of the line of best rates, in octaves of rate per octave of batch size.
     """
 
-    cost: TrendPrior
-    end: TrendPrior
+    mean: Array
+    sd: Array
     correlation: Array
     size_scale: float
     rate_scale: float
-    cost_residual: float
-    end_residual: float
+    residual: Array
     residual_correlation: float
-    cost_roughness: float
-    end_roughness: float
+    roughness: Array
     ridge: float
 
     @classmethod
@@ -89,18 +78,16 @@ class SurfacePrior:
         hyperbolic tangents.
         """
         t = np.asarray(numbers, dtype=float)
-        scales = np.exp(t[[25, 26, 27, 28, 30, 31]]).tolist()
+        trends = t[:20].reshape(2, 2, 5)
         return cls(
-            cost=TrendPrior(mean=t[:5], sd=np.exp(t[5:10])),
-            end=TrendPrior(mean=t[10:15], sd=np.exp(t[15:20])),
+            mean=trends[:, 0],
+            sd=np.exp(trends[:, 1]),
             correlation=np.tanh(t[20:25]),
-            size_scale=scales[0],
-            rate_scale=scales[1],
-            cost_residual=scales[2],
-            end_residual=scales[3],
+            size_scale=math.exp(t[25]),
+            rate_scale=math.exp(t[26]),
+            residual=np.exp(t[27:29]),
             residual_correlation=math.tanh(t[29]),
-            cost_roughness=scales[4],
-            end_roughness=scales[5],
+            roughness=np.exp(t[30:32]),
             ridge=float(t[32]),
         )
 
@@ -140,18 +127,16 @@ class Surface:
         apart = np.sqrt(3 * apart_sq)
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (
-            (basis * trend.sd**2) @ basis.T + residual**2 * matern + roughness**2 * one + _COMMON
-            for trend, residual, roughness in (
-                (prior.cost, prior.cost_residual, prior.cost_roughness),
-                (prior.end, prior.end_residual, prior.end_roughness),
+            (basis * sd**2) @ basis.T + residual**2 * matern + roughness**2 * one + _COMMON
+            for sd, residual, roughness in zip(
+                prior.sd, prior.residual, prior.roughness, strict=True
             )
         )
-        shared = prior.residual_correlation * prior.cost_residual * prior.end_residual
-        cross = (basis * (prior.correlation * prior.cost.sd * prior.end.sd)) @ basis.T
-        cross += shared * matern
-        cost_mean = basis @ prior.cost.mean + log_weight
+        cross = (basis * (prior.correlation * prior.sd.prod(axis=0))) @ basis.T
+        cross += prior.residual_correlation * prior.residual.prod() * matern
+        cost_mean, end_mean = prior.mean @ basis.T
         return cls(
-            mean=np.concatenate([cost_mean, basis @ prior.end.mean]),
+            mean=np.concatenate([cost_mean + log_weight, end_mean]),
             covariance=np.block([[cost, cross], [cross.T, end]]),
         )
 
@@ -194,3 +179,17 @@ def margins_of(end: Array) -> Array:
 def scatter_at(margins: Array, sd: float | Array) -> Array:
     """Convert a standard deviation in margins to the asinh scale, for final values at `margins`."""
     return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)
+
+
+# The arguments of `SurfacePrior.of`, as `python -m benchmarks.surface_prior` prints them.
+_NUMBERS = (
+    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # trend of costs: means of coefficients
+    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # trend of costs: log standard deviations
+    *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),  # trend of final values: means
+    *(-1.488, -2.457, -2.133, -2.161, -2.766),  # trend of final values: log standard deviations
+    *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),  # correlations of the two trends' coefficients
+    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # scales, residuals and their correlation
+    *(-3.179, -1.305, 0.6638),  # roughness, ridge
+)
+PRIOR = SurfacePrior.of(_NUMBERS)
+"""The prior, fitted to fifteen recorded workloads, with references at the recorded rate and 3, 1, 0 octaves below the best."""
