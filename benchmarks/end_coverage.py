@@ -21,8 +21,8 @@ from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole
 from benchmarks.surface_prior import prior_without
 
 from batchlab.advice.advice import Advice, Believed
+from batchlab.advice.advisor import decide
 from batchlab.advice.answer import answered
-from batchlab.advice.decider import decide
 from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError
 

@@ -39,7 +39,7 @@ from benchmarks.regret.harness import both, head, path_of, percent, row
 from benchmarks.regret.whole_situation import PROFILES, WholeSituation, whole_situation
 from benchmarks.surface_prior import prior_without
 
-from batchlab.advice.decider import decide
+from batchlab.advice.advisor import decide
 from batchlab.advice.run_log import RunLog
 
 HORIZONS = Path(__file__).parent / "regret" / "horizons"

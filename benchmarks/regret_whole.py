@@ -46,8 +46,8 @@ from benchmarks.regret.whole_situation import (
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
 from benchmarks.surface_prior import prior_without
 
+from batchlab.advice.advisor import decide
 from batchlab.advice.answer import answered
-from batchlab.advice.decider import decide
 from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError, TrialError
 from batchlab.records.trial import Target

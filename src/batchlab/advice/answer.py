@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,12 @@ from batchlab.advice.advice import (
     EndQuality,
     Option,
     RateTried,
+    TargetOrigin,
 )
-from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunKey, RunLog, why_it_failed
+from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
@@ -40,6 +41,27 @@ _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 _HALF = 0.5  # no expected cost is shown if the target is missed with a higher probability
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """The outcome of a study.
+
+    Attributes:
+        cell: the chosen configuration: the recommended one, or else the unchanged one.
+        stopped: why nothing could be compared; None if configurations were compared.
+        origin: where the target comes from.
+        hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
+        procedure: the runs and the final belief; None if nothing could be compared.
+        raced: whether an early race chose the configuration.
+    """
+
+    cell: CellKey
+    stopped: Reason | None = None
+    origin: TargetOrigin = "pilot"
+    hardly_learns: Reason | None = None
+    procedure: Procedure | None = None
+    raced: bool = False
+
+
 def answered(decided: Decided, log: RunLog) -> Advice:
     """Return the advice that the outcome of a study supports."""
     unanswered = _unanswered(decided, log)
@@ -52,6 +74,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
     """Return an advice without recommendation or estimates, as if nothing was compared."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
+    study = None if decided.procedure is None else decided.procedure.study
     return Advice(
         verdict="cannot_tell",
         reason=reason,
@@ -73,11 +96,41 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         candidates=tuple(_untrained(option, none) for option in question.options),
         laws=None,
         hardly_learns=decided.hardly_learns,
-        tried=log.tried(),
+        tried=tuple(_tried(log, key, study) for key in log.records),
         steps=tuple(log.steps),
         n_trials=len(log.records),
         spent_s=log.engine.spent_s(),
         budget_s=question.budget_s,
+    )
+
+
+def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
+    """Return the summary of a run; its final value is known only from a study."""
+    (cell, seed), record = key, log.records[key]
+    trial, crossing = record.trial, log.crossing(record)
+    steps_to_target = None if crossing is None else crossing.middle
+    epochs = end = end_test = None
+    if trial.horizon_steps is not None and cell.horizon != 1:
+        epochs = trial.plan.epoch_at(trial.horizon_steps)
+    if study is not None:
+        one = study.cells[i := study.at(cell)]
+        if study.whole_only and seed in one.met_on:  # only the final value shows that
+            steps_to_target = record.steps
+        if seed in one.ended_on:
+            end = study.final_value(i, one.records[seed])
+            end_test = one.records[seed].last("test", log.question.metric)
+    return RateTried(
+        batch_size=cell.batch_size,
+        learning_rate=cell.learning_rate,
+        seed=seed,
+        epochs=epochs,
+        purpose=log.purposes[key],
+        status=str(record.status),
+        steps=record.steps,
+        steps_to_target=steps_to_target,
+        best_value=log.question.best_value(record),
+        end=end,
+        end_test=end_test,
     )
 
 
@@ -133,7 +186,6 @@ class _Answer:
             laws=laws_of(self._study, self._outlook, self._met),
             end_quality=self._end_quality(tuned),
             caveats=tuple(self._caveats()),
-            tried=tuple(map(self._with_end, self._log.records, unanswered.tried)),
         )
         if tuned is not None:
             advice = replace(advice, reference_tuned=self._configuration(tuned))
@@ -450,21 +502,6 @@ class _Answer:
     def _whole_epochs(self, i: int) -> float:
         plan = self._log.plan(self._study.cells[i].cell.batch_size)
         return plan.epoch_at(self._study.whole_steps(i))
-
-    def _with_end(self, key: RunKey, run: RateTried) -> RateTried:
-        """Add the final value to the summary of a run, if the run was a whole training."""
-        i = self._study.at(key[0])
-        one = self._study.cells[i]
-        if self._study.whole_only:  # only the final value shows if a run met the target
-            has_met = run.seed in one.met_on
-            run = replace(run, steps_to_target=run.steps if has_met else None)
-        if run.seed not in one.ends or run.seed not in one.records:
-            return run
-        record = one.records[run.seed]
-        if record.has_failed:
-            return run
-        of_test = record.last("test", self._question.metric)
-        return replace(run, end=self._study.final_value(i, record), end_test=of_test)
 
     # ---- caveats
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
-from batchlab.advice.advice import Purpose, Question, RateTried, Step
+from batchlab.advice.advice import Purpose, Question, Step
 from batchlab.advice.horizon import HORIZONS
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
@@ -292,33 +292,3 @@ class RunLog:
         if self.until is None or self.whole_only:
             return None
         return record.crossing(self.until)
-
-    def steps_to_level(self, record: TrialRecord) -> float | None:
-        """Return the steps to the target, or None if no target is set or the run missed it."""
-        if self.until is not None and self.whole_only:  # only the final value decides
-            is_over = is_whole(record, record.trial.horizon_steps or 0)
-            value = record.last("validation", self.until.metric)
-            return record.steps if is_over and self.until.met_by(value) else None
-        crossing = self.crossing(record)
-        return None if crossing is None else crossing.middle
-
-    def tried(self) -> tuple[RateTried, ...]:
-        """Return a summary of every run, in the order of the requests."""
-        return tuple(map(self._tried, self.records, self.records.values()))
-
-    def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:
-        (cell, seed), trial = key, record.trial
-        epochs = None
-        if trial.horizon_steps is not None and cell.horizon != 1:
-            epochs = trial.plan.epoch_at(trial.horizon_steps)
-        return RateTried(
-            batch_size=cell.batch_size,
-            learning_rate=cell.learning_rate,
-            seed=seed,
-            epochs=epochs,
-            purpose=self.purposes[key],
-            status=str(record.status),
-            steps=record.steps,
-            steps_to_target=self.steps_to_level(record),
-            best_value=self.question.best_value(record),
-        )

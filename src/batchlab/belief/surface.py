@@ -192,4 +192,4 @@ _NUMBERS = (
     *(-3.179, -1.305, 0.6638),  # roughness, ridge
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
-"""The prior, fitted to fifteen recorded workloads, with references at the recorded rate and 3, 1, 0 octaves below the best."""
+"""The prior, fitted to fifteen recorded workloads, with references at three rates each."""
