@@ -78,11 +78,11 @@ def advised(
     return Reply(
         cell=cell,
         spent_s=engine.spent_s(),
-        origin=found.origin,
+        origin=advice.target_origin,
         chance=advice.chance,
         gain=(gain.low, gain.estimate, gain.high),
         level=log.until,
-        n_sizes=None if study is None else sum(not study.is_new_size(s) for s in study.options),
+        n_sizes=None if study is None else len(study.ran_sizes),
     )
 
 

@@ -166,7 +166,6 @@ class WholeSituation:
             metric=header.metric,
             better=header.better,
             target=target,
-            target_origin="pilot" if target is None else "given",
             reference=Configuration(
                 batch_size=own[0], micro_batch_size=own[0], learning_rate=own[1]
             ),

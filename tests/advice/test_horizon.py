@@ -148,7 +148,7 @@ def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked):
         assert run.trial.horizon_steps in (plan.steps_in(EPOCHS), *shorter)
 
 
-GIVEN = {"target": 0.95, "target_origin": "given"}
+GIVEN = {"target": 0.95}
 
 
 @pytest.mark.parametrize(

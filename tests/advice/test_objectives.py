@@ -15,7 +15,7 @@ from tests.reference.simulated_advice import (
 
 def given(target=0.97, *, planned_epochs=None, **truth):
     """The advice for a level; trainings go on rising, and no length is planned."""
-    asked = {"target": target, "target_origin": "given", "at_most_epochs": None}
+    asked = {"target": target, "at_most_epochs": None}
     asked |= {"planned_epochs": planned_epochs}
     return advised(trainings=3.0, asked=asked, end=None, **truth)
 

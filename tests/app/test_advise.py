@@ -134,7 +134,6 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     (question,) = advisor.questions
     assert question.objective == "time"
     assert question.target == Target(metric="accuracy", value=0.9, better="higher")
-    assert question.target_origin == "given"
     assert (question.reference.batch_size, question.reference.learning_rate) == (20, 0.1)
     assert [option.batch_size for option in question.options] == [10, 20, 50]
     assert {option.adam for option in question.options} == {None}

@@ -81,7 +81,7 @@ def simulated_advice(
     training_s = truth.best_steps(64) * step_s(64)
     if epochs is not None:
         training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
-        asked = {"target": None, "target_origin": "pilot", "planned_epochs": epochs} | asked
+        asked = {"target": None, "planned_epochs": epochs} | asked
     asked = {"budget_s": trainings * training_s} | asked
     made = engine(truth=truth, step_s=step_s)
     made.n_workers = n_workers or made.n_workers

@@ -99,7 +99,7 @@ LONG_BY_NIGHT = {
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE, FLAT = (64, 128, 256), knee(8192)
-PILOT: dict[str, Any] = {"target": None, "target_origin": "pilot"}
+PILOT: dict[str, Any] = {"target": None}
 
 ADVICES = {
     # A target is given.

@@ -75,10 +75,11 @@ class AskingAdvisor:
         records: list[TrialRecord],
         spent_s: float,
     ) -> Advice:
-        same = ("objective", "metric", "better", "n_train", "target", "target_origin", "delta")
+        same = ("objective", "metric", "better", "n_train", "target", "delta")
         same += ("reference", "budget_s", "is_usual")
         return Advice(
             **{name: getattr(question, name) for name in same},
+            target_origin="pilot" if question.target is None else "given",
             verdict="recommend",
             reason=written("it was asked"),
             recommendation=question.reference,

@@ -125,7 +125,6 @@ def advised(
     engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt, budget_s=budget_s)
     usual = {
         "target": None,
-        "target_origin": "pilot",
         "planned_epochs": EPOCHS,
         "at_most_epochs": EPOCHS,
         "sizes": SIZES,

@@ -43,7 +43,6 @@ def question(
         "metric": METRIC,
         "better": "higher",
         "target": None if target is None else Target(metric=METRIC, value=target, better="higher"),
-        "target_origin": "given",
         "reference": REFERENCE,
         "options": tuple(option(size, step_s(size)) for size in sizes),
         "n_train": N_TRAIN,

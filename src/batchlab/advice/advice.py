@@ -101,7 +101,6 @@ class Question:
     better: Better  # whether "higher" or "lower" values of the metric are better
     # The value that counts as trained; None if a pilot run of the reference sets it.
     target: Target | None
-    target_origin: TargetOrigin  # "given" if the user gave the target
     reference: Configuration  # the user's present configuration
     # True if the reference is a default: its batch size at the best rate is then the baseline.
     is_usual: bool = False
@@ -128,7 +127,7 @@ class Question:
     # By batch size, (rule, factor) of every scaling rule that applies: the rule multiplies the rate
     # that is best at the reference batch size by the factor.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
-    # Why the metric cannot compare batch sizes, so that nothing is trained; None if it can.
+    # The reason why the metric cannot compare batch sizes, so nothing is trained; None if it can.
     not_comparable: Reason | None = None
 
     @property
@@ -197,7 +196,7 @@ class RateTried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """What the joint model of all runs expects of one configuration, trained or not.
+    """The expectation of the joint model of all runs for one configuration, trained or not.
 
     Attributes:
         batch_size: examples per step.
@@ -261,7 +260,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndQuality:
-    """Whether whole trainings of the named configuration end no worse than the reference's."""
+    """The comparison of whole trainings of the named configuration with the reference's."""
 
     # How much better the named configuration ends than the reference (at its best rate if that is
     # a default), in the metric's unit, negative if worse; estimated from all runs.

@@ -56,7 +56,8 @@ def advise(
     Raises:
         UsageError: the untrained model already reaches the target.
     """
-    log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
+    log = RunLog(question=question, engine=engine, until=question.target)
+    log.watcher = watcher or log.watcher
     return answered(decide(log, prior, with_all_options, in_turn), log)
 
 
@@ -74,7 +75,7 @@ def decide(
     if stopped is None and note is not None:
         stopped = Reason.of("reference_cannot_run", size=reference.batch_size, why=note)
     if stopped is not None:
-        return Decided(cell=own_cell, stopped=stopped, origin=question.target_origin)
+        return Decided(cell=own_cell, stopped=stopped)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
         piloted = Pilot(log, with_all_options).run()
@@ -88,7 +89,7 @@ def decide(
     study.end = piloted.end
     stopped = _take_in_first_runs(study, own_cell)
     if stopped is not None:
-        return Decided(cell=own_cell, stopped=stopped, origin=question.target_origin)
+        return Decided(cell=own_cell, stopped=stopped)
     n_whole = _n_whole(study)
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
@@ -100,12 +101,8 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
-    origin = question.target_origin
-    if piloted.end is not None and piloted.end.ended_by == "cut":
-        origin = "easier"
     return Decided(
         cell=study.cells[named].cell,
-        origin=origin,
         hardly_learns=piloted.hardly_learns,
         procedure=procedure,
         raced=races,

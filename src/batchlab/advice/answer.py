@@ -20,7 +20,6 @@ from batchlab.advice.advice import (
     EndQuality,
     Option,
     RateTried,
-    TargetOrigin,
 )
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.procedure import Procedure
@@ -48,7 +47,6 @@ class Decided:
     Attributes:
         cell: the chosen configuration: the recommended one, or else the unchanged one.
         stopped: why nothing could be compared; None if configurations were compared.
-        origin: where the target comes from.
         hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
         procedure: the runs and the final belief; None if nothing could be compared.
         raced: whether an early race chose the configuration.
@@ -56,7 +54,6 @@ class Decided:
 
     cell: CellKey
     stopped: Reason | None = None
-    origin: TargetOrigin = "pilot"
     hardly_learns: Reason | None = None
     procedure: Procedure | None = None
     raced: bool = False
@@ -84,7 +81,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         n_train=question.n_train,
         n_validation=question.n_validation,
         target=log.until,
-        target_origin=decided.origin,
+        target_origin="pilot" if question.target is None else "given",
         delta=question.delta,
         recommendation=None,
         flat_set=(),
@@ -107,11 +104,8 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
 def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
     """Return the summary of a run; its final value is known only from a study."""
     (cell, seed), record = key, log.records[key]
-    trial, crossing = record.trial, log.crossing(record)
+    crossing, end, end_test = log.crossing(record), None, None
     steps_to_target = None if crossing is None else crossing.middle
-    epochs = end = end_test = None
-    if trial.horizon_steps is not None and cell.horizon != 1:
-        epochs = trial.plan.epoch_at(trial.horizon_steps)
     if study is not None:
         one = study.cells[i := study.at(cell)]
         if study.whole_only and seed in one.met_on:  # only the final value shows that
@@ -123,7 +117,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
         batch_size=cell.batch_size,
         learning_rate=cell.learning_rate,
         seed=seed,
-        epochs=epochs,
+        epochs=_other_epochs(log, cell),
         purpose=log.purposes[key],
         status=str(record.status),
         steps=record.steps,
@@ -132,6 +126,15 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
         end=end,
         end_test=end_test,
     )
+
+
+def _other_epochs(log: RunLog, cell: CellKey) -> float | None:
+    """Return the epochs of a cell's schedule, or None if as many as the reference's."""
+    planned = log.question.planned_epochs
+    if cell.horizon == 1 or planned is None:
+        return None
+    plan = log.plan(cell.batch_size)
+    return plan.epoch_at(plan.steps_in(cell.horizon * planned))
 
 
 def _untrained(option: Option, none: Estimate) -> Candidate:
@@ -189,12 +192,20 @@ class _Answer:
         )
         if tuned is not None:
             advice = replace(advice, reference_tuned=self._configuration(tuned))
+        if self._is_easier:
+            advice = replace(advice, target_origin="easier")
         if not self._stays:
             reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
             return replace(advice, verdict="recommend", reason=reason, recommendation=configuration)
         if self._log.until is not None and not self._met:
             return replace(advice, reason=self._none_met(self._log.until))
         return replace(advice, reason=self._why_it_stays(), provisional=configuration)
+
+    @property
+    def _is_easier(self) -> bool:
+        """Whether the target comes from a run that was cut before its end."""
+        end = self._study.end
+        return self._log.until is not None and end is not None and end.ended_by == "cut"
 
     def _why_it_stays(self) -> Reason:
         """Return why no change of the reference is recommended."""
@@ -258,17 +269,9 @@ class _Answer:
             batch_size=cell.batch_size,
             micro_batch_size=option.micro_batch_size,
             learning_rate=cell.learning_rate,
-            epochs=self._other_epochs(i),
+            epochs=_other_epochs(self._log, cell),
             adam=option.adam,
         )
-
-    def _other_epochs(self, i: int) -> float | None:
-        """Return the epochs of i's schedule, or None if as many as the reference's."""
-        cell, planned = self._study.cells[i].cell, self._question.planned_epochs
-        if cell.horizon == 1 or planned is None:
-            return None
-        plan = self._log.plan(cell.batch_size)
-        return plan.epoch_at(plan.steps_in(cell.horizon * planned))
 
     # ---- figures
 
@@ -342,7 +345,7 @@ class _Answer:
         return Believed(
             batch_size=cell.batch_size,
             learning_rate=cell.learning_rate,
-            epochs=self._other_epochs(i),
+            epochs=_other_epochs(self._log, cell),
             end=end,
             ends_better_by=better,
             cost=self._cost(time_s, samples, self._far(end)),
@@ -373,7 +376,7 @@ class _Answer:
         return replace(
             candidate,
             learning_rate=cell.learning_rate,
-            epochs=self._other_epochs(i),
+            epochs=_other_epochs(self._log, cell),
             in_flat_set=self._is_flat(i),
         )
 
@@ -438,7 +441,7 @@ class _Answer:
         if self._question.objective == "quality":
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
-            return self._gain_of(self._outlook.gain_draws(self._named))
+            return self._gain_draws(over_tuned=False)
         # The reference missed the target, so the steps that it ran give a lower bound of its cost.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
@@ -459,10 +462,11 @@ class _Answer:
             return self._times_as_far(tuned, self._named)
         if self._log.until is None:
             return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        return self._gain_of(self._outlook.gain_over_tuned_draws(self._named))
+        return self._gain_draws(over_tuned=True)
 
-    def _gain_of(self, log2_gains: Array) -> Estimate:
-        return estimate_of(2.0**log2_gains, n=len(self._study.cells[self._named].records))
+    def _gain_draws(self, *, over_tuned: bool) -> Estimate:
+        gains = self._outlook.gain_draws(self._named, over_tuned=over_tuned)
+        return estimate_of(2.0**gains, n=len(self._study.cells[self._named].records))
 
     # ---- how trainings end
 
@@ -475,7 +479,7 @@ class _Answer:
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned
-        n_ended = {i: len(self._final_values(i)) for i in (beside, named)}
+        n_ended = {i: len(study.cells[i].ended_on) for i in (beside, named)}
         if not n_ended[beside]:
             beside = named
         margin, end = study.end.margin, self._outlook.end
@@ -493,12 +497,6 @@ class _Answer:
             own_epochs=self._whole_epochs(study.own),
         )
 
-    def _final_values(self, i: int) -> list[float]:
-        """Return the known final values of the whole trainings of a configuration."""
-        one = self._study.cells[i]
-        values = (self._study.final_value(i, one.records[seed]) for seed in one.ended_on)
-        return [value for value in values if value is not None]
-
     def _whole_epochs(self, i: int) -> float:
         plan = self._log.plan(self._study.cells[i].cell.batch_size)
         return plan.epoch_at(self._study.whole_steps(i))
@@ -509,7 +507,7 @@ class _Answer:
         study, until = self._study, self._log.until
         if study.end is not None and study.end.ended_by == "overfitting":
             yield Reason.of("reference_overfits")
-        if self._decided.origin == "easier" and until is not None:
+        if self._is_easier and until is not None:
             yield Reason.of("easier_than_plateau", metric=until.metric, value=until.value)
         if self._named != study.own:
             yield from self._at_the_edge(study.cells[self._named].cell)

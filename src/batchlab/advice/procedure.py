@@ -174,10 +174,8 @@ class Procedure:
     def _begin_new_size(self) -> bool:
         """Train the untrained batch size of the least cost per example, at its most useful rate."""
         study = self.study
-        flying = set(study.sizes[self._flying])
-        for size in sorted(study.options, key=lambda size: study.weight[size] / size):
-            if size in flying or not study.is_new_size(size):
-                continue
+        new = {*study.options} - study.ran_sizes - {*study.sizes[self._flying]}
+        for size in sorted(new, key=lambda size: (study.weight[size] / size, size)):
             best = self.outlook.most_useful(np.flatnonzero(study.sizes == size))
             if not study.cells[best].is_over and self._begin(self._shows(best)):
                 self._note(best, Reason.of("not_trained"))

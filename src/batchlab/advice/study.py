@@ -109,11 +109,6 @@ class Configured:
         """The steps of the longest run, 0 if none ran."""
         return max((record.steps for record in self.records.values()), default=0)
 
-    @property
-    def n_held(self) -> int:
-        """The number of trainings that reached the target or ended without failure."""
-        return len(self.met_on | self.ended_on)
-
     def log2_steps(self, scatter: float, *, only_met: bool) -> tuple[float, float]:
         """Return the mean over seeds of log2 of the steps to the target, and the mean's variance.
 
@@ -124,13 +119,9 @@ class Configured:
         seeds = set(self.steps)
         if only_met and self.met_on:
             seeds -= self.missed_on
-        weights, weighted = [], []
-        for seed in sorted(seeds):
-            steps, error = self.steps[seed]
-            weight = 1 / (scatter**2 + error**2)
-            weights.append(weight)
-            weighted.append(weight * steps)
-        return sum(weighted) / sum(weights), 1 / sum(weights)
+        steps, errors = np.array([self.steps[seed] for seed in sorted(seeds)]).T
+        weights = 1 / (scatter**2 + errors**2)
+        return float(weights @ steps / weights.sum()), float(1 / weights.sum())
 
 
 class AdviceStudy:
@@ -236,9 +227,6 @@ class AdviceStudy:
     def _weight(self, size: int) -> float:
         if self.question.objective == "samples":
             return self.log.plan(size).samples_per_step
-        return self._step_seconds(size)
-
-    def _step_seconds(self, size: int) -> float:
         seconds = self.options[size].step_s.estimate
         assert seconds is not None
         return seconds
@@ -290,9 +278,10 @@ class AdviceStudy:
         """Return the configurations of a batch size; leave out failed ones unless `failed`."""
         return self.where(lambda one: one.cell.batch_size == size and (failed or not one.failed))
 
-    def is_new_size(self, size: int) -> bool:
-        """Return whether the batch size has no run yet."""
-        return not self.where(lambda one: one.records, among=self.of_size(size))
+    @property
+    def ran_sizes(self) -> set[int]:
+        """The batch sizes of all runs."""
+        return {one.cell.batch_size for one in self.cells if one.records}
 
     @property
     def nameable(self) -> list[int]:
@@ -672,7 +661,8 @@ class AdviceStudy:
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
-        n_held = np.array([one.n_held for one in self.cells]) + _HELD
+        # Trainings that reached the target or ended without failure.
+        n_held = np.array([len(one.met_on | one.ended_on) for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), n_held / (n_held + 1), 1.0)
 
 

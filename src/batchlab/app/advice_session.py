@@ -9,7 +9,7 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.horizon import HORIZONS
-from batchlab.advice.run_log import RunLog
+from batchlab.advice.run_log import RunLog, RunWatcher
 from batchlab.app.advice_profile import (
     StepTurns,
     is_of_the_reference_alone,
@@ -59,7 +59,7 @@ def stages_of(subject: Subject) -> Sequence[str]:
     return [text(PROFILING), text(SEARCH)]
 
 
-class AdviceProgress:
+class AdviceProgress(RunWatcher):
     """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
 
     def __init__(self, listener: ProgressListener) -> None:
@@ -223,7 +223,6 @@ class AdviceSession:
             metric=subject.metric,
             better=subject.better,
             target=target,
-            target_origin="pilot" if target is None else "given",
             reference=reference,
             is_usual=subject.is_usual,
             options=options,

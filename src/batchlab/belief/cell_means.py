@@ -105,24 +105,21 @@ class CellMeans:
         """Return the mean of a cell, without bounds if the variance over seeds is unknown."""
         if not len(self.cells[i]):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
-        value, n = fmean(self.cells[i]), len(self.cells[i])
-        if self.draws is None:
-            return Estimate.of(value, n=n)
-        return Estimate.of(value, interval=_interval(self.draws[:, i], value, confidence), n=n)
+        draws = None if self.draws is None else self.draws[:, i]
+        return _estimate(fmean(self.cells[i]), draws, len(self.cells[i]), confidence)
 
     def difference(self, i: int, j: int, *, confidence: float = 0.95) -> Estimate:
         """Return the mean of cell i minus the mean of cell j, from all trials of both cells."""
         if not (len(self.cells[i]) and len(self.cells[j])):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
+        apart = None if self.draws is None else self.draws[:, i] - self.draws[:, j]
         value = fmean(self.cells[i]) - fmean(self.cells[j])
-        n = len(self.cells[i]) + len(self.cells[j])
-        if self.draws is None:
-            return Estimate.of(value, n=n)
-        apart = self.draws[:, i] - self.draws[:, j]
-        return Estimate.of(value, interval=_interval(apart, value, confidence), n=n)
+        return _estimate(value, apart, len(self.cells[i]) + len(self.cells[j]), confidence)
 
 
-def _interval(draws: Array, value: float, confidence: float) -> tuple[float, float]:
+def _estimate(value: float, draws: Array | None, n: int, confidence: float) -> Estimate:
+    if draws is None:
+        return Estimate.of(value, n=n)
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
-    return min(value, float(low)), max(value, float(high))
+    return Estimate.of(value, interval=(min(value, float(low)), max(value, float(high))), n=n)

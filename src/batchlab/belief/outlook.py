@@ -48,7 +48,7 @@ def standard_noise(n: int, n_draws: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aim:
-    """What to optimize, and the configuration that all others are compared with.
+    """The quantity to optimize, and the configuration that all others are compared with.
 
     Attributes:
         own: the index of the user's own configuration.
@@ -234,18 +234,13 @@ class Outlook:
         """Chance that trainings succeed, cost no more and end no worse than the baseline's."""
         return np.asarray(self._expected[self.cost.shape[1] :])
 
-    def gain_draws(self, at: int) -> Array:
+    def gain_draws(self, at: int, *, over_tuned: bool = False) -> Array:
         """Return draws of log2(baseline's cost / cost of configuration `at`).
 
-        Each cost is the mean of five further trainings, as for `chance`.
+        Each cost is the mean of five further trainings, as for `chance`. With `over_tuned`, the
+        baseline is the user's batch size at its best rate.
         """
-        return self._gain_over(self._beside, at)
-
-    def gain_over_tuned_draws(self, at: int) -> Array:
-        """Return `gain_draws` with the user's batch size at its best rate as the baseline."""
-        return self._gain_over(self._tuned, at)
-
-    def _gain_over(self, other: Array, at: int) -> Array:
+        other = self._tuned if over_tuned else self._beside
         both, mine = [], np.full_like(other, at)
         for places, luck in zip((other, mine), self._miss_noise.T, strict=True):
             one = np.arange(len(other)), places
