@@ -1,7 +1,6 @@
 """The runs of a study, and of one below two whole trainings: what is asked for and named."""
 
 import math
-import statistics
 from dataclasses import replace
 from functools import partial
 
@@ -9,10 +8,8 @@ import pytest
 from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import (
     EPOCHS,
-    MARGIN,
     OWN,
     SIZES,
-    STEP_S,
     TRUTHS,
     ScriptEngine,
     WatchedEngine,
@@ -162,21 +159,6 @@ def sizes_to_their_end(advice):
     return [size for size in dict.fromkeys(sizes) if size != OWN[0]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("trainings", "times"), [(1.2, 1.6), (1.9, 1.5)])
-def test_what_it_names_is_near_the_best(trainings, times):
-    """The reference takes 6.6 times as long as the best."""
-    behind = []
-    for salt in range(4):
-        advice, engine = raced(trainings=trainings, salt=salt)
-        best_s, best = min((engine.truth.best_steps(s) * STEP_S(s), s) for s in MANY_SIZES)
-        behind.append(1 / true_gain(advice, engine, (best, engine.truth.best_rate_at(best))))
-
-    assert best_s > 0
-    assert statistics.median(behind) <= times
-    assert max(behind) <= 2
-
-
 @pytest.mark.parametrize("trainings", [1.2, 1.9])
 def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end(trainings):
     advice, engine = raced(trainings=trainings, **large_worse(5))
@@ -192,23 +174,6 @@ def test_what_ends_a_little_worse_gives_way_to_half_of_it():
     advice, _ = raced(end_noise=0.0, **large_worse(1.15))
 
     assert sizes_to_their_end(advice)[:2] == [512, 256]
-    assert advice.named.batch_size <= 128
-
-
-class FallsLater(WatchedEngine):
-    """Above 128 it loses three margins from the ninth epoch on."""
-
-    def _accuracy(self, trial, way):
-        steps = way * self.truth.steps(trial.batch_size, trial.learning_rate)
-        falls = trial.batch_size > 128 and trial.plan.epoch_at(round(steps)) > 9
-        return super()._accuracy(trial, way) - 3 * MARGIN * falls
-
-
-def test_what_meets_the_level_and_ends_worse_is_not_named():
-    advice, _ = raced(kind=FallsLater, sizes=(32, 64, 128, 256))
-
-    met = {run.batch_size for run in advice.tried if run.steps_to_target is not None}
-    assert 256 in met
     assert advice.named.batch_size <= 128
 
 

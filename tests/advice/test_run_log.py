@@ -10,7 +10,7 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
-from batchlab.advice.study import AdviceStudy, Configured
+from batchlab.advice.study import AdviceStudy
 from batchlab.belief.seed_scatter import PRIORS_OF_ERROR
 from batchlab.belief.surface import PRIOR
 
@@ -146,44 +146,6 @@ def test_one_training_tells_by_how_rough_it_ends_how_far_seeds_will_scatter():
     score = approach(70, start=40, rate=1.0)
     ends = study_of(score, asked=replace(ASKED, metric="score")).scatter()[1][:, 0]
     assert math.sqrt(ends[1] * ends[2]) == pytest.approx(0.5, rel=0.1)
-
-
-def test_a_configuration_that_scatters_more_than_the_others_is_believed_to():
-    study = study_of(wobbling(1e-5))
-    one, before, other = study.cells[study.own], study.scatter()[1], 0 if study.own else 1
-    for seed, worse in enumerate((0.0, 3.0, -2.5, 1.0, -3.0, 2.0)):
-        one.records[seed], one.ends[seed] = one.records[0], worse
-        least = study.scatter()[1][0]
-        assert least[study.own] >= least[other] >= before[0, 0]
-
-    assert least[study.own] > 1.5 > least[other]
-
-
-def test_what_missed_the_level_does_not_count_among_the_steps_of_those_that_met_it():
-    one = Configured(
-        cell=(64, 0.01),
-        steps={0: (10.0, 0.1), 1: (10.4, 0.1), 2: (13.5, 0.5)},
-        met_on={0, 1},
-        missed_on={2},
-    )
-
-    of_those_that_met = one.log2_steps(0.2, only_met=True)
-    assert of_those_that_met == pytest.approx((10.2, (0.2**2 + 0.1**2) / 2))
-    one.met_on.clear()
-    assert one.log2_steps(0.2, only_met=True) == one.log2_steps(0.2, only_met=False)
-    assert one.log2_steps(0.2, only_met=True)[0] > 10.3
-
-
-def test_a_training_that_ends_below_the_level_is_likely_to_miss_it():
-    study = study_of(wobbling(1e-5))
-    assert study.outlook().misses[:, study.own].mean() < 0.15  # it lies a margin below the end
-
-    far = study.nearest(256, 2.0)
-    study.cells[far].ends[0], study.cells[far].records[0] = 3.0, study.cells[study.own].records[0]
-
-    assert study.outlook().misses[:, far].mean() > 0.9
-    late = (study.outlook().mean_cost - study.outlook().cost).mean(axis=0)
-    assert late[far] > 1 > 0.5 > late[study.own]
 
 
 def taken_in(study, i, *, epochs, rate):

@@ -243,26 +243,6 @@ def test_a_run_that_shows_an_end_is_worth_its_exact_value():
     assert outlook.gains(run, [FIRST, SECOND], FIRST, 0.0)[1] == pytest.approx(exact, rel=0.1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_seeds", [1, 8])
-def test_seeds_that_settle_a_tie_are_worth_what_they_bring(n_seeds):
-    """The second is faster, and ends worse by a margin in about one of ten: a tie in utility."""
-    seeds, stream = {"cost_sd": 0.3, "end_sd": 0.9}, np.random.default_rng(0)
-    surface = surface_of([0.0, -0.41], [0.0, 0.0], cost_sd=(0.08, 0.09), end_sd=(0.3, 0.37))
-    sds = 0.3 / math.sqrt(n_seeds), math.asinh(0.9 / math.sqrt(n_seeds))
-    best = []
-    for cost, end in stream.standard_normal((600, 2)) * np.hypot((0.09, 0.37), sds):
-        shown = surface.given([SECOND, 2 + SECOND], [cost - 0.41, end], np.square(sds))
-        best.append(max(outlook_of(shown, **seeds).utility))
-    outlook = outlook_of(surface, **seeds, n_draws=N_DRAWS)
-    exact = np.mean(best) - max(outlook_of(surface, **seeds).utility)
-
-    run = replace(NOTHING, at=SECOND, n_seeds=n_seeds, shows_cost=True, shows_end=True)
-
-    # How often it ends worse is taken to be linear in what is seen: to a quarter.
-    assert outlook.gains(run, [FIRST, SECOND], FIRST, 0.0)[1] == pytest.approx(exact, rel=0.25)
-
-
 @pytest.mark.parametrize(("faster", "sd"), [(0.5, 0.6), (0.1, 0.6), (0.2, 0.3), (0.9, 1.2)])
 def test_making_a_fast_configuration_likely_is_worth_a_run(faster, sd):
     """The second is faster by what is expected, and too unlikely to be named."""

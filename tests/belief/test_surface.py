@@ -1,7 +1,6 @@
 """The surface: against its slow twin, and the closed form of what conditioning does."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,24 +72,6 @@ def test_conditioning_is_the_textbook_formula_one_by_one():
 
     np.testing.assert_allclose(after.mean, mean, atol=1e-8)
     np.testing.assert_allclose(after.covariance, covariance, atol=1e-8)
-
-
-def test_far_from_what_was_seen_the_shape_is_the_priors():
-    """Without trends only the level that all configurations have in common reaches far places."""
-    size = np.array([0.0, 1, 2, 80, 82])
-    prior = replace(PRIOR, mean=np.zeros((2, 5)), sd=np.zeros((2, 5)))
-    places = Places(size=size, rate=PRIOR.ridge * size, horizon=np.zeros(5))
-    before = Surface.before_any_run(prior, places, np.zeros(5))
-    after = before.given([0, 1, 5, 6], [3.0, 2.0, 0.0, 1.0], [0.01] * 4)
-
-    def difference(surface, i, j):
-        c = surface.covariance
-        return surface.mean[i] - surface.mean[j], c[i, i] + c[j, j] - 2 * c[i, j]
-
-    for near, far in [((1, 2), (3, 4)), ((6, 7), (8, 9))]:
-        assert difference(after, *far) == pytest.approx(difference(before, *far), abs=1e-6)
-        assert abs(difference(after, *near)[0]) > 0.05
-        assert difference(after, *near)[1] < 0.9 * difference(before, *near)[1]
 
 
 def test_draws_have_the_mean_and_the_covariance_of_the_belief():

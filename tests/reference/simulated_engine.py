@@ -37,8 +37,6 @@ class Truth:
     cliff_octaves: float = 2.6  # so far above the best rate training diverges
     exponent: float = 1.0  # of the generalized law; 1 is the law
     override: Callable[[int], float] | None = None  # steps at the best rate, instead of the law
-    # By batch size and seed, how many times as many steps this seed takes.
-    slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
     end: Callable[[int, float], float] | None = None  # of a whole training; None: it goes on rising
     end_noise: float = 0.0005  # standard deviation of a seed's end
     # By batch size and rate, after how many times the way to the target it diverges.
@@ -134,8 +132,7 @@ class SimulatedEngine(AnswersAtOnce):
         if math.isinf(mean):
             curve, (status, reason) = [(0, 0.1), (5, 0.05)], grew
         else:
-            slow = self.truth.slow(trial.batch_size, trial.seed)
-            steps = mean * slow * math.exp(self.truth.noise * self._drawn(trial))
+            steps = mean * math.exp(self.truth.noise * self._drawn(trial))
             lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
             for step in self._marks(trial, limit, request.length):
                 value = 0.05 if step > lasts else self._accuracy(trial, step / steps)
