@@ -50,7 +50,7 @@ def test_at_a_plateau_it_is_read_off_the_last_quarter(n_validation, asked_margin
 
     end = end_level(asked, ENDED, planned_steps=NEVER)
 
-    assert end.ended_by == "plateau"
+    assert end.ended_by == "end"
     assert end.value == pytest.approx(0.9, abs=1e-4)
     assert end.margin == pytest.approx(margin, rel=1e-3)
     assert level_of_ends(asked, end, [0.9]).value == pytest.approx(0.9 - margin, abs=0.2 * margin)
@@ -59,7 +59,7 @@ def test_at_a_plateau_it_is_read_off_the_last_quarter(n_validation, asked_margin
 def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
     assert end_level(ASKED, RISING, planned_steps=RISING.steps + 1) is None
     planned = end_level(ASKED, RISING, planned_steps=RISING.steps)
-    assert planned.ended_by == "planned_end"
+    assert planned.ended_by == "end"
     last = RISING.evaluations[-1].score("validation", "accuracy")
     assert planned.value == pytest.approx(last, abs=0.002)
 
@@ -71,7 +71,7 @@ def test_a_plateau_before_a_planned_end_is_not_the_end():
     assert ends_early(ASKED, ENDED)
     assert not ends_early(planned, ENDED)
     assert end_level(planned, ENDED, planned_steps=2 * ENDED.steps) is None
-    assert end_level(planned, ENDED, planned_steps=ENDED.steps).ended_by == "plateau"
+    assert end_level(planned, ENDED, planned_steps=ENDED.steps).ended_by == "end"
 
 
 @pytest.mark.parametrize(("batch_size", "epochs", "is_end"), [(64, 28, False), (512, 32, True)])

@@ -7,7 +7,7 @@ import pytest
 from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import EPOCHS, OWN, WatchedEngine, advised, true_gain
 
-from batchlab.advice.horizon import horizon_for
+from batchlab.advice.study import horizon_for
 from batchlab.report.advice_answer import advice_sentences
 
 # A step takes as long at every batch size, so more epochs of a large one cost nothing. To the level

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from batchlab.belief.final_value import final_of
 from batchlab.belief.steps_law import StepsLaw
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
@@ -142,6 +143,13 @@ class Question:
     def values(self, record: TrialRecord) -> list[float]:
         """Return all validation values of a run, in order."""
         return [value for _, value in record.curve("validation", self.metric)]
+
+    def final_value(
+        self, record: TrialRecord, keeps_best: bool, *, steps: float = math.inf
+    ) -> float | None:
+        """Return the final validation value of a run's first `steps` steps; see `final_of`."""
+        metric, better = self.metric, self.better
+        return final_of(record, "validation", metric, better, steps=steps, keeps_best=keeps_best)
 
     def best_value(self, record: TrialRecord) -> float | None:
         """Return the best validation value after step 0, or None if nothing was evaluated then."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from batchlab.advice.advice import Question
 from batchlab.advice.run_log import why_it_failed
-from batchlab.belief.final_value import final_of
 from batchlab.belief.margin import margin_of
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
@@ -30,7 +29,7 @@ _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 _ROUNDED_BY = 0.2
 
 
-EndedBy = Literal["plateau", "overfitting", "planned_end", "cut"]
+EndedBy = Literal["end", "overfitting", "cut"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +37,7 @@ class EndLevel:
     """The final value of the run whose length defines a whole training."""
 
     value: float  # final value of the validation metric (belief/final_value)
-    ended_by: EndedBy  # "cut" if the run was cut before its end
+    ended_by: EndedBy  # "end" if planned or at a plateau; "cut" if cut before both
     why: Reason  # why this value, less the margin, may be the target
     margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
     epochs: float  # passes over the training set in the run; other runs may have more
@@ -51,12 +50,10 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
-    if plateau.verdict != "reached":
-        return _ended(question, record, "planned_end")
     # A run that was getting worse when the budget cut it also counts as overfitting.
-    if plateau.turned or (plateau.worsens and question.planned_epochs is None):
-        return _ended(question, record, "overfitting")
-    return _ended(question, record, "plateau")
+    is_worse = plateau.turned or (plateau.worsens and question.planned_epochs is None)
+    overfits = plateau.verdict == "reached" and is_worse
+    return _ended(question, record, "overfitting" if overfits else "end")
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
@@ -90,15 +87,13 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 
 
 def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
-    keeps_best = ended_by == "overfitting"
-    metric, better = question.metric, question.better
-    end = final_of(record, "validation", metric, better, keeps_best=keeps_best)
+    metric, end = question.metric, question.final_value(record, ended_by == "overfitting")
     if end is None:
         return None
     margin = question.margin or margin_of(
         end,
         metric=metric,
-        better=better,
+        better=question.better,
         untrained=untrained_value(record, metric),
         n_examples=question.n_validation,
     )
@@ -224,8 +219,7 @@ class Pilots:
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
-    metric, better = question.metric, question.better
-    value = final_of(record, "validation", metric, better, keeps_best=True)
+    value = question.final_value(record, keeps_best=True)
     if record.has_failed or value is None:
         return -question.sign * math.inf
     return value

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from batchlab.advice.advice import Purpose, Question, Step
-from batchlab.advice.horizon import HORIZONS
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest
@@ -27,6 +26,8 @@ class RunWatcher:
         """Receive the log after runs have ended or an action was logged."""
 
 
+HORIZONS: Final = (0.5, 1.5, 2.0)
+"""The schedule lengths tried besides the reference's, as multiples of the reference's."""
 NEARLY_WHOLE: Final = 0.95
 """A run with this fraction of the steps counts as whole: recorded runs end up to 5 % early."""
 MOST_STEPS = 10**9  # the limit of a training that has no other limit

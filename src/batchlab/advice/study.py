@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import Option
-from batchlab.advice.horizon import HORIZONS, horizon_for
 from batchlab.advice.level import EndLevel, end_so_far, level_of_ends
-from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
-from batchlab.belief.final_value import end_error_of, final_of
+from batchlab.advice.run_log import HORIZONS, MOST_STEPS, CellKey, RunLog, is_whole
+from batchlab.belief.final_value import end_error_of
 from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.outlook import Aim, Outlook
 from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter, own_scatter
@@ -30,6 +29,8 @@ _BELOW, _ABOVE = 4, 8
 # The rates for training lengths other than the reference's: fewer, because every length has its own
 # configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
+# A training has at least this many times the length to the target, because some seeds take longer.
+_ROOM = 1.15
 # The most margins worse than the reference that a training counts as; failed trainings get this.
 FAILED = 20.0
 # The priors of the standard deviation over seeds: of log2 of the steps to the target, and (in
@@ -493,8 +494,7 @@ class AdviceStudy:
     def final_value(self, i: int, record: TrialRecord) -> float | None:
         """Return a whole training's final value; None if a value that it needs is not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
-        metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
-        return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
+        return self.question.final_value(record, overfits, steps=self.whole_steps(i))
 
     def _margins_worse(self, end: float) -> float:
         assert self.end is not None
@@ -664,6 +664,17 @@ class AdviceStudy:
         # Trainings that reached the target or ended without failure.
         n_held = np.array([len(one.met_on | one.ended_on) for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), n_held / (n_held + 1), 1.0)
+
+
+def horizon_for(needed: float) -> float:
+    """Return the shortest of 1, 1.5, 2, 3, 4, 6, 8, ... that is at least 1.15 times `needed`.
+
+    Args:
+        needed: the training needed to reach the target, as a multiple of the reference's.
+    """
+    octave = math.floor(math.log2(max(_ROOM * needed, 1.0)))
+    horizons = (2.0**octave, 1.5 * 2.0**octave, 2.0 ** (octave + 1))
+    return next(horizon for horizon in horizons if horizon >= _ROOM * needed)
 
 
 def missed(steps: int) -> tuple[float, float]:

@@ -8,8 +8,7 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
-from batchlab.advice.horizon import HORIZONS
-from batchlab.advice.run_log import RunLog, RunWatcher
+from batchlab.advice.run_log import HORIZONS, RunLog, RunWatcher
 from batchlab.app.advice_profile import (
     StepTurns,
     is_of_the_reference_alone,
