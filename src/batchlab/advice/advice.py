@@ -412,17 +412,13 @@ class Advice(Reported):
         """
         return _document(self, Source())
 
-    def other_epochs(self, trial: Trial) -> float | None:
-        """Return the epochs of a trial's schedule, or None if as many as the reference's."""
-        if trial.horizon_steps is None:
-            return None
-        spans = trial.plan.epoch_at(trial.horizon_steps)
-        place = trial.batch_size, spans
-        return spans if any((run.batch_size, run.epochs) == place for run in self.tried) else None
-
     def variant(self, trial: Trial) -> Variant:
         """Return a trial's batch size and schedule epochs (None if as many as the reference's)."""
-        return trial.batch_size, self.other_epochs(trial)
+        epochs = None
+        if trial.horizon_steps is not None:
+            epochs = trial.plan.epoch_at(trial.horizon_steps)
+        is_other = (trial.batch_size, epochs) in map(variant_of, self.tried)
+        return trial.batch_size, epochs if is_other else None
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
         """Return whether a trial has the batch size, epochs and rate of a configuration."""

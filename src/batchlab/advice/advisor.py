@@ -7,8 +7,8 @@ from collections.abc import Callable
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import Decided, answered
 from batchlab.advice.early_race import EarlyRace
-from batchlab.advice.level import end_so_far, untrained_value
-from batchlab.advice.pilot import Pilot, Piloted
+from batchlab.advice.level import EndLevel, end_so_far, untrained_value
+from batchlab.advice.pilot import Pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, RunWatcher, why_it_failed
 from batchlab.advice.study import AdviceStudy, missed
@@ -56,8 +56,7 @@ def advise(
     Raises:
         UsageError: the untrained model already reaches the target.
     """
-    log = RunLog(question=question, engine=engine, until=question.target)
-    log.watcher = watcher or log.watcher
+    log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
     return answered(decide(log, prior, with_all_options, in_turn), log)
 
 
@@ -76,34 +75,31 @@ def decide(
         stopped = Reason.of("reference_cannot_run", size=reference.batch_size, why=note)
     if stopped is not None:
         return Decided(cell=own_cell, stopped=stopped)
-    piloted = Piloted()
+    end: EndLevel | None = None
     if question.target is None and question.objective != "quality":
-        piloted = Pilot(log, with_all_options).run()
-        if piloted.stopped is not None or piloted.end is None:
-            return Decided(
-                cell=own_cell, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns
-            )
-        log.whole_epochs = piloted.end.epochs
+        result = Pilot(log, with_all_options).run()
+        if isinstance(result, Reason):
+            return Decided(cell=own_cell, stopped=result)
+        end = result
+        log.whole_epochs = end.epochs
         log.whole_only = _compares_whole(log)
     study = AdviceStudy(log, prior)
-    study.end = piloted.end
+    study.end = end
     stopped = _take_in_first_runs(study, own_cell)
     if stopped is not None:
         return Decided(cell=own_cell, stopped=stopped)
     n_whole = _n_whole(study)
     procedure = Procedure(study, n_whole=n_whole)
-    races = piloted.end is not None and n_whole < _RACES_BELOW
+    races = end is not None and n_whole < _RACES_BELOW
     if races:
         study.keeps_epochs = True  # a longer run would take most of this budget
-        race = EarlyRace(procedure, first_octave=piloted.octave)
-        named = _raced(race, procedure, in_turn)
+        named = _raced(EarlyRace(procedure), procedure, in_turn)
     else:
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
     return Decided(
         cell=study.cells[named].cell,
-        hardly_learns=piloted.hardly_learns,
         procedure=procedure,
         raced=races,
     )

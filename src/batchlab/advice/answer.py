@@ -47,14 +47,12 @@ class Decided:
     Attributes:
         cell: the chosen configuration: the recommended one, or else the unchanged one.
         stopped: why nothing could be compared; None if configurations were compared.
-        hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
         procedure: the runs and the final belief; None if nothing could be compared.
         raced: whether an early race chose the configuration.
     """
 
     cell: CellKey
     stopped: Reason | None = None
-    hardly_learns: Reason | None = None
     procedure: Procedure | None = None
     raced: bool = False
 
@@ -92,7 +90,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         reference_tuned=None,
         candidates=tuple(_untrained(option, none) for option in question.options),
         laws=None,
-        hardly_learns=decided.hardly_learns,
+        hardly_learns=log.hardly_learns,
         tried=tuple(_tried(log, key, study) for key in log.records),
         steps=tuple(log.steps),
         n_trials=len(log.records),
@@ -212,14 +210,13 @@ class _Answer:
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
-        same = {self._named, study.own}
-        if self._question.is_usual:
-            same.update(study.same_size)
         # Another training length at the user's batch size is no other batch size, so leave it out.
-        is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
-        same.update(np.flatnonzero(is_other).tolist())
-        is_likely = outlook.chance >= LIKELY
-        likely = {*study.nameable} & {*np.flatnonzero(is_likely).tolist()} - same
+        is_other = study.sizes != study.sizes[study.own]
+        if not self._question.is_usual:
+            is_other |= study.places.horizon == 0
+        is_other[[self._named, study.own]] = False
+        is_likely = is_other & (outlook.chance >= LIKELY)
+        likely = [i for i in study.nameable if is_likely[i]]
         if self._question.objective == "time" and likely:
             cell = study.cells[outlook.most_useful(likely)].cell
             return Reason.of("risk_outweighs", size=cell.batch_size, rate=cell.learning_rate)

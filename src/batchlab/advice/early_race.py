@@ -28,16 +28,14 @@ class EarlyRace:
     is worse than the reference's, a rate or batch size nearer to the reference's is tried.
     """
 
-    def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
-        """Prepare a race when only the pilot has run.
-
-        Args:
-            procedure: makes the runs and contains the study.
-            first_octave: octaves from the reference's rate up to the best rate in the pilot.
-        """
+    def __init__(self, procedure: Procedure) -> None:
+        """Prepare a race when only the pilot has run; `procedure` makes the runs."""
         self._procedure, self._study = procedure, procedure.study
-        study = self._study
-        self._own, self._first_octave = study.own, first_octave
+        study, end = self._study, self._study.end
+        assert end is not None
+        self._own, own_rate = study.own, study.question.reference.learning_rate
+        # Octaves from the reference's rate up to the rate that set the target.
+        self._first_octave = round(math.log2(end.learning_rate / own_rate))
         self._own_size = int(study.sizes[study.own])
         self._raced = set(study.where(lambda one: one.records))
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)

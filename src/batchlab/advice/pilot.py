@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from batchlab.advice.advice import Question
 from batchlab.advice.level import EndLevel, Pilots, ends_early, level_of_ends
@@ -21,16 +20,6 @@ _FIRST_PART = 1 / 8
 # Pairs of learning rates for pilots, in octaves above the reference rate. If a pair diverges or
 # learns nothing, try the next pair, because the reference rate may be far too low or too high.
 _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piloted:
-    """The outcome of the pilot."""
-
-    stopped: Reason | None = None  # why no target could be set; None if it is set
-    end: EndLevel | None = None  # the final value that set the target; None if none could be set
-    hardly_learns: Reason | None = None  # why the reference hardly learns; None if it learns
-    octave: int = 0  # octaves from the reference's rate up to a rate that learns
 
 
 class Pilot:
@@ -53,8 +42,8 @@ class Pilot:
     def _question(self) -> Question:
         return self._log.question
 
-    def run(self) -> Piloted:
-        """Train until the final value is known or the share of the budget is spent."""
+    def run(self) -> EndLevel | Reason:
+        """Train until a final value sets the target, or return why no target could be set."""
         log, reference = self._log, self._question.reference
         limit, plan = self._limit(), log.plan(self._size)
         log.note(Reason.of("pilot", epochs=plan.epoch_at(limit)), Reason.of("pilot_sets_target"))
@@ -66,7 +55,7 @@ class Pilot:
             records += self._until_its_end(rates[: log.engine.n_workers], limit)
             reference_run = records[0]
             if reference_run.has_failed and not reference_run.has_diverged:
-                return Piloted(stopped=Reason.of("own_fails", why=why_it_failed(reference_run)))
+                return Reason.of("own_fails", why=why_it_failed(reference_run))
             longest = log.planned_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
@@ -77,7 +66,11 @@ class Pilot:
             end = pilots.end
             has_higher = any(octaves[0] > 0 for octaves in todo)
             if end is not None and not (pilots.is_open and has_higher):
-                return self._piloted(end, records, pilots)
+                log.until = target = level_of_ends(self._question, end, [end.value])
+                did = Reason.of("target_set", metric=target.metric, value=target.value)
+                log.note(did, end.why)
+                log.hardly_learns = pilots.hardly_learns
+                return end
             if todo:
                 why = Reason.of("nothing_learned_at", rate=rates[0])
                 log.note(Reason.of("pilot_at_other_rates"), why)
@@ -87,15 +80,7 @@ class Pilot:
             reason = Reason.of("every_pilot_failed", why=why_it_failed(reference_run))
         elif reference_run.reason == OUT_OF_TIME:
             reason = Reason.of("budget_ended_before_reference")
-        return Piloted(stopped=reason)
-
-    def _piloted(self, end: EndLevel, records: Sequence[TrialRecord], pilots: Pilots) -> Piloted:
-        log, hardly = self._log, pilots.hardly_learns
-        learns = records[0].trial if hardly is None else pilots.best
-        log.until = target = level_of_ends(self._question, end, [end.value])
-        log.note(Reason.of("target_set", metric=target.metric, value=target.value), end.why)
-        octave = round(math.log2(learns.learning_rate / self._question.reference.learning_rate))
-        return Piloted(end=end, hardly_learns=hardly, octave=octave)
+        return reason
 
     def _limit(self) -> int:
         """Return the most steps of a pilot: as planned, but at most what half the budget allows."""

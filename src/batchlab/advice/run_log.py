@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from batchlab.advice.advice import Purpose, Question, Step
 from batchlab.records.batch_plan import BatchPlan
@@ -16,14 +16,16 @@ from batchlab.records.trial import Crossing, Target, Trial, TrialRecord
 from batchlab.runs.contract import Engine, run_all
 
 
-class RunWatcher:
-    """An observer of the runs that an advice requests; this base class ignores them."""
+class RunWatcher(Protocol):
+    """An observer of the runs that an advice requests."""
 
     def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
         """Receive the trials whose runs are requested now."""
+        ...
 
     def answered(self, run_log: RunLog) -> None:
         """Receive the log after runs have ended or an action was logged."""
+        ...
 
 
 HORIZONS: Final = (0.5, 1.5, 2.0)
@@ -88,19 +90,23 @@ class RunLog:
     reserved_s: float = 0.0  # seconds reserved for the leader's whole training
     # Batch sizes that are no longer compared, each with its reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
-    watcher: RunWatcher = field(default_factory=RunWatcher)  # no decision depends on the watcher
+    watcher: RunWatcher | None = None  # only observes; no decision depends on it
     leading: CellKey | None = None  # the best configuration so far; None before comparisons
     whole_epochs: float | None = None  # epochs of a whole training; None before the pilot
     # True if only whole trainings are compared, because a learning-rate schedule spans each: values
     # before the end, at a high rate, say little about a shorter training.
     whole_only: bool = False
+    # The reason why the reference hardly learns; None if the reference learns, or before the pilot.
+    hardly_learns: Reason | None = None
     _interval_samples: int = 0
     _keys: dict[Trial, RunKey] = field(default_factory=dict)
+    _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
 
     def note(self, did: Reason, why: Reason) -> None:
         """Log the next action and its reason, and notify the watcher."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
-        self.watcher.answered(self)
+        if self.watcher is not None:
+            self.watcher.answered(self)
 
     def left_s(self) -> float:
         """Return the seconds of the budget that are neither spent nor reserved."""
@@ -254,30 +260,34 @@ class RunLog:
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)
         for request, record in zip(requests, records, strict=True):
-            self._keep(request, record)
-        self.watcher.answered(self)
+            self._keep(request, record, purpose)
+        if self.watcher is not None:
+            self.watcher.answered(self)
         return records
 
     def submit(self, request: RunRequest, purpose: Purpose) -> None:
         """Start a run without waiting; `next_finished` returns its record."""
         self._tell([request], purpose)
+        self._purpose_of[request] = purpose
         self.engine.submit(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Wait for the next submitted run to end, store its record, return request and record."""
         request, record = self.engine.next_finished()
-        self._keep(request, record)
-        self.watcher.answered(self)
+        self._keep(request, record, self._purpose_of.pop(request))
+        if self.watcher is not None:
+            self.watcher.answered(self)
         return request, record
 
-    def _keep(self, request: RunRequest, record: TrialRecord) -> None:
-        if record.evaluations or record.has_failed:  # otherwise the run never started
-            self.records[self.key_of(request)] = record
+    def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
+        if not record.evaluations and not record.has_failed:
+            return  # the run never started, so there is nothing to store
+        key = self.key_of(request)
+        self.records[key] = record
+        self.purposes.setdefault(key, purpose)
 
     def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
-        for request in requests:
-            self.purposes.setdefault(self.key_of(request), purpose)
-        if requests:
+        if requests and self.watcher is not None:
             self.watcher.asked([request.trial for request in requests], purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:

@@ -240,25 +240,20 @@ class AdviceStudy:
 
     # ---- configurations
 
-    def nearest(self, size: int, octave: float) -> int:
-        """Return the configuration of `size` and planned length with the rate nearest `octave`."""
-        return self._nearest(CellKey(size, self.question.reference.learning_rate), octave)
-
     def at(self, cell: CellKey) -> int:
         """Return the configuration with the settings of `cell`, or else at the nearest rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
-        return self._nearest(cell, octave)
+        return self.nearest(cell.batch_size, octave, horizon=cell.horizon)
 
     def beside(self, i: int, octaves: float) -> int | None:
         """Return the configuration that differs from i by a rate `octaves` higher, or None."""
-        wanted = float(self.places.rate[i] + octaves)
-        nearest = self._nearest(self.cells[i].cell, wanted)
+        cell, wanted = self.cells[i].cell, float(self.places.rate[i] + octaves)
+        nearest = self.nearest(cell.batch_size, wanted, horizon=cell.horizon)
         return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
-    def _nearest(self, cell: CellKey, octave: float) -> int:
-        """Return the configuration of `cell`'s size and length, with the rate nearest `octave`."""
-        rate = cell.learning_rate
-        at = self.where(lambda one: one.cell._replace(learning_rate=rate) == cell)
+    def nearest(self, size: int, octave: float, *, horizon: float = 1.0) -> int:
+        """Return the configuration of a size and training length with the rate nearest `octave`."""
+        at = self.where(lambda one: (one.cell.batch_size, one.cell.horizon) == (size, horizon))
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
     def where(

@@ -8,7 +8,7 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
-from batchlab.advice.run_log import HORIZONS, RunLog, RunWatcher
+from batchlab.advice.run_log import HORIZONS, RunLog
 from batchlab.app.advice_profile import (
     StepTurns,
     is_of_the_reference_alone,
@@ -58,7 +58,7 @@ def stages_of(subject: Subject) -> Sequence[str]:
     return [text(PROFILING), text(SEARCH)]
 
 
-class AdviceProgress(RunWatcher):
+class AdviceProgress:
     """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
 
     def __init__(self, listener: ProgressListener) -> None:
