@@ -15,9 +15,9 @@ from batchlab.report.advice_answer import advice_sentences
 LARGE = {"step_s": lambda size: 1e-3, "s_min": 500.0, "b_crit": 300.0, "trainings": 30.0}
 
 
-def whole_s(engine, epochs=EPOCHS):
+def whole_s(engine):
     """What a training of the reference takes."""
-    return epochs * math.ceil(20_000 / OWN[0]) * engine.step_s(OWN[0])
+    return EPOCHS * math.ceil(20_000 / OWN[0]) * engine.step_s(OWN[0])
 
 
 def test_a_horizon_leaves_room_for_slower_seeds():
@@ -40,8 +40,6 @@ def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them():
 
 
 NO_SAVING = {"step_s": lambda size: 1e-5 * size, "trainings": 5.0}
-# A step of 256 takes 2.4 times as long, so it meets the level shortly before the reference's end.
-SLOWER = LARGE | {"step_s": {64: 1e-3, 256: 2.4e-3, 1024: 9e-3}.__getitem__}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,6 @@ SLOWER = LARGE | {"step_s": {64: 1e-3, 256: 2.4e-3, 1024: 9e-3}.__getitem__}
         (12.0, 15.0, LARGE | {"trainings": 5.0}, 15),
         (None, 15.0, LARGE | {"trainings": 5.0}, 15),
         (12.0, None, NO_SAVING, EPOCHS),
-        pytest.param(9.0, None, SLOWER, math.inf, marks=pytest.mark.slow),
     ],
 )
 def test_no_training_has_more_epochs_than_are_allowed_or_save_time(planned, allowed, truth, most):
@@ -60,8 +57,6 @@ def test_no_training_has_more_epochs_than_are_allowed_or_save_time(planned, allo
     for e in engine.asked:
         epochs = e.trial.plan.epoch_at(e.last_step)
         assert epochs <= most + 0.01
-        time_s = e.last_step * engine.step_s(e.trial.batch_size)
-        assert allowed or epochs <= planned or time_s <= 1.001 * whole_s(engine, planned)
     assert advice.end_quality.named_epochs <= most + 0.01
     is_capped = "capped_by_epochs" in {caveat.code for caveat in advice.caveats}
     assert not (is_capped and allowed is None)

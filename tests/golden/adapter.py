@@ -24,7 +24,6 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 from tests.reference.tiny_workload import tiny
 from torch import nn
-from torch.nn import functional
 
 import batchlab
 from batchlab.advice.advisor import advise
@@ -191,14 +190,6 @@ def precise() -> batchlab.Workload:
         for split in ("train", "validation", "test")
     }
     return replace(usual, model=lambda: nn.Linear(4, 3).double(), **parts)
-
-
-def coupled() -> batchlab.Workload:
-    def contrastive(model: nn.Module, batch: Any) -> torch.Tensor:
-        codes = model(batch[0])
-        return functional.cross_entropy(codes @ codes.T, torch.arange(len(codes)))
-
-    return replace(precise(), name="coupled", loss=contrastive, metrics={})
 
 
 def failing() -> batchlab.Workload:

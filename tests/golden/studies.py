@@ -87,15 +87,15 @@ def _same_time(size: int) -> float:
 
 # Those whose planner takes seconds: some by day, the others by night.
 LONG = {
-    *("alike", "other-reference", "pilot-large-ends-worse", "quality", "race-3", "race-4"),
-    *("race-large-ends-worse", "race-two-workers", "recommend-large", "recommend-noisy"),
-    *("recommend-other-exponent", "recommend-small", "reference-misses", "samples-small-budget"),
-    *("small-budget", "times-unknown"),
+    *("alike", "pilot-large-ends-worse", "quality", "race-4", "race-large-ends-worse"),
+    *("race-two-workers", "recommend-large", "recommend-noisy", "recommend-small"),
+    *("reference-misses", "samples-small-budget", "small-budget"),
 }
 LONG_BY_NIGHT = {
-    *("every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
-    *("pilot-planned-end", "pilot-recommend", "race-12", "race-20"),
-    *("race-8", "samples", "target-never-met"),
+    *("every-rate-diverges", "like-a-command", "other-reference", "overfitting"),
+    *("pilot-falls-apart-later", "pilot-planned-end", "pilot-recommend", "race-3", "race-8"),
+    *("race-12", "race-20", "recommend-other-exponent", "samples", "target-never-met"),
+    "times-unknown",
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE, FLAT = (64, 128, 256), knee(8192)
@@ -173,9 +173,6 @@ def _script_step_s(size: int) -> float:
 REAL_ADVICES = {
     "workload": _told(
         _precise, (20, 50), lambda size: 0.5 * max(1.0, size / 50), epochs=12, budget="10m"
-    ),
-    "workload-coupled-loss": _told(
-        lambda folder: adapter.coupled(), (10, 20), lambda size: 0.5, epochs=2, budget="10m"
     ),
     "command": _told(
         training_script, (8, 16, 32, 64, 128), _script_step_s, epochs=10, budget="20m"
@@ -350,7 +347,8 @@ ADVICES = {
     name: replace(study, slow=name in LONG, nightly=name in LONG_BY_NIGHT)
     for name, study in ADVICES.items()
 }
-REAL_ADVICES["command"] = replace(REAL_ADVICES["command"], nightly=True)  # another one has a target
+for name in ("command", "workload"):  # by day there is one, with a target
+    REAL_ADVICES[name] = replace(REAL_ADVICES[name], nightly=True)
 # By name; the first word is the command.
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
