@@ -119,9 +119,10 @@ def study_of(curve, *, asked=ASKED):
     log = RunLog(question=asked, engine=engine, until=None)
     log.whole_epochs = EPOCHS
     record = record_of(curve, (REFERENCE.batch_size, REFERENCE.learning_rate), asked=asked)
-    study = AdviceStudy(log, PRIOR)
-    study.end = end = end_so_far(asked, record)
+    end = end_so_far(asked, record)
     log.until = as_well_as(end.value, end.margin, metric=asked.metric, better=asked.better)
+    study = AdviceStudy(log, PRIOR)
+    study.end = end
     study.take_in(study.own, 0, record)
     return study
 

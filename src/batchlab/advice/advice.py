@@ -136,10 +136,6 @@ class Question:
         """1 if higher values are better, else -1, so that a higher sign * value is better."""
         return 1 if self.better == "higher" else -1
 
-    def option(self, batch_size: int) -> Option:
-        """Return the option that has this batch size."""
-        return {option.batch_size: option for option in self.options}[batch_size]
-
     def values(self, record: TrialRecord) -> list[float]:
         """Return all validation values of a run, in order."""
         return [value for _, value in record.curve("validation", self.metric)]

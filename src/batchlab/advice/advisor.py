@@ -69,10 +69,11 @@ def decide(
     """Run a study from an empty log, and choose a configuration; see `advise` for the arguments."""
     question = log.question
     reference = question.reference
-    own_cell = CellKey(reference.batch_size, reference.learning_rate)
-    stopped, note = question.not_comparable, question.option(reference.batch_size).note
+    own_size, stopped = reference.batch_size, question.not_comparable
+    (note,) = (option.note for option in question.options if option.batch_size == own_size)
+    own_cell = CellKey(own_size, reference.learning_rate)
     if stopped is None and note is not None:
-        stopped = Reason.of("reference_cannot_run", size=reference.batch_size, why=note)
+        stopped = Reason.of("reference_cannot_run", size=own_size, why=note)
     if stopped is not None:
         return Decided(cell=own_cell, stopped=stopped)
     end: EndLevel | None = None

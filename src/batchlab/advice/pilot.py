@@ -89,22 +89,19 @@ class Pilot:
             self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
         )
 
-    @property
-    def _is_one_piece(self) -> bool:
-        """Whether to request a whole training at once: its end is planned and runs can't resume."""
-        resumes = self._log.engine.resumes
-        return self._question.planned_epochs is not None and not resumes
-
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
         """Train at each rate, doubling the steps until the first run ends or reaches the limit."""
         looked_from = self._log.plan(self._size).steps_in(4)
+        # Request a whole training at once if its end is planned and runs can't resume.
+        resumes = self._log.engine.resumes
+        is_one_piece = self._question.planned_epochs is not None and not resumes
         longest = self._log.planned_steps(self._size)
         # Start with few steps: only runs show the cost of evaluations and of parallel steps.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._limit())
             steps = min(steps, limit)
-            is_planned_end = steps >= longest or (self._is_one_piece and steps >= limit)
+            is_planned_end = steps >= longest or (is_one_piece and steps >= limit)
             records = self._trained(rates, steps, whole=is_planned_end)
             if self._with_all_options is not None:
                 self._log.question = self._with_all_options()
@@ -116,7 +113,7 @@ class Pilot:
             if steps >= limit:
                 return records
             steps = max(looked_from, 2 * steps)
-            if self._is_one_piece:
+            if is_one_piece:
                 steps = limit
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:

@@ -141,6 +141,19 @@ class AdviceStudy:
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
         }
+        # True if final values are compared, which is the case unless the user gave a target.
+        self.compares_ends = question.target is None
+        # True if only whole trainings are compared, as a rate schedule spans each training.
+        self.whole_only = log.whole_only
+        # True if a configuration is first trained only to the target, not at once to the end.
+        self.follows = log.until is not None and not self.whole_only
+        # The fraction of the planned epochs that the pilot ran; 1.0 without planned epochs.
+        self.fraction = 1.0
+        if question.planned_epochs is not None and log.whole_epochs is not None:
+            self.fraction = min(1.0, log.whole_epochs / question.planned_epochs)
+        # True if shorter and longer learning-rate schedules than the reference's are tried.
+        is_time = question.objective == "time"
+        self._stretches = self.whole_only and is_time and question.may_stretch
         at = set()
         for size in self.options:
             for horizon in self._horizons(size):
@@ -200,12 +213,6 @@ class AdviceStudy:
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
         epochs = {horizon: horizon * planned for horizon in HORIZONS}
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
-
-    @property
-    def _stretches(self) -> bool:
-        """Whether to try shorter and longer learning-rate schedules than the reference's."""
-        question = self.question
-        return self.whole_only and question.objective == "time" and question.may_stretch
 
     def _octaves(self, size: int, horizon: float) -> set[float]:
         """Return a batch size's rates to consider, in octaves above the reference's rate."""
@@ -294,30 +301,7 @@ class AdviceStudy:
             at = self.where(lambda one: one.ends, among=at)
         return list(dict.fromkeys([self.own, *at]))
 
-    @property
-    def compares_ends(self) -> bool:
-        """Whether final values are compared, which is the case unless the user gave a target."""
-        return self.end is not None or self.log.until is None
-
-    @property
-    def whole_only(self) -> bool:
-        """Whether only whole trainings are compared, as a rate schedule spans each training."""
-        return self.log.whole_only
-
-    @property
-    def follows(self) -> bool:
-        """Whether a configuration is first trained only to the target, not at once to the end."""
-        return self.log.until is not None and not self.whole_only
-
     # ---- lengths
-
-    @property
-    def fraction(self) -> float:
-        """The fraction of the planned epochs that the pilot ran; 1.0 without planned epochs."""
-        planned, pilot_epochs = self.question.planned_epochs, self.log.whole_epochs
-        if planned is None or pilot_epochs is None:
-            return 1.0
-        return min(1.0, pilot_epochs / planned)
 
     def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
         """Return the steps of a whole training of a configuration.
