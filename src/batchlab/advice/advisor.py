@@ -16,7 +16,6 @@ from batchlab.belief.surface import PRIOR, SurfacePrior
 from batchlab.errors import UsageError
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import Engine
 
 # With a budget of fewer whole trainings, the belief has too little data, so use `EarlyRace`.
@@ -131,7 +130,12 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
         affordable = log.affordable_steps(own.batch_size, _FIRST_SHARE * question.budget_s)
         request = log.request(own, 0, steps=min(whole, affordable))
     (record,) = log.run([request], "pilot")
-    _refuse_target_met_untrained(question, record)
+    target = question.target
+    if target is not None and target.met_by(value := untrained_value(record, target.metric)):
+        raise UsageError(
+            f"target {target.metric}={target.value:g}: it is met before the first step (the "
+            f"untrained model has {value:g}); give a level that takes training"
+        )
     if record.has_failed and not record.has_diverged:
         return Reason.of("own_fails", why=why_it_failed(record))
     if len(record.evaluations) <= 1 and not record.has_failed:
@@ -143,17 +147,6 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
     # A script's last evaluation may lie well before its last step, so guess from the last step.
     study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
-
-
-def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> None:
-    if (target := question.target) is None:
-        return
-    value = untrained_value(record, target.metric)
-    if target.met_by(value):
-        raise UsageError(
-            f"target {target.metric}={target.value:g}: it is met before the first step (the "
-            f"untrained model has {value:g}); give a level that takes training"
-        )
 
 
 def _n_whole(study: AdviceStudy) -> float:

@@ -173,8 +173,7 @@ class _Answer:
 
     def advice(self, unanswered: Advice) -> Advice:
         """Fill in the verdict and all estimates of the unanswered advice from the final belief."""
-        named, tuned = self._named, self._tuned()
-        configuration = self._configuration(named)
+        configuration, tuned = self._configuration(self._named), self._tuned()
         candidates = tuple(map(self._candidate, self._question.options))
         advice = replace(
             unanswered,
@@ -291,17 +290,6 @@ class _Answer:
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
-    def _time_and_samples(self, size: int, steps: Estimate) -> tuple[Estimate, Estimate]:
-        """Return the seconds and the examples that `steps` steps of a batch size take."""
-        samples = steps.times(self._log.plan(size).samples_per_step)
-        return _product(steps, self._study.options[size].step_s), samples
-
-    def _end(self, i: int) -> Estimate:
-        """Return the expected final value of configuration i, unknown if no run was whole."""
-        if not self._study.cells[i].ended_on:
-            return Estimate.cannot_tell(Reason.of("no_whole_training"))
-        return self._expected_end(i)
-
     def _expected_end(self, i: int) -> Estimate:
         """Return the final value that the belief expects, whether or not a training ran whole."""
         study = self._study
@@ -334,7 +322,8 @@ class _Answer:
         # If no run reached the target, expected steps come only from the prior: show none.
         if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
             steps = self._expected_steps(i)
-        time_s, samples = self._time_and_samples(cell.batch_size, steps)
+        time_s = _product(steps, study.options[cell.batch_size].step_s)
+        samples = steps.times(self._log.plan(cell.batch_size).samples_per_step)
         end = better = self._expected_end(i)
         if study.end is not None:
             apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
@@ -356,7 +345,9 @@ class _Answer:
         unknown = Estimate.cannot_tell(note or not_trained)
         steps, distance = unknown, Estimate.cannot_tell(not_trained)
         if i is not None:
-            steps, distance = self._steps(i), self._far(self._end(i))
+            steps, distance = self._steps(i), Estimate.cannot_tell(Reason.of("no_whole_training"))
+            if study.cells[i].ended_on:
+                distance = self._far(self._expected_end(i))
         samples = steps.times(self._log.plan(size).samples_per_step)
         time_s = _product(steps, option.step_s)
         candidate = replace(

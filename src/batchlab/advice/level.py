@@ -98,8 +98,12 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
         n_examples=question.n_validation,
     )
     why = Reason.of("as_well_as_reference", metric=metric, value=end)
-    if ended_by == "cut":
-        why = _why_no_end(question, record)
+    planned = question.planned_epochs
+    if ended_by == "cut" and planned is not None:
+        why = Reason.of("pilot_was_cut", epochs=record.epochs, planned=planned)
+    elif ended_by == "cut":
+        plateau = plateau_of(record, metric=metric, better=question.better)
+        why = Reason.of("pilot_without_plateau", why=plateau.reason)
     return EndLevel(
         value=end,
         ended_by=ended_by,
@@ -229,14 +233,6 @@ def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> T
     """Return the target that is one margin of `end` worse than the mean of the values `ends`."""
     mean = math.fsum(ends) / len(ends)
     return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
-
-
-def _why_no_end(question: Question, record: TrialRecord) -> Reason:
-    """Return why a pilot has no final value: cut before its planned end, or no plateau."""
-    if question.planned_epochs is not None:
-        return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.planned_epochs)
-    plateau = plateau_of(record, metric=question.metric, better=question.better)
-    return Reason.of("pilot_without_plateau", why=plateau.reason)
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
