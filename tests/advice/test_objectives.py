@@ -2,14 +2,11 @@
 
 import pytest
 from tests.reference.simulated_advice import (
-    END,
-    MARGIN,
     OWN,
     ScriptEngine,
     WatchedEngine,
     advised,
     true_gain,
-    worse_where,
 )
 
 
@@ -38,26 +35,6 @@ def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
     assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
     assert {asked.trial.seed for asked in engine.asked} == {0}
     assert advice.reason.named["best"] == max(run.best_value for run in advice.tried)
-
-
-@pytest.mark.slow
-def test_of_equally_long_trainings_what_ends_best_is_named():
-    """A batch of 256 ends four margins better, one of 1024 as the reference does."""
-    asked = {"objective": "quality", "planned_epochs": 12.0}
-    truth = (1 - END) / (1 - END - 4 * MARGIN)
-
-    advice, engine = advised(
-        asked=asked, trainings=10.0, **worse_where(lambda size, rate: size == 256, margins=-4)
-    )
-
-    assert (advice.target, advice.named.batch_size) == (None, 256)
-    for request in engine.asked:
-        assert request.last_step == request.trial.plan.steps_in(12)
-    assert advice.gain.low <= truth <= advice.gain.high
-    assert advice.chance > 0.9
-    best, other = (advice.candidate(size).cost.estimate for size in (256, 1024))
-    # It ends as the reference does, or has not quite got there in 12 epochs.
-    assert 1 < other / best <= 1.2 * truth
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():

@@ -176,9 +176,6 @@ def test_no_unlikely_configuration_is_the_best():
         assert best in likely
         assert outlook.utility[best] == max(outlook.utility[likely])
     assert outlook.best([], 0.0) == 0
-    outlook = outlook_of(surface_of([0, 0.5], cost_sd=(0.0, 1.0)), holds=[0.1, 1.0])
-    assert outlook.chance[FIRST] < 0.2 < outlook.chance[SECOND]
-    assert outlook.best([FIRST, SECOND], 0.2) == FIRST
 
 
 def test_no_run_lowers_the_best_utility():
