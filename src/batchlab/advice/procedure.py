@@ -85,12 +85,11 @@ class Procedure:
 
     @property
     def named(self) -> int:
-        """The configuration that the advice would report if the study ended now."""
-        return self._best_of(self.study.nameable)
+        """The configuration that the advice would report if the study ended now.
 
-    def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best configuration likely no worse than the reference, or `Outlook.stays`."""
-        study, outlook = self.study, self.outlook
+        This is the best configuration that is likely no worse than the reference, or `stays`.
+        """
+        study, outlook, nameable = self.study, self.outlook, self.study.nameable
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
