@@ -590,7 +590,12 @@ class AdviceStudy:
         n, has_level = len(self.cells), self.log.until is not None
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
-            most = np.log2([*map(self._last_step, range(n))]) + self._log_weight
+            # A training stops at `most_steps` unless a run reached the target.
+            steps = [
+                self.whole_steps(i) if one.met_on else self.most_steps(i)
+                for i, one in enumerate(self.cells)
+            ]
+            most = np.log2(steps) + self._log_weight
         known_cost = None
         if self.whole_only:
             known_cost = np.log2([*map(self.whole_steps, range(n))]) + self._log_weight
@@ -605,12 +610,6 @@ class AdviceStudy:
             step_error=self._step_error(),
             level=self.level_worse,
         )
-
-    def _last_step(self, i: int) -> int:
-        """Return i's steps of a whole training, or `most_steps` if no run reached the target."""
-        if self.cells[i].met_on:
-            return self.whole_steps(i)
-        return self.most_steps(i)
 
     @property
     def level_worse(self) -> float:
