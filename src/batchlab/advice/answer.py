@@ -42,19 +42,12 @@ _HALF = 0.5  # no expected cost is shown if the target is missed with a higher p
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
-    """The outcome of a study.
+    """The outcome of a study."""
 
-    Attributes:
-        cell: the chosen configuration: the recommended one, or else the unchanged one.
-        stopped: why nothing could be compared; None if configurations were compared.
-        procedure: the runs and the final belief; None if nothing could be compared.
-        raced: whether an early race chose the configuration.
-    """
-
-    cell: CellKey
-    stopped: Reason | None = None
-    procedure: Procedure | None = None
-    raced: bool = False
+    cell: CellKey  # the chosen configuration: the recommended one, or else the unchanged one
+    stopped: Reason | None = None  # why nothing could be compared; None if there were comparisons
+    procedure: Procedure | None = None  # the runs and the final belief; None if nothing compared
+    raced: bool = False  # whether an early race chose the configuration
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:

@@ -58,32 +58,22 @@ _HELD_AT = 0.5
 
 @dataclass(kw_only=True, eq=False)
 class Configured:
-    """One configuration and the results of its runs.
-
-    Attributes:
-        cell: batch size, rate and schedule length.
-        records: by seed, the record of the run.
-        steps: by seed, log2 of the steps to the target (a guess if the run missed the target),
-            and the standard error of this number, without the variation over seeds.
-        met_on: the seeds whose trainings reached the target.
-        missed_on: the seeds whose trainings ended without reaching the target.
-        ends: by seed, margins by which a whole training ended worse than the reference.
-        end_errors: by seed, the standard error of the final value in the metric's unit, if known.
-        is_over: whether no further run of the configuration is possible.
-        was_slower: whether a run was stopped because it was slower than the leader.
-        failed: whether a training of the configuration failed.
-    """
+    """One configuration and the results of its runs, by seed."""
 
     cell: CellKey
     records: dict[int, TrialRecord] = field(default_factory=dict)
+    # log2 of the steps to the target (a guess if the run missed the target), and the standard error
+    # of this number, without the variation over seeds.
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
-    met_on: set[int] = field(default_factory=set)
-    missed_on: set[int] = field(default_factory=set)
+    met_on: set[int] = field(default_factory=set)  # seeds whose trainings reached the target
+    missed_on: set[int] = field(default_factory=set)  # seeds whose trainings ended without
+    # Margins by which a whole training ended worse than the reference.
     ends: dict[int, float] = field(default_factory=dict)
+    # The standard error of the final value in the metric's unit, if known.
     end_errors: dict[int, float | None] = field(default_factory=dict)
-    is_over: bool = False
-    was_slower: bool = False
-    failed: bool = False
+    is_over: bool = False  # True if no further run is possible
+    was_slower: bool = False  # True if a run was stopped because it was slower than the leader
+    failed: bool = False  # True if a training failed
 
     @property
     def met(self) -> bool:

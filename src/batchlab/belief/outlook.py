@@ -50,28 +50,19 @@ def standard_noise(n: int, n_draws: int) -> Array:
 class Aim:
     """The quantity to optimize, and the configuration that all others are compared with.
 
-    Attributes:
-        own: the index of the user's own configuration.
-        same_size: the indices of the configurations with the user's batch size.
-        is_tuned: whether the baseline is the user's batch size at its best rate instead of `own`.
-        ends_count: whether final values matter; False if the user gave a target.
-        costs_count: whether costs matter; False if only the best final value is wanted.
-        most_cost: log2 of the cost of a whole training, shape (n,); infinite if not known.
-        known_cost: log2 of the cost of a whole training, shape (n,), if only whole trainings are
-            compared; None if the cost is the cost to the target.
-        level: how many margins worse the target is than the reference's final value.
-        step_error: standard deviation of log2(cost of a step / cost of a step of `own`), shape
-            (n,).
+    Arrays have the shape (n,) for n configurations.
     """
 
-    own: int
-    same_size: Sequence[int]
-    is_tuned: bool
-    ends_count: bool
-    costs_count: bool
-    most_cost: Array
-    level: float
-    step_error: Array
+    own: int  # the index of the user's own configuration
+    same_size: Sequence[int]  # the indices of the configurations with the user's batch size
+    is_tuned: bool  # True if the baseline is the user's batch size at its best rate, not `own`
+    ends_count: bool  # whether final values matter; False if the user gave a target
+    costs_count: bool  # whether costs matter; False if only the best final value is wanted
+    most_cost: Array  # log2 of the cost of a whole training; infinite if not known
+    level: float  # how many margins worse the target is than the reference's final value
+    step_error: Array  # standard deviation of log2(cost of a step / cost of a step of `own`)
+    # log2 of the cost of a whole training if only these are compared; None if costs are those to
+    # the target.
     known_cost: Array | None = None
 
     @property

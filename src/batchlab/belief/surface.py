@@ -24,17 +24,11 @@ HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, octaves
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The coordinates of configurations, in octaves from the reference configuration.
+    """The coordinates of n configurations, in octaves from the reference configuration."""
 
-    Attributes:
-        size: log2 of the batch size over the reference's, shape (n,).
-        rate: log2 of the learning rate over the reference's, shape (n,).
-        horizon: log2 of the training length in epochs over the reference's, shape (n,).
-    """
-
-    size: Array
-    rate: Array
-    horizon: Array
+    size: Array  # log2 of the batch size over the reference's, shape (n,)
+    rate: Array  # log2 of the learning rate over the reference's, shape (n,)
+    horizon: Array  # log2 of the training length in epochs over the reference's, shape (n,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,29 +40,17 @@ class SurfacePrior:
     (b), with Gaussian coefficients of u, b, u² / 4, b u / 4 and b² / 4, plus a smooth residual and
     roughness. In each array of two, costs come first.
     `python -m benchmarks.surface_prior` fits the prior by likelihood.
-
-    Attributes:
-        mean: means of the coefficients, shape (2, 5).
-        sd: standard deviations of the coefficients, shape (2, 5).
-        correlation: correlation of the two trends' coefficients, shape (5,).
-        size_scale: length scale of the residuals along batch size, in octaves.
-        rate_scale: length scale of the residuals along the rate, in octaves.
-        residual: standard deviations of the residuals, shape (2,).
-        residual_correlation: correlation of the two residuals.
-        roughness: standard deviations of the part that is independent between configurations, shape
-            (2,).
-        ridge: slope of the line of best rates, in octaves of rate per octave of batch size.
     """
 
-    mean: Array
-    sd: Array
-    correlation: Array
-    size_scale: float
-    rate_scale: float
-    residual: Array
-    residual_correlation: float
-    roughness: Array
-    ridge: float
+    mean: Array  # means of the coefficients, shape (2, 5)
+    sd: Array  # standard deviations of the coefficients, shape (2, 5)
+    correlation: Array  # correlation of the two trends' coefficients, shape (5,)
+    size_scale: float  # length scale of the residuals along batch size, in octaves
+    rate_scale: float  # length scale of the residuals along the rate, in octaves
+    residual: Array  # standard deviations of the residuals, shape (2,)
+    residual_correlation: float  # correlation of the two residuals
+    roughness: Array  # standard deviations of what is independent between configurations, (2,)
+    ridge: float  # slope of the line of best rates, octaves of rate per octave of batch size
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> SurfacePrior:
