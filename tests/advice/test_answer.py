@@ -11,6 +11,7 @@ from scipy.stats import binom
 from tests.reference.simulated_advice import (
     END,
     MARGIN,
+    OWN,
     SIZES,
     STEP_S,
     ScriptEngine,
@@ -30,14 +31,9 @@ from batchlab.records.trial import Status
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
 
-@pytest.fixture(scope="module")
-def told():
-    """A study in which all end alike and 1024 is 6.6 times as fast, with all that it takes."""
-    return study("alike", trainings=14.0)
-
-
-def test_every_batch_size_has_a_row_with_its_truth(told):
-    advice, engine = told
+def test_every_batch_size_has_a_row_with_its_truth():
+    """All end alike, and 1024 is 6.6 times as fast."""
+    advice, engine = study("alike", trainings=14.0)
 
     jsonschema.validate(advice.to_dict(), json.loads(SCHEMA.read_text()))
     assert "np." not in str(advice.gain)
@@ -51,6 +47,12 @@ def test_every_batch_size_has_a_row_with_its_truth(told):
     assert len(runs_of_named(advice)) >= 5
     assert advice.flat_set == (1024,)
     assert advice.candidate(64).cost.low > 4 * advice.candidate(1024).cost.high
+    row = advice.candidate(1024)
+    steps, time_s = row.steps_to_target, row.time_to_target_s
+    assert time_s.estimate == pytest.approx(steps.estimate * STEP_S(1024))
+    halves = math.log(steps.high / steps.low) / 2, math.log(1.01 / 0.99) / 2
+    assert math.log(time_s.high / time_s.low) / 2 == pytest.approx(math.hypot(*halves), rel=0.01)
+    assert row.peak_bytes == 100_000_000 + 1000 * 1024
 
 
 def test_what_never_met_the_level_has_a_lower_bound():
@@ -65,17 +67,6 @@ def test_what_never_met_the_level_has_a_lower_bound():
         assert row.time_to_target_s.low == row.cost.low > 0
         assert not row.in_flat_set
     assert advice.flat_set == (64,)
-
-
-def test_the_time_is_the_steps_of_a_row_times_their_seconds(told):
-    advice, _ = told
-    row = advice.candidate(1024)
-    steps, time_s = row.steps_to_target, row.time_to_target_s
-
-    assert time_s.estimate == pytest.approx(steps.estimate * STEP_S(1024))
-    halves = math.log(steps.high / steps.low) / 2, math.log(1.01 / 0.99) / 2
-    assert math.log(time_s.high / time_s.low) / 2 == pytest.approx(math.hypot(*halves), rel=0.01)
-    assert row.peak_bytes == 100_000_000 + 1000 * 1024
 
 
 @pytest.mark.slow
@@ -161,6 +152,42 @@ def test_a_rate_half_of_one_that_diverged_is_said_to_be_at_the_edge():
     (values,) = [caveat.named for caveat in advice.caveats if caveat.code == "at_the_edge"]
     assert values["size"] == advice.named.batch_size
     assert values["above"] == pytest.approx(2 * advice.named.learning_rate)
+
+
+def given(target=0.97, *, planned_epochs=None, **truth):
+    """The advice for a level; trainings go on rising, and no length is planned."""
+    asked = {"target": target, "at_most_epochs": None, "planned_epochs": planned_epochs}
+    return advised(trainings=3.0, asked=asked, end=None, **truth)
+
+
+@pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
+def test_where_the_reference_misses_the_level_others_are_found_and_the_gain_is_a_bound(kind):
+    """Its rate is six octaves too low."""
+    advice, engine = given(best_rate=0.64, kind=kind)
+
+    own = [run for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
+    assert [run.steps_to_target for run in own] == [None]
+    assert advice.gain.estimate is None
+    assert 5 < advice.gain.low <= true_gain(advice, engine)
+    assert true_gain(advice, engine) > 20
+
+
+def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
+    advice, engine = given(0.999, planned_epochs=12.0)
+
+    assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
+    assert {asked.trial.seed for asked in engine.asked} == {0}
+    assert advice.reason.named["best"] == max(run.best_value for run in advice.tried)
+
+
+def test_of_equally_long_trainings_one_that_diverges_is_never_named():
+    asked = {"objective": "quality", "planned_epochs": 12.0}
+
+    advice, _ = advised(asked=asked, best_rate=0.0006, cliff_octaves=1.5)
+
+    assert advice.tried[0].status == "diverged"  # the reference
+    assert advice.recommendation is not None
+    assert advice.named.learning_rate < OWN[1]
 
 
 N_STUDIES = 40
