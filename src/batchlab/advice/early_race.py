@@ -169,7 +169,7 @@ class EarlyRace:
         if self._lead not in self._ends():
             steps = study.whole_steps(self._lead)
             request = log.request(study.cells[self._lead].cell, 0, steps=steps, whole=True)
-            log.reserved_s = log.expected_s([request])
+            log.reserved_s = log.expected_s(request)
 
     # ---- results of runs
 

@@ -349,7 +349,7 @@ class Procedure:
         to_its_end = study.compares_ends
         steps = study.whole_steps(at)
         request = self.log.request(one.cell, seed, steps=steps, whole=to_its_end)
-        cost_s = self.log.expected_s([request]) if to_its_end else self._training_s(at, seed)
+        cost_s = self.log.expected_s(request) if to_its_end else self._training_s(at, seed)
         if cost_s > _SLACK_OF_BUDGET * self.log.left_s():
             return False
         self._submit(request, Flight(at, seed))
@@ -365,7 +365,7 @@ class Procedure:
         first = _STRETCH if self.log.engine.resumes else 1 + _SLACK
         flight = Flight(at, 0, leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
         request = self._stretch(flight)
-        if self.log.expected_s([request]) > self.log.left_s():
+        if self.log.expected_s(request) > self.log.left_s():
             return False
         self._submit(request, flight)
         return True
@@ -442,7 +442,7 @@ class Procedure:
         while request.last_step <= last_step:
             flight = flight._replace(asked=_GROWTH * flight.asked)
             request = self._stretch(flight)
-        if self.log.expected_s([request]) <= self.log.left_s():
+        if self.log.expected_s(request) <= self.log.left_s():
             self._submit(request, flight)
         elif is_seen:
             self._stop(flight, record, was_cut=True)

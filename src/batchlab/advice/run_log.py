@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -141,20 +140,10 @@ class RunLog:
         """Return the configuration (with the rate before rounding) and seed of a request."""
         return self._keys[request.trial]
 
-    def expected_s(self, requests: Sequence[RunRequest]) -> float:
-        """Return the expected seconds until all runs have ended, run in parallel if possible."""
-        costs = [
-            self.run_s(
-                request.trial.batch_size,
-                self._new_steps(request),
-                all_splits=request.length.all_splits,
-            )
-            for request in requests
-        ]
-        free_s = [0.0] * self.engine.n_workers
-        for cost_s in sorted(costs, reverse=True):  # the longest run starts first
-            heapq.heapreplace(free_s, free_s[0] + cost_s)
-        return max(free_s)
+    def expected_s(self, request: RunRequest) -> float:
+        """Return the expected seconds of the budget that a run costs; stored steps cost nothing."""
+        size, steps = request.trial.batch_size, self._new_steps(request)
+        return self.run_s(size, steps, all_splits=request.length.all_splits)
 
     def run_s(self, batch_size: int, steps: int, *, all_splits: AllSplits = "at_end") -> float:
         """Return the expected seconds of the budget that one run of `steps` new steps costs."""
