@@ -1,7 +1,6 @@
 """The outlook: closed forms of its chances, and the exact value of a run by brute force."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from batchlab.belief.surface import Surface
 
 N_MANY = 20_000
 FIRST, SECOND = 0, 1
-NOTHING = Run(at=FIRST, n_seeds=1, shows_cost=False, shows_end=False)
+RUN = Run(at=FIRST, n_seeds=1, shows_cost=True)
 FIVE_OF_BOTH = math.sqrt(2 / 5)  # the difference of means of five seeds each, in single seeds
 
 
@@ -180,28 +179,26 @@ def test_no_unlikely_configuration_is_the_best():
 
 def test_no_run_lowers_the_best_utility():
     for seed in range(60):
-        outlook, run = random_outlook(seed), replace(NOTHING, at=seed % 6, n_seeds=3, end_error=0.2)
-
-        assert outlook.gains(run, [0, 2, 3], 0, 0.8) == (0.0, 0.0)
-        for shows in ({"shows_cost": True}, {"shows_end": True}):
-            assert outlook.gains(replace(run, **shows), [0, 2, 3], 0, 0.8)[1] >= -1e-6
+        for shows_cost in (False, True):
+            run = Run(at=seed % 6, n_seeds=3, shows_cost=shows_cost)
+            assert random_outlook(seed).gains(run, [0, 2, 3], 0, 0.8)[1] >= -1e-6
 
 
 def cost_gains(surface, *, n_seeds=1, cost_sd=0.22, least=0.0, nameable=(0, 1), n_draws=N_MANY):
     """Gains where only costs count, and a run shows one."""
     outlook = outlook_of(surface, cost_sd=cost_sd, end_sd=0.7, ends_count=False, n_draws=n_draws)
-    run = replace(NOTHING, at=SECOND, n_seeds=n_seeds, shows_cost=True)
+    run = RUN._replace(at=SECOND, n_seeds=n_seeds)
     return outlook.gains(run, nameable, outlook.best(nameable, least), least)
 
 
 def test_what_is_known_already_gains_nothing():
     """Draws of others do not correlate with it by chance, so it tells nothing of them."""
-    run = replace(NOTHING, shows_cost=True)
     for n in (2, 6, 11):
         surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])
-        outlook = outlook_of(surface, cost_sd=0.2, end_sd=0.7, n_draws=N_DRAWS)
+        outlook = outlook_of(surface, cost_sd=0.2, ends_count=False, end_sd=0.7, n_draws=N_DRAWS)
 
-        assert outlook.gains(run, range(n), FIRST, 0.8) == (0.0, 0.0)
+        assert outlook.gains(RUN, range(n), FIRST, 0.8) == (0.0, 0.0)
+        assert outlook.gains(RUN._replace(shows_cost=False), range(n), FIRST, 0.8) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -231,9 +228,9 @@ def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
 def test_a_run_that_shows_an_end_is_worth_its_exact_value():
     """Small margins are nearly linear on the surface's scale: to 2 % at a deviation of 0.3."""
     surface = surface_of([0, 0], [0.0, 0.1], end_sd=(0.3, 0.3))
-    outlook = outlook_of(surface, cost_sd=0.2, end_sd=0.2, costs_count=False)
-    run = replace(NOTHING, at=SECOND, shows_end=True, end_error=0.2)
-    sd = math.hypot(math.asinh(0.2), run.end_error)
+    outlook = outlook_of(surface, cost_sd=0.2, end_sd=0.2, costs_count=False, end_error=0.2)
+    run = Run(at=SECOND, n_seeds=1, shows_cost=False)
+    sd = math.hypot(math.asinh(0.2), 0.2)
     mean, covariance = surface.mean[2:], surface.covariance[2:, 2:]
     exact, _ = value_of_seeing(mean, covariance, SECOND, sd, N_MANY, lowest)
 

@@ -290,16 +290,10 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Describe which results a run of i will add: its final value, its cost to the target."""
-        study, one = self.study, self.study.cells[i]
+        """Describe a run of i, and whether it will show the cost to the target."""
+        one = self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
-        return Run(
-            at=i,
-            n_seeds=n_seeds,
-            shows_cost=study.follows and not is_continued,
-            shows_end=study.compares_ends,
-            end_error=1 - study.fraction,
-        )
+        return Run(i, n_seeds, shows_cost=self.study.follows and not is_continued)
 
     def _within_reach(self) -> NDArray[np.bool_]:
         study = self.study

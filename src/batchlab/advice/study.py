@@ -597,6 +597,7 @@ class AdviceStudy:
             costs_count=has_level,
             most_cost=most,
             known_cost=known_cost,
+            end_error=1 - self.fraction,
             step_error=self._step_error(),
             level=self.level_worse,
         )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,8 @@ class Aim:
     # log2 of the cost of a whole training if only these are compared; None if costs are those to
     # the target.
     known_cost: Array | None = None
+    # Standard deviation of asinh(final value in margins) of a run, without the scatter over seeds.
+    end_error: float = 0.0
 
     @property
     def counts_misses(self) -> bool:
@@ -71,15 +74,12 @@ class Aim:
         return self.ends_count and bool(np.isfinite(self.most_cost).all())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A possible next run: one seed, or several, of one configuration."""
 
     at: int  # the index of the configuration
     n_seeds: int
     shows_cost: bool  # whether it will show the cost to the target
-    shows_end: bool  # whether it will show a final value
-    end_error: float = 0.0  # sd of asinh(final value in margins) without the seed scatter
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
@@ -275,8 +275,9 @@ class Outlook:
         shown = []
         if run.shows_cost:
             shown.append(self.cost[:, at] + fewer * self._cost_sd * self._run_noise[:, 0])
-        if run.shows_end:
-            sd = np.hypot(scatter_at(self.end[:, at], fewer * self._end_sd[:, at]), run.end_error)
+        if self._aim.ends_count:
+            of_seeds = scatter_at(self.end[:, at], fewer * self._end_sd[:, at])
+            sd = np.hypot(of_seeds, self._aim.end_error)
             shown.append(np.arcsinh(self.end[:, at]) + sd * self._run_noise[:, 1])
         if not shown:
             return 0.0, 0.0
