@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batchlab.script.process import Launched
+from batchlab.script.process import READ_EVERY_S, Launched
 
 RESULTS = Path(__file__).parent / "results" / "command_overhead.json"
 CONTROL = "by itself twice"
@@ -106,9 +106,9 @@ class Training:
         """Tell it to go on, and what it says afterwards; as an engine does meanwhile."""
         print(word, file=self._go, flush=True)
         while self.launched is not None:
-            ready = wait([self.launched.connection, self._done])
-            if self.launched.connection in ready and self.launched.receive() is not None:
-                sys.exit(f"the script ended: {self.launched.receive()}")
+            ready = wait([self.launched.connection, self._done], READ_EVERY_S)
+            if (end := self.launched.receive()) is not None:
+                sys.exit(f"the script ended: {end}")
             if self._done in ready:
                 break
         return [float(value) for value in self._done.readline().split()]

@@ -69,7 +69,7 @@ def test_a_command_runs_as_on_a_terminal_of_its_own(command, says, start) -> Non
 
     end = ended(started)
 
-    assert (end.status, end.left_behind, end.was_asked) == (Status.OK, None, False)
+    assert (end.status, end.was_asked) == (Status.OK, False)
     assert started.text == says
 
 
@@ -154,7 +154,7 @@ def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_p
         started.launched.end()
 
     end = ended(started)
-    assert (end.left_behind is None) == bool(then)
+    assert end.was_asked == bool(then)
     with pytest.raises(ProcessLookupError):
         os.kill(daemon, 0)  # not even a zombie
 
@@ -165,22 +165,6 @@ def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(start
     end = ended(started)
 
     assert (end.status, end.exit_code) == (Status.OK, 0)
-    assert reason_text(end.left_behind).startswith("the command ended and left 1 process running")
-
-
-def test_a_command_that_closes_its_output_goes_on(start: Callable, tmp_path: Path) -> None:
-    started = start(
-        "import os, time\n"
-        "os.write(1, b'closing'); os.close(1); os.close(2)\n"
-        "while not os.path.exists('enough'): time.sleep(0.001)\n"
-        "os._exit(7)"
-    )
-    started.receive_until("closing")
-    assert started.launched.wait(0.2) is None
-
-    (tmp_path / "enough").touch()
-
-    assert ended(started).exit_code == 7
 
 
 @pytest.mark.parametrize("code", [SLEEPS, f"{DAEMON}time.sleep(600)"])
@@ -218,27 +202,12 @@ def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
     assert living(marker) == ()
 
 
-def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(start, tmp_path) -> None:
-    """Its pieces are what was written and have the time of it, however late they are received."""
-    started = start(
-        "import os\nfor _ in range(80): os.write(1, bytes(range(256)) * 256)\nopen('done', 'w')"
-    )
-    while not (tmp_path / "done").exists():  # nobody receives meanwhile
-        time.sleep(0.002)
-    time.sleep(0.15)
-    received_s = time.monotonic()
-
-    assert ended(started).status == Status.OK
-    assert b"".join(piece for piece, _ in started.pieces) == bytes(range(256)) * 256 * 80
-    assert max(at_s for _, at_s in started.pieces) < received_s - 0.1
-
-
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (("./data.txt",), "./data.txt could not be started in {folder} (Permission denied); check"),
-        (("./words",), "(Exec format error)"),
-        (("./orphan.py",), "(No such file or directory)"),
+        (("./data.txt",), "./data.txt ended with exit code 127: ./data.txt: Permission denied"),
+        (("./words",), "Exec format error"),
+        (("./orphan.py",), "No such file or directory"),
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
         # More may be printed below the error.
@@ -264,7 +233,7 @@ def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
     end = ended(start(command))
 
     assert not end.status.ended_well
-    assert says.replace("{folder}", str(tmp_path)) in why(end)
+    assert says in why(end)
     assert "\n" not in why(end)
 
 
@@ -272,7 +241,7 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with launched_in(tmp_path / "nowhere", "true", folder=tmp_path, marker="nowhere/1") as launched:
         end = launched.wait(30)
 
-    assert f"could not be started in {tmp_path}/nowhere (No such file or directory)" in why(end)
+    assert f"code 127: {tmp_path}/nowhere: No such file or directory" in why(end)
 
 
 # What an end means: memory that ran out, launchers, other errors

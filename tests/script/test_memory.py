@@ -48,7 +48,7 @@ OVERWRITES = FORKS.format(2, "for i in range(0, len(data), 4096): data[i] = 2")
     ],
 )
 def test_the_peak_is_the_most_that_its_processes_held_together(
-    code, processes, is_linux, least_mb, most_mb, start, monkeypatch
+    code, processes, is_linux, least_mb, most_mb, start, tmp_path, monkeypatch
 ) -> None:
     """Looked at after all of them hold what they hold."""
     if not is_linux:
@@ -60,7 +60,7 @@ def test_the_peak_is_the_most_that_its_processes_held_together(
     n_looks = watch._n_looks
     while watch._n_looks < n_looks + 2:  # what has begun is done
         time.sleep(0.01)
-    (started.launched._cwd / "enough").touch()
+    (tmp_path / "enough").touch()
 
     end = started.launched.wait(30)
 

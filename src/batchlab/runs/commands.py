@@ -162,9 +162,9 @@ class CommandRun:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
-    def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """Return notes for the record: on run length, processes left running, unreadable values."""
-        notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
+    def notes(self, verdict: Outcome) -> tuple[Reason, ...]:
+        """Return notes for the record: on the run's length, and on values that are no numbers."""
+        notes = [self._note_of_length(verdict)]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
         return tuple(filter(None, notes))
@@ -265,9 +265,8 @@ def _disk_is_full(folder: Path) -> StoreError:
 # numbers are of one kind.
 _ENOUGH_FAILURES = 3
 _VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
-_LEFT_BEHIND = "processes_left_behind"
 # The codes of notes about problems that the user can solve.
-_WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
+_WARNED = ("script_ended_itself", "log_not_understood")
 
 
 class CommandEngine(StoredEngine):
@@ -341,33 +340,19 @@ class CommandEngine(StoredEngine):
             run.begin_again()
             verdict, end = run.until_done()
         run.finish(verdict.status)
-        outcome = replace(verdict, peak_bytes=end.peak_bytes, notes=run.notes(verdict, end))
+        outcome = replace(verdict, peak_bytes=end.peak_bytes, notes=run.notes(verdict))
         if verdict.status is Status.ERROR:
             outcome = replace(outcome, traceback="\n".join(end.last_lines))
         self._store.put_record(outcome.ends(run.opening))
         ran = (run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
-        self._warn_of(trial, outcome.notes)
+        warned = [reason_text(note) for note in outcome.notes if note.code in _WARNED]
+        for text in filter(self._is_new, (*warned, *run.course.points.contradictions)):
+            self._listener.warning(f"{self._named(trial)}: {text}")
         self._warn_of_bad_end(trial, outcome)
-        for text in run.course.points.contradictions:
-            self._warn_once(trial, text)
         if outcome.status is Status.ERROR and outcome.reason and self._is_as_long(trial):
             self._stop_if_hopeless(end, outcome.reason)
         return ran
-
-    def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
-        """Warn of problems that the user can solve, of each kind of problem only once."""
-        codes = {note.code for note in notes}
-        for note in notes:
-            # Processes left behind explain an early end, so warn only of these processes.
-            is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
-            if note.code in _WARNED and not is_explained:
-                self._warn_once(trial, reason_text(note))
-
-    def _warn_once(self, trial: Trial, text: str) -> None:
-        """Warn, unless an earlier warning had the same text except for its numbers."""
-        if self._is_new(text):
-            self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _is_as_long(self, trial: Trial) -> bool:
         """Return whether the trial's horizon is the plan's; a script may fail at other horizons."""

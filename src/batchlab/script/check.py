@@ -265,8 +265,6 @@ class CommandCheck:
             complaint += ". Give --examples too, such as --examples 50000"
         if not look.readings and look.is_cut:
             complaint = _SILENCE.format(seconds=look.took_s)
-        if end.left_behind is not None:
-            complaint = reason_text(end.left_behind)
         when = "before it ended"
         if look.is_cut:
             when = f"within {look.took_s:.0f} s"

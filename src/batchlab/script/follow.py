@@ -18,11 +18,9 @@ from batchlab.script.command import PlaceholderValue, TrainingCommand
 from batchlab.script.formats import ANY_SHAPE, LOG_SHAPE
 from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, OutputReader
-from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
+from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# The file that `batchlab.log` writes is read at this interval, in seconds.
-_LOOK_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """The name of the folder for {output_dir}, inside the folder of a training."""
@@ -92,7 +90,7 @@ class FollowedTraining(Launched):
                 return ended
             if is_enough:
                 self.end()
-            wait([self.connection], _LOOK_EVERY_S)
+            wait([self.connection], READ_EVERY_S)
 
     def stop_reading(self) -> None:
         """Stop reading progress from the output, which is still stored."""

@@ -22,9 +22,8 @@ from batchlab.script.command import (
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
-from batchlab.script.process import CommandEnd
+from batchlab.script.process import READ_EVERY_S, CommandEnd
 from batchlab.script.reading import Reading, is_of_machine
-from batchlab.script.supervisor import REST_S
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
 # A probe run waits for this many metric values after the first step, because two trainings may
@@ -34,7 +33,7 @@ _GRACE_S = 5.0  # seconds from SIGTERM to SIGKILL, or less if the time limit is 
 # The values of {epochs} and {steps} in a probe run, which batchlab ends long before.
 _EPOCHS = 1000
 _STEPS = 10**6
-# Times of printed lines are uncertain by this interval, at which output is read.
+# Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
 _PATIENCE = 5.0  # wait for the second epoch until this many times `seen_s` have passed
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
@@ -128,7 +127,7 @@ class Look:
             return
         self.points.append(point)
         if reading.shape != LOG_SHAPE:
-            self.resolution_s = REST_S
+            self.resolution_s = READ_EVERY_S
         if point.value is not None and point.step > 0:
             self.first_values.setdefault(point.step, point.value)
 

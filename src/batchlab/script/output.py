@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
 from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
-_KEPT_BYTES = 4 << 20  # bytes to store from the start of an output, before compression
-_LAST_BYTES = 1 << 16  # bytes to store from the end of a longer output
-_FLUSH_S = 1.0  # seconds between flushes to the disk
+_KEPT_BYTES = 4 << 20  # bytes to keep from the start of an output, before compression
+_LAST_BYTES = 1 << 16  # bytes to keep from the end of a longer output
 _SHOWN_CHARACTERS = 400  # lines longer than this are cut for display
 _LONGEST_LINE_BYTES = 64 * 1024  # of a longer line, only this many bytes are read
 # Control characters to remove: colors, cursor movements, window titles and others, such as the
@@ -39,66 +39,41 @@ def plain_text(line: bytes) -> str:
     return text.strip()
 
 
-class KeptOutput:
-    """A gzip file with the first 4 MiB of an output and, if it is longer, the last 64 KiB.
+def last_lines(output: BinaryIO, n: int) -> tuple[str, ...]:
+    """Return at most `n` last lines with content, as a terminal would show the lines.
 
-    The file is flushed to the disk at most once a second. If the disk is full, the file is
-    incomplete, but the training continues.
+    An overwritten line (a progress bar) is returned in its last state. Colors and other control
+    characters are left out, and a long line is cut.
     """
+    output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
+    shown = []
+    for line in output.read().decode("utf-8", "replace").split("\n"):
+        drawn = list(filter(str.strip, _CONTROLS.sub("", line).split("\r")))
+        if drawn:
+            last = drawn[-1].rstrip()
+            is_long = len(last) > _SHOWN_CHARACTERS
+            shown.append(f"{last[: _SHOWN_CHARACTERS - 1]}…" if is_long else last)
+    return tuple(shown[-n:])
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._n_bytes = 0
-        self._last = b""
-        self._flushed_s = 0.0
-        self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
-    def write(self, piece: bytes) -> None:
-        """Add a piece of the output: store the first 4 MiB, and remember the last 64 KiB."""
-        if beginning := piece[: max(0, _KEPT_BYTES - self._n_bytes)]:
-            self._to_disk(beginning)
-        self._n_bytes += len(piece)
-        self._last = (self._last + piece)[-_LAST_BYTES:]
+def pack_output(output: BinaryIO) -> None:
+    """Replace the file of an output, such as output.txt, by output.gz, a few megabytes at most.
 
-    def close(self) -> None:
-        """Add the total size and the last 64 KiB of an output above 4 MiB, then close the file."""
-        end = b""
-        if self._n_bytes > _KEPT_BYTES:
-            gap = b"\n[of %d bytes, batchlab kept these and the last]\n" % self._n_bytes
-            end = gap + self._last
-        self._to_disk(end, is_last=True)
-
-    def last_lines(self, n: int) -> tuple[str, ...]:
-        """Return at most `n` last lines with content, as a terminal would show the lines.
-
-        An overwritten line (a progress bar) is returned in its last state. Colors and other
-        control characters are left out, and a long line is cut.
-        """
-        shown = []
-        for line in self._last.decode("utf-8", "replace").split("\n"):
-            drawn = list(filter(str.strip, _CONTROLS.sub("", line).split("\r")))
-            if drawn:
-                last = drawn[-1].rstrip()
-                is_long = len(last) > _SHOWN_CHARACTERS
-                shown.append(f"{last[: _SHOWN_CHARACTERS - 1]}…" if is_long else last)
-        return tuple(shown[-n:])
-
-    def _to_disk(self, piece: bytes, *, is_last: bool = False) -> None:
-        if self._file is None:
-            return
-        now_s = time.monotonic()
-        try:
-            self._file.write(piece)
-            if is_last:
-                self._file.close()
-            elif now_s >= self._flushed_s + _FLUSH_S:
-                self._flushed_s = now_s
-                self._file.flush()
-        except OSError as error:
-            is_last = True
-            _log.warning("%s: the output is no longer kept (%s)", self.path, error.strerror)
-        if is_last:
-            self._file = None
+    The new file has the first 4 MiB and, if the output is longer, the last 64 KiB. If the disk is
+    full, the old file remains.
+    """
+    path, n_bytes = Path(output.name), output.seek(0, os.SEEK_END)
+    output.seek(0)
+    try:
+        with gzip.open(path.with_suffix(".gz"), "wb", compresslevel=1) as packed:
+            packed.write(output.read(_KEPT_BYTES))
+            if n_bytes > _KEPT_BYTES:
+                packed.write(b"\n[of %d bytes, batchlab kept these and the last]\n" % n_bytes)
+                output.seek(max(_KEPT_BYTES, n_bytes - _LAST_BYTES))
+                packed.write(output.read())
+        path.unlink()
+    except OSError as error:
+        _log.warning("%s: the output is not compressed (%s)", path, error.strerror)
 
 
 class OutputReader:

@@ -22,7 +22,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script import supervisor
 from batchlab.script.memory import MemoryWatch
-from batchlab.script.output import KeptOutput
+from batchlab.script.output import last_lines, pack_output
 
 MARK = "BATCHLAB_TRIAL"
 """The environment variable that marks the processes of a trial, as `study/trial`."""
@@ -138,10 +138,7 @@ class CommandEnd:
     peak_bytes: int | None  # peak main memory of its processes, including mapped files
     gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
     was_asked: bool = False  # whether batchlab requested the end of the command
-    exit_code: int | None = None  # negative after a signal; None if never started
-    # A warning if the command ended but left processes running, which batchlab then ends. Otherwise
-    # a script that starts its training in the background would seem finished.
-    left_behind: Reason | None = None
+    exit_code: int | None = None  # negative after a signal; None if the supervisor was killed
 
 
 def status_and_reason(
@@ -182,7 +179,9 @@ def status_and_reason(
 
 GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL when a command is ended."""
-_READ_BYTES = 1 << 20  # read at most this many bytes of a report at once
+READ_EVERY_S = 0.01
+"""The output of a command is read at this interval, in seconds, so printed times are this late."""
+_READ_BYTES = 1 << 20  # read at most this many bytes of output at once
 _N_LAST_LINES = 20  # lines of output in a `CommandEnd`
 # Search this many last lines for an error: a launcher may print many lines below the error.
 _N_READ_LINES = 1000
@@ -205,23 +204,24 @@ class Launched:
         """Start the command without a shell; if that fails, `receive` returns the failure.
 
         Only `BATCHLAB_TRIAL` and `PYTHONUNBUFFERED=1` are added to `environment`. The `folder` is
-        created if missing, and stores `output.gz`. The `marker`, `study/trial`, identifies the
-        processes of the trial. `receive` calls `on_output` with each piece of output and its
-        time on the monotonic clock, which may be 50 ms late. SIGKILL follows SIGTERM after
-        `grace_s` seconds.
+        created if missing. The command writes into its file `output.txt`, which becomes `output.gz`
+        at the end. The `marker`, `study/trial`, identifies the processes of the trial. `receive`
+        calls `on_output` with each piece of output and the time of its reading on the monotonic
+        clock. SIGKILL follows SIGTERM after `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
-        self._argv, self._cwd, self._on_output = tuple(argv), cwd, on_output
-        self._kept = KeptOutput(folder / "output.gz")
-        self._report = bytearray()
+        self._argv, self._on_output = tuple(argv), on_output
+        self._output = (folder / "output.txt").open("a+b", buffering=0)
+        self._output.truncate(0)
+        self._n_passed_on = 0
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
         report, reporting = os.pipe()
         # Unlike a file number, a Connection closes when dropped, which the supervisor notices.
         self._control = Connection(words, readable=False)
-        self.connection = Connection(report, writable=False)  # ready when a report has arrived
+        self.connection = Connection(report, writable=False)  # ready when the command has ended
         try:
             self._supervisor = subprocess.Popen(
                 [
@@ -231,7 +231,8 @@ class Launched:
                 ],
                 env={**environment, MARK: marker, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
                 pass_fds=(control, reporting),
                 start_new_session=True,  # so that Ctrl-C reaches only batchlab
             )
@@ -242,28 +243,28 @@ class Launched:
         self._memory = MemoryWatch(self._supervisor.pid)
 
     def receive(self) -> CommandEnd | None:
-        """Process newly received output; return how the command ended, or None while it runs."""
+        """Process new output; return how the command ended, or None while it runs."""
         if self._ended is not None:
             return self._ended
+        self._pass_on_output()
         try:
-            piece = os.read(self.connection.fileno(), _READ_BYTES)
+            report = os.read(self.connection.fileno(), supervisor.ENDED.size)
         except BlockingIOError:
             return None
-        if not piece:
-            return self._lost()
-        self._report += piece
-        head = supervisor.FRAME.size
-        while len(self._report) >= head:
-            kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._report)
-            if len(self._report) < head + n_bytes:
-                break
-            payload = bytes(self._report[head : head + n_bytes])
-            del self._report[: head + n_bytes]
-            if kind == b"e":
-                return self._take_end(*supervisor.ENDED.unpack(payload))
-            self._kept.write(payload)
-            self._on_output(payload, at_s)
-        return None
+        while self._pass_on_output():
+            pass
+        return self._take_end(*supervisor.ENDED.unpack(report)) if report else self._lost()
+
+    def _pass_on_output(self) -> bool:
+        """Pass on at most `_READ_BYTES` bytes of new output; return whether there were any."""
+        file = self._output.fileno()
+        if os.fstat(file).st_size < self._n_passed_on:
+            self._n_passed_on = 0  # Truncated, as a shell does for `> /dev/stdout`.
+        piece = os.pread(file, _READ_BYTES, self._n_passed_on)
+        if piece:
+            self._n_passed_on += len(piece)
+            self._on_output(piece, time.monotonic())
+        return bool(piece)
 
     def end(self) -> None:
         """Request SIGTERM for all processes of the command, then SIGKILL after the grace period."""
@@ -271,13 +272,11 @@ class Launched:
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
         """Receive output until the command ends; return None if it still runs after `timeout_s`."""
-        began_s, left_s = time.monotonic(), timeout_s
+        began_s = time.monotonic()
         while (ended := self.receive()) is None:
-            if timeout_s is not None:
-                left_s = began_s + timeout_s - time.monotonic()
-                if left_s <= 0:
-                    return None
-            wait([self.connection], left_s)
+            if timeout_s is not None and time.monotonic() >= began_s + timeout_s:
+                return None
+            wait([self.connection], READ_EVERY_S)
         return ended
 
     def close(self) -> None:
@@ -297,50 +296,31 @@ class Launched:
                 os.write(self._control.fileno(), word)
 
     def _take_end(
-        self,
-        wait_status: int,
-        n_left_behind: int,
-        was_asked: int,
-        n_kills: int,
-        ended_s: float,
-        largest_bytes: int,
-        error: int,
+        self, wait_status: int, was_asked: int, n_kills: int, ended_s: float, largest_bytes: int
     ) -> CommandEnd:
-        lines = self._kept.last_lines(_N_READ_LINES)
-        self._memory.stop()
-        status, exit_code = Status.ERROR, None
-        reason: Reason | None
-        if error:
-            reason = Reason.of(
-                "command_not_started",
-                program=self._argv[0],
-                folder=str(self._cwd),
-                error=os.strerror(error),
-            )
-        else:
-            lines, launcher_lines = without_launcher_words(lines)
-            exit_code = os.waitstatus_to_exitcode(wait_status)
-            status, reason = status_and_reason(
-                self._argv,
-                exit_code=exit_code,
-                was_asked=bool(was_asked),
-                kernel_killed=n_kills > 0,
-                is_device_full=self._memory.is_gpu_full,
-                last_lines=lines[-_N_LAST_LINES:],
-                launcher_lines=launcher_lines,
-            )
-        left_behind = Reason.of("processes_left_behind", n=n_left_behind) if n_left_behind else None
+        lines, launcher_lines = without_launcher_words(last_lines(self._output, _N_READ_LINES))
+        lines = lines[-_N_LAST_LINES:]
+        exit_code = os.waitstatus_to_exitcode(wait_status)
+        peak_bytes = self._memory.stop(largest_bytes)
+        status, reason = status_and_reason(
+            self._argv,
+            exit_code=exit_code,
+            was_asked=bool(was_asked),
+            kernel_killed=n_kills > 0,
+            is_device_full=self._memory.is_gpu_full,
+            last_lines=lines,
+            launcher_lines=launcher_lines,
+        )
         return self._finish(
             CommandEnd(
                 status=status,
                 reason=reason,
-                last_lines=lines[-_N_LAST_LINES:],
+                last_lines=lines,
                 duration_s=ended_s - self._started_s,
-                peak_bytes=self._memory.stop(largest_bytes),
+                peak_bytes=peak_bytes,
                 gpu_peak_bytes=self._memory.gpu_peak_bytes,
                 was_asked=bool(was_asked),
                 exit_code=exit_code,
-                left_behind=left_behind,
             )
         )
 
@@ -352,7 +332,7 @@ class Launched:
             CommandEnd(
                 status=Status.KILLED,
                 reason=Reason.of("supervisor_killed"),
-                last_lines=self._kept.last_lines(_N_LAST_LINES),
+                last_lines=last_lines(self._output, _N_LAST_LINES),
                 duration_s=time.monotonic() - self._started_s,
                 peak_bytes=self._memory.stop(),
                 gpu_peak_bytes=self._memory.gpu_peak_bytes,
@@ -361,7 +341,8 @@ class Launched:
 
     def _finish(self, end: CommandEnd) -> CommandEnd:
         self._ended = end
-        self._kept.close()
+        pack_output(self._output)
+        self._output.close()
         self._control.close()
         self.connection.close()
         self._supervisor.wait()

@@ -3,8 +3,8 @@
 It is run by its path with `python -I -S -E`: it starts in a few hundredths of a second and imports
 little, and nothing of batchlab. It does the following:
 
-- It starts the command in a session of its own, and passes on what the command writes, each piece
-  with the time of its arrival. It receives messages of batchlab, and checks that batchlab runs.
+- It starts the command in a session of its own, receives messages of batchlab, and checks that
+  batchlab runs.
 - When the command ends, or batchlab requests its end or is gone (perhaps by kill -9), it ends every
   process that the command started: by SIGTERM and, after a grace period, by SIGKILL. On Linux it
   finds all of these processes, because orphans become its children (it is a subreaper), and it is
@@ -15,108 +15,71 @@ little, and nothing of batchlab. It does the following:
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import select
 import signal
 import struct
 import sys
 import time
-from collections import deque
 
 TYPE_CHECKING = False  # importing `typing` takes longer than all other imports
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAME = struct.Struct("<cdI")
-"""The header of each report: kind, seconds on the monotonic clock, number of bytes that follow."""
-ENDED = struct.Struct("<iiiidqi")
-"""The report of the end: wait status of the command, processes left behind, whether the end was
-requested, kills for memory meanwhile, seconds on the monotonic clock, bytes of the largest process,
-and the system's error number if the command could not be started, else 0."""
-NOT_STARTED = struct.Struct("<i")  # the last field of `ENDED`
+ENDED = struct.Struct("<iiidq")
+"""The report of the end: wait status of the command, whether the end was requested, kills for
+memory meanwhile, seconds on the monotonic clock, and bytes of the largest process."""
 
 END, KILL = b"e", b"k"
 """Batchlab's messages: end the command with a grace period, or end it at once."""
 
-# Each read costs some tenths of a millisecond of CPU time. So if a command prints often, the time
-# between reads doubles up to LONGEST_REST_S. Output after a quiet time is read END_OF_LINE_S after
-# its arrival, because Python writes the end of a line separately.
-REST_S, LONGEST_REST_S = 0.01, 0.05
-END_OF_LINE_S = 0.0002
-MOST_WAITING_BYTES = 16 << 20  # with more bytes to send to batchlab, stop reading output
-READ_BYTES = 1 << 18  # read at most this many bytes of output at once
-PIPE_BYTES = 1 << 20  # size of the output pipe, so that a command rarely has to wait
 # Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
 LINGER_S = 1.0
 SCAN_S = 0.05  # after a second of quick SIGKILLs, seconds between further ones
 OWNER_S = 0.5  # check this often that batchlab runs, in case its pipe is open after its end
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_F_SETPIPE_SZ = 1031
 _LINUX = sys.platform == "linux"
 
 
 class Supervisor:
     """One command, from its start until none of its processes is left."""
 
-    def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
-        """Prepare to receive batchlab's messages from `control`, and to report to `report`."""
-        self._control, self._report, self._owner = control, report, owner
+    def __init__(self, *, control: int, owner: int, grace_s: float) -> None:
+        """Prepare to receive the messages of batchlab, process `owner`, from `control`."""
+        self._control, self._owner = control, owner
         self._grace_s = grace_s
         self._command = 0
         self._wait_status = -1
         self._command_ended_s: float | None = None
         self._largest_bytes = 0
         self._is_asked = self._is_owner_gone = False
-        self._error = 0
         self._signaled: set[int] = set()
-        self._n_left_behind = 0
         self._end_s: float | None = None  # when SIGTERM is due
         self._kill_s: float | None = None  # when SIGKILL is due
-        self._waiting: deque[memoryview] = deque()
-        self._n_waiting_bytes = 0
-        self._read_s, self._rest_s = 0.0, REST_S  # time of the next read; interval before it
-        self._output, self._output_of_command = _large_pipe()
         self._woken = _wakeup_pipe(self._on_signal)
-        for end in (control, report, self._output):
-            os.set_blocking(end, False)
+        os.set_blocking(control, False)
 
-    def run(self, argv: list[str], folder: str) -> None:
-        """Run the command in a folder until all of its processes have ended; report the end."""
+    def run(self, argv: list[str], folder: str) -> bytes:
+        """Run the command in a folder until all of its processes have ended; return the report."""
         kills_before = kills_for_memory()
-        self._start(argv, folder)
+        supervisor = os.getpid()
+        # A SIGTERM for the new process waits until the process has no handlers of the supervisor.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        self._command = os.fork()
+        if self._command == 0:
+            _become(argv, folder, supervisor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while self._has_children():
             self._wait()
             self._signal_what_is_due()
-        self._take_output(everything=True)
-        self._output = -1  # Report no further output, even if a process still has the pipe open.
-        ended = ENDED.pack(
+        return ENDED.pack(
             self._wait_status,
-            self._n_left_behind,
             self._is_asked,
             kills_for_memory() - kills_before,
             self._command_ended_s or time.monotonic(),
             self._largest_bytes,
-            self._error,
         )
-        self._end_s = self._kill_s = None  # no signal is due any more
-        self._say(b"e", ended)
-        while self._waiting and not self._is_owner_gone:
-            self._wait()
-
-    def _start(self, argv: list[str], folder: str) -> None:
-        failed, failed_of_command = os.pipe()
-        supervisor = os.getpid()
-        self._command = os.fork()
-        if self._command == 0:
-            _become(argv, folder, self._output_of_command, failed_of_command, supervisor)
-        os.close(self._output_of_command)
-        os.close(failed_of_command)
-        failure = os.read(failed, NOT_STARTED.size)  # returns b"" once the command has started
-        os.close(failed)
-        if failure:
-            (self._error,) = NOT_STARTED.unpack(failure)
 
     def _wait(self) -> None:
         """Wait for an event or the next due time, then handle all events except due signals."""
@@ -128,13 +91,6 @@ class Supervisor:
             # that survive are stuck in the kernel or belong to another user.
             is_time = self._kill_s <= now_s < self._kill_s + 1.0
             due_s = [now_s + (0.002 if is_time else SCAN_S)]
-        if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
-            if now_s >= self._read_s:
-                poll.register(self._output, select.POLLIN)
-            else:
-                due_s.append(self._read_s)
-        if self._waiting:
-            poll.register(self._report, select.POLLOUT)
         if not self._is_owner_gone:
             poll.register(self._control, select.POLLIN)
             due_s.append(now_s + OWNER_S)
@@ -148,10 +104,6 @@ class Supervisor:
             self._listen()
         if not self._is_owner_gone and os.getppid() != self._owner:
             self._lose_owner()
-        if self._output in ready:
-            self._take_output()
-        if self._report in ready:
-            self._send()
 
     def _listen(self) -> None:
         words = os.read(self._control, 64)
@@ -162,8 +114,6 @@ class Supervisor:
 
     def _lose_owner(self) -> None:
         self._is_owner_gone = True
-        self._waiting.clear()
-        self._n_waiting_bytes = 0
         self._ask(self._grace_s)
 
     def _on_signal(self, number: int, _frame: object) -> None:
@@ -208,8 +158,6 @@ class Supervisor:
             self._kill_s = now_s + self._grace_s
         own_group = os.getpgrp()
         alive = descendants(os.getpid()) if _LINUX else {self._command: self._command}
-        if self._command_ended_s is not None and not self._is_asked:
-            self._n_left_behind = max(self._n_left_behind, len(alive))
         if now_s >= self._kill_s:
             # Kill whole groups, so that no process of a group can fork meanwhile. A process that
             # has moved to another group gets a signal of its own, or one in the next round.
@@ -221,53 +169,6 @@ class Supervisor:
         for pid in alive.keys() - self._signaled:
             _send_signal(os.kill if _LINUX else os.killpg, pid, signal.SIGTERM)
         self._signaled |= alive.keys()
-
-    def _take_output(self, *, everything: bool = False) -> None:
-        if not everything:
-            time.sleep(END_OF_LINE_S)
-        while self._output >= 0:
-            try:
-                piece = os.read(self._output, READ_BYTES)
-            except BlockingIOError:
-                break
-            if not piece:
-                os.close(self._output)
-                self._output = -1
-                break
-            self._say(b"o", piece)
-            if not everything:
-                if len(piece) < READ_BYTES // 4:
-                    self._rest()
-                break
-
-    def _rest(self) -> None:
-        now_s = time.monotonic()
-        is_chatty = now_s < self._read_s + REST_S
-        self._rest_s = min(2 * self._rest_s, LONGEST_REST_S) if is_chatty else REST_S
-        self._read_s = now_s + self._rest_s
-
-    def _say(self, kind: bytes, payload: bytes) -> None:
-        if self._is_owner_gone:
-            return
-        for piece in (FRAME.pack(kind, time.monotonic(), len(payload)), payload):
-            self._waiting.append(memoryview(piece))
-            self._n_waiting_bytes += len(piece)
-        self._send()
-
-    def _send(self) -> None:
-        while self._waiting:
-            try:
-                n = os.write(self._report, self._waiting[0])
-            except BlockingIOError:
-                return
-            except BrokenPipeError:
-                self._lose_owner()
-                return
-            self._n_waiting_bytes -= n
-            if n == len(self._waiting[0]):
-                self._waiting.popleft()
-            else:
-                self._waiting[0] = self._waiting[0][n:]
 
 
 def descendants(ancestor: int) -> dict[int, int]:
@@ -312,8 +213,9 @@ def kills_for_memory() -> int:
     return 0
 
 
-def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
-    """Replace this child process by the command, or report why that failed; never return."""
+def _become(argv: list[str], folder: str, supervisor: int) -> None:
+    """Replace this child process by the command, or print why that failed; never return."""
+    what = folder
     try:
         os.setsid()
         if _LINUX:
@@ -323,13 +225,12 @@ def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: 
             _offer_to_the_kernel()
         for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.chdir(folder)
+        what = argv[0]
         os.execvpe(argv[0], argv, os.environ)
     except OSError as error:
-        os.write(failed, NOT_STARTED.pack(error.errno or 0))
+        os.write(2, f"{what}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
 
@@ -355,16 +256,6 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def _large_pipe() -> tuple[int, int]:
-    ends = os.pipe()
-    if _LINUX:
-        try:
-            fcntl.fcntl(ends[0], _F_SETPIPE_SZ, PIPE_BYTES)
-        except OSError:
-            pass  # the user's limit of large pipes is reached: use a small pipe
-    return ends
-
-
 def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
     """Return a pipe end that becomes readable if a child ends or SIGTERM or SIGHUP arrives."""
     woken, wake = os.pipe()
@@ -384,11 +275,14 @@ def main(arguments: list[str]) -> None:
         os.set_inheritable(end, False)
     if _LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    supervisor = Supervisor(
-        control=control, report=report, owner=owner, grace_s=float(arguments[3])
-    )
-    if os.getppid() == owner:  # otherwise the owner died before it could be watched
-        supervisor.run(arguments[5:], arguments[4])
+    supervisor = Supervisor(control=control, owner=owner, grace_s=float(arguments[3]))
+    if os.getppid() != owner:
+        return  # the owner died before it could be watched
+    ended = supervisor.run(arguments[5:], arguments[4])
+    try:
+        os.write(report, ended)
+    except BrokenPipeError:
+        pass  # batchlab is gone
 
 
 if __name__ == "__main__":
