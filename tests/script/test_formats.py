@@ -229,9 +229,6 @@ DRAWN: dict[str, tuple[Callable[[int], str], str, str]] = {
         lambda epoch: whole(20) + whole(8) + val_loss(epoch),
         *(whole(50, "Packing") + whole(70, "Padding"), ""),
     ),
-    "a bar with words for something else is the training's if the metric is below it": (
-        *(lambda epoch: whole(20, "Crunching") + val_loss(epoch), "", ""),
-    ),
     "bars that are not told apart do no harm beside lines with counters": (
         lambda epoch: whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}",
         *(whole(500) + whole(20) + whole(20), ""),

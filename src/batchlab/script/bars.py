@@ -234,8 +234,6 @@ _FROM_0 = ("Sanity Checking", "Training: |")
 # A bar is identified by its description, in which # replaces each number, and its total.
 BarKey = tuple[str, int]
 
-_MOST_WAITING = 1000  # readings stored until the training bar is certain; above, drop half
-
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
@@ -246,9 +244,8 @@ class Tqdm(EpochBars):
     first bar counts epochs and the second is the training bar.
 
     A bar that is at 0, or counts no steps, may count something else, such as examples that are
-    tokenized before the training, so its readings wait. The readings are used once the bar counts
-    steps, shows values or restarts, or once the metric is printed below the bar without a position.
-    The readings are dropped if another bar starts.
+    tokenized before the training. It gives readings once it counts steps, shows values or restarts.
+    Until then, another bar that starts takes its place.
     """
 
     shape = "tqdm"
@@ -260,7 +257,7 @@ class Tqdm(EpochBars):
         self._is_numbered = self._is_lost = False
         self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
-        self._waiting: list[Reading] | None = None  # until the training bar is certain
+        self._is_sure = False  # whether this bar is certainly the training bar
         self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
@@ -313,46 +310,28 @@ class Tqdm(EpochBars):
         begins = before is None or bar.n < before
         if begins and self._is_around(key):
             self._outer, self._training, self._n_epochs = self._training, None, 0
-        elif begins and key != self._training and self._waiting is not None:
+        elif begins and key != self._training and not self._is_sure:
             self._forget()
         if self._training is None:
-            self._training, self._waiting = key, []
+            self._training = key
         if key != self._training:
             return self._other(key, bar, at_s, begins=begins)
         shown = self._train(bar, before, at_s)
         has_moved = bar.n > 0 and bar.counts_steps and not _DOES_ELSE.match(bar.words)
         is_sure = has_moved or self._outer is not None or self._n_epochs > 1
-        if self._waiting is None or is_sure or bar.values:
-            return [*self._confirmed(), *shown]
-        self._waiting += shown
-        if len(self._waiting) > _MOST_WAITING:
-            del self._waiting[1::2]
-        return []
+        self._is_sure = self._is_sure or is_sure or bool(bar.values)
+        return shown if self._is_sure else []
 
     def finish(self) -> list[Reading]:
         """Return the final readings of the training bar and of a bar that counts epochs."""
-        if self._waiting is not None:
+        if self._training is not None and not self._is_sure:
             return self._passes.finish()
         return [*super().finish(), *self._passes.finish()]
-
-    def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return the waiting readings of a bar if `others` contain the metric but no position."""
-        if self._waiting is None or any(reading.has_position for reading in others):
-            return []
-        for reading in others:
-            for name, _ in reading.values:
-                if self.metric in name.lower():
-                    return self._confirmed()
-        return []
-
-    def _confirmed(self) -> list[Reading]:
-        waiting, self._waiting = self._waiting, None
-        return waiting or []
 
     def _forget(self) -> None:
         """Discard the bar that was assumed to be the training bar."""
         self._here, self._shown = None, {}
-        self._training, self._waiting, self._n_epochs = None, None, 0
+        self._training, self._is_sure, self._n_epochs = None, False, 0
 
     def _is_around(self, key: BarKey) -> bool:
         """Return whether the assumed training bar counts epochs, with new bar `key` inside it."""

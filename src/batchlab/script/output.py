@@ -151,15 +151,11 @@ class OutputReader:
         """Return readings without numbers about the machine, such as times and speeds.
 
         Values of `batchlab.log` or of the user's pattern remain, and so do values that may be the
-        metric. The result begins with waiting readings of other formats that `readings` confirm.
+        metric.
         """
-        if not isinstance(reader, Logged | LinePattern):
-            readings = [replace(reading, values=self._counted(reading)) for reading in readings]
-        settled: list[Reading] = []
-        for other in self._readers:
-            if other is not reader:
-                settled += other.settle(readings)
-        return settled + readings
+        if isinstance(reader, Logged | LinePattern):
+            return readings
+        return [replace(reading, values=self._counted(reading)) for reading in readings]
 
     def _counted(self, reading: Reading) -> tuple[tuple[str, float], ...]:
         return tuple(pair for pair in reading.values if self._counts(pair[0]))

@@ -80,10 +80,6 @@ class LineReader:
         """Return, at the end of the run, the readings that still wait for a later line."""
         return []
 
-    def settle(self, others: list[Reading]) -> list[Reading]:
-        """Return waiting readings of this format that `others`, of another format, make usable."""
-        return []
-
 
 SPLIT_WORD = re.compile(
     r"(?<![\w./\-])(?i:(?P<train>train(?:ing|_inner)?)|(?P<test>test(?:ing)?)|"
