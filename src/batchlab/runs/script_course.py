@@ -39,7 +39,6 @@ class ScriptCourse:
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # in the order of steps
-        self._n_missed = 0  # how many of the first evaluations are known to miss the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -167,7 +166,7 @@ class ScriptCourse:
         """Drop this run's evaluations, because they are of another metric with a similar name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
         del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
-        self._n_missed = self.n_made = 0
+        self.n_made = 0
         self.unstored.clear()
         self.is_renamed = True
 
@@ -209,18 +208,12 @@ class ScriptCourse:
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
         end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
         self._evaluations[place:end] = [evaluation]
-        if place <= self._n_missed:
-            self._n_missed = 0
 
     def _has_met_target(self) -> bool:
         until = self._request.length.until
         if until is None:
             return False
-        last_ones = self._evaluations[self._n_missed :]
-        if len(last_ones) > 1 and crossing_of(last_ones[:-1], until) is None:
-            # All but the last missed the target, so next time, start at the one before the last.
-            self._n_missed = len(self._evaluations) - 2
-        crossing = crossing_of(last_ones, until)
+        crossing = crossing_of(self._evaluations, until)
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
