@@ -6,7 +6,7 @@ GB = 1 << 30
 
 
 class FakeNvml:
-    """Two GPUs of 80 GB; `used` and `users` are what NVML says next."""
+    """Two GPUs; `used` and `users` are what NVML says next."""
 
     def __init__(self, *, users: list[dict[int, int | None]], used: list[int]) -> None:
         self.users, self.used = users, used
@@ -20,7 +20,7 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, gpu: int) -> SimpleNamespace:
         if self.used[gpu] < 0:
             raise RuntimeError("GPU is lost")
-        return SimpleNamespace(used=self.used[gpu], total=80 * GB)
+        return SimpleNamespace(used=self.used[gpu])
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: int) -> list[SimpleNamespace]:
         return [

@@ -78,7 +78,6 @@ class InProcess(io.StringIO):
             exit_code=len(self._error),
             was_asked=was_asked,
             kernel_killed=False,
-            is_device_full=False,
             last_lines=self._error,
         )
         return CommandEnd(

@@ -109,6 +109,8 @@ def test_dear_looks_are_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         # Where NVML names none of ours, what was added counts.
         ([([{}, {7: None}], [used, used - 9]) for used in (10, 14, 12)], [4, 4]),
+        # A GPU that was lost has no numbers.
+        ([([{1: 70 * GB}, {1: GB}], [75, -1])], [70, 0]),
         # Others who come later do not count once ours are named.
         ([([{1: GB}, {}], [1, 0]), ([{99: 60 * GB}, {}], [60, 0])], [1, 0]),
     ],
@@ -122,17 +124,6 @@ def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[
         memory.look({1, 2})
 
     assert memory.most_bytes == [n * GB for n in peaks]
-    assert not memory.is_full
-
-
-def test_a_gpu_of_which_nearly_all_is_taken_is_full_and_a_lost_one_has_no_numbers() -> None:
-    memory = GpuMemory(FakeNvml(users=[{1: 70 * GB}, {1: GB}], used=[75 * GB, -1]))
-
-    memory.look({1})
-    assert (memory.is_full, memory.most_bytes) == (False, [70 * GB, 0])
-    memory._nvml.used[0] = 77 * GB
-    memory.look({1})
-    assert memory.is_full
 
 
 def test_without_nvml_nothing_is_known() -> None:
@@ -142,4 +133,4 @@ def test_without_nvml_nothing_is_known() -> None:
 
     memory.look({1})
 
-    assert (memory.most_bytes, memory.is_full) == ([], False)
+    assert memory.most_bytes == []

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import random
-import signal
 import statistics
 import sys
 import time
@@ -60,7 +59,7 @@ def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
     started.launched.end()
 
     end = started.launched.wait(30)
-    assert (end.status, end.exit_code) == (Status.KILLED, -signal.SIGTERM)
+    assert end.status == Status.KILLED
     assert time.monotonic() - asked_s < 10.0
 
 

@@ -14,9 +14,6 @@ import psutil
 
 from batchlab.script.supervisor import descendants
 
-FULL_FRACTION = 0.95
-"""A GPU counts as nearly full when this share of its memory is in use."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +28,6 @@ class GpuMemory:
         """Prepare to measure with `nvml`, or else with `pynvml`; if that fails, measure no GPU."""
         self._nvml = nvml or _library()
         self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
-        self.is_full = False
         self._first: dict[int, int] = {}
         self._is_named = False
 
@@ -41,12 +37,11 @@ class GpuMemory:
         for index, most_bytes in enumerate(self.most_bytes):
             try:
                 gpu = nvml.nvmlDeviceGetHandleByIndex(index)
-                memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
+                taken = int(nvml.nvmlDeviceGetMemoryInfo(gpu).used)
                 users = nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
             except Exception as error:  # NVML's own errors, such as for a removed GPU
                 _log.debug("GPU %d: %s", index, error)
                 continue
-            taken, total = int(memory.used), int(memory.total)
             self._first.setdefault(index, taken)
             ours = [user.usedGpuMemory for user in users if user.pid in pids]
             n_bytes = 0
@@ -56,7 +51,6 @@ class GpuMemory:
             elif not self._is_named:
                 n_bytes = max(0, taken - self._first[index])
             self.most_bytes[index] = max(most_bytes, n_bytes)
-            self.is_full |= n_bytes > 0 and taken >= FULL_FRACTION * total
 
 
 def _library() -> ModuleType | None:
@@ -105,11 +99,6 @@ class MemoryWatch:
         if self._gpus is None:
             return None
         return max(self._gpus.most_bytes, default=0) or None
-
-    @property
-    def is_gpu_full(self) -> bool:
-        """Whether a GPU that the command used was nearly full at some time."""
-        return self._gpus is not None and self._gpus.is_full
 
     def _run(self) -> None:
         gpus = self._gpus = GpuMemory()  # created in this thread, because a driver is slow to start

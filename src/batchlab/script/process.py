@@ -72,6 +72,7 @@ OUT_OF_MEMORY = (
     r"DefaultCPUAllocator: (can't|not enough memory|cannot) ",  # PyTorch on a CPU
     r"CUDA(_| )?(runtime )?error[^\n]*out of memory",
     r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation",
+    r"(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
     r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED",  # JAX
     r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)",  # JAX and TensorFlow
     r"ResourceExhaustedError|OOM when allocating tensor",  # TensorFlow
@@ -91,23 +92,13 @@ KILLED_FOR_MEMORY = (
     r"BrokenProcessPool|TerminatedWorkerError",
     r"^(.*: )?(line \d+: +\d+ )?Killed\b",
 )
-# Lines that mean that memory ran out only if the memory of a GPU was nearly full.
-ON_FULL_DEVICE = (
-    r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
-    r"CUDNN_STATUS_(ALLOC_FAILED|INTERNAL_ERROR)",
-    r"ncclUnhandledCudaError",
-)
 
 
-def out_of_memory_line(
-    last_lines: Sequence[str], *, kernel_killed: bool, is_device_full: bool
-) -> str | None:
+def out_of_memory_line(last_lines: Sequence[str], *, kernel_killed: bool) -> str | None:
     """Return the last line by which a failed command says that memory ran out, or None."""
     patterns = [*OUT_OF_MEMORY]
     if kernel_killed:
         patterns += KILLED_FOR_MEMORY
-    if is_device_full:
-        patterns += ON_FULL_DEVICE
     believed = re.compile("|".join(map("(?:{})".format, patterns)))
     for line in reversed(last_lines):
         if believed.search(line):
@@ -138,7 +129,6 @@ class CommandEnd:
     peak_bytes: int | None  # peak main memory of its processes, including mapped files
     gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
     was_asked: bool = False  # whether batchlab requested the end of the command
-    exit_code: int | None = None  # negative after a signal; None if the supervisor was killed
 
 
 def status_and_reason(
@@ -147,7 +137,6 @@ def status_and_reason(
     exit_code: int,
     was_asked: bool,
     kernel_killed: bool,
-    is_device_full: bool,
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
@@ -156,9 +145,7 @@ def status_and_reason(
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
         return Status.OK, None
-    line = out_of_memory_line(
-        (*last_lines, *launcher_lines), kernel_killed=kernel_killed, is_device_full=is_device_full
-    )
+    line = out_of_memory_line((*last_lines, *launcher_lines), kernel_killed=kernel_killed)
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)
     # If a signal ends a training that a shell runs, the shell's exit code is 128 + the signal.
@@ -300,14 +287,12 @@ class Launched:
     ) -> CommandEnd:
         lines, launcher_lines = without_launcher_words(last_lines(self._output, _N_READ_LINES))
         lines = lines[-_N_LAST_LINES:]
-        exit_code = os.waitstatus_to_exitcode(wait_status)
         peak_bytes = self._memory.stop(largest_bytes)
         status, reason = status_and_reason(
             self._argv,
-            exit_code=exit_code,
+            exit_code=os.waitstatus_to_exitcode(wait_status),
             was_asked=bool(was_asked),
             kernel_killed=n_kills > 0,
-            is_device_full=self._memory.is_gpu_full,
             last_lines=lines,
             launcher_lines=launcher_lines,
         )
@@ -320,7 +305,6 @@ class Launched:
                 peak_bytes=peak_bytes,
                 gpu_peak_bytes=self._memory.gpu_peak_bytes,
                 was_asked=bool(was_asked),
-                exit_code=exit_code,
             )
         )
 
