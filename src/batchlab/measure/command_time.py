@@ -12,7 +12,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand, trial_values
-from batchlab.script.follow import step_intervals
+from batchlab.script.follow import FEWEST_STRETCHES, step_intervals
 from batchlab.script.look import Look
 
 # Stop after 12 intervals between progress lines (for 95 % bounds) and 2 s (for steady clocks).
@@ -51,14 +51,17 @@ def _is_timed(look: Look) -> bool:
     """Return whether enough steps of the command were timed."""
     if not look.points:
         return False
-    n = len(step_intervals(look.points, resolution_s=look.resolution_s).step_s)
+    _, step_s, _ = step_intervals(look.points, resolution_s=look.resolution_s)
+    n = len(step_s)
     seen_s = look.points[-1].at_s - look.points[0].at_s
     return (n >= _STRETCHES and seen_s >= _TIMED_S) or (n >= _FEW_STRETCHES and seen_s >= _LONG_S)
 
 
 def _point(look: Look) -> ProfilePoint:
     trial, end = look.trial, look.end
-    intervals = step_intervals(look.points, resolution_s=look.resolution_s)
+    warmup_step_s, step_s, with_evaluations = step_intervals(
+        look.points, resolution_s=look.resolution_s
+    )
     point = ProfilePoint(
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
@@ -69,11 +72,11 @@ def _point(look: Look) -> ProfilePoint:
     )
     if not (end.was_asked or end.status is Status.OK):
         return point
-    if not intervals.is_enough:
-        reason = Reason.of("steps_seen_too_seldom", n=len(intervals.step_s))
+    if len(step_s) < FEWEST_STRETCHES:
+        reason = Reason.of("steps_seen_too_seldom", n=len(step_s))
         if end.was_asked:
             return replace(point, status=Status.TIMEOUT, reason=reason)
-        if not intervals.step_s:
+        if not step_s:
             reason = Reason.of("over_too_soon", seconds=end.duration_s)
         last_step = max((point.step for point in look.points), default=0)
         if not last_step:
@@ -83,7 +86,7 @@ def _point(look: Look) -> ProfilePoint:
         point,
         status=Status.OK,
         reason=None,
-        with_evaluations=intervals.with_evaluations,
+        with_evaluations=with_evaluations,
         timing=StepTiming(
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
@@ -91,8 +94,8 @@ def _point(look: Look) -> ProfilePoint:
             device=trial.device,
             place=place_here(trial.device),
             threads=1,
-            warmup_s=intervals.warmup_step_s,
-            block_s=intervals.step_s,
+            warmup_s=warmup_step_s,
+            block_s=step_s,
             block_steps=1,
             peak_bytes=end.peak_bytes,
         ),

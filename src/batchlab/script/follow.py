@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -127,9 +127,9 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
 # Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
 # workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
 _WARM_UP_FRACTION = 0.2
-# An estimate needs this many stretches after the warm-up. Stretches with an evaluation
-# are left out unless fewer than this would remain.
-_FEWEST = 3
+FEWEST_STRETCHES = 3
+"""An estimate needs this many stretches after the warm-up. Stretches with an evaluation are left
+out unless fewer than this would remain."""
 # A stretch lasts at least _SHORTEST_S seconds and _TIMES_RESOLUTION times the delay of printed
 # times. In a short run, a stretch lasts only 1 / _PARTS of the run.
 _PARTS = 10
@@ -137,28 +137,15 @@ _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepIntervals:
-    """Seconds per step, with one value for each stretch of consecutive steps."""
+def step_intervals(
+    points: Sequence[MetricPoint], *, resolution_s: float
+) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """Return the seconds per step of each stretch in the warm-up, then of each stretch after it.
 
-    warmup_step_s: tuple[float, ...]  # step times of the warm-up, which are not used
-    step_s: tuple[float, ...]  # step times after the warm-up, in order
-    # Whether the step times include the script's evaluations, because the script reported its steps
-    # too rarely, or too fast, to separate evaluations from steps.
-    with_evaluations: bool
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether `step_s` has at least as many values as an estimate needs."""
-        return len(self.step_s) >= _FEWEST
-
-
-def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> StepIntervals:
-    """Return the seconds per step between the points of one run.
-
-    The time before a point with the metric includes an evaluation. That time is excluded if enough
-    other time remains and the clock is fine enough to separate evaluations from steps.
-    `resolution_s` is the largest delay of the points' times; 0.0 if the script read the clock.
+    The third item says whether the step times include the script's evaluations. The time before a
+    point with the metric includes an evaluation. That time is excluded if enough other time remains
+    and the clock is fine enough to separate evaluations from steps. `resolution_s` is the largest
+    delay of the points' times; 0.0 if the script read the clock.
     """
     pieces = list(pairwise(_risen(points)))
     clear_s = _TIMES_RESOLUTION * resolution_s
@@ -169,15 +156,13 @@ def step_intervals(points: Sequence[MetricPoint], *, resolution_s: float) -> Ste
     bare = [piece for piece in pieces if piece[1].value is None]
     stretches = _stretches(bare, shortest_s)
     is_apart = bool(bare) and statistics.median(map(_seconds, bare)) >= clear_s
-    with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
+    with_evaluations = len(bare) < len(pieces) and (
+        len(stretches) <= FEWEST_STRETCHES or not is_apart
+    )
     if with_evaluations:
         stretches = _stretches(pieces, shortest_s)
     n_warm = min(len(stretches), max(1, int(_WARM_UP_FRACTION * len(stretches))))
-    return StepIntervals(
-        warmup_step_s=tuple(stretches[:n_warm]),
-        step_s=tuple(stretches[n_warm:]),
-        with_evaluations=with_evaluations,
-    )
+    return tuple(stretches[:n_warm]), tuple(stretches[n_warm:]), with_evaluations
 
 
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
