@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.script.flags import MULTIPLIERS, ScriptCode
+from batchlab.script.command import plain_flag
+from batchlab.script.flags import MULTIPLIERS, defaults_in_code, flags_set
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,9 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
 ) -> None:
     (tmp_path / "train.py").write_text(code)
 
-    assert ScriptCode(["python", "train.py"], tmp_path).default(typed) == expected
+    defaults = defaults_in_code(["python", "train.py"], tmp_path)
+
+    assert defaults.get(plain_flag(typed)) == expected
 
 
 def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path: Path) -> None:
@@ -39,9 +42,7 @@ def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path: Path) -> 
     (tmp_path / "options.py").write_text("p.add_argument('--lr', default=0.02)")
     (tmp_path / "other.py").write_text("p.add_argument('--lr', default=3)")
 
-    code = ScriptCode(["python", "train.py"], tmp_path)
-
-    assert (code.default("--lr"), code.flags_set(MULTIPLIERS)) == (0.02, ())
+    assert defaults_in_code(["python", "train.py"], tmp_path) == {"lr": 0.02}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,6 @@ def test_what_multiplies_a_batch_is_found_in_a_command_and_its_code(
     (tmp_path / "train.py").write_text(code)
     (tmp_path / "t.py").write_text(code)
 
-    flags = ScriptCode(arguments, tmp_path).flags_set(MULTIPLIERS)
+    flags = flags_set(MULTIPLIERS, arguments, defaults_in_code(arguments, tmp_path))
 
     assert tuple(each.removesuffix(" (the default)") for each in flags) == found

@@ -13,8 +13,8 @@ from batchlab.errors import ProgressError, UsageError
 from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
-from batchlab.script.command import TrainingCommand, flag_of, placeholders_of
-from batchlab.script.flags import RAMP_UPS, ScriptCode
+from batchlab.script.command import TrainingCommand, flag_of, placeholders_of, plain_flag
+from batchlab.script.flags import RAMP_UPS, defaults_in_code, flags_set
 from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
@@ -55,9 +55,10 @@ def completed(
     takes = placeholders_of(facts["arguments"], config)
     needs = _needed(name, takes, params)
     wanted = {"batch_size", "learning_rate", *needs} - facts.keys()
-    code = ScriptCode(facts["arguments"], folder)
-    facts["grows"] = bool(code.flags_set(RAMP_UPS))
-    defaults = _trained_with_now(code, wanted)
+    arguments = facts["arguments"]
+    in_code = defaults_in_code(arguments, folder)
+    facts["grows"] = bool(flags_set(RAMP_UPS, arguments, in_code))
+    defaults = _trained_with_now(arguments, in_code, wanted)
     for key in defaults.keys() - {"epochs"}:
         facts[key] = defaults[key]
     for size in params.get("batch_sizes") or ():
@@ -107,12 +108,13 @@ def completed(
     raise UsageError(f"{request}. To paste: {paste}")
 
 
-def _trained_with_now(code: ScriptCode, wanted: Collection[str]) -> dict[str, int | float]:
-    """Return the defaults that the script's code gives to the flags of the `wanted` facts."""
+def _trained_with_now(
+    arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
+) -> dict[str, int | float]:
+    """Return the defaults `in_code` of the flags in the arguments that take the `wanted` facts."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
-        flag = flag_of(code.arguments, name)
-        value = None if flag is None else code.default(flag)
+        value = in_code.get(plain_flag(flag_of(arguments, name) or ""))
         if value and value > 0 and name == "learning_rate":
             trained_with[name] = value
         elif value and value > 0 and value % 1 == 0:

@@ -19,7 +19,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
-from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, ScriptCode
+from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, defaults_in_code, flags_set
 from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, has_losses
 from batchlab.script.metric import follows_size, plain_name
 from batchlab.script.trained_size import Span, common_span
@@ -84,7 +84,7 @@ class CommandCheck:
     ) -> None:
         """Prepare the check, but run nothing yet; all runs together may take `limit_s` seconds."""
         self._command = command
-        self._code = ScriptCode(command.arguments, command.place)
+        self._defaults = defaults_in_code(command.arguments, command.place)
         self._workload_id = workload_id
         self._folder = folder
         self._limit_s = limit_s
@@ -166,7 +166,7 @@ class CommandCheck:
 
     def _set(self, names: Sequence[str]) -> str:
         """Return the flags in `names` that are set above 1, such as "--gpus 4 and --nnodes 2"."""
-        return " and ".join(self._code.flags_set(names))
+        return " and ".join(flags_set(names, self._command.arguments, self._defaults))
 
     # ---- check runs
 

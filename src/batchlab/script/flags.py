@@ -1,4 +1,4 @@
-"""ScriptCode: the default values of a command's flags, found by parsing its Python code."""
+"""The default values of a command's flags, found by parsing its Python code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -35,42 +35,43 @@ _MOST_FILES = 50  # parse no more: flags are declared near the script, and parsi
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
-class ScriptCode:
-    """The defaults that a command's code gives to its flags. The code is parsed, never run.
+def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
+    """Return the default numbers of a command's flags, by plain flag name.
 
-    The scripts of the command are parsed, and the modules in their folders that they import.
-    Defaults are found in calls that declare flags, such as those of argparse, click or absl.
+    The scripts of the command, whose working directory is `place`, are parsed, never run, and so
+    are the modules in their folders that they import. Defaults are found in calls that declare
+    flags, such as those of argparse, click or absl. A flag with several defaults is left out, and
+    so is a flag with a default that is no number.
     """
+    declared: dict[str, set[float | None]] = defaultdict(set)
+    for node in _code_of(arguments, place):
+        for name, expression in _declared(node):
+            declared[plain_flag(name)].add(_number(expression))
+    defaults = {}
+    for name, numbers in declared.items():
+        number = numbers.pop()
+        if number is not None and not numbers:
+            defaults[name] = number
+    return defaults
 
-    def __init__(self, arguments: Sequence[str], place: Path) -> None:
-        """Parse the code of a command whose working directory is `place`."""
-        self.arguments, self.place = arguments, place
-        # By plain flag name, the numbers declared as defaults; None for a default of another type.
-        self._defaults: dict[str, set[float | None]] = defaultdict(set)
-        for node in _code_of(arguments, place):
-            for name, expression in _declared(node):
-                self._defaults[plain_flag(name)].add(_number(expression))
 
-    def default(self, flag: str) -> float | None:
-        """Return the default number of a flag; None if the code declares no number or several."""
-        numbers = self._defaults.get(plain_flag(flag), ())
-        return next(iter(numbers)) if len(numbers) == 1 else None
-
-    def flags_set(self, names: Collection[str]) -> tuple[str, ...]:
-        """Return the flags among `names` that the command or its code sets above 1, with values."""
-        typed, set_to = set(), []
-        for argument, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
-            flag, equals, value = argument.partition("=")
-            text = argument
-            if not equals:
-                value, text = following, f"{flag} {following}"
-            typed.add(plain_flag(flag))
-            if plain_flag(flag) in names and _SEVERAL.fullmatch(value):
-                set_to.append(text)
-        for name in sorted({*names} - typed):
-            if (number := self.default(name) or 0) > 1:
-                set_to.append(f"--{name} {number:g} (the default)")
-        return (*set_to,)
+def flags_set(
+    names: Collection[str], arguments: Sequence[str], defaults: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Return the flags among `names` that a command or a default sets above 1, with values."""
+    typed, set_to = set(), []
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        flag, equals, value = argument.partition("=")
+        text = argument
+        if not equals:
+            value, text = following, f"{flag} {following}"
+        typed.add(plain_flag(flag))
+        if plain_flag(flag) in names and _SEVERAL.fullmatch(value):
+            set_to.append(text)
+    for name in sorted({*names} - typed):
+        if defaults.get(name, 0) > 1:
+            set_to.append(f"--{name} {defaults[name]:g} (the default)")
+    return (*set_to,)
 
 
 def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
