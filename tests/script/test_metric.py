@@ -73,14 +73,6 @@ def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches() -> N
         assert (point.samples, point.step) == (224, 7)
 
 
-def test_folds_stop_all_but_what_is_logged() -> None:
-    folds = Reading(at_s=0.0, shape="", complaint="'Fold 1/5' was printed: ...")
-
-    with pytest.raises(ProgressError, match="no sure place: 'Fold 1/5' was printed"):
-        told(folds, *readings("keras step 2: val_loss 0.5"))
-    assert len(told(folds, *readings("batchlab step 2: val_loss 0.5")).points) == 1
-
-
 @pytest.mark.parametrize(
     ("name", "metric", "said"),
     [

@@ -153,16 +153,6 @@ def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
     assert [shape for shape in before if shape != "batchlab"] in ([], ["words"])
 
 
-@pytest.mark.parametrize(
-    ("argument", "is_refused"),
-    [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
-)
-def test_a_script_that_is_told_its_fold_trains_one(argument, is_refused, tmp_path) -> None:
-    readings, _ = followed(tmp_path, "print('Fold 3/5')", argument)
-
-    assert bool(readings) == is_refused
-
-
 STEP_S, EVALUATION_S = 0.002, 0.5
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import PlaceholderValue, TrainingCommand
-from batchlab.script.formats import ANY_SHAPE, LOG_SHAPE
+from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
@@ -24,7 +23,6 @@ from batchlab.script.reading import Reading
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """The name of the folder for {output_dir}, inside the folder of a training."""
-_FOLD_ARGUMENT = re.compile(r"(?:-+|[\w.]*\.)?fold(?!s)[\w\-]*(?:=.*)?")
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
 
@@ -56,8 +54,6 @@ class FollowedTraining(Launched):
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
         self._files = GrowingFiles(output_dir)
-        # A command with an argument for the fold trains one fold, so ignore printed fold numbers.
-        self._is_one_fold = any(map(_FOLD_ARGUMENT.fullmatch, command.arguments))
         self._readings: list[Reading] = []
         self._is_read, self._has_log = True, False
         super().__init__(
@@ -98,9 +94,7 @@ class FollowedTraining(Launched):
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
-            for reading in self._reader.feed(piece, at_s):
-                if not (self._is_one_fold and reading.shape == ANY_SHAPE):
-                    self._readings.append(reading)
+            self._readings += self._reader.feed(piece, at_s)
 
     def _take_log(self) -> None:
         # If the script has removed the log file, its printed output may still report progress.

@@ -17,7 +17,6 @@ from batchlab.script.bars import Keras, ProgressBar, Tqdm, bar_of
 from batchlab.script.reading import (
     COUNTERS,
     NUMBER,
-    ONE_FOLD,
     SPLIT_WORD,
     Counters,
     LineReader,
@@ -72,9 +71,6 @@ class Logged(LineReader):
             not_understood=tuple(call.get("not_understood", ())),
         )
 
-
-ANY_SHAPE = ""
-"""The shape of a complaint about all readings except those of `batchlab.log`."""
 
 _LONGEST_LITERAL = 4000  # skip Python dicts with more characters
 _DEEPEST_LITERAL = 50  # skip Python dicts with more opening brackets
@@ -366,10 +362,6 @@ _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iteratio
 _WITHOUT_NAME = re.compile(  # "11/26 06:50" is a time
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
-_FOLD = re.compile(
-    r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
-    r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
-)
 # A line that says which data (train, val or test) the lines below it were measured on.
 _SPLIT_HEADER = re.compile(
     r"^\W*(?:(?i:running|starting|begin|start|phase|mode|now|in|on|the)\W+){0,3}"
@@ -398,10 +390,7 @@ class PlainLines(LineReader):
     """Lines such as `epoch 3 step 100 val_loss=0.41`, read by the names next to the numbers."""
 
     shape = "words"
-    needles = tuple(
-        word.encode()
-        for word in (*_COUNTERS, *_METRICS, "train", "dev", "fold", "run", "rep", "trial")
-    )
+    needles = tuple(word.encode() for word in (*_COUNTERS, *_METRICS, "train", "dev"))
 
     def __init__(self) -> None:
         self._counters = Counters()
@@ -416,14 +405,6 @@ class PlainLines(LineReader):
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a line; the name before a number says what the number is."""
         line = line[:_LONGEST_LINE]
-        fold = _FOLD.match(line)
-        if fold is None or int(fold[1] or fold[2]) < 2:
-            return self._numbers(line, at_s)
-        complaint = f"{fold[0].strip(' -=*#>')!r} was printed: {ONE_FOLD}"
-        refused = Reading(at_s=at_s, shape=ANY_SHAPE, complaint=complaint)
-        return [refused, *(self._numbers(line, at_s) or ())]
-
-    def _numbers(self, line: str, at_s: float) -> list[Reading] | None:
         if _SPLIT_HEADER.match(line):
             self._header, self._is_new = split_of(line), True
             return None

@@ -12,7 +12,7 @@ from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.trial import Trial
-from batchlab.script.formats import ANY_SHAPE, FORMATS, LOG_SHAPE, LinePattern
+from batchlab.script.formats import FORMATS, LOG_SHAPE, LinePattern
 from batchlab.script.reading import ONE_FOLD, Reading
 from batchlab.script.trained_size import TrainedSize
 
@@ -338,8 +338,8 @@ class ProgressPoints:
 
     def _unsure_place(self, reading: Reading, place: Reading) -> str | None:
         """Return why the position of a value in the training is unclear, or None if it is clear."""
-        complaint = self._complaints.get(place.shape, self._complaints.get(ANY_SHAPE))
-        if complaint is not None and place.shape != LOG_SHAPE:
+        complaint = self._complaints.get(place.shape)
+        if complaint is not None:
             return f"metric {self.printed!r} has no sure place: {complaint}"
         if place.shape != _BARS:
             return None
