@@ -19,7 +19,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
-from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, defaults_in_code, flags_set
+from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, defaults_in_code, flags_set
 from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, has_losses
 from batchlab.script.metric import follows_size, plain_name
 from batchlab.script.trained_size import Span, common_span
@@ -33,10 +33,8 @@ ONCE_AT_END = (
 """The warning if the command has no {epochs} or {steps} and prints the metric only at its end."""
 
 _SILENCE = (
-    "The script runs, and has shown no progress for {seconds:.0f} s. It may still import its "
-    "libraries or read its data, or keep its output in a buffer. PYTHONUNBUFFERED=1 is set, which "
-    "helps where Python prints. Elsewhere try python -u, print(..., flush=True), or stdbuf -oL "
-    "before the command."
+    "The script runs, and has shown no progress for {seconds:.0f} s. It may still read its data, "
+    "or keep its output in a buffer: try print(..., flush=True), or stdbuf -oL before the command."
 )
 # Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
@@ -278,9 +276,7 @@ class CommandCheck:
             return
         hint = ""
         if fixed := self._set(MULTIPLIERS):
-            hint += f". The command fixes {fixed}: give 1"
-        if length := self._set(STEPS_OF_EPOCH):
-            hint += f". Its epochs have a fixed length by {length}"
+            hint = f". The command fixes {fixed}: give 1"
         raise OtherBatchSizeError(
             f"the command does not train with the batch size {self._command.batch_size} that it "
             f"is given: {contradiction}. Have it use that one, or give the true --examples; where "
@@ -353,13 +349,10 @@ class CommandCheck:
                     f"value that it is given{or_not}"
                 )
         if unproven:
-            act = "acts" if len(unproven) == 1 else "act"
-            doubt = "the numbers of two equal beginnings differ by themselves"
-            if compared.is_repeatable and compared.is_telling:
-                doubt = "its numbers differ only later than two equal beginnings were compared"
-            elif compared.is_repeatable:
-                doubt = "the numbers of all beginnings are the same, and do not change along them"
-            self._warn(f"it could not be proven that {listing(unproven)} {act}: {doubt}")
+            self._warn(
+                f"the beginnings of trainings do not show whether {listing(unproven)} had an "
+                f"effect: their numbers differ by themselves, only later, or not at all"
+            )
         if look is None:
             return examples
         return self._examples_of_both(look, examples)
@@ -444,10 +437,6 @@ class CommandCheck:
                 f"the command has {self._set(RAMP_UPS)}: if its batch grows to {{batch_size}} "
                 f"along a training, it sees fewer examples than steps times {{batch_size}}, which "
                 f"are counted here; have it print the samples seen"
-            )
-        if flag := command.token_flag:
-            self._warn(
-                f"{{batch_size}} is what {flag} takes, so batches and epochs are counted in tokens"
             )
         now, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
         for look in self.looks:

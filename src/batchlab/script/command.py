@@ -294,22 +294,15 @@ class TrainingCommand:
         return direction
 
     @property
-    def token_flag(self) -> str | None:
-        """The flag of the batch size if the word "tokens" is in the name of the flag, else None."""
-        flag = flag_of(self.arguments, "batch_size")
-        if flag is None or "tokens" not in plain_flag(flag).split("_"):
-            return None
-        return flag
-
-    @property
     def unit(self) -> str:
-        """What the batch size counts, as a word for users: "examples" or "tokens"."""
-        return "examples" if self.token_flag is None else "tokens"
+        """What the batch size counts, by the name of its flag: "examples" or "tokens"."""
+        flag = flag_of(self.arguments, "batch_size") or ""
+        return "tokens" if "tokens" in plain_flag(flag).split("_") else "examples"
 
     @property
     def has_limit(self) -> bool:
         """Whether {batch_size} is only an upper limit, so that batches may be smaller."""
-        return self.grows or self.token_flag is not None
+        return self.grows or self.unit == "tokens"
 
     def trained_size(self, trial: Trial) -> TrainedSize:
         """Return a check that the output of a run of `trial` agrees with the trial's batch size."""

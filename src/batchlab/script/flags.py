@@ -21,11 +21,6 @@ MULTIPLIERS = (
     *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
     *("num_nodes", "nnodes", "world_size"),
 )
-# Flags that fix the number of steps in an epoch, whatever the batch size.
-STEPS_OF_EPOCH = (
-    *("steps_per_epoch", "iterations_per_epoch", "num_iterations_per_epoch", "iters_per_epoch"),
-    *("batches_per_epoch", "num_batches_per_epoch", "epoch_length", "limit_train_batches"),
-)
 # Flags that let the batch grow during a training, up to the given size.
 RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
