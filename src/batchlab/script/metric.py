@@ -62,68 +62,41 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric that changes as batch size ** p with |p| above this depends on the batch size. This
-# power is below 1/2, so that a square root is detected.
-_LEAST_POWER = 0.35
+# A metric that changes as batch size ** p with |p| above this depends on the batch size. The loss
+# over all pairs of a batch is about log(batch size): its p is 1 / log(batch size).
+_LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
 _STEADY = 0.1  # the largest spread at a batch size, over the difference between two
-_ALIKE = 0.15  # the largest relative difference of two powers, or of two growths
-# The untrained loss over all pairs of a batch is about log(batch size). It is recognized if it is
-# above _LEAST_LOG × log(batch size), and its slope over the log above _LEAST_SHARE of its value.
-_LEAST_LOG, _LEAST_SHARE = 0.7, 0.05
+_ALIKE = 0.15  # the largest relative difference of two powers
 _LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
-    """Return whether the metric of an untrained model depends on the batch size.
+    """Return whether the metric of an untrained model changes as a power of the batch size.
 
-    The result is True if the values change as a power of the batch size, like a sum over batches,
-    or grow with its logarithm, like the loss over all pairs of a batch.
+    A sum over batches does so, and nearly also the loss over all pairs of a batch.
 
     Args:
         found: metric values by batch size. The result is False if a batch size has fewer than two
             values, or is less than `_LEAST_FACTOR` times the smallest batch size.
     """
     (least, base), *others = sorted(found.items())
-    powers, growths = [], []
+    powers = []
     for size, values in others:
-        if size < _LEAST_FACTOR * least or not _is_apart(base, values):
+        if size < _LEAST_FACTOR * least or min(len(base), len(values)) < 2:
             return False
-        log_sizes = math.log(size / least)
-        powers.append(_power(base, values, log_sizes))
-        # The slope of the values over the logarithm of the batch size.
-        growth = (min(values) - max(base)) / log_sizes
-        if min(base) <= _LEAST_LOG * math.log(least) or growth <= _LEAST_SHARE * max(values):
-            growth = 0.0
-        growths.append(growth)
-    return _are_alike(powers) or _are_alike(growths)
-
-
-def _are_alike(numbers: Sequence[float]) -> bool:
-    lowest, highest = min(numbers, default=0.0), max(numbers, default=0.0)
-    return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
-
-
-def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
-    """Return whether values differ 10 times more between two batch sizes than at each size."""
-    if min(len(base), len(values)) < 2:
-        return False
-    # Values may also change by themselves, such as while batch normalization collects statistics.
-    spread = max(max(base) - min(base), max(values) - min(values))
-    apart = max(min(base) - max(values), min(values) - max(base))
-    return math.isfinite(spread) and spread <= _STEADY * apart
-
-
-def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
-    """Return p if the values change as batch size ** p, or 0 if p or a value is too small."""
-    if min(*base, *values) < _LEAST_VALUE:
-        return 0.0
-    ratio = max(values) / min(base)
-    if min(values) > max(base):
-        ratio = min(values) / max(base)
-    power = math.log(ratio) / log_sizes
-    return power if abs(power) > _LEAST_POWER else 0.0
+        low, high = sorted((base, values), key=min)
+        # Values may also change by themselves, such as while batch normalization collects
+        # statistics.
+        spread = max(max(low) - min(low), max(high) - min(high))
+        if not spread <= _STEADY * (min(high) - max(low)) or min(low) < _LEAST_VALUE:
+            return False
+        power = math.log(min(high) / max(low)) / math.log(size / least)
+        powers.append(power if high is values else -power)
+    lowest, highest = min(powers), max(powers)
+    is_alike = highest - lowest <= _ALIKE * max(highest, -lowest)
+    return is_alike and (lowest > _LEAST_POWER or highest < -_LEAST_POWER)
 
 
 def counts_updates(shape: str) -> bool:
