@@ -106,7 +106,7 @@ class Training:
         """Tell it to go on, and what it says afterwards; as an engine does meanwhile."""
         print(word, file=self._go, flush=True)
         while self.launched is not None:
-            ready = wait([self.launched.connection, self._done], READ_EVERY_S)
+            ready = wait([self._done], READ_EVERY_S)
             if (end := self.launched.receive()) is not None:
                 sys.exit(f"the script ended: {end}")
             if self._done in ready:

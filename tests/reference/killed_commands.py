@@ -27,8 +27,7 @@ while True:
     time.sleep(0.01)
 """
 BATCHLAB = f"""
-import os, sys
-from multiprocessing.connection import wait
+import os, select, sys
 from pathlib import Path
 from batchlab.script.process import Launched
 
@@ -40,17 +39,12 @@ started = [
     )
     for name in ("a", "b")
 ]
-running = {{one.connection: one for one in started}}
-asked = [0]  # its stdin: closed, it ends all
 print("ready", flush=True)
-while running:
-    for ready in wait([*running, *asked]):
-        if ready == 0:
-            asked.clear()
-            for one in running.values():
-                one.end()
-        elif running[ready].receive() is not None:
-            del running[ready]
+select.select([0], [], [])  # its stdin: closed, it ends all
+for one in started:
+    one.end()
+for one in started:
+    one.wait()
 """
 WITHIN_S = 30.0
 VICTIMS = ("trial", "batchlab", "both", "supervisor", "batchlab and supervisor")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
@@ -86,7 +85,7 @@ class FollowedTraining(Launched):
                 return ended
             if is_enough:
                 self.end()
-            wait([self.connection], READ_EVERY_S)
+            time.sleep(READ_EVERY_S)
 
     def stop_reading(self) -> None:
         """Stop reading progress from the output, which is still stored."""

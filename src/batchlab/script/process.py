@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Self
 
@@ -168,7 +167,7 @@ GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL when a command is ended."""
 READ_EVERY_S = 0.01
 """The output of a command is read at this interval, in seconds, so printed times are this late."""
-_READ_BYTES = 1 << 20  # read at most this many bytes of output at once
+_READ_BYTES = 1 << 16  # read at most this many bytes of output at once
 _N_LAST_LINES = 20  # lines of output in a `CommandEnd`
 # Search this many last lines for an error: a launcher may print many lines below the error.
 _N_READ_LINES = 1000
@@ -204,43 +203,39 @@ class Launched:
         self._n_passed_on = 0
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
-        control, words = os.pipe()
-        report, reporting = os.pipe()
-        # Unlike a file number, a Connection closes when dropped, which the supervisor notices.
-        self._control = Connection(words, readable=False)
-        self.connection = Connection(report, writable=False)  # ready when the command has ended
-        try:
-            self._supervisor = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", "-E", supervisor.__file__),
-                    *map(str, (control, reporting, os.getpid(), grace_s, cwd)),
-                    *argv,
-                ],
-                env={**environment, MARK: marker, "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(control, reporting),
-                start_new_session=True,  # so that Ctrl-C reaches only batchlab
-            )
-        finally:
-            os.close(control)
-            os.close(reporting)
-        os.set_blocking(report, False)
+        self._supervisor = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", "-E", supervisor.__file__),
+                *map(str, (os.getpid(), grace_s, cwd)),
+                *argv,
+            ],
+            bufsize=0,
+            env={**environment, MARK: marker, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            start_new_session=True,  # so that Ctrl-C reaches only batchlab
+        )
+        # Python keeps the Popen of a living process, with its pipes. This pipe has to close if this
+        # object is dropped, so that the supervisor ends the command.
+        self._control, self._supervisor.stdin = self._supervisor.stdin, None
         self._memory = MemoryWatch(self._supervisor.pid)
 
     def receive(self) -> CommandEnd | None:
         """Process new output; return how the command ended, or None while it runs."""
         if self._ended is not None:
             return self._ended
-        self._pass_on_output()
-        try:
-            report = os.read(self.connection.fileno(), supervisor.ENDED.size)
-        except BlockingIOError:
+        until_s = time.monotonic() + READ_EVERY_S
+        while self._pass_on_output() and time.monotonic() < until_s:
+            pass
+        if self._supervisor.poll() is None:
             return None
         while self._pass_on_output():
             pass
-        return self._take_end(*supervisor.ENDED.unpack(report)) if report else self._lost()
+        if self._supervisor.returncode != 0:
+            return self._lost()
+        assert self._supervisor.stdout is not None
+        return self._take_end(*supervisor.ENDED.unpack(self._supervisor.stdout.read()))
 
     def _pass_on_output(self) -> bool:
         """Pass on at most `_READ_BYTES` bytes of new output; return whether there were any."""
@@ -263,7 +258,7 @@ class Launched:
         while (ended := self.receive()) is None:
             if timeout_s is not None and time.monotonic() >= began_s + timeout_s:
                 return None
-            wait([self.connection], READ_EVERY_S)
+            time.sleep(READ_EVERY_S)
         return ended
 
     def close(self) -> None:
@@ -280,7 +275,8 @@ class Launched:
     def _tell(self, word: bytes) -> None:
         if self._ended is None:
             with suppress(BrokenPipeError):  # it has just ended: `receive` returns how
-                os.write(self._control.fileno(), word)
+                assert self._control is not None
+                self._control.write(word)
 
     def _take_end(
         self, wait_status: int, was_asked: int, n_kills: int, ended_s: float, largest_bytes: int
@@ -310,7 +306,6 @@ class Launched:
 
     def _lost(self) -> CommandEnd:
         """End the remaining processes of a command whose supervisor was killed."""
-        self._supervisor.kill()
         end_marked(self.marker)
         return self._finish(
             CommandEnd(
@@ -326,10 +321,9 @@ class Launched:
     def _finish(self, end: CommandEnd) -> CommandEnd:
         self._ended = end
         pack_output(self._output)
-        self._output.close()
-        self._control.close()
-        self.connection.close()
-        self._supervisor.wait()
+        for pipe in (self._output, self._control, self._supervisor.stdout):
+            assert pipe is not None
+            pipe.close()
         return end
 
 

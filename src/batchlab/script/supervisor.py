@@ -35,8 +35,7 @@ END, KILL = b"e", b"k"
 
 # Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
 LINGER_S = 1.0
-SCAN_S = 0.05  # after a second of quick SIGKILLs, seconds between further ones
-OWNER_S = 0.5  # check this often that batchlab runs, in case its pipe is open after its end
+REST_S = 0.02  # look this often for messages and for processes that have ended
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LINUX = sys.platform == "linux"
@@ -45,10 +44,9 @@ _LINUX = sys.platform == "linux"
 class Supervisor:
     """One command, from its start until none of its processes is left."""
 
-    def __init__(self, *, control: int, owner: int, grace_s: float) -> None:
-        """Prepare to receive the messages of batchlab, process `owner`, from `control`."""
-        self._control, self._owner = control, owner
-        self._grace_s = grace_s
+    def __init__(self, *, owner: int, grace_s: float) -> None:
+        """Prepare to receive the messages of batchlab, process `owner`, on the standard input."""
+        self._owner, self._grace_s = owner, grace_s
         self._command = 0
         self._wait_status = -1
         self._command_ended_s: float | None = None
@@ -57,8 +55,9 @@ class Supervisor:
         self._signaled: set[int] = set()
         self._end_s: float | None = None  # when SIGTERM is due
         self._kill_s: float | None = None  # when SIGKILL is due
-        self._woken = _wakeup_pipe(self._on_signal)
-        os.set_blocking(control, False)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._ask(self._grace_s))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def run(self, argv: list[str], folder: str) -> bytes:
         """Run the command in a folder until all of its processes have ended; return the report."""
@@ -71,7 +70,7 @@ class Supervisor:
             _become(argv, folder, supervisor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while self._has_children():
-            self._wait()
+            self._listen()
             self._signal_what_is_due()
         return ENDED.pack(
             self._wait_status,
@@ -81,43 +80,19 @@ class Supervisor:
             self._largest_bytes,
         )
 
-    def _wait(self) -> None:
-        """Wait for an event or the next due time, then handle all events except due signals."""
-        poll = select.poll()
-        now_s = time.monotonic()
-        due_s = [at_s for at_s in (self._end_s, self._kill_s) if at_s is not None]
-        if self._kill_s is not None:
+    def _listen(self) -> None:
+        """Wait a moment for a message of batchlab, and notice if batchlab is gone."""
+        rest_s = REST_S
+        if self._kill_s is not None and self._kill_s <= time.monotonic() < self._kill_s + 1.0:
             # Repeat SIGKILL quickly for a second, to catch processes that keep forking. Processes
             # that survive are stuck in the kernel or belong to another user.
-            is_time = self._kill_s <= now_s < self._kill_s + 1.0
-            due_s = [now_s + (0.002 if is_time else SCAN_S)]
-        if not self._is_owner_gone:
-            poll.register(self._control, select.POLLIN)
-            due_s.append(now_s + OWNER_S)
-        poll.register(self._woken, select.POLLIN)
-        timeout_ms = max(0.0, min(due_s) - now_s) * 1e3 if due_s else None
-        ready = {end for end, _ in poll.poll(timeout_ms)}
-
-        if self._woken in ready:
-            os.read(self._woken, 4096)
-        if self._control in ready:
-            self._listen()
-        if not self._is_owner_gone and os.getppid() != self._owner:
-            self._lose_owner()
-
-    def _listen(self) -> None:
-        words = os.read(self._control, 64)
-        if not words:
-            self._lose_owner()
-            return
-        self._ask(0.0 if KILL in words else self._grace_s)
-
-    def _lose_owner(self) -> None:
-        self._is_owner_gone = True
-        self._ask(self._grace_s)
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
+            rest_s = 0.002
+        ready, _, _ = select.select([] if self._is_owner_gone else [0], [], [], rest_s)
+        words = os.read(0, 64) if ready else None
+        if words:
+            self._ask(0.0 if KILL in words else self._grace_s)
+        elif not self._is_owner_gone and (words == b"" or os.getppid() != self._owner):
+            self._is_owner_gone = True
             self._ask(self._grace_s)
 
     def _ask(self, grace_s: float) -> None:
@@ -172,9 +147,9 @@ class Supervisor:
 
 
 def descendants(ancestor: int) -> dict[int, int]:
-    """Return the process group of each living descendant of a process, by process id."""
+    """Return the process group of each descendant of a process, by process id."""
     children: dict[int, list[int]] = {}
-    group, is_alive = {}, {}
+    group = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -184,20 +159,19 @@ def descendants(ancestor: int) -> dict[int, int]:
             continue  # the process has just ended
         try:
             # The program's name, in parentheses, may contain any text: split at the last ")".
-            state, parent, its_group = os.read(stat, 1024).rpartition(b")")[2].split()[:3]
+            _, parent, its_group = os.read(stat, 1024).rpartition(b")")[2].split()[:3]
         except (OSError, ValueError):
             continue
         finally:
             os.close(stat)
         pid = int(name)
         children.setdefault(int(parent), []).append(pid)
-        group[pid], is_alive[pid] = int(its_group), state not in (b"Z", b"X")
+        group[pid] = int(its_group)
     below, unseen = {}, [ancestor]
     while unseen:
         for pid in children.pop(unseen.pop(), ()):
             unseen.append(pid)
-            if is_alive[pid]:
-                below[pid] = group[pid]
+            below[pid] = group[pid]
     return below
 
 
@@ -226,6 +200,8 @@ def _become(argv: list[str], folder: str, supervisor: int) -> None:
         for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)  # the file of the output
         os.chdir(folder)
         what = argv[0]
         os.execvpe(argv[0], argv, os.environ)
@@ -256,31 +232,17 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
-    """Return a pipe end that becomes readable if a child ends or SIGTERM or SIGHUP arrives."""
-    woken, wake = os.pipe()
-    for end in (woken, wake):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return woken
-
-
 def main(arguments: list[str]) -> None:
-    """Supervise a command, given pipes (control, report), owner, grace_s, folder and command."""
-    control, report, owner = map(int, arguments[:3])
-    for end in (control, report):
-        os.set_inheritable(end, False)
+    """Supervise a command, given owner, grace_s, folder and command; write a report at the end."""
     if _LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    supervisor = Supervisor(control=control, owner=owner, grace_s=float(arguments[3]))
+    owner = int(arguments[0])
+    supervisor = Supervisor(owner=owner, grace_s=float(arguments[1]))
     if os.getppid() != owner:
         return  # the owner died before it could be watched
-    ended = supervisor.run(arguments[5:], arguments[4])
+    ended = supervisor.run(arguments[3:], arguments[2])
     try:
-        os.write(report, ended)
+        os.write(1, ended)
     except BrokenPipeError:
         pass  # batchlab is gone
 
