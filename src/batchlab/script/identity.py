@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from batchlab.script.command import TrainingCommand
 # Hash at most _MOST_FILES files, and ignore files with more than _MOST_BYTES bytes.
 _MOST_FILES = 2000
 _MOST_BYTES = 4 << 20
-# A package with more files than this probably contains data: code in further files is ignored.
-_MOST_SEEN = 50_000
 _SHELL = {".sh", ".bash", ".zsh"}
 _CODE = {".py", *_SHELL}
 # Files in a command with other endings, such as checkpoints, change often and are not hashed.
@@ -97,24 +94,15 @@ def _named_in(text: str, *folders: Path) -> Iterator[Path]:
 
 def _code_in(folder: Path) -> Iterator[Path]:
     """Yield the Python and shell files of a folder and its packages, always in the same order."""
-    entries: list[Path] = []
-    with suppress(OSError):  # the folder is missing or not readable
-        entries = sorted(folder.iterdir())
-    yield from (path for path in entries if _counts(path, _CODE))
-    for path in entries:
-        if _is_searched(path) and (path / "__init__.py").exists():
-            yield from _code_below(path)
-
-
-def _code_below(package: Path) -> Iterator[Path]:
-    n_seen = 0
-    for parent, folders, names in os.walk(package):
-        folders[:] = sorted(name for name in folders if _is_searched(Path(parent, name)))
+    for parent, folders, names in os.walk(folder):
+        below = {name: Path(parent, name) for name in sorted(folders)}
+        folders[:] = [
+            name
+            for name, path in below.items()
+            if _is_searched(path) and (Path(parent) != folder or (path / "__init__.py").exists())
+        ]
         inside = map(Path(parent).joinpath, sorted(names))
         yield from (path for path in inside if _counts(path, _CODE))
-        n_seen += len(names) + len(folders)
-        if n_seen > _MOST_SEEN:
-            return
 
 
 def _is_searched(folder: Path) -> bool:
