@@ -48,8 +48,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("metrik = 'a'", "unknown key 'metrik'; did you mean 'metric'\\?"),
-        ("zzz = 1", "there are command, metric, "),
+        ("metrik = 'a'", "unknown key 'metrik'; there are command, metric, "),
         ("batch_size = 1\nbatch-size = 2", "batch-size is given twice"),
         ("a = 1\nb = [1,\n", r"is not valid TOML: .*\(at "),
         (
@@ -57,7 +56,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
             r"expected a list of texts, as in \['python', 'train.py', '--bs', '\{batch_size\}'\]",
         ),
         ("command = []", "expected a list of texts"),
-        ("\udcff", "no text in UTF-8"),
+        ("\udcff", "is not valid TOML: .*utf-8"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
     for key, value in _parsed(path).items():
         name = key.replace("-", "_")
         if name not in _KEYS:
-            near = difflib.get_close_matches(name, _KEYS, n=1)
-            hint = f"there are {', '.join(_KEYS)}"
-            if near:
-                hint = f"did you mean {near[0]!r}?"
-            raise UsageError(f"{path}: unknown key {key!r}; {hint}")
+            raise UsageError(f"{path}: unknown key {key!r}; there are {', '.join(_KEYS)}")
         if name in values:
             raise UsageError(f"{path}: {key} is given twice, once with - and once with _")
         if name == "command" and not _is_command(value):
@@ -55,9 +50,7 @@ def _is_command(value: object) -> bool:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # from TOML or from UTF-8
         raise UsageError(f"{path} is not valid TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is no text in UTF-8; write it as TOML") from None
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
