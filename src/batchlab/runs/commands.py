@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,7 +152,7 @@ class CommandRun:
                 self._put()
                 raise
         if not end.was_asked and shutil.disk_usage(self._folder).free < _LITTLE_SPACE_BYTES:
-            raise _disk_is_full(self._folder)  # some progress may be missing
+            raise _cannot_be_written(self._folder, "the disk is full")  # progress may be missing
         return self._verdict or self._verdict_of_end(end), end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
@@ -183,8 +182,7 @@ class CommandRun:
             return Reason.of("script_trained_to_its_end", step=step)
         return Reason.of("script_ended_itself", step=step, asked=last_asked)
 
-    @contextmanager
-    def _started(self) -> Iterator[FollowedTraining]:
+    def _started(self) -> FollowedTraining:
         request, folder = self._request, self._folder
         values = trial_values(request.trial, last_step=request.last_step)
         if self.resumes:
@@ -192,7 +190,7 @@ class CommandRun:
         else:
             shutil.rmtree(folder / OUTPUT_NAME, ignore_errors=True)
         try:
-            training = FollowedTraining(
+            return FollowedTraining(
                 self._command,
                 values,
                 folder=folder,
@@ -201,14 +199,7 @@ class CommandRun:
                 goes_on=self.resumes,
             )
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _disk_is_full(folder) from error
-            raise StoreError(
-                f"{folder} cannot be written ({error.strerror}); give another --store, in a folder "
-                f"that you may write to"
-            ) from error
-        with training:
-            yield training
+            raise _cannot_be_written(folder, str(error.strerror)) from error
 
     def _look_at_time(self, training: FollowedTraining) -> None:
         """End the training one grace period before the budget ends; at budget end, stop reading."""
@@ -254,10 +245,10 @@ def _steps_without_smaller_batches(request: RunRequest) -> int:
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
-def _disk_is_full(folder: Path) -> StoreError:
+def _cannot_be_written(folder: Path, trouble: str) -> StoreError:
     return StoreError(
-        f"{folder}: the disk is full; free some space, then run the same command again (what was "
-        f"stored before is kept)"
+        f"{folder}: {trouble}; free some space or give another --store, then run the same command "
+        f"again (what was stored before is kept)"
     )
 
 
