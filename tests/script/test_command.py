@@ -124,7 +124,7 @@ def command(**fields: Any) -> TrainingCommand:
     ("fields", "said"),
     [
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
-        ({"arguments": ("t", "{bs}")}, "did you mean {batch_size}? For the text itself"),
+        ({"arguments": ("t", "{bs}")}, "there are {batch_size}, {micro_batch_size}, "),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
         ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),
@@ -142,7 +142,7 @@ def command(**fields: Any) -> TrainingCommand:
         ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
         (
             {"config": Path("bad.yaml")},
-            "unknown placeholder {bs} in {place}/bad.yaml: did you mean",
+            "unknown placeholder {bs} in {place}/bad.yaml: there are",
         ),
     ],
 )

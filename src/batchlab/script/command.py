@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,28 +19,6 @@ PLACEHOLDERS = (
 )
 PlaceholderValue = int | float | str | Path
 
-# By placeholder, the names of flags that scripts use for that value.
-NAMES: dict[str, tuple[str, ...]] = {
-    "batch_size": (
-        *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
-        *("batch_size_per_gpu", "batch_size_per_device", "samples_per_gpu", "global_batch_size"),
-        *("train_bs", "mini_batch_size", "minibatch_size", "batch", "max_tokens"),
-    ),
-    "learning_rate": (
-        *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
-        *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
-    ),
-    "seed": ("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
-    "epochs": (
-        *("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
-        *("max_epoch", "epoch"),
-    ),
-    "steps": (
-        *("max_steps", "steps", "num_steps", "n_steps", "total_steps", "max_train_steps"),
-        *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
-        *("max_iter", "train_iters"),
-    ),
-}
 # `${name}` belongs to a shell or to Hydra; `{{name}}` stands for the text `{name}`. Braces around
 # anything but a lower-case name, as in JSON, are text.
 _PLACEHOLDER = re.compile(r"(?P<kept>\$\{[^}]*\}|\{\{[a-z_]\w*\}\})|\{(?P<name>[a-z_][a-z0-9_]*)\}")
@@ -51,23 +28,16 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     """Return the names of the placeholders in a text, in order; `where` describes the text.
 
     Raises:
-        UsageError: a placeholder is unknown; the message suggests a similar known name.
+        UsageError: a placeholder is unknown; the message lists the known ones.
     """
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
     for name in names:
-        if name in PLACEHOLDERS:
-            continue
-        meant = [placeholder for placeholder, synonyms in NAMES.items() if name in synonyms]
-        meant += difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-        if meant:
-            hint = f"did you mean {{{meant[0]}}}? For"
-        else:
+        if name not in PLACEHOLDERS:
             placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))
-            hint = f"there are {placeholders}; for"
-        raise UsageError(
-            f"unknown placeholder {{{name}}} in {where}: {hint} the text itself write "
-            f"{{{{{name}}}}}"
-        )
+            raise UsageError(
+                f"unknown placeholder {{{name}}} in {where}: there are {placeholders}; for the "
+                f"text itself write {{{{{name}}}}}"
+            )
     return names
 
 

@@ -13,7 +13,6 @@ from typing import Self
 
 from batchlab.records.trial import Trial
 from batchlab.script.command import (
-    NAMES,
     PlaceholderValue,
     TrainingCommand,
     plain_flag,
@@ -38,6 +37,21 @@ _CLOCK_S = 0.05
 _PATIENCE = 5.0  # wait for the second epoch until this many times `seen_s` have passed
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
+
+# The names of a learning rate, and of all values that a script may print without using them.
+_RATES = {
+    *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
+    *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
+}
+_GIVEN = {
+    *_RATES,
+    *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
+    *("batch_size_per_gpu", "batch_size_per_device", "samples_per_gpu", "global_batch_size"),
+    *("train_bs", "mini_batch_size", "minibatch_size", "micro_batch_size", "accumulation_steps"),
+    *("batch", "max_tokens", "max_steps", "steps", "num_steps", "n_steps", "total_steps"),
+    *("max_train_steps", "num_train_steps", "train_steps", "max_iters", "num_iterations"),
+    *("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
+}
 
 Enough = Callable[["Look"], bool]
 
@@ -231,7 +245,7 @@ class Look:
     def printed_rate(self) -> float | None:
         """The learning rate that the script prints; None if it prints no rate, or several."""
         printed = chain.from_iterable(reading.values for reading in self.readings)
-        rates = {value for name, value in printed if plain_flag(name) in NAMES["learning_rate"]}
+        rates = {value for name, value in printed if plain_flag(name) in _RATES}
         return rates.pop() if len(rates) == 1 else None
 
     @property
@@ -280,12 +294,6 @@ def _in_steps(steps: float, trial: Trial) -> Span:
     return (whole - 1) * size + 1, whole * size
 
 
-# Numbers with these names are ignored: a script may print a given value without using it.
-_GIVEN = {
-    *(plain_flag(name) for names in NAMES.values() for name in names),
-    "micro_batch_size",
-    "accumulation_steps",
-}
 _ALIKE = 10  # two runs hardly print this many equal losses by chance
 _Numbers = dict[tuple[str, object], str]  # printed numbers as text, by name and counters
 
