@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -113,28 +112,25 @@ class OutputReader:
             self._rest_at_s = at_s
         if not others:
             return []
-        readings = self._read(self._rest, self._rest_at_s, self._needles)
+        readings = self._read(self._rest, self._rest_at_s)
         *whole, self._rest = others
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
         # Most output is not progress: skip a piece at once if it contains none of the needles.
-        lower = data.lower()
-        present = [needle for needle in self._needles if needle in lower]
-        if present or self._is_open:
+        if self._may_be_progress(data):
             for line in whole:
-                readings += self._read(line[:_LONGEST_LINE_BYTES], at_s, present)
+                readings += self._read(line[:_LONGEST_LINE_BYTES], at_s)
         return readings
 
     def finish(self) -> list[Reading]:
         """Return the last readings of a run, such as that of a last line without a newline."""
-        readings = self._read(self._rest, self._rest_at_s, self._needles)
+        readings = self._read(self._rest, self._rest_at_s)
         self._rest = b""
         for reader in self._readers:
             readings += self._of_training(reader, reader.finish())
         return readings
 
-    def _read(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
-        lower = line.lower()
-        if not (self._is_open or any(needle in lower for needle in needles)):
+    def _read(self, line: bytes, at_s: float) -> list[Reading]:
+        if not self._may_be_progress(line):
             return []
         text = plain_text(line)
         for reader in self._readers:
@@ -143,9 +139,10 @@ class OutputReader:
                 return self._of_training(reader, readings)
         return []
 
-    @property
-    def _is_open(self) -> bool:
-        return any(reader.is_open for reader in self._readers)
+    def _may_be_progress(self, data: bytes) -> bool:
+        lower = data.lower()
+        is_open = any(reader.is_open for reader in self._readers)
+        return is_open or any(needle in lower for needle in self._needles)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
         """Return readings without numbers about the machine, such as times and speeds.
