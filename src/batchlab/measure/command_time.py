@@ -11,7 +11,7 @@ from batchlab.measure.profile import ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.script.command import TrainingCommand, trial_values
+from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FEWEST_STRETCHES, step_intervals
 from batchlab.script.look import Look
 
@@ -21,9 +21,6 @@ _TIMED_S = 2.0
 # Also stop after 4 timed intervals and 10 s, since a script may report its progress only rarely.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
-# The number of steps that the command receives if the trial has no horizon. The script may still
-# stop earlier.
-_MOST_STEPS = 10**9
 
 
 def timed_command(
@@ -33,8 +30,7 @@ def timed_command(
 
     Return the step time and memory at the batch size of `trial`, or why they are unknown.
     """
-    values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
-    look = Look(command, trial, values, is_timed=True)
+    look = Look(command, trial, is_timed=True)
     try:
         look.run(_is_timed, folder=folder, marker=marker, limit_s=limit_s)
     except OtherBatchSizeError as error:

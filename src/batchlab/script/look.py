@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from batchlab.records.trial import Trial
-from batchlab.script.command import (
-    PlaceholderValue,
-    TrainingCommand,
-    plain_flag,
-    trial_values,
-)
+from batchlab.script.command import TrainingCommand, plain_flag, trial_values
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
@@ -78,19 +73,18 @@ class Look:
         self,
         command: TrainingCommand,
         trial: Trial,
-        values: Mapping[str, PlaceholderValue | None] | None = None,
         *,
         is_timed: bool = False,
     ) -> None:
-        """Prepare a run with `values` of placeholders, by default values for a long training.
+        """Prepare a run of the trial's horizon, or without a horizon of a long training.
 
         With `is_timed`, training with another batch size is an error, and values of a metric named
         `loss` or `train_loss` are ignored, because they may be of batches, not of evaluations.
         """
         self.trial = trial
-        if values is None:
-            values = {**trial_values(trial, last_step=_STEPS), "epochs": command.epochs or _EPOCHS}
-        self._values = values
+        self._values = trial_values(trial, last_step=_STEPS)
+        if trial.horizon_steps is None:
+            self._values["epochs"] = command.epochs or _EPOCHS
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
