@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
@@ -36,12 +35,8 @@ Bounds = tuple[str, float, float]
 """What is bounded ("steps" per epoch or "examples" per step), the lower and the upper bound."""
 
 
-class Mark(NamedTuple):
-    """A position in a run, as printed: steps, examples, and bounds on passes over the data."""
-
-    step: int
-    samples: int | None
-    passes: tuple[float, float]
+# A position in a run, as printed: steps, examples, and bounds on passes over the data.
+_Mark = tuple[int, int | None, tuple[float, float]]
 
 
 class TrainedSize:
@@ -64,7 +59,7 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a printed step may be any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, Mark] = {}  # by shape, where the step counter started
+        self._begun: dict[str, _Mark] = {}  # by shape, where the step counter started
         self._last_step: dict[str, int] = {}
         # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
@@ -99,7 +94,7 @@ class TrainedSize:
         elif reading.step is not None:
             if reading.epoch is None and reading.epoch_length is not None:
                 yield "steps", reading.epoch_length, reading.epoch_length
-            here = Mark(reading.step, reading.samples, self._passes(reading))
+            here = reading.step, reading.samples, self._passes(reading)
             yield from _between(self._beginning(reading, here), here)
         elif reading.epoch_length is not None:
             yield from self._of_loop(reading, reading.epoch_length)
@@ -115,17 +110,17 @@ class TrainedSize:
             self._off = _ROUNDING
         return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
-    def _beginning(self, reading: Reading, here: Mark) -> Mark:
+    def _beginning(self, reading: Reading, here: _Mark) -> _Mark:
         """Return the position at which the step counter of the reading's format started."""
-        shape = reading.shape
-        counts_anew = here.step < self._last_step.get(shape, 0)
-        self._last_step[shape] = here.step
+        shape, (step, _, passes) = reading.shape, here
+        counts_anew = step < self._last_step.get(shape, 0)
+        self._last_step[shape] = step
         if counts_anew or shape not in self._begun:
             self._begun[shape] = here
-            if here.passes[0] <= 1:
+            if passes[0] <= 1:
                 # The first epoch number seen may already be that of the second epoch.
                 n_hidden = int(reading.epoch_number is not None)
-                self._begun[shape] = Mark(0, 0, (-n_hidden, 0))
+                self._begun[shape] = 0, 0, (-n_hidden, 0)
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
@@ -165,15 +160,16 @@ class TrainedSize:
         return (fewest, most) if what == "steps" else (smallest, size)
 
 
-def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
-    steps = here.step - before.step
+def _between(before: _Mark, here: _Mark) -> Iterator[Bounds]:
+    (step_before, samples_before, passes_before), (step, samples, passes) = before, here
+    steps = step - step_before
     if steps <= 0:
         return
-    fewest, most = here.passes[0] - before.passes[1], here.passes[1] - before.passes[0]
+    fewest, most = passes[0] - passes_before[1], passes[1] - passes_before[0]
     if most > 0:  # ignore epochs that decrease
         yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
-    if here.samples is not None and before.samples is not None:
-        samples = here.samples - before.samples
+    if samples is not None and samples_before is not None:
+        samples -= samples_before
         yield "examples", samples / (steps + 1), _over(samples, steps - 1)
 
 
