@@ -355,11 +355,6 @@ class ProgressPoints:
             )
         elif backward is not None:
             counter, now, then = backward
-            if counter == "epoch" and not float(now).is_integer():
-                raise ProgressError(
-                    f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for "
-                    f"its number; print 0.0 for the untrained model, or log it with batchlab.log"
-                )
             oddity = f"was printed for {counter} {now:g} after that of {counter} {then:g}"
             refusal = (
                 f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from "
