@@ -72,14 +72,60 @@ def _new(values: BarValues, shown: Collection[tuple[str, float]]) -> BarValues:
     return tuple(pair for pair in values if pair not in shown)
 
 
-class EpochBars(LineReader):
-    """Base of formats that read a progress bar which restarts in each epoch.
+_EPOCHS = ("epoch", "epochs", "training epochs")
+_STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
+# If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
+_NEARLY = 0.9
+# A bar over epochs is drawn at most ten times a second, so its count may lag by this many.
+_BEHIND = 3
+
+_NOT_TOLD_APART = (
+    'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
+    'desc="val", or log steps with batchlab.log'
+)
+_UNSEEN_END = (
+    "a bar of tqdm began again before its end was shown: leave out leave=False, or log steps with "
+    "batchlab.log"
+)
+
+_NUMBERED = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
+# Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
+_RICH = re.compile(
+    r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
+    r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
+)
+_NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
+# Lightning prints these texts before its first epoch, number 0. Other scripts may count from 1.
+_FROM_0 = ("Sanity Checking", "Training: |")
+
+# Keras prints `Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`.
+_KERAS_EPOCH = re.compile(r"^Epoch (\d{1,9})/(\d{1,9})$")
+_KERAS = re.compile(r"^(?P<n>\d{1,12})/(?P<total>[1-9]\d{0,11})\s.{0,400}?s/step(?P<rest> - .+)$")
+_KERAS_VALUE = re.compile(rf" - (?P<name>[^:]{{1,200}}?): (?P<value>{NUMBER})(?= |$)")
+
+# A bar is identified by its description, in which # replaces each number, and its total.
+BarKey = tuple[str, int]
+
+
+class Bars(LineReader):
+    """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
     A bar shows a value until a new value replaces it, so an unchanged value is not read again
     before the end of the epoch. At the end, all values that the bar shows are read, because a
     validation after the last batch may have changed some of the values.
+
+    The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
+    bar whose description names no other activity. The description and total identify this bar when
+    it restarts in the next epoch. If a second bar starts before the first bar has advanced, the
+    first bar counts epochs and the second is the training bar.
+
+    A bar that is at 0, or counts no steps, may count something else, such as examples that are
+    tokenized before the training. It gives readings once it counts steps, shows values or restarts.
+    Until then, another bar that starts takes its place.
     """
 
+    shape = "tqdm"
+    needles = (b"%|", b"epoch", b"train", b"s/step")
     counts_updates = False
 
     def __init__(self) -> None:
@@ -87,8 +133,56 @@ class EpochBars(LineReader):
         self._here: Reading | None = None  # the position at the last drawn state
         self._shown: dict[str, float] = {}  # the last value shown for each name
         self._state = (0, 0, 1)  # epoch counted from 0, steps done in that epoch, its total steps
+        self._keras_epoch: int | None = None
+        self._keras_state: tuple[int, int] | None = None  # count and total in this epoch
+        self._first_pass: int | None = None  # the initial count of the bar that counts epochs
+        self._moves_first: bool | None = None
+        self._pass: Reading | None = None  # the last state of that bar
+        self._is_numbered = self._is_lost = False
+        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
+        self._training: BarKey | None = None
+        self._is_sure = False  # whether this bar is certainly the training bar
+        self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
+        self._outer_values: BarValues = ()
+        self._n: dict[BarKey, int] = {}
+        self._n_epochs = 0
+        self._others: set[BarKey] = set()  # bars that started since the training bar advanced
 
-    def show(
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """Return the readings of a bar, [] for a bar not of the training, None without a bar."""
+        line = line[:_LONGEST_BAR]
+        if line.startswith(_FROM_0):
+            self._epochs.number(0, None)
+        if rich := _RICH.match(line):
+            values = _values(_NAMED, rich["rest"])
+            bar = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
+            return self._show(int(rich["epoch"]), bar, at_s)
+        if header := _KERAS_EPOCH.match(line):
+            self._keras_epoch = self._epochs.number(int(header[1]), int(header[2]))
+            self._keras_state = None
+            return None  # Other formats may use an equal header, so let them read the line.
+        if self._keras_epoch is not None and (keras := _KERAS.match(line)):
+            return self._of_keras(keras, self._keras_epoch, at_s)
+        drawn = bar_of(line)
+        if drawn is None:
+            return None
+        if numbered := _NUMBERED.match(drawn.words):
+            return self._numbered(numbered, drawn, at_s)
+        if self._is_numbered or self._is_lost or _ELSEWHERE.search(drawn.words):
+            return []
+        return self._unnumbered(drawn, at_s)
+
+    def _of_keras(self, keras: re.Match[str], epoch: int, at_s: float) -> list[Reading]:
+        n, total = int(keras["n"]), int(keras["total"])
+        before, self._keras_state = self._keras_state, (n, total)
+        if before is not None and (total != before[1] or n < before[0]):
+            # A bar that restarts without a new header belongs to `evaluate` or `predict`.
+            self._keras_state = 0, 0
+            return []
+        values = _values(_KERAS_VALUE, keras["rest"])
+        return self._show(epoch, ProgressBar("", n, total, values), at_s)
+
+    def _show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
         """Return the readings that are final once the bar shows this state; `epoch` counts from 0.
@@ -123,164 +217,31 @@ class EpochBars(LineReader):
             return ended  # Wait: the full bar may be drawn again with validation values.
         return [*ended, here]
 
-    def finish(self) -> list[Reading]:
-        """Return the final reading of the last epoch if the bar reached its total, else []."""
-        ended = self._ended()
-        self._here = None
-        return ended
-
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
             return []  # In an unfinished epoch, values were already read when they changed.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
+    def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
+        """Return the readings that are final once a bar over epochs shows `n` and these values.
 
-class Keras(EpochBars):
-    """Lines such as `Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
-
-    shape = "keras"
-    needles = (b"epoch ", b"s/step")
-
-    _HEADER = re.compile(r"^Epoch (\d{1,9})/(\d{1,9})$")
-    _STEPS = re.compile(
-        r"^(?P<n>\d{1,12})/(?P<total>[1-9]\d{0,11})\s.{0,400}?s/step(?P<rest> - .+)$"
-    )
-    _VALUE = re.compile(rf" - (?P<name>[^:]{{1,200}}?): (?P<value>{NUMBER})(?= |$)")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._epoch: int | None = None
-        self._bar: ProgressBar | None = None  # the last bar seen in this epoch
-        self._is_over = False
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar below an epoch's header, or None for any other line."""
-        if header := self._HEADER.match(line):
-            self._epoch = self._epochs.number(int(header[1]), int(header[2]))
-            self._bar, self._is_over = None, False
-            return None  # Other formats may use an equal header, so let them read the line.
-        match = self._STEPS.match(line)
-        if match is None or self._epoch is None:
-            return None
-        values = _values(self._VALUE, match["rest"])
-        bar = ProgressBar("", int(match["n"]), int(match["total"]), values)
-        before, self._bar = self._bar, bar
-        # A bar that restarts without a new header belongs to `evaluate` or `predict`: ignore it.
-        if before is not None and (bar.total != before.total or bar.n < before.n):
-            self._is_over = True
-        return [] if self._is_over else self.show(self._epoch, bar, at_s)
-
-
-class PassesBar:
-    """Readings of one progress bar that counts epochs, taken from its drawn states.
-
-    Most scripts set an epoch's values before they advance the bar. If the first values appear at
-    the initial count, the script is assumed to do so, and values belong to the next count. Else
-    the script advances the bar first: values belong to the count shown with them, and the last
-    values drawn at that count are used.
-    """
-
-    def __init__(self) -> None:
-        self._began: int | None = None
-        self._moves_first: bool | None = None
-        self._last: Reading | None = None
-
-    def show(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that are final once the bar shows `n` epochs and these values."""
-        before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
+        Most scripts set an epoch's values before they advance the bar. If the first values appear
+        at the initial count, the script is assumed to do so, and values belong to the next count.
+        Else the script advances the bar first: values belong to the count shown with them, and the
+        last values drawn at that count are used.
+        """
+        before, here = self._pass, Reading(at_s=at_s, shape=self.shape, epoch=float(n))
         if values and self._moves_first is None:
-            self._moves_first = n != self._began
-        self._last = replace(here, values=values)
+            self._moves_first = n != self._first_pass
+        self._pass = replace(here, values=values)
         if before is None:
-            self._began = n
+            self._first_pass = n
         elif n == before.epoch:
             return []
         if not self._moves_first:
-            return [self._last]
+            return [self._pass]
         return [here] if before is None else [before, here]
-
-    def finish(self) -> list[Reading]:
-        """Return the last reading if the script sets values after it advances the bar, else []."""
-        return [self._last] if self._moves_first and self._last is not None else []
-
-
-_EPOCHS = ("epoch", "epochs", "training epochs")
-_STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
-_NEARLY = 0.9
-# A bar over epochs is drawn at most ten times a second, so its count may lag by this many.
-_BEHIND = 3
-
-_NOT_TOLD_APART = (
-    'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
-    'desc="val", or log steps with batchlab.log'
-)
-_UNSEEN_END = (
-    "a bar of tqdm began again before its end was shown: leave out leave=False, or log steps with "
-    "batchlab.log"
-)
-
-_NUMBERED = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
-# Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
-_RICH = re.compile(
-    r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
-    r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
-)
-_NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-# Lightning prints these texts before its first epoch, number 0. Other scripts may count from 1.
-_FROM_0 = ("Sanity Checking", "Training: |")
-
-# A bar is identified by its description, in which # replaces each number, and its total.
-BarKey = tuple[str, int]
-
-
-class Tqdm(EpochBars):
-    """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
-
-    The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
-    bar whose description names no other activity. The description and total identify this bar when
-    it restarts in the next epoch. If a second bar starts before the first bar has advanced, the
-    first bar counts epochs and the second is the training bar.
-
-    A bar that is at 0, or counts no steps, may count something else, such as examples that are
-    tokenized before the training. It gives readings once it counts steps, shows values or restarts.
-    Until then, another bar that starts takes its place.
-    """
-
-    shape = "tqdm"
-    needles = (b"%|", b"epoch", b"train")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._passes = PassesBar()
-        self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
-        self._training: BarKey | None = None
-        self._is_sure = False  # whether this bar is certainly the training bar
-        self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
-        self._outer_values: BarValues = ()
-        self._n: dict[BarKey, int] = {}
-        self._n_epochs = 0
-        self._others: set[BarKey] = set()  # bars that started since the training bar advanced
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar, [] for a bar not of the training, None without a bar."""
-        line = line[:_LONGEST_BAR]
-        if line.startswith(_FROM_0):
-            self._epochs.number(0, None)
-        if rich := _RICH.match(line):
-            values = _values(_NAMED, rich["rest"])
-            bar = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
-            return self.show(int(rich["epoch"]), bar, at_s)
-        drawn = bar_of(line)
-        if drawn is None:
-            return None
-        if numbered := _NUMBERED.match(drawn.words):
-            return self._numbered(numbered, drawn, at_s)
-        if self._is_numbered or self._is_lost or _ELSEWHERE.search(drawn.words):
-            return []
-        return self._unnumbered(drawn, at_s)
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
         """Return the readings of a bar with an epoch number; the bar counts steps or epochs."""
@@ -293,8 +254,8 @@ class Tqdm(EpochBars):
                 return []  # Unclear yet: a bar of 30 steps in each of 30 epochs starts like this.
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
-            return self._passes.show(bar.n, at_s, bar.values)
-        return self.show(self._epochs.number(number, last), bar, at_s)
+            return self._show_pass(bar.n, at_s, bar.values)
+        return self._show(self._epochs.number(number, last), bar, at_s)
 
     def _unnumbered(self, bar: ProgressBar, at_s: float) -> list[Reading]:
         key = (re.sub(r"\d+", "#", bar.words), bar.total)
@@ -303,7 +264,7 @@ class Tqdm(EpochBars):
         counts_epochs = bar.words.lower() in _EPOCHS or bar.unit.lower().startswith("epoch")
         if counts_epochs and key != self._outer:
             if self._training is None:
-                return self._passes.show(bar.n, at_s, bar.values)
+                return self._show_pass(bar.n, at_s, bar.values)
             self._outer = key
         if key == self._outer:
             return self._around(bar, at_s)
@@ -324,9 +285,13 @@ class Tqdm(EpochBars):
 
     def finish(self) -> list[Reading]:
         """Return the final readings of the training bar and of a bar that counts epochs."""
-        if self._training is not None and not self._is_sure:
-            return self._passes.finish()
-        return [*super().finish(), *self._passes.finish()]
+        readings = []
+        if self._training is None or self._is_sure:
+            readings = self._ended()
+            self._here = None
+        if self._moves_first and self._pass is not None:
+            readings.append(self._pass)
+        return readings
 
     def _forget(self) -> None:
         """Discard the bar that was assumed to be the training bar."""
@@ -371,7 +336,7 @@ class Tqdm(EpochBars):
                 return self._lost(_NOT_TOLD_APART, at_s)
         # A bar that has restarted, or that runs inside a bar over epochs, certainly spans an epoch.
         is_epoch = self._outer is not None or self._n_epochs > 1 or _STEPS.search(bar.words)
-        return self.show(self._n_epochs - 1, bar, at_s, is_epoch=bool(is_epoch))
+        return self._show(self._n_epochs - 1, bar, at_s, is_epoch=bool(is_epoch))
 
     def _lost(self, complaint: str, at_s: float) -> list[Reading]:
         self._is_lost = True

@@ -13,7 +13,7 @@ from operator import methodcaller
 from typing import Any
 
 from batchlab.errors import UsageError
-from batchlab.script.bars import Keras, ProgressBar, Tqdm, bar_of
+from batchlab.script.bars import Bars, ProgressBar, bar_of
 from batchlab.script.reading import (
     COUNTERS,
     NUMBER,
@@ -590,6 +590,6 @@ class LinePattern(NamedNumbers):
 
 
 FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row for row in (Logged, JsonLines, Table, Keras, Tqdm, PlainLines)
+    row.shape: row for row in (Logged, JsonLines, Table, Bars, PlainLines)
 }
 """Every format by its name; a line is read by the first format that recognizes it."""
