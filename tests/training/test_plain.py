@@ -38,7 +38,7 @@ from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 from batchlab.training import checkpoint
-from batchlab.training.plain import Task, divergence, stopped_early, train
+from batchlab.training.plain import Task, divergence, stopped_early, train, training_loss
 from batchlab.words.reasons import reason_text
 
 EASY = Target(metric="loss", value=0.7, better="lower")
@@ -291,8 +291,8 @@ def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
     later = [evaluation(n, batch_loss=loss) for n, loss in enumerate(losses[1:], start=1)]
     unvalidated = [evaluation(0, train_loss=losses[0]), *later]
 
-    assert (divergence(validated) is not None) == is_beyond_hope
-    assert None in losses or (divergence(unvalidated) is not None) == is_beyond_hope
+    assert (divergence(validated, training_loss) is not None) == is_beyond_hope
+    assert None in losses or (divergence(unvalidated, training_loss) is not None) == is_beyond_hope
 
 
 # ---- early ends

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from operator import attrgetter
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
@@ -16,7 +15,7 @@ from batchlab.records.trial import Evaluation, Score, Status, crossing_of
 from batchlab.script.command import TrainingCommand
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
-from batchlab.training.plain import EVALUATIONS, divergence
+from batchlab.training.plain import divergence
 
 # If this many evaluations all have the same imperfect metric value, the model was not trained.
 _FEWEST_STILL = 3
@@ -136,7 +135,9 @@ class ScriptCourse:
             reason = Reason.of("metric_not_finite", metric=self._metric, step=last.step)
             return Outcome(status=Status.NAN, reason=reason)
         if self._better == "lower":
-            diverged = divergence(tuple(map(_as_loss, self._first_and_last)))
+            diverged = divergence(
+                self._evaluations, lambda seen: seen.score("validation", self._metric)
+            )
             if diverged is not None:
                 return Outcome(status=Status.DIVERGED, reason=diverged)
         if self._has_met_target():
@@ -197,12 +198,6 @@ class ScriptCourse:
                 self._began_s = at_s - evaluation.train_s
                 yield evaluation
 
-    @property
-    def _first_and_last(self) -> Sequence[Evaluation]:
-        """The first evaluation and the last `EVALUATIONS`, which `divergence` compares."""
-        first, n = self._evaluations[0], len(self._evaluations)
-        return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
-
     def _put(self, evaluation: Evaluation) -> None:
         """Insert an evaluation in the order of steps; replace an evaluation at the same step."""
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
@@ -226,9 +221,3 @@ class ScriptCourse:
         # An infinite loss may be of a step that a gradient scaler skips, so only NaN counts.
         if math.isnan(by_name[name]) and self._lost_at is None:
             self._lost_at = step
-
-
-def _as_loss(evaluation: Evaluation) -> Evaluation:
-    """Return the evaluation with its metric renamed to `loss`, as `divergence` requires."""
-    score = evaluation.scores[0]
-    return replace(evaluation, scores=(replace(score, metric="loss"),))

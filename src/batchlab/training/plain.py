@@ -63,24 +63,27 @@ FACTOR = 10.0
 EVALUATIONS = 3
 
 
-def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
+def divergence(
+    evaluations: Sequence[Evaluation], loss_of: Callable[[Evaluation], float | None]
+) -> Reason | None:
     """Return why the trial has diverged, or None if it has not.
 
-    A trial has diverged if its loss (on validation data, or else on training batches) was above
-    `FACTOR` times the untrained model's loss, or not finite, at the last `EVALUATIONS` evaluations.
+    A trial has diverged if its loss was above `FACTOR` times the untrained model's loss, or not
+    finite, at the last `EVALUATIONS` evaluations.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
-    first = _loss(evaluations[0])
+    first = loss_of(evaluations[0])
     if first is None or first <= 0:
         return None
-    for loss in map(_loss, evaluations[-EVALUATIONS:]):
+    for loss in map(loss_of, evaluations[-EVALUATIONS:]):
         if loss is not None and loss <= FACTOR * first:
             return None
     return Reason.of("losses_far_above_untrained", n=EVALUATIONS, factor=FACTOR, first=first)
 
 
-def _loss(evaluation: Evaluation) -> float | None:
+def training_loss(evaluation: Evaluation) -> float | None:
+    """Return the loss on validation data, or else on training batches; None if unknown."""
     if any(score.split == "validation" for score in evaluation.scores):
         return evaluation.score("validation", "loss")
     if evaluation.step == 0:
@@ -257,7 +260,7 @@ class _TrainingRun:
             reason = _not_a_number(evaluations, workload)
             if reason is not None:
                 return Outcome(status=Status.NAN, reason=reason)
-        reason = divergence(evaluations)
+        reason = divergence(evaluations, training_loss)
         if reason is not None:
             return Outcome(status=Status.DIVERGED, reason=reason)
         if self._task.length.until is not None:
