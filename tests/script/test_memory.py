@@ -3,12 +3,11 @@
 import subprocess
 import sys
 import time
-from unittest.mock import Mock
 
 import pytest
 from tests.reference.fake_nvml import GB, FakeNvml
 
-from batchlab.script.memory import INTERVAL_S, GpuMemory, MemoryWatch
+from batchlab.script.memory import GpuMemory, MemoryWatch
 
 # Holds 60 MB, then waits for a word; `%s` is what it does in between.
 HOLDS = """
@@ -76,27 +75,6 @@ def test_nothing_seen_is_not_zero() -> None:
         alone.kill()
 
     assert seen is None
-
-
-def test_dear_looks_are_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    rests: list[float] = []
-
-    def wait(rest_s: float) -> bool:
-        rests.append(rest_s)
-        return len(rests) > 2
-
-    for name, stand_in in {
-        "threading": Mock(Event=lambda: Mock(wait=wait)),
-        "time": Mock(thread_time=Mock(side_effect=[0.0, 0.04, 0.04, 0.04])),
-        "_below": lambda root: (),
-        "GpuMemory": Mock,
-        "COST_FRACTION": 0.002,
-    }.items():
-        monkeypatch.setattr(f"batchlab.script.memory.{name}", stand_in)
-
-    MemoryWatch(0)._run()
-
-    assert rests == [0.0, pytest.approx(20.0), INTERVAL_S]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a command writes: read as it comes, kept at its beginning and end, timed."""
 
+import gzip
 import logging
 import math
 import os
@@ -17,7 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.large_output import assert_a_large_output_is_kept_small
 from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
 from batchlab.records.trial import Status
@@ -27,12 +27,6 @@ from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, OutputReader, last_lines, pack_output
 from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
-
-
-@pytest.mark.slow
-def test_a_hundred_megabytes_keep_a_few(tmp_path: Path) -> None:
-    # A gigabyte in tests/nightly.
-    assert_a_large_output_is_kept_small(tmp_path, n_bytes=100_000_000)
 
 
 def test_a_line_that_python_prints_after_some_quiet_is_taken_at_once(start: Callable) -> None:
@@ -83,6 +77,20 @@ def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path) -> None:
     output.write(bytes(range(256)) * 200)
     for line in last_lines(output, 5):
         assert line.isprintable() or "\t" in line or "\u2028" in line
+
+
+def test_of_a_large_output_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    with (tmp_path / "output.txt").open("w+b") as output:
+        output.write(b"first\n" + random.Random(0).randbytes(1000) * 10_000 + b"\nlast\n")
+        pack_output(output)
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "output.gz"]
+    with gzip.open(tmp_path / "output.gz") as file:
+        kept = file.read()
+    assert kept.startswith(b"first\n")
+    assert kept.endswith(b"\nlast\n")
+    assert b"\n[of 10000012 bytes, batchlab kept these and the last]\n" in kept
+    assert (4 << 20) < len(kept) < (5 << 20)
 
 
 def test_on_a_full_disk_the_output_stays_as_it_was_written(tmp_path, caplog) -> None:
@@ -303,13 +311,6 @@ def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines: list[byte
     output = b"\n".join(lines)
 
     assert repr(readings_of(output)) == repr(readings_line_by_line(output))
-
-
-def test_each_line_is_read_by_the_shape_it_has() -> None:
-    found = [(reading.shape, reading.step) for reading in readings_of(MIXED) if reading.step]
-
-    shapes = ("words", "json-lines", "words", "batchlab", "words")
-    assert found == [*zip(shapes, range(10, 60, 10), strict=True)]
 
 
 @pytest.mark.parametrize(

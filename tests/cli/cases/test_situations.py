@@ -23,10 +23,7 @@ MICRO = ("--train_micro_batch_size_per_gpu", "{batch_size}", *TAKES[2:])
 RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("accumulates.py", "eval_loss", MICRO, ""),
     ("accumulates.py", "eval_loss", (*MICRO, "--gradient_accumulation_steps", "4"), "fixes --gra"),
-    ("auto_find.py", "eval_loss", TAKES, "it did not train with the batch size that it was given"),
     ("checks_every.py", "val_acc", TAKES, "ValueError: `val_check_interval` (20) must be less"),
-    ("csv_only.py", "val_acc", (*BS, "--out", "{output_dir}"), ""),
-    ("drop_last.py", "val_0_logloss", TAKES, "at all 8 evaluations: it did not train"),
     ("evaluates_at_end.py", "eval_loss", TAKES, "only final values can be compared"),
     ("once_an_epoch.py", "val/acc", TAKES, "its progress counts only epochs"),
     ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
