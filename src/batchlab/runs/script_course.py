@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
@@ -87,8 +87,7 @@ class ScriptCourse:
         values.pop(self._metric, None)  # `point.value`, if any, replaces the printed value
         if point.value is not None:
             values[self._metric] = point.value
-        for evaluation in self._begun(point.step, reading.at_s):
-            self._judge(evaluation)
+        self._begin(point.step, reading.at_s)
         samples = self._request.trial.plan.samples_at(point.step)
         self._judge(self.add(values, step=point.step, samples=samples, at_s=reading.at_s))
 
@@ -96,8 +95,7 @@ class ScriptCourse:
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
         """Add a report of progress; return its evaluation, or None if it lacks the metric."""
-        for _ in self._begun(step, at_s):
-            pass
+        self._begin(step, at_s)
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
@@ -182,8 +180,8 @@ class ScriptCourse:
         if self.ended is None and verdict is not None:
             self.ended, self._counted = verdict, self.evaluations
 
-    def _begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
-        """At the first report, yield the earlier run's evaluations before `step` one by one.
+    def _begin(self, step: int, at_s: float) -> None:
+        """At the first report, take over the earlier run's evaluations before `step`.
 
         Each evaluation may end the training, because the earlier run may have trained further than
         requested while no batchlab was running to end it.
@@ -196,7 +194,7 @@ class ScriptCourse:
                 self._put(evaluation)
                 self.taken_up_at = evaluation.step
                 self._began_s = at_s - evaluation.train_s
-                yield evaluation
+                self._judge(evaluation)
 
     def _put(self, evaluation: Evaluation) -> None:
         """Insert an evaluation in the order of steps; replace an evaluation at the same step."""

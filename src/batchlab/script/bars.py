@@ -126,7 +126,6 @@ class Bars(LineReader):
 
     shape = "tqdm"
     needles = (b"%|", b"epoch", b"train", b"s/step")
-    counts_updates = False
 
     def __init__(self) -> None:
         self._epochs = Epochs()

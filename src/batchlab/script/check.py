@@ -15,7 +15,6 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
@@ -130,9 +129,6 @@ class CommandCheck:
         self._warn_of_sizes()
         if not (first.end.was_asked or command.spans_a_length) and len(first.trained) == 1:
             self._warn(ONCE_AT_END)
-        if first.progress.not_understood:
-            values = ", ".join(first.progress.not_understood)
-            self._warn(reason_text(Reason.of("log_not_understood", values=values)))
         self._tell(first.progress.text())
         return WorkloadSummary(
             workload_id=self._workload_id,

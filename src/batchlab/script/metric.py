@@ -12,7 +12,7 @@ from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.trial import Trial
-from batchlab.script.formats import FORMATS, LOG_SHAPE, LinePattern
+from batchlab.script.formats import LOG_SHAPE, LinePattern
 from batchlab.script.reading import ONE_FOLD, Reading
 from batchlab.script.trained_size import TrainedSize
 
@@ -99,12 +99,8 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     return is_alike and (lowest > _LEAST_POWER or highest < -_LEAST_POWER)
 
 
-def counts_updates(shape: str) -> bool:
-    """Return whether steps in readings of this `shape` count optimizer updates, not batches."""
-    return shape not in FORMATS or FORMATS[shape].counts_updates
-
-
-# Readings of this shape come from bars, which may count anything.
+# Readings of this shape come from bars, which may count anything; steps of other shapes count
+# optimizer updates.
 _BARS = "tqdm"
 # Describe only this many repeated or ignored values.
 _MOST_CONTRADICTIONS = 10
@@ -287,7 +283,7 @@ class ProgressPoints:
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
             return None
-        is_updates = trial.micro_batch_size == trial.batch_size or counts_updates(place.shape)
+        is_updates = trial.micro_batch_size == trial.batch_size or place.shape != _BARS
         if samples is None and step is not None and is_updates:
             samples = step * trial.batch_size
         elif samples is None and step is not None:
@@ -373,7 +369,7 @@ class ProgressPoints:
         assert after is not None
         if before == after or (math.isnan(before) and math.isnan(after)):
             return
-        if not counts_updates(place.shape):
+        if place.shape == _BARS:
             return
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
@@ -394,16 +390,9 @@ class ProgressPoints:
         )
 
     def text(self) -> str:
-        """Return a line for users that says where the metric was first recognized."""
+        """Return a line for users with the first value of the metric, as printed."""
         assert self.first is not None
-        value, where = dict(self.first.values)[str(self.printed)], ""
-        if self.first.epoch is not None:
-            where = f" at epoch {self.first.epoch:g}"
-        if self.first.samples is not None:
-            where = f" at sample {self.first.samples}"
-        if self.first.step is not None:
-            where = f" at step {self.first.step}"
-        return f"Recognized {self.printed} = {value:g}{where}"
+        return f"Recognized {self.printed} = {dict(self.first.values)[str(self.printed)]:g}"
 
     def complaint(self) -> str | None:
         """Return one line that says why the metric can't be read, or None if it can."""

@@ -20,7 +20,7 @@ class Reading:
     at_s: float  # when it was printed, by `time.monotonic`
     # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
-    step: int | None = None  # updates or batches since the start; see `counts_updates`
+    step: int | None = None  # updates since the start, or batches if a bar was printed
     epoch: float | None = None  # passes over the training data, whole or fractional
     # Steps or examples since `epoch`, if the printed counter restarts in each epoch and has no
     # total.
@@ -60,15 +60,12 @@ class LineReader:
     Attributes:
         shape: the name of the format in its readings.
         needles: lower-case texts; each line of the format contains at least one of these texts.
-        counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
-            micro-batches if gradients are accumulated.
         metric: the requested metric, in lower case; empty without a metric.
         is_open: whether a line without a needle may continue earlier lines, as a table row does.
     """
 
     shape: ClassVar[str]
     needles: ClassVar[tuple[bytes, ...]]
-    counts_updates: ClassVar[bool] = True
     metric: str = ""
     is_open: bool = False
 
