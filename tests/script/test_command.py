@@ -126,7 +126,7 @@ def command(**fields: Any) -> TrainingCommand:
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
         ({"arguments": ("t", "{bs}")}, "there are {batch_size}, {micro_batch_size}, "),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
-        ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
+        ({"arguments": ("t", "{batch_size}", "{config}")}, "give both or neither"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),
         (
             {"arguments": ("t", "{micro_batch_size}")},

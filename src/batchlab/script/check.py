@@ -329,7 +329,7 @@ class CommandCheck:
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
-                look = self._compared(what, other, compared.differs)
+                look = self._compared(what, other, compared.acts)
             else:
                 continue
             acts = look is None or compared.acts(look)
@@ -381,7 +381,7 @@ class CommandCheck:
         what, always = "reading further", -math.inf
         mine = self._other(what, own, is_far, least_s=always, question="")
         others = self._other(what, other, is_far, least_s=always, question="")
-        return bool(mine and others and LookComparison(mine, None).differs(others))
+        return bool(mine and others and LookComparison(mine, None).acts(others))
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Raise if the metric of an untrained model depends on the batch size."""

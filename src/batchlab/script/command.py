@@ -112,15 +112,10 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
     names: set[str] = set()
     for argument in argv:
         names.update(placeholders_in(argument, where=f"the argument {argument!r}"))
-    if "config" in names and in_config is None:
+    if ("config" in names) != (in_config is not None):
         raise UsageError(
-            "the command holds {config}, and there is no template for it; name the file with "
-            "placeholders in it: --config FILE"
-        )
-    if "config" not in names and in_config is not None:
-        raise UsageError(
-            "there is a configuration template, and no {config} in the command; put {config} "
-            "where the command takes its file"
+            "{config} in the command, where it takes its configuration file, and --config FILE, "
+            "the template with placeholders, go together; give both or neither"
         )
     names |= in_config or set()
     if "batch_size" in names:

@@ -48,7 +48,7 @@ _GIVEN = {
     *("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
 }
 
-Enough = Callable[["Look"], bool]
+Enough = Callable[["Look"], bool | None]
 
 
 class Look:
@@ -113,7 +113,7 @@ class Look:
             self.took_s = time.monotonic() - began_s
             if len(self.trained) >= VALUES:
                 self.seen_s = min(self.seen_s, self.took_s)
-            is_over = is_over or self.took_s >= limit_s or is_enough(self)
+            is_over = is_over or self.took_s >= limit_s or bool(is_enough(self))
             return is_over
 
         with FollowedTraining(
@@ -317,18 +317,15 @@ class LookComparison:
             if first_values.setdefault(name, value) != value:
                 self.is_telling = True
 
-    def differs(self, look: Look) -> bool:
-        """Return whether a run differs in a number on which the two reference runs agree."""
-        return bool(_differing(self._steady, _numbers(look)))
-
     def acts(self, look: Look) -> bool | None:
         """Return whether the changed arguments of `look` changed its numbers, or None if unclear.
 
         Numbers in which the two reference runs differ vary by chance, so are no evidence.
         """
-        if self.differs(look):
+        numbers = _numbers(look)
+        if _differing(self._steady, numbers):
             return True
-        is_same = self.is_repeatable and not _differing(self._numbers, _numbers(look))
+        is_same = self.is_repeatable and not _differing(self._numbers, numbers)
         return False if is_same and self.is_telling else None
 
 
