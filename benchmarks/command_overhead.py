@@ -92,7 +92,6 @@ class Training:
                 environment=os.environ,
                 folder=folder,
                 marker=f"overhead/{os.getpid()}-{time.monotonic_ns()}",
-                on_output=lambda piece, at_s: None,
             )
         else:
             with (folder / "output").open("wb") as output:
@@ -107,6 +106,7 @@ class Training:
         print(word, file=self._go, flush=True)
         while self.launched is not None:
             ready = wait([self._done], READ_EVERY_S)
+            self.launched.read_output()
             if (end := self.launched.receive()) is not None:
                 sys.exit(f"the script ended: {end}")
             if self._done in ready:

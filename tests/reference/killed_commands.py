@@ -35,7 +35,7 @@ study, folder = sys.argv[1], Path(sys.argv[2])
 started = [
     Launched(
         [sys.executable, "-I", "-S", "-c", {COMMAND!r}], cwd=folder, environment=os.environ,
-        folder=folder / name, marker=study + "/" + name, on_output=lambda *_: None, grace_s=0.05,
+        folder=folder / name, marker=study + "/" + name, grace_s=0.05,
     )
     for name in ("a", "b")
 ]

@@ -18,21 +18,22 @@ class Started:
     """A command under test and what it wrote."""
 
     def __init__(self, argv: Sequence[str], folder: Path, marker: str, grace_s: float) -> None:
-        self.pieces: list[tuple[bytes, float]] = []
+        self._output = b""
         self.launched = Launched(
             argv,
             cwd=folder,
             environment=os.environ,
             folder=folder / "trial",
             marker=marker,
-            on_output=lambda piece, at_s: self.pieces.append((piece, at_s)),
             grace_s=grace_s,
         )
 
     @property
     def text(self) -> str:
         """All of its output so far."""
-        return b"".join(piece for piece, _ in self.pieces).decode()
+        while piece := self.launched.read_output():
+            self._output += piece
+        return self._output.decode()
 
     def receive_until(self, text: str) -> None:
         """Receive until it has written this."""

@@ -36,7 +36,6 @@ def launched_in(place: Path, *argv: str, folder: Path, marker: str) -> Launched:
         environment=os.environ,
         folder=folder,
         marker=marker,
-        on_output=lambda piece, at_s: None,
     )
 
 

@@ -29,31 +29,27 @@ from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
 
 
-def test_a_line_that_python_prints_after_some_quiet_is_taken_at_once(start: Callable) -> None:
-    started = start(
-        (
-            *(sys.executable, "-S", "-c"),
-            "import time\nfor _ in range(4): print(time.monotonic()); time.sleep(0.1)",
-        )
+def test_a_line_that_is_printed_after_some_quiet_is_read_at_once(tmp_path: Path) -> None:
+    prints = "print('step', step, 'late', time.monotonic(), flush=True)"
+
+    readings, _ = followed(
+        tmp_path, f"import time\nfor step in range(4): {prints}; time.sleep(0.1)"
     )
 
-    started.launched.wait(30)
-
-    late_s = [at_s - float(piece) for piece, at_s in started.pieces if piece.strip()]
+    late_s = [reading.at_s - dict(reading.values)["late"] for reading in readings]
     assert len(late_s) == 4
     assert min(late_s) < 0.01
 
 
 def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
     started = start(("yes", "x" * 200), grace_s=20.0)
-    while len(started.pieces) < 5:
-        started.launched.wait(0.01)
+    while len(started.launched.read_output()) < 1000:
+        time.sleep(0.01)
     asked_s = time.monotonic()
 
     started.launched.end()
 
-    end = started.launched.wait(30)
-    assert end.status == Status.KILLED
+    assert started.launched.wait(30).status == Status.KILLED
     assert time.monotonic() - asked_s < 10.0
 
 

@@ -61,7 +61,6 @@ class FollowedTraining(Launched):
             environment={**WIDE, **os.environ, LOG_PATH_VARIABLE: str(self._log)},
             folder=folder,
             marker=marker,
-            on_output=self._take_output,
             grace_s=grace_s,
         )
 
@@ -70,11 +69,7 @@ class FollowedTraining(Launched):
         while True:
             ended = self.receive()
             if self._is_read:
-                self._take_log()
-                self._readings += self._files.grown(is_last=ended is not None)
-            if self._is_read and ended is not None:
-                self._readings += self._reader.finish() + self._log_reader.finish()
-                self.stop_reading()
+                self._read(is_last=ended is not None)
             readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
             # Once `batchlab.log` is used, ignore the output, which may repeat values, rounded.
@@ -91,17 +86,21 @@ class FollowedTraining(Launched):
         """Stop reading progress from the output, which is still stored."""
         self._is_read = False
 
-    def _take_output(self, piece: bytes, at_s: float) -> None:
-        if self._is_read:
-            self._readings += self._reader.feed(piece, at_s)
-
-    def _take_log(self) -> None:
+    def _read(self, *, is_last: bool) -> None:
+        """Read new progress for a moment, or at the end of the command to its end."""
+        until_s = time.monotonic() + READ_EVERY_S
+        while (is_last or time.monotonic() < until_s) and (piece := self.read_output()):
+            self._readings += self._reader.feed(piece, time.monotonic())
         # If the script has removed the log file, its printed output may still report progress.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)
             piece = file.read()
             self._n_read += len(piece)
             self._readings += self._log_reader.feed(piece, time.monotonic())
+        self._readings += self._files.grown(is_last=is_last)
+        if is_last:
+            self._readings += self._reader.finish() + self._log_reader.finish()
+            self.stop_reading()
 
 
 def logged_runs(folder: Path) -> Iterator[list[Reading]]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +174,7 @@ _N_READ_LINES = 1000
 
 
 class Launched:
-    """A running command; `receive` passes on its output and returns how it ended."""
+    """A running command, its output, and how it ended."""
 
     def __init__(
         self,
@@ -184,23 +184,21 @@ class Launched:
         environment: Mapping[str, str],
         folder: Path,
         marker: str,
-        on_output: Callable[[bytes, float], None],
         grace_s: float = GRACE_S,
     ) -> None:
         """Start the command without a shell; if that fails, `receive` returns the failure.
 
         Only `BATCHLAB_TRIAL` and `PYTHONUNBUFFERED=1` are added to `environment`. The `folder` is
         created if missing. The command writes into its file `output.txt`, which becomes `output.gz`
-        at the end. The `marker`, `study/trial`, identifies the processes of the trial. `receive`
-        calls `on_output` with each piece of output and the time of its reading on the monotonic
-        clock. SIGKILL follows SIGTERM after `grace_s` seconds.
+        at the end. The `marker`, `study/trial`, identifies the processes of the trial. SIGKILL
+        follows SIGTERM after `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
-        self._argv, self._on_output = tuple(argv), on_output
+        self._argv = tuple(argv)
         self._output = (folder / "output.txt").open("a+b", buffering=0)
         self._output.truncate(0)
-        self._n_passed_on = 0
+        self._n_read_bytes = 0
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
         self._supervisor = subprocess.Popen(
@@ -222,38 +220,31 @@ class Launched:
         self._memory = MemoryWatch(self._supervisor.pid)
 
     def receive(self) -> CommandEnd | None:
-        """Process new output; return how the command ended, or None while it runs."""
-        if self._ended is not None:
-            return self._ended
-        until_s = time.monotonic() + READ_EVERY_S
-        while self._pass_on_output() and time.monotonic() < until_s:
-            pass
-        if self._supervisor.poll() is None:
-            return None
-        while self._pass_on_output():
-            pass
-        if self._supervisor.returncode != 0:
-            return self._lost()
-        assert self._supervisor.stdout is not None
-        return self._take_end(*supervisor.ENDED.unpack(self._supervisor.stdout.read()))
+        """Return how the command ended, or None while it runs."""
+        if self._ended is None and self._supervisor.poll() is not None:
+            assert self._supervisor.stdout is not None
+            report = self._supervisor.stdout.read() if self._supervisor.returncode == 0 else b""
+            if report:
+                self._ended = self._end_of(*supervisor.ENDED.unpack(report))
+            else:
+                self._ended = self._lost()
+        return self._ended
 
-    def _pass_on_output(self) -> bool:
-        """Pass on at most `_READ_BYTES` bytes of new output; return whether there were any."""
+    def read_output(self) -> bytes:
+        """Return at most `_READ_BYTES` bytes of new output, or no bytes if there is none."""
         file = self._output.fileno()
-        if os.fstat(file).st_size < self._n_passed_on:
-            self._n_passed_on = 0  # Truncated, as a shell does for `> /dev/stdout`.
-        piece = os.pread(file, _READ_BYTES, self._n_passed_on)
-        if piece:
-            self._n_passed_on += len(piece)
-            self._on_output(piece, time.monotonic())
-        return bool(piece)
+        if os.fstat(file).st_size < self._n_read_bytes:
+            self._n_read_bytes = 0  # Truncated, as a shell does for `> /dev/stdout`.
+        piece = os.pread(file, _READ_BYTES, self._n_read_bytes)
+        self._n_read_bytes += len(piece)
+        return piece
 
     def end(self) -> None:
         """Request SIGTERM for all processes of the command, then SIGKILL after the grace period."""
         self._tell(supervisor.END)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
-        """Receive output until the command ends; return None if it still runs after `timeout_s`."""
+        """Wait until the command ends; return None if it still runs after `timeout_s` seconds."""
         began_s = time.monotonic()
         while (ended := self.receive()) is None:
             if timeout_s is not None and time.monotonic() >= began_s + timeout_s:
@@ -265,6 +256,11 @@ class Launched:
         """Kill the command if it still runs, and wait until none of its processes is left."""
         self._tell(supervisor.KILL)
         self.wait()
+        if not self._output.closed:
+            pack_output(self._output)
+        for pipe in (self._output, self._control, self._supervisor.stdout):
+            assert pipe is not None
+            pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -278,7 +274,7 @@ class Launched:
                 assert self._control is not None
                 self._control.write(word)
 
-    def _take_end(
+    def _end_of(
         self, wait_status: int, was_asked: int, n_kills: int, ended_s: float, largest_bytes: int
     ) -> CommandEnd:
         lines, launcher_lines = without_launcher_words(last_lines(self._output, _N_READ_LINES))
@@ -292,39 +288,27 @@ class Launched:
             last_lines=lines,
             launcher_lines=launcher_lines,
         )
-        return self._finish(
-            CommandEnd(
-                status=status,
-                reason=reason,
-                last_lines=lines,
-                duration_s=ended_s - self._started_s,
-                peak_bytes=peak_bytes,
-                gpu_peak_bytes=self._memory.gpu_peak_bytes,
-                was_asked=bool(was_asked),
-            )
+        return CommandEnd(
+            status=status,
+            reason=reason,
+            last_lines=lines,
+            duration_s=ended_s - self._started_s,
+            peak_bytes=peak_bytes,
+            gpu_peak_bytes=self._memory.gpu_peak_bytes,
+            was_asked=bool(was_asked),
         )
 
     def _lost(self) -> CommandEnd:
         """End the remaining processes of a command whose supervisor was killed."""
         end_marked(self.marker)
-        return self._finish(
-            CommandEnd(
-                status=Status.KILLED,
-                reason=Reason.of("supervisor_killed"),
-                last_lines=last_lines(self._output, _N_LAST_LINES),
-                duration_s=time.monotonic() - self._started_s,
-                peak_bytes=self._memory.stop(),
-                gpu_peak_bytes=self._memory.gpu_peak_bytes,
-            )
+        return CommandEnd(
+            status=Status.KILLED,
+            reason=Reason.of("supervisor_killed"),
+            last_lines=last_lines(self._output, _N_LAST_LINES),
+            duration_s=time.monotonic() - self._started_s,
+            peak_bytes=self._memory.stop(),
+            gpu_peak_bytes=self._memory.gpu_peak_bytes,
         )
-
-    def _finish(self, end: CommandEnd) -> CommandEnd:
-        self._ended = end
-        pack_output(self._output)
-        for pipe in (self._output, self._control, self._supervisor.stdout):
-            assert pipe is not None
-            pipe.close()
-        return end
 
 
 # With these, the library rich draws its bars into a pipe too, each bar in one line.
