@@ -223,8 +223,8 @@ class Launched:
         """Return how the command ended, or None while it runs."""
         if self._ended is None and self._supervisor.poll() is not None:
             assert self._supervisor.stdout is not None
-            report = self._supervisor.stdout.read() if self._supervisor.returncode == 0 else b""
-            if report:
+            if self._supervisor.returncode == 0:
+                report = self._supervisor.stdout.read(supervisor.ENDED.size)
                 self._ended = self._end_of(*supervisor.ENDED.unpack(report))
             else:
                 self._ended = self._lost()
