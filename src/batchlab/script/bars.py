@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from batchlab.script.reading import NUMBER, Epochs, LineReader, Reading, sure_number_of
+from batchlab.script.reading import NUMBER, Counters, LineReader, Reading, sure_number_of
 
 BarValues = tuple[tuple[str, float], ...]
 
@@ -128,7 +128,7 @@ class Bars(LineReader):
     needles = (b"%|", b"epoch", b"train", b"s/step")
 
     def __init__(self) -> None:
-        self._epochs = Epochs()
+        self._counters = Counters()
         self._here: Reading | None = None  # the position at the last drawn state
         self._shown: dict[str, float] = {}  # the last value shown for each name
         self._state = (0, 0, 1)  # epoch counted from 0, steps done in that epoch, its total steps
@@ -151,13 +151,13 @@ class Bars(LineReader):
         """Return the readings of a bar, [] for a bar not of the training, None without a bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
-            self._epochs.number(0, None)
+            self._counters.epoch_number(0, None)
         if rich := _RICH.match(line):
             values = _values(_NAMED, rich["rest"])
             bar = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
             return self._show(int(rich["epoch"]), bar, at_s)
         if header := _KERAS_EPOCH.match(line):
-            self._keras_epoch = self._epochs.number(int(header[1]), int(header[2]))
+            self._keras_epoch = self._counters.epoch_number(int(header[1]), int(header[2]))
             self._keras_state = None
             return None  # Other formats may use an equal header, so let them read the line.
         if self._keras_epoch is not None and (keras := _KERAS.match(line)):
@@ -189,8 +189,8 @@ class Bars(LineReader):
         If `is_epoch` is False, the bar may span the whole training: its total is `epoch_length`.
         """
         n, total, values = bar.n, bar.total, bar.values
-        if self._epochs.complaint is not None:
-            return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
+        if self._counters.complaint is not None:
+            return [Reading(at_s=at_s, shape=self.shape, complaint=self._counters.complaint)]
         before_epoch, before_n, _ = self._state
         is_same_epoch = self._here is not None and before_epoch == epoch
         if is_same_epoch and n < before_n:
@@ -254,7 +254,7 @@ class Bars(LineReader):
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
             return self._show_pass(bar.n, at_s, bar.values)
-        return self._show(self._epochs.number(number, last), bar, at_s)
+        return self._show(self._counters.epoch_number(number, last), bar, at_s)
 
     def _unnumbered(self, bar: ProgressBar, at_s: float) -> list[Reading]:
         key = (re.sub(r"\d+", "#", bar.words), bar.total)

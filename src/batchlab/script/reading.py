@@ -115,51 +115,26 @@ ONE_FOLD = (
 """The advice to the user if counters restart."""
 
 
-class Epochs:
-    """Conversion of printed epoch numbers, which start with 0 or 1, to numbers from 0.
-
-    Numbers with a total may start at 1 and numbers without a total at 0: "Epoch 1/5", "epoch=0". If
-    numbers restart with another total, as after training with frozen layers, counting continues. If
-    they restart with an equal total, another model may be trained, so `complaint` is set.
-    """
-
-    def __init__(self) -> None:
-        self._first: dict[bool, int] = {}  # the first printed number, by whether it has a total
-        self._total: int | None = None
-        self._number = 0
-        self._lengths: list[int] = []  # the number of epochs in each count before a restart
-        self.complaint: str | None = None  # why further epoch numbers can't be understood
-
-    def number(self, printed: int, total: int | None) -> int:
-        """Return an epoch's number, from 0, given the printed number and the printed total."""
-        has_total = total is not None
-        if has_total not in self._first:
-            first = min(printed, self._first.get(not has_total, 1))
-            # The first number in another notation is that of the epoch that was printed last.
-            if self._first and printed - self._number in (0, 1):
-                first = printed - self._number
-            self._first[has_total] = first
-        number, before = printed - self._first[has_total], self._total
-        if number == 0 and None not in (before, total) and (self._number or total != before):
-            self._lengths.append(self._number + 1)
-            is_as_long = len(self._lengths) > 1 and len({*self._lengths}) == 1
-            if total == before or is_as_long:
-                self.complaint = f"epoch {printed} came again: {ONE_FOLD}"
-        self._number, self._total = number, total or before
-        return sum(self._lengths) + number
-
-
 class Counters:
     """Conversion of one run's printed counters to positions in the run.
 
-    Epochs are numbered as in `Epochs`. A line with an epoch number and no finer counter is at the
-    end of that epoch. If fractional epochs are printed, every epoch means passes done. A step
-    counter that does not rise when the epoch rises restarts in each epoch. If the total steps rise
-    by an equal amount in every epoch, the lines are at the ends of epochs.
+    Epoch numbers with a total may start at 1 and numbers without a total at 0: "Epoch 1/5",
+    "epoch=0". If they restart with another total, as after training with frozen layers, counting
+    continues. If they restart with an equal total, another model may be trained, so `complaint` is
+    set.
+
+    A line with an epoch number and no finer counter is at the end of that epoch. If fractional
+    epochs are printed, every epoch means passes done. A step counter that does not rise when the
+    epoch rises restarts in each epoch. If the total steps rise by an equal amount in every epoch,
+    the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
-        self._epochs = Epochs()
+        self._first: dict[bool, int] = {}  # the first printed epoch, by whether it has a total
+        self._n_epochs: int | None = None
+        self._epoch_in_count = 0
+        self._lengths: list[int] = []  # the number of epochs in each count before a restart
+        self.complaint: str | None = None  # why further epoch numbers can't be understood
         self._epoch: int | None = None  # the number of the current epoch, counted from 0
         self.has_fractions = self._inside_epoch = False
         self._restarted: set[str] = set()  # counters that restart in each epoch
@@ -169,6 +144,28 @@ class Counters:
         self._at_ends = True
         self._counted = (0, 0)  # the last step with known samples, and its samples
         self._samples_a_step = 0.0
+
+    def epoch_number(self, printed: int, total: int | None) -> int:
+        """Return an epoch's number, from 0, given the printed number and the printed total."""
+        has_total = total is not None
+        if has_total not in self._first:
+            first = min(printed, self._first.get(not has_total, 1))
+            # The first number in another notation is that of the epoch that was printed last.
+            if self._first and printed - self._epoch_in_count in (0, 1):
+                first = printed - self._epoch_in_count
+            self._first[has_total] = first
+        number, before = printed - self._first[has_total], self._n_epochs
+        if (
+            number == 0
+            and None not in (before, total)
+            and (self._epoch_in_count or total != before)
+        ):
+            self._lengths.append(self._epoch_in_count + 1)
+            is_as_long = len(self._lengths) > 1 and len({*self._lengths}) == 1
+            if total == before or is_as_long:
+                self.complaint = f"epoch {printed} came again: {ONE_FOLD}"
+        self._epoch_in_count, self._n_epochs = number, total or before
+        return sum(self._lengths) + number
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
         """Record the epoch that a line without values announces."""
@@ -193,10 +190,9 @@ class Counters:
         if epoch is not None and self.has_fractions:
             epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
         samples = self._samples_at(step, printed.samples)
-        number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
-        bare = replace(
-            printed, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
-        )
+        number = self.number(epoch, n_epochs)
+        bare = replace(printed, step=None, epoch=None, samples=None)
+        bare = replace(bare, epoch_number=number, complaint=self.complaint)
         if samples is not None:
             bare = replace(bare, step=step)
             if number is None:
@@ -221,7 +217,7 @@ class Counters:
         if isinstance(epoch, float):
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
-            self._epoch = self._epochs.number(epoch, n_epochs)
+            self._epoch = self.epoch_number(epoch, n_epochs)
         return None if self.has_fractions else self._epoch
 
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
