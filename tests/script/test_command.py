@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,36 +79,23 @@ def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, fi
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "read"),
+    ("text", "read"),
     [
-        (
-            "c.json",
-            '{"lr": {learning_rate}, "out": "{output_dir}/log", "from": "{resume_from}", "a": {}}',
-            json.loads,
-        ),
-        (
-            "c.toml",
-            "lr = {learning_rate}\nout = '{output_dir}/log'\nfrom = '{resume_from}'\na = {}\n",
-            tomllib.loads,
-        ),
-        (
-            "c.yaml",
-            "lr: {learning_rate}  # a comment\nout: {output_dir}/log\nfrom: '{resume_from}'\na: {}",
-            yaml.safe_load,
-        ),
+        ('{"lr": {learning_rate}, "out": "{output_dir}/log", "from": "{resume_from}"}', json.loads),
+        ("lr: {learning_rate}\nout: {output_dir}/log\nfrom: '{resume_from}'", yaml.safe_load),
     ],
 )
 @pytest.mark.parametrize("rate", [0.1, 1e-05, 2.5e-300, 1e22])
-def test_a_configuration_is_read_back_with_the_values(name, text, read, rate, tmp_path) -> None:
-    (tmp_path / name).write_text(text)
-    of_file = command(arguments=(*WHOLE, "{config}"), config=Path(name), folder=tmp_path)
+def test_a_configuration_is_read_back_with_the_values(text, read, rate, tmp_path) -> None:
+    (tmp_path / "c").write_text(text)
+    of_file = command(arguments=(*WHOLE, "{config}"), config=Path("c"), folder=tmp_path)
     (tmp_path / "trial").mkdir()
 
     values = {"batch_size": 32, "learning_rate": rate}
     filled = of_file.filled(values, folder=tmp_path / "trial", output_dir=Path("/a b"))
 
     found = read(Path(filled[-1]).read_text())
-    assert found == {"lr": rate, "out": "/a b/log", "from": "", "a": {}}
+    assert found == {"lr": rate, "out": "/a b/log", "from": ""}
 
 
 WHOLE = ("python", "train.py", "--bs", "{batch_size}", "--lr", "{learning_rate}")

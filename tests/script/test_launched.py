@@ -157,14 +157,6 @@ def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_p
         os.kill(daemon, 0)  # not even a zombie
 
 
-def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(start: Callable) -> None:
-    started = start("import os, time\nif os.fork() == 0: time.sleep(600)\nprint('left')")
-
-    end = ended(started)
-
-    assert end.status == Status.OK
-
-
 @pytest.mark.parametrize("code", [SLEEPS, f"{DAEMON}time.sleep(600)"])
 def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, start) -> None:
     """On Linux the kernel ends the command itself, but not a daemon of it."""

@@ -24,7 +24,6 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("accumulates.py", "eval_loss", MICRO, ""),
     ("accumulates.py", "eval_loss", (*MICRO, "--gradient_accumulation_steps", "4"), "fixes --gra"),
     ("checks_every.py", "val_acc", TAKES, "ValueError: `val_check_interval` (20) must be less"),
-    ("evaluates_at_end.py", "eval_loss", TAKES, "only final values can be compared"),
     ("once_an_epoch.py", "val/acc", TAKES, "its progress counts only epochs"),
     ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
     ("prints.py --kind normalized", "val_loss", TAKES, ""),
