@@ -19,6 +19,9 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
+# Readings are handed over at this interval, in seconds, because whoever takes them looks at a whole
+# run each time.
+_TAKE_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """The name of the folder for {output_dir}, inside the folder of a training."""
@@ -66,10 +69,16 @@ class FollowedTraining(Launched):
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
         """End the run once `take`, given new readings, returns True; return how the run ended."""
+        due_s = 0.0
         while True:
             ended = self.receive()
             if self._is_read:
                 self._read(is_last=ended is not None)
+            now_s = time.monotonic()
+            if ended is None and now_s < due_s:
+                time.sleep(READ_EVERY_S)
+                continue
+            due_s = now_s + _TAKE_EVERY_S
             readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
             # Once `batchlab.log` is used, ignore the output, which may repeat values, rounded.
@@ -80,7 +89,6 @@ class FollowedTraining(Launched):
                 return ended
             if is_enough:
                 self.end()
-            time.sleep(READ_EVERY_S)
 
     def stop_reading(self) -> None:
         """Stop reading progress from the output, which is still stored."""

@@ -311,11 +311,9 @@ class LookComparison:
         self._steady = {
             key: twin[key] for key in self._numbers.keys() & twin if key[0] not in unsteady
         }
-        self.is_repeatable, self.is_telling = not unsteady, False
-        first_values: dict[str, str] = {}
-        for (name, _), value in self._numbers.items():
-            if first_values.setdefault(name, value) != value:
-                self.is_telling = True
+        self.is_repeatable = not unsteady
+        shown = {(name, value) for (name, _), value in self._numbers.items()}
+        self.is_telling = len(shown) > len({name for name, _ in shown})
 
     def acts(self, look: Look) -> bool | None:
         """Return whether the changed arguments of `look` changed its numbers, or None if unclear.
