@@ -48,8 +48,6 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers, Workers
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import Metric, Workload
-from batchlab.workload.pieces import Labelled, accuracy
 
 STEP_S = 0.01
 EPOCH_S = 5 * STEP_S  # of 100 examples in batches of 20
@@ -379,31 +377,10 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
 # ---- what is refused
 
 
-def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_measured(
-    lab: Path, advisor: AskingAdvisor, profiling: Profiling
-) -> None:
+@pytest.mark.usefixtures("profiling")
+def test_a_target_that_the_untrained_model_meets_is_refused(lab: Path) -> None:
     with pytest.raises(UsageError, match="met before the first step"):
         advise(lab, target=("loss", 100.0))
-
-    assert profiling.made == []
-
-
-@pytest.mark.slow
-def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
-    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
-) -> None:
-    def workload(whole: float) -> Workload:
-        def right(model: nn.Module, batch: Labelled) -> Tensor:
-            return whole * accuracy(model, batch) * len(batch[1])
-
-        return tiny(metrics={"val_acc": Metric(sum=right, better="higher")})
-
-    with pytest.raises(UsageError, match=r"did you mean 0\.98\? \(the untrained model"):
-        advise(lab, workload=workload(1), target=("val_acc", 98.0))
-    assert profiling.made == []
-
-    advise(lab, workload=workload(100), target=("val_acc", 98.0))
-    assert len(profiling.made) == 1
 
 
 def contrastive(model: nn.Module, batch: Any) -> Tensor:

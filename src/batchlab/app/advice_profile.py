@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from batchlab.app.options import candidates_in
-from batchlab.app.subject import Subject, outside_of_a_share
-from batchlab.app.trainings import FIRST_LOOK_S, run_plan
-from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.app.subject import Subject
+from batchlab.app.trainings import FIRST_LOOK_S
+from batchlab.errors import BudgetError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.runs.contract import run_all
-from batchlab.store.store import Store
 
 # The profile may take `_SHARE` of the budget, but at least `_LEAST_S` and at most `_MOST_S`.
 # Timing 12 batch sizes of a small model takes 7 s, and is repeated until that time is over. Take no
@@ -98,38 +94,6 @@ def _wanted(subject: Subject) -> tuple[int, ...]:
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
-
-
-def refuse_impossible_target(subject: Subject, store: Store) -> None:
-    """Refuse a target that the untrained model reaches, or a percentage for an accuracy <= 1."""
-    target, question = subject.target, subject.question
-    if target is None or subject.why_not_comparable is not None:
-        return
-    if not (subject.keeps_cadence and question.is_device_here):
-        return  # a script, or a device of the cluster: cannot evaluate the untrained model
-    limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
-    plan = replace(
-        run_plan(subject), listener=ProgressListener(), budget_s=limit_s, trainer="plain"
-    )
-    one_step = RunRequest(trial=subject.reference, length=RunLength(steps=1, all_splits="never"))
-    (record,) = run_all(subject.engine(store, plan, is_here=True), [one_step])
-    if not record.evaluations:
-        return  # the workload cannot be trained; profiling will raise the error
-    first = record.evaluations[0].score("validation", target.metric)
-    name = subject.summary.name
-    if target.met_by(first):
-        raise UsageError(
-            f"target {target.metric}={target.value:g}: the untrained model of "
-            f"{name!r} has {target.metric} {first:g}, a target that is met "
-            f"before the first step; give a harder one"
-        )
-    # An accuracy is a share, not in percent, if the untrained model's accuracy is at most 1.
-    is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
-    if is_share and target.better == "higher" and target.value > 1:
-        raise UsageError(
-            f"{outside_of_a_share(target.metric, target.value)} "
-            f"(the untrained model of {name!r} has {first:g})"
-        )
 
 
 class StepTurns:

@@ -14,7 +14,6 @@ from batchlab.app.advice_profile import (
     is_of_the_reference_alone,
     needs_pilot,
     profile_for_pilot,
-    refuse_impossible_target,
     whole_profile,
 )
 from batchlab.app.budget import own_turn
@@ -197,7 +196,6 @@ class AdviceSession:
         """Return the study's first profile: stored, or measured now for one or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
-        refuse_impossible_target(self._subject, self._store)
         self._trainings.set_by_a_first_look()
         return profile_for_pilot(self._subject) or self._measured(watcher)
 

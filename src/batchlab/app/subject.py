@@ -329,11 +329,8 @@ class Subject(ABC):
         return Ended()
 
     @abstractmethod
-    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
-        """Return an engine that trains the subject and may store records in the store.
-
-        With `is_here` the engine trains on this machine, even if a cluster is given.
-        """
+    def engine(self, store: Store, plan: RunPlan) -> Engine:
+        """Return an engine that trains the subject and may store records in the store."""
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:

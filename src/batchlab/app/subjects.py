@@ -330,10 +330,10 @@ class WorkloadSubject(Subject):
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
 
-    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
+    def engine(self, store: Store, plan: RunPlan) -> ProcessEngine:
         """Return an engine that trains in processes on this machine or on a cluster's nodes."""
         cluster = self.question.cluster
-        if cluster is None or is_here:
+        if cluster is None:
             return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
         plan = replace(plan, threads=cluster.cpus_per_trial)
         return ProcessEngine(store, plan, RayWorkers(cluster, self.packed, plan))
@@ -549,7 +549,7 @@ class CommandSubject(Subject):
         marker = f"{self._workload_id}/timing"
         return timed_command(self._command, trial, folder=folder, marker=marker, limit_s=limit_s)
 
-    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
+    def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """Return an engine that runs the command once per trial, one trial at a time."""
         return CommandEngine(store, self._command, plan)
 
