@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from batchlab.app.options import candidates_in
 from batchlab.app.subject import Subject
-from batchlab.app.trainings import FIRST_LOOK_S
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.records.progress_listener import ProgressListener
@@ -20,9 +19,11 @@ _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
 _LARGEST_SHARE = 0.4  # the share of the remaining time that no profile may exceed
-# All calls of `StepTurns.timed` together may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S`
-# seconds if longer; each call, the share `_TURNS_OF_LEFT` of the time left, in up to `_MOST_TURNS`
-# processes. The first should take `_TURN_LEAST_S` seconds and `_TURN_STEPS` steps of each size.
+FIRST_LOOK_S = 60.0  # the most seconds for timing the reference's step before the profile
+# Comparing the step times of two sizes may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S`
+# seconds if longer, but no more than the share `_TURNS_OF_LEFT` of the time left, in up to
+# `_MOST_TURNS` processes. The first should take `_TURN_LEAST_S` seconds and `_TURN_STEPS` steps of
+# each size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
@@ -96,29 +97,22 @@ def _wanted(subject: Subject) -> tuple[int, ...]:
     return subject.candidates
 
 
-class StepTurns:
-    """Measures ratios of two batch sizes' step times, with a time limit for all calls together."""
-
-    def __init__(self, subject: Subject) -> None:
-        """Store the subject without timing anything."""
-        self._subject = subject
-        self._took_s = 0.0
-
-    def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
-        """Yield each process's ratios of step times (second size / first), while time is left."""
-        budget = self._subject.question.budget
-        points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
-        most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s
-        left_s = _TURNS_OF_LEFT * budget.time_limit_s(most_s)
-        took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(here.about_step_s, sizes))
-        for _ in range(_MOST_TURNS):
-            if left_s <= took_s:
-                return
-            began_s = time.monotonic()
-            ended = self._subject.in_turn(points, timeout_s=left_s)
-            took_s = time.monotonic() - began_s
-            left_s -= took_s
-            self._took_s += took_s
-            if ended.value is None:
-                return
-            yield ended.value
+def timed_in_turn(
+    subject: Subject, here: Profile, sizes: Sequence[int]
+) -> Iterator[tuple[float, ...]]:
+    """Yield each process's ratios of step times (second size / first), while time is left."""
+    budget = subject.question.budget
+    points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
+    most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s)
+    left_s = _TURNS_OF_LEFT * budget.time_limit_s(most_s)
+    took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(here.about_step_s, sizes))
+    for _ in range(_MOST_TURNS):
+        if left_s <= took_s:
+            return
+        began_s = time.monotonic()
+        ended = subject.in_turn(points, timeout_s=left_s)
+        took_s = time.monotonic() - began_s
+        left_s -= took_s
+        if ended.value is None:
+            return
+        yield ended.value

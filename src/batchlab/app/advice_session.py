@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.run_log import HORIZONS, RunLog
 from batchlab.app.advice_profile import (
-    StepTurns,
+    FIRST_LOOK_S,
     is_of_the_reference_alone,
     needs_pilot,
     profile_for_pilot,
+    timed_in_turn,
     whole_profile,
 )
 from batchlab.app.budget import own_turn
@@ -28,7 +29,7 @@ from batchlab.app.options import (
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject
-from batchlab.app.trainings import TARGET, TrainingsLimit, run_plan
+from batchlab.app.trainings import TARGET, epochs_of_one_training, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
 from batchlab.records.estimate import Estimate, Reason
@@ -100,8 +101,6 @@ class AdviceSession:
         self._asked = subject.question
         self._budget = subject.question.budget
         self._listener = subject.question.listener
-        self._trainings = TrainingsLimit(store, subject)
-        self._turns = StepTurns(subject)
         self._here: Profile  # this machine's latest profile
         # By batch size. The engine gets the empty dicts, and reads them once `_plan` fills them.
         self._micro_batch_sizes: dict[int, int] = {}
@@ -148,7 +147,7 @@ class AdviceSession:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
         # A continued study reads its stored profile, so `trainings` give the same limit in seconds.
-        self._trainings.set(reference, here.about_step_s(reference.batch_size))
+        self._limit_by_trainings(here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Use the first session's budget for runs, because the time before the runs varies.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
@@ -196,7 +195,10 @@ class AdviceSession:
         """Return the study's first profile: stored, or measured now for one or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
-        self._trainings.set_by_a_first_look()
+        if self._asked.trainings is not None:
+            first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
+            if first.value is not None:  # otherwise the profile will raise the error
+                self._limit_by_trainings(first.value.step_s)
         return profile_for_pilot(self._subject) or self._measured(watcher)
 
     def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
@@ -205,6 +207,16 @@ class AdviceSession:
             return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
         return whole_profile(self._subject, known)
+
+    def _limit_by_trainings(self, step_s: float) -> None:
+        """Set the budget to the time of `trainings` trainings, if the user gave `trainings`."""
+        if self._asked.trainings is not None:
+            self._budget.limit(self._asked.trainings * self._steps_of_one_training * step_s)
+
+    @cached_property
+    def _steps_of_one_training(self) -> int:
+        epochs = epochs_of_one_training(self._subject, self._store)
+        return self._subject.reference.plan.steps_in(epochs)
 
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
@@ -254,7 +266,7 @@ class AdviceSession:
         """Return the ratio of two sizes' mean step times (second / first); None if not measured."""
         times = journal.replayed_in_turn()
         if times is None:
-            times = tuple(self._turns.timed(self._here, sizes))
+            times = tuple(timed_in_turn(self._subject, self._here, sizes))
             journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
         if not times:
             return None
