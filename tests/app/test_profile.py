@@ -277,5 +277,5 @@ def test_what_cannot_be_profiled_is_one_clear_error(
     assert "\n" not in str(caught.value)
     # Without time it has no points, and says so.
     subject = about("profile", workload())
-    late = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
+    late = subject.profile(subject.batch_sizes, deadline_s=time.monotonic() - 1, listener=Told())
     assert (late.points, late.stopped) == ((), "time")

@@ -65,18 +65,18 @@ def profiled(question: Request) -> Profile:
     """Do what `profile` does for a request from any interface."""
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
-    subject.look(lambda: (subject.profiled_sizes, subject.own_rate))
+    subject.look(lambda: subject.batch_sizes)
     assert question.budget.work_ends_s is not None
     question.listener.phase(text(PROFILING))
     profile = subject.profile(
-        subject.profiled_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
+        subject.batch_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
     )
     _refuse_too_few(profile, subject)
     return profile
 
 
 def _refuse_too_few(profile: Profile, subject: Subject) -> None:
-    ran, sizes = sum(point.ran for point in profile.points), subject.profiled_sizes
+    ran, sizes = sum(point.ran for point in profile.points), subject.batch_sizes
     if profile.points and not ran:
         reason = reason_text(profile.points[0].reason)
         raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {reason}")

@@ -12,6 +12,7 @@ from batchlab import errors
 from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile_search import default_batch_sizes
 from batchlab.plans.plan import instead_of_decay
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
@@ -19,7 +20,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.quantities import Better
 from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
-from batchlab.records.study import USUAL_SIZES, WorkloadSummary
+from batchlab.records.study import USUAL_SIZES, MetricSummary, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.store.store import Store
@@ -35,6 +36,8 @@ _LOOKS_AT_AN_EPOCH = 16
 # After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, or the plan
 # `grow` multiplies the batch size by `_CUT`; common schedules, too, change late in a training.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
+_SWEPT = (64, 256, 1024)
+_LARGER = 16  # the default ratio of a plan's large batch size to the workload's own
 # The smallest size to try with N examples is `_SMALLEST`, or N / `_STEPS_PER_EPOCH` if less.
 _STEPS_PER_EPOCH = 32
 
@@ -47,6 +50,10 @@ class Subject(ABC):
 
     summary: WorkloadSummary  # the subject's facts; complete after `look`
     name: str  # the name in messages and reports
+    metrics: tuple[MetricSummary, ...]
+    shares: frozenset[str] = frozenset()  # the metrics that are shares of the examples, 0 to 1
+    has_validation = True
+    n_devices = 1  # on how many devices a training runs
     is_usual = False  # whether the batch size is a default that no user chose
     has_shape = False  # whether the learning rate may have a schedule over the training
     may_stretch = False  # whether the schedule adapts to any number of steps
@@ -58,6 +65,7 @@ class Subject(ABC):
     planned_target: tuple[str, float] | None = None  # the subject's own target
     all_splits: AllSplits = "on_the_way"  # when the training and test data are evaluated
     weighs_examples = False  # whether the loss is a weighted mean over the examples
+    why_no_plans: str | None = None  # what the subject has that cannot be combined with plans
     keeps_cadence = True  # whether runs are evaluated at the steps of `batchlab.plans.cadence`
 
     def __init__(self, question: Request) -> None:
@@ -87,9 +95,18 @@ class Subject(ABC):
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
-        """Return default epochs; None for an advice on time or samples if there is no schedule."""
-        is_open = self.question.name == "advise" and self.question.objective != "quality"
-        if is_open and not self.has_shape:
+        """Return default epochs, or None if a script, the target or the budget ends the runs.
+
+        Raises:
+            UsageError: an advice on a script needs the epochs of a whole training.
+        """
+        is_advice, is_script = self.question.name == "advise", not self.keeps_cadence
+        needs_epochs = self.has_shape or self.question.objective == "quality"
+        if is_advice and is_script and needs_epochs:
+            raise UsageError(
+                "nothing says how long a training of yours is; give --epochs, such as --epochs 10"
+            )
+        if (is_advice or is_script) and not needs_epochs:
             return None
         return DEFAULT_EPOCHS
 
@@ -98,7 +115,7 @@ class Subject(ABC):
         """The requested target, or for an advice on time or samples the subject's own target."""
         question = self.question
         if question.target is not None:
-            target = self.checked_target(question.target)
+            target = self._checked_target(*question.target)
             if question.objective == "quality":
                 raise UsageError(
                     f"target {target.metric}={target.value:g} with objective quality: quality is "
@@ -108,18 +125,18 @@ class Subject(ABC):
             return target
         needs_target = question.name == "advise" and question.objective != "quality"
         if needs_target and self.planned_target is not None:
-            return self.checked_target(self.planned_target)
+            return self._checked_target(*self.planned_target)
         return None
 
     @property
     def metric(self) -> str:
         """The metric that compares runs: the target's, or else the subject's first metric."""
-        return self.target.metric if self.target else self.summary.metrics[0].name
+        return self.target.metric if self.target else self.metrics[0].name
 
     @property
     def better(self) -> Better:
         """Whether higher or lower values of the compared metric are better."""
-        return next(m.better for m in self.summary.metrics if m.name == self.metric)
+        return next(m.better for m in self.metrics if m.name == self.metric)
 
     @property
     def why_not_comparable(self) -> Reason | None:
@@ -133,9 +150,23 @@ class Subject(ABC):
         """The name of the rule that scales Adam's settings, except the rate, by batch size."""
         return "none" if self.summary.adam is None else "sqrt"
 
-    @abstractmethod
-    def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return `(metric, value)` as a target on validation data, or raise a UsageError."""
+    def _checked_target(self, metric: str, value: float) -> Target:
+        """Return a target on validation data, or raise an error for an impossible target."""
+        better = {m.name: m.better for m in self.metrics}
+        given = f"target {metric}={value:g}"
+        if metric not in better:
+            raise UsageError(
+                f"{given}: {self.name!r} has no metric {metric!r}; it has {', '.join(better)}"
+            )
+        if not self.has_validation:
+            raise UsageError(
+                f"{given}: workload {self.name!r} has no validation set to measure it on; give it "
+                f"one"
+            )
+        if metric in self.shares and not 0 <= value <= 1:
+            meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
+            raise UsageError(f"{given}: {metric} is a share of the examples, from 0 to 1{meant}")
+        return Target(metric=metric, value=value, better=better[metric])
 
     @property
     def length(self) -> RunLength:
@@ -167,13 +198,28 @@ class Subject(ABC):
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
-            check_batch_size(number, self.summary)
+            if not self.assumes_examples:
+                check_batch_size(number, self.summary)
             sizes.append(number)
-        return tuple(sizes)
+        return tuple(dict.fromkeys(sizes))
+
+    @property
+    def assumes_examples(self) -> bool:
+        """Whether the number of training examples is a guess, so batch sizes have no maximum."""
+        return False
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return the batch sizes to compare if none are requested."""
-        return candidate_batch_sizes(self.summary.n_train, reference=self.summary.batch_size)
+        """Return the batchlab command's default batch sizes, such as powers of 2 for a profile."""
+        n_train, size = self.summary.n_train, self.summary.batch_size
+        if self.question.plans:
+            return (size, min(n_train, _LARGER * size))
+        if self.question.name == "sweep":
+            return (*(swept for swept in _SWEPT if swept < n_train), n_train)
+        if self.question.name == "profile":
+            return default_batch_sizes(n_train, reference_batch_size=size)
+        if self.question.name == "noise":
+            return (size,)
+        return candidate_batch_sizes(n_train, reference=size)
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -188,20 +234,10 @@ class Subject(ABC):
         return tuple(sorted(sizes))
 
     @property
-    def profiled_sizes(self) -> tuple[int, ...]:
-        """The distinct batch sizes that the command `profile` measures."""
-        return tuple(dict.fromkeys(self.batch_sizes))
-
-    @property
     def reference(self) -> Trial:
         """The trial with the subject's own batch size and learning rate, and seed 0."""
         check_batch_size(self.summary.batch_size, self.summary)
-        return self.trial(self.summary.batch_size, self.own_rate, seed=0)
-
-    @property
-    def own_rate(self) -> float:
-        """The subject's own learning rate, which the user trains with now."""
-        return self.summary.learning_rate
+        return self.trial(self.summary.batch_size, self.summary.learning_rate, seed=0)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -211,7 +247,7 @@ class Subject(ABC):
             self._check_plans()
             sizes = ()
         trials = []
-        rates = question.learning_rates or (self.own_rate,)
+        rates = question.learning_rates or (self.summary.learning_rate,)
         for seed, rate in product(range(question.seeds), rates):
             for name in question.plans:
                 trials.append(self._planned_trial(name, rate, seed=seed))
@@ -220,13 +256,19 @@ class Subject(ABC):
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial, its rate scaled by a rule; refuse a micro-batch above `batch_size`."""
+        """Return a trial, its rate scaled by a rule; refuse a batch that cannot be divided."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
             raise BatchSizeError(
                 f"micro-batch size {micro} with batch size {batch_size}: expected 1 to "
                 f"{batch_size}; give a smaller one, or only batch sizes of at least {micro}"
+            )
+        if batch_size % self.n_devices:
+            whose = "your " if batch_size == self.summary.batch_size else ""
+            raise BatchSizeError(
+                f"{whose}batch size {batch_size} on {self.n_devices} devices: each takes an equal "
+                f"part of it; give multiples of {self.n_devices}, or other --devices"
             )
         rule = scaling_rule(question.scaling_rule)
         trial = Trial(
@@ -242,6 +284,7 @@ class Subject(ABC):
             scaling_rule=question.scaling_rule,
             horizon_steps=None,
             device=question.device.partition(":")[0],
+            world_size=self.n_devices,
             seed=seed,
         )
         is_limited = self.epochs is not None or question.steps is not None
@@ -281,7 +324,12 @@ class Subject(ABC):
                 f"plans {', '.join(question.plans)}: expected grow or decay among them; without, "
                 f"give the batch sizes only"
             )
-        if len(set(sizes)) != 2:
+        if self.why_no_plans:
+            raise UsageError(
+                f"plans of workload {self.name!r}, which has {self.why_no_plans}; leave it out (a "
+                f"`schedule` goes with plans)"
+            )
+        if len(sizes) != 2:
             raise UsageError(
                 f"plans of batch sizes {', '.join(map(str, sizes))}: expected two, the small one "
                 f"and the large one, such as --batch-sizes 32,512"
@@ -351,12 +399,6 @@ def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
             f"{summary.n_train}, the size of its training set; use 'full' for all of it in one "
             f"batch"
         )
-
-
-def outside_of_a_share(metric: str, value: float) -> str:
-    """Return the error message for a target outside 0 to 1 of a metric like accuracy."""
-    meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
-    return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
 def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +16,12 @@ import torch
 
 from batchlab.app.arguments import read
 from batchlab.app.question import Request
-from batchlab.app.subject import DEFAULT_EPOCHS, Subject, outside_of_a_share, value_of
-from batchlab.errors import BatchSizeError, NoStoreError, UsageError
+from batchlab.app.subject import Subject, value_of
+from batchlab.errors import NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
+from batchlab.measure.profile_search import ProfileSearch
 from batchlab.measure.profiling import (
     measure_profile,
     profile_of,
@@ -33,7 +34,7 @@ from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial
+from batchlab.records.trial import Status, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.process_engine import ProcessEngine
@@ -58,9 +59,6 @@ from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import load_workload
 from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
-
-_SWEPT = (64, 256, 1024)
-_LARGER = 16  # the default ratio of a plan's large batch size to the workload's own
 
 
 def subject_of(question: Request) -> Subject:
@@ -117,6 +115,16 @@ class WorkloadSubject(Subject):
         if workload.target is not None:
             own = workload.target.metric, workload.target.value
             self.planned_target = self._read_own("target", own)
+        self.metrics = tuple(
+            MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
+        )
+        self.shares = frozenset(
+            name for name, metric in workload.metrics.items() if metric is accuracy
+        )
+        if workload.scheduler is not None:
+            self.why_no_plans = "a `scheduler` of its own, which sets the rate"
+        elif workload.patience_epochs is not None:
+            self.why_no_plans = "a patience, which ends trainings before a plan has changed"
         n_train = size_of(workload.train)
         self.summary = WorkloadSummary(
             workload_id=self._loaded.workload_id,
@@ -128,14 +136,12 @@ class WorkloadSubject(Subject):
             n_test=size_of(workload.test),
             n_train_evaluated=n_train_evaluated(n_train),
             n_parameters=None,
-            metrics=tuple(
-                MetricSummary(name=name, better=workload.better(name))
-                for name in workload.metric_names
-            ),
+            metrics=self.metrics,
             batch_size=workload.batch_size,
             learning_rate=workload.learning_rate,
             draws_by_seed=self._loaded.draws_by_seed,
         )
+        self.has_validation = self.summary.has_validation
 
     @property
     def workload(self) -> Workload:
@@ -180,8 +186,11 @@ class WorkloadSubject(Subject):
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
         check_sampling(workload, question.sampling)
-        size = self._read_own("batch_size", self.summary.batch_size)
-        self.summary = replace(self.summary, batch_size=size)
+        self.summary = replace(
+            self.summary,
+            batch_size=self._read_own("batch_size", workload.batch_size),
+            learning_rate=self._read_own("learning_rate", workload.learning_rate),
+        )
         limit = self.memory_limit_bytes
         if (
             limit is not None
@@ -207,55 +216,6 @@ class WorkloadSubject(Subject):
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
-
-    def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return `(metric, value)` as a target; refuse a workload without validation data."""
-        workload, (metric, value) = self.workload, target
-        if metric not in workload.metric_names:
-            raise UsageError(
-                f"target {metric}={value}: workload {workload.name!r} has no metric {metric!r}; it "
-                f"has {', '.join(workload.metric_names)}"
-            )
-        if not self.summary.has_validation:
-            raise UsageError(
-                f"target {metric}={value}: workload {workload.name!r} has no validation set to "
-                f"measure it on; give it one"
-            )
-        if workload.metrics.get(metric) is accuracy and not 0 <= value <= 1:
-            raise UsageError(outside_of_a_share(metric, value))
-        return Target(metric=metric, value=value, better=workload.better(metric))
-
-    def _check_plans(self) -> None:
-        super()._check_plans()
-        if self.workload.scheduler is not None:
-            what = "a `scheduler` of its own, which sets the rate"
-        elif self.workload.patience_epochs is not None:
-            what = "a patience, which ends trainings before a plan has changed"
-        else:
-            return
-        raise UsageError(
-            f"plans of workload {self.name!r}, which has {what}; leave it out (a `schedule` goes "
-            f"with plans)"
-        )
-
-    def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return the batchlab command's default batch sizes, such as powers of 2 for a profile."""
-        n_train, size = self.summary.n_train, self.summary.batch_size
-        if self.question.plans:
-            return (size, min(n_train, _LARGER * size))
-        if self.question.name == "sweep":
-            return (*(swept for swept in _SWEPT if swept < n_train), n_train)
-        if self.question.name == "profile":
-            return default_batch_sizes(n_train, reference_batch_size=size)
-        if self.question.name == "noise":
-            return (size,)
-        return super().usual_batch_sizes()
-
-    @property
-    def own_rate(self) -> float:
-        """The workload's learning rate."""
-        rate: float = self._read_own("learning_rate", self.summary.learning_rate)
-        return rate
 
     def _read_own(self, name: str, value: object) -> Any:
         whose = f" of workload {self.name!r}"
@@ -313,7 +273,7 @@ class WorkloadSubject(Subject):
     def _whole_steps(self) -> Trial:
         """The reference trial without smaller last batches, so that all steps are comparable."""
         return replace(
-            self.trial(self.summary.batch_size, self.own_rate, seed=0),
+            self.trial(self.summary.batch_size, self.summary.learning_rate, seed=0),
             drop_last=True,
             horizon_steps=_HORIZON_STEPS if self.has_shape else None,
         )
@@ -367,26 +327,12 @@ class CommandSubject(Subject):
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
+        self.metrics = (MetricSummary(name=self._command.metric, better=self._command.direction),)
+        self.n_devices = self._command.devices
         # A script that receives its number of epochs or steps may have a schedule over them.
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
-
-    def _usual_epochs(self) -> int | None:
-        """Return default epochs, None if the script decides; refuse an advice that needs epochs."""
-        if self.question.name != "advise":
-            return DEFAULT_EPOCHS if self.has_shape else None
-        if self.has_shape:
-            raise UsageError(
-                "the command takes its length ({epochs} or {steps}), and nothing says how long a "
-                "training of yours is; give --epochs, such as --epochs 10"
-            )
-        if self.question.objective == "quality":
-            raise UsageError(
-                "objective quality: it is compared after the same number of epochs for all; give "
-                "--epochs, such as --epochs 10"
-            )
-        return None
 
     def _refuse(self) -> None:
         """Raise an error for arguments that are impossible with a command, before any run."""
@@ -451,57 +397,24 @@ class CommandSubject(Subject):
         budget.refuse_if_out_of_time("checking the command")
         return summary
 
-    def checked_target(self, target: tuple[str, float]) -> Target:
-        """Return `(metric, value)` as a target on the command's metric, or raise an error."""
-        command, (metric, value) = self._command, target
-        if metric != command.metric:
-            raise UsageError(
-                f"target {metric}={value:g}: the metric of this command is {command.metric}; give "
-                f"--target {command.metric}={value:g}, or --metric {metric}"
-            )
-        if "acc" in metric.lower() and value < 0:
-            raise UsageError(outside_of_a_share(metric, value))
-        return Target(metric=metric, value=value, better=command.direction)
-
-    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial; refuse a batch that several devices cannot share equally."""
-        n = self._command.devices
-        if batch_size % n:
-            whose = "your " if batch_size == self.summary.batch_size else ""
-            raise BatchSizeError(
-                f"{whose}batch size {batch_size} on {n} devices: each takes an equal part of it; "
-                f"give multiples of {n}, or other --devices"
-            )
-        return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=n)
-
     @property
-    def batch_sizes(self) -> tuple[int, ...]:
-        """The requested or default batch sizes; no maximum if the number of examples is unknown."""
-        sizes = self.question.batch_sizes or ()
-        numbers = tuple(size for size in sizes if size != "full")
-        is_assumed = self._command.assumes_examples(self.summary.n_train)
-        if is_assumed and numbers and numbers == sizes:
-            return numbers
-        return super().batch_sizes
+    def assumes_examples(self) -> bool:
+        """Whether the number of training examples is a guess, so batch sizes have no maximum."""
+        return self._command.assumes_examples(self.summary.n_train)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return sizes around the command's own size; an advice's budget limits their number."""
-        size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
-        is_advice = self.question.name == "advise"
-        usual = {max(1, size // 4), size, 4 * size, 16 * size}
-        if is_advice:
-            usual = set(doubled_batch_sizes(n_train, own=size))
-        possible = tuple(s for s in sorted(usual) if s <= n_train and s % n == 0)
-        budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
-        if not is_advice or budget_s is None or start_s is None:
-            return possible
-        affordable = max(4, int(_TIMING_SHARE * budget_s / (start_s + _TIMED_S)))
-        return nearest_sizes(possible, size, most=affordable)
+        """Return sizes around the command's own: for an advice all doubled and halved sizes.
 
-    @property
-    def profiled_sizes(self) -> tuple[int, ...]:
-        """The batch sizes to compare, including the command's own batch size."""
-        return self.candidates
+        If an advice's budget is too short to time these, return the same four as for a sweep.
+        """
+        size, n_train = self.summary.batch_size, self.summary.n_train
+        usual: Sequence[int] = (max(1, size // 4), size, 4 * size, 16 * size)
+        if self.question.name == "advise":
+            doubled = doubled_batch_sizes(n_train, own=size)
+            timing_s = len(doubled) * ((self.summary.start_s or 0.0) + _TIMED_S)
+            if timing_s <= _TIMING_SHARE * (self.question.budget.asked_s or math.inf):
+                usual = doubled
+        return tuple(s for s in usual if s <= n_train and s % self.n_devices == 0)
 
     def profile(
         self,
@@ -559,25 +472,6 @@ def _folder() -> Iterator[Path]:
     """Yield a temporary folder for runs whose results are not stored."""
     with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """Return `own` and up to `most` - 1 `possible` sizes, about twice as many above as below."""
-    below = [size for size in possible if size < own][::-1]
-    above = [size for size in possible if size > own]
-    n_below = min(len(below), (most - 1) // 3)
-    n_above = min(len(above), most - 1 - n_below)
-    n_below = min(len(below), most - 1 - n_above)
-    return tuple(sorted({own, *_spread(below, n_below), *_spread(above, n_above)}))
-
-
-def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """Choose `n` sizes: the 2nd, 4th, ... if there are 2 n sizes or more, else evenly spread."""
-    if n >= len(sizes):
-        return list(sizes)
-    if n * 2 <= len(sizes):
-        return list(sizes[1 : 2 * n : 2])
-    return [sizes[round(place * (len(sizes) - 1) / max(1, n - 1))] for place in range(n)]
 
 
 def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
