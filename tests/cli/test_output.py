@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.reference.terminal import Terminal
 
-from batchlab.cli import invocation
-from batchlab.cli.invocation import Invocation
+from batchlab.cli import options
+from batchlab.cli.options import Invocation
 from batchlab.cli.output import as_wide_as_stdout, at_work
 from batchlab.processes import server as fork_server
 from batchlab.report.text import text_width
@@ -51,7 +51,7 @@ def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own
 def test_what_showing_the_results_takes_is_reserved_beside_what_is_gone(
     budget_s: float, page: Path | None, reserved_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invocation.time, "monotonic", lambda: 103.0)
+    monkeypatch.setattr(options.time, "monotonic", lambda: 103.0)
     found = Invocation(command_line="batchlab sweep", started_s=100.0)
 
     assert found.reserved_s(budget_s, page) == pytest.approx(3.0 + reserved_s)

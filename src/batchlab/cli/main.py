@@ -1,8 +1,7 @@
 """The command line: parses arguments, calls one command, and exits with a code.
 
-Commands are in other files of this folder; a file is loaded when its command is used. Results go
-to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the
-answer is less sure than `--require` demands, 130 interrupted after storing all results.
+Results go to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 failure, 2 wrong
+usage, 3 an answer that is less sure than `--require` demands, 130 interrupted after storing all.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib import import_module
 from typing import NoReturn
 
 import click
 
-from batchlab.cli.invocation import Invocation
+from batchlab.cli.mcp import mcp
+from batchlab.cli.measure import advise, check, noise, profile, sweep
+from batchlab.cli.options import Invocation
+from batchlab.cli.stored import compare, fit, report, weights, workloads
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 # A budget limits the whole command, so count the time from when Python loaded this file.
 _STARTED_S = time.monotonic()
 
-# These commands are in cli/measure.py; every other command is in a file of its own name.
-_MEASURING = ("advise", "sweep", "profile", "noise", "check")
-COMMANDS = (*_MEASURING, "fit", "report", "compare", "weights", "workloads", "mcp")
+_COMMANDS = (
+    *(advise, sweep, profile, noise, check),
+    *(fit, report, compare, weights, workloads, mcp),
+)
+COMMANDS = {str(command.name): command for command in _COMMANDS}
 
 # The commands that accept a user's training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
@@ -39,29 +41,8 @@ WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 _IN_ONE_GO = ("profile", "noise", "check", "mcp")
 
 
-class CommandFiles(Mapping[str, click.Command]):
-    """The commands by name; a command's file is loaded when the command is first used.
-
-    Files of commands import heavy modules (torch, plotting) only inside functions, because `--help`
-    loads all these files and must be instant.
-    """
-
-    def __getitem__(self, name: str) -> click.Command:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        file = "measure" if name in _MEASURING else name
-        command: click.Command = getattr(import_module(f"batchlab.cli.{file}"), name)
-        return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-
 @click.group(
-    commands=CommandFiles(),
+    commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
 @click.version_option(__version__, message="batchlab %(version)s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import re
 import signal
@@ -10,16 +9,17 @@ import sys
 import tempfile
 from inspect import cleandoc
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import click
 
-from batchlab.cli import main as command_line
+from batchlab.cli.measure import advise, check, noise, profile, sweep
+from batchlab.cli.stored import compare, report, workloads
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
-TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
+_COMMANDS = (workloads, check, profile, noise, advise, sweep, report, compare)
+TOOLS = {str(command.name): command for command in _COMMANDS}
 # Options that tools do not offer: for terminals, set by this server, or able to run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
@@ -34,6 +34,8 @@ def mcp() -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
+    import asyncio  # here, as other commands do without its 50 ms
+
     # On Ctrl-C, asyncio would wait for another line of stdin, so handle SIGINT like SIGTERM.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     asyncio.run(_serve())
@@ -45,11 +47,10 @@ async def _serve() -> None:
     from mcp.server.stdio import stdio_server
 
     async def tools(*_: Any) -> types.ListToolsResult:
-        helps = {name: command_line.batchlab.commands[name].help or "" for name in TOOLS}
-        listed = [
-            types.Tool(name=name, description=cleandoc(help_), input_schema=input_schema(name))
-            for name, help_ in helps.items()
-        ]
+        listed = []
+        for name, command in TOOLS.items():
+            does = cleandoc(command.help or "")
+            listed.append(types.Tool(name=name, description=does, input_schema=input_schema(name)))
         return types.ListToolsResult(tools=listed)
 
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
@@ -72,8 +73,7 @@ async def _serve() -> None:
 
 
 def _params(name: str) -> list[click.Parameter]:
-    params = command_line.batchlab.commands[name].params
-    return [param for param in params if param.name not in _LEFT_OUT]
+    return [param for param in TOOLS[name].params if param.name not in _LEFT_OUT]
 
 
 def input_schema(name: str) -> dict[str, Any]:
@@ -129,6 +129,9 @@ def _check_is_below(root: Path, text: str) -> None:
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
     """Run a tool's command and return its output; -P prevents imports from the working folder."""
+    import asyncio
+    from subprocess import DEVNULL, PIPE
+
     import anyio
 
     command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)

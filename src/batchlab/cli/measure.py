@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlab.app.output_file import check_output_file
-from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
+from batchlab.cli.options import CLUSTER, Invocation, takes, with_cluster, workload
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_sections
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 from batchlab.errors import BatchlabError

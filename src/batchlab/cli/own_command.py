@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlab.app.arguments import read
-from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import Invocation
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,166 @@
+"""The commands that measure nothing: report, compare, weights, fit and workloads.
+
+Heavy modules (torch, plotting) are imported only inside functions, because `--help` loads this file
+and must be instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchlab.cli.options import takes
+from batchlab.cli.output import as_wide_as_stdout, print_sections
+from batchlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchlab.app.report import ReportFormat
+
+
+@click.command()
+@takes("store study_id output_format path live")
+def report(
+    store: Path,
+    study_id: str | None,
+    output_format: ReportFormat | None,
+    path: Path | None,
+    live: bool,
+) -> None:
+    """Show a study of the store as a page, text, tables or images."""
+    if live:
+        _write_live(store, study_id, output_format, path)
+        return
+    from batchlab.app.report import json_document, stored, text_of, write_files
+
+    shown = stored(store, study_id)
+    if path is None and output_format == "json":
+        print(json_document(shown, store=store, page=None))
+    elif path is None and output_format == "text":
+        with as_wide_as_stdout():
+            print(text_of(shown), end="")
+    else:
+        for file in write_files(shown, output_format or "html", path, store=store):
+            print(file)
+
+
+def _write_live(
+    store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
+) -> None:
+    """Write the page every 20 s while the study runs; refuse other formats than HTML."""
+    if output_format not in (None, "html"):
+        raise UsageError(
+            f"--live writes a page, not {output_format}; leave out --format, or --live"
+        )
+    from batchlab.app.live_report import write_live_page
+    from batchlab.app.output_file import check_output_file
+
+    path = path or store.with_name("batchlab-live.html")
+    check_output_file(path, store=store)
+    write_live_page(store, study_id, path, show=_show)
+
+
+def _show(page: Path) -> None:
+    """Print the page's path, and open the page in a browser if there is a display."""
+    print(page, flush=True)
+    # Without a display, do not open the page: a text browser would take over the terminal.
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform == "darwin" or any(name in os.environ for name in screens):
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@takes("store as_json")
+def compare(a: str, b: str, store: Path, as_json: bool) -> None:
+    """Show what differs beyond noise between the studies A and B.
+
+    Each is a store, of which the last study counts, the start of the id of a study in --store, or
+    a file with what batchlab profile --json printed.
+    """
+    from batchlab.app.compare import compare as compare_studies
+    from batchlab.report.short_reports import comparison_section
+    from batchlab.words.document import document_text
+
+    comparison = compare_studies(a, b, store=store)
+    if as_json:
+        print(document_text(comparison))
+        return
+    print_sections([comparison_section(comparison)])
+
+
+@click.command()
+@takes("store study_id output")
+def weights(store: Path, study_id: str | None, output: Path) -> None:
+    """Write the trained model of what an advice names to a file.
+
+    It is the longest training run with that batch size and learning rate. Load it with
+    model.load_state_dict(safetensors.torch.load_file(FILE)).
+    """
+    from batchlab.app.save_weights import save_weights
+    from batchlab.words.catalogue import number_text
+
+    saved = save_weights(output, store=store, study=study_id)
+    trial = saved.record.trial
+    rate = number_text(trial.learning_rate, "rate")
+    reached = ""
+    if saved.value is not None:
+        value = number_text(saved.value, f"metric {saved.metric}")
+        reached = f", validation {saved.metric} {value}"
+    averaged = ", the averaged weights" if saved.are_averaged else ""
+    print(
+        f"{saved.path}: batch size {trial.batch_size}, learning rate {rate}, seed "
+        f"{trial.seed}, {saved.record.epochs:.3g} epochs{reached}{averaged}"
+    )
+
+
+@click.command()
+@click.argument("points", type=click.Path(path_type=Path))
+@takes("as_json")
+def fit(points: Path, as_json: bool) -> None:
+    """Fit the law of steps to target to POINTS, a CSV file.
+
+    The law is S(B) = S_min (1 + B_crit/B), fitted by least squares of relative errors. The columns:
+    batch_size, and steps_to_target or samples_to_target. Optional: learning_rate (the best of each
+    batch size in the mean over seeds counts); after_steps (the last evaluation before the target; a
+    run that never reached it has no steps and says here how many it went).
+    """
+    from batchlab.app.fit import fit as fit_points
+    from batchlab.report.short_reports import FitDocument, fit_section
+    from batchlab.words.document import document_text
+
+    law = fit_points(points)
+    if as_json:
+        print(document_text(FitDocument(source=str(points), law=law)))
+        return
+    print_sections([fit_section(law)])
+
+
+@click.command()
+@takes("as_json")
+def workloads(as_json: bool) -> None:
+    """List the built-in workloads with their settings and defaults."""
+    from batchlab.words.document import SCHEMA
+    from batchlab.workload.loading import describe_workloads
+
+    described = describe_workloads()
+    if as_json:
+        document = {"schema": SCHEMA, "command": "workloads", "workloads": described}
+        print(json.dumps(document, indent=2))
+        return
+    for entry in described:
+        print(f"{entry['name']}\n    {entry['description']}")
+        for name, value in entry["settings"].items():
+            text = str(value)
+            if isinstance(value, bool):
+                text = text.lower()
+            print(f"    --set {name}={text}")
+        print()
+    print("Your own: path/file.py:name, a batchlab.Workload or a function that returns one.")
