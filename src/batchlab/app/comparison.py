@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, product
-from operator import attrgetter, itemgetter
+from itertools import product
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -33,8 +33,6 @@ _MISSES = 0.05  # the probability that at least one interval of a comparison is 
 _NORMAL_95 = float(ndtri(0.975))
 SizeAndRate = tuple[int, float | None]  # batch size, learning rate
 Estimates = Mapping[SizeAndRate, Estimate]
-Crossings = dict[SizeAndRate, list[Crossing]]
-Ends = dict[SizeAndRate, list[float]]  # final values of whole trainings, one per seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,26 +127,24 @@ class Side:
         peaks = {point.batch_size: point.peak_bytes for point in points if point}
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
-    def crossings(self, target: Target | None) -> Crossings:
+    def crossings(self, target: Target | None) -> dict[SizeAndRate, list[Crossing]]:
         """Return target crossings by (size, rate), if every run of the pair reached the target."""
-        met: Crossings = {}
+        met: dict[SizeAndRate, list[Crossing]] = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
             if target is None or run.status is None or run.has_failed:
                 continue
-            key, crossing = self._key(run), run.crossing(target)
+            crossing = run.crossing(target)
             if crossing is None:
-                missed.add(key)
+                missed.add(self._key(run))
             else:
-                met.setdefault(key, []).append(crossing)
-        for key in missed & met.keys():
-            del met[key]
-        return met
+                met.setdefault(self._key(run), []).append(crossing)
+        return {key: crossings for key, crossings in met.items() if key not in missed}
 
     @property
-    def ends(self) -> Ends:
+    def ends(self) -> dict[SizeAndRate, list[float]]:
         """The final metric values of whole trainings, by batch size and rate."""
-        ends: Ends = {}
+        ends: dict[SizeAndRate, list[float]] = {}
         if self.advice is not None:
             for tried in self.advice.tried:
                 if tried.end is not None and tried.epochs is None:
@@ -197,51 +193,69 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
     """Yield the compared quantities; Bonferroni's correction widens their confidence intervals."""
-    met = [a.crossings(target), b.crossings(target)]
-    ends = (a.ends, b.ends)
-    n_timed = len(a.timed_sizes & b.timed_sizes)
-    n_intervals = n_timed + 2 * len(_sizes(*met)) + len(_sizes(*ends))
+    met, ends = (a.crossings(target), b.crossings(target)), (a.ends, b.ends)
+    n_intervals = len(a.timed_sizes & b.timed_sizes) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
     confidence = 1 - _MISSES / max(1, n_intervals)
     wider = float(ndtri((1 + confidence) / 2)) / _NORMAL_95
-    step_s = a.step_s(wider), b.step_s(wider)
-    steps = _steps(met, confidence)
+    step_s, steps = (a.step_s(wider), b.step_s(wider)), _steps(*met, confidence)
     times = _times(steps[0], step_s[0]), _times(steps[1], step_s[1])
-    yield from _ratios("step_s", *step_s)
-    yield from _ratios("steps_to_target", *steps)
-    yield from _ratios("time_to_target_s", *times)
-    yield from _final_values(a, b, *ends, confidence)
-    yield from _ratios("peak_bytes", a.peak_bytes, b.peak_bytes)
+    yield from _rows("step_s", *step_s)
+    yield from _rows("steps_to_target", *steps)
+    yield from _rows("time_to_target_s", *times)
+    yield from _final_values(a, b, confidence)
+    yield from _rows("peak_bytes", a.peak_bytes, b.peak_bytes)
 
 
 def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:
     """Return the batch sizes that occur on both sides, in ascending order."""
-    size_of = itemgetter(0)
-    return sorted({*map(size_of, a)} & {*map(size_of, b)})
+    return sorted({size for size, _ in a} & {size for size, _ in b})
 
 
-def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
-    """Return each side's mean steps to the target, by batch size and rate, from its crossings."""
-    keys: list[tuple[int, SizeAndRate]] = []
-    logs = []
-    for side, crossings in enumerate(met):
-        for key, of_key in crossings.items():
-            keys.append((side, key))
-            logs.append([math.log(crossing.middle) for crossing in of_key])
-    means = CellMeans.of_steps(logs)
-    steps: list[dict[SizeAndRate, Estimate]] = [{} for _ in met]
-    for i, (side, key) in enumerate(keys):
+def _steps(
+    a: Mapping[SizeAndRate, list[Crossing]],
+    b: Mapping[SizeAndRate, list[Crossing]],
+    confidence: float,
+) -> tuple[Estimates, Estimates]:
+    """Return each side's mean steps to the target; the scatter is pooled over both sides."""
+    met = [*a.values(), *b.values()]
+    logs = [[math.log(crossing.middle) for crossing in crossings] for crossings in met]
+    means, steps = CellMeans.of_steps(logs), []
+    for i, crossings in enumerate(met):
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
             # Rare evaluations may cause an equal error for all seeds, so do not average that error.
-            apart = max(map(_log_apart, met[side][key])) / 2
+            apart = max(math.log(crossing.step / crossing.least) for crossing in crossings) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
-        steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
-    return [*steps]
+        steps.append(Estimate.of_log(fmean(logs[i]), half, n=mean.n))
+    return dict(zip(a, steps, strict=False)), dict(zip(b, steps[len(a) :], strict=True))
 
 
-def _log_apart(crossing: Crossing) -> float:
-    return math.log(crossing.step / crossing.least)
+def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigure]:
+    """Yield the comparisons of mean final metric values; the scatter is pooled over both sides."""
+    if a.study is None or b.study is None:
+        return
+    metric = a.study.workload.metrics[0]
+    if metric != b.study.workload.metrics[0]:
+        return
+    ends, other_ends = a.ends, b.ends
+    n_examples = min(a.study.workload.n_validation or 0, b.study.workload.n_validation or 0)
+    means = CellMeans.of(
+        [*ends.values(), *other_ends.values()],
+        metric=metric.name,
+        better=metric.better,
+        n_examples=n_examples or None,
+        end_errors=end_errors((*a.runs, *b.runs), metric.name),
+    )
+    of_cell = [means.mean(i, confidence=confidence) for i in range(len(means.cells))]
+    of_a = dict(zip(ends, of_cell, strict=False))
+    of_b = dict(zip(other_ends, of_cell[len(ends) :], strict=True))
+
+    def difference(x: SizeAndRate, y: SizeAndRate) -> Estimate:
+        i, j = [*other_ends].index(y) + len(ends), [*ends].index(x)
+        return means.difference(i, j, confidence=confidence)
+
+    yield from _rows(metric.name, of_a, of_b, difference, better=metric.better)
 
 
 def _times(steps: Estimates, step_s: Estimates) -> Estimates:
@@ -267,81 +281,37 @@ def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
     return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
-def _ratios(quantity: str, a: Estimates, b: Estimates) -> list[ComparedFigure]:
-    return _rows(quantity, a, b, lambda x, y: _product(b[y], a[x], -1))
-
-
-def _final_values(
-    a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float
-) -> list[ComparedFigure]:
-    """Return the comparisons of mean final metric values of whole trainings, per batch size."""
-    if a.study is None or b.study is None:
-        return []
-    metric = a.study.workload.metrics[0]
-    if metric != b.study.workload.metrics[0]:
-        return []
-    n_examples = min(a.study.workload.n_validation or 0, b.study.workload.n_validation or 0)
-    means = CellMeans.of(
-        [*ours.values(), *theirs.values()],
-        metric=metric.name,
-        better=metric.better,
-        n_examples=n_examples or None,
-        end_errors=end_errors((*a.runs, *b.runs), metric.name),
-    )
-    place_a = dict(zip(ours, count()))
-    place_b = dict(zip(theirs, count(len(ours))))
-
-    def mean_of(place: int) -> Estimate:
-        return means.mean(place, confidence=confidence)
-
-    def change(x: SizeAndRate, y: SizeAndRate) -> Estimate:
-        return means.difference(place_b[y], place_a[x], confidence=confidence)
-
-    return _rows(
-        metric.name,
-        dict(zip(ours, map(mean_of, place_a.values()), strict=True)),
-        dict(zip(theirs, map(mean_of, place_b.values()), strict=True)),
-        change,
-        better=metric.better,
-        is_ratio=False,
-    )
-
-
 def _rows(
     quantity: str,
     a: Estimates,
     b: Estimates,
-    change: Callable[[SizeAndRate, SizeAndRate], Estimate],
+    difference: Callable[[SizeAndRate, SizeAndRate], Estimate] | None = None,
     *,
     better: Better = "lower",
-    is_ratio: bool = True,
-) -> list[ComparedFigure]:
-    """Return a comparison for each batch size on both sides, at the best common learning rate.
+) -> Iterator[ComparedFigure]:
+    """Yield a comparison for each batch size on both sides, at the best common learning rate.
 
     The best rate has the best mean over both sides. Without a common rate, use each side's best.
+    The change is a difference if `difference` returns it, or else a ratio.
     """
-    sign = -1
-    if better == "higher":
-        sign = 1
+    sign = 1 if better == "higher" else -1
 
     def worth(pair: tuple[SizeAndRate, SizeAndRate]) -> tuple[bool, float]:
         x, y = pair
         return x == y, sign * ((a[x].estimate or 0.0) + (b[y].estimate or 0.0))
 
-    rows = []
     for size in _sizes(a, b):
         x, y = max(product(_of_size(a, size), _of_size(b, size)), key=worth)
-        row = ComparedFigure(
+        change = difference(x, y) if difference else _product(b[y], a[x], -1)
+        yield ComparedFigure(
             quantity=quantity,
             batch_size=size,
             learning_rates=(x[1], y[1]),
             a=a[x],
             b=b[y],
-            change=change(x, y),
-            is_ratio=is_ratio,
+            change=change,
+            is_ratio=difference is None,
         )
-        rows.append(row)
-    return rows
 
 
 def _of_size(figures: Estimates, size: int) -> list[SizeAndRate]:
