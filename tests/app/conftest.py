@@ -11,12 +11,11 @@ from tests.reference.made_up import made_up_timing
 
 import batchlab
 from batchlab.app.question import asked
-from batchlab.app.subject import Subject
-from batchlab.app.subjects import WorkloadSubject, subject_of
+from batchlab.app.subjects import AnySubject, WorkloadSubject, subject_of
 from batchlab.processes.children import Ended
 
 
-def about(name: str, workload: Any, **given: Any) -> Subject:
+def about(name: str, workload: Any, **given: Any) -> AnySubject:
     """The subject of a question that nobody has looked at."""
     return subject_of(asked(name, workload=workload, **({"budget": "2m"} | given)))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from batchlab.app.options import candidates_in
-from batchlab.app.subject import Subject
+from batchlab.app.subjects import AnySubject
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.records.progress_listener import ProgressListener
@@ -28,12 +28,12 @@ _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
-def needs_pilot(subject: Subject) -> bool:
+def needs_pilot(subject: AnySubject) -> bool:
     """Return whether the objective needs a target but none is given, so a pilot run must set it."""
     return subject.target is None and subject.question.objective != "quality"
 
 
-def profile_for_pilot(subject: Subject) -> Profile | None:
+def profile_for_pilot(subject: AnySubject) -> Profile | None:
     """Profile the reference's batch size for a pilot run; None if all sizes must be profiled."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
     # Starting a script may take minutes, so no script is started only for this profile.
@@ -50,7 +50,7 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
     return None
 
 
-def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
+def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
     """Return whether the profile has only the reference's batch size, of several to profile."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
@@ -59,7 +59,7 @@ def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
     return any(o.runs for o in candidates_in(subject, profile) if o.batch_size == size)
 
 
-def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
+def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
     """Profile all batch sizes, or raise a BudgetError if time ran out after too few sizes."""
     question, budget = subject.question, subject.question.budget
     # A script is started for each batch size and each repetition; one start takes `start_s`.
@@ -90,7 +90,7 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
     )
 
 
-def _wanted(subject: Subject) -> tuple[int, ...]:
+def _wanted(subject: AnySubject) -> tuple[int, ...]:
     """Return the batch sizes to profile: only the workload's own if sizes cannot be compared."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
@@ -98,7 +98,7 @@ def _wanted(subject: Subject) -> tuple[int, ...]:
 
 
 def timed_in_turn(
-    subject: Subject, here: Profile, sizes: Sequence[int]
+    subject: AnySubject, here: Profile, sizes: Sequence[int]
 ) -> Iterator[tuple[float, ...]]:
     """Yield each process's ratios of step times (second size / first), while time is left."""
     budget = subject.question.budget

@@ -28,7 +28,7 @@ from batchlab.app.options import (
 )
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
-from batchlab.app.subject import Subject
+from batchlab.app.subjects import AnySubject
 from batchlab.app.trainings import TARGET, epochs_of_one_training, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
@@ -51,7 +51,7 @@ _OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
 }
 
 
-def stages_of(subject: Subject) -> Sequence[str]:
+def stages_of(subject: AnySubject) -> Sequence[str]:
     """Return an advice's stages in order; a pilot run is a stage only if it sets the target."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
@@ -94,7 +94,7 @@ _CONCLUSIONS_SHARE = 0.05
 class AdviceSession:
     """One session of a study: starts the study, or continues where the last session stopped."""
 
-    def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
+    def __init__(self, store: Store, subject: AnySubject, study: StudyName) -> None:
         self._store = store
         self._subject = subject
         self._study = study

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from batchlab.app.question import Request, asked
-from batchlab.app.subject import Subject
-from batchlab.app.subjects import subject_of
+from batchlab.app.subjects import AnySubject, subject_of
 from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -75,7 +74,7 @@ def profiled(question: Request) -> Profile:
     return profile
 
 
-def _refuse_too_few(profile: Profile, subject: Subject) -> None:
+def _refuse_too_few(profile: Profile, subject: AnySubject) -> None:
     ran, sizes = sum(point.ran for point in profile.points), subject.batch_sizes
     if profile.points and not ran:
         reason = reason_text(profile.points[0].reason)

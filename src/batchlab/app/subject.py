@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TypeVar
@@ -11,19 +9,16 @@ from typing import TypeVar
 from batchlab import errors
 from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile
 from batchlab.measure.profile_search import default_batch_sizes
 from batchlab.plans.plan import instead_of_decay
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.quantities import Better
 from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
 from batchlab.records.study import USUAL_SIZES, MetricSummary, WorkloadSummary
 from batchlab.records.trial import Target, Trial
-from batchlab.runs.contract import Engine, RunPlan
-from batchlab.store.store import Store
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
@@ -42,10 +37,10 @@ _LARGER = 16  # the default ratio of a plan's large batch size to the workload's
 _STEPS_PER_EPOCH = 32
 
 
-class Subject(ABC):
-    """What a question is about: a workload, run in child processes, or a user's training command.
+class Subject:
+    """What a question means for its subject, a workload or a user's training command.
 
-    A subclass may also replay recorded trainings, so do not expect data and model in this process.
+    The subclasses in `batchlab.app.subjects` measure and train the subject.
     """
 
     summary: WorkloadSummary  # the subject's facts; complete after `look`
@@ -53,6 +48,7 @@ class Subject(ABC):
     metrics: tuple[MetricSummary, ...]
     shares: frozenset[str] = frozenset()  # the metrics that are shares of the examples, 0 to 1
     has_validation = True
+    takes_micro_batches = True  # whether a step may be split into micro-batches
     n_devices = 1  # on how many devices a training runs
     is_usual = False  # whether the batch size is a default that no user chose
     has_shape = False  # whether the learning rate may have a schedule over the training
@@ -71,18 +67,6 @@ class Subject(ABC):
     def __init__(self, question: Request) -> None:
         """Store the question without reading or running anything."""
         self.question = question
-
-    # ---- facts about the subject
-
-    @abstractmethod
-    def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary, read from the store or made by a check; report its warnings.
-
-        `refuse` raises an error for an impossible question; call it as soon as the summary has the
-        facts that `refuse` needs, before anything slow.
-        """
-
-    # ---- the question's arguments, with defaults for this subject
 
     @property
     def epochs(self) -> int | None:
@@ -340,12 +324,11 @@ class Subject(ABC):
                     f"plans with {name}: they are compared after equal epochs; give epochs only"
                 )
 
-    # ---- measuring and training the subject
-
     @property
     def may_accumulate(self) -> bool:
-        """Whether a training step may be split into micro-batches."""
-        return True
+        """Whether steps may use micro-batches; an advice allows none that change the loss."""
+        is_other_loss = self.question.name == "advise" and self.summary.loss_couples
+        return self.takes_micro_batches and not is_other_loss
 
     @property
     def memory_limit_bytes(self) -> int | None:
@@ -353,32 +336,6 @@ class Subject(ABC):
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
-
-    @abstractmethod
-    def profile(
-        self,
-        batch_sizes: Sequence[int],
-        *,
-        deadline_s: float,
-        listener: ProgressListener,
-        known: Profile | None = None,
-    ) -> Profile:
-        """Measure step time and memory of the batch sizes until the deadline.
-
-        Batch sizes in the `known` profile are only timed again, not tested for whether they fit.
-        """
-
-    @abstractmethod
-    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Time the trial's steps while nothing else runs; return a `StepTiming` or the failure."""
-
-    def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Time two points in turn; return step-time ratios (second / first), none for a script."""
-        return Ended()
-
-    @abstractmethod
-    def engine(self, store: Store, plan: RunPlan) -> Engine:
-        """Return an engine that trains the subject and may store records in the store."""
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:

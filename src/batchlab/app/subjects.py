@@ -61,13 +61,6 @@ from batchlab.workload.pieces import accuracy
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 
-def subject_of(question: Request) -> Subject:
-    """Return the question's subject; a workload given as a file is loaded by running the file."""
-    if isinstance(question.workload, TrainingCommand):
-        return CommandSubject(question)
-    return WorkloadSubject(question)
-
-
 def _reports_peaks(device: str) -> bool:
     return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
 
@@ -110,6 +103,7 @@ class WorkloadSubject(Subject):
             self.constant_until = constant_until(workload.schedule)
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
+        self.takes_micro_batches = workload.takes_micro_batches
         self.weighs_examples = workload.weight is not None
         self.planned_epochs = workload.epochs
         if workload.target is not None:
@@ -163,7 +157,11 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Add the model to the workload's id; complete the summary from the store or by a check."""
+        """Complete id and summary, read from the store or found by a check; report warnings.
+
+        `refuse` raises an error for an impossible question. It is called as soon as the summary has
+        the facts that `refuse` needs, before anything slow.
+        """
         self._refuse()
         refuse()
         if self.question.cluster is not None:
@@ -229,12 +227,6 @@ class WorkloadSubject(Subject):
         check_may_be_cut(self.workload, trial)
         return trial
 
-    @property
-    def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; an advice allows none that change the loss."""
-        is_other_loss = self.question.name == "advise" and self.summary.loss_couples
-        return self.workload.takes_micro_batches and not is_other_loss
-
     def profile(
         self,
         batch_sizes: Sequence[int],
@@ -285,7 +277,7 @@ class WorkloadSubject(Subject):
         return run_in_child(*what, timeout_s=timeout_s)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measure the trial's step time in a child process."""
+        """Time the trial's steps in a child process; return a `StepTiming` or the failure."""
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
@@ -366,7 +358,10 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary, read from the store or found by short runs, and report warnings."""
+        """Complete the summary, read from the store or found by short runs, and report warnings.
+
+        `refuse` is as for a workload.
+        """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
         self.summary = stored or self._checked(proves=self.question.name != "profile")
@@ -451,12 +446,16 @@ class CommandSubject(Subject):
             return profile_of(search, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measure the step time in a run of the command."""
+        """Time the trial's steps in a run of the command; return a `StepTiming` or the failure."""
         with _folder() as folder:
             point = self._timed(trial, folder, timeout_s)
         if point.timing is None:
             return Ended(status=point.status, reason=point.reason)
         return Ended(value=point.timing)
+
+    def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
+        """Return no step-time ratios, because two runs of a command cannot alternate."""
+        return Ended()
 
     def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
         marker = f"{self._workload_id}/timing"
@@ -465,6 +464,16 @@ class CommandSubject(Subject):
     def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """Return an engine that runs the command once per trial, one trial at a time."""
         return CommandEngine(store, self._command, plan)
+
+
+AnySubject = WorkloadSubject | CommandSubject
+
+
+def subject_of(question: Request) -> AnySubject:
+    """Return the question's subject; a workload given as a file is loaded by running the file."""
+    if isinstance(question.workload, TrainingCommand):
+        return CommandSubject(question)
+    return WorkloadSubject(question)
 
 
 @contextmanager

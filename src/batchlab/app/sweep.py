@@ -10,8 +10,7 @@ from typing import Literal
 from batchlab.app.budget import own_turn
 from batchlab.app.options import checked_trials
 from batchlab.app.question import Request, asked
-from batchlab.app.subject import Subject
-from batchlab.app.subjects import subject_of
+from batchlab.app.subjects import AnySubject, subject_of
 from batchlab.machine import environment, place_here
 from batchlab.plans.scaling import moved_adam
 from batchlab.random_state import untouched_randomness
@@ -147,7 +146,7 @@ class StoredSweep:
     """A sweep that stores its step times, records and study in a store."""
 
     def __init__(
-        self, store: Store, subject: Subject, trials: tuple[Trial, ...], training: str
+        self, store: Store, subject: AnySubject, trials: tuple[Trial, ...], training: str
     ) -> None:
         self._store = store
         self._subject = subject

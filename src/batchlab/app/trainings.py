@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from batchlab.advice.level import has_settled
-from batchlab.app.subject import Subject
+from batchlab.app.subjects import AnySubject
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.run import RunLength, RunRequest
@@ -20,7 +20,7 @@ TARGET = "setting the target"
 _FIRST_EPOCHS = 4  # of the first try; doubled until the training reaches its target or plateau
 
 
-def run_plan(subject: Subject) -> RunPlan:
+def run_plan(subject: AnySubject) -> RunPlan:
     """Return a plan for an advice's runs, with a clock that starts now and no time limit."""
     question = subject.question
     return RunPlan(
@@ -34,7 +34,7 @@ def run_plan(subject: Subject) -> RunPlan:
     )
 
 
-def epochs_of_one_training(subject: Subject, store: Store) -> float:
+def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
     """Return the planned epochs of one training, or else find them by training the reference.
 
     That training ends at the target, at a plateau, or where a script ends by itself.
@@ -62,7 +62,7 @@ def epochs_of_one_training(subject: Subject, store: Store) -> float:
         length = replace(length, epochs=2 * length.epochs)
 
 
-def _end_of(subject: Subject, record: TrialRecord) -> float | None:
+def _end_of(subject: AnySubject, record: TrialRecord) -> float | None:
     """Return the epochs after which a run reached its target, plateau or own end, else None."""
     if subject.target is not None:
         crossing = record.crossing(subject.target)
