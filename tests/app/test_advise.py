@@ -28,7 +28,7 @@ import batchlab
 from batchlab.advice.advice import Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
-from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, AdviceProgress, stages_of
+from batchlab.app.advice_session import SEARCH, TARGET, stages_of
 from batchlab.app.advise import advised
 from batchlab.app.profile import PROFILING
 from batchlab.app.question import asked
@@ -230,22 +230,7 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
         assert asks_nothing.questions[-1].margin == other.get("margin")
 
 
-# ---- stages
-
-
-def test_a_stage_is_told_once_when_it_begins_and_a_target_is_one_where_none_is_given() -> None:
-    told = Told()
-    watcher = AdviceProgress(told)
-
-    watcher.is_beginning = True
-    watcher.asked([], "pilot")
-    watcher.is_beginning = False
-    watcher.stage(PROFILING)
-    for purpose in ("pilot", "pilot", "search", "whole"):
-        watcher.asked([], purpose)  # type: ignore[arg-type]
-
-    assert told.phases == [BEGINNING, PROFILING, TARGET, SEARCH]
-    assert len(told.reasons) == 5
+def test_a_target_is_a_stage_if_none_is_given() -> None:
     assert stages_of(about("advise", tiny())) == [PROFILING, TARGET, SEARCH]
     for given in ({"target": ("accuracy", 0.9)}, {"objective": "quality"}):
         assert stages_of(about("advise", tiny(), **given)) == [PROFILING, SEARCH]

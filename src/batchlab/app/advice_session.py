@@ -27,13 +27,12 @@ from batchlab.app.options import (
     why_untimed,
 )
 from batchlab.app.profile import PROFILING
-from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
+from batchlab.app.report import Advised, advice_of, put_advice
 from batchlab.app.subjects import AnySubject
 from batchlab.app.trainings import TARGET, epochs_of_one_training, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import StudyName
 from batchlab.records.trial import Status, Trial
 from batchlab.runs.contract import Engine
@@ -58,41 +57,17 @@ def stages_of(subject: AnySubject) -> Sequence[str]:
     return [text(PROFILING), text(SEARCH)]
 
 
-class AdviceProgress:
-    """A `RunWatcher` that reports stages, runs and the leading configuration to a listener."""
-
-    def __init__(self, listener: ProgressListener) -> None:
-        """Store the listener; there is no stage yet."""
-        self._listener = listener
-        self._stage = ""
-        self.is_beginning = False  # whether only the reference's batch size has been profiled
-
-    def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
-        """Report the stage of the requested runs if the stage is new, then report the runs."""
-        stage, why = _OF_PURPOSE[purpose]
-        self.stage(BEGINNING if self.is_beginning else stage)
-        self._listener.asked(trials, why)
-
-    def stage(self, stage: str) -> None:
-        """Report a stage, unless the stage is the current stage."""
-        if stage != self._stage:
-            self._stage = stage
-            self._listener.phase(text(stage))
-
-    def answered(self, run_log: RunLog) -> None:
-        """Report the leading configuration, if any."""
-        leading = run_log.leading
-        if leading is not None:
-            self._listener.best(leading.batch_size, leading.learning_rate)
-
-
 # The seconds reserved for conclusions after the last run, and their largest share of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
 
 
 class AdviceSession:
-    """One session of a study: starts the study, or continues where the last session stopped."""
+    """One session of a study: starts the study, or continues where the last session stopped.
+
+    The session is also the advisor's `RunWatcher`: it reports stages, runs and the leading
+    configuration to the question's listener.
+    """
 
     def __init__(self, store: Store, subject: AnySubject, study: StudyName) -> None:
         self._store = store
@@ -105,6 +80,8 @@ class AdviceSession:
         # By batch size. The engine gets the empty dicts, and reads them once `_plan` fills them.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
+        self._stage = ""
+        self._is_beginning = False  # whether only the reference's batch size has been profiled
 
     def carried_out(self) -> Advised:
         """Return the stored advice with its study and profile; first compute a missing advice."""
@@ -117,7 +94,7 @@ class AdviceSession:
             if self._store.document(study_id, "decisions") is None:
                 journal.put_study(self._subject.target)
             self._tell_of_budget(journal)
-            if stored_advice(self._store, study_id) is None:
+            if advice_of(self._store, self._store.study(study_id)) is None:
                 try:
                     self._advise(journal)
                 except BudgetError:
@@ -129,6 +106,24 @@ class AdviceSession:
         assert advised is not None
         return advised
 
+    def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
+        """Report the stage of the requested runs, then the runs."""
+        stage, why = _OF_PURPOSE[purpose]
+        self._begin(BEGINNING if self._is_beginning else stage)
+        self._listener.asked(trials, why)
+
+    def answered(self, run_log: RunLog) -> None:
+        """Report the leading configuration, if any."""
+        leading = run_log.leading
+        if leading is not None:
+            self._listener.best(leading.batch_size, leading.learning_rate)
+
+    def _begin(self, stage: str) -> None:
+        """Report a stage, unless the stage is the current stage."""
+        if stage != self._stage:
+            self._stage = stage
+            self._listener.phase(text(stage))
+
     def _tell_of_budget(self, journal: Journal) -> None:
         """Report the spent and the allowed seconds, unless `trainings` has yet to set the limit."""
         if self._budget.seconds is not None:
@@ -136,14 +131,13 @@ class AdviceSession:
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
-        watcher = AdviceProgress(self._listener)
         elsewhere, subject = self._asked.profile, self._subject
-        here = self._here = self._begun_with(journal, watcher)
-        watcher.is_beginning = is_of_the_reference_alone(here, subject)
+        here = self._here = self._begun_with(journal)
+        self._is_beginning = is_of_the_reference_alone(here, subject)
         trial = subject.reference
         shown = elsewhere or here
         options = candidates_in(subject, shown)
-        if watcher.is_beginning:
+        if self._is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
         # A continued study reads its stored profile, so `trainings` give the same limit in seconds.
@@ -165,15 +159,15 @@ class AdviceSession:
         engine = ReplayingEngine(inner, journal)
         question = self._question(options, reference, budget_s=budget_s)
         with_all_options, in_turn = None, None
-        if watcher.is_beginning:
-            with_all_options = partial(self._with_all_options, question, journal, watcher, inner)
+        if self._is_beginning:
+            with_all_options = partial(self._with_all_options, question, journal, inner)
         if elsewhere is None:
             in_turn = partial(self._in_turn, journal, inner)
         try:
             advice = decide(
                 question,
                 engine,
-                watcher=watcher,
+                watcher=self,
                 with_all_options=with_all_options,
                 in_turn=in_turn,
             )
@@ -191,7 +185,7 @@ class AdviceSession:
         journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
 
-    def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
+    def _begun_with(self, journal: Journal) -> Profile:
         """Return the study's first profile: stored, or measured now for one or all sizes."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
@@ -199,13 +193,13 @@ class AdviceSession:
             first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
             if first.value is not None:  # otherwise the profile will raise the error
                 self._limit_by_trainings(first.value.step_s)
-        return profile_for_pilot(self._subject) or self._measured(watcher)
+        return profile_for_pilot(self._subject) or self._measured()
 
-    def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
+    def _measured(self, known: Profile | None = None) -> Profile:
         """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
-        watcher.stage(PROFILING)
+        self._begin(PROFILING)
         return whole_profile(self._subject, known)
 
     def _limit_by_trainings(self, step_s: float) -> None:
@@ -248,13 +242,11 @@ class AdviceSession:
             not_comparable=subject.why_not_comparable,
         )
 
-    def _with_all_options(
-        self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
-    ) -> Question:
+    def _with_all_options(self, question: Question, journal: Journal, inner: Engine) -> Question:
         """Return the question with options of all batch sizes; profile them unless stored."""
-        watcher.is_beginning = False
+        self._is_beginning = False
         if len(journal.profiles) == 1:
-            profile = self._measured(watcher, known=self._here)
+            profile = self._measured(known=self._here)
             spent_s = journal.spent_before_s + inner.spent_s()
             journal.write(JournalEntry(profile=profile.to_json(), spent_s=spent_s))
         self._here = Profile.from_json(journal.profiles[-1])

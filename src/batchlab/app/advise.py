@@ -100,12 +100,8 @@ def advise(
         The advice: a verdict with its evidence.
 
     Raises:
-        UsageError: a value is not possible; the message says which values are.
-        WorkloadError: the workload cannot be loaded, or trained at any batch size.
-        BatchlabError: `profile` is not a profile, or is one of another workload.
-        StoreError: the store cannot be used.
-        ClusterError: the cluster cannot be reached, or none of its nodes can train the workload.
-        BudgetError: the budget is too small for a profile.
+        BatchlabError: a value is not possible, the workload cannot be trained, the store or the
+            cluster cannot be used, or the budget is too small; the message says what to do.
         KeyboardInterrupt: after everything has been stored.
     """
     return advised(asked("advise", **locals())).advice

@@ -40,9 +40,8 @@ def check(
         causes found for differences, each with a place in the model or code.
 
     Raises:
-        UsageError: a value is not possible; the message says which values are.
-        WorkloadError: the workload cannot be loaded or does not accept its own examples.
-        BudgetError: the budget is too small.
+        BatchlabError: a value is not possible, the workload cannot be trained, or the budget is too
+            small; the message says what to do.
     """
     return checked(asked("check", **locals()))
 

@@ -27,9 +27,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
         store: the SQLite file in which ids are looked up.
 
     Raises:
-        UsageError: `a` and `b` are the same, there is no such study, or a study has no answer yet.
-        StoreError: there is no such store, or it cannot be read.
-        BatchlabError: a file is not a profile.
+        BatchlabError: `a` and `b` are the same, or one of them has no study, answer or profile.
     """
     one, other = _side(a, Path(store)), _side(b, Path(store))
     if (one.study, one.profile) == (other.study, other.profile):

@@ -25,9 +25,7 @@ def write_live_page(
     except for the last version.
 
     Raises:
-        UsageError: no study has such an id, or more than one.
-        StoreError: there is no store or no study, or the store cannot be read.
-        BatchlabError: the page cannot be written.
+        BatchlabError: there is no such study, or the page cannot be written.
     """
     with Store.existing(store) as opened:
         study_id = study_of(stored_in(opened, study)).study_id

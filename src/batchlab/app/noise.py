@@ -56,9 +56,8 @@ def noise(
         The noise at every step that was measured within the budget.
 
     Raises:
-        UsageError: a value is not possible; the message says which values are.
-        WorkloadError: the workload cannot be loaded or trained.
-        BudgetError: the budget ended before the first measurement.
+        BatchlabError: a value is not possible, the workload cannot be trained, or the budget is too
+            small; the message says what to do.
     """
     if steps is not None:
         steps = read("noise", "steps", steps)

@@ -53,9 +53,8 @@ def profile(
         The profile. It includes batch sizes that did not run, with the reason.
 
     Raises:
-        UsageError: a value is not possible; the message says which values are.
-        WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
-        BudgetError: the budget is too small for a profile.
+        BatchlabError: a value is not possible, the workload cannot be trained, or the budget is too
+            small; the message says what to do.
     """
     return profiled(asked("profile", **locals()))
 

@@ -29,17 +29,6 @@ def put_advice(store: Store, study_id: str, advice: Advice) -> None:
     store.put_document(study_id, "advice", text)
 
 
-def stored_advice(store: Store, study_id: str) -> Advice | None:
-    """Return a study's advice, or None if there is none that this version can read."""
-    text = store.document(study_id, "advice")
-    if text is None:
-        return None
-    try:
-        return _ADVICE.decoded(text)
-    except msgspec.DecodeError:
-        return None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advised:
     """An advice, with the study and the profile that the advice is based on."""
@@ -50,12 +39,17 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """Return a study's advice with its evidence, or None if there is no readable advice.
+    """Return a study's advice with its evidence, or None if there is no advice.
 
-    If None is returned, calling the study's command again computes an advice from stored trials.
+    An advice that this version cannot read counts as none: calling the study's command again
+    computes an advice from the stored trials.
     """
-    advice = stored_advice(store, study.study_id)
-    if advice is None:
+    text = store.document(study.study_id, "advice")
+    if text is None:
+        return None
+    try:
+        advice = _ADVICE.decoded(text)
+    except msgspec.DecodeError:
         return None
     entries = [e for e in stored_journal(store, study.study_id) if e.profile is not None]
     if not entries:

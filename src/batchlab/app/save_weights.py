@@ -49,10 +49,7 @@ def save_weights(
         of these weights (None if never evaluated), and whether the weights `are_averaged`.
 
     Raises:
-        UsageError: the study is not an advice or has no recommendation, no study has such an id, or
-            no file can be written to `path`.
-        StoreError: there is no store, or the checkpoint file is missing.
-        BatchlabError: the file cannot be written.
+        BatchlabError: the study has no recommendation that was trained, or no file can be written.
     """
     from safetensors.torch import save  # here, because it imports torch
 

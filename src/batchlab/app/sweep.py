@@ -99,11 +99,8 @@ def sweep(
         The study with the records of its trials in the order of seeds, rates, batch sizes.
 
     Raises:
-        UsageError: a value is not possible; the message says which values are.
-        WorkloadError: the workload cannot be loaded or trained.
-        StoreError: the store cannot be used.
-        ClusterError: the cluster cannot be reached, or none of its nodes can train the workload.
-        BudgetError: the budget ends before any training.
+        BatchlabError: a value is not possible, the workload cannot be trained, the store or the
+            cluster cannot be used, or the budget is too small; the message says what to do.
         KeyboardInterrupt: after everything has been stored.
     """
     return swept(asked("sweep", **locals()))
