@@ -32,17 +32,6 @@ def test_seeding_is_what_the_textbook_does():
     assert drawn() == first
 
 
-@pytest.mark.parametrize("in_use", [False, True])
-def test_seeding_reaches_a_gpu_only_where_one_is_in_use(in_use, monkeypatch):
-    seeds: list[int] = []
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
-
-    seed_everything(7)
-
-    assert seeds == ([7] if in_use else [])
-
-
 @pytest.mark.parametrize(
     "draw",
     [

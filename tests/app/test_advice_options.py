@@ -100,20 +100,6 @@ def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_betwee
     assert between.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
 
 
-def test_a_time_that_scatters_is_what_all_batch_sizes_say() -> None:
-    """One process in ten takes 40 % longer; each other batch size says that it should not."""
-    points = []
-    for power in range(10):
-        first = made_up_point(2**power, median_s=0.014 if power == 6 else 0.0115)
-        points.append(replace(first, again=(made_up_point(2**power, median_s=0.01).timing,)))
-    profile = made_up_profile(*points)
-
-    (option,) = options_of(profile, [64], trial=TRIAL)
-
-    assert option.step_s == profile.step_s(64)
-    assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
-
-
 def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     def untimed(size: int) -> ProfilePoint:
         why = Reason.of("over_too_soon", seconds=0.2)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 import webbrowser
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +13,12 @@ import pytest
 from safetensors.torch import load_file
 from tests.cli.conftest import Done
 from tests.reference.made_up_advice import made_up_advice
-from tests.reference.made_up_study import STUDY as ASKED
-from tests.reference.made_up_study import store_with_study
 from tests.reference.stored_advice import put_advised, put_checkpoint
 from tests.reference.stored_study import STUDY, put_study
-from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
+from tests.reference.studies_to_compare import study_to_compare
 from tests.reference.user_file import write_user_file
 
 from batchlab.measure.profile import Profile
-from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 
 Do = Callable[..., Done]
@@ -56,26 +49,6 @@ def test_a_sound_workload_is_the_same_and_a_sum_is_not(do: Do, mine: Path) -> No
     assert "a batch and its micro-batches have the same gradient." in sound.said
     assert not found["equal"]
     assert [finding["cause"] for finding in found["findings"]] == ["sum"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fields", "budget", "told"),
-    [
-        ("dict(loss=lambda model, batch: model(batch[1]))", "60s", "its loss on 8 training exam"),
-        ("", "0.32s", "it ended before the gradients were compared; give a larger --budget"),
-    ],
-)
-def test_a_check_that_cannot_be_made_is_told_in_one_line(
-    fields: str, budget: str, told: str, do: Do, tmp_path: Path
-) -> None:
-    write_user_file(tmp_path, fields=fields)
-
-    done = do("check", "mine.py:workload", "--budget", budget)
-
-    assert done.code == 1
-    (line,) = done.err.splitlines()
-    assert told in line
 
 
 @pytest.mark.slow
@@ -185,32 +158,6 @@ def test_two_stores_are_compared_as_text_and_as_one_document(do: Do) -> None:
     assert shown.out.startswith("B differs in: time per step")
 
 
-def test_profiles_are_compared_by_the_files_that_profile_printed(do: Do) -> None:
-    draw = np.random.default_rng(5)
-    for name in ("here.json", "there.json"):
-        Path(name).write_text(profile_to_compare(draw).to_json())
-
-    done = do("compare", "here.json", "there.json")
-
-    assert (done.code, done.err) == (0, "")
-    assert "Nothing that was measured differs beyond noise." in done.out
-
-
-def test_an_advice_without_its_answer_is_to_be_gone_on_with(do: Do) -> None:
-    with store_with_study(Path("open.db")) as store:
-        first = JournalEntry(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
-        Journal(store, ASKED).begin(first)
-    with Store("lab.db") as store:
-        put_study(store, replace(STUDY, study_id="b"))
-
-    done = do("compare", "open.db", "lab.db")
-
-    assert (done.code, done.out) == (2, "")
-    assert done.err == (
-        "error: study study of open.db has no answer yet; to go on: batchlab advise small\n"
-    )
-
-
 def test_a_fit_as_text_names_the_law(do: Do) -> None:
     """Of two seeds on the law with S_min = 1000 and B_crit = 100, one percent apart."""
     each = itertools.product((10, 30, 100, 300, 1000), (995, 1005))
@@ -231,16 +178,3 @@ def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(do: Do) -
 
     assert "no-such-workload" in told
     assert "nonsense" not in told
-
-
-def test_bash_is_offered_commands_by_a_process_that_may_not_load_torch() -> None:
-    typed = {"COMP_WORDS": "batchlab sw", "COMP_CWORD": "1"}
-    code = "import sys; sys.modules['torch'] = None; from batchlab.cli.main import main; main()"
-
-    said = subprocess.check_output(
-        [sys.executable, "-c", code],
-        env=os.environ | typed | {"_BATCHLAB_COMPLETE": "bash_complete"},
-        text=True,
-    )
-
-    assert said.split() == ["plain,sweep"]

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import click
 import psutil
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from batchlab.cli.main import batchlab
-from batchlab.cli.mcp import TOOLS, arguments_of, input_schema
+from batchlab.cli.mcp import TOOLS, arguments_of
 from batchlab.errors import UsageError
 from batchlab.store.store import Store
+
+OF_A_TERMINAL = {"output_format", "path", "live"}
 
 
 def talk(script: Callable[[Client], Awaitable[None]]) -> None:
@@ -54,7 +54,8 @@ def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
     async def script(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert list(tools) == list(TOOLS)
-        assert "batch_sizes" in tools["sweep"].input_schema["properties"]
+        taken = {param.name for param in TOOLS["report"].params}
+        assert set(tools["report"].input_schema["properties"]) == taken - OF_A_TERMINAL
         assert "\n  " not in f"{tools['sweep'].description}"  # not as it is indented in the code
 
         profile = await client.call_tool(
@@ -166,19 +167,6 @@ def test_a_call_is_a_command_line() -> None:
             arguments_of("compare", pair | {"a": a})
     with pytest.raises(UsageError, match="'b' is a required property"):
         arguments_of("compare", {"a": "x"})
-
-
-@pytest.mark.parametrize("name", TOOLS)
-def test_a_tool_takes_what_its_command_takes(name: str) -> None:
-    schema = input_schema(name)
-    taken = {param.name for param in batchlab.commands[name].params}
-
-    of_a_terminal = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
-    of_a_cluster = {"engine", "address", "cpus_per_trial", "gpus_per_trial"}
-    assert set(schema["properties"]) == taken - of_a_terminal - of_a_cluster - {"pattern"}
-    for param in batchlab.commands[name].params:
-        if isinstance(param, click.Argument):
-            assert (param.name in schema["required"]) == param.required
 
 
 def test_without_the_package_one_line_says_what_to_install(

@@ -8,10 +8,8 @@ from tests.reference.terminal import Terminal
 
 from batchlab.cli import options
 from batchlab.cli.options import Invocation
-from batchlab.cli.output import as_wide_as_stdout, at_work
-from batchlab.processes import server as fork_server
+from batchlab.cli.output import as_wide_as_stdout
 from batchlab.report.text import text_width
-from batchlab.script.command import TrainingCommand
 
 
 def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,20 +22,6 @@ def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
             widths.append(text_width(88))
 
     assert widths == [88, 60]
-
-
-@pytest.mark.parametrize("is_own_command", [False, True])
-def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own(
-    is_own_command: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[bool] = []
-    monkeypatch.setattr(fork_server, "start_early", lambda: started.append(True))
-    own = TrainingCommand(arguments=("train", "{batch_size}"), metric="loss")
-
-    with at_work("sweep", own if is_own_command else "mnist-mlp", quiet=True):
-        pass
-
-    assert started == [True] * (not is_own_command)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 from tests.reference.made_up import made_up_study
+from tests.reference.made_up_study import STUDY, store_with_study
 from tests.reference.stored_study import put_study
 from tests.reference.user_file import write_user_file
 
+from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 
 TABLE = Path(__file__).with_name("wrong_inputs.txt")
@@ -63,6 +65,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pass
     with Store(folder / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=(64, 256)))
+    with store_with_study(folder / "open.db") as store:
+        first = JournalEntry(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
+        Journal(store, STUDY).begin(first)
     shutil.copy(folder / "lab.db", folder / "newer.db")
     with closing(sqlite3.connect(folder / "newer.db")) as connection:
         connection.execute("PRAGMA user_version = 9999")
