@@ -69,16 +69,9 @@ def _put(
     fields: dict[str, Any], name: str, number: float | None, given: Any, complaints: list[str]
 ) -> None:
     if number is None:
-        complaints.append(f"{name}={_shown(given)}")
+        complaints.append(f"{name}={given!r}"[:60])
     else:
         fields[name] = number
-
-
-def _shown(given: Any) -> str:
-    try:
-        return repr(given)[:60]
-    except Exception:
-        return type(given).__name__
 
 
 def _counted(name: str, given: Any) -> float | None:

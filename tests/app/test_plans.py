@@ -102,7 +102,6 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
         ({"steps": 10, "epochs": None}, "plans with steps: they are compared after equal epochs"),
         ({"target": ("accuracy", 0.9)}, "plans with a target"),
         ({"epochs": 1, "batch_sizes": (50, 100)}, "have too few steps of 100 for the plan"),
-        ({"plans": ("small", "large")}, "expected grow or decay among them"),
         ({"workload": tiny(scheduler=lambda made: StepLR(made, 1))}, "a `scheduler` of its own"),
         ({"workload": tiny(patience_epochs=2)}, "which has a patience"),
         (

@@ -23,21 +23,14 @@ from batchlab.words.reasons import reason_text
 # or after `_BUDGET_SHARE` of the budget if that is less.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
-_EXAMPLES: dict[str, Any] = {
-    "metric": "val_loss",
-    "better": "lower",
-    "batch_size": 64,
-    "learning_rate": 0.001,
-    "epochs": 10,
-    "examples": 50_000,
-}
-_EXPLANATIONS = {
-    "metric": "the validation metric that counts",
-    "better": "higher or lower: its name does not tell",
-    "batch_size": "what you train with now",
-    "learning_rate": "what you train with now",
-    "epochs": "how long a whole training of yours is",
-    "examples": "how many training examples there are",
+# By fact: an example, and an explanation for the message.
+_FACTS: dict[str, tuple[Any, str]] = {
+    "metric": ("val_loss", "the validation metric that counts"),
+    "better": ("lower", "higher or lower: its name does not tell"),
+    "batch_size": (64, "what you train with now"),
+    "learning_rate": (0.001, "what you train with now"),
+    "epochs": (10, "how long a whole training of yours is"),
+    "examples": (50_000, "how many training examples there are"),
 }
 
 
@@ -65,7 +58,7 @@ def completed(
         if size != "full" and name != "advise":
             facts.setdefault("batch_size", size)
     missing = {}
-    for key, example in _EXAMPLES.items():
+    for key, (example, _) in _FACTS.items():
         if key in needs and key not in facts:
             missing[key] = defaults.get(key, example)
     if not missing and _is_clear(facts["metric"], facts):
@@ -77,23 +70,24 @@ def completed(
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
     if name != "profile" and "seed" not in takes:
         trouble += ". Where its runs give the same numbers it needs {seed}, as in --seed {seed}"
-    texts = dict(_EXPLANATIONS)
-    certain = set(defaults)
+    printed, certain = "", set(defaults)
     if look is not None:
         names = list(look.progress.names)
         if names and not ("metric" in facts and look.trained):
-            missing["metric"] = _of_validation(names)
-            texts["metric"] += f"; it printed {', '.join(names)}"
+            missing["metric"] = min(names, key=_doubt)
+            printed = f"; it printed {', '.join(names)}"
         if names:
             certain.add("metric")
         if "examples" not in facts and look.needs_examples:
-            missing["examples"] = _EXAMPLES["examples"]
+            missing["examples"], _ = _FACTS["examples"]
     if not _is_clear(missing.get("metric") or facts["metric"], facts):
-        missing["better"] = _EXAMPLES["better"]
+        missing["better"], _ = _FACTS["better"]
     requests, values, unsure = [], {}, []
-    for key in filter(missing.__contains__, _EXAMPLES):
-        option = f"--{key.replace('_', '-')}"
-        requests.append(f"{option} ({texts[key]})")
+    for key in filter(missing.__contains__, _FACTS):
+        option, (_, explanation) = f"--{key.replace('_', '-')}", _FACTS[key]
+        if key == "metric":
+            explanation += printed
+        requests.append(f"{option} ({explanation})")
         values[option] = str(missing[key])
         if key not in certain:
             unsure.append(values[option])
@@ -156,18 +150,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
     return look, f". It printed no progress{within}"
 
 
-def _of_validation(names: Sequence[str]) -> str:
-    """Return the metric name that most likely refers to validation data."""
-
-    def doubt(name: str) -> int:
-        direction = direction_of(name)
-        is_of_validation = plain_name(name).startswith(("val_", "test_"))
-        if is_of_validation and direction:
-            return 0
-        if direction == "higher" and not plain_name(name).startswith("train"):
-            return 1
-        if is_of_validation:
-            return 2
-        return 3
-
-    return min(names, key=doubt)
+def _doubt(name: str) -> tuple[bool, bool, bool]:
+    """Return a key by which the metric most likely of validation data sorts first."""
+    plain, direction = plain_name(name), direction_of(name)
+    return plain.startswith("train"), direction is None, not plain.startswith(("val_", "test_"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from batchlab.app.question import Request, asked
-from batchlab.app.subjects import AnySubject, subject_of
+from batchlab.app.subjects import subject_of
 from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -18,8 +18,6 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 PROFILING = "measuring each batch size"
-# Raise an error if the budget ended after fewer batch sizes, unless fewer were requested.
-_FEWEST_POINTS = 3
 
 
 @untouched_randomness()
@@ -69,18 +67,9 @@ def profiled(question: Request) -> Profile:
     profile = subject.profile(
         subject.batch_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
     )
-    _refuse_too_few(profile, subject)
-    return profile
-
-
-def _refuse_too_few(profile: Profile, subject: AnySubject) -> None:
-    ran, sizes = sum(point.ran for point in profile.points), subject.batch_sizes
-    if profile.points and not ran:
+    if not profile.points:
+        raise question.budget.ended("before a batch size was timed")
+    if not any(point.ran for point in profile.points):
         reason = reason_text(profile.points[0].reason)
         raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {reason}")
-    wanted = min(_FEWEST_POINTS, len(sizes))
-    if subject.summary.is_own_command:
-        wanted = 1  # accept 1, as a script may take minutes for each batch size
-    if profile.stopped == "time" and ran < wanted:
-        when = f"after {ran} batch sizes of {len(sizes)}, and a profile needs {wanted}"
-        raise subject.question.budget.ended(when)
+    return profile

@@ -303,11 +303,6 @@ class Subject:
 
     def _check_plans(self) -> None:
         question, sizes = self.question, self.batch_sizes
-        if not {"grow", "decay"} & set(question.plans):
-            raise UsageError(
-                f"plans {', '.join(question.plans)}: expected grow or decay among them; without, "
-                f"give the batch sizes only"
-            )
         if self.why_no_plans:
             raise UsageError(
                 f"plans of workload {self.name!r}, which has {self.why_no_plans}; leave it out (a "
