@@ -42,10 +42,6 @@ class ClusterError(BatchlabError):
     """A cluster that cannot be reached, or that cannot train the requested trials."""
 
 
-class MissingLibraryError(BatchlabError, ImportError):
-    """An optional library that the request needs and that is not installed."""
-
-
 class TrialError(BatchlabError):
     """A trial that could not start (a trial that fails later becomes a record, not an error)."""
 

@@ -139,7 +139,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert (question.n_train, question.planned_epochs) == (100, 7)
     assert 0.9 * BUDGET_S < question.budget_s < BUDGET_S
     assert (reason_text(advice.reason), advice.budget_s) == ("it was asked", BUDGET_S)
-    assert reason_text(advice.caveats[0]) == "the advisor's own"
+    assert "the advisor's own" in map(reason_text, advice.caveats)
     assert "rate_was_constant" in [caveat.code for caveat in advice.caveats]
     with Store.existing(lab) as store:
         study = store.study()

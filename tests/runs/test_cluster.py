@@ -15,9 +15,9 @@ from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab import Cluster, TrainingCommand, sweep
 from batchlab.errors import (
+    BatchlabError,
     ClusterError,
     EditedError,
-    MissingLibraryError,
     UsageError,
     WorkloadError,
 )
@@ -90,7 +90,7 @@ def test_something_else_than_a_cluster_or_a_workload_is_refused(tmp_path):
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
 
-    with pytest.raises(MissingLibraryError, match=r"pip install 'batchlab\[ray\]'"):
+    with pytest.raises(BatchlabError, match=r"pip install 'batchlab\[ray\]'"):
         Cluster().connect()
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from batchlab.advice.advice import Configuration, Option
 from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError, WorkloadError
-from batchlab.measure.profile import Profile, Stopped
+from batchlab.measure.profile import Profile
 from batchlab.plans.scaling import SCALING_RULES, moved_adam
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import WorkloadSummary
@@ -39,23 +39,15 @@ def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
         )
 
 
-def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """Return the option; mark the option as unusable if the model or loss forbids its batches."""
-    size, micro = option.batch_size, option.micro_batch_size
-    if option.note is not None:
-        return option
-    try:
-        check_batch_norm(summary, replace(trial, batch_size=size, micro_batch_size=micro))
-    except BatchSizeError as error:
-        return replace(option, note=Reason.as_written(str(error)))
-    if summary.loss_couples and micro < size:
-        return refused(option, Reason.of("pieces_train_on_another_loss", size=micro))
-    return option
-
-
 def refused(option: Option, why: Reason) -> Option:
-    """Return the option marked as unusable, with the reason."""
-    return replace(option, note=why, step_s=Estimate.cannot_tell(why))
+    """Return the option marked as unusable, with the reason, and without step time and memory."""
+    return replace(
+        option,
+        micro_batch_size=option.batch_size,
+        note=why,
+        step_s=Estimate.cannot_tell(why),
+        peak_bytes=None,
+    )
 
 
 def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
@@ -103,11 +95,7 @@ def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, fl
 
 # ---- options that a profile allows
 
-_NOT_REACHED: dict[Stopped | None, Reason] = {
-    "memory": Reason.of("does_not_fit"),
-    "time": Reason.of("profile_ended_before"),
-}
-_UNKNOWN = Reason.of("not_profiled")
+_TOO_LARGE = Reason.of("does_not_fit")
 
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
@@ -118,10 +106,15 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
     for option in options_of(
         profile, subject.sizes_in(profile), trial=trial, may_accumulate=subject.may_accumulate
     ):
-        option = _with_adam(noted(summary, option, trial), subject)
-        if why_not is not None and option.batch_size != summary.batch_size:
+        size, micro = option.batch_size, option.micro_batch_size
+        try:
+            check_batch_norm(summary, replace(trial, batch_size=size, micro_batch_size=micro))
+        except BatchSizeError as error:
+            if option.note is None:
+                option = refused(option, Reason.as_written(str(error)))
+        if why_not is not None and size != summary.batch_size:
             option = refused(option, why_not)
-        options.append(option)
+        options.append(_with_adam(option, subject))
     return tuple(options)
 
 
@@ -159,22 +152,10 @@ def options_of(
     options = []
     for size in sorted(set(batch_sizes)):
         option = _option(profile, replace(trial, batch_size=size))
-        if not may_accumulate:
-            option = _whole(option, profile)
+        if option.runs and option.micro_batch_size < size and not may_accumulate:
+            option = refused(option, Reason.of("does_not_fit_whole"))
         options.append(option)
     return tuple(options)
-
-
-def _whole(option: Option, profile: Profile) -> Option:
-    """Return the option without micro-batches: unusable if the whole batch does not fit."""
-    size = option.batch_size
-    had_no_room = any(
-        point.status is Status.OOM for point in profile.points if point.batch_size == size
-    )
-    is_cut = option.runs and option.micro_batch_size < size
-    if is_cut or (not option.runs and (had_no_room or option.note == _NOT_REACHED["memory"])):
-        return _refused(option, Reason.of("does_not_fit_whole"))
-    return option
 
 
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
@@ -222,17 +203,19 @@ def _option(profile: Profile, trial: Trial) -> Option:
             return option
         return replace(option, step_s=tried.step_s)
     if tried is not None and tried.status is Status.OK:
-        return _refused(option, Reason.of("does_not_fit"))
+        return refused(option, _TOO_LARGE)
     if tried is not None:
-        return _refused(option, tried.reason or Reason.as_written(tried.status.value))
+        return refused(option, tried.reason or Reason.as_written(tried.status.value))
     largest = profile.largest_batch_size
-    is_below = largest is not None and between.estimate is None and size < largest
-    if is_below and profile.stopped is not None:
-        # Time ran out before this size, as the workload's own and larger sizes are profiled first.
-        return _refused(option, Reason.of("profile_ended_before"))
-    if between.estimate is None or largest is None or size > largest:
-        return _refused(option, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
-    return option
+    if between.estimate is not None and largest is not None and size <= largest:
+        return option
+    is_above = largest is None or size > largest
+    if is_above and profile.stopped == "memory":
+        return refused(option, _TOO_LARGE)
+    # The workload's own and larger sizes are profiled first, so a smaller size may be missing.
+    if profile.stopped == "time" or (profile.stopped is not None and not is_above):
+        return refused(option, Reason.of("profile_ended_before"))
+    return refused(option, between.reason or Reason.of("not_profiled"))
 
 
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
@@ -248,9 +231,3 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
     smallest = min(point.batch_size for point in profile.points)
     last = profile.step_s(max(n_last, smallest)).estimate or whole.estimate
     return whole.times((n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps)
-
-
-def _refused(option: Option, why: Reason) -> Option:
-    """Return the option marked as unusable, with the reason, and without step time and memory."""
-    nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None)
-    return refused(nothing, why)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from batchlab.advice.advice import Advice
-from batchlab.errors import MissingLibraryError
+from batchlab.errors import BatchlabError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
@@ -35,12 +35,12 @@ def data_frame(record: Advice | Study) -> Any:
     """Return a DataFrame with a row per batch size of an advice, or per trial of a study.
 
     Raises:
-        MissingLibraryError: pandas is not installed.
+        BatchlabError: pandas is not installed.
     """
     try:
         import pandas
     except ImportError as error:
-        raise MissingLibraryError(
+        raise BatchlabError(
             "to_pandas needs pandas, which is not installed: pip install pandas"
         ) from error
     table = trials_table(record) if isinstance(record, Study) else answer_table(record)

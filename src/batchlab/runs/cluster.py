@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any
 
-from batchlab.errors import ClusterError, MissingLibraryError, UsageError
+from batchlab.errors import BatchlabError, ClusterError, UsageError
 
 _CONNECT_S = 5.0  # the longest time to wait for an address to accept a connection
 _LONGEST_MESSAGE = 300  # characters
@@ -55,7 +55,7 @@ class Cluster:
         """Connect this process to the cluster, unless it is connected already.
 
         Raises:
-            MissingLibraryError: Ray is not installed.
+            BatchlabError: Ray is not installed.
             UsageError: the address is not valid.
             ClusterError: no cluster answers, it has another version of Ray, or none of its nodes
                 is large enough for a trial.
@@ -64,7 +64,7 @@ class Cluster:
         try:
             import ray
         except ImportError as error:
-            raise MissingLibraryError(
+            raise BatchlabError(
                 "engine ray needs Ray, which is not installed: pip install 'batchlab[ray]'"
             ) from error
         if ray.is_initialized():
