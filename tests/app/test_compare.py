@@ -135,12 +135,6 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
     assert of(beside_a_profile, "step_s")
 
 
-def test_the_first_sentence_says_what_differs() -> None:
-    slower = pair(profile_to_compare, 0, slower=1.5)
-
-    assert comparison_section(slower).title == "B differs in: time per step."
-
-
 def test_studies_of_a_store_are_compared_by_all_of_their_runs(tmp_path: Path) -> None:
     whole = made_up_study(batch_sizes=(64, 256), seeds=2)
     with Store(tmp_path / "lab.db") as store:

@@ -219,20 +219,6 @@ def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured() -> None:
     assert (more - few) / 16 == pytest.approx(8 * MEGABYTE, rel=0.15)
 
 
-@pytest.mark.slow
-def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "_ASKED_FOR_BYTES", 100 * MEGABYTE)
-    given = that_does(partial(profiled_workloads.take, 400), at=32)
-
-    # What is asked for beyond 2 * 100 MB + 100 MB is refused.
-    made = profile(given, batch_sizes=(1, 32), memory_limit_bytes=100 * MEGABYTE)
-
-    (refused,) = (p for p in made.points if p.batch_size == 32 == p.micro_batch_size)
-    assert refused.status is Status.OOM
-    assert "memory ran out" in reason_text(refused.reason)
-    assert made.largest_batch_size is not None
-
-
 @pytest.mark.parametrize(
     ("given", "named", "error", "told"),
     [

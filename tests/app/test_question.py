@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from tests.reference.tiny_workload import tiny
 from tests.reference.training_script import training_script
 
 import batchlab
-from batchlab.app import advise as advising
 from batchlab.app.question import Request
 from batchlab.app.subject import candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, doubled_batch_sizes
@@ -41,20 +39,6 @@ def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: s
     for argument in arguments.keys() - {"workload", "budget", "listener"}:
         usual = arguments[argument].default
         assert usual in (None, (), "batchlab.db") or usual == held[argument].default
-
-
-def test_every_argument_of_advise_is_handed_on_under_its_own_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(advising, "asked", lambda name, **given: seen.append((name, given)))
-    monkeypatch.setattr(advising, "advised", lambda question: SimpleNamespace(advice="it"))
-    given = {name: f"the {name}" for name in inspect.signature(batchlab.advise).parameters}
-
-    answer: Any = batchlab.advise(**given)  # type: ignore[arg-type]
-
-    assert seen == [("advise", given)]
-    assert answer == "it"
 
 
 @pytest.mark.parametrize(

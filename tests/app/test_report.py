@@ -88,24 +88,6 @@ def test_a_record_writes_the_page_that_the_command_line_writes(
     assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
 
 
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("absent/page.html", "report {0}/absent/page.html: there is no folder {0}/absent; make it"),
-        ("", "report {0} is a folder; give a file, such as {0}/report.html"),
-        ("advice.db", "report {0}/advice.db is "),
-    ],
-)
-def test_a_page_that_cannot_be_written_there_is_refused(
-    kept: Advice, tmp_path: Path, path: str, told: str
-) -> None:
-    for shown in (kept, made_up_study(batch_sizes=(64,))):
-        with pytest.raises(UsageError) as caught:
-            shown.report(tmp_path / path)
-
-        assert str(caught.value).startswith(told.format(tmp_path))
-
-
 def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
         made_up_advice().report(tmp_path / "page.html")

@@ -93,10 +93,6 @@ def at(made: Profile, batch_size: int) -> ProfilePoint:
     return found
 
 
-def take(megabytes: int) -> None:
-    torch.ones(megabytes * MEGABYTE, dtype=torch.uint8)
-
-
 def allocate_within(line: Line, limit_bytes: int, n_bytes: int) -> tuple[int, int]:
     """Runs in a child: the length of what was got within a limit, and the limit that was set."""
     limit_memory(torch.device("cpu"), limit_bytes)

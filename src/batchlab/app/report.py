@@ -51,12 +51,10 @@ def advice_of(store: Store, study: Study) -> Advised | None:
         advice = _ADVICE.decoded(text)
     except msgspec.DecodeError:
         return None
-    entries = [e for e in stored_journal(store, study.study_id) if e.profile is not None]
-    if not entries:
-        return None
-    profile = entries[-1].elsewhere or entries[-1].profile
-    assert profile is not None
-    return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
+    for entry in stored_journal(store, study.study_id)[:1]:
+        if (profile := entry.elsewhere or entry.profile) is not None:
+            return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
+    return None
 
 
 def study_of(shown: Study | Advised) -> Study:

@@ -112,10 +112,8 @@ def swept(question: Request) -> Study:
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))
     trials = checked_trials(subject)
-    training = text("training {n:1 trial|# trials}", n=len(trials))
-    question.listener.begins(
-        command="sweep", subject=subject.name, stages=(text(_TIMING), training)
-    )
+    stages = text(_TIMING), text(_TRAINING, n=len(trials))
+    question.listener.begins(command="sweep", subject=subject.name, stages=stages)
     summary = subject.summary
     for trial in trials:  # raises an error if the optimizer lacks a setting that the rule scales
         moved_adam(
@@ -128,10 +126,11 @@ def swept(question: Request) -> Study:
     # Open the store only after all checks, so that a refused request creates no file.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
-        return StoredSweep(opened, subject, trials, training).carried_out()
+        return StoredSweep(opened, subject, trials).carried_out()
 
 
 _TIMING = "timing each batch size alone"
+_TRAINING = "training {n:1 trial|# trials}"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # the share of the remaining budget for timing one batch size
@@ -142,9 +141,7 @@ _UNSTEADY_FRACTION = 0.3
 class StoredSweep:
     """A sweep that stores its step times, records and study in a store."""
 
-    def __init__(
-        self, store: Store, subject: AnySubject, trials: tuple[Trial, ...], training: str
-    ) -> None:
+    def __init__(self, store: Store, subject: AnySubject, trials: tuple[Trial, ...]) -> None:
         self._store = store
         self._subject = subject
         self._question = subject.question
@@ -152,7 +149,6 @@ class StoredSweep:
         self._listener = subject.question.listener
         self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
         self._trial_ids = tuple(trial.trial_id for trial in trials)
-        self._training = training  # the name of the training stage
         self._timings: dict[int, StepTiming] = {}  # step times by batch size
 
     def carried_out(self) -> Study:
@@ -160,15 +156,29 @@ class StoredSweep:
         ids = " ".join(sorted(self._trial_ids))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
-            self._carry_out(study_id)
+            left = self._unfinished()
+            if left:
+                self._prepare(left)
+            self._put_study(study_id)
+            try:
+                if left:
+                    self._train(left)
+            finally:
+                self._store.add_spent(study_id, self._budget.elapsed_s())
+            if n_left := len(self._unfinished()):
+                self._listener.warning(
+                    f"{n_left} of {len(self._runs)} trials are not finished; the same command goes "
+                    f"on with them"
+                )
             return self._store.study(study_id)
 
-    def _carry_out(self, study_id: str) -> None:
-        left = self._unfinished()
-        if self._question.is_device_here and left:
+    def _prepare(self, left: Sequence[RunRequest]) -> None:
+        """Time the steps of unfinished trials; raise a BudgetError if no time is left to train."""
+        if self._question.is_device_here:
             self._measure_step_times(left)
-        if left:
-            self._budget.refuse_if_out_of_time("timing steps")
+        self._budget.refuse_if_out_of_time("timing steps")
+
+    def _put_study(self, study_id: str) -> None:
         summary = self._subject.summary
         study = StudyName(
             study_id=study_id,
@@ -180,16 +190,6 @@ class StoredSweep:
             margin=self._question.margin,
         )
         self._store.put_study(study)
-        try:
-            if left:
-                self._train(left)
-        finally:
-            self._store.add_spent(study_id, self._budget.elapsed_s())
-        if n_left := len(self._unfinished()):
-            self._listener.warning(
-                f"{n_left} of {len(self._runs)} trials are not finished; the same command goes on "
-                f"with them"
-            )
 
     def _unfinished(self) -> list[RunRequest]:
         """Return the runs without a stored record or with a record that must be trained further."""
@@ -274,7 +274,7 @@ class StoredSweep:
             trainer=self._question.trainer,
         )
         engine = self._subject.engine(self._store, plan)
-        self._listener.phase(self._training)
+        self._listener.phase(text(_TRAINING, n=len(self._runs)))
         try:
             for run in left:
                 engine.submit(run)
