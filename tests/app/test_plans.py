@@ -106,7 +106,7 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
         ({"workload": tiny(patience_epochs=2)}, "which has a patience"),
         (
             {"workload": TrainingCommand(arguments=("x", "{batch_size}"), metric="loss")},
-            "plans with a command of your own",
+            "plan with a command of your own",
         ),
     ],
 )

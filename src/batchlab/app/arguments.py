@@ -155,7 +155,8 @@ ARGUMENTS: Mapping[str, Argument] = {
     ),
     "trainer": Argument(choices=("fastest", "plain"), default="fastest"),
     "cluster": Argument(
-        read=values.cluster, expected="a batchlab.Cluster, such as Cluster(address='auto')"
+        read=values.cluster,
+        expected="a batchlab.Cluster, such as Cluster(address='auto')",
     ),
     "engine": Argument(choices=("local", "ray"), default="local"),
     "address": _TEXT(shown="HOST:PORT"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from batchlab.app.arguments import read
+from batchlab.app.arguments import flag_of, read
 from batchlab.app.question import Request
 from batchlab.app.subject import Subject, value_of
 from batchlab.errors import NoStoreError, UsageError
@@ -301,7 +301,7 @@ _TIMED_S = 4.0
 # Arguments that are refused for commands, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans"),
+    *("device", "trainer", "measure", "plans", "cluster"),
 )
 # The default values of `_NOT_OF_COMMANDS`; an argument with any of these values is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
@@ -328,30 +328,19 @@ class CommandSubject(Subject):
 
     def _refuse(self) -> None:
         """Raise an error for arguments that are impossible with a command, before any run."""
-        question, takes_rate = self.question, self._command.takes("learning_rate")
-        if question.name == "advise" and not takes_rate:
+        question = self.question
+        needs_rate = question.name == "advise" or question.learning_rates is not None
+        if needs_rate and not self._command.takes("learning_rate"):
             raise UsageError(
                 "the command has no {learning_rate}: batch sizes can only be compared with a rate "
                 "tuned for each; put it where your script takes its rate, such as --lr "
                 "{learning_rate}, or use batchlab sweep for a comparison at one rate"
             )
-        if question.learning_rates is not None and not takes_rate:
-            rates = ", ".join(f"{rate:g}" for rate in question.learning_rates)
-            raise UsageError(
-                f"learning rates {rates}: the command has no {{learning_rate}}, so none of them "
-                f"would act; put it where your script takes its rate, such as --lr "
-                f"{{learning_rate}}"
-            )
-        if question.cluster is not None:
-            raise UsageError(
-                "--engine ray with a command of your own: nodes train workloads; leave it out, and "
-                "have the command's own launcher reach them"
-            )
         for name in _NOT_OF_COMMANDS:
             if getattr(question, name) not in _BY_DEFAULT:
-                option = "set" if name == "settings" else name.replace("_", "-")
+                option = flag_of(question.name, name)
                 raise UsageError(
-                    f"--{option} with a command of your own: it cannot reach into your script; "
+                    f"{option} with a command of your own: it cannot reach into your script; "
                     f"give the script's own option after the --"
                 )
         if question.name != "profile":
@@ -428,13 +417,10 @@ class CommandSubject(Subject):
                 sized = replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size)
                 return self._timed(sized, folder / str(next(numbers)), limit_s)
 
+            device, limit_bytes = self.question.device, self.memory_limit_bytes
             search = ProfileSearch(
                 probe,
-                untried_profile(
-                    trial,
-                    device=self.question.device,
-                    memory_limit_bytes=self.memory_limit_bytes,
-                ),
+                untried_profile(trial, device=device, memory_limit_bytes=limit_bytes),
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
                 is_command=True,
