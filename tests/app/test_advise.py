@@ -527,11 +527,10 @@ def test_a_profile_of_another_workload_is_refused(
 ) -> None:
     with pytest.raises(BatchlabError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
-    # So is one in which nothing ran.
-    for elsewhere in (without(gpu, 10, 20, 50), replace(gpu, points=())):
-        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
-            advise(lab, profile=elsewhere)
     assert profiling.made == []
+    # So is one in which nothing ran.
+    with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
+        advise(lab, profile=without(gpu, 10, 20, 50))
 
 
 def test_a_device_of_the_nodes_alone_needs_a_profile(

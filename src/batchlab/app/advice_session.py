@@ -11,9 +11,12 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.run_log import HORIZONS, RunLog
 from batchlab.app.advice_profile import (
     FIRST_LOOK_S,
+    TARGET,
+    epochs_of_one_training,
     is_of_the_reference_alone,
     needs_pilot,
     profile_for_pilot,
+    run_plan,
     timed_in_turn,
     whole_profile,
 )
@@ -29,7 +32,6 @@ from batchlab.app.options import (
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice
 from batchlab.app.subjects import AnySubject
-from batchlab.app.trainings import TARGET, epochs_of_one_training, run_plan
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile, ratio_in_turn
 from batchlab.records.estimate import Estimate, Reason

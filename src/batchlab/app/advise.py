@@ -12,7 +12,7 @@ import msgspec
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.options import check_last_batch, options_of, reference_of
+from batchlab.app.options import check_last_batch
 from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
@@ -130,8 +130,6 @@ def advised(question: Request) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         answer = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # no training was timed: use the stored limit
-            question.budget.limit(answer.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(answer, advice=replace(answer.advice, kept_in=kept_in))
 
@@ -157,7 +155,7 @@ def _check(subject: Subject) -> None:
             f"one of the two out"
         )
     # Computing these properties raises errors for impossible values; `length` checks the target.
-    reference, sizes, _ = subject.reference, subject.candidates, subject.length
+    _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
         return
@@ -167,9 +165,6 @@ def _check(subject: Subject) -> None:
             f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
-    reference_of(
-        options_of(elsewhere, sizes, trial=reference), reference, device_name=elsewhere.device_name
-    )
 
 
 # Request fields left out of the id: they change no answer, or the id has them in another form.

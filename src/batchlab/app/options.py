@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Configuration, Option
@@ -78,19 +78,17 @@ def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
     """Return each batch size with scaling rules' names and factors on the reference's rate."""
-    reference = subject.summary.batch_size
+    summary = subject.summary
     # Use both sources: the options may lack candidates, or have sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
-    return tuple(
-        (size, tuple(_multiples(subject.summary, size / reference))) for size in sorted(sizes)
-    )
-
-
-def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
-    """Yield each usable rule and its rate factor at `kappa` times the reference's batch size."""
-    for name, rule in SCALING_RULES.items():
-        if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
-            yield name, rule.rate_factor(kappa)
+    multiples = []
+    for size in sorted(sizes):
+        kappa, of_size = size / summary.batch_size, []
+        for name, rule in SCALING_RULES.items():
+            if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
+                of_size.append((name, rule.rate_factor(kappa)))
+        multiples.append((size, tuple(of_size)))
+    return tuple(multiples)
 
 
 # ---- options that a profile allows
@@ -114,23 +112,17 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
                 option = refused(option, Reason.as_written(str(error)))
         if why_not is not None and size != summary.batch_size:
             option = refused(option, why_not)
-        options.append(_with_adam(option, subject))
+        if size != summary.batch_size:
+            moved = moved_adam(
+                summary.adam,
+                subject.settings_rule,
+                batch_size=size,
+                reference_batch_size=summary.batch_size,
+                whose=summary.name,
+            )
+            option = replace(option, adam=moved)
+        options.append(option)
     return tuple(options)
-
-
-def _with_adam(option: Option, subject: Subject) -> Option:
-    """Return the option with Adam's settings, if any, scaled to the option's batch size."""
-    summary = subject.summary
-    if option.batch_size == summary.batch_size:
-        return option
-    moved = moved_adam(
-        summary.adam,
-        subject.settings_rule,
-        batch_size=option.batch_size,
-        reference_batch_size=summary.batch_size,
-        whose=summary.name,
-    )
-    return replace(option, adam=moved)
 
 
 def why_untimed(option: Option) -> Reason | None:

@@ -14,25 +14,16 @@ from batchlab.words.reasons import reason_text
 
 
 class ProgressState(ProgressListener):
-    """A listener that stores a command's progress in attributes, for displays to read.
-
-    Attributes:
-        name: the command that runs, with its subject; "" before the command has started.
-        stages: the command's stages, in order; empty for a command without stages.
-        stage: the current stage, one of `stages` or another text.
-        runs: what the command waits for and why, as lines; empty before a stage reports runs.
-        lead: the leading configuration in words, or "" if no configuration leads yet.
-        doing: the current work in words.
-    """
+    """A listener that stores a command's progress in attributes, for displays to read."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Start without any report; `clock` must be monotonic, in seconds."""
-        self.name = ""
-        self.stages: tuple[str, ...] = ()
-        self.stage = ""
-        self.runs: list[str] = []
-        self.lead = ""
-        self.doing = ""
+        self.name = ""  # the command that runs, with its subject
+        self.stages: tuple[str, ...] = ()  # in order; empty for a command without stages
+        self.stage = ""  # the current stage, one of `stages` or another text
+        self.runs: list[str] = []  # what the command waits for and why, as lines
+        self.lead = ""  # the leading configuration in words, if there is one yet
+        self.doing = ""  # the current work in words
         self._clock = clock
         self._began_s = clock()
         self._budget: tuple[float, float] | None = None  # clock at start, total seconds
