@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from batchlab.app.arguments import read
 from batchlab.cli.options import Invocation
 from batchlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from batchlab.script.command import TrainingCommand
 
 _RUN_FILE = Path("batchlab.toml")
 # The options that state facts about a training command.
@@ -26,54 +22,39 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     Options that the command line does not give are read from batchlab.toml.
     """
     context = click.get_current_context()
-    arguments = context.obj.own_command
-    file = _run_file(context)
+    command, file, arguments = str(context.info_name), _run_file(context), context.obj.own_command
     if file is not None:
         is_open = {name for name in options if not _is_given(context, name)}
         options = options | {name: file[name] for name in is_open & file.keys()}
-        arguments = file.get("command")
-    facts = {name: options[name] for name in OWN_COMMAND.split()}
-    others = {name: value for name, value in options.items() if name not in facts}
-    rates = others.get("learning_rates")
-    if arguments is not None and rates and facts["learning_rate"] is None:
-        facts["learning_rate"] = rates[0]  # for a sweep, any rate may be the reference
-    command = _command(context, arguments, facts, file, others)
-    if command is not None:
-        others["workload"] = command
-    return others
-
-
-def _command(
-    context: click.Context,
-    arguments: Sequence[str] | None,
-    facts: dict[str, Any],
-    file: dict[str, Any] | None,
-    params: dict[str, Any],
-) -> TrainingCommand | None:
-    """Return the training command of this call, or None if the call trains a workload."""
-    facts = {name: value for name, value in facts.items() if value is not None}
-    if arguments is None:
-        if file is not None:
+        if "command" not in file:
             raise UsageError(
                 "the file has no command; add one, such as command = ['python', 'train.py', "
                 "'--batch-size', '{batch_size}']"
             )
+        arguments = file["command"]
+    names = OWN_COMMAND.split()
+    facts = {name: options[name] for name in names if options[name] is not None}
+    others = {name: value for name, value in options.items() if name not in names}
+    if arguments is None:
         _refuse_options_without_command(context, facts)
-        return None
+        return others
     if file is None and _is_given(context, "workload"):
         raise UsageError(
             "a workload and a command after -- were given: both say what to train; give one of "
             "the two"
         )
-    if "metric" not in facts and context.info_name == "profile":
+    if rates := others.get("learning_rates"):
+        facts.setdefault("learning_rate", rates[0])  # for a sweep, any rate may be the reference
+    if "metric" not in facts and command == "profile":
         # A profile needs a metric only to recognize evaluations, so any metric name will do.
         facts |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
 
-    facts |= {"arguments": tuple(arguments), "epochs": params.get("epochs")}
+    facts |= {"arguments": tuple(arguments), "epochs": others.get("epochs")}
     if file is not None:
         facts["folder"] = file.get("cwd")
-    return completed(context.obj.command_line, str(context.info_name), facts, params)
+    others["workload"] = completed(context.obj.command_line, command, facts, others)
+    return others
 
 
 def _refuse_options_without_command(context: click.Context, facts: dict[str, Any]) -> None:
