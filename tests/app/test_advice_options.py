@@ -47,10 +47,10 @@ def test_a_last_batch_that_does_not_run_is_refused() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"batch_sizes": (33,)}, "batch size 33: the last batch of an epoch over 100 examples"),
-        ({"batch_sizes": (1,)}, "batch size 1 in micro-batches of 1"),
-        ({"batch_sizes": (50,), "micro_batch_size": 7}, "micro-batch size 7: a batch of 50 ends"),
-        ({"batch_sizes": (30,), "micro_batch_size": 9}, "holds 10, and its last micro-batch one"),
+        ({"batch_sizes": (33,)}, "batch size 33: a batch of 1 in micro-batches of 33"),
+        ({"batch_sizes": (1,)}, "batch size 1: a batch of 1 in micro-batches of 1"),
+        ({"batch_sizes": (50,), "micro_batch_size": 7}, "a batch of 50 in micro-batches of 7"),
+        ({"batch_sizes": (30,), "micro_batch_size": 9}, "a batch of 10 in micro-batches of 9"),
     ],
 )
 def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str) -> None:

@@ -54,23 +54,14 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
     """Refuse a trial in which a BatchNorm layer would get a micro-batch of one example."""
     if not summary.has_batch_norm:
         return
-    model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
-    for size, micro in trial.micro_batch_sizes.items():
-        if micro == 1:
+    lasts = [(rest, trial.micro_batch_size) for rest in trial.plan.last_batch_sizes()]
+    for size, micro in [*trial.micro_batch_sizes.items(), *lasts]:
+        if micro == 1 or size % micro == 1:
             raise BatchSizeError(
-                f"batch size {size} in micro-batches of 1: {model}; use at least 2"
-            )
-        if size % micro == 1:
-            raise BatchSizeError(
-                f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one, but "
-                f"{model}; use another micro-batch size"
-            )
-    for rest in trial.plan.last_batch_sizes():
-        if rest % trial.micro_batch_size == 1:
-            raise BatchSizeError(
-                f"batch size {trial.batch_size}: the last batch of an epoch over {trial.n_train} "
-                f"examples holds {rest}, and its last micro-batch one, but {model}; use "
-                f"--drop-last (drop_last=True) or another batch size"
+                f"batch size {trial.batch_size}: a batch of {size} in micro-batches of {micro} has "
+                f"one of a single example, on which the model of {trial.workload!r} cannot train, "
+                f"because it has BatchNorm; use another batch size or micro-batch size, or leave "
+                f"out a smaller last batch with --drop-last (drop_last=True)"
             )
 
 
