@@ -15,7 +15,6 @@ PointRow = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
 # Numbers above this limit or below its inverse are refused, because the law would overflow.
 _MOST = 1e15
-_NO_FIELD = "\0"  # in place of a field that a row of a CSV file lacks
 
 
 def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
@@ -80,14 +79,12 @@ def _runs(
 def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restval=_NO_FIELD)
+            reader = csv.DictReader(file, skipinitialspace=True)
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
                 if None in row:  # more fields than columns, as after 1,000
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
-                if _NO_FIELD in row.values():
-                    raise BatchlabError(f"{path}, {where}: it has fewer fields than the header")
                 yield where, row
     except FileNotFoundError:
         raise BatchlabError(f"there is no file {path}; give a CSV file with the points") from None

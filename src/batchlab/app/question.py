@@ -104,9 +104,14 @@ def asked(
     for argument, value in {"budget": budget, **given}.items():
         if value is not None:
             arguments[argument] = read(name, argument, value)
-    budget_s = arguments.pop("budget", None)
-    if name == "advise":
-        budget_s = _advice_budget_s(budget_s, arguments.get("trainings"))
+    budget_s, trainings = arguments.pop("budget", None), arguments.get("trainings")
+    if budget_s is not None and trainings is not None:
+        raise UsageError(
+            f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
+            f"take; give one of the two"
+        )
+    if name == "advise" and trainings is None:
+        budget_s = budget_s or DEFAULT_BUDGET_S
     counting = Budget(budget_s, reserved_s=reserved_s)
     profile, limit_bytes = arguments.get("profile"), arguments.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
@@ -121,15 +126,3 @@ def asked(
         listener=listener_or_notebook(listener),
         **arguments,
     )
-
-
-def _advice_budget_s(budget_s: float | None, trainings: float | None) -> float | None:
-    """Return the seconds of an advice's budget, or None if `trainings` will set them later."""
-    if trainings is None:
-        return budget_s or DEFAULT_BUDGET_S
-    if budget_s is not None:
-        raise UsageError(
-            f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
-            f"take; give one of the two"
-        )
-    return None
