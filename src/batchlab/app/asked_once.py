@@ -150,7 +150,11 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
     return look, f". It printed no progress{within}"
 
 
-def _doubt(name: str) -> tuple[bool, bool, bool]:
-    """Return a key by which the metric most likely of validation data sorts first."""
-    plain, direction = plain_name(name), direction_of(name)
-    return plain.startswith("train"), direction is None, not plain.startswith(("val_", "test_"))
+def _doubt(name: str) -> int:
+    """Return how doubtful it is that a metric is computed on validation data."""
+    direction, is_of_validation = direction_of(name), plain_name(name).startswith(("val_", "test_"))
+    if is_of_validation and direction:
+        return 0
+    if direction == "higher" and not plain_name(name).startswith("train"):
+        return 1
+    return 2 if is_of_validation else 3
