@@ -13,11 +13,12 @@ from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_o
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import (
+    BEST_COST,
     SIGN,
     AnswerRow,
     answer_rows,
     believed_at,
-    cost_words,
+    cost_quantity,
     runs_of,
 )
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
@@ -264,9 +265,8 @@ def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
         others.remove(str(advice.named.batch_size))
-    words = cost_words(advice)
-    if others and words is not None:
-        best = text(words.best)
+    if others and cost_quantity(advice) is not None:
+        best = text(BEST_COST[advice.objective])
         yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
 
 

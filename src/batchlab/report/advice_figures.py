@@ -14,12 +14,13 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
+    BEST_COST,
     SIGN,
     AnswerRow,
     answer_rows,
     answer_table,
     believed_by_size,
-    cost_words,
+    cost_quantity,
     end_label,
     named_label,
     own_label,
@@ -121,8 +122,7 @@ _LEGEND = {
     "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",
     "expected": "Open marks: sizes not trained to the end, estimated from all runs.",
     "verified": "Ring: {named}.",
-    "run": "Small circles: single runs.",
-    "bound": "↑: lower bounds, of runs short of the target.",
+    "bound": "↑: a lower bound, of runs short of the target.",
 }
 
 
@@ -131,13 +131,13 @@ def answer_figure(advice: Advice) -> Figure:
 
     A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
-    words, metric, label = cost_words(advice), advice.metric, end_label(advice)
+    quantity, metric, label = cost_quantity(advice), advice.metric, end_label(advice)
     ends = list(_end_rows(advice))
     panels = [Panel("a-end", label, metric, ends, is_metric=True, frame=_framed(ends))]
-    if words is not None:
-        costs = list(_cost_rows(advice, words.quantity))
-        name, frame = text(words.name), _framed(costs)
-        panels.append(Panel("a-objective", name, words.quantity, costs, frame=frame))
+    if quantity is not None:
+        costs = list(_cost_rows(advice, quantity))
+        frame = _framed(costs)
+        panels.append(Panel("a-objective", label_text(quantity), quantity, costs, frame=frame))
     traded = list(_frontier_rows(advice))
     by_seconds = Panel(
         "a-frontier",
@@ -162,11 +162,12 @@ def answer_figure(advice: Advice) -> Figure:
 def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     rows = list(chain.from_iterable(map(attrgetter("rows"), panels)))
     yield from explained(_LEGEND, rows, named=named_label(advice))
-    words, target = cost_words(advice), advice.target
-    if words is not None and "span" in kinds_of(rows):
+    target = advice.target
+    if "span" in kinds_of(rows):
         message = "Shade: surely within {share:percent} of {best}{also}."
+        best = text(BEST_COST[advice.objective])
         also = "" if advice.end_quality is None else ", and no worse at the end"
-        yield text(message, share=advice.delta, best=text(words.best), also=also)
+        yield text(message, share=advice.delta, best=best, also=also)
     if panels[-1].has_marks:
         yield "Line by seconds: the best final value for the time."
     if target is not None:
@@ -218,14 +219,11 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
     for row in answer_rows(advice):
         if row.at is not None and row.cost.estimate is not None:
             yield from _answer_marks(advice, row, row.cost, quantity)
-        elif row.at is not None:
+        elif row.at is not None and row.cost.low is not None:
             size, bound = row.at.batch_size, row.cost.low
-            for cost in row.run_costs:
-                kind = "bound" if cost.is_bound else "run"
-                yield mark(kind, cost.value, batch_size=size)
-            if bound is not None and row.at.is_same(advice.reference):
-                shown = spread_text(quantity, row.cost)
-                words = f"{own_label(advice)}: {shown}"
+            yield mark("bound", bound, batch_size=size)
+            if row.at.is_same(advice.reference):
+                words = f"{own_label(advice)}: {spread_text(quantity, row.cost)}"
                 yield mark("words", bound, batch_size=size, text=words)
 
 

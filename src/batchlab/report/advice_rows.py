@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple
 
 from batchlab.advice.advice import (
     Advice,
@@ -22,8 +21,7 @@ from batchlab.advice.advice import (
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.report.table import NAMED, Column, Table, TableCell, table_of
-from batchlab.report.text import clause, quantity_text, split_label
-from batchlab.words.catalogue import text
+from batchlab.report.text import clause, label_text, quantity_text, split_label
 from batchlab.words.reasons import reason_text
 
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
@@ -71,13 +69,6 @@ SIGN: dict[Better, int] = {"higher": 1, "lower": -1}
 # ---- the rows
 
 
-class RunCost(NamedTuple):
-    """One run's seconds or examples to the target; a lower bound if the run missed the target."""
-
-    value: float
-    is_bound: bool
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerRow:
     """A batch size at one learning rate: its final value, and its cost to the target.
@@ -89,7 +80,6 @@ class AnswerRow:
         end: the final validation metric; known only if a run of the configuration was complete.
         end_test: the mean final metric on test data, not used for decisions; None if not known.
         cost: the seconds or examples to the target; only a lower bound if no run met the target.
-        run_costs: the cost of each run; empty without a target or a step time.
     """
 
     at: Configuration | None
@@ -98,7 +88,6 @@ class AnswerRow:
     end: Estimate = _NO_END
     end_test: float | None = None
     cost: Estimate = _NOT_TRAINED
-    run_costs: tuple[RunCost, ...] = ()
 
     @property
     def is_tried(self) -> bool:
@@ -124,24 +113,15 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
 
 def _row_at(advice: Advice, candidate: Candidate, at: Configuration) -> AnswerRow:
     runs, believed = tuple(runs_of(advice, at)), believed_at(advice, at)
-    run_costs = _run_costs(advice, candidate, runs)
     cost, end, end_test = candidate.cost, _NO_END, None
     if not _is_at(at, candidate):
-        cost = _cost(believed, runs, run_costs)
+        cost = _cost(advice, candidate, believed, runs)
     if believed is not None and believed.end.n:
         end = believed.end
     tests = [run.end_test for run in runs if run.end is not None and run.end_test is not None]
     if tests:
         end_test = statistics.fmean(tests)
-    return AnswerRow(
-        at=at,
-        candidate=candidate,
-        runs=runs,
-        end=end,
-        end_test=end_test,
-        cost=cost,
-        run_costs=run_costs,
-    )
+    return AnswerRow(at=at, candidate=candidate, runs=runs, end=end, end_test=end_test, cost=cost)
 
 
 def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
@@ -164,64 +144,32 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
     return different
 
 
-def _run_costs(
-    advice: Advice, candidate: Candidate, runs: Iterable[RateTried]
-) -> tuple[RunCost, ...]:
-    per_step: float | None = None
-    if advice.objective == "time":
-        per_step = candidate.step_s.estimate
-    elif advice.objective == "samples":
-        per_step = float(candidate.batch_size)
-    if per_step is None or advice.target is None:
-        return ()
-    costs = []
-    for run in runs:
-        steps = run.steps_to_target or run.steps
-        costs.append(RunCost(per_step * steps, is_bound=run.steps_to_target is None))
-    return tuple(costs)
-
-
 def _cost(
-    believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
+    advice: Advice, candidate: Candidate, believed: Believed | None, runs: Sequence[RateTried]
 ) -> Estimate:
-    """Return a configuration's cost: the belief's if a run met the target, else its own runs'."""
-    if not run_costs:
+    """Return a configuration's cost: the belief's if a run met the target, else a lower bound."""
+    if any(run.steps_to_target is not None for run in runs):
+        return _NOT_TRAINED if believed is None else believed.cost
+    per_step = {"time": candidate.step_s.estimate, "samples": candidate.batch_size}
+    step_cost = per_step.get(advice.objective)
+    if not runs or step_cost is None or advice.target is None:
         return _NOT_TRAINED
-    bounds = [cost.value for cost in run_costs if cost.is_bound]
-    has_met = len(bounds) < len(run_costs)
-    if believed is not None and has_met and believed.cost.estimate is not None:
-        return believed.cost
-    if not bounds:
-        mean = statistics.fmean(map(attrgetter("value"), run_costs))
-        return Estimate.of(mean, n=len(run_costs))
-    missed = [run.steps for run in runs if run.steps_to_target is None]
-    reason = Reason.of("missed_the_level", steps=max(missed))
-    return Estimate.cannot_tell(reason, n=len(bounds), low=max(bounds))
+    steps = max(run.steps for run in runs)
+    reason = Reason.of("missed_the_level", steps=steps)
+    return Estimate.cannot_tell(reason, n=len(runs), low=steps * step_cost)
 
 
 # ---- the labels of rows
 
 
-class CostWords(NamedTuple):
-    """The words for the cost that an objective minimizes."""
-
-    quantity: str  # the cost's name in `batchlab.records.quantities`
-    name: str  # a label without the target's value
-    to_level: str  # a label with the target's value
-    best: str  # words for the least cost
+# The quantity that an objective minimizes, and the words for its least value.
+_COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
+BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 
-_COST = {
-    "time": CostWords("time_to_target_s", "time to target", "time to {level}", "the best time"),
-    "samples": CostWords(
-        "samples_to_target", "examples to target", "examples to {level}", "the fewest examples"
-    ),
-}
-
-
-def cost_words(advice: Advice) -> CostWords | None:
-    """Return the words for the cost of an advice; None for "quality" or without a target."""
-    return None if advice.target is None else _COST.get(advice.objective)
+def cost_quantity(advice: Advice) -> str | None:
+    """Return the quantity that an advice minimizes; None for "quality" or without a target."""
+    return None if advice.target is None else _COSTS.get(advice.objective)
 
 
 def overfits(advice: Advice) -> bool:
@@ -253,7 +201,7 @@ def named_label(advice: Advice) -> str:
 
 def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
     """Return the table of final value and cost by batch size, with all rows if `rows` is None."""
-    words = cost_words(advice)
+    quantity = cost_quantity(advice)
     caption = "What each batch size gives, with 95 % intervals"
     if advice.end_quality is not None and overfits(advice):
         caption += "; final: the mean of the best three evaluations in a row"
@@ -280,12 +228,13 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         Column("end", advice.metric, end_label(advice)),
         Column("end_test", advice.metric, test, is_minor=True),
     ]
-    if words is not None and advice.target is not None:
+    if quantity is not None and advice.target is not None:
         level = quantity_text(advice.target.metric, advice.target.value)
+        cost = label_text(quantity).replace("target", level)
         epochs = partial(_epochs, advice)
         columns += [
             Column("epochs_to_target", label=f"epochs to {level}", of=epochs, is_minor=True),
-            Column("cost", words.quantity, text(words.to_level, level=level), of=_cost_cell),
+            Column("cost", quantity, cost, of=_cost_cell),
         ]
     columns += [
         Column("step_s", label="step", of=lambda r: r.candidate.step_s.estimate, is_minor=True),
