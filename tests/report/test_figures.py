@@ -31,7 +31,7 @@ from batchlab.report.advice_figures import (
 )
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
-from batchlab.report.chart import figure_image, page_svg, plot, value_axis
+from batchlab.report.chart import figure_images, page_svg, plot, value_axis
 from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark
 from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.text import quantity_text
@@ -98,12 +98,12 @@ def test_a_chart_is_the_same_every_time_with_identifiers_and_words_of_its_own():
 
 def test_images_for_paper_have_plain_colours_and_a_legend():
     figure = FIGURE["a"]
-    svg = figure_image(figure, figure.panels, LOOKS, "svg").decode()
+    svg = figure_images([figure], LOOKS, "svg")["a-answer"].decode()
 
     assert "var(--" not in svg
     assert "#D06000" in svg
     assert ">1024<" in svg
-    assert figure_image(figure, figure.panels, LOOKS, "png").startswith(b"\x89PNG")
+    assert figure_images([figure], LOOKS, "png")["a-answer"].startswith(b"\x89PNG")
 
 
 def axis(low: float, high: float, *, is_metric: bool = False) -> dict:

@@ -26,7 +26,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
 from batchlab.report import sweep_page
 from batchlab.report.cells import figure_looks
-from batchlab.report.chart import figure_image
+from batchlab.report.chart import paper_svg
 from batchlab.report.figure import drawn_looks
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
@@ -221,7 +221,7 @@ def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
 
     assert drawn == {"a": ["64", "1024", "grow", "decay"], "d": ["64", "256", "1024"]}
     panel, _ = figures["a"].panels
-    assert "256" not in figure_image(figures["a"], [panel], looks, "svg").decode()
+    assert "256" not in paper_svg([panel], looks, title="", prefix="a")
     legends = re.findall(r'<ul class="legend".*?</ul>', html_page(study), re.DOTALL)
     assert [">256<" in re.sub("</svg>", ">", each) for each in legends] == [False, True]
 

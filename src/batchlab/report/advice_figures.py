@@ -327,9 +327,6 @@ def _step_time_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
     if profile is not None and (law := profile.step_time) is not None:
         for size in law.batch_sizes:
             yield from interval_mark("band", law.step_s(size), series="law", batch_size=size)
-        knee = law.knee_batch_size.estimate
-        if knee is not None and min(law.batch_sizes) <= knee <= max(law.batch_sizes):
-            yield {"kind": "place", "batch_size": knee, "text": "knee"}
     for candidate in advice.candidates:
         yield from interval_mark("point", candidate.step_s, batch_size=candidate.batch_size)
 

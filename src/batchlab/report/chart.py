@@ -7,7 +7,7 @@ The kinds of rows (see `figure`), by what they show:
     run, bound, failed  one run; a run with only a lower bound; a failed run
     curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
-    level, place, span  a value, a batch size, a range of batch sizes marked across the chart
+    level, span         a value, a range of batch sizes marked across the chart
     verified            an estimate of the answer's configuration, in a ring
     words, named        words next to a mark; words next to the mark of the answer's configuration
 
@@ -20,7 +20,8 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -44,155 +45,140 @@ Spec = dict[str, Any]
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first series is drawn solid
 # CSS variables, so that a page uses the reader's color scheme.
 _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
+_ALIGN, _DOWN = {"expr": "datum.align"}, {"expr": "datum.down"}
 
 
 # ---- marks
 
-
-def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
-    """Return the Vega-Lite specification of a panel, without width and height."""
-    marks = _Marks(panel, looks)
-    layers = [*marks.behind(), *marks.lines(), *marks.words(), *marks.points()]
-    return {"encoding": marks.axes, "layer": layers}
-
-
-# Encodings that replace the horizontal or vertical position of a mark, or add to the position.
-_INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
-_WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
-_WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
-_WORDS = {"text": {"field": "text", "type": "nominal"}}
-_BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-# A text for each point, which a browser shows on hovering.
-_SHOWN = {"description": {"field": "words", "type": "nominal"}}
-_POINT: Spec = {"type": "point", "aria": True}
 # Words and marks get an edge in the background color, so that they are legible across lines.
 _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
+_POINT: Spec = {"type": "point", "aria": True, "opacity": 1}
+_FILLED: Spec = {**_POINT, "filled": True}
+_LINE: Spec = {"type": "line", "clip": True}
+_TEXT: Spec = {"type": "text", "baseline": "middle", "color": _INK, "fontSize": 12, **_EDGE}
+_BEHIND: Spec = {"color": _INK, "clip": True}
+_LAW: Spec = {**_LINE, **_BEHIND, "opacity": 0.5, "strokeWidth": 1.5}
+
+# The layers from back to front: kinds of rows, a field that must be set, the mark, its encodings.
+_LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
+    ("span", "kind", {"type": "rect", "opacity": 0.09, **_BEHIND}, "to_size whole_height"),
+    ("band", "kind", {"type": "area", "opacity": 0.13, **_BEHIND}, "interval by_series"),
+    ("band", "kind", _LAW, "by_series"),
+    ("level", "kind", {**_LAW, "type": "rule", "strokeDash": [5, 3]}, "whole_width"),
+    ("rule", "kind", {**_LAW, "strokeDash": [4, 3]}, "by_series"),
+    ("mean", "kind", {**_LAW, "opacity": 0.45}, "of_series"),
+    ("curve", "low", {"type": "area", "opacity": 0.18, "clip": True}, "interval color"),
+    ("curve", "marked", {**_FILLED, "size": 46, "clip": True}, "color shape said"),
+    ("lone", "kind", {**_LINE, "strokeWidth": 1, "strokeDash": [1, 3]}, "color by_run"),
+    ("lone", "marked", {**_CROSS, "clip": True}, "color said"),
+    ("curve", "kind", {**_LINE, "strokeWidth": 2}, "color dash"),
+    ("point mean expected verified", "kind", {"type": "rule", "strokeWidth": 2}, "interval color"),
+    ("verified", "kind", {"type": "point", "size": 260, "strokeWidth": 1.6, "color": _INK}, ""),
+    ("level", "text", {**_TEXT, "align": "right", "dx": -3, "dy": -8}, "text at_right"),
+    ("rule", "text", {**_TEXT, "align": "right", "dx": -6, "dy": -9}, "text"),
+    ("words", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN}, "text"),
+    ("named", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN, "fontWeight": "bold"}, "text"),
+    ("run", "kind", {**_POINT, "size": 26, "strokeWidth": 1.2}, "color said"),
+    ("bound", "kind", {**_CROSS, "text": "↑", "dy": -5}, "color said"),
+    ("expected", "kind", {**_POINT, "size": 70, "strokeWidth": 1.6}, "color shape said"),
+    ("point mean verified", "kind", {**_FILLED, "size": 90, **_EDGE}, "color shape said"),
+    ("failed", "kind", {**_CROSS, "clip": True}, "color said"),
+)
 
 
-class _Marks:
-    """The layers of a panel, from back to front; each layer draws the rows of some kinds."""
+def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
+    """Return the Vega-Lite specification of a panel, without width and height."""
+    encodings = _ENCODINGS | _size_encodings(looks)
+    # Only for several series: the panels of an image share one scale of dashes, the first one.
+    encodings["of_series"] = {}
+    if len(panel.series) > 1:
+        scale = {"domain": panel.series, "range": _SERIES_DASHES}
+        dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
+        encodings["of_series"] = {"strokeDash": dash}
+    axes = {
+        "x": _horizontal_axis(panel),
+        "y": value_axis(panel.quantity, panel.frame or panel.rows, is_metric=panel.is_metric),
+    }
+    rows = _drawn_rows(panel, looks)
+    _place_words(panel, rows, axes)
+    layers: list[Spec] = []
+    for kinds, field, mark, names in _LAYERS:
+        wanted = kinds.split()
+        of_kinds = [row for row in rows if row["kind"] in wanted]
+        values = [row for row in of_kinds if row.get(field) not in (None, False)]
+        if values:
+            encoding = dict(ChainMap(*map(encodings.__getitem__, names.split())))
+            layers.append({"data": {"values": values}, "mark": mark, "encoding": encoding})
+    return {"encoding": axes, "layer": layers}
 
-    def __init__(self, panel: Panel, looks: Sequence[SizeLook]) -> None:
-        self.panel = panel
-        frame = panel.frame or panel.rows
-        up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
-        self.axes = {"x": _horizontal_axis(panel), "y": up}
-        labels = dict(map(attrgetter("kind", "label"), looks))
-        title = label_text("batch_size")
-        if str in set(map(type, labels)):
-            title = "batch size or plan"
-        self.rows = []
-        for row in panel.rows:
-            drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
-            if is_point(row):
-                drawn["words"] = f"{title}: {drawn['batch']}\n{point_words(row, panel.quantity)}"
-            self.rows.append(drawn)
 
-        def by_size(values: list[Any]) -> Spec:
-            scale = {"domain": list(labels.values()), "range": values}
-            return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
+def _size_title(looks: Sequence[SizeLook]) -> str:
+    if any(isinstance(look.kind, str) for look in looks):
+        return "batch size or plan"
+    return label_text("batch_size")
 
-        self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
-        self.pointed = {**self.color, **_SHOWN}
-        self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
+
+def _size_encodings(looks: Sequence[SizeLook]) -> dict[str, Spec]:
+    """Return the encodings that draw each batch size in its color, dash and shape."""
+
+    def by_size(channel: str, values: list[Any]) -> Spec:
+        scale = {"domain": [look.label for look in looks], "range": values}
+        title = _size_title(looks)
+        return {channel: {"field": "batch", "type": "nominal", "title": title, "scale": scale}}
+
+    return {
+        "color": by_size("color", [f"var({look.css_name})" for look in looks]),
+        "shape": by_size("shape", [look.shape for look in looks]),
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-        self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # Only for several series: the panels of an image share one scale of dashes, the first one.
-        self.of_series: Spec = {}
-        if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": _SERIES_DASHES}
-            dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
-            self.of_series = {"strokeDash": dash}
+        "dash": by_size("strokeDash", [list(look.dash) or [1, 0] for look in looks]),
+    }
 
-    def _of(
-        self,
-        kinds: str,
-        mark: str | Spec,
-        encoding: Spec | None = None,
-        having: str = "kind",
-        **style: Any,
-    ) -> Iterator[Spec]:
-        """Yield a layer of the rows of `kinds` whose field `having` is set, if there are rows."""
-        rows, wanted = [], kinds.split()
-        for row in self.rows:
-            if row["kind"] in wanted and row.get(having) not in (None, False):
-                rows.append(row)
-        if isinstance(mark, str):
-            mark = {"type": mark}
-        if rows:
-            yield {"data": {"values": rows}, "mark": mark | style, "encoding": encoding or {}}
 
-    def behind(self) -> Iterator[Spec]:
-        """Yield the layers behind all data: marks across the whole chart, laws and theories."""
-        across: Spec = {"color": _INK, "opacity": 0.6}
-        to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
-        yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
-        yield from self._of("place", "rule", _WHOLE_HEIGHT, strokeDash=[2, 3], clip=True, **across)
-        band = {**_INTERVAL, **_BY_SERIES}
-        yield from self._of("band", "area", band, color=_INK, opacity=0.13, clip=True)
-        line: Spec = {"color": _INK, "opacity": 0.5, "strokeWidth": 1.5, "clip": True}
-        yield from self._of("band", "line", _BY_SERIES, **line)
-        yield from self._of("level", "rule", _WHOLE_WIDTH, strokeDash=[5, 3], **across)
-        yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
+def _drawn_rows(panel: Panel, looks: Sequence[SizeLook]) -> list[Row]:
+    """Return the panel's rows with the label of their batch size, and points with a text."""
+    labels = dict(map(attrgetter("kind", "label"), looks))
+    rows: list[Row] = []
+    for row in panel.rows:
+        drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
+        if is_point(row):
+            drawn["said"] = (
+                f"{_size_title(looks)}: {drawn['batch']}\n{point_words(row, panel.quantity)}"
+            )
+        rows.append(drawn)
+    return rows
 
-    def lines(self) -> Iterator[Spec]:
-        """Yield lines with their points, and bars of intervals, in the text's or a size's color."""
-        mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
-        yield from self._of("mean", "line", self.of_series, **mean)
-        band = {**_INTERVAL, **self.color}
-        yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
-        mark: Spec = {"filled": True, "size": 46, "opacity": 1, "clip": True}
-        yield from self._of("curve", _POINT, self.shaped, "marked", **mark)
-        by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
-        lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
-        yield from self._of("lone", "line", by_run, **lone)
-        yield from self._of("lone", _CROSS, self.pointed, "marked", clip=True)
-        by_size = {**self.color, **self.dashed}
-        yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
-        interval = {**_INTERVAL, **self.color}
-        bar: Spec = {"strokeWidth": 2, "clip": True}
-        yield from self._of("point mean expected verified", "rule", interval, **bar)
 
-    def points(self) -> Iterator[Spec]:
-        """Yield the points from back to front: single runs, estimates and means, failed runs."""
-        yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
-        yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
-        yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
-        filled: Spec = {"filled": True, "size": 90, "opacity": 1, **_EDGE}
-        yield from self._of("point mean verified", _POINT, self.shaped, **filled)
-        yield from self._of("failed", _CROSS, self.pointed, clip=True)
+# Encodings that replace a mark's horizontal or vertical position, or add to the position.
+_ENCODINGS: dict[str, Spec] = {
+    "interval": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
+    "to_size": {"x2": {"field": "to_size"}},
+    "whole_height": {"y": {"value": 0}, "y2": {"value": "height"}},
+    "whole_width": {"x": {"value": 0}, "x2": {"value": "width"}},
+    "at_right": {"x": {"value": "width"}},
+    "by_series": {"detail": {"field": "series", "type": "nominal"}},
+    "by_run": {"detail": {"field": "run", "type": "nominal"}},
+    "text": {"text": {"field": "text", "type": "nominal"}},
+    # A text for each point, which a browser shows on hovering.
+    "said": {"description": {"field": "said", "type": "nominal"}},
+}
 
-    def words(self) -> Iterator[Spec]:
-        """Yield a ring around the answer's configuration, and all words.
 
-        The words of one mark are on its side towards the middle of the chart; those of two marks
-        are above the higher one and below the other, so that they do not overlap.
-        """
-        ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
-        yield from self._of("verified", "point", **ring)
-        at_top, at_right = {"y": {"value": 0}}, {"x": {"value": "width"}}
-        yield from self._words("place", 11, at_top, align="left", dx=4, dy=8)
-        yield from self._words("level", 11, at_right, align="right", dx=-3, dy=-8)
-        yield from self._words("rule", 11, align="right", dx=-6, dy=-9)
-        marked = [row for row in self.rows if row["kind"] in ("words", "named")]
-        marked.sort(key=lambda row: float(row["mean"] or 0.0))
-        for row in marked:
-            is_right = float(row[self.panel.axis] or 0.0) > _middle(self.axes["x"]["scale"])
-            is_above = float(row["mean"] or 0.0) < _middle(self.axes["y"]["scale"])
-            if (
-                len(marked) > 1
-            ):  # the words of the higher mark stand above it: apart from the others
-                is_above = row is marked[-1]
-            row["align"] = "right" if is_right else "left"
-            row["down"] = -20 if is_above else 20
-        place = {"align": {"expr": "datum.align"}, "dy": {"expr": "datum.down"}}
-        yield from self._words("words", 12, **place)
-        yield from self._words("named", 13, **place, fontWeight="bold")
+def _place_words(panel: Panel, rows: Iterable[Row], axes: Spec) -> None:
+    """Set the place of the words of one or two marks, so that the words do not overlap.
 
-    def _words(self, kind: str, size: int, at: Spec | None = None, **style: Any) -> Iterator[Spec]:
-        style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
-        yield from self._of(kind, "text", {**_WORDS, **(at or {})}, "text", **style)
+    Words are on the side of their mark towards the middle of the chart. The words of two marks are
+    above the higher mark and below the other.
+    """
+    marked = [row for row in rows if row["kind"] in ("words", "named")]
+    marked.sort(key=lambda row: float(row["mean"] or 0.0))
+    for row in marked:
+        is_right = float(row[panel.axis] or 0.0) > _middle(axes["x"]["scale"])
+        is_above = float(row["mean"] or 0.0) < _middle(axes["y"]["scale"])
+        if len(marked) > 1:
+            is_above = row is marked[-1]
+        row["align"] = "right" if is_right else "left"
+        row["down"] = -20 if is_above else 20
 
 
 # ---- axes
@@ -207,26 +193,28 @@ def _middle(scale: Spec) -> float:
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
-    if panel.axis == "batch_size":
-        return _size_axis(drawn_sizes(panel.rows))
+    """Return an axis with a label at each batch size or configuration, or at round values."""
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
-    places = [float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row]
-    if panel.axis == "learning_rate":
-        return _rate_axis(places)
-    return _along_axis(panel.axis, places)
-
-
-def _size_axis(sizes: Sequence[int]) -> Spec:
-    room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
-    ends = [sizes[0] / room, sizes[-1] * room]
-    axis = {"title": axis_text("batch_size"), "values": sizes, "format": "d", "grid": False}
-    axis |= {"labelSeparation": 5}
-    return _quantitative("batch_size", {"type": "log", "base": 2, "domain": ends}, axis)
+    axis = _axis(panel.axis, grid=False)
+    places = sorted({float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row})
+    scale: Spec = {"type": "log", "padding": 8}
+    if panel.axis == "epoch":
+        scale["type"] = "linear"
+    if panel.axis == "batch_size":
+        places = list(map(float, drawn_sizes(panel.rows)))
+        scale["base"] = 2
+        axis |= {"format": "d", "labelSeparation": 5}
+        del axis["labelExpr"]
+    if panel.axis == "batch_size" or (panel.axis == "learning_rate" and len(places) <= 6):
+        # Request as many ticks as values, because with fewer Vega drops every other value.
+        axis |= {"values": places, "tickCount": len(places)}
+        scale["padding"] = 20
+    return _quantitative(panel.axis, scale | {"domain": [places[0], places[-1]]}, axis)
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return a numeric encoding whose axis covers exactly the domain of `scale`."""
+    """Return a numeric encoding whose axis is not extended to round values."""
     scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
@@ -238,29 +226,6 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
     lines = "split(replace(datum.label, ' (', '|('), '|')"
     axis = {"title": None, "labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
-
-
-def _rate_axis(places: Iterable[float]) -> Spec:
-    """Return an axis with a label at each learning rate, or at round values if there are many."""
-    run = sorted(set(places))
-    axis = _axis("learning_rate", grid=False)
-    if len(run) <= 6:
-        # Request as many ticks as values, because with fewer Vega drops every other value.
-        axis |= {"tickCount": len(run), "values": run}
-    scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
-    return _quantitative("learning_rate", scale, axis)
-
-
-def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Return an axis along training, linear in epochs and logarithmic in steps or time."""
-    first, last = min(places), max(places)
-    if view == "epoch":
-        room = 0.02 * (last - first)
-        scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
-    else:
-        times = (last / first) ** 0.02
-        scale = {"type": "log", "domain": [first / times, last * times]}
-    return _quantitative(view, scale, _axis(view, grid=False))
 
 
 # A vertical axis is logarithmic if highest / lowest value exceeds this: for quantities, metrics.
@@ -276,36 +241,30 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     difference on a linear axis, unless that would hide small values, such as the last of a loss. A
     linear axis has empty space at its ends, so that no mark lies on the frame.
     """
-    low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
-    least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO
-    if low > 0 and high / low > least_ratio:
+    values: list[float] = []
+    framed = [row for row in rows if row["kind"] != "lone"] or rows
+    for row, field in itertools.product(framed, ("mean", "low", "high")):
+        value = row.get(field)
+        if value is not None:
+            values.append(float(value))
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if low == high:
+        room = abs(low) * 0.05 or 0.5
+        low, high = low - room, high + room
+    axis = _axis(quantity)
+    if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
-        return _quantitative("mean", scale, _axis(quantity))
+        return _quantitative("mean", scale, axis)
     span = high - low
     # An axis that starts or ends at 0 gets no empty space there.
     ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
-    axis = _axis(quantity)
     if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
         ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
         percent = "datum.label === '' ? '' : format(100 * datum.value, '~g') + ' %'"
         axis |= {"labelExpr": percent}
     scale = {"domain": ends, "type": "linear", "zero": False}
     return _quantitative("mean", scale, axis)
-
-
-def _domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Return the rows' lowest and highest value, moved apart if equal; 0 and 1 without values."""
-    values: list[float] = []
-    for row, field in itertools.product(rows, ("mean", "low", "high")):
-        value = row.get(field)
-        if value is not None:
-            values.append(float(value))
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if high > low:
-        return low, high
-    room = abs(low) * 0.05 or 0.5
-    return low - room, high + room
 
 
 def _axis(quantity: str, *, grid: bool = True) -> Spec:
@@ -340,20 +299,22 @@ def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> st
     return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
-def paper_svg(panel: Panel, looks: Sequence[SizeLook], *, prefix: str) -> str:
-    """Draw a panel as SVG text with title and legend on a white ground.
+def paper_svg(
+    panels: Sequence[Panel], looks: Sequence[SizeLook], *, title: str, prefix: str
+) -> str:
+    """Draw panels as SVG text with titles and a legend on a white ground.
 
     `prefix` makes the identifiers in the SVG unique on a page.
     """
-    return _on_paper(_svg(_paper_spec(panel, looks) | _PAPER, prefix=prefix), looks)
-
-
-def _paper_spec(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
-    return plot(panel, looks) | {"width": 320, "height": 220, "title": panel.title}
-
-
-def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
-    """Return an SVG whose CSS variables are replaced by colors for a white ground."""
+    looks = drawn_looks(looks, panels)
+    size = {"width": 320, "height": 220}
+    specs = [plot(panel, looks) | size | {"title": panel.title} for panel in panels]
+    # Three panels per row (train, validation, test), but two if there are four (no validation).
+    in_a_row = 2 if len(specs) == 4 else 3
+    rows = [{"hconcat": specs[i : i + in_a_row]} for i in range(0, len(specs), in_a_row)]
+    legend = _CONFIG["legend"] | {"disable": False}
+    config = _CONFIG | {"legend": legend, "background": "white"}
+    svg = _svg({"vconcat": rows, "title": title, "config": config}, prefix=prefix)
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
     for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df"), (_GROUND, "#ffffff")):
@@ -415,10 +376,6 @@ _CONFIG: Spec = {
 }
 
 
-_LEGEND: Spec = _CONFIG["legend"] | {"disable": False}
-_PAPER: Spec = {"config": _CONFIG | {"legend": _LEGEND, "background": "white"}}
-
-
 # ---- as images
 
 ImageFormat = Literal["svg", "png"]
@@ -430,23 +387,12 @@ def figure_images(
     """Return one image for each view of each figure, by name: "b-epochs"."""
     images: dict[str, bytes] = {}
     for figure in figures:
+        title = f"({figure.key}) {figure.title}"
         for view, panels in figure.views.items():
             name = f"{figure.key}-{view or figure.name}"
-            images[name] = figure_image(figure, panels, looks, image_format)
+            svg = paper_svg(panels, looks, title=title, prefix=figure.key)
+            if image_format == "png":
+                images[name] = bytes(vl_convert.svg_to_png(svg, scale=2))
+            else:
+                images[name] = svg.encode()
     return images
-
-
-def figure_image(
-    figure: Figure, shown: Sequence[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
-) -> bytes:
-    """Return panels of a figure with a legend, on white, as the bytes of an SVG or PNG file."""
-    looks = drawn_looks(looks, shown)
-    panels = [_paper_spec(panel, looks) for panel in shown]
-    # Three panels per row (train, validation, test), but two if there are four (no validation).
-    in_a_row = 2 if len(panels) == 4 else 3
-    rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
-    title = f"({figure.key}) {figure.title}"
-    svg = _on_paper(_svg({"vconcat": rows, "title": title} | _PAPER, prefix=figure.key), looks)
-    if image_format == "svg":
-        return svg.encode()
-    return bytes(vl_convert.svg_to_png(svg, scale=2))

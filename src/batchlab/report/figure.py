@@ -24,7 +24,7 @@ T = TypeVar("T")
 Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
-_ASIDE = ("level", "place", "span", "rule")
+_ASIDE = ("level", "span", "rule")
 _NO_POINTS = (*_ASIDE, "band", "words", "named")
 # A chart with a single value on one of these axes compares nothing and is therefore left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
@@ -103,7 +103,7 @@ def drawn_sizes(rows: Iterable[Row]) -> list[int]:
         if "batch_size" in row:
             size = int(row["batch_size"] or 0)
             placed.add(size)
-            if row["kind"] not in ("span", "place", "band", "rule"):
+            if row["kind"] not in ("span", "band", "rule"):
                 marked.add(size)
     return sorted(marked or placed)
 

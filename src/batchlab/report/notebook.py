@@ -128,4 +128,5 @@ def _picture(figure: Figure, looks: Sequence[SizeLook], prefix: str) -> Section:
     if not figure.panels:
         return Section()
     panel = figure.panels[0]
-    return Section(picture=(paper_svg(panel, looks, prefix=prefix), panel.alternative))
+    svg = paper_svg([panel], looks, title=figure.title, prefix=prefix)
+    return Section(picture=(svg, panel.alternative))
