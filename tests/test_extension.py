@@ -15,7 +15,6 @@ from batchlab.app.sweep import sweep
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
-from batchlab.report.page import csv_files
 from batchlab.report.sweep_page import html_page, sweep_files
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
@@ -74,5 +73,5 @@ def test_a_row_more_is_a_measurement_more(monkeypatch, tmp_path):
     assert last.step == 4
     assert norm is not None
     assert norm > 0
-    assert f"largest_weight,{norm}" in csv_files(sweep_files(study))["observations"].decode()
+    assert f"largest_weight,{norm}" in sweep_files(study)["observations"].to_csv()
     assert "largest weight" in html_page(study)

@@ -8,7 +8,6 @@ import pytest
 from tests.reference.killed_commands import assert_no_kill_leaves_a_process
 
 from batchlab.app.sweep import sweep
-from batchlab.report.page import csv_files
 from batchlab.report.sweep_page import html_page, sweep_files, text_report
 
 pytestmark = pytest.mark.nightly
@@ -38,11 +37,11 @@ def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_p
 
     started_s = time.monotonic()
     page.write_text(html_page(study))
-    files = csv_files(sweep_files(study))
+    files = {name: table.to_csv() for name, table in sweep_files(study).items()}
     print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
 
     assert len(study.records) == n_trials
     assert page.stat().st_size < LARGEST_PAGE_BYTES
     assert str(n_trials) in text_report(study)
-    trials = {row["trial_id"] for row in csv.DictReader(files["trials"].decode().splitlines())}
+    trials = {row["trial_id"] for row in csv.DictReader(files["trials"].splitlines())}
     assert trials == {record.trial.trial_id for record in study.records}

@@ -39,7 +39,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
-from batchlab.report.noise import noise_sections
+from batchlab.report.noise import noise_section
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.short_reports import check_section, fit_section, profile_section
 from batchlab.report.sweep_answer import conclusion, sentences
@@ -288,7 +288,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
             ("sweep", _of_sweep, SWEEPS),
             ("advice", _of_advice, ADVICES),
             ("profile", lambda profile: _of_part(profile_section(profile)), PROFILES),
-            ("noise", lambda noise: _of_part(next(noise_sections(noise))), NOISES),
+            ("noise", lambda noise: _of_part(noise_section(noise)), NOISES),
         )
         for name, make in made.items()
     },

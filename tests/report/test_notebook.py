@@ -24,7 +24,7 @@ from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_rows import answer_table
-from batchlab.report.noise import noise_sections
+from batchlab.report.noise import noise_section
 from batchlab.report.notebook import notebook_view
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_answer import conclusion, trials_table
@@ -158,6 +158,6 @@ def test_the_share_of_the_noise_is_that_of_the_variance(size: int) -> None:
     variance = noise.along[-1].noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
     share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
 
-    meaning = next(noise_sections(replace(noise, workload=workload))).title
+    meaning = noise_section(replace(noise, workload=workload)).title
 
     assert f" {100 * share:.0f} % " in meaning

@@ -21,10 +21,10 @@ from batchlab.belief.evidence import Evidence
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
+from batchlab.report import page
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_figures import whole_trainings
 from batchlab.report.advice_page import advice_files, render_advice_html
-from batchlab.report.page import csv_files, download
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_page import html_page, sweep_files
@@ -83,18 +83,19 @@ def test_a_page_is_whole_fetches_nothing_and_has_every_chart_without_a_script(pa
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_tables_are_files_in_the_page_unless_too_large(pages, name):
+def test_tables_are_files_in_the_page_unless_too_large(pages, name, monkeypatch):
     saved = {}
     for link in Page(pages[name]).having("a"):
         if "download" in link:
             saved[link["download"]] = unpacked(link["href"])
     tables = advice_files(ADVICE, BEHIND) if name == "advice" else sweep_files(SWEEP)
 
-    files = csv_files(tables)
+    monkeypatch.setattr(page, "MOST_ADDRESS_CHARACTERS", 100)
 
-    assert saved == {f"batchlab-{key}.csv.gz": content for key, content in files.items()}
-    _, table = tables["observations"]
-    assert download("data.csv", table, most=100) == ("data.csv.gz", None)
+    for key, table in tables.items():
+        assert saved.pop(f"batchlab-{key}.csv.gz") == table.to_csv().encode()
+    assert saved == {}
+    assert page.csv_address(tables["observations"]) is None
 
 
 def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):

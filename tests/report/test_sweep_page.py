@@ -102,7 +102,7 @@ def test_a_rate_that_a_command_has_itself_is_shown_nowhere(undrawn):
     endings = {(256, 0.0193, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)}
     with_rate = made_up_study(learning_rates=(0.0193,), seeds=2, endings=endings)
     study = replace(with_rate, workload=replace(with_rate.workload, takes_rate=False))
-    files = [table.to_csv() for _, table in sweep_files(study).values()]
+    files = [table.to_csv() for table in sweep_files(study).values()]
 
     assert "0.0193" in text_report(with_rate)
     assert not any("0.0193" in said for said in (text_report(study), html_page(study), *files))

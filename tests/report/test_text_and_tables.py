@@ -16,7 +16,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.app.output_file import write_output_file
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.noise import noise_sections
+from batchlab.report.noise import noise_section
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, sections_text
@@ -103,12 +103,11 @@ batch size       mean  highest
 64            96.98 %  97.43 %
 2000 (full)   96.84 %  97.12 %
 
-16
-batch       mean
-size    accuracy
-64       96.98 %
-2000     96.84 %
-(full)
+21
+batch size       mean
+             accuracy
+64            96.98 %
+2000 (full)   96.84 %
 No room for: highest.
 """
 
@@ -135,8 +134,7 @@ def test_words_are_wrapped_and_a_number_keeps_its_unit(width: int) -> None:
 
 def test_a_text_is_as_wide_as_the_terminal_from_40_to_100_and_fits_it() -> None:
     made = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))
-    profile, noise = profile_section(made_up_profile()), noise_sections(made_up_noise())
-    sections = [profile, *noise]
+    sections = [profile_section(made_up_profile()), noise_section(made_up_noise())]
 
     assert (text_width(88), table_width()) == (88, None)
     for columns, used in {20: 40, 40: 40, 73: 73, 240: 100}.items():

@@ -147,7 +147,6 @@ def write_files(
     from batchlab.report.advice_page import advice_files
     from batchlab.report.cells import figure_looks
     from batchlab.report.chart import figure_images
-    from batchlab.report.page import csv_files
     from batchlab.report.sweep_page import sweep_figures, sweep_files
 
     if isinstance(shown, Advised):
@@ -156,7 +155,7 @@ def write_files(
     else:
         figures, looks, tables = sweep_figures(shown), figure_looks(shown), sweep_files(shown)
     if output_format == "csv":
-        first, *others = csv_files(tables).items()
+        first, *others = [(name, table.to_csv().encode()) for name, table in tables.items()]
         write_output_file(path, first[1])
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")

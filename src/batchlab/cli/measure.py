@@ -184,12 +184,12 @@ def noise(as_json: bool, steps: int | None, **options: Any) -> None:
         shown_by="report.noise",
         steps=steps,
     )
-    from batchlab.report.noise import noise_sections
+    from batchlab.report.noise import noise_section
 
     if as_json:
         print(measured.to_json())
         return
-    print_sections(list(noise_sections(measured)))
+    print_sections([noise_section(measured)])
 
 
 @click.command()

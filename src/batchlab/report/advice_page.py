@@ -33,9 +33,9 @@ from batchlab.report.advice_rows import (
     untried_text,
 )
 from batchlab.report.cells import observations_table
-from batchlab.report.page import Page, Tables, render_page
+from batchlab.report.page import render_page
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.table import MOST_NOTES, Section, marked_table
+from batchlab.report.table import MOST_NOTES, Section, Table, marked_table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
@@ -141,12 +141,14 @@ def _paste(advice: Advice, study: Study) -> str:
     return "\n".join(lines_to_paste(advice.recommendation, study))
 
 
-def advice_sections(advice: Advice) -> Iterator[Section]:
-    """Yield the sections of a notebook cell, the answer first."""
+def advice_sections(advice: Advice) -> list[Section]:
+    """Return the sections of a notebook cell, the answer first."""
     answer, *others = advice_sentences(advice, None)
     reasons = tuple(one.text for one in others if one.topic == "why")
-    yield Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice)))
-    yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
+    return [
+        Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice))),
+        Section(facts=(*_notes(advice, others), f"{cost_text(advice)}.")),
+    ]
 
 
 # ---- on a page, and as files
@@ -176,14 +178,14 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)
-    page = Page(
-        study=study,
+    return render_page(
+        study,
+        advice_figures(advice, study, profile),
+        advice_looks(advice),
         brand=f"batchlab: which batch size for {study.workload.name}?",
         headline=headline,
         lead=lead,
-        table=marked_table(answer_table(advice, rows)),
-        figures=advice_figures(advice, study, profile),
-        looks=advice_looks(advice),
+        compared=marked_table(answer_table(advice, rows)),
         below=untried_text(advice),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
@@ -193,7 +195,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         claims=claim_sentences(Evidence.of(planned)),
         research=research,
     )
-    return render_page(page)
 
 
 _ASKED = {
@@ -204,10 +205,10 @@ _ASKED = {
 
 
 @in_its_unit
-def advice_files(advice: Advice, study: Study) -> Tables:
+def advice_files(advice: Advice, study: Study) -> dict[str, Table]:
     """Return the tables to export: the candidate batch sizes, the runs and the observations."""
     return {
-        "candidates": ("one row per batch size and rate", answer_table(advice)),
-        "runs": ("one row per training run", tried_table(advice)),
-        "observations": ("one row per number that was seen", observations_table(study)),
+        "candidates": answer_table(advice),
+        "runs": tried_table(advice),
+        "observations": observations_table(study),
     }

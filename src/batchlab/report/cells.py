@@ -147,7 +147,9 @@ def observations_table(study: Study) -> Table:
     rows: list[tuple[CellValue, ...]] = []
     for record in study.records:
         rows += _observations(study, record)
-    return Table(caption="Every observation of every trial", columns=columns, rows=tuple(rows))
+    return Table(
+        caption="One row per observation, joined by trial_id", columns=columns, rows=tuple(rows)
+    )
 
 
 def shown_rate(study: Study, trial: Trial) -> float | None:

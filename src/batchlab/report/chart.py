@@ -198,7 +198,7 @@ def _horizontal_axis(panel: Panel) -> Spec:
         return _configuration_axis(panel.rows)
     axis = _axis(panel.axis, grid=False)
     places = sorted({float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row})
-    scale: Spec = {"type": "log", "padding": 8}
+    scale: Spec = {"type": "log", "padding": 10}
     if panel.axis == "epoch":
         scale["type"] = "linear"
     if panel.axis == "batch_size":

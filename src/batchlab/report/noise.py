@@ -15,10 +15,10 @@ from batchlab.words.reasons import reason_text
 _HARDLY_NOISE = 0.1
 
 
-def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield a section: what the noise means for the batch size, a row per measured step, notes."""
+def noise_section(noise: Noise) -> Section:
+    """Return what the noise means for the batch size, a row per measured step, and notes."""
     notes = tuple(_notes(noise))[:MOST_NOTES]
-    yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
+    return Section(title=_meaning(noise), table=_table(noise), notes=notes)
 
 
 # ---- tables

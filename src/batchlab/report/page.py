@@ -7,8 +7,7 @@ import functools
 import gzip
 import html
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,48 +22,35 @@ from batchlab.words.catalogue import sentence, term_text, text
 if TYPE_CHECKING:
     import jinja2
 
-_PAGE = Path(__file__).with_name("page.html.j2")
-
-
-def rendered(template: str, **values: object) -> str:
-    """Fill an HTML template with values; special characters in the values are escaped."""
-    return _compiled(template).render(**values)
-
-
-@functools.cache  # compiling a template takes longer than filling it
-def _compiled(template: str) -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(template)
-
-
-# ---- tables as files
-
-Tables = Mapping[str, tuple[str, Table]]
-"""The tables to download from a page, by name, each with a text on what a row is."""
-
 # Browsers refuse to save a data: URL of more than 2 MiB, so a larger file gets no link.
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
 
-def download(
-    name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
-) -> tuple[str, str | None]:
-    """Return the file name and the data: URL of a table as compressed CSV.
+def rendered(template: str, **values: object) -> str:
+    """Fill an HTML template with values; special characters in the values are escaped."""
+    return _environment().get_template(template).render(**values)
 
-    The URL is None if it is longer than `most`.
-    """
+
+@functools.cache  # compiling a template takes longer than filling it
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals["unbroken"] = unbroken
+    return environment
+
+
+def csv_address(table: Table) -> str | None:
+    """Return a data: URL of a table as compressed CSV, or None if the URL is too long."""
     packed = base64.b64encode(gzip.compress(table.to_csv().encode(), mtime=0)).decode()
     address = f"data:application/gzip;base64,{packed}"
-    return f"{name}.gz", address if len(address) <= most else None
-
-
-def csv_files(tables: Tables) -> dict[str, bytes]:
-    """Return the bytes of each table's CSV file, by name."""
-    return {name: table.to_csv().encode() for name, (_, table) in tables.items()}
+    return address if len(address) <= MOST_ADDRESS_CHARACTERS else None
 
 
 # ---- where the numbers come from
@@ -92,59 +78,46 @@ def study_facts(study: Study) -> list[tuple[str, object]]:
 # ---- the page
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """The content of a page, top to bottom."""
+def render_page(
+    study: Study, figures: Sequence[Figure], looks: Sequence[SizeLook], **parts: object
+) -> str:
+    """Return a page as HTML text that loads no other file and shows all charts without scripts.
 
-    study: Study  # the study that the numbers come from
-    brand: str  # a few words above the headline
-    headline: str  # the answer
-    lead: str = ""  # the reason for the answer
-    figures: Sequence[Figure]  # the first figure is next to the table, the others are evidence
-    looks: Sequence[SizeLook]  # how batch sizes are drawn
-    table: Table  # the results of each batch size
-    below: str = ""  # a sentence below the table
-    findings: Sequence[Sentence] = ()  # other results, grouped by topic
-    paste: str = ""  # lines for the user's script
-    claims: Sequence[Sentence] = ()  # common claims, each with its verdict
-    summary: str  # a sentence on the runs
-    runs: Mapping[str, Table]  # tables of the runs, shown after a click
-    research: Sequence[Sentence] = ()  # results for researchers, shown after a click
-    files: Tables  # tables that readers can save
-
-
-def render_page(page: Page) -> str:
-    """Return a page as HTML text that loads no other file and shows all charts without scripts."""
+    Args:
+        study: the study that the numbers come from.
+        figures: the figure next to the table, then the figures of the evidence.
+        looks: how batch sizes are drawn.
+        **parts: the other parts of the page, as the template's first lines describe them.
+    """
     from batchlab.report.chart import page_svg
 
-    study, (first, *others) = page.study, page.figures
+    first, *others = figures
     charts: dict[str, str] = {}
-    for panel in first.panels:
-        charts[panel.key] = page_svg(panel, page.looks, width=410)
-    for figure in others:
+    for figure in figures:
+        width = 410 if figure is first else 360
         for panel in figure.panels:
-            charts[panel.key] = page_svg(panel, page.looks, width=360)
-
+            charts[panel.key] = page_svg(panel, looks, width=width)
     of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))
     return rendered(
-        _PAGE.read_text(encoding="utf-8"),
+        "page.html.j2",
         say=text,
         say_sentence=sentence,
         term_text=term_text,
-        unbroken=unbroken,
         marked_table=marked_table,
-        download=download,
+        csv_address=csv_address,
         by_topic=_by_topic,
         version=__version__,
         outlines=_OUTLINES,
-        page=page,
+        study=study,
+        looks=looks,
         source=f"Study {study.study_id}. Measured with batchlab {__version__}: {study.command}",
         facts=study_facts(study),
         first=first,
-        first_looks=drawn_looks(page.looks, first.panels),
+        first_looks=drawn_looks(looks, first.panels),
         others=list(filter(attrgetter("panels"), others)),
-        others_looks=drawn_looks(page.looks, of_others),
+        others_looks=drawn_looks(looks, of_others),
         charts=charts,
+        **parts,
     )
 
 

@@ -44,7 +44,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.page import Page, Tables, render_page
+from batchlab.report.page import render_page
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import (
     TrialDocument,
@@ -55,7 +55,7 @@ from batchlab.report.sweep_answer import (
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import MOST_NOTES, Section, marked_table, sections_text
+from batchlab.report.table import MOST_NOTES, Section, Table, marked_table, sections_text
 from batchlab.report.text import (
     in_its_unit,
     label_text,
@@ -110,13 +110,9 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 
 
 @in_its_unit
-def sweep_files(study: Study) -> Tables:
+def sweep_files(study: Study) -> dict[str, Table]:
     """Return the tables to export: the trials, and every observation in long format."""
-    numbers = "one row per number that was seen, joined by trial_id"
-    return {
-        "trials": ("one row per trial", trials_table(study)),
-        "observations": (numbers, observations_table(study)),
-    }
+    return {"trials": trials_table(study), "observations": observations_table(study)}
 
 
 # ---- a terminal
@@ -134,8 +130,8 @@ def text_report(study: Study) -> str:
         shown = replace(shown, table=shown.table.without(*hidden))
     notes = list(map(str, sentences(study)[:MOST_NOTES]))
     notes += claims_text(Evidence.of(study))
-    last = (trial_counts(study), f"Command: {study.command}")
-    return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
+    said = sections_text((shown, Section(facts=tuple(notes))))
+    return f"{said}\n{trial_counts(study)}\nCommand: {study.command}\n"
 
 
 def answer_section(study: Study) -> Section:
@@ -396,19 +392,21 @@ def _of_models(
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, figures = sweep_files(study), sweep_figures(study)
-    (headline, lead), (_, trials) = conclusion(study), files["trials"]
-    page = Page(
-        study=study,
+    headline, lead = conclusion(study)
+    return render_page(
+        study,
+        figures,
+        figure_looks(study),
         brand=f"batchlab: what batch size does to {study.workload.name}",
         headline=headline,
         lead=lead,
-        table=marked_table(figures[0].table),
-        figures=figures,
-        looks=figure_looks(study),
+        compared=marked_table(figures[0].table),
+        below="",
         findings=sentences(study),
         claims=claim_sentences(Evidence.of(study)),
         summary=f"{trial_counts(study)} Spent: {quantity_text('train_s', study.spent_s)}.",
-        runs={"trials": trials.without("trial_id").without_empty_columns()},
+        runs={"trials": files["trials"].without("trial_id").without_empty_columns()},
         files=files,
+        paste="",
+        research=(),
     )
-    return render_page(page)

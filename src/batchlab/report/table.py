@@ -122,17 +122,33 @@ class Table:
         is too wide, headers and words are wrapped, then minor columns are left out, then the last
         columns; a line below the table names the omitted last columns. No number is wrapped.
         """
-        texts = zip(map(attrgetter("header"), self.columns), *self.texts(), strict=True)
-        columns = list(map(_TextColumn, self.columns, texts, self.are_numbers()))
-        room = table_width() or width
-        if room is None:
-            return "\n".join(_aligned(columns, list(map(attrgetter("width"), columns))))
-        shown, widths = _fitted(columns, room)
-        lines = list(_aligned(shown, widths))
-        names = []
-        for column in columns:
-            if column not in shown and not column.of.is_minor and column.of.header.strip():
-                names.append(column.of.header)
+        headers = tuple(map(attrgetter("header"), self.columns))
+        cells = list(zip(headers, *self.texts(), strict=True))
+        are_numbers = self.are_numbers()
+        widths = [max(map(len, texts)) for texts in cells]
+        least = list(map(_least_width, cells, are_numbers))
+        room = table_width() or width or _total(widths)
+        minor = [i for i, column in enumerate(self.columns) if column.is_minor]
+        major = [i for i, column in enumerate(self.columns) if not column.is_minor]
+        shown = list(range(len(cells)))
+        for i in reversed([*major[2:], *minor]):
+            if _total([least[j] for j in shown]) > room:
+                shown.remove(i)
+        while _total([widths[i] for i in shown]) > room:
+            wide = [i for i in shown if widths[i] > least[i]]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
+        lines: list[str] = []
+        for row in range(len(self.rows) + 1):
+            wrapped = [wrapped_lines(cells[i][row], widths[i]) for i in shown]
+            for line in itertools.zip_longest(*wrapped, fillvalue=""):
+                padded: list[str] = []
+                for i, cell in zip(shown, line, strict=True):
+                    align = str.rjust if are_numbers[i] else str.ljust
+                    padded.append(align(cell, widths[i]))
+                lines.append(_BETWEEN.join(padded).rstrip())
+        names = [headers[i] for i in major if i not in shown and headers[i].strip()]
         if names:
             lines.append(wrapped_text(f"No room for: {', '.join(names)}."))
         return "\n".join(lines)
@@ -182,72 +198,23 @@ def marked_table(table: Table) -> Table:
 # ---- as aligned text
 
 _BETWEEN = "  "
-# Columns of wrapped words have at least this many characters if the table then fits.
-_NARROWEST = 13
-
-
-@dataclass(frozen=True, slots=True)
-class _TextColumn:
-    of: Column
-    texts: tuple[str, ...]  # the header, then the cells
-    is_number: bool
-
-    @property
-    def width(self) -> int:
-        return max(map(len, self.texts))
-
-    def least(self, narrowest: int) -> int:
-        """Return the least width: the longest word or number; >= `narrowest` for long texts."""
-        header, *cells = self.texts
-        pieces = wrapped_lines(header, 1)
-        if self.is_number:
-            narrowest = 0
-            pieces += cells
-        else:
-            for cell in cells:
-                pieces += wrapped_lines(cell, 1)
-        least = max(map(len, pieces), default=0)
-        return min(max(least, narrowest), self.width)
-
-    def lines(self, cell: str, wide: int) -> list[str]:
-        """Return the lines of a cell, wrapped at `wide` characters."""
-        return wrapped_lines(cell, wide) if len(cell) > wide else [cell]
-
-    def aligned(self, line: str, wide: int) -> str:
-        """Return a line padded to `wide` characters, on the left if the column has numbers."""
-        return line.rjust(wide) if self.is_number else line.ljust(wide)
+_NARROWEST = 13  # the least width of a column of wrapped words
 
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_BETWEEN) * (len(widths) - 1)
 
 
-def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn], list[int]]:
-
-    def least(narrowest: int) -> list[int]:
-        return [column.least(narrowest) for column in shown]
-
-    shown, narrowest = list(columns), _NARROWEST
-    minor = list(filter(attrgetter("of.is_minor"), columns))
-    while minor and _total(least(narrowest)) > room:
-        shown.remove(minor.pop())
-    if _total(least(narrowest)) > room:
-        narrowest = 1
-    while len(shown) > 2 and _total(least(narrowest)) > room:
-        shown.pop()
-    widths, at_least = list(map(attrgetter("width"), shown)), least(narrowest)
-    # Narrow the widest columns first.
-    while _total(widths) > room and widths != at_least:
-        wide = [i for i in range(len(widths)) if widths[i] > at_least[i]]
-        widths[max(wide, key=widths.__getitem__)] -= 1
-    return shown, widths
-
-
-def _aligned(columns: Sequence[_TextColumn], widths: Sequence[int]) -> Iterator[str]:
-    for row in zip(*map(attrgetter("texts"), columns), strict=True):
-        wrapped = map(_TextColumn.lines, columns, row, widths)
-        for line in itertools.zip_longest(*wrapped, fillvalue=""):
-            yield _BETWEEN.join(map(_TextColumn.aligned, columns, line, widths)).rstrip()
+def _least_width(texts: Sequence[str], is_number: bool) -> int:
+    """Return the width of a column's longest word or number; >= 13 for long texts."""
+    header, *cells = texts
+    pieces = wrapped_lines(header, 1)
+    if is_number:
+        return max(map(len, [*pieces, *cells]), default=0)
+    for cell in cells:
+        pieces += wrapped_lines(cell, 1)
+    longest = max(map(len, pieces), default=0)
+    return max(longest, min(_NARROWEST, max(map(len, texts))))
 
 
 MOST_NOTES = 3  # the most notes below a table on a screen
@@ -259,8 +226,6 @@ class Section:
 
     title: str = ""
     facts: tuple[str, ...] = ()
-    drawing: tuple[str, ...] = ()  # lines of a drawing, not to be wrapped
-    picture: tuple[str, str] | None = None  # an SVG and its description, only for notebooks
     table: Table | None = None
     notes: tuple[str, ...] = ()  # below the table
 
@@ -272,7 +237,7 @@ def sections_text(sections: Iterable[Section]) -> str:
         facts = listed(section.facts)
         if len(section.facts) == 1:
             facts = wrapped_text(section.facts[0])
-        blocks += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        blocks += [wrapped_text(section.title), facts]
         if section.table is not None:
             blocks.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
         blocks.append(listed(section.notes))
