@@ -6,7 +6,6 @@ import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
@@ -206,23 +205,12 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Rival:
-    """The configuration with the best final value, compared with the answer's configuration."""
+def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate] | None:
+    """Return the row with the best final value, the answer's row, and their known difference.
 
-    best: AnswerRow
-    named: AnswerRow
-    ahead: Estimate  # difference of the final values, > 0 if `best` ends better
-    values: dict[str, str]  # texts for sentences: names and final values of `best` and `named`
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the interval of the difference excludes zero."""
-        return None not in (self.ahead.low, self.ahead.high) and not self.ahead.holds(0.0)
-
-
-def _rival(advice: Advice) -> _Rival | None:
-    """Return the configuration with the best final value; None if unknown or the answer's."""
+    The difference is > 0 if the first row ends better. None is returned if the difference is
+    unknown, or if both rows are the same.
+    """
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
@@ -234,30 +222,34 @@ def _rival(advice: Advice) -> _Rival | None:
         return None
     best = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
     believed = believed_at(advice, best)
-    if best == named or believed is None:
+    if best == named or believed is None or believed.ends_better_by.low is None:
         return None
-    values = {
-        "best": _name(best),
-        "best_end": quantity_text(advice.metric, ended[best].end.estimate),
-        "named": _name(named),
-        "named_end": quantity_text(advice.metric, ended[named].end.estimate),
+    return ended[best], ended[named], believed.ends_better_by
+
+
+def _end_texts(advice: Advice, best: AnswerRow, named: AnswerRow) -> dict[str, str]:
+    assert best.at is not None
+    assert named.at is not None
+    return {
+        "best": _name(best.at),
+        "best_end": quantity_text(advice.metric, best.end.estimate),
+        "named": _name(named.at),
+        "named_end": quantity_text(advice.metric, named.end.estimate),
     }
-    return _Rival(
-        best=ended[best], named=ended[named], ahead=believed.ends_better_by, values=values
-    )
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     """Yield a sentence if another configuration surely has a better final value than the answer."""
     rival = _rival(advice)
-    if rival is None or not rival.is_sure:
+    if rival is None or rival[2].holds(0.0):
         return
+    best, named, _ = rival
     takes = ""
-    cost, best_cost = rival.named.cost.estimate, rival.best.cost.estimate
+    cost, best_cost = named.cost.estimate, best.cost.estimate
     if cost is not None and best_cost is not None:
         what = text({"time": "time", "samples": "examples"}[advice.objective])
         takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
-    yield sentence("ends_best", takes=takes, **rival.values)
+    yield sentence("ends_best", takes=takes, **_end_texts(advice, best, named))
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
@@ -277,14 +269,15 @@ _MOST_SEEDS = 12
 def _open(advice: Advice, study: Study | None) -> _Sentences:
     """Yield that another configuration may end better, and the additional time to decide this."""
     rival = _rival(advice)
-    if rival is None or rival.is_sure:
+    if rival is None or not rival[2].holds(0.0):
         return
-    best, named, ahead = rival.best, rival.named, rival.ahead
+    best, named, ahead = rival
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
         return  # the answer's configuration surely ends no worse
-    if ahead.estimate is None or ahead.low is None or ahead.high is None:
-        return
+    assert ahead.estimate is not None
+    assert ahead.low is not None
+    assert ahead.high is not None
     margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
     if max(abs(ahead.low), abs(ahead.high)) <= margin:
         return  # the whole interval of the difference is within the margin
@@ -292,7 +285,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # the difference is within the margin, and too many seeds would decide it
-    yield sentence("may_end_better", **rival.values)
+    yield sentence("may_end_better", **_end_texts(advice, best, named))
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
         return
