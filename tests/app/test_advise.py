@@ -41,7 +41,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import Outcome
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.report.advice_figures import machine_figure
+from batchlab.report.advice_figures import advice_figures
 from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import CostModel, Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
@@ -519,7 +519,8 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     again = stored(lab, None)
     assert isinstance(again, Advised)
     assert (again.advice, again.profile) == (advice, replace(gpu, memory_limit_bytes=10**9))
-    assert "ran alone on a GPU" in machine_figure(made_up_advice(), again.profile).notes[0]
+    figures = advice_figures(made_up_advice(), again.study, again.profile)
+    assert "ran alone on a GPU" in figures[3].notes[0]
 
 
 def test_a_profile_of_another_workload_is_refused(

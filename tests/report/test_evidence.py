@@ -36,8 +36,7 @@ from batchlab.records.trial import Status
 from batchlab.report.cells import (
     budget_text,
     curve_figure,
-    mean_curve,
-    scores_by_step,
+    mean_rows,
     trial_counts,
 )
 from batchlab.report.figure import Figure
@@ -309,8 +308,8 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
     run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
 
-    scores = scores_by_step(run, "validation", "accuracy")
-    curve = mean_curve(Cell(records=(run,)), [scores])
+    scores = {each.step: value for each, value in run.curve("validation", "accuracy")}
+    curve = mean_rows(Cell(records=(run,)), {}, [scores])
 
     assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
     for place, evaluation in zip(curve, run.evaluations[1:], strict=True):

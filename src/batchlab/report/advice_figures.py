@@ -25,7 +25,7 @@ from batchlab.report.advice_rows import (
     named_label,
     own_label,
 )
-from batchlab.report.cells import Shown, curve_figure, gap_figure, rates_figure
+from batchlab.report.cells import Shown, curve_figure, gap_figure, machine_figure, rates_figure
 from batchlab.report.figure import (
     Figure,
     Panel,
@@ -37,7 +37,7 @@ from batchlab.report.figure import (
     looks,
     mark,
 )
-from batchlab.report.short_reports import step_time_text
+from batchlab.report.short_reports import law_notes
 from batchlab.report.text import label_text, quantity_text, spread_text
 from batchlab.words.catalogue import sentence, text
 
@@ -57,7 +57,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
         answer_figure(advice),
         curve_figure(study, trained, shown, train_s=train_s, target=advice.target),
         _rates_figure(advice),
-        machine_figure(advice, profile),
+        _machine_figure(advice, profile),
         gap_figure(study, ended),
     )
 
@@ -308,19 +308,10 @@ def _rates_figure(advice: Advice) -> Figure:
 # ---- the machine
 
 
-def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
+def _machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     """Draw time per step and peak memory by batch size, with the profile's memory limit."""
     times, peaks = list(_step_time_rows(advice, profile)), list(_memory_rows(advice, profile))
-    return Figure(
-        "d",
-        "machine",
-        "Time per step and memory",
-        [
-            Panel("d-step_s", label_text("step_s"), "step_s", times),
-            Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
-        ],
-        notes=_machine_notes(profile),
-    )
+    return machine_figure(times, peaks, _machine_notes(profile))
 
 
 def _step_time_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
@@ -350,15 +341,6 @@ def _machine_notes(profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else f" on {profile.device_name}"
     yield sentence("ran_alone", where=where)
     yield "Marks: time per step, by own steps and those of all sizes. Bars: 95 % intervals."
-    if profile is None:
-        return
-    if (law := profile.step_time) is not None:
-        law_text = step_time_text(
-            overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
-        )
-        yield f"Line and band: {law_text}."
-    memory = profile.memory
-    if memory.fixed_bytes.estimate is not None and memory.bytes_per_example.estimate is not None:
-        fixed, slope = memory.fixed_bytes.estimate, memory.bytes_per_example.estimate
-        yield sentence("memory_law", fixed=fixed, each=slope)
-        yield "Dashed: the memory law."
+    if profile is not None:
+        yield "Line with band, and dashed line: the laws of step time and memory."
+        yield from law_notes(profile)

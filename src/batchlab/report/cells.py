@@ -179,40 +179,32 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
             yield (*identity, *place, None, name, value)
 
 
+# ---- values along training
+
 MOST_POINTS = 80  # per line on the page, as more can't be seen; the CSV has all points
 _MOST_MARKS = 8  # point shapes per line: enough to tell lines apart, without overlaps
-
-# ---- values along training
 
 TrainS = Callable[[Trial, int], float | None]
 """A function that returns a trial's seconds of training until a step, or None if unknown."""
 
 
-def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
-    """Return the known values of a metric of one trial, by step."""
-    return {evaluation.step: value for evaluation, value in record.curve(split, metric)}
-
-
-def mean_curve(
-    cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
+def mean_rows(
+    cell: Cell, line: Row, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return rows with the mean over a configuration's seeds at each step that all seeds reached.
+    """Return the rows of a line through the mean over seeds at the steps that all seeds reached.
 
-    Other steps are left out, because the mean would jump where the number of seeds changes.
+    Other steps are left out, because the mean would jump where the number of seeds changes. At most
+    8 rows are also drawn as points.
     """
     if not by_seed:
         return []
-    curve = []
-    for step in sorted(set.intersection(*map(set, by_seed)) - {0}):
-        curve.append(_place(cell, step, [values[step] for values in by_seed], train_s))
-    return curve
-
-
-def marked_rows(line: Row, curve: Sequence[Row]) -> Iterator[Row]:
-    """Yield the rows of a line through mean values, of which at most 8 are also drawn as points."""
-    marked = thinned(curve, _MOST_MARKS)
-    for place in curve:
-        yield {**line, "kind": "curve", "run": "mean", **place, "marked": place in marked}
+    steps = thinned(sorted(set.intersection(*map(set, by_seed)) - {0}), MOST_POINTS)
+    marked = thinned(steps, _MOST_MARKS)
+    rows: list[Row] = []
+    for step in steps:
+        place = _place(cell, step, [values[step] for values in by_seed], train_s)
+        rows.append({**line, "kind": "curve", "run": "mean", **place, "marked": step in marked})
+    return rows
 
 
 def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
@@ -240,8 +232,7 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line with 99 % of the longest line's epochs is complete; its first 10 % set no axis range.
-_WHOLE, _FIRST = 0.99, 0.1
+_FIRST = 0.1  # this share of a line's epochs, its first, sets no axis range
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
 _VIEWS = {
@@ -304,23 +295,18 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that set the vertical range: complete trainings without the first tenth.
+    """Return the rows that set the vertical range: of each line all but its first tenth.
 
-    The first tenth is left out because its large changes would hide the differences at the end.
-    Of a line that stopped early or at a target, only the last value is used.
+    The large changes in the first tenth would hide the differences at the end.
     """
     length: dict[object, float] = {}  # epochs of each line
-    last: dict[object, Row] = {}
     for row in rows:
-        line, epoch = (row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0)
-        length[line] = max(epoch, length.get(line, 0.0))
-        if row["kind"] == "curve":
-            last[line] = row
-    whole = _WHOLE * max(length.values(), default=0.0)
-    framed = list(last.values())
+        line = (row.get("plan"), row.get("batch_size"))
+        length[line] = max(float(row["epoch"] or 0.0), length.get(line, 0.0))
+    framed: list[Row] = []
     for row in rows:
-        line, epoch = (row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0)
-        if length[line] >= whole and epoch >= _FIRST * whole:
+        line = (row.get("plan"), row.get("batch_size"))
+        if float(row["epoch"] or 0.0) >= _FIRST * length[line]:
             framed.append(row)
     return framed
 
@@ -332,12 +318,12 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
-        by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
-        mean = mean_curve(cell, by_seed, train_s)
-        yield from marked_rows(name, thinned(mean, MOST_POINTS))
+        by_seed = [dict(_by_step(record, split, metric)) for record in cell.ended_well]
+        mean = mean_rows(cell, name, by_seed, train_s)
+        yield from mean
         for record in cell.records:
             averaged_to = int(mean[-1]["step"] or 0) if mean and record.ended_well else 0
-            values = scores_by_step(record, split, metric)
+            values = dict(_by_step(record, split, metric))
             if max(values, default=0) <= averaged_to:
                 continue
             alone = [step for step in values if step >= max(averaged_to, 1)]
@@ -346,6 +332,11 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
                 is_end = step == alone[-1] and not record.ended_well
                 line: Row = {**name, "kind": "lone", "run": trial_words(record)}
                 yield {**line, **place, "marked": is_end}
+
+
+def _by_step(record: TrialRecord, split: Split, metric: str) -> Iterator[tuple[int, float]]:
+    for evaluation, value in record.curve(split, metric):
+        yield evaluation.step, value
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
@@ -432,6 +423,18 @@ _RATE_LEGEND = {
     "band": "Line: the best rate, estimated from all runs.",
     "rule": "Dashed: the scaling rules, from the best rate of batch size {size}.",
 }
+
+
+# ---- the machine
+
+
+def machine_figure(times: Sequence[Row], peaks: Sequence[Row], notes: Iterable[str]) -> Figure:
+    """Draw time per step and peak memory by batch size."""
+    panels = [
+        Panel(f"d-{quantity}", label_text(quantity), quantity, rows)
+        for quantity, rows in (("step_s", times), ("peak_bytes", peaks))
+    ]
+    return Figure("d", "machine", "Time per step and memory", panels, notes=notes)
 
 
 # ---- training and held-out data

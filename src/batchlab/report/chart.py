@@ -55,7 +55,7 @@ _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 _POINT: Spec = {"type": "point", "aria": True, "opacity": 1}
 _FILLED: Spec = {**_POINT, "filled": True}
-_LINE: Spec = {"type": "line", "clip": True}
+_LINE: Spec = {"type": "line", "clip": True, "strokeWidth": 2}
 _TEXT: Spec = {"type": "text", "baseline": "middle", "color": _INK, "fontSize": 12, **_EDGE}
 _BEHIND: Spec = {"color": _INK, "clip": True}
 _LAW: Spec = {**_LINE, **_BEHIND, "opacity": 0.5, "strokeWidth": 1.5}
@@ -72,8 +72,8 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
     ("curve", "marked", {**_FILLED, "size": 46, "clip": True}, "color shape said"),
     ("lone", "kind", {**_LINE, "strokeWidth": 1, "strokeDash": [1, 3]}, "color by_run"),
     ("lone", "marked", {**_CROSS, "clip": True}, "color said"),
-    ("curve", "kind", {**_LINE, "strokeWidth": 2}, "color dash"),
-    ("point mean expected verified", "kind", {"type": "rule", "strokeWidth": 2}, "interval color"),
+    ("curve", "kind", _LINE, "color dash"),
+    ("point mean expected verified", "kind", {**_LINE, "type": "rule"}, "interval color"),
     ("verified", "kind", {"type": "point", "size": 260, "strokeWidth": 1.6, "color": _INK}, ""),
     ("level", "text", {**_TEXT, "align": "right", "dx": -3, "dy": -8}, "text at_right"),
     ("rule", "text", {**_TEXT, "align": "right", "dx": -6, "dy": -9}, "text"),

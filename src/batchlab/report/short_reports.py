@@ -42,7 +42,7 @@ _STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"
 
 def profile_section(profile: Profile) -> Section:
     """Return the best batch sizes, a table with a row per batch size, and at most three notes."""
-    notes = [*_problems(profile), _step_time_note(profile), _memory_note(profile)][:MOST_NOTES]
+    notes = [*_problems(profile), *law_notes(profile)][:MOST_NOTES]
     return Section(title=_profile_title(profile), table=_profile_table(profile), notes=tuple(notes))
 
 
@@ -107,38 +107,34 @@ def _problems(profile: Profile) -> Iterator[str]:
         yield whole_sentence(profile.evaluations_in_steps)
 
 
+def law_notes(profile: Profile) -> Iterator[str]:
+    """Yield what the profile's laws say of step time and memory, or why there is no law."""
+    yield _step_time_note(profile)
+    yield _memory_note(profile)
+
+
 def _step_time_note(profile: Profile) -> str:
     law = profile.step_time
     if law is None:
         too_few = clause(Reason.of("timed_at_fewer_than_three"))
         return sentence("law_unknown", what="Step time", why=too_few)
-    law_text = step_time_text(
-        overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
-    )
-    note = f"Step time: {law_text}."
+    knee = law.knee_batch_size
+    if (knee.estimate, knee.low, knee.high) == (None, None, None):
+        note = sentence("law_unknown", what="Step time", why=clause(knee.reason))
+    else:
+        note = sentence(
+            "step_time_law",
+            overhead=_seconds(law.overhead_s),
+            each=_seconds(law.s_per_example),
+            knee=estimate_text("critical_batch_size", knee),
+        )
     if law.max_residual_fraction > _FAR_OFF_FRACTION:
         note += f" {sentence('sizes_off_law', off=law.max_residual_fraction)}"
     return note
 
 
-def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """Describe a step's fixed time and its time per example.
-
-    The knee is the batch size whose examples take as long as the fixed part; if unknown, say why.
-    The returned text has no full stop.
-    """
-    if (knee.estimate, knee.low, knee.high) == (None, None, None):
-        return f"cannot tell ({clause(knee.reason)})"
-
-    def seconds(time: Estimate) -> str:
-        return bound_text("step_s", time) or quantity_text("step_s", time.estimate)
-
-    return sentence(
-        "step_time_law",
-        overhead=seconds(overhead_s),
-        each=seconds(s_per_example),
-        knee=estimate_text("critical_batch_size", knee),
-    )
+def _seconds(time: Estimate) -> str:
+    return bound_text("step_s", time) or quantity_text("step_s", time.estimate)
 
 
 def _memory_note(profile: Profile) -> str:

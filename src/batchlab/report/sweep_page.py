@@ -25,8 +25,8 @@ from batchlab.report.cells import (
     curve_figure,
     figure_looks,
     gap_figure,
-    marked_rows,
-    mean_curve,
+    machine_figure,
+    mean_rows,
     measured_text,
     observations_table,
     rates_figure,
@@ -42,7 +42,6 @@ from batchlab.report.figure import (
     mark,
     seeds_row,
     size_rows,
-    thinned,
 )
 from batchlab.report.page import render_page
 from batchlab.report.sayings import claim_sentences
@@ -155,8 +154,6 @@ def claims_text(evidence: Evidence) -> Iterator[str]:
 
 # ---- figures
 
-MOST_MEASURED = 60  # the most points drawn per line of a `--measure` quantity along training
-
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
     """Return the figure of the answer, then figures of evidence, then any `--measure` figure."""
@@ -168,7 +165,7 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
             study, chosen, list(dict.fromkeys(shown)), train_s=study.train_s, target=study.target
         ),
         _rates_figure(study),
-        cost_figure(study),
+        _machine_figure(study),
         gap_figure(study, chosen),
     )
     measured = measured_figure(study)
@@ -264,7 +261,7 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
 _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end": ", at the end"}
 
 
-def cost_figure(study: Study) -> Figure:
+def _machine_figure(study: Study) -> Figure:
     """Draw time per step and peak memory by batch size."""
     times: list[Row] = []
     peaks: list[Row] = []
@@ -276,16 +273,7 @@ def cost_figure(study: Study) -> Figure:
             times += size_rows(at, blocks, timing.step_s)
         if peak:
             peaks += size_rows(at, (peak,))
-    return Figure(
-        "d",
-        "machine",
-        "Time per step and memory",
-        [
-            Panel("d-step_s", label_text("step_s"), "step_s", times),
-            Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
-        ],
-        notes=(*_step_time_notes(study), _memory_note(study)),
-    )
+    return machine_figure(times, peaks, (*_step_time_notes(study), _memory_note(study)))
 
 
 def _step_time_notes(study: Study) -> Iterator[str]:
@@ -350,8 +338,8 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
 
 def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
     for cell in chosen:
-        curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
-        yield from marked_rows(cell_fields(cell), thinned(curve, MOST_MEASURED))
+        by_seed = [_measured_by_step(record, name) for record in cell.ended_well]
+        yield from mean_rows(cell, cell_fields(cell), by_seed)
 
 
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
