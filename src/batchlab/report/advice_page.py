@@ -189,7 +189,10 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         below=untried_text(advice),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
-        runs={"steps": steps_table(advice), "tried": tried_table(advice)},
+        runs={
+            "steps": steps_table(advice),
+            "tried": tried_table(advice).without_empty_columns(),
+        },
         files=advice_files(advice, study),
         paste=_paste(advice, study),
         claims=claim_sentences(Evidence.of(planned)),

@@ -272,29 +272,19 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     return cost * samples / time_s / advice.n_train
 
 
-_NO_TIME = "profile_ended_before"
-
-
 def untried_text(advice: Advice) -> str:
     """Return a text on batch sizes that were only timed or did not run; "" if there are none."""
     ran: list[int] = []
-    late: list[int] = []
     failed: dict[int, Reason] = {}
     for row in answer_rows(advice):
         size, note = row.candidate.batch_size, row.candidate.note
-        if row.is_tried:
-            continue
-        if row.candidate.fits:
+        if not row.is_tried and row.candidate.fits:
             ran.append(size)
-        elif note and note.code == _NO_TIME:
-            late.append(size)
-        elif note:
+        elif not row.is_tried and note:
             failed[size] = note
     texts = []
     if ran:
         texts.append(f"Timed only: {ranges_text(advice, ran)}.")
-    if late:
-        texts.append(f"No time for: {ranges_text(advice, late)}.")
     if failed:
         note, reason = next(iter(failed.values())), ""
         if note != advice.reason:  # the answer above already gives this reason
@@ -322,15 +312,12 @@ _PURPOSES = {"pilot": "set the target", "search": "compare", "whole": "see its e
 
 def tried_table(advice: Advice) -> Table:
     """Return the table of every training run, in the order of the requests."""
-    columns = []
-    if any(run.epochs is not None for run in advice.tried):
-        columns.append(Column("epochs", label="schedule over other epochs"))
     return table_of(
         "Every training run, in order",
         advice.tried,
         Column("batch_size"),
         Column("learning_rate"),
-        *columns,
+        Column("epochs", label="schedule over other epochs"),
         Column("seed"),
         Column("purpose", of=lambda run: _PURPOSES[run.purpose]),
         Column("status", has_terms=True),

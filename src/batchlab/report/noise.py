@@ -86,17 +86,7 @@ def _growth(noise: Noise) -> Iterator[str]:
     for point in noise.along:
         if point.gradient_noise_scale.estimate is not None:
             measured.append((point.step, point.gradient_noise_scale.estimate))
-    if len(measured) < 2:
-        return
-    (first_step, first), (last_step, last) = measured[0], measured[-1]
-    if 0.95 < last / first < 1.05:
-        change = "about the same"
-    elif last >= first:
-        change = text("{times:times} times as large", times=last / first)
-    else:
-        change = text("{times:times} times smaller", times=first / last)
-    it = "The noise scale"
-    if last_step != noise.along[-1].step:
-        it = "Before that, the noise scale"
-    steps = {"first_step": first_step, "last_step": last_step}
-    yield sentence("noise_changes", it=it, first=first, last=last, change=change, **steps)
+    if len(measured) > 1:
+        (first_step, first), *_, (last_step, last) = measured
+        steps = {"first_step": first_step, "last_step": last_step}
+        yield sentence("noise_changes", first=first, last=last, **steps)

@@ -30,7 +30,7 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
+from batchlab.words.catalogue import capitalized, number_text, sentence, text
 from batchlab.words.document import SCHEMA, plain
 
 # ---- a profile
@@ -301,28 +301,16 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    differing: dict[str, None] = {}
-    judged: set[str] = set()  # quantities with a verdict
-    unjudged: dict[str, None] = {}
-    for figure in comparison.figures:
-        if figure.quantity == "peak_bytes":
-            continue  # One number per study: the noise is unknown.
-        unjudged[figure.quantity] = None
-        if figure.verdict != "cannot_tell":
-            judged.add(figure.quantity)
-        if figure.verdict == "differs":
-            differing[figure.quantity] = None
+    # Peak memory is one number per study, so its noise is unknown.
+    judged = [figure for figure in comparison.figures if figure.quantity != "peak_bytes"]
+    differing = [label_text(figure.quantity) for figure in judged if figure.verdict == "differs"]
     if differing:
-        return f"B differs in: {', '.join(map(label_text, differing))}."
-    open_ = [label_text(quantity) for quantity in unjudged if quantity not in judged]
-    if judged and open_:
-        more = f"Too few runs to tell: {listing(open_)}."
-        return f"{sentence('nothing_differs')} {more}"
-    if judged:
-        return sentence("nothing_differs")
-    if open_:
+        return f"B differs in: {', '.join(dict.fromkeys(differing))}."
+    if not judged:
+        return sentence("nothing_in_common")
+    if all(figure.verdict == "cannot_tell" for figure in judged):
         return sentence("comparing_takes_two")
-    return sentence("nothing_in_common")
+    return sentence("nothing_differs")
 
 
 def _form(figure: ComparedFigure) -> str:

@@ -162,7 +162,6 @@ def estimate_text(name: str, estimate: Estimate) -> str:
 
 # A half-width up to this share of the value is written as "± 12 %", a wider interval as bounds.
 _NARROW = 0.5
-_RELATIVE = ("s", "examples")
 _EXACT = 1e-9  # a half-width up to this share of the value is not shown
 _LONG = 1000.0  # a half-width of at least this is written in two significant digits
 
@@ -181,35 +180,28 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if value is None or low is None or high is None:
         return shown
     half = max(high - value, value - low)
-    if name in FRACTION_METRICS or name == "gap_points":
-        return _share_spread_text(name, value, half)
-    if half <= _EXACT * abs(value):
+    is_share = name in FRACTION_METRICS or name == "gap_points"
+    if half <= _EXACT * (1.0 if is_share else abs(value)):
         return shown
-    if shown_quantity(name).unit not in _RELATIVE:
-        digits = max(0, 1 - math.floor(math.log10(half)))
-        if value and digits > 6 - math.floor(math.log10(abs(value))):
-            return shown  # the interval is narrower than the last digit of the value
-        if half >= _LONG:
-            return f"{value:.4g} ± {half:.2g}"
-        return f"{value:.{digits}f} ± {half:.{digits}f}"
-    if estimate.is_too_wide:
-        return f"{shown} ± ?"
-    if half > _NARROW * value:
-        return f"{shown} ({range_text(name, low, high)})"
-    return f"{shown} ± {number_text(half / value, 'whole_percent')}"
-
-
-def _share_spread_text(name: str, value: float, half: float) -> str:
-    if half <= _EXACT:
-        return quantity_text(name, value)
-    scale, unit = 100.0, "%"
-    if name == "gap_points":
-        unit = "points"
-    elif abs(value) > 1:
-        scale = 1.0
-    # Two decimals, so that a column aligns, or more if the interval would be rounded to 0.
-    digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
-    return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
+    if shown_quantity(name).unit in ("s", "examples"):
+        if estimate.is_too_wide:
+            return f"{shown} ± ?"
+        if half > _NARROW * value:
+            return f"{shown} ({range_text(name, low, high)})"
+        return f"{shown} ± {number_text(half / value, 'whole_percent')}"
+    if is_share:
+        scale, unit = 100.0, "points" if name == "gap_points" else "%"
+        if name != "gap_points" and abs(value) > 1:
+            scale = 1.0
+        # Two decimals, so that a column aligns, or more if the interval would be rounded to 0.
+        digits = max(2, -math.floor(math.log10(scale * half)))
+        return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    if value and digits > 6 - math.floor(math.log10(abs(value))):
+        return shown  # the interval is narrower than the last digit of the value
+    if half >= _LONG:
+        return f"{value:.4g} ± {half:.2g}"
+    return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
