@@ -44,7 +44,7 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
 
     assert done.code == 0
     assert len(done.out.splitlines()) <= 40
-    step = f"{reason_text(first.did)}: {reason_text(first.why)}"
+    step = reason_text(first.why)
     assert step not in done.out
     assert step in do("advise", "--explain").out
     assert "batch size" in done.out

@@ -26,7 +26,7 @@ from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
-from batchlab.report.noise import noise_section
+from batchlab.report.short_reports import noise_section
 from batchlab.report.sweep_answer import sweep_table, trials_table
 from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.table import Table

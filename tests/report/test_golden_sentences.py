@@ -39,9 +39,8 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
-from batchlab.report.noise import noise_section
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.short_reports import check_section, fit_section, profile_section
+from batchlab.report.short_reports import check_section, fit_section, noise_section, profile_section
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.table import Section
 

@@ -16,8 +16,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.app.output_file import write_output_file
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.noise import noise_section
-from batchlab.report.short_reports import profile_section
+from batchlab.report.short_reports import noise_section, profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, sections_text
 from batchlab.report.text import (

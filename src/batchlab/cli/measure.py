@@ -181,10 +181,10 @@ def noise(as_json: bool, steps: int | None, **options: Any) -> None:
     measured = _answered(
         "noise:noise_along",
         options,
-        shown_by="report.noise",
+        shown_by="report.short_reports",
         steps=steps,
     )
-    from batchlab.report.noise import noise_section
+    from batchlab.report.short_reports import noise_section
 
     if as_json:
         print(measured.to_json())

@@ -50,6 +50,6 @@ class Reported(ShownInNotebook):
         The columns are the same as in the page's CSV files; unknown values are missing.
 
         Raises:
-            BatchlabError: pandas is not installed.
+            ModuleNotFoundError: pandas is not installed.
         """
         return resolve_name("batchlab.report.notebook:data_frame")(self)

@@ -351,7 +351,7 @@ _TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
     "critical batch size": _critical_batch_size,
     "law of the steps": _law_of_steps,
 }
-RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
+RESEARCH_TOPICS = ("critical batch size", "law of the steps")
 """Topics for researchers, which the page shows only after a click."""
 
 

@@ -39,13 +39,11 @@ from batchlab.report.table import MOST_NOTES, Section, Table, marked_table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
-    quantity_text,
     text_width,
     whole_sentence,
     wrapped_lines,
 )
 from batchlab.words.catalogue import sentence, text
-from batchlab.words.reasons import reason_text
 
 MOST_LINES, WIDTH = 24, 100
 
@@ -86,7 +84,7 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     """Yield at most three notes to show below the table, then the number of notes left out."""
     notes: list[str] = []
     for note in sentences:
-        if note.topic not in RESEARCH_TOPICS | {"why", "trained model"}:
+        if note.topic not in (*RESEARCH_TOPICS, "why", "trained model"):
             notes.append(f"{note.text} {note.command}".rstrip())
     notes += map(whole_sentence, advice.caveats)
     yield from notes[:MOST_NOTES]
@@ -123,16 +121,11 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
 
 @in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
-    """Return a line for each step of the advice with its reason, then script lines to paste."""
-    times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
-    width = max(map(len, times), default=0)
-    explained = ""
-    for time, step in zip(times, advice.steps, strict=True):
-        explained += f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}\n"
+    """Return the steps of the advice with their reasons, then script lines to paste."""
     paste = textwrap.indent(_paste(advice, study), "  ")
     if paste:
         paste = f"\nTo paste:\n{paste}\n"
-    return (explained or "no steps\n") + paste
+    return f"{steps_table(advice).to_text()}\n{paste}"
 
 
 def _paste(advice: Advice, study: Study) -> str:
@@ -160,21 +153,10 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
     Without a profile, step times and memory on the page come only from the advice.
     """
-    findings: list[Sentence] = []
-    research: list[Sentence] = []
-    headline = lead = ""
-    for one in advice_sentences(advice, study):
-        if one.topic == "answer":
-            headline = one.text
-        elif one.topic == "why":
-            lead = one.text
-        elif one.topic in RESEARCH_TOPICS:
-            research.append(one)
-        else:
-            findings.append(one)
-    for caveat in advice.caveats:
-        findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
-    findings.sort(key=lambda one: one.topic == "trained model")  # put "trained model" last
+    said = {one.topic: one for one in advice_sentences(advice, study)}
+    answer, why = said.pop("answer"), said.pop("why")
+    research = [said.pop(topic) for topic in RESEARCH_TOPICS if topic in said]
+    caveats = [Sentence(topic="caveats", text=whole_sentence(one)) for one in advice.caveats]
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
     planned = whole_trainings(advice, study, only_as_planned=True)
@@ -183,11 +165,11 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         advice_figures(advice, study, profile),
         advice_looks(advice),
         brand=f"batchlab: which batch size for {study.workload.name}?",
-        headline=headline,
-        lead=lead,
+        headline=answer.text,
+        lead=why.text,
         compared=marked_table(answer_table(advice, rows)),
         below=untried_text(advice),
-        findings=findings,
+        findings=[*said.values(), *caveats],
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
         runs={
             "steps": steps_table(advice),

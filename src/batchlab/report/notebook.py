@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchlab.advice.advice import Advice
-from batchlab.errors import BatchlabError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
@@ -17,9 +16,13 @@ from batchlab.report.advice_page import advice_sections
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.figure import Figure, SizeLook
-from batchlab.report.noise import noise_section
 from batchlab.report.page import rendered
-from batchlab.report.short_reports import Comparison, comparison_section, profile_section
+from batchlab.report.short_reports import (
+    Comparison,
+    comparison_section,
+    noise_section,
+    profile_section,
+)
 from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import answer_section, sweep_document
 
@@ -31,17 +34,9 @@ def record_dict(record: Study) -> dict[str, Any]:
 
 
 def data_frame(record: Advice | Study) -> Any:
-    """Return a DataFrame with a row per batch size of an advice, or per trial of a study.
+    """Return a DataFrame with a row per batch size of an advice, or per trial of a study."""
+    import pandas
 
-    Raises:
-        BatchlabError: pandas is not installed.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise BatchlabError(
-            "to_pandas needs pandas, which is not installed: pip install pandas"
-        ) from error
     table = trials_table(record) if isinstance(record, Study) else answer_table(record)
     return pandas.DataFrame(table.by_key())
 

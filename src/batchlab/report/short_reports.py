@@ -1,4 +1,4 @@
-"""Short reports: the results of a profile, a fitted law, a check and a comparison of two studies.
+"""Short reports: results of a profile, gradient noise, a law, a check, two compared studies.
 
 Each report has an answer and at most three notes; each report but the check's has a table.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal
 
 from batchlab.laws.mean import known
 from batchlab.laws.steps import StepsToTargetFit
 from batchlab.measure.finding import Accumulation
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
@@ -32,6 +34,7 @@ from batchlab.report.text import (
 from batchlab.version import __version__
 from batchlab.words.catalogue import capitalized, number_text, sentence, text
 from batchlab.words.document import SCHEMA, plain
+from batchlab.words.reasons import reason_text
 
 # ---- a profile
 
@@ -147,6 +150,64 @@ def _memory_note(profile: Profile) -> str:
     if (profile.evaluation_bytes or 0) > min(peaks, default=0):
         note += f" {sentence('evaluation_memory', evaluation=profile.evaluation_bytes)}"
     return note
+
+
+# ---- gradient noise along a training
+
+# Noise is called small if its mean square in a batch gradient is <= this times the full |G|².
+_HARDLY_NOISE = 0.1
+
+
+def noise_section(noise: Noise) -> Section:
+    """Return what the noise means for the batch size, a row per measured step, and notes."""
+    notes = tuple(_noise_notes(noise))[:MOST_NOTES]
+    return Section(title=_noise_title(noise), table=_noise_table(noise), notes=notes)
+
+
+def _noise_table(noise: Noise) -> Table:
+    def epochs(point: NoisePoint) -> float:
+        return point.samples / noise.workload.n_train
+
+    grad_sq = attrgetter("gradient_norm_squared.estimate")
+    trace = attrgetter("noise_trace.estimate")
+    workload = noise.workload
+    rate = number_text(workload.learning_rate, "rate")
+    return table_of(
+        f"Gradient noise of {workload.name}, trained with batch size {workload.batch_size} "
+        f"at learning rate {rate}, with 95 % intervals",
+        noise.along,
+        Column("step"),
+        Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
+        Column("gradient_noise_scale", "critical_batch_size", "noise scale"),
+        Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
+        Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
+        Column("n_examples", "step", text("examples"), is_minor=True),
+    ).without_empty_columns()
+
+
+def _noise_notes(noise: Noise) -> Iterator[str]:
+    if noise.stopped is not None:
+        yield f"Not measured to the end: {reason_text(noise.stopped)}."
+    lost = list(filter(None, map(attrgetter("gradient_noise_scale.reason"), noise.along)))
+    if lost:
+        yield sentence("noise_lost", reason=reason_text(lost[0]))
+    yield sentence("noise_is_not_critical")
+
+
+def _noise_title(noise: Noise) -> str:
+    scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
+    if scale.estimate is None:
+        bound = "unknown"
+        if scale.low is not None:
+            bound = text("above {low:critical_batch_size} examples", low=scale.low)
+        return sentence("noise_bound", step=step, bound=bound)
+    # Correct for drawing without replacement, so that the full batch has no noise.
+    n_train = noise.workload.n_train
+    ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
+    if ratio <= _HARDLY_NOISE:
+        return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
+    share = ratio / (1 + ratio)
+    return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
 
 
 # ---- a fitted law of steps to target

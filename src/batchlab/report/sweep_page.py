@@ -284,12 +284,7 @@ def _step_time_notes(study: Study) -> Iterator[str]:
     threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
     where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
     yield sentence("ran_alone", where=where)
-    blocks = max(len(timing.block_s) for timing in study.timings)
-    yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
-    yield text("Small circles: single blocks. Bars: their range.")
-    untimed = [size for size in study.batch_sizes if study.timing(size) is None]
-    if untimed:
-        yield text("Not measured alone: {sizes}.", sizes=", ".join(map(str, untimed)))
+    yield "Large marks: medians over blocks of steps. Small circles, bars: the blocks, their range."
 
 
 def _memory_note(study: Study) -> str:
