@@ -35,7 +35,7 @@ from batchlab.report.advice_rows import (
 from batchlab.report.cells import observations_table
 from batchlab.report.page import render_page
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.table import MOST_NOTES, Section, Table, marked_table
+from batchlab.report.table import MOST_NOTES, Section, Table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
@@ -112,7 +112,7 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
             rows.append(row)
         else:
             left.append(row.candidate.batch_size)
-    table = marked_table(answer_table(advice, rows)).without("end_test")
+    table = answer_table(advice, rows).without("end_test")
     lines = table.to_text(width=WIDTH).splitlines()
     if left:
         lines += _wrapped(f"Also trained: {ranges_text(advice, left)}.")
@@ -139,7 +139,7 @@ def advice_sections(advice: Advice) -> list[Section]:
     answer, *others = advice_sentences(advice, None)
     reasons = tuple(one.text for one in others if one.topic == "why")
     return [
-        Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice))),
+        Section(title=answer.text, facts=reasons, table=answer_table(advice)),
         Section(facts=(*_notes(advice, others), f"{cost_text(advice)}.")),
     ]
 
@@ -167,7 +167,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         brand=f"batchlab: which batch size for {study.workload.name}?",
         headline=answer.text,
         lead=why.text,
-        compared=marked_table(answer_table(advice, rows)),
+        compared=answer_table(advice, rows),
         below=untried_text(advice),
         findings=[*said.values(), *caveats],
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",

@@ -223,6 +223,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
 
     test = split_label("test", advice.metric)
     columns = [
+        Column("named", label=" ", of=named),
         Column("batch_size", label="batch", of=attrgetter("candidate.batch_size")),
         Column("learning_rate", label="rate", of=lambda row: row.at and row.at.learning_rate),
         Column("end", advice.metric, end_label(advice)),
@@ -241,7 +242,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         Column("peak_bytes", label="memory", of=lambda r: r.candidate.peak_bytes, is_minor=True),
         Column("runs", "n", "runs", of=lambda row: len(row.runs) or None, is_minor=True),
         Column("which", label=" ", of=which),
-        Column("named", label=" ", of=named),
     ]
     if rows is None:
         rows = answer_rows(advice)

@@ -255,14 +255,9 @@ def curve_figure(
     `train_s` returns the seconds of a training until a step; a line marks the target's value.
     """
     rows = list(_curve_rows(cells, shown, train_s))
-    levels: dict[Shown, list[Row]] = {}
-    if target is not None and ("validation", target.metric) in shown:
-        words = f"target {quantity_text(target.metric, target.value)}"
-        of_target = {"split": "validation", "metric": target.metric, "text": words}
-        levels["validation", target.metric] = [mark("level", target.value, **of_target)]
     panels: list[Panel] = []
     for view in _VIEWS:
-        panels += _curve_panels(rows, levels, shown, view)
+        panels += _curve_panels(rows, shown, view, target)
     return Figure(
         "b",
         "curves",
@@ -273,14 +268,17 @@ def curve_figure(
 
 
 def _curve_panels(
-    rows: Sequence[Row], levels: Mapping[Shown, list[Row]], shown: Sequence[Shown], view: str
+    rows: Sequence[Row], shown: Sequence[Shown], view: str, target: Target | None
 ) -> Iterator[Panel]:
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
         # Panels of one metric have the same axis range, so that splits can be compared.
         of_metric = [row for row in rows if row["metric"] == metric and axis in row]
         drawn = [row for row in of_metric if row["split"] == split]
-        marked = levels.get((split, metric), [])
+        marked: list[Row] = []
+        if target is not None and (split, metric) == ("validation", target.metric):
+            words = f"target {quantity_text(metric, target.value)}"
+            marked.append(mark("level", target.value, text=words))
         if drawn:
             yield Panel(
                 f"b-{view}-{split}-{number}",
@@ -340,10 +338,7 @@ def _by_step(record: TrialRecord, split: Split, metric: str) -> Iterator[tuple[i
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
-    drawn: set[str] = set()
-    for panel in panels:
-        if panel.has_marks:
-            drawn.add(panel.view)
+    drawn = {panel.view for panel in panels}
     for view, (_, equal) in _VIEWS.items():
         if view in drawn:
             yield sentence(equal)

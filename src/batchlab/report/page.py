@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.records.study import Study
 from batchlab.report.figure import Figure, SizeLook, drawn_looks
-from batchlab.report.table import Table, marked_table
+from batchlab.report.table import Table
 from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
@@ -103,7 +103,6 @@ def render_page(
         say=text,
         say_sentence=sentence,
         term_text=term_text,
-        marked_table=marked_table,
         csv_address=csv_address,
         by_topic=_by_topic,
         version=__version__,

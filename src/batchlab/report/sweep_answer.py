@@ -262,6 +262,7 @@ def sweep_table(study: Study) -> Table:
     return table_of(
         f"What each batch size gives; final: on {term_text(split)} data, with 95 % intervals",
         chosen_cells(study),
+        Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
         Column("batch", label="batch", of=partial(cell_label, study)),
         Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
@@ -269,7 +270,6 @@ def sweep_table(study: Study) -> Table:
         minor("step_s", "step_s", "step", step_s),
         minor("peak_bytes", "peak_bytes", "memory", peak_bytes),
         minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
-        Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
 
 

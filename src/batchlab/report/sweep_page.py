@@ -54,7 +54,7 @@ from batchlab.report.sweep_answer import (
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import MOST_NOTES, Section, Table, marked_table, sections_text
+from batchlab.report.table import MOST_NOTES, Section, Table, sections_text
 from batchlab.report.text import (
     in_its_unit,
     label_text,
@@ -138,7 +138,7 @@ def answer_section(study: Study) -> Section:
     headline, lead = conclusion(study)
     section = Section(title=headline, facts=tuple(filter(None, [lead])))
     if study.records:
-        section = replace(section, table=marked_table(sweep_table(study)))
+        section = replace(section, table=sweep_table(study))
     return section
 
 
@@ -298,28 +298,19 @@ def measured_figure(study: Study) -> Figure:
     chosen = chosen_cells(study)
     panels: list[Panel] = []
     notes: list[str] = []
-    for row in measurement_rows().values():
-        if row.figure in _TITLES:
-            panel = _measurement_panel(study, row, chosen)
-            panels.append(panel)
-            if panel.has_marks:
-                notes += map(whole_sentence, row.notes)
-    return Figure(
-        "f",
-        "noise",
-        "What the noise does",
-        panels,
-        notes=(*notes, *seeds_notes(chosen)),
-    )
-
-
-def _measurement_panel(study: Study, measurement: Measurement, chosen: Sequence[Cell]) -> Panel:
-    name, title = measurement.quantity.name, label_text(measurement.quantity.name)
-    key = f"f-{name}"
-    if measurement.figure == "along_training":
-        return Panel(key, title, name, tuple(_along_rows(chosen, name)), axis="step")
-    title += _TITLES.get(measurement.figure or "", "")
-    return Panel(key, title, name, tuple(_by_size_rows(study, chosen, measurement)))
+    for measurement in measurement_rows().values():
+        if measurement.figure is None:
+            continue
+        name = measurement.quantity.name
+        rows, axis = list(_by_size_rows(study, chosen, measurement)), "batch_size"
+        if measurement.figure == "along_training":
+            rows, axis = list(_along_rows(chosen, name)), "step"
+        title = label_text(name) + _TITLES[measurement.figure]
+        panels.append(Panel(f"f-{name}", title, name, rows, axis=axis))
+        if panels[-1].has_marks:
+            notes += map(whole_sentence, measurement.notes)
+    notes += seeds_notes(chosen)
+    return Figure("f", "noise", "What the noise does", panels, notes=notes)
 
 
 def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
@@ -340,32 +331,27 @@ def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
     """Yield rows of a measurement by batch size, and the dashed line that theory predicts."""
     middles: dict[int, float] = {}
-    for size in study.batch_sizes:
-        measured = _of_models(chosen, size, measurement)
-        if measured is None or measured[0] == 0:  # a logarithmic axis can't show 0
-            continue
-        middles[size], values = measured
-        yield from size_rows({"batch_size": size}, values, middles[size])
+    for cell in chosen:
+        values = _at_one_end(cell, measurement)
+        middle = statistics.fmean(values or [0.0])
+        if isinstance(cell.kind, int) and middle:  # a logarithmic axis can't show 0
+            middles[cell.kind] = middle
+            yield from size_rows({"batch_size": cell.kind}, values, middle)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(middles, study).items()):
             yield mark("rule", value, series="expected", batch_size=size)
 
 
-def _of_models(
-    chosen: Sequence[Cell], size: int, measurement: Measurement
-) -> tuple[float, tuple[float, ...]] | None:
-    """Return a measurement's mean and values at the start or end of a size's trials, or None."""
+def _at_one_end(cell: Cell, measurement: Measurement) -> list[float]:
+    """Return a measurement's values at the start or the end of a configuration's trials."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
-    for cell in chosen:
-        for record in cell.ended_well:
-            by_step = _measured_by_step(record, measurement.quantity.name)
-            steps = [step for step in by_step if (step == 0) == is_at_start]
-            if steps and cell.kind == size:
-                values.append(by_step[steps[-1]])
-    if not values:
-        return None
-    return statistics.fmean(values), tuple(values)
+    for record in cell.ended_well:
+        by_step = _measured_by_step(record, measurement.quantity.name)
+        steps = [step for step in by_step if (step == 0) == is_at_start]
+        if steps:
+            values.append(by_step[steps[-1]])
+    return values
 
 
 # ---- a page
@@ -383,7 +369,7 @@ def html_page(study: Study) -> str:
         brand=f"batchlab: what batch size does to {study.workload.name}",
         headline=headline,
         lead=lead,
-        compared=marked_table(figures[0].table),
+        compared=figures[0].table,
         below="",
         findings=sentences(study),
         claims=claim_sentences(Evidence.of(study)),

@@ -189,12 +189,6 @@ def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
 NAMED = "▸"  # the mark before the best row
 
 
-def marked_table(table: Table) -> Table:
-    """Return a table for people, in which the column that marks the best row is first."""
-    places = range(len(table.columns))
-    return table.at(sorted(places, key=lambda i: table.columns[i].key != "named"))
-
-
 # ---- as aligned text
 
 _BETWEEN = "  "
