@@ -99,19 +99,13 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
     If not all rows fit, the rows of the answer and of the user's batch size have priority.
     """
 
-    def rank(row: AnswerRow) -> tuple[bool, bool, int]:
-        is_own = row.candidate.batch_size == advice.reference.batch_size
-        return row.at != advice.named, not is_own, -len(row.runs)
+    def is_first(row: AnswerRow) -> bool:
+        return row.at in (advice.named, advice.reference)
 
     tried = list(filter(attrgetter("is_tried"), answer_rows(advice)))
-    first = sorted(tried, key=rank)[:most]
-    rows: list[AnswerRow] = []
-    left: list[int] = []
-    for row in tried:
-        if row in first:
-            rows.append(row)
-        else:
-            left.append(row.candidate.batch_size)
+    first = sorted(tried, key=is_first, reverse=True)[:most]
+    rows = [row for row in tried if row in first]
+    left = [row.candidate.batch_size for row in tried if row not in first]
     table = answer_table(advice, rows).without("end_test")
     lines = table.to_text(width=WIDTH).splitlines()
     if left:

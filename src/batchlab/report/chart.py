@@ -35,7 +35,6 @@ from batchlab.report.figure import (
     SizeLook,
     drawn_kind,
     drawn_looks,
-    drawn_sizes,
     is_point,
     point_words,
 )
@@ -197,12 +196,12 @@ def _horizontal_axis(panel: Panel) -> Spec:
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     axis = _axis(panel.axis, grid=False)
-    places = sorted({float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row})
+    rows = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
+    places = sorted({float(row[panel.axis] or 0.0) for row in rows})
     scale: Spec = {"type": "log", "padding": 10}
     if panel.axis == "epoch":
         scale["type"] = "linear"
     if panel.axis == "batch_size":
-        places = list(map(float, drawn_sizes(panel.rows)))
         scale["base"] = 2
         axis |= {"format": "d", "labelSeparation": 5}
         del axis["labelExpr"]

@@ -95,19 +95,6 @@ class Figure:
 # ---- rows
 
 
-def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """Return the batch sizes to label an axis, ascending: sizes with marks, or all if none has."""
-    placed: set[int] = set()
-    marked: set[int] = set()
-    for row in rows:
-        if "batch_size" in row:
-            size = int(row["batch_size"] or 0)
-            placed.add(size)
-            if row["kind"] not in ("span", "band", "rule"):
-                marked.add(size)
-    return sorted(marked or placed)
-
-
 def kinds_of(rows: Iterable[Row]) -> set[CellValue]:
     """Return the set of the rows' kinds."""
     return set(map(itemgetter("kind"), rows))

@@ -253,19 +253,14 @@ def batch_text(study: Study, kind: Kind) -> str:
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
     """Return batch sizes and plans in words: "batch size 32 and the plan “grow”"."""
-    sizes: list[str] = []
-    plans: list[str] = []
-    for kind in kinds:
-        if isinstance(kind, int):
-            sizes.append(size_text(kind, study.workload.n_train))
-        else:
-            plans.append(batch_text(study, kind))
-    if len(sizes) < 2:
-        sizes_first = sorted(kinds, key=lambda kind: isinstance(kind, str))
-        return listing([batch_text(study, kind) for kind in sizes_first])
-    if plans:
-        return f"batch sizes {listing(sizes)}, and {listing(plans)}"
-    return f"batch sizes {listing(sizes)}"
+    sizes = [kind for kind in kinds if isinstance(kind, int)]
+    named = [batch_text(study, kind) for kind in kinds if isinstance(kind, str)]
+    if len(sizes) == 1:
+        named.insert(0, batch_text(study, sizes[0]))
+    elif sizes:
+        texts = [size_text(size, study.workload.n_train) for size in sizes]
+        named.insert(0, f"batch sizes {listing(texts)}")
+    return listing(named)
 
 
 # ---- sentences
