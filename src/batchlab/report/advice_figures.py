@@ -12,7 +12,7 @@ from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.trial import Status, Trial
 from batchlab.report.advice_rows import (
     BEST_COST,
     SIGN,
@@ -92,16 +92,13 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     for place in by_priority:
         if place is not None and place.learning_rate is not None:
             places.setdefault(place.batch_size, place)
-    by_size: dict[int, list[TrialRecord]] = {}
-    for record in study.records:
-        at = places.get(record.trial.batch_size)
-        if at is not None and advice.is_of(record.trial, at):
-            by_size.setdefault(record.trial.batch_size, []).append(record)
     cells = []
-    for records in by_size.values():
-        longest = max(map(attrgetter("steps"), records))
-        longest_records = tuple(record for record in records if record.steps == longest)
-        cells.append(Cell(records=longest_records, takes_rate=study.workload.takes_rate))
+    for at in places.values():
+        records = [record for record in study.records if advice.is_of(record.trial, at)]
+        longest = max(map(attrgetter("steps"), records), default=0)
+        whole = tuple(record for record in records if record.steps == longest)
+        if whole:
+            cells.append(Cell(records=whole, takes_rate=study.workload.takes_rate))
     return in_order(cells)
 
 
@@ -132,31 +129,19 @@ def answer_figure(advice: Advice) -> Figure:
     A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
     quantity, metric, label = cost_quantity(advice), advice.metric, end_label(advice)
-    ends = list(_end_rows(advice))
-    panels = [Panel("a-end", label, metric, ends, is_metric=True, frame=_framed(ends))]
+
+    def of_metric(key: str, title: str, rows: list[Row], axis: str) -> Panel:
+        return Panel(key, title, metric, rows, axis=axis, is_metric=True, frame=_framed(rows))
+
+    panels = [of_metric("a-end", label, list(_end_rows(advice)), "batch_size")]
     if quantity is not None:
         costs = list(_cost_rows(advice, quantity))
         frame = _framed(costs)
         panels.append(Panel("a-objective", label_text(quantity), quantity, costs, frame=frame))
-    traded = list(_frontier_rows(advice))
-    by_seconds = Panel(
-        "a-frontier",
-        f"{label} by seconds of a training",
-        metric,
-        traded,
-        axis="train_s",
-        is_metric=True,
-        frame=_framed(traded),
-    )
-    panels.append(by_seconds)
-    return Figure(
-        "a",
-        "answer",
-        "What each batch size gives",
-        panels,
-        notes=_answer_notes(advice, panels),
-        table=answer_table(advice),
-    )
+    by_seconds = f"{label} by seconds of a training"
+    panels.append(of_metric("a-frontier", by_seconds, list(_frontier_rows(advice)), "train_s"))
+    title, notes = "What each batch size gives", _answer_notes(advice, panels)
+    return Figure("a", "answer", title, panels, notes=notes, table=answer_table(advice))
 
 
 def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
@@ -282,13 +267,11 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
 
 # ---- learning rates
 
-_WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
-
 
 def _rates_figure(advice: Advice) -> Figure:
     taken = []
     for run in advice.tried:
-        taken.append((run.batch_size, run.learning_rate, run.status in _WENT_WRONG))
+        taken.append((run.batch_size, run.learning_rate, not Status(run.status).ended_well))
     rules: dict[str, dict[int, float]] = {}
     best: dict[int, float] = {}
     for candidate in advice.candidates:

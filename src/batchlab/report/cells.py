@@ -232,7 +232,7 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-_FIRST = 0.1  # this share of a line's epochs, its first, sets no axis range
+_FIRST = 0.1  # this share of the longest line's epochs, its first, sets no axis range
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
 _VIEWS = {
@@ -258,13 +258,8 @@ def curve_figure(
     panels: list[Panel] = []
     for view in _VIEWS:
         panels += _curve_panels(rows, shown, view, target)
-    return Figure(
-        "b",
-        "curves",
-        "Learning curves",
-        panels,
-        notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
-    )
+    notes = (*_curve_notes(study, cells, panels), *seeds_notes(cells))
+    return Figure("b", "curves", "Learning curves", panels, notes=notes)
 
 
 def _curve_panels(
@@ -293,20 +288,14 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that set the vertical range: of each line all but its first tenth.
+    """Return the rows that set the vertical range: those after the first tenth of all epochs.
 
-    The large changes in the first tenth would hide the differences at the end.
+    The large changes in the first tenth would hide the differences at the end. Of a line that ended
+    earlier, the last row is used.
     """
-    length: dict[object, float] = {}  # epochs of each line
-    for row in rows:
-        line = (row.get("plan"), row.get("batch_size"))
-        length[line] = max(float(row["epoch"] or 0.0), length.get(line, 0.0))
-    framed: list[Row] = []
-    for row in rows:
-        line = (row.get("plan"), row.get("batch_size"))
-        if float(row["epoch"] or 0.0) >= _FIRST * length[line]:
-            framed.append(row)
-    return framed
+    first = _FIRST * max((float(row["epoch"] or 0.0) for row in rows), default=0.0)
+    last = {(row.get("plan"), row.get("batch_size")): row for row in rows if row["kind"] == "curve"}
+    return [*last.values(), *(row for row in rows if float(row["epoch"] or 0.0) >= first)]
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
@@ -380,13 +369,7 @@ def rates_figure(
     notes = list(explained(_RATE_LEGEND, rows, size=tuned_at))
     if "rule" in kinds_of(rows):
         notes.append(sentence("rates_are_rough"))
-    return Figure(
-        "c",
-        "learning-rates",
-        "Learning rate by batch size",
-        panels,
-        notes=notes,
-    )
+    return Figure("c", "learning-rates", "Learning rate by batch size", panels, notes=notes)
 
 
 def _rate_rows(
@@ -444,13 +427,8 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     panels = [Panel("e-gap", title, metric, rows, is_metric=True)]
     if len(panels[0].series) < 2:
         panels = []
-    return Figure(
-        "e",
-        "gap",
-        "Training and held-out data",
-        panels,
-        notes=("Marks: means over seeds. Bars: their range.",),
-    )
+    notes = ("Marks: means over seeds. Bars: their range.",)
+    return Figure("e", "gap", "Training and held-out data", panels, notes=notes)
 
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:

@@ -16,9 +16,7 @@ Rows of other kinds are not drawn. The words of a row are in its field `text`.
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Sequence
@@ -100,7 +98,7 @@ def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
         "y": value_axis(panel.quantity, panel.frame or panel.rows, is_metric=panel.is_metric),
     }
     rows = _drawn_rows(panel, looks)
-    _place_words(panel, rows, axes)
+    _place_words(panel, rows)
     layers: list[Spec] = []
     for kinds, field, mark, names in _LAYERS:
         wanted = kinds.split()
@@ -163,32 +161,28 @@ _ENCODINGS: dict[str, Spec] = {
 }
 
 
-def _place_words(panel: Panel, rows: Iterable[Row], axes: Spec) -> None:
+def _places(panel: Panel) -> list[float]:
+    """Return the sorted places of the panel's marks on a numeric horizontal axis."""
+    rows = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
+    return sorted({float(row[panel.axis] or 0.0) for row in rows})
+
+
+def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
     """Set the place of the words of one or two marks, so that the words do not overlap.
 
-    Words are on the side of their mark towards the middle of the chart. The words of two marks are
-    above the higher mark and below the other.
+    Words are on the side of their mark towards the middle of the chart, above the higher mark and
+    below the other.
     """
     marked = [row for row in rows if row["kind"] in ("words", "named")]
     marked.sort(key=lambda row: float(row["mean"] or 0.0))
     for row in marked:
-        is_right = float(row[panel.axis] or 0.0) > _middle(axes["x"]["scale"])
-        is_above = float(row["mean"] or 0.0) < _middle(axes["y"]["scale"])
-        if len(marked) > 1:
-            is_above = row is marked[-1]
+        places = _places(panel)
+        is_right = places.index(float(row[panel.axis] or 0.0)) >= len(places) / 2
         row["align"] = "right" if is_right else "left"
-        row["down"] = -20 if is_above else 20
+        row["down"] = -20 if row is marked[-1] else 20
 
 
 # ---- axes
-
-
-def _middle(scale: Spec) -> float:
-    """Return the value in the middle of a numeric axis."""
-    low, high = scale["domain"]
-    if scale["type"] == "log":
-        return math.sqrt(low * high)
-    return float(low + high) / 2
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
@@ -196,8 +190,7 @@ def _horizontal_axis(panel: Panel) -> Spec:
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     axis = _axis(panel.axis, grid=False)
-    rows = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
-    places = sorted({float(row[panel.axis] or 0.0) for row in rows})
+    places = _places(panel)
     scale: Spec = {"type": "log", "padding": 10}
     if panel.axis == "epoch":
         scale["type"] = "linear"
@@ -323,7 +316,7 @@ def paper_svg(
 
 def _svg(spec: Spec, *, prefix: str) -> str:
     """Draw a specification as SVG; `prefix` makes the SVG's identifiers unique on a page."""
-    drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
+    drawn = str(vl_convert.vegalite_to_svg(spec))
     # Draw edges behind letters, so that they do not cover thin letters; Vega has no such option.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
@@ -338,13 +331,7 @@ def _svg(spec: Spec, *, prefix: str) -> str:
 
 def prepare() -> None:
     """Start the renderer in advance, so that the first chart is not delayed by half a second."""
-    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
-
-
-@functools.cache
-def _version() -> str:
-    """Return the newest Vega-Lite version that vl_convert supports, such as "6.4"."""
-    return str(vl_convert.get_vegalite_versions()[-1])
+    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"})
 
 
 _LABELS = {"labelColor": _INK, "titleColor": _INK}

@@ -25,7 +25,6 @@ from batchlab.report.text import (
     bound_text,
     clause,
     estimate_text,
-    interval_only_text,
     label_text,
     quantity_text,
     size_text,
@@ -407,7 +406,7 @@ def _comparison_table(comparison: Comparison) -> Table:
         a, b = (quantity_text(row.quantity, side.estimate) for side in (row.a, row.b))
         change = quantity_text(_form(row), row.change.estimate)
         if row.verdict != "cannot_tell":
-            change += f" ({interval_only_text(_form(row), row.change)})"
+            change = estimate_text(_form(row), row.change)
         name, beyond = label_text(row.quantity), _BEYOND_NOISE[row.verdict]
         rows.append((name, _compared_at(row), a, b, change, beyond))
     caption = sentence("both_sides", a=comparison.a, b=comparison.b)

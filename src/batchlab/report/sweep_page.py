@@ -196,17 +196,12 @@ def answer_figure(study: Study) -> Figure:
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
     title = f"final {measured_text(ends)}"
-    return Figure(
-        "a",
-        "answer",
-        "What each batch size gives",
-        [
-            Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
-            Panel("a-time", "training time", "equal_time_s", times, axis=axis),
-        ],
-        notes=_answer_notes(study, finals),
-        table=sweep_table(study),
-    )
+    panels = [
+        Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
+        Panel("a-time", "training time", "equal_time_s", times, axis=axis),
+    ]
+    title, notes = "What each batch size gives", _answer_notes(study, finals)
+    return Figure("a", "answer", title, panels, notes=notes, table=sweep_table(study))
 
 
 def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:

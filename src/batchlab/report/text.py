@@ -152,11 +152,16 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
     Without a value, write the bound if exactly one bound is known, or else "can't be told", to
-    which the caller adds the reason.
+    which the caller adds the reason. A time whose interval spans a factor of 100 is "too unsteady".
     """
+    interval = bound_text(name, estimate)
     if estimate.estimate is None:
-        return bound_text(name, estimate) or "can't be told"
-    value, interval = quantity_text(name, estimate.estimate), interval_only_text(name, estimate)
+        return interval or "can't be told"
+    if name.endswith("_s") and estimate.is_too_wide:
+        interval = "too unsteady"
+    elif estimate.low is not None and estimate.high is not None:
+        interval = range_text(name, estimate.low, estimate.high)
+    value = quantity_text(name, estimate.estimate)
     return f"{value} (95 %: {interval})" if interval else value
 
 
@@ -202,18 +207,6 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if half >= _LONG:
         return f"{value:.4g} ± {half:.2g}"
     return f"{value:.{digits}f} ± {half:.{digits}f}"
-
-
-def interval_only_text(name: str, estimate: Estimate) -> str:
-    """Write only the interval, "11.8 s to 12.9 s", or an empty text if no bound is known.
-
-    For a time whose interval spans a factor of 100, write "too unsteady".
-    """
-    if name.endswith("_s") and estimate.is_too_wide:
-        return "too unsteady"
-    if estimate.low is not None and estimate.high is not None:
-        return range_text(name, estimate.low, estimate.high)
-    return bound_text(name, estimate)
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
