@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,6 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 WAIT_S = 20.0
-# Whether the page gets a frame within a second.
-A_FRAME = """new Promise(resolve => {
-    requestAnimationFrame(() => resolve(true));
-    setTimeout(() => resolve(false), 1000);
-})"""
 
 
 class Browser:
@@ -66,31 +60,6 @@ class Browser:
         answer = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
-
-    def wait_for(self, expression: str, *, patience_s: float = WAIT_S) -> None:
-        deadline = time.monotonic() + patience_s
-        while not self.ask(expression):
-            assert time.monotonic() < deadline, f"never true: {expression}"
-            self.be_awake()
-            time.sleep(0.05)
-
-    def be_awake(self) -> None:
-        """See to it that the page gets frames.
-
-        On a busy machine Chromium (seen with 156) now and then stops making any, and then nothing
-        comes into sight. Hidden behind another tab and shown again, the page gets them back.
-        """
-        deadline = time.monotonic() + WAIT_S
-        while not self.tell(
-            "Runtime.evaluate", expression=A_FRAME, awaitPromise=True, returnByValue=True
-        )["result"]["value"]:
-            assert time.monotonic() < deadline, "the browser makes no frames"
-            other = self.tell("Target.createTarget", url="about:blank")["targetId"]
-            self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
-            self.tell("Target.closeTarget", targetId=other)
-
-    def choose(self, view: str) -> None:
-        self.driver.find_element("id", f"view-{view}").click()
 
     def assert_quiet(self) -> None:
         """No message on the console, and no request but for the page itself."""
