@@ -353,19 +353,3 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
     assert min(row["epoch"] for row in figure.panels[0].frame) == 2
     last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
     assert last["mean"] == pytest.approx(study.records[6].last("validation", "loss"))
-
-
-def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
-    study = made_up_study(
-        batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): (Status.DIVERGED, "the loss grew", 3)}
-    )
-    figure = curves(study)
-
-    alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
-
-    assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
-        ("lone", 1, False),
-        ("lone", 2, False),
-        ("lone", 3, True),
-    ]
-    assert {row["n"] for row in rows_of(figure, run="mean")} == {1}

@@ -49,23 +49,6 @@ FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 PANELS = {panel.key: panel for figure in FIGURE.values() for panel in figure.panels}
 
 
-HORIZONTAL = {
-    "b-epochs-validation-0": "epoch",
-    "b-steps-train-1": "step",
-    "b-time-train-2": "equal_time_s",
-    **{"e-gap": "batch_size", "c-rates": "batch_size", "c-final": "learning_rate"},
-}
-
-
-@pytest.mark.parametrize(("key", "field"), HORIZONTAL.items())
-def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
-    axis = plot(PANELS[key], LOOKS)["encoding"]["x"]
-
-    assert axis["field"] == field
-    assert (axis["scale"].get("type") == "log") == (field != "epoch")
-    assert (axis["scale"].get("base") == 2) == (field == "batch_size")
-
-
 def test_a_chart_is_the_same_every_time_with_identifiers_and_words_of_its_own():
     panel = PANELS["b-epochs-train-1"]
     marked = [row for row in panel.rows if row["marked"]]

@@ -41,8 +41,10 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.advice_figures import advice_figures
+from batchlab.report.advice_page import advice_text
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import trial_counts
+from batchlab.report.chart import plot
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.short_reports import (
@@ -52,7 +54,7 @@ from batchlab.report.short_reports import (
     profile_section,
 )
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table
-from batchlab.report.sweep_page import sweep_figures
+from batchlab.report.sweep_page import sweep_figures, text_report
 from batchlab.report.table import Section, Table
 
 PAGE = Path(__file__).with_name("golden_page.txt")
@@ -64,7 +66,9 @@ def _of_figures(figures: Iterable[Figure]) -> Lines:
     for figure in figures:
         yield from (f"{figure.key}: {note}" for note in figure.notes)
         for panel in figure.panels:
-            yield f"{panel.key}: {panel.alternative}"
+            axes = plot(panel, ())["encoding"]
+            x, y = axes["x"]["field"], axes["y"]["scale"]["type"]
+            yield f"{panel.key}: {x} ({axes['x']['scale']['type']}), {panel.quantity} ({y})"
             if panel.view in ("", "epochs"):
                 yield from _of_marks(panel)
 
@@ -92,6 +96,8 @@ def _of_table(table: Table) -> Lines:
 
 def _of_section(part: Section) -> Lines:
     yield from filter(None, (part.title, *part.facts, *part.notes))
+    if part.table is not None:
+        yield from _of_table(part.table)
 
 
 # ---- sweeps
@@ -162,6 +168,7 @@ DRAWN: dict[str, Callable[[], Study]] = {
 
 
 def _drawn_of_sweep(study: Study) -> Lines:
+    yield from text_report(study).splitlines()
     yield from _of_table(sweep_table(study))
     yield from _of_table(trials_table(study))
     yield from _of_figures(sweep_figures(study))
@@ -219,8 +226,10 @@ DRAWN_ADVICES: dict[str, Callable[[], Advice]] = {
 
 
 def _drawn_of_advice(advice: Advice) -> Lines:
+    study = advice_study(advice)
+    yield from advice_text(advice, study=study, report=None).splitlines()
     yield from _of_table(answer_table(advice))
-    yield from _of_figures(advice_figures(advice, advice_study(advice), None))
+    yield from _of_figures(advice_figures(advice, study, None))
 
 
 # Cases: what one sentence has to tell, and the advice, of which one field is another.
@@ -334,6 +343,9 @@ PROFILES = {
         *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
     ),
     "limited": limited_profile,
+    "on a GPU": lambda: made_up_profile(
+        *(replace(profile_point(size), gpu_peak_bytes=3 * 10**9) for size in (32, 64))
+    ),
     "cut by time": lambda: _profiled(64, 128, stopped="time"),
     "cut by errors": lambda: _profiled(64, 128, 256, stopped="errors"),
     "nothing ran": lambda: made_up_profile(profile_point(64, status=Status.OOM, reason="no")),
@@ -350,12 +362,6 @@ NOISES = {
     ),
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
 }
-
-
-def _of_noise(noise) -> Lines:
-    section = noise_section(noise)
-    yield from _of_section(section)
-    yield from _of_table(section.table)
 
 
 FINDINGS = {
@@ -389,7 +395,7 @@ KINDS_OF_SECTIONS = {
     "advice": (_of_advice, ADVICES),
     "drawn advice": (_drawn_of_advice, DRAWN_ADVICES),
     "profile": (lambda profile: _of_section(profile_section(profile)), PROFILES),
-    "noise": (_of_noise, NOISES),
+    "noise": (lambda noise: _of_section(noise_section(noise)), NOISES),
     "check": (_of_check, {kind: partial(str, kind) for kind in FINDINGS}),
 }
 SECTIONS: dict[str, Callable[[], Lines]] = {

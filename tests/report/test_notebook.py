@@ -14,8 +14,8 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS
 from tests.reference.made_up_noise import N_TRAIN, made_up_noise
 from tests.reference.made_up_noise import made_up_point as noise_point
-from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as point
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.app.compare import compare
@@ -103,16 +103,6 @@ PAIR = made_up_profile(point(32), point(64), memory_limit_bytes=10**9)
 def words(profile: Profile) -> str:
     """The text on one line."""
     return " ".join(sections_text([profile_section(profile)]).split())
-
-
-def test_every_point_has_a_row_with_time_throughput_memory_and_how_it_ended() -> None:
-    on_gpu = replace(PAIR, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in PAIR.points))
-
-    assert " 64 1.64 ms ± 3 % 39.0 k/s 56.4 MB" in words(PAIR)
-    assert " 64 1.64 ms ± 3 % 39.0 k/s 56.4 MB 3.00 GB" in words(on_gpu)
-    said = words(limited_profile())
-    assert re.search(r" 1 – – – error 64 .* MB ok .* 256 = 2 × 128 .* MB ok ", said)
-    assert "- Batch size 1 did not run: Expected more than 1 value per channel" in said
 
 
 def test_a_profile_is_limited_by_the_memory_of_the_gpu_and_of_an_evaluation() -> None:

@@ -16,9 +16,7 @@ from tests.reference.made_up_advice import (
 )
 from tests.reference.page import HOSTILE, Page
 
-from batchlab.belief import cells
 from batchlab.belief.evidence import Evidence
-from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report import page
@@ -115,21 +113,6 @@ def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):
         assert sweep.count(f'<dt>“{claim.topic}”</dt>\n<dd><strong class="verdict') == 1
         assert claim.text in sweep
     assert '<strong class="verdict did_not_hold">did not hold</strong>' in sweep
-
-
-@pytest.mark.slow
-def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch, undrawn):
-    fitted = []
-
-    def counted(record, **named):
-        fitted.append(record.trial.trial_id)
-        return plateau_of(record, **named)
-
-    monkeypatch.setattr(cells, "plateau_of", counted)
-    cells.plateaus.cache_clear()
-    html_page(SWEEP)
-
-    assert sorted(fitted) == sorted(record.trial.trial_id for record in SWEEP.records)
 
 
 WRITTEN = written(HOSTILE)

@@ -18,7 +18,6 @@ from tests.reference.made_up_plans import (
     plan_study,
     planned_trial,
 )
-from tests.reference.said_of_sweep import by_size
 
 from batchlab.app.comparison import Side
 from batchlab.belief.evidence import Evidence
@@ -81,23 +80,6 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
 
 
-@pytest.mark.parametrize("seeds", [2, 3])
-def test_no_interval_of_an_accuracy_exceeds_1(seeds):
-    high = {64: (1.0, 0.999, 0.998), 256: (0.999, 0.99, 0.995), 1024: (0.98, 0.97, 0.99)}
-    clipped = made_up_study(
-        seeds=seeds,
-        curves=lambda *at: {
-            key: (lambda epoch, curve=curve: min(1.0, curve(epoch)))
-            for key, curve in by_size(high, scatter=0.004)(*at).items()
-        },
-    )
-
-    bounds = sweep_table(clipped).by_key()["validation_high"]
-
-    assert len(bounds) == 3
-    assert max(bounds) <= 1
-
-
 def test_a_rate_that_a_command_has_itself_is_shown_nowhere(undrawn):
     endings = {(256, 0.0193, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)}
     with_rate = made_up_study(learning_rates=(0.0193,), seeds=2, endings=endings)
@@ -107,15 +89,6 @@ def test_a_rate_that_a_command_has_itself_is_shown_nowhere(undrawn):
     assert "0.0193" in text_report(with_rate)
     assert not any("0.0193" in said for said in (text_report(study), html_page(study), *files))
     assert {rate for _, rate in Side(name="a", study=study).ends} == {None}
-
-
-def test_the_screen_has_the_first_notes_and_the_folklore():
-    diverged = {(256, 0.01, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)}
-    study = made_up_study(batch_sizes=(64, 256, 4096), seeds=2, epochs=3, endings=diverged)
-    said = " ".join(text_report(study).split())
-
-    first, *notes = [str(sentence) for sentence in sentences(study)]
-    assert all(note in said for note in (first, *notes[:2], "Folklore: "))
 
 
 def test_unequal_lengths_have_a_column_for_equal_epochs_and_a_mean_time():

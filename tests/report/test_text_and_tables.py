@@ -6,7 +6,6 @@ import csv
 import errno
 import io
 import os
-from ast import literal_eval
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -22,29 +21,9 @@ from batchlab.report.table import Column, Table, sections_text
 from batchlab.report.text import (
     estimate_text,
     on_a_terminal,
-    quantity_text,
     table_width,
     text_width,
 )
-
-QUANTITIES = {
-    "step_s": "0.9996: 1 s; 0.0009996: 1 ms",
-    "train_s": "119.96: 2 min",
-    "peak_bytes": "999_600: 1 MB; 12: 12 B",
-    "generalization_gap": "-0.00213: -0.0021",
-    "steps_to_target": "12_345.6: 12,300",
-    "epochs_to_target": "12.34: 12.3",
-    "accuracy": "None: –; 1.0: 100.00 %; 97.5: 97.50 %",
-    "status": "'ok': ok",
-}
-
-
-@pytest.mark.parametrize("name", QUANTITIES)
-def test_a_number_is_written_with_its_unit(name):
-    told = dict(pair.split(": ") for pair in QUANTITIES[name].split("; "))
-
-    assert {value: quantity_text(name, literal_eval(value)) for value in told} == told
-
 
 UNTOLD = Reason.as_written("nothing ran")
 
