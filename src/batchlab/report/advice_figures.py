@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
@@ -162,23 +162,17 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
         yield text(message, metric=target.metric, sign=sign, value=value)
 
 
-def _framed(rows: Iterable[Row]) -> list[Row]:
+def _framed(rows: Sequence[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If there are measured points, the intervals of bands and open marks are cut: a bound is at most
-    the range of all points from its estimate, because a wider interval would squeeze the points.
+    If there are measured points, only the means of bands and open marks count, because their
+    intervals may be so wide that they would squeeze the points.
     """
-    rows = [row for row in rows if "mean" in row]
-    if not kinds_of(rows) & {"point", "verified"}:
-        return rows
-    means = [float(row["mean"] or 0.0) for row in rows if row["kind"] != "band"]
-    room = max(means) - min(means)
     framed: list[Row] = []
+    has_points = bool(kinds_of(rows) & {"point", "verified"})
     for row in rows:
-        if row["kind"] in ("band", "expected"):
-            middle = float(row["mean"] or 0.0)
-            low = max(float(row["low"] or 0.0), middle - room)
-            row = {**row, "low": low, "high": min(float(row["high"] or 0.0), middle + room)}
+        if has_points and row["kind"] in ("band", "expected"):
+            row = {**row, "low": None, "high": None}
         framed.append(row)
     return framed
 

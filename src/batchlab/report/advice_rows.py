@@ -209,14 +209,10 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         caption += "; final: read off a line through the last quarter"
 
     def which(row: AnswerRow) -> str:
-        at = row.at
-        if at is None or at.batch_size != advice.reference.batch_size:
+        at, reference = row.at, advice.reference
+        if at is None or at.batch_size != reference.batch_size or at.epochs is not None:
             return ""
-        if at.epochs is not None:
-            return ""
-        if at.is_same(advice.reference):
-            return f"← {own_label(advice)}"
-        return "← best rate"
+        return f"← {own_label(advice)}" if at.is_same(reference) else "← best rate"
 
     def named(row: AnswerRow) -> str:
         return NAMED if row.at is not None and row.at == advice.named else ""

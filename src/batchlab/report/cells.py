@@ -232,7 +232,8 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-_FIRST = 0.1  # this share of the longest line's epochs, its first, sets no axis range
+# A line with 99 % of the longest line's epochs is complete; its first 10 % set no axis range.
+_WHOLE, _FIRST = 0.99, 0.1
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
 _VIEWS = {
@@ -288,14 +289,23 @@ def _curve_panels(
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that set the vertical range: those after the first tenth of all epochs.
+    """Return the rows that set the vertical range: complete trainings without the first tenth.
 
-    The large changes in the first tenth would hide the differences at the end. Of a line that ended
-    earlier, the last row is used.
+    The first tenth is left out because its large changes would hide the differences at the end.
+    Of a line that stopped early or at a target, only the last value is used.
     """
-    first = _FIRST * max((float(row["epoch"] or 0.0) for row in rows), default=0.0)
-    last = {(row.get("plan"), row.get("batch_size")): row for row in rows if row["kind"] == "curve"}
-    return [*last.values(), *(row for row in rows if float(row["epoch"] or 0.0) >= first)]
+
+    def line(row: Row) -> object:
+        return row.get("plan"), row.get("batch_size")
+
+    def epoch(row: Row) -> float:
+        return float(row["epoch"] or 0.0)
+
+    longest = max(map(epoch, rows), default=0.0)
+    last = {line(row): row for row in rows if row["kind"] == "curve"}
+    whole = [key for key, row in last.items() if epoch(row) >= _WHOLE * longest]
+    later = [row for row in rows if epoch(row) >= _FIRST * longest]
+    return [*last.values(), *(row for row in later if line(row) in whole)]
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
