@@ -182,11 +182,8 @@ def value_words(row: Row, quantity: str) -> str:
     if low is None or high is None:
         return value
     between = range_text(quantity, float(low), float(high))
-    if between == value:
-        return value
-    if row["kind"] in ("mean", "curve"):
-        return f"{value} (range: {between})"
-    return f"{value} (95 %: {between})"
+    words = "range" if row["kind"] in ("mean", "curve") else "95 %"
+    return value if between == value else f"{value} ({words}: {between})"
 
 
 def _details(row: Row) -> Iterator[str]:

@@ -70,14 +70,10 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     low, high = _GOOD_START
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
-    if not inside:
-        return "not_tested", _not_measured(
-            f"a whole training with a batch size from {low} to {high}"
-        )
-    if not outside:
-        return "not_tested", _not_measured(
-            f"a whole training with a batch size outside {low} to {high}"
-        )
+    for where, trained in (("from", inside), ("outside", outside)):
+        if not trained:
+            what = f"a whole training with a batch size {where} {low} to {high}"
+            return "not_tested", _not_measured(what)
     # Choose by size, not by result, because the best of several noisy results would be too good.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]

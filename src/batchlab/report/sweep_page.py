@@ -268,7 +268,8 @@ def _machine_figure(study: Study) -> Figure:
             times += size_rows(at, blocks, timing.step_s)
         if peak:
             peaks += size_rows(at, (peak,))
-    return machine_figure(times, peaks, (*_step_time_notes(study), _memory_note(study)))
+    memory = "the peak of the process above an idle one" if peaks else "not reported by this device"
+    return machine_figure(times, peaks, (*_step_time_notes(study), f"Memory: {memory}."))
 
 
 def _step_time_notes(study: Study) -> Iterator[str]:
@@ -280,12 +281,6 @@ def _step_time_notes(study: Study) -> Iterator[str]:
     where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
     yield sentence("ran_alone", where=where)
     yield "Large marks: medians over blocks of steps. Small circles, bars: the blocks, their range."
-
-
-def _memory_note(study: Study) -> str:
-    if {*map(study.peak_bytes, study.batch_sizes)} - {None}:
-        return text("Memory: the peak of the process above an idle one.")
-    return text("Memory: not reported by this device.")
 
 
 def measured_figure(study: Study) -> Figure:
