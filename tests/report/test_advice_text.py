@@ -28,8 +28,8 @@ from tests.reference.shown import table_rows
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.advice.advice import Advice, Configuration, Step
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.advice.advice import Advice, Configuration
+from batchlab.records.estimate import Reason
 from batchlab.records.study import AdamSettings
 from batchlab.report.advice_answer import (
     RESEARCH_TOPICS,
@@ -174,20 +174,6 @@ def test_the_command_names_the_store_and_the_study_that_were_asked(command) -> N
     assert weights_command(study) == f"batchlab weights{STORES[command]} --study 01234567"
 
 
-def test_explain_has_a_line_a_step() -> None:
-    why = written("for that")
-    steps = (
-        Step(spent_s=0.5, did=written("did this"), why=why),
-        Step(spent_s=130.0, did=written("did more"), why=why),
-    )
-
-    said = explain_text(replace(cannot_tell_advice(), steps=steps), study=STUDY)
-
-    _, first, second = map(str.split, said.splitlines())
-    assert first == "500 ms did this for that".split()
-    assert second == "2.17 min did more for that".split()
-
-
 # ---- the lines to paste
 
 
@@ -256,20 +242,6 @@ def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:
     cells = table_rows(answer_table(replace(advice, believed=tuple(others))))
     (row,) = [row for row in cells if row["which"] == "← yours"]
     assert row["end"].estimate is None
-
-
-def test_a_table_that_is_too_wide_leaves_out_columns_and_is_not_cut() -> None:
-    """Intervals with two ends are wider than those with a ±."""
-    wide = Estimate.of(1.94, interval=(1.19, 3.16), n=1)
-    candidates = tuple(replace(each, cost=wide) for each in ADVICE.candidates)
-    advice = with_endings(replace(ADVICE, candidates=candidates))
-
-    with on_a_terminal(100):
-        said = advice_text(advice, study=advice_study(advice), report=None)
-
-    (table,) = [part for part in said.split("\n\n") if part.startswith("   batch")]
-    assert "← yours" in table
-    assert ("runs" in table, "final accuracy" in table) == (False, True)
 
 
 # ---- what an advice says is true of what it names, of what it compares with, and of its objective

@@ -37,7 +37,6 @@ from batchlab.report.cells import (
     budget_text,
     curve_figure,
     mean_rows,
-    trial_counts,
 )
 from batchlab.report.figure import Figure
 from batchlab.report.sayings import cells_alike_in_training
@@ -317,20 +316,6 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
         assert place["epoch"] == pytest.approx(evaluation.samples / 96)
     assert run.epochs == 3.0
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
-
-
-def test_trainings_of_several_machines_are_told_apart() -> None:
-    study = made_up_study(batch_sizes=(8, 16, 32))
-    here, there = "AMD EPYC, 2 cores", "NVIDIA H100"
-
-    def counts_at(*places: str) -> str:
-        records = zip(study.records, places, strict=True)
-        return trial_counts(replace(study, records=tuple(replace(r, place=p) for r, p in records)))
-
-    assert counts_at(there, here, there) == (
-        f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}."
-    )
-    assert counts_at(here, here, here) == trial_counts(study) == "3 trials: 3 ok."
 
 
 # ---- their curves

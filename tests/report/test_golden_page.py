@@ -41,7 +41,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.advice_figures import advice_figures
-from batchlab.report.advice_page import advice_text
+from batchlab.report.advice_page import advice_text, explain_text
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import trial_counts
 from batchlab.report.chart import plot
@@ -112,6 +112,12 @@ def _full(level: float, **study) -> Study:
     return _sweep({64: (0.99, 0.97, 0.97), 4096: (0.99, level, level)}, **study)
 
 
+def _on_two_machines() -> Study:
+    study = made_up_study(epochs=1)
+    places = zip(study.records, ("NVIDIA H100", "AMD EPYC, 2 cores", "NVIDIA H100"), strict=True)
+    return replace(study, records=tuple(replace(record, place=place) for record, place in places))
+
+
 BAD_ENDS = {
     (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
     (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
@@ -138,6 +144,7 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "one size": lambda: made_up_study(batch_sizes=(64,), epochs=30),
     "without an answer": lambda: replace(made_up_study(epochs=1), awaits_answer=True),
     "plans": plan_study,
+    "two machines": _on_two_machines,
     "nothing": lambda: made_up_study(batch_sizes=()),
 }
 
@@ -228,6 +235,7 @@ DRAWN_ADVICES: dict[str, Callable[[], Advice]] = {
 def _drawn_of_advice(advice: Advice) -> Lines:
     study = advice_study(advice)
     yield from advice_text(advice, study=study, report=None).splitlines()
+    yield from explain_text(advice, study=study).splitlines()
     yield from _of_table(answer_table(advice))
     yield from _of_figures(advice_figures(advice, study, None))
 
