@@ -9,15 +9,15 @@ N_TRAIN = 10_000
 DIMENSION = 20
 
 
-def made_up_sample(scale: float, *, seed: int = 0, block: int = 64) -> GradientSample:
+def made_up_sample(scale: float, *, seed: int) -> GradientSample:
     """Sixteen blocks of examples whose noise scale is `scale`; infinite: their mean is 0."""
     stream = np.random.default_rng(seed)
     mean = (1 / scale) ** 0.5
-    blocks = mean + stream.standard_normal((16, block, DIMENSION))
+    blocks = mean + stream.standard_normal((16, 64, DIMENSION))
     means = blocks.mean(axis=1)
     return GradientSample(
         n_train=N_TRAIN,
-        block_examples=block,
+        block_examples=64,
         products=tuple(map(tuple, (means @ means.T).tolist())),
     )
 

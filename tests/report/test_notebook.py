@@ -16,12 +16,10 @@ from tests.reference.made_up_noise import N_TRAIN, made_up_noise
 from tests.reference.made_up_noise import made_up_point as noise_point
 from tests.reference.made_up_profile import made_up_point as point
 from tests.reference.made_up_profile import made_up_profile
-from tests.reference.page import HOSTILE, Page
+from tests.reference.page import Page
 
 from batchlab.app.compare import compare
 from batchlab.measure.profile import Profile
-from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.notebook import notebook_view
 from batchlab.report.short_reports import noise_section, profile_section
@@ -62,23 +60,6 @@ def test_the_pictures_of_two_sweeps_do_not_share_names() -> None:
     one, two = (set(re.findall(r' id="([^"]+)"', view)) for view in views)
     assert one
     assert one.isdisjoint(two)
-
-
-def test_whatever_is_in_a_name_is_escaped() -> None:
-    written = Reason.as_written(HOSTILE)
-    advice = replace(ADVICE, reason=written, caveats=(written,), verdict="recommend")
-    broken = point(1, status=Status.ERROR, reason=HOSTILE)
-    profile = made_up_profile(broken, point(2))
-    profile = replace(profile, workload=msgspec.structs.replace(profile.workload, name=HOSTILE))
-    metric = replace(SWEEP.workload.metrics[0], name=HOSTILE)
-    study = replace(SWEEP, workload=replace(SWEEP.workload, metrics=(metric,)))
-
-    for shown in (advice, study, profile):
-        html = shown._repr_html_()
-        page = Page(html)
-        assert "<script" not in html
-        assert "&lt;script&gt;" in html
-        assert (page.unmatched, page.open, page.having("script")) == ([], [], [])
 
 
 def test_a_frame_has_a_row_a_trial_or_a_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,10 @@ from tests.reference.made_up_advice import (
 )
 from tests.reference.page import HOSTILE, Page
 
+from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
 from batchlab.records.estimate import Reason
+from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report import page
 from batchlab.report.advice_answer import advice_sentences
@@ -118,38 +120,42 @@ def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):
 WRITTEN = written(HOSTILE)
 
 
-def hostile_advice() -> str:
+def hostile_advice() -> tuple[Advice, str]:
     step = replace(ADVICE.steps[0], did=WRITTEN, why=WRITTEN)
     candidates = tuple(replace(each, note=WRITTEN) for each in ADVICE.candidates)
     target = replace(ADVICE.target, metric=HOSTILE)
     said = {"reason": WRITTEN, "caveats": (WRITTEN,), "steps": (step,), "candidates": candidates}
     workload = replace(BEHIND.workload, name=HOSTILE, reference=HOSTILE)
     study = replace(BEHIND, workload=workload, command=HOSTILE)
-    return render_advice_html(replace(ADVICE, target=target, **said), study, None)
+    advice = replace(ADVICE, target=target, **said)
+    return advice, render_advice_html(advice, study, None)
 
 
-def hostile_sweep() -> str:
+def hostile_sweep() -> tuple[Study, str]:
     study = made_up_study(
-        **{"batch_sizes": (64,), "epochs": 1, "timed": False, "metrics": [(HOSTILE, "higher")]},
+        **{"epochs": 1, "timed": False, "seeds": 2, "metrics": [(HOSTILE, "higher")]},
         curves=lambda *_: {(split, HOSTILE): lambda epoch: epoch for split in ("train", "test")},
         endings={(64, 0.01, 0): (Status.ERROR, HOSTILE, 1)},
     )
     told = {"name": HOSTILE, "reference": HOSTILE, "warnings": (HOSTILE,)}
     workload = replace(study.workload, settings=(("s", HOSTILE),), **told)
     environment = ((HOSTILE, HOSTILE),)
-    return html_page(replace(study, workload=workload, command=HOSTILE, environment=environment))
+    study = replace(study, workload=workload, command=HOSTILE, environment=environment)
+    return study, html_page(study)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("render", [hostile_advice, hostile_sweep])
-def test_text_of_a_user_is_never_markup(render) -> None:
-    text = render()
+@pytest.mark.parametrize("make", [hostile_advice, hostile_sweep])
+def test_text_of_a_user_is_never_markup_on_a_page_or_in_a_notebook(make) -> None:
+    record, text = make()
 
-    assert "<script>alert" not in text
+    for shown, n_scripts in ((text, 1), (record._repr_html_(), 0)):
+        page = Page(shown)
+        assert "<script>alert" not in shown
+        assert "&lt;script&gt;" in shown
+        assert len(page.having("script")) == n_scripts
+        assert (page.having("b"), page.unmatched, page.open) == ([], [], [])
     assert "{{7*7}}" in text
-    page = Page(text)
-    assert len(page.having("script")) == 1
-    assert (page.having("b"), page.unmatched) == ([], [])
 
 
 def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
