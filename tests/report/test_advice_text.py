@@ -108,7 +108,8 @@ def test_what_has_no_room_on_the_screen_is_named_or_counted_in_a_line():
     assert max(len(text.splitlines()) for text in (said, noted)) <= 24
     assert re.search(rf"^▸ +{advice.named.batch_size} ", said, re.MULTILINE)
     assert "← yours" in said
-    assert said.split("Also trained: ")[1].partition(".")[0] == "32768 to 1048576"
+    left = [str(2**power) for power in range(15, 21)]
+    assert said.split("Also trained: ")[1].partition(".")[0] == ", ".join(left)
     assert "more notes are on the page (" in noted
 
 

@@ -148,8 +148,8 @@ def learning_at(rates):
 # ---- the claims: reversed stores reverse them
 
 
-def study_of(levels, *, scatter=0.0005, seeds=4, **study):
-    curves = by_size(levels, scatter=scatter)
+def study_of(levels, *, scatter=0.0005, rate=1.0, seeds=4, **study):
+    curves = by_size(levels, scatter=scatter, rate=rate)
     return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
 
 
@@ -188,16 +188,6 @@ def test_a_claim_follows_the_numbers(study, claim, verdict):
 # ---- what says something of generalization compares runs of similar training fit only
 
 
-def fit_study(levels, *, seeds=2, **study):
-    """Batch sizes with (train, held-out) levels, each seed 0.0005 off."""
-
-    def curves(batch_size, rate, seed):
-        train, held_out = (level + 0.0005 * seed for level in levels[batch_size])
-        return made_up_curves(train=train, validation=held_out, test=held_out, rate=2.0)
-
-    return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
-
-
 # Held-out losses of 0.5 make a margin of 0.025; a train loss is 2.5 times what it lacks of 1.
 @pytest.mark.parametrize(
     ("levels", "alike", "verdict", "settings"),
@@ -214,7 +204,9 @@ def fit_study(levels, *, seeds=2, **study):
 def test_those_within_0_01_of_an_accuracy_or_5_percent_of_a_held_out_loss_are_compared(
     levels, alike, verdict, settings
 ):
-    study = fit_study({64: (0.99, 0.97)} | levels, **settings)
+    """The levels are those of training and of held-out data."""
+    known = {size: (*ends, ends[-1]) for size, ends in ({64: (0.99, 0.97)} | levels).items()}
+    study = study_of(known, scatter=0.0003, rate=2.0, **({"seeds": 2} | settings))
 
     verdicts = claims(study)
 

@@ -27,7 +27,6 @@ from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,
     answer_table,
-    ranges_text,
     steps_table,
     tried_table,
     untried_text,
@@ -109,7 +108,7 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
     table = answer_table(advice, rows).without("end_test")
     lines = table.to_text(width=WIDTH).splitlines()
     if left:
-        lines += _wrapped(f"Also trained: {ranges_text(advice, left)}.")
+        lines += _wrapped(f"Also trained: {', '.join(map(str, left))}.")
     return lines + _wrapped(untried_text(advice))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -280,27 +279,13 @@ def untried_text(advice: Advice) -> str:
             failed[size] = note
     texts = []
     if ran:
-        texts.append(f"Timed only: {ranges_text(advice, ran)}.")
+        texts.append(f"Timed only: {', '.join(map(str, ran))}.")
     if failed:
         note, reason = next(iter(failed.values())), ""
         if note != advice.reason:  # the answer above already gives this reason
             reason = f" ({clause(note)})"
-        texts.append(f"Did not run: {ranges_text(advice, failed)}{reason}.")
+        texts.append(f"Did not run: {', '.join(map(str, failed))}{reason}.")
     return " ".join(texts)
-
-
-def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
-    """Write batch sizes, with three or more adjacent candidates written as "4096 to 32768"."""
-    wanted = set(sizes)
-    ranges: list[str] = []
-    in_question = map(attrgetter("batch_size"), advice.candidates)
-    for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
-        together = list(group)
-        if is_wanted and len(together) > 2:
-            ranges.append(f"{together[0]} to {together[-1]}")
-        elif is_wanted:
-            ranges += map(str, together)
-    return ", ".join(ranges)
 
 
 _PURPOSES = {"pilot": "set the target", "search": "compare", "whole": "see its end"}

@@ -61,7 +61,6 @@ from batchlab.report.text import (
     quantity_text,
     split_label,
     whole_sentence,
-    wrapped_text,
 )
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
@@ -120,9 +119,6 @@ def sweep_files(study: Study) -> dict[str, Table]:
 @in_its_unit
 def text_report(study: Study) -> str:
     """Return the answer on one screen: the best batch size, a row per batch size, and notes."""
-    if not study.records:
-        headline, _ = conclusion(study)
-        return f"{wrapped_text(headline)}\n{wrapped_text(trial_counts(study))}\n"
     shown = answer_section(study)
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
