@@ -9,7 +9,7 @@ from tests.reference.terminal import Terminal
 from batchlab.cli import options
 from batchlab.cli.options import Invocation
 from batchlab.cli.output import as_wide_as_stdout
-from batchlab.report.text import text_width
+from batchlab.report.text import terminal_width
 
 
 def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     for stdout in (sys.stdout, Terminal()):  # a pipe, and a terminal
         monkeypatch.setattr(sys, "stdout", stdout)
         with as_wide_as_stdout():
-            widths.append(text_width(88))
+            widths.append(terminal_width() or 88)
 
     assert widths == [88, 60]
 

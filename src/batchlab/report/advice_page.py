@@ -38,7 +38,7 @@ from batchlab.report.table import MOST_NOTES, Section, Table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
-    text_width,
+    terminal_width,
     whole_sentence,
     wrapped_lines,
 )
@@ -63,7 +63,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
             head += _wrapped(other.text)
     page = "" if report is None else f" Page: {report}."
     last = _wrapped(f"{cost_text(advice)}.{page} Why: {report_command(study)}")
-    room = MOST_LINES * WIDTH // text_width(WIDTH) - len(head) - len(last) - 2
+    room = MOST_LINES * WIDTH // (terminal_width() or WIDTH) - len(head) - len(last) - 2
     table = _table_lines(advice, most=room - 3)
     room -= len(table)
     notes: list[str] = []
@@ -76,7 +76,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
 
 def _wrapped(sentence: str) -> list[str]:
-    return wrapped_lines(sentence, text_width(WIDTH))
+    return wrapped_lines(sentence, terminal_width() or WIDTH)
 
 
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:

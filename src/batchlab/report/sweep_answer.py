@@ -333,18 +333,14 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
     for split in SPLITS:
         if any(score.split == split for e in record.evaluations for score in e.scores):
             final[split] = {m.name: final_of(record, split, m.name, m.better) for m in metrics}
-    values: dict[str, Any] = {
+    unknown = ("step_s", "steps_to_target", "samples_to_target", "crossing", "generalization_gap")
+    values: dict[str, Any] = dict.fromkeys(unknown) | {
         "status": status_text(record),
-        "step_s": None,
         "target": study.target,
-        "steps_to_target": None,
-        "samples_to_target": None,
-        "crossing": None,
         "resumed_from_step": record.resumed_from_steps,
         "plateau": plateau.verdict,
         "plateau_epoch": plateau.epoch,
         "final": final,
-        "generalization_gap": None,
     }
     timing = study.timing(record.trial.batch_size)
     if timing is not None and not record.trial.stages:

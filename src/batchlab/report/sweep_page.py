@@ -220,10 +220,9 @@ def _rates_figure(study: Study) -> Figure:
     start = study.workload.batch_size
     if start not in best:
         start = min(best, default=0)
-    rules: dict[str, dict[int, float]] = {"linear": {}, "sqrt": {}}
-    for size in best:
-        rules["linear"][size] = best[start] * (size / start)
-        rules["sqrt"][size] = best[start] * (size / start) ** 0.5
+    rules: dict[str, dict[int, float]] = {}
+    for rule, power in (("linear", 1.0), ("sqrt", 0.5)):
+        rules[rule] = {size: best[start] * (size / start) ** power for size in best}
     return rates_figure(
         [(cell.batch_size, cell.learning_rate, not cell.ended_well) for cell in of_sizes],
         best=best,

@@ -17,7 +17,7 @@ from batchlab.report.text import (
     listed,
     quantity_text,
     spread_text,
-    table_width,
+    terminal_width,
     wrapped_lines,
     wrapped_text,
 )
@@ -127,7 +127,7 @@ class Table:
         are_numbers = self.are_numbers()
         widths = [max(map(len, texts)) for texts in cells]
         least = list(map(_least_width, cells, are_numbers))
-        room = table_width() or width or _total(widths)
+        room = terminal_width() or width or _total(widths)
         minor = [i for i, column in enumerate(self.columns) if column.is_minor]
         major = [i for i, column in enumerate(self.columns) if not column.is_minor]
         shown = list(range(len(cells)))

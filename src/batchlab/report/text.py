@@ -45,20 +45,15 @@ def on_a_terminal(columns: int) -> Iterator[None]:
         _columns.reset(token)
 
 
-def text_width(usual: int) -> int:
-    """Return the width of lines in characters: the terminal's, or `usual` without a terminal."""
-    return table_width() or usual
-
-
-def table_width() -> int | None:
-    """Return the terminal's width in characters, which limits a table; None without a terminal."""
+def terminal_width() -> int | None:
+    """Return the terminal's width in characters; None without a terminal."""
     return _columns.get()
 
 
 def wrapped_text(line: str) -> str:
     """Wrap a text between words at the terminal's width or 88; indent a list item's later lines."""
     indent = "  " if line.startswith("- ") else ""
-    return "\n".join(wrapped_lines(line, text_width(WIDTH), indent=indent))
+    return "\n".join(wrapped_lines(line, terminal_width() or WIDTH, indent=indent))
 
 
 def listed(facts: Iterable[str]) -> str:
@@ -168,7 +163,6 @@ def estimate_text(name: str, estimate: Estimate) -> str:
 # A half-width up to this share of the value is written as "± 12 %", a wider interval as bounds.
 _NARROW = 0.5
 _EXACT = 1e-9  # a half-width up to this share of the value is not shown
-_LONG = 1000.0  # a half-width of at least this is written in two significant digits
 
 
 def spread_text(name: str, estimate: Estimate) -> str:
@@ -204,8 +198,6 @@ def spread_text(name: str, estimate: Estimate) -> str:
     digits = max(0, 1 - math.floor(math.log10(half)))
     if value and digits > 6 - math.floor(math.log10(abs(value))):
         return shown  # the interval is narrower than the last digit of the value
-    if half >= _LONG:
-        return f"{value:.4g} ± {half:.2g}"
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 
