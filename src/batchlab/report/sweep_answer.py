@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -124,15 +125,14 @@ def _basis_text(evidence: Evidence) -> str:
 def _rates_text(study: Study) -> str:
     if not study.workload.takes_rate:
         return "at the learning rate of the command"
-    rates: dict[Kind, set[float]] = {}
-    for record in study.records:
-        rates.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
-    most = max(map(len, rates.values()))
-    if most > 1 and len(rates) == 1:
+    trained = {(cell.kind, cell.learning_rate) for cell in cells(study)}
+    n_rates = Counter(kind for kind, _ in trained)
+    most = max(n_rates.values())
+    if most > 1 and len(n_rates) == 1:
         return f"at the best of {most} learning rates"
     if most > 1:
         return f"at the best learning rate of each on {term_text(deciding_split(study))} data"
-    distinct = set().union(*rates.values())
+    distinct = {rate for _, rate in trained}
     if len(distinct) == 1:
         return f"at learning rate {quantity_text('learning_rate', min(distinct))}, not tuned"
     rule, *others = set(map(attrgetter("trial.scaling_rule"), study.records))
@@ -203,23 +203,19 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     """Yield the number of epochs that is enough, or sizes that still improve or can't be judged."""
-    sizes: dict[str, list[int]] = {}
-    reasons: dict[str, Reason | None] = {}
-    enough, by_id = 0, plateaus(evidence.study)
+    by_id = plateaus(evidence.study)
+    judged: list[tuple[int, MetricPlateau]] = []
     for cell in evidence.cells:
         for record in cell.ended_well:
-            plateau = by_id[record.trial.trial_id]
-            sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
-            reasons.setdefault(plateau.verdict, plateau.reason)
-            enough = max(enough, math.ceil(plateau.epoch or 0))
+            judged.append((cell.batch_size, by_id[record.trial.trial_id]))
     for verdict, code in _PLATEAUS.items():
-        if verdict in sizes:
-            named, why = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict]))), ""
-            reason = reasons[verdict]
-            if reason is not None:
-                why = whole_sentence(reason)
+        of_size = {size: plateau for size, plateau in judged if plateau.verdict == verdict}
+        if of_size:
+            named = batch_sizes_text(evidence.study, list(of_size))
+            why = whole_sentence(next(iter(of_size.values())).reason)
             yield Sentence(topic="epochs", text=sentence(code, sizes=named, why=why))
-    if list(sizes) == ["reached"]:
+    if judged and all(plateau.verdict == "reached" for _, plateau in judged):
+        enough = max(math.ceil(plateau.epoch or 0) for _, plateau in judged)
         yield Sentence(topic="epochs", text=sentence("epochs_enough", n=enough))
 
 

@@ -251,8 +251,8 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 # ---- sentences
 
 
-def whole_sentence(reason: Reason) -> str:
-    """Return a reason or caveat as a sentence, with a capital letter and a full stop."""
+def whole_sentence(reason: Reason | None) -> str:
+    """Return a reason or caveat as a sentence with capital letter and full stop; "" without one."""
     words = clause(reason)
     return f"{capitalized(words)}." if words else ""
 
