@@ -37,7 +37,7 @@ from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
 from batchlab.measure.finding import Accumulation, Finding
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import Study
+from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.advice_figures import advice_figures
@@ -198,10 +198,12 @@ def _changed(kind: str, **changes: object) -> Callable[[], Advice]:
     return lambda: replace(KINDS[kind](), **changes)
 
 
+ADAM = AdamSettings(betas=(0.9, 0.999**8), weight_decay=0.1 * 8**0.5)
 ADVICES: dict[str, Callable[[], Advice]] = {
     **KINDS,
     "usual": _changed("ends_no_worse", is_usual=True),
     "trainings": _changed("cannot_tell", trainings=2.0),
+    "with Adam": lambda: replace(ADVICE, recommendation=replace(ADVICE.recommendation, adam=ADAM)),
     "of a loss": _changed("quality", metric="loss", better="lower"),
     "easier target": _changed("recommend", target_origin="easier"),
     "pilot": _changed("samples", target_origin="pilot"),
