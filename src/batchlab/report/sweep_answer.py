@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from operator import attrgetter
 from statistics import fmean
@@ -228,11 +228,8 @@ def sweep_table(study: Study) -> Table:
     Batch sizes without a trial that ended well have a row without a final value.
     """
     evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
-    by_budget, metric = evidence.by_budget(), evidence.metric
+    by_budget, metric, minor = evidence.by_budget(), evidence.metric, partial(Column, is_minor=True)
     best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
-
-    def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
-        return Column(key, quantity, label, of=of, is_minor=True)
 
     def step_s(cell: Cell) -> float | None:
         timing = study.timing(cell.kind) if isinstance(cell.kind, int) else None
@@ -248,13 +245,13 @@ def sweep_table(study: Study) -> Table:
         # If all trials have equal epochs, their column only repeats the final values: omit it.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
-            columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
+            columns.append(minor(f"equal_{name}", metric, f"in equal {name}", of=mean))
     if split == "validation":
         test = partial(Cell.mean_final, study=study, split="test")
-        columns.append(minor("test", metric, split_label("test", metric), test))
+        columns.append(minor("test", metric, split_label("test", metric), of=test))
     if held_out is not None:
         gaps = evidence.gaps(held_out)
-        columns.append(minor("generalization_gap", gap_quantity(study), "gap", gaps.mean))
+        columns.append(minor("generalization_gap", gap_quantity(study), "gap", of=gaps.mean))
     return table_of(
         f"What each batch size gives; final: on {term_text(split)} data, with 95 % intervals",
         chosen_cells(study),
@@ -263,9 +260,9 @@ def sweep_table(study: Study) -> Table:
         Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
         Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
-        minor("step_s", "step_s", "step", step_s),
-        minor("peak_bytes", "peak_bytes", "memory", peak_bytes),
-        minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
+        minor("step_s", label="step", of=step_s),
+        minor("peak_bytes", label="memory", of=peak_bytes),
+        minor("n", label="seeds", of=lambda cell: len(cell.ended_well)),
     ).without_empty_columns()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import msgspec
 from batchlab.belief.cells import Cell, budget_split, cells, chosen_cells, deciding_split, has_plans
 from batchlab.belief.evidence import Evidence
 from batchlab.measure.measurements import measurement_rows
-from batchlab.records.estimate import Estimate
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
@@ -172,25 +170,21 @@ def answer_figure(study: Study) -> Figure:
     """Draw the final value and the training time of each batch size or plan."""
     evidence, split = Evidence.of(study), budget_split(study)
     ends, metric = evidence.ends(split), evidence.metric
-    axis = "batch_size"
-    if has_plans(evidence.cells):
-        axis = "configuration"
+    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
     finals: list[Row] = []
     times: list[Row] = []
     for cell in evidence.cells:
-        place: Row = {**cell_fields(cell), "learning_rate": cell.shown_rate}
-        points = list(interval_mark("point", ends.mean(cell)))
-        if len(ends.values(cell)) > 1:
-            points += map(partial(mark, "run"), ends.values(cell))
-        if axis == "configuration":
-            place["configuration"] = cell_label(study, cell)
-        else:
-            line: Row = {"series": "mean", "batch_size": cell.batch_size}
-            finals += [line | row for row in interval_mark("band", ends.mean(cell))]
-        finals += [place | row for row in points]
+        place: Row = {**cell_fields(cell), "configuration": cell_label(study, cell)}
+        place["learning_rate"] = cell.shown_rate
+        values, mean = ends.values(cell), ends.mean(cell)
+        finals += [place | row for row in interval_mark("point", mean)]
+        if len(values) > 1:
+            finals += [place | mark("run", value) for value in values]
+        if axis == "batch_size":
+            finals += interval_mark("band", mean, series="mean", batch_size=cell.batch_size)
         train_s = mean_train_s(study, cell)
         if train_s is not None:
-            times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
+            times.append(place | mark("point", train_s))
     title = f"final {measured_text(ends)}"
     panels = [
         Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
