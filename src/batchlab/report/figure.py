@@ -47,20 +47,15 @@ class Panel:
     @property
     def has_marks(self) -> bool:
         """Whether there are marks, at two or more sizes, rates or names if the axis shows these."""
-        places = set()
-        for row in self.rows:
-            if row["kind"] not in (*_ASIDE, "words", "named"):
-                places.add(row.get(self.axis))
+        aside = (*_ASIDE, "words", "named")
+        places = {row.get(self.axis) for row in self.rows if row["kind"] not in aside}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
     def series(self) -> list[str]:
-        """The names of the chart's series in order; each has its own dash if there are several."""
-        series: dict[str, None] = {}
-        for row in self.rows:
-            if "series" in row and row["kind"] not in ("band", "rule"):
-                series[str(row["series"])] = None
-        return list(series)
+        """The names of the series of means in order; each has its own dash if there are several."""
+        means = [row for row in self.rows if row["kind"] == "mean" and "series" in row]
+        return list(dict.fromkeys(str(row["series"]) for row in means))
 
     @property
     def alternative(self) -> str:
