@@ -192,7 +192,8 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
 def nothing_reached_advice() -> Advice:
     """No run reached the target that was given; the best value of all was 95.1 %."""
     advice = cannot_tell_advice(scatter=0.0)
-    missed = replace(
+    missed = {"steps_to_target": None, "status": "ok", "best_value": 0.95}
+    advice = replace(
         advice,
         reason=Reason.of("none_met", metric="accuracy", value=0.999, best=0.951),
         target=replace(TARGET, value=0.999),
@@ -201,9 +202,9 @@ def nothing_reached_advice() -> Advice:
         reference_tuned=None,
         candidates=tuple(map(_bounded, advice.candidates)),
         laws=None,
-        tried=tuple(map(_missed, advice.tried)),
+        tried=tuple(replace(run, **missed) for run in advice.tried if run.status != "diverged"),
     )
-    return with_belief(missed)
+    return with_belief(advice)
 
 
 def _bounded(candidate: Candidate) -> Candidate:
@@ -214,14 +215,6 @@ def _bounded(candidate: Candidate) -> Candidate:
         for name in ("steps_to_target", "time_to_target_s", "samples_to_target", "cost")
     }
     return replace(candidate, **bounds)
-
-
-def _missed(run: RateTried) -> RateTried:
-    """The run without a target met: it came the further, the nearer to the best rate it was."""
-    if run.status == "diverged":
-        return run
-    best = 0.951 - 0.02 * (1 - 1 / off_best(run.batch_size, run.learning_rate))
-    return replace(run, steps_to_target=None, status="ok", best_value=best)
 
 
 def quality_advice() -> Advice:

@@ -26,9 +26,10 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 from tests.reference.made_up_noise import made_up_noise, made_up_point
-from tests.reference.made_up_plans import plan_study
+from tests.reference.made_up_plans import plan_study, planned_trial
 from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
+from tests.reference.pages import BAD_ENDS
 from tests.reference.reprs import reprs_in
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 
@@ -38,7 +39,7 @@ from batchlab.belief.evidence import Evidence
 from batchlab.measure.finding import Accumulation, Finding
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import AdamSettings, Study
-from batchlab.records.trial import Status
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_page import advice_text, explain_text
@@ -118,10 +119,6 @@ def _on_two_machines() -> Study:
     return replace(study, records=tuple(replace(record, place=place) for record, place in places))
 
 
-BAD_ENDS = {
-    (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
-    (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
-}
 SWEEPS: dict[str, Callable[[], Study]] = {
     "worse": lambda: _sweep(WORSE),
     "better": lambda: _sweep(BETTER),
@@ -166,9 +163,20 @@ def _measured() -> Study:
     return replace(study, records=tuple(records))
 
 
+def _of_plans(change: Callable[[TrialRecord], TrialRecord]) -> Study:
+    study = plan_study()
+    return replace(study, records=tuple(map(change, study.records)))
+
+
 DRAWN: dict[str, Callable[[], Study]] = {
     **{name: SWEEPS[name] for name in ("one seed", "full batch better", "bad ends", "plans")},
     **{name: SWEEPS[name] for name in ("nothing held out", "one size", "nothing")},
+    "a plan diverged": lambda: _of_plans(
+        lambda r: replace(r, status=Status.DIVERGED) if r.trial == planned_trial("grow") else r
+    ),
+    "without a metric": lambda: _of_plans(
+        lambda r: replace(r, evaluations=tuple(replace(e, scores=()) for e in r.evaluations))
+    ),
     "measured": _measured,
     "own script": lambda: with_validation_alone(made_up_study(n_test=0)),
 }

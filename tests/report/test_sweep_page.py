@@ -16,7 +16,6 @@ from tests.reference.made_up_plans import (
     EPOCHS,
     SMALL,
     plan_study,
-    planned_trial,
 )
 
 from batchlab.app.comparison import Side
@@ -28,7 +27,7 @@ from batchlab.report.cells import figure_looks
 from batchlab.report.chart import paper_svg
 from batchlab.report.figure import drawn_looks
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
+from batchlab.report.sweep_answer import conclusion, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
@@ -108,18 +107,12 @@ def test_unequal_lengths_have_a_column_for_equal_epochs_and_a_mean_time():
 # ---- a plan is a row of a sweep's table, as a batch size is
 
 
-# ---- the table
-
-
 def test_each_plan_is_at_its_best_rate() -> None:
     study = plan_study(rates=(0.01, 0.1))
 
     assert set(sweep_table(study).by_key()["learning_rate"]) == {0.01}
     ends = sweep_table(study).by_key()["validation"]
     assert list(ends) == pytest.approx([0.90, 0.85, 0.95, 0.93])
-
-
-# ---- what is said
 
 
 def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:
@@ -159,31 +152,6 @@ def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
     sizes = replace(study, records=tuple(constant))
 
     assert claim_sentences(Evidence.of(study)) == claim_sentences(Evidence.of(sizes)) != ()
-
-
-def test_a_plan_that_diverged_is_named_and_in_no_mean() -> None:
-    study, bad = plan_study(), planned_trial("grow")
-    records = (replace(r, status=Status.DIVERGED) if r.trial == bad else r for r in study.records)
-    study = replace(study, records=tuple(records))
-
-    (said,) = [sentence.text for sentence in sentences(study) if sentence.topic == "left out"]
-    assert "the plan “grow” at learning rate 0.01" in said
-    assert list(sweep_table(study).by_key()["n"]) == [3, 3, 2, 3]
-
-
-def test_without_a_metric_nothing_is_compared() -> None:
-    study = plan_study()
-    unscored = (
-        replace(r, evaluations=tuple(replace(each, scores=()) for each in r.evaluations))
-        for r in study.records
-    )
-    blind = replace(study, records=tuple(unscored))
-
-    assert Evidence.of(blind).by_budget() == {}
-    assert "grow (64 to 1024)" in text_report(blind)
-
-
-# ---- the figures
 
 
 def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
