@@ -153,7 +153,7 @@ def _cost(
     step_cost = per_step.get(advice.objective)
     if not runs or step_cost is None or advice.target is None:
         return _NOT_TRAINED
-    steps = max(run.steps for run in runs)
+    steps = max(map(attrgetter("steps"), runs))
     reason = Reason.of("missed_the_level", steps=steps)
     return Estimate.cannot_tell(reason, n=len(runs), low=steps * step_cost)
 

@@ -22,6 +22,7 @@ from batchlab.report.figure import (
     kinds_of,
     looks,
     mark,
+    rows_of_kinds,
     seeds_row,
     size_rows,
     thinned,
@@ -302,7 +303,8 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
         return float(row["epoch"] or 0.0)
 
     longest = max(map(epoch, rows), default=0.0)
-    last = {line(row): row for row in rows if row["kind"] == "curve"}
+    curves = rows_of_kinds(rows, "curve")
+    last = dict(zip(map(line, curves), curves, strict=True))
     whole = [key for key, row in last.items() if epoch(row) >= _WHOLE * longest]
     later = [row for row in rows if epoch(row) >= _FIRST * longest]
     return [*last.values(), *(row for row in later if line(row) in whole)]
@@ -337,7 +339,7 @@ def _by_step(record: TrialRecord, split: Split, metric: str) -> Iterator[tuple[i
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
-    drawn = {panel.view for panel in panels}
+    drawn = set(map(attrgetter("view"), panels))
     for view, (_, equal) in _VIEWS.items():
         if view in drawn:
             yield sentence(equal)
@@ -419,8 +421,8 @@ _RATE_LEGEND = {
 def machine_figure(times: Sequence[Row], peaks: Sequence[Row], notes: Iterable[str]) -> Figure:
     """Draw time per step and peak memory by batch size."""
     panels = [
-        Panel(f"d-{quantity}", label_text(quantity), quantity, rows)
-        for quantity, rows in (("step_s", times), ("peak_bytes", peaks))
+        Panel("d-step_s", label_text("step_s"), "step_s", times),
+        Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
     ]
     return Figure("d", "machine", "Time per step and memory", panels, notes=notes)
 

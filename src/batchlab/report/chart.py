@@ -35,6 +35,7 @@ from batchlab.report.figure import (
     drawn_looks,
     is_point,
     point_words,
+    rows_of_kinds,
 )
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
@@ -101,8 +102,7 @@ def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     _place_words(panel, rows)
     layers: list[Spec] = []
     for kinds, field, mark, names in _LAYERS:
-        wanted = kinds.split()
-        of_kinds = [row for row in rows if row["kind"] in wanted]
+        of_kinds = rows_of_kinds(rows, *kinds.split())
         values = [row for row in of_kinds if row.get(field) not in (None, False)]
         if values:
             encoding = dict(ChainMap(*map(encodings.__getitem__, names.split())))
@@ -120,13 +120,13 @@ def _size_encodings(looks: Sequence[SizeLook]) -> dict[str, Spec]:
     """Return the encodings that draw each batch size in its color, dash and shape."""
 
     def by_size(channel: str, values: list[Any]) -> Spec:
-        scale = {"domain": [look.label for look in looks], "range": values}
+        scale = {"domain": list(map(attrgetter("label"), looks)), "range": values}
         title = _size_title(looks)
         return {channel: {"field": "batch", "type": "nominal", "title": title, "scale": scale}}
 
     return {
         "color": by_size("color", [f"var({look.css_name})" for look in looks]),
-        "shape": by_size("shape", [look.shape for look in looks]),
+        "shape": by_size("shape", list(map(attrgetter("shape"), looks))),
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         "dash": by_size("strokeDash", [list(look.dash) or [1, 0] for look in looks]),
     }
@@ -173,7 +173,7 @@ def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
     Words are on the side of their mark towards the middle of the chart, above the higher mark and
     below the other.
     """
-    marked = [row for row in rows if row["kind"] in ("words", "named")]
+    marked = rows_of_kinds(rows, "words", "named")
     marked.sort(key=lambda row: float(row["mean"] or 0.0))
     for row in marked:
         places = _places(panel)

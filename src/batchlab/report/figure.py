@@ -54,8 +54,11 @@ class Panel:
     @property
     def series(self) -> list[str]:
         """The names of the series of means in order; each has its own dash if there are several."""
-        means = [row for row in self.rows if row["kind"] == "mean" and "series" in row]
-        return list(dict.fromkeys(str(row["series"]) for row in means))
+        series: dict[str, None] = {}
+        for row in rows_of_kinds(self.rows, "mean"):
+            if "series" in row:
+                series[str(row["series"])] = None
+        return list(series)
 
     @property
     def alternative(self) -> str:
@@ -88,6 +91,11 @@ class Figure:
 
 
 # ---- rows
+
+
+def rows_of_kinds(rows: Iterable[Row], *kinds: str) -> list[Row]:
+    """Return the rows of the given kinds, in their order."""
+    return [row for row in rows if row["kind"] in kinds]
 
 
 def kinds_of(rows: Iterable[Row]) -> set[CellValue]:

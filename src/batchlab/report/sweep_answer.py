@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -126,13 +126,13 @@ def _rates_text(study: Study) -> str:
     if not study.workload.takes_rate:
         return "at the learning rate of the command"
     trained = {(cell.kind, cell.learning_rate) for cell in cells(study)}
-    n_rates = Counter(kind for kind, _ in trained)
+    n_rates = Counter(map(itemgetter(0), trained))
     most = max(n_rates.values())
     if most > 1 and len(n_rates) == 1:
         return f"at the best of {most} learning rates"
     if most > 1:
         return f"at the best learning rate of each on {term_text(deciding_split(study))} data"
-    distinct = {rate for _, rate in trained}
+    distinct = set(map(itemgetter(1), trained))
     if len(distinct) == 1:
         return f"at learning rate {quantity_text('learning_rate', min(distinct))}, not tuned"
     rule, *others = set(map(attrgetter("trial.scaling_rule"), study.records))
