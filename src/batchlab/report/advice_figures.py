@@ -12,7 +12,7 @@ from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Trial
 from batchlab.report.advice_rows import (
     BEST_COST,
     SIGN,
@@ -261,11 +261,13 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
 
 # ---- learning rates
 
+_WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
+
 
 def _rates_figure(advice: Advice) -> Figure:
     taken = []
     for run in advice.tried:
-        taken.append((run.batch_size, run.learning_rate, not Status(run.status).ended_well))
+        taken.append((run.batch_size, run.learning_rate, run.status in _WENT_WRONG))
     rules: dict[str, dict[int, float]] = {}
     best: dict[int, float] = {}
     for candidate in advice.candidates:
