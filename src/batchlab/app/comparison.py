@@ -70,11 +70,6 @@ class Side:
         return [run for run in self.study.records if not run.trial.stages]
 
     @property
-    def timed_sizes(self) -> set[int]:
-        """The batch sizes that have step times."""
-        return set(map(attrgetter("batch_size"), self.timings))
-
-    @property
     def settings(self) -> dict[str, str]:
         """Settings whose differences are reported: workload, target, machine and versions."""
         measured = self.profile or self.study
@@ -194,7 +189,8 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
     """Yield the compared quantities; Bonferroni's correction widens their confidence intervals."""
     met, ends = (a.crossings(target), b.crossings(target)), (a.ends, b.ends)
-    n_intervals = len(a.timed_sizes & b.timed_sizes) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
+    timed = [{timing.batch_size for timing in side.timings} for side in (a, b)]
+    n_intervals = len(timed[0] & timed[1]) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
     confidence = 1 - _MISSES / max(1, n_intervals)
     wider = float(ndtri((1 + confidence) / 2)) / _NORMAL_95
     step_s, steps = (a.step_s(wider), b.step_s(wider)), _steps(*met, confidence)
