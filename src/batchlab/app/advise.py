@@ -18,12 +18,10 @@ from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
-from batchlab.records.study import StudyName
 from batchlab.records.trial import Sampling, Setting
 from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
@@ -119,13 +117,7 @@ def advised(question: Request) -> Advised:
     for size in subject.candidates:
         trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
         check_last_batch(subject.summary, trial)
-    study = StudyName(
-        study_id=_study_id(subject),
-        command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",
-        workload_id=subject.summary.workload_id,
-        environment=environment(),
-        margin=question.margin,
-    )
+    study = subject.study_name(_study_id(subject))
     # Open the store only after all checks, so that a refused request creates no file.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from batchlab import errors
 from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
+from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.measure.profile_search import default_batch_sizes
 from batchlab.plans.plan import instead_of_decay
@@ -17,7 +18,7 @@ from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
-from batchlab.records.study import USUAL_SIZES, MetricSummary, WorkloadSummary
+from batchlab.records.study import USUAL_SIZES, MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
@@ -318,6 +319,17 @@ class Subject:
                 raise UsageError(
                     f"plans with {name}: they are compared after equal epochs; give epochs only"
                 )
+
+    def study_name(self, study_id: str) -> StudyName:
+        """Return the facts with which this question's study is stored."""
+        question, summary = self.question, self.summary
+        return StudyName(
+            study_id=study_id,
+            command=question.command or f"batchlab.{question.name}({summary.reference!r}, ...)",
+            workload_id=summary.workload_id,
+            environment=environment(),
+            margin=question.margin,
+        )
 
     @property
     def may_accumulate(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +12,12 @@ from batchlab.app.budget import own_turn
 from batchlab.app.options import checked_trials
 from batchlab.app.question import Request, asked
 from batchlab.app.subjects import AnySubject, subject_of
-from batchlab.machine import environment, place_here
+from batchlab.machine import place_here
 from batchlab.plans.scaling import moved_adam
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
-from batchlab.records.study import StepTiming, Study, StudyName
+from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Sampling, Setting, Trial
 from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import RunPlan
@@ -159,7 +160,9 @@ class StoredSweep:
             left = self._unfinished()
             if left:
                 self._prepare(left)
-            self._put_study(study_id)
+            study = self._subject.study_name(study_id)
+            until = self._subject.length.until
+            self._store.put_study(replace(study, trial_ids=self._trial_ids, target=until))
             try:
                 if left:
                     self._train(left)
@@ -177,19 +180,6 @@ class StoredSweep:
         if self._question.is_device_here:
             self._measure_step_times(left)
         self._budget.refuse_if_out_of_time("timing steps")
-
-    def _put_study(self, study_id: str) -> None:
-        summary = self._subject.summary
-        study = StudyName(
-            study_id=study_id,
-            command=self._question.command or f"batchlab.sweep({summary.reference!r}, ...)",
-            workload_id=summary.workload_id,
-            environment=environment(),
-            trial_ids=self._trial_ids,
-            target=self._subject.length.until,
-            margin=self._question.margin,
-        )
-        self._store.put_study(study)
 
     def _unfinished(self) -> list[RunRequest]:
         """Return the runs without a stored record or with a record that must be trained further."""
