@@ -29,6 +29,7 @@ from torch import nn
 
 from batchlab.app.profile import profile
 from batchlab.errors import BudgetError, WorkloadError
+from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search, profiling
 from batchlab.measure.profile import Profile
 from batchlab.records.trial import Status
@@ -92,6 +93,20 @@ def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.Mo
     assert as_inside.compile_s is None
     assert all(point.ran for point in as_inside.points)
     assert "BackendCompilerFailed" in told.warnings[-1]
+
+
+@pytest.mark.nightly
+def test_the_law_through_small_sizes_comes_near_the_peak_of_a_larger_one() -> None:
+    wide = partial(torch.nn.Linear, profiled_workloads.FEATURES, 2**18)  # a megabyte an example
+
+    made = profile(
+        workload(model=lambda: torch.nn.Sequential(wide(), torch.nn.Linear(2**18, 3)), n=256),
+        batch_sizes=(8, 16, 32, 96),
+    )
+
+    peaks = {point.batch_size: point.peak_bytes for point in made.points if point.in_one_piece}
+    law = fit_memory([(size, peaks[size] or 0) for size in (8, 16, 32)])
+    assert law.predicted_bytes(96).estimate == pytest.approx(peaks[96], rel=0.25)
 
 
 @pytest.mark.slow
