@@ -18,7 +18,7 @@ from tests.reference.shown import rows_of
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import end_so_far
-from batchlab.app.comparison import Side
+from batchlab.app.compare import Side
 from batchlab.belief.cells import (
     Cell,
     cells,

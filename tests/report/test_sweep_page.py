@@ -18,7 +18,7 @@ from tests.reference.made_up_plans import (
     plan_study,
 )
 
-from batchlab.app.comparison import Side
+from batchlab.app.compare import Side
 from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
