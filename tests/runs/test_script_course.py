@@ -22,7 +22,7 @@ def course(*, steps=1000, until=None, better="lower", earlier=()) -> ScriptCours
 
 
 def add(seen: ScriptCourse, step: int, **values: float) -> Evaluation | None:
-    return seen.add(values, step=step, samples=10 * step, at_s=float(step))
+    return seen.add(values, step=step, at_s=float(step))
 
 
 def test_only_what_has_the_metric_is_an_evaluation_with_the_mean_loss_since_the_one_before():

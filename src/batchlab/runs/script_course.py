@@ -87,13 +87,9 @@ class ScriptCourse:
         values.pop(self._metric, None)  # `point.value`, if any, replaces the printed value
         if point.value is not None:
             values[self._metric] = point.value
-        self._begin(point.step, reading.at_s)
-        samples = self._request.trial.plan.samples_at(point.step)
-        self._judge(self.add(values, step=point.step, samples=samples, at_s=reading.at_s))
+        self._judge(self.add(values, step=point.step, at_s=reading.at_s))
 
-    def add(
-        self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
-    ) -> Evaluation | None:
+    def add(self, values: Mapping[str, float], *, step: int, at_s: float) -> Evaluation | None:
         """Add a report of progress; return its evaluation, or None if it lacks the metric."""
         self._begin(step, at_s)
         assert self._began_s is not None
@@ -110,7 +106,7 @@ class ScriptCourse:
         losses = list(filter(math.isfinite, self._losses))
         evaluation = Evaluation(
             step=step,
-            samples=samples,
+            samples=self._request.trial.plan.samples_at(step),
             train_s=at_s - self._began_s,
             eval_s=0.0,  # a script does not report evaluation times
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
