@@ -178,14 +178,16 @@ def _wait_for_a_moment(process: subprocess.Popen[str], store: Path, draw: random
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
     scripts = pids(folder)
-    if victim != "script" or not scripts:
+    if not scripts:
+        victim = "batchlab"
+    if victim != "script":
         if process.poll() is not None:
             return []
         process.kill()
         process.wait()
     elif not is_alive(scripts[-1]):
         return []
-    if victim != "batchlab" and scripts:
+    if victim != "batchlab":
         kill_script(scripts[-1])
     return [victim]
 

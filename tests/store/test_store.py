@@ -95,7 +95,7 @@ def test_a_record_comes_back_bit_for_bit(many_records, record):
     store = many_records
     trial_id = record.trial.trial_id
 
-    store.put_record(record, from_step=0)  # the same trial may be drawn twice
+    store.put_record(record, keep_until=-1)  # the same trial may be drawn twice
 
     assert repr(store.record(trial_id)) == repr(record)
 
@@ -143,11 +143,11 @@ def test_evaluations_go_by_their_step_and_a_trial_that_goes_on_keeps_them(store)
     store.put_evaluations(TRIAL_ID, [other, first])
     store.put_record(replace(BEGUN, threads=7))
     assert store.record(TRIAL_ID) == replace(BEGUN, threads=7, evaluations=(first, other))
-    store.put_record(BEGUN, from_step=1)
+    store.put_record(BEGUN, keep_until=1)
     assert store.record(TRIAL_ID).evaluations == (first,)
     store.put_record(replace(RECORD, evaluations=(other,)))
     assert store.record(TRIAL_ID) == replace(RECORD, evaluations=(first, other))
-    store.put_record(replace(BEGUN, evaluations=(second,)), from_step=0)
+    store.put_record(replace(BEGUN, evaluations=(second,)), keep_until=-1)
     assert store.record(TRIAL_ID) == replace(BEGUN, evaluations=(second,))
     store.put_evaluations(TRIAL_ID, [an_evaluation(3, np.float64(0.1))])  # a float as others
     assert repr(store.record(TRIAL_ID).evaluations[-1]) == repr(an_evaluation(3, 0.1))

@@ -130,7 +130,7 @@ class CommandRun:
         elif not course.counted or from_step < course.counted[-1].step:  # else nothing was resumed
             resumed = (*resumed, from_step)
         self.opening = replace(self.opening, resumed_from_steps=resumed)
-        self._store.put_record(replace(self.opening, evaluations=course.counted), from_step=0)
+        self._store.put_record(replace(self.opening, evaluations=course.counted), keep_until=-1)
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:

@@ -113,7 +113,7 @@ class StoredEngine:
         """Queue a run; if the store has all of the run already, nothing is trained.
 
         Raises:
-            StoreError: the store cannot be used, or a finished trial cannot be resumed.
+            StoreError: the store cannot be used.
         """
         record = self._store.record(request.trial.trial_id)
         if self._is_answered(record, request.length):

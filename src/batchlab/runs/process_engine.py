@@ -111,12 +111,12 @@ class ProcessEngine(StoredEngine):
             versions=library_versions(),
             notes=trial.notes,
         )
-        from_step = 0
+        from_step, keep_until = 0, -1
         if progress is not None:
-            from_step = progress.step
+            from_step = keep_until = progress.step
             steps = (*progress.resumed_from_steps, from_step)
             opening = replace(opening, threads=progress.threads, resumed_from_steps=steps)
-        self._store.put_record(opening, from_step=from_step)
+        self._store.put_record(opening, keep_until=keep_until)
         began_s = self._clock()
         self._workers.start(
             Task(

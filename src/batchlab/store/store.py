@@ -54,15 +54,15 @@ class Store(StoreFile):
         text = self._text("SELECT summary FROM workloads WHERE workload_id = ?", workload_id)
         return None if text is None else _SUMMARY.decoded(text)
 
-    def put_record(self, record: TrialRecord, *, from_step: int | None = None) -> None:
+    def put_record(self, record: TrialRecord, *, keep_until: int | None = None) -> None:
         """Store a trial's record in one transaction, and add its evaluations to those stored.
 
         A record without status says that the trial has begun and not ended.
 
         Args:
             record: a record of a workload in the store; numbers that are not finite must be None.
-            from_step: the step at which the run started, to delete the stored evaluations after
-                this step (with 0, all evaluations); None to keep all.
+            keep_until: the step after which stored evaluations are deleted, -1 to delete all
+                evaluations, or None to keep all.
         """
         trial, evaluations = record.trial, record.evaluations
         # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
@@ -72,10 +72,9 @@ class Store(StoreFile):
             _put_row(
                 connection, "trials", trial_id=ids, workload_id=trial.workload_id, record=encoded
             )
-            if from_step is not None:
-                last_kept = from_step or -1
+            if keep_until is not None:
                 connection.execute(
-                    "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (ids, last_kept)
+                    "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (ids, keep_until)
                 )
             _put_evaluations(connection, ids, evaluations)
 
