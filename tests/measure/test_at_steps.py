@@ -15,6 +15,7 @@ from tests.reference.made_up import made_up_study, made_up_trial
 from tests.reference.small_workloads import cross_entropy, small_trial, small_workload
 from torch import Tensor, nn
 
+from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.at_steps import (
     AT_STEP,
     LossSurface,
@@ -223,7 +224,7 @@ def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
     surface = LossSurface(workload, model, torch.arange(500), device=CPU)
     sample = GradientNoise(workload, CPU).sample(model, seed=0)
     expected = {
-        "noise_scale": sample.gradient_noise_scale.estimate,
+        "noise_scale": noise_scale(sample).scale.estimate,
         "sharpness": sharpness(surface),
         "top_eigenvalue": top_eigenvalue(surface),
     }

@@ -22,7 +22,7 @@ from batchlab.measure.gradients import (
     own_parameters,
     squared_norms,
 )
-from batchlab.measure.noise import NoisePoint
+from batchlab.records.noise import GradientSample
 from batchlab.training.accumulator import cut
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import load_workload
@@ -58,7 +58,7 @@ def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
     workload, model, trace, grad_sq = least_squares
     noise = GradientNoise(workload, CPU)
 
-    samples = [noise_scale(noise.sample(model, seed=seed).sample) for seed in range(n_repeated)]
+    samples = [noise_scale(noise.sample(model, seed=seed)) for seed in range(n_repeated)]
 
     for estimates, truth in (
         ([sample.trace for sample in samples], trace),
@@ -78,15 +78,15 @@ def test_all_examples_give_the_gradient_itself_however_they_are_put_together(
     workload, model, trace, grad_sq = least_squares
     monkeypatch.setattr("batchlab.measure.gradient_noise._MOST_BLOCKS", most_blocks)
 
-    point = GradientNoise(workload, CPU).sample(model, seed=3)
+    sample = GradientNoise(workload, CPU).sample(model, seed=3)
 
-    estimates = noise_scale(point.sample)
-    assert point.sample.n_blocks < most_blocks
-    assert 2000 - point.sample.block_examples < point.sample.n_examples <= 2000
+    estimates = noise_scale(sample)
+    assert sample.n_blocks < most_blocks
+    assert 2000 - sample.block_examples < sample.n_examples <= 2000
     assert estimates.grad_sq.holds(grad_sq)
     assert estimates.scale.holds(trace / grad_sq)
     # Asked to end it ends with enough blocks for an interval.
-    ended = GradientNoise(workload, CPU).sample(model, seed=0, until_s=0.0).sample
+    ended = GradientNoise(workload, CPU).sample(model, seed=0, until_s=0.0)
     assert ended.n_blocks == 8
     assert noise_scale(ended).scale.holds(trace / grad_sq)
 
@@ -115,7 +115,7 @@ def linear() -> nn.Module:
     return nn.Linear(4, 1)
 
 
-def sampled(make: Callable[[], nn.Module], workload: Workload) -> NoisePoint:
+def sampled(make: Callable[[], nn.Module], workload: Workload) -> GradientSample:
     torch.manual_seed(0)
     return GradientNoise(workload, CPU).sample(make(), seed=0)
 
@@ -139,19 +139,19 @@ def test_coupled_examples_are_measured_in_batches_of_the_reference(make: Any, fi
     noise.sample(make(), seed=0)  # after a look at fewer examples
     sizes.clear()
 
-    point = noise.sample(make(), seed=0)
+    sample = noise.sample(make(), seed=0)
 
     assert sizes == {20}
-    assert point.sample.n_examples == 200  # 203 without those that fill no batch
-    assert point.noise_trace.estimate is not None
+    assert sample.n_examples == 200  # 203 without those that fill no batch
+    assert noise_scale(sample).trace.estimate is not None
 
 
 @pytest.mark.usefixtures("all_examples")
 def test_where_gradients_are_drawn_anew_there_is_no_end_of_them() -> None:
-    point = sampled(with_dropout, small(with_dropout))
+    sample = sampled(with_dropout, small(with_dropout))
 
-    assert point.sample.n_examples == 192
-    assert point.sample.n_train is None
+    assert sample.n_examples == 192
+    assert sample.n_train is None
 
 
 @pytest.mark.parametrize("make", [with_batch_norm, with_dropout])
@@ -195,10 +195,10 @@ def test_unlike_weights_give_the_gradient_of_the_weighted_mean() -> None:
     trace, grad_sq = population((gradients * 192 / counts.sum()).tolist())
     assert (counts == 0).any()
 
-    point = sampled(linear, workload)
+    sample = sampled(linear, workload)
 
-    estimates = noise_scale(point.sample)
-    assert np.mean(point.sample.products) == pytest.approx(grad_sq, rel=1e-3)
+    estimates = noise_scale(sample)
+    assert np.mean(sample.products) == pytest.approx(grad_sq, rel=1e-3)
     assert estimates.trace.holds(trace)
 
 

@@ -24,12 +24,7 @@ def made_up_sample(scale: float, *, seed: int) -> GradientSample:
 
 def made_up_point(step: int, scale: float) -> NoisePoint:
     sample = made_up_sample(scale, seed=step)
-    return NoisePoint(
-        step=step,
-        samples=64 * step,
-        sample=sample,
-        took_s=0.1,
-    )
+    return NoisePoint.of(sample, step=step, samples=64 * step, took_s=0.1)
 
 
 def made_up_noise(*points: NoisePoint, steps=(), stopped=None) -> Noise:

@@ -20,6 +20,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import (
     batches_at,
@@ -228,8 +229,8 @@ def _noise_scale(moment: Moment) -> float | None:
     """Return the noise scale, or None if the squared mean gradient is not significantly above 0."""
     noise = GradientNoise(moment.workload, moment.device)
     # Use the same examples at every step, so that sampling errors cancel in comparisons of steps.
-    point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
-    return point.gradient_noise_scale.estimate
+    sample = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
+    return noise_scale(sample).scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -88,23 +87,20 @@ class GradientNoise:
         seed: int,
         most_examples: int | None = None,
         until_s: float = math.inf,
-    ) -> NoisePoint:
+    ) -> GradientSample:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
         Examples are drawn without replacement, and their number is doubled repeatedly. Sampling
         stops when both bounds of the 95 % interval are within the fraction `PRECISION` of the noise
         scale, when all examples (or `most_examples`) are used, or after the first block that ends
-        later than `until_s` on the clock `time.monotonic()`. The result has step 0.
+        later than `until_s` on the clock `time.monotonic()`.
         """
-        started_s = time.perf_counter()
         with untouched_randomness():
             copied = copy.deepcopy(model)
             self._source = self._source or self._source_for(copied)
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
-            sample = self._sample(copied, *self._source, order[:most_examples], until_s)
-        took_s = time.perf_counter() - started_s
-        return NoisePoint(step=0, samples=0, sample=sample, took_s=took_s)
+            return self._sample(copied, *self._source, order[:most_examples], until_s)
 
     def _source_for(self, model: nn.Module) -> tuple[int | None, int | None]:
         few = torch.arange(min(self._n_train, _FIRST_BLOCK))
@@ -301,6 +297,8 @@ def measure_noise_along(
                 if not math.isfinite(loss):
                     return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
-        point = noise.sample(stepper.model, seed=step, until_s=time.monotonic() + point_s)
-        line.say(replace(point, step=step, samples=trial.plan.samples_at(step)))
+        started_s, samples = time.monotonic(), trial.plan.samples_at(step)
+        sample = noise.sample(stepper.model, seed=step, until_s=started_s + point_s)
+        took_s = time.monotonic() - started_s
+        line.say(NoisePoint.of(sample, step=step, samples=samples, took_s=took_s))
     return None

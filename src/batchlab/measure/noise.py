@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from batchlab.laws.noise_scale import NoiseScale, noise_scale
+from batchlab.laws.noise_scale import noise_scale
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.shown import ShownInNotebook
@@ -16,51 +15,41 @@ from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, json_text, plain
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NoisePoint:
     """The gradient noise at one step of a training; the n of each estimate is the number of blocks.
 
     Attributes:
-        sample: the sampled gradients.
         step: number of optimizer steps before the measurement.
         samples: number of training examples used before the measurement.
+        n_examples: number of examples whose gradients were sampled.
+        gradient_noise_scale: the noise scale B_simple = tr Sigma / |G|^2, in examples.
+        gradient_norm_squared: |G|^2, for the mean gradient G of the training examples.
+        noise_trace: tr Sigma, the summed variance of the gradient of one example.
         took_s: duration of the measurement in seconds.
     """
 
-    sample: GradientSample
     step: int
     samples: int
+    n_examples: int
+    gradient_noise_scale: Estimate
+    gradient_norm_squared: Estimate
+    noise_trace: Estimate
     took_s: float
 
-    document = (
-        *("step", "samples", "n_examples", "gradient_noise_scale"),
-        *("gradient_norm_squared", "noise_trace", "took_s"),
-    )
-
-    @cached_property
-    def estimates(self) -> NoiseScale:
-        """The estimates of tr Sigma, |G|^2 and their ratio, the noise scale, from the sample."""
-        return noise_scale(self.sample)
-
-    @property
-    def gradient_noise_scale(self) -> Estimate:
-        """The noise scale B_simple = tr Sigma / |G|^2, in examples."""
-        return self.estimates.scale
-
-    @property
-    def gradient_norm_squared(self) -> Estimate:
-        """|G|^2, the squared norm of the mean gradient of the training examples."""
-        return self.estimates.grad_sq
-
-    @property
-    def noise_trace(self) -> Estimate:
-        """Tr Sigma, the summed variance of the gradient of one example."""
-        return self.estimates.trace
-
-    @property
-    def n_examples(self) -> int:
-        """The number of examples in the sample."""
-        return self.sample.n_examples
+    @classmethod
+    def of(cls, sample: GradientSample, *, step: int, samples: int, took_s: float) -> NoisePoint:
+        """Estimate the noise from a sample of gradients."""
+        noise = noise_scale(sample)
+        return cls(
+            step=step,
+            samples=samples,
+            n_examples=sample.n_examples,
+            gradient_noise_scale=noise.scale,
+            gradient_norm_squared=noise.grad_sq,
+            noise_trace=noise.trace,
+            took_s=took_s,
+        )
 
 
 class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
