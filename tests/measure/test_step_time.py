@@ -222,34 +222,11 @@ EVALUATES = _STEPS.rpartition("    if")[0].replace('"loss 1.0"', '"val_loss 1.0"
 VALIDATES = _STEPS.replace('print("step", step, "val_loss 1.0")', "print('val: loss 2.0')")
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("short")
-@pytest.mark.parametrize(
-    ("source", "metric", "has_evaluations"),
-    [(EVALUATES, "val_loss", True), (VALIDATES, "loss", False)],
-    ids=["evaluates at each step", "validates its training loss too"],
-)
-def test_a_script_is_timed_until_enough_was_seen_and_ended(
-    source: str, metric: str, has_evaluations: bool, tmp_path: Path
-) -> None:
-    point = timed_script(tmp_path, source, metric=metric)
-
-    assert point.status is Status.OK
-    assert 0.0019 < point.timing.step_s < 0.02
-    assert point.timing.warmup_s
-    assert point.with_evaluations == has_evaluations
-    assert point.gpu_peak_bytes is None
-    assert point.peak_bytes > 1e6
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("short")
-def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(tmp_path, monkeypatch) -> None:
+def fill_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that names no process, as in a container; after the first look 3 GB more are taken."""
     nvml = FakeNvml(users=[{}, {}], used=[10 * GB, GB])
 
     class Filling(GpuMemory):
-        """Names no process, as in a container; from the second look on 3 GB more are taken."""
-
         def look(self, pids: AbstractSet[int]) -> None:
             super().look(pids)
             nvml.used = [13 * GB, GB]
@@ -257,10 +234,28 @@ def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(tmp_path, monkeypa
     monkeypatch.setattr("batchlab.script.memory.GpuMemory", lambda: Filling(nvml))
     monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
 
-    point = timed_script(tmp_path, _STEPS)
 
-    assert point.gpu_peak_bytes == 3 * GB
-    assert point.peak_bytes < GB
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("source", "metric", "has_evaluations", "gpu_peak_bytes"),
+    [(EVALUATES, "val_loss", True, None), (VALIDATES, "loss", False, 3 * GB)],
+    ids=["evaluates at each step", "validates its training loss too, on a GPU"],
+)
+def test_a_script_is_timed_until_enough_was_seen_and_ended(
+    source, metric, has_evaluations, gpu_peak_bytes, tmp_path, monkeypatch
+) -> None:
+    if gpu_peak_bytes:
+        fill_gpu(monkeypatch)
+
+    point = timed_script(tmp_path, source, metric=metric)
+
+    assert point.status is Status.OK
+    assert 0.0019 < point.timing.step_s < 0.02
+    assert point.timing.warmup_s
+    assert point.with_evaluations == has_evaluations
+    assert point.gpu_peak_bytes == gpu_peak_bytes
+    assert 1e6 < point.peak_bytes < GB
 
 
 ALL_AT_ONCE = f"""
