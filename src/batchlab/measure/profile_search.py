@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from operator import attrgetter
 
+from batchlab.measure.blocks import TIMED_S
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
-from batchlab.measure.step_time import TIMED_S
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import USUAL_SIZES

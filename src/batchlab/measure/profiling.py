@@ -13,9 +13,10 @@ import torch
 
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
+from batchlab.measure.blocks import TIMED_S
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch
-from batchlab.measure.step_time import TIMED_S, measure_compiled, measure_step_time
+from batchlab.measure.step_time import measure_compiled, measure_step_time
 from batchlab.processes.children import Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload

@@ -8,12 +8,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from batchlab.machine import place_here, thread_choices
+from batchlab.measure.blocks import TIMED_S
 from batchlab.processes.children import Line
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -24,11 +24,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-# Each batch size is timed for about 0.15 s in blocks of steps, longer if a step is slow. The 95 %
-# interval of the median of fifteen blocks has the fourth smallest and fourth largest as bounds, so
-# three disturbed blocks do not affect the interval.
-TIMED_S: Final = 0.15
-_ROUNDS = 17
+_ROUNDS = 17  # fifteen blocks after the first two
 _FEWEST_ROUNDS = 3
 # Clocks and the allocator need time to stabilize: of ten or more rounds, the first two are warm-up.
 _SETTLING_ROUNDS = 2
