@@ -139,6 +139,18 @@ def test_what_lies_outside_the_measured_range_is_a_bound_or_untold(runs, quantit
         assert bound is None if ends is None else ends[0] < bound < ends[1]
 
 
+def test_points_of_any_size_are_fitted_without_a_warning():
+    """A run that missed, too; no power of them overflows."""
+    missed = StepsObservation(batch_size=10**12, after_steps=1e10, steps=None)
+    for steps in ((1e15, 1e-15, 1.0), (1e-15, 1e15, 1e-15), (1e15, 1.0, 1e-15)):
+        runs = [exact(b, n) for b, n in zip((1, 10**7, 10**15), steps, strict=True)]
+
+        with np.errstate(all="raise", under="ignore"):
+            fit = fit_steps_to_target([*runs, missed])
+
+        assert all(at.expected.estimate > 0 for at in fit.by_batch_size)
+
+
 def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_name():
     with pytest.raises(BatchlabError, match=r"was reached: 1 \(64\)"):
         fit_steps_to_target(on_the_law((64,), seeds=3))

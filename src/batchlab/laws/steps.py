@@ -170,6 +170,21 @@ def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
     return (sx * zz - sz * xz) / det, (sz * xx - sx * xz) / det
 
 
+def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Array, Array]:
+    """Fit S = a + c / B^exponent to each row of log steps; return all a >= 0 and c >= 0."""
+    # Divide sizes and steps by their geometric means, so that no power overflows.
+    middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
+    powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
+        # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
+        is_flat = ~((slope > 0) & np.isfinite(fewest + slope))
+    is_steepest = ~(fewest > 0)
+    fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
+    slope = np.where(is_flat, 0.0, np.where(is_steepest, 1.0, slope))
+    return np.exp(level) * fewest, np.exp(level + exponent * middle) * slope
+
+
 def _estimate(draws: Array, *, n: int, unknown: Reason | None = None) -> Estimate:
     """Return the first of the draws, or `unknown`, with the 95 % interval of all draws."""
     value = float(draws[0])
@@ -237,9 +252,10 @@ class _Means:
         return dict(zip(self.batch_sizes.astype(int).tolist(), estimates, strict=True))
 
     def laws(self, variance: Array) -> tuple[Array, Array]:
-        """Return S_min and E_min of the laws through the means and then through draws of them.
+        """Return S_min and E_min of the laws fitted to draws of the mean steps, shapes (draws,).
 
-        Each draw of the means has a variance of a run; the first must be 0, for the means.
+        `variance` has the variance of a run in each draw. The first must be 0, so that the first
+        law is that of the means.
         """
         stream, n = np.random.default_rng(0), len(variance)
         # Rounding errors may have the same sign at all batch sizes, so one draw serves all of them.
@@ -247,11 +263,7 @@ class _Means:
         rounding[0] = 0.0
         error = np.sqrt(variance[:, None] / self.count)
         log_steps = self.log_steps + stream.standard_normal(error.shape) * error + rounding
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fewest, slope = law_through(self.batch_sizes, log_steps / math.log(2))
-        is_law = np.isfinite(fewest) & np.isfinite(slope)  # a few draws lie too far apart
-        fewest[0], slope[0] = max(0.0, fewest[0]), max(0.0, slope[0])
-        return fewest[is_law], slope[is_law]
+        return _curves(self.batch_sizes, log_steps, np.ones(n))
 
 
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
@@ -286,13 +298,10 @@ def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
 
 def _off_sq(means: _Means, log_exponents: Array) -> Array:
     """Return, per exponent, the best curve's squared log residuals, summed over all runs."""
-    logs = np.log(means.batch_sizes)
-    powers = np.exp(np.exp(log_exponents)[:, None] * (logs - logs.mean()))
-    around = means.log_steps - means.log_steps.mean()
-    fewest, slope = law_through(powers, around[None] / math.log(2))
-    # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
-    curve = np.where(fewest[:, None] > 0, fewest[:, None] + slope[:, None] / powers, 1 / powers)
-    off = around - np.log(np.where(slope[:, None] > 0, curve, 1.0))
+    exponents = np.exp(log_exponents)
+    fewest, slope = _curves(means.batch_sizes, means.log_steps[None], exponents)
+    powers = means.batch_sizes ** exponents[:, None]
+    off = means.log_steps - np.log(fewest[:, None] + slope[:, None] / powers)
     off -= (off @ means.count / means.count.sum())[:, None]
     return np.asarray(off**2 @ means.count)
 
