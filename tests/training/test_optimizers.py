@@ -124,17 +124,10 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     assert second["betas"] == pytest.approx((0.2, 0.96))
     assert (first["eps"], second["eps"]) == pytest.approx((5e-9, 5e-7))
     assert (first["lr"], second["lr"]) == (0.1, 0.2)
+    optimizer = torch.optim.AdamW([group(), group(weight_decay=0.0)], weight_decay=0.1)
+    assert [each["weight_decay"] for each in moved(optimizer, "sqrt")] == [0.2, 0.0]
     with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
         moved(torch.optim.SGD([group()], lr=0.1), "sde-adam")
-
-
-def test_a_weight_decay_moves_and_a_group_without_keeps_none() -> None:
-    optimizer = torch.optim.AdamW([group(), group(weight_decay=0.0)], weight_decay=0.1)
-    without = torch.optim.Rprop([group()], lr=0.1)
-    before = [dict(without.param_groups[0])]
-
-    assert [each["weight_decay"] for each in moved(optimizer, "sqrt")] == [0.2, 0.0]
-    assert moved(without, "none") == before
 
 
 # ---- averages of weights
