@@ -50,7 +50,7 @@ sizes, epochs, seeds, rate = sys.argv[1].split(","), *map(int, sys.argv[2:4]), f
 mnist = load_mnist()
 train, validation = (
     TensorDataset(torch.tensor(x).reshape(-1, 784) / 255, torch.tensor(y).long())
-    for x, y in (mnist.train, mnist.validation)
+    for x, y in (mnist["train"], mnist["validation"])
 )
 validation = DataLoader(validation, batch_size=1000)
 for seed in range(seeds):

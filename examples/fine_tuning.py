@@ -47,8 +47,8 @@ def workload():
     return batchlab.Workload(
         name="fine-tuning",
         model=lambda: FineTuned(weights),
-        train=examples(*mnist.train, n=4000),
-        validation=examples(*mnist.validation, n=1000),
+        train=examples(*mnist["train"], n=4000),
+        validation=examples(*mnist["validation"], n=1000),
         loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
         metrics={"accuracy": lambda m, batch: (m(batch[0]).argmax(1) == batch[1]).float().mean()},
         optimizer=lambda parameters, learning_rate: torch.optim.Adam(parameters, lr=learning_rate),

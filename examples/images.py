@@ -47,8 +47,8 @@ def workload():
     return batchlab.Workload(
         name="digits",
         model=build_model,
-        train=Digits(*(part[:2000] for part in mnist.train)),
-        validation=Digits(*mnist.validation),
+        train=Digits(*(part[:2000] for part in mnist["train"])),
+        validation=Digits(*mnist["validation"]),
         augment=shifted,
         loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
         metrics={"accuracy": lambda m, batch: (m(batch[0]).argmax(1) == batch[1]).float().mean()},

@@ -145,8 +145,7 @@ def split(x: Columns, y: Columns, n_train: int = N_TRAIN) -> dict[str, Labelled]
 def digits(n_validation: int) -> tuple[Labelled, Labelled]:
     """The first training images and the first validation images, as bytes, with their labels."""
     mnist = load_mnist()
-    assert mnist.validation is not None
-    parts = ((mnist.train, N_TRAIN), (mnist.validation, n_validation))
+    parts = ((mnist["train"], N_TRAIN), (mnist["validation"], n_validation))
     train, validation = (
         (_halved(torch.from_numpy(images[:n])), torch.from_numpy(labels[:n].copy()).long())
         for (images, labels), n in parts

@@ -20,7 +20,7 @@ def backbone():
 
 
 def pretrained(steps=400):
-    images, labels = (torch.from_numpy(part) for part in load_mnist().train)
+    images, labels = (torch.from_numpy(part) for part in load_mnist()["train"])
     x, y = images[labels < 5].float().reshape(-1, 1, 28, 28) / 255, labels[labels < 5].long()
     torch.manual_seed(0)
     model = nn.Sequential(backbone(), nn.Linear(400, 5))

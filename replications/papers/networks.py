@@ -103,11 +103,11 @@ def digits(
 @cache  # the workloads of a replication share the images
 def _splits(n_validation: int) -> dict[str, Any]:
     mnist = load_mnist(n_validation=n_validation)
-    splits: dict[str, Any] = {"validation": None}
-    for name in ("train", "validation", "test"):
-        if (split := getattr(mnist, name)) is not None:
-            splits[name] = torch.from_numpy(split[0]), torch.from_numpy(split[1]).long()
-    return splits
+    splits = {
+        split: (torch.from_numpy(images), torch.from_numpy(labels).long())
+        for split, (images, labels) in mnist.items()
+    }
+    return {"validation": None, **splits}
 
 
 def _loss(model: nn.Module, batch: Labelled) -> Tensor:

@@ -37,12 +37,11 @@ def test_an_impossible_number_for_validation_is_refused(n):
 def test_validation_is_the_last_10_000_training_images_and_no_two_splits_share_memory():
     whole, split = load_mnist(n_validation=0), load_mnist()
 
-    assert split.validation is not None
     for part in (0, 1):
-        joined = np.concatenate([split.train[part], split.validation[part]])
-        assert np.array_equal(joined, whole.train[part])
-        assert not np.shares_memory(split.train[part].base, split.validation[part])
-        assert not np.shares_memory(split.train[part].base, split.test[part])
+        joined = np.concatenate([split["train"][part], split["validation"][part]])
+        assert np.array_equal(joined, whole["train"][part])
+        assert not np.shares_memory(split["train"][part].base, split["validation"][part])
+        assert not np.shares_memory(split["train"][part].base, split["test"][part])
 
 
 def test_the_numbers_spell_the_novel():

@@ -10,7 +10,7 @@ import torch
 from tests.reference.least_squares import optimum
 from torch import nn
 
-from batchlab.datasets.embedded import Mnist, load_mnist, load_moby_dick
+from batchlab.datasets.embedded import load_mnist, load_moby_dick
 from batchlab.workload import pieces
 from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
 from batchlab.workload.definition import Workload
@@ -18,13 +18,13 @@ from batchlab.workload.pieces import Pixels
 
 
 @pytest.fixture(scope="module")
-def mnist() -> dict[int, Mnist]:
+def mnist() -> dict[int, Any]:
     """The database, read once and not once for each setting."""
     return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
 
 
 @pytest.fixture
-def digits(mnist: dict[int, Mnist], monkeypatch: pytest.MonkeyPatch) -> None:
+def digits(mnist: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -25,29 +24,17 @@ _N_TRAIN, _N_PIXELS = 60_000, 28 * 28
 _IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # of MNIST's IDX format
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mnist:
-    """MNIST's handwritten digits; each split is (images, labels), with memory of its own.
-
-    Images are bytes from 0 (paper) to 255 (ink), shape (n, 784), pixels row by row; labels are
-    the digits 0 to 9, shape (n,).
-
-    Attributes:
-        train: the first of MNIST's 60,000 training images, without those in `validation`.
-        validation: the last `n_validation` (of `load_mnist`) training images, or None if that is 0.
-        test: MNIST's 10,000 test images. Only reports use them; they never choose a configuration.
-    """
-
-    train: tuple[Images, Labels]
-    validation: tuple[Images, Labels] | None
-    test: tuple[Images, Labels]
-
-
-def load_mnist(*, n_validation: int = 10_000) -> Mnist:
-    """Return MNIST, with its last training images set aside for validation.
+def load_mnist(*, n_validation: int = 10_000) -> dict[str, tuple[Images, Labels]]:
+    """Return MNIST's splits, with the last training images set aside for validation.
 
     Args:
         n_validation: the number of validation images, from 0 (train on all 60,000) to 59,999.
+
+    Returns:
+        "train", "validation" (if `n_validation` is not 0) and "test", each as (images, labels) with
+        memory of its own. Images are bytes from 0 (paper) to 255 (ink), shape (n, 784), pixels row
+        by row; labels are the digits 0 to 9, shape (n,). Only reports use the 10,000 test images;
+        they never choose a configuration.
 
     Raises:
         UsageError: `n_validation` is not from 0 to 59,999.
@@ -61,12 +48,11 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
         )
     images, labels = _read_part("train")
     n_train = _N_TRAIN - n_validation
-    return Mnist(
-        train=(images[:n_train], labels[:n_train]),
+    splits = {"train": (images[:n_train], labels[:n_train]), "test": _read_part("t10k")}
+    if n_validation:
         # Copy, because a caller that writes into one split must not change another split.
-        validation=(images[n_train:].copy(), labels[n_train:].copy()) if n_validation else None,
-        test=_read_part("t10k"),
-    )
+        splits["validation"] = images[n_train:].copy(), labels[n_train:].copy()
+    return splits
 
 
 def _read_part(part: str) -> tuple[Images, Labels]:

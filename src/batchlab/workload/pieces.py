@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchlab.datasets.embedded import load_mnist
@@ -143,17 +142,16 @@ def digits_workload(
     """Make a workload on MNIST, with 10,000 training images as validation if `train="split"`."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
-
-    def tensors(split: tuple[NDArray[Any], NDArray[Any]]) -> Labelled:
-        images, labels = split
-        return torch.from_numpy(images), torch.from_numpy(labels).long()
-
+    splits = {
+        split: (torch.from_numpy(images), torch.from_numpy(labels).long())
+        for split, (images, labels) in mnist.items()
+    }
     return Workload(
         name=name,
         model=model,
-        train=tensors(mnist.train),
-        validation=None if mnist.validation is None else tensors(mnist.validation),
-        test=tensors(mnist.test),
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits["test"],
         loss=cross_entropy,
         metrics={"accuracy": accuracy},
         optimizer=optimizer,
