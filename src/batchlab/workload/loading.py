@@ -130,9 +130,14 @@ def _loaded(
     in_order = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # before hashing, because this refuses unusable data
-    read: dict[str, SourceFile] = {}
+    read: dict[str, SourceFile] = {}  # files other than code, by their paths below the folder
     if main is not None:
-        read = _files_read(main, code, opened, named_in=str(in_order))
+        sources = [Path(file.path) for file in code.values()]
+        texts = [path.read_text(errors="replace") for path in sources if path.suffix == ".py"]
+        below = files_below(main.parent, opened, named_in="".join([str(in_order), *texts]))
+        for place, file in below.items():
+            if Path(file.path).resolve() not in sources:
+                read[place] = file
     run = [file for file in read.values() if file.path.endswith(".py")]
     workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = [file for name, file in modules.items() if not name.startswith(_MAIN)]
@@ -146,18 +151,6 @@ def _loaded(
         files=tuple(dict.fromkeys([*imported, *run])),
         draws_by_seed=draws_by_seed(workload),
     )
-
-
-def _files_read(
-    main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
-) -> dict[str, SourceFile]:
-    """Return, by relative path, files that a workload's file read when run, except `code` files."""
-    paths = {Path(file.path) for file in code.values()}
-    for path in paths:
-        if path.suffix == ".py":
-            named_in += path.read_text(errors="replace")
-    files = files_below(main.parent, opened, named_in=named_in)
-    return {place: file for place, file in files.items() if Path(file.path).resolve() not in paths}
 
 
 def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, SourceFile]]:

@@ -15,7 +15,6 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.pieces import NamedOptimizer, check_at_least
 
 _NAME = "moby-dick"
-_TRAIN_FRACTION, _VALIDATION_FRACTION = 0.8, 0.1
 
 Windows = tuple[Tensor]
 
@@ -42,8 +41,7 @@ def workload(
     )
     ids, vocabulary = load_moby_dick()
     n = len(ids)
-    ends = [round(n * _TRAIN_FRACTION), round(n * (1 - _VALIDATION_FRACTION))]
-    train, test, validation = np.split(ids, ends)
+    train, test, validation = np.split(ids, [round(0.8 * n), round(0.9 * n)])
     return Workload(
         name=_NAME,
         model=partial(
