@@ -22,7 +22,6 @@ from batchlab.workload.definition import Batch, Data
 from batchlab.workload.source import told
 
 Collate = Callable[[list[Any]], Batch]
-DataPart = Any  # a Tensor, or a NumPy array that is read row by row
 
 
 def is_container(value: object) -> bool:
@@ -64,7 +63,7 @@ class Columns:
     def __init__(self, held: Any) -> None:
         """Store the tensors and arrays without copying or reading them."""
         self._held = held
-        self.parts: tuple[DataPart, ...] = tuple(column for _, column in leaves(held))
+        self.parts: tuple[Any, ...] = tuple(column for _, column in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
 
     def __len__(self) -> int:
@@ -96,13 +95,13 @@ def resident(data: Data) -> Columns | None:
     return None
 
 
-def _rows(part: DataPart, chosen: Tensor) -> Any:
+def _rows(part: Any, chosen: Tensor) -> Any:
     if isinstance(part, Tensor):
         return part.index_select(0, chosen.to(part.device))
     return _as_tensor(np.asarray(part[chosen.cpu().numpy()]))
 
 
-def _row(part: DataPart, index: int) -> Any:
+def _row(part: Any, index: int) -> Any:
     if isinstance(part, Tensor) or part.dtype.kind in "OUS":
         return part[index]
     return _as_tensor(np.array(part[index]))

@@ -28,25 +28,21 @@ _LEARNING_RATE = 0.01  # the default reference rate, for the default optimizer (
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
     """Return whether the first parameter of an optimizer function is `named_parameters`."""
-    return _names_of(optimizer)[:1] == ["named_parameters"]
+    return next(iter(parameters_of(optimizer)), None) == "named_parameters"
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
     """Return which of `n_steps` and `n_epochs` are parameters of a scheduler function."""
-    names = _names_of(scheduler)
+    names = parameters_of(scheduler)
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
 
-def _names_of(function: Any) -> list[str]:
-    return [parameter.name for parameter in parameters_of(function)]
-
-
-def parameters_of(function: Any) -> list[inspect.Parameter]:
-    """Return the parameters of a function, or an empty list if it has no signature."""
+def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function by name; none if the function has no signature."""
     try:
-        return list(inspect.signature(function).parameters.values())
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):  # written in C, without a signature
-        return []
+        return {}
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:

@@ -290,7 +290,7 @@ def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str,
     The first `positional` parameters are skipped. The default of `momentum: float = 0` is 0.0.
     """
     keywords: dict[str, Setting] = {}
-    for parameter in parameters_of(function)[positional:]:
+    for parameter in [*parameters_of(function).values()][positional:]:
         default = parameter.default
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
