@@ -67,7 +67,7 @@ def test_tables_and_images_tell_which_files_they_are(
     assert {"-b-time.png", "-d-machine.png"} < set(advised)
     advised = names(tmp_path / "advice.db", "csv")
     assert advised == ["", "-runs.csv", "-observations.csv"]
-    sizes = [line.split(",")[0] for line in (tmp_path / "made").read_text().splitlines()]
+    sizes = [line.split(",")[1] for line in (tmp_path / "made").read_text().splitlines()]
     shown = sorted([64, *(c.batch_size for c in kept.candidates)])  # yours, as it is, too
     assert sizes == ["batch_size", *map(str, shown)]
 
