@@ -20,7 +20,6 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     with_endings,
 )
-from tests.reference.made_up_profile import made_up_profile
 from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
@@ -130,8 +129,8 @@ def test_the_points_of_a_chart_have_words_in_its_table():
 ADVICE = made_up_advice()
 
 
-def figures(advice, profile=None) -> dict[str, Figure]:
-    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), profile)}
+def figures(advice) -> dict[str, Figure]:
+    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), None)}
 
 
 def rows_in(figure, kind, panel=None) -> list[dict]:
@@ -209,20 +208,6 @@ def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
     longest = max(record.steps for record in same)
     assert [r.steps for r in named.records] == [longest] * len(named.records)
     assert len(named.records) < len(same)
-
-
-def test_the_limit_of_the_machine_and_the_laws_are_lines_of_the_profile():
-    profile = made_up_profile(memory_limit_bytes=100_000_000)
-    machine, without = (figures(ADVICE, known)["d"] for known in (profile, None))
-
-    (level,) = rows_in(machine, "level", "d-peak_bytes")
-
-    assert level["mean"] == 100_000_000
-    at_64 = [row["mean"] for row in rows_in(machine, "rule") if row["batch_size"] == 64]
-    assert at_64 == [profile.memory.predicted_bytes(64).estimate]
-    sizes = [row["batch_size"] for row in rows_in(machine, "band")]
-    assert sizes == list(profile.step_time.batch_sizes)
-    assert [rows_in(without, kind) for kind in ("level", "rule", "band")] == [[], [], []]
 
 
 # ---- looks of batch sizes

@@ -247,7 +247,8 @@ def _drawn_of_advice(advice: Advice) -> Lines:
     yield from advice_text(advice, study=study, report=None).splitlines()
     yield from explain_text(advice, study=study).splitlines()
     yield from _of_table(answer_table(advice))
-    yield from _of_figures(advice_figures(advice, study, None))
+    profile = made_up_profile(memory_limit_bytes=100_000_000)
+    yield from _of_figures(advice_figures(advice, study, profile))
 
 
 # Cases: what one sentence has to tell, and the advice, of which one field is another.

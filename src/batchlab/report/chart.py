@@ -162,9 +162,10 @@ _ENCODINGS: dict[str, Spec] = {
 
 
 def _places(panel: Panel) -> list[float]:
-    """Return the sorted places of the panel's marks on a numeric horizontal axis."""
-    rows = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
-    return sorted({float(row[panel.axis] or 0.0) for row in rows})
+    """Return the sorted places of marks on a numeric horizontal axis; of lines without marks."""
+    placed = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
+    marked = [row for row in placed if row["kind"] not in ("band", "rule")]
+    return sorted({float(row[panel.axis] or 0.0) for row in marked or placed})
 
 
 def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
