@@ -38,11 +38,7 @@ from batchlab.report.advice_answer import (
     script_lines,
     weights_command,
 )
-from batchlab.report.advice_page import (
-    advice_text,
-    explain_text,
-    render_advice_html,
-)
+from batchlab.report.advice_page import advice_text, explain_text, render_advice_html
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.text import on_a_terminal

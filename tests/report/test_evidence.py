@@ -33,11 +33,7 @@ from batchlab.belief.final_value import final_of
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.cells import (
-    budget_text,
-    curve_figure,
-    mean_rows,
-)
+from batchlab.report.cells import budget_text, curve_figure, mean_rows
 from batchlab.report.figure import Figure
 from batchlab.report.sayings import cells_alike_in_training
 from batchlab.report.sweep_answer import conclusion, trial_documents

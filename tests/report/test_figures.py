@@ -24,11 +24,7 @@ from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import (
-    advice_figures,
-    advice_looks,
-    trained_cells,
-)
+from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_images, page_svg, plot, value_axis
 from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark

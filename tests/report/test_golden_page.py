@@ -48,12 +48,7 @@ from batchlab.report.cells import trial_counts
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.short_reports import (
-    check_section,
-    fit_section,
-    noise_section,
-    profile_section,
-)
+from batchlab.report.short_reports import check_section, fit_section, noise_section, profile_section
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table
 from batchlab.report.sweep_page import sweep_figures, text_report
 from batchlab.report.table import Section, Table

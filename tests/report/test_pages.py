@@ -9,11 +9,7 @@ from dataclasses import replace
 
 import pytest
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import (
-    advice_study,
-    made_up_advice,
-    with_endings,
-)
+from tests.reference.made_up_advice import advice_study, made_up_advice, with_endings
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.advice.advice import Advice

@@ -12,11 +12,7 @@ import jsonschema
 import pytest
 from scripts.schemas import schema_text
 from tests.reference.made_up import made_up_record, made_up_study
-from tests.reference.made_up_plans import (
-    EPOCHS,
-    SMALL,
-    plan_study,
-)
+from tests.reference.made_up_plans import EPOCHS, SMALL, plan_study
 
 from batchlab.app.compare import Side
 from batchlab.belief.evidence import Evidence

@@ -18,11 +18,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.short_reports import noise_section, profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, sections_text
-from batchlab.report.text import (
-    estimate_text,
-    on_a_terminal,
-    terminal_width,
-)
+from batchlab.report.text import estimate_text, on_a_terminal, terminal_width
 
 UNTOLD = Reason.as_written("nothing ran")
 

@@ -147,7 +147,6 @@ def answer_figure(advice: Advice) -> Figure:
 def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     rows = list(chain.from_iterable(map(attrgetter("rows"), panels)))
     yield from explained(_LEGEND, rows, named=named_label(advice))
-    target = advice.target
     if "span" in kinds_of(rows):
         message = "Shade: surely within {share:percent} of {best}{also}."
         best = text(BEST_COST[advice.objective])
@@ -155,11 +154,6 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
         yield text(message, share=advice.delta, best=best, also=also)
     if panels[-1].has_marks:
         yield "Line by seconds: the best final value for the time."
-    if target is not None:
-        message = "Target: {metric:of_validation} {sign} {value}."
-        sign = {"higher": "≥", "lower": "≤"}[target.better]
-        value = quantity_text(target.metric, target.value)
-        yield text(message, metric=target.metric, sign=sign, value=value)
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:

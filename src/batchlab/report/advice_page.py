@@ -18,11 +18,7 @@ from batchlab.report.advice_answer import (
     lines_to_paste,
     report_command,
 )
-from batchlab.report.advice_figures import (
-    advice_figures,
-    advice_looks,
-    whole_trainings,
-)
+from batchlab.report.advice_figures import advice_figures, advice_looks, whole_trainings
 from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,

@@ -53,13 +53,7 @@ from batchlab.report.sweep_answer import (
     trials_table,
 )
 from batchlab.report.table import MOST_NOTES, Section, Table, sections_text
-from batchlab.report.text import (
-    in_its_unit,
-    label_text,
-    quantity_text,
-    split_label,
-    whole_sentence,
-)
+from batchlab.report.text import in_its_unit, label_text, quantity_text, split_label, whole_sentence
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
 from batchlab.words.document import SCHEMA, document_text
