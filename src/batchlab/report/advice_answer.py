@@ -205,11 +205,11 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     )
 
 
-def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate] | None:
-    """Return the row with the best final value, the answer's row, and their known difference.
+def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate, dict[str, str]] | None:
+    """Return the row with the best final value, the answer's row, their difference, and texts.
 
     The difference is > 0 if the first row ends better. None is returned if the difference is
-    unknown, or if both rows are the same.
+    unknown, or if both rows are the same. The texts are names and final values for sentences.
     """
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
@@ -224,18 +224,13 @@ def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate] | None:
     believed = believed_at(advice, best)
     if best == named or believed is None or believed.ends_better_by.low is None:
         return None
-    return ended[best], ended[named], believed.ends_better_by
-
-
-def _end_texts(advice: Advice, best: AnswerRow, named: AnswerRow) -> dict[str, str]:
-    assert best.at is not None
-    assert named.at is not None
-    return {
-        "best": _name(best.at),
-        "best_end": quantity_text(advice.metric, best.end.estimate),
-        "named": _name(named.at),
-        "named_end": quantity_text(advice.metric, named.end.estimate),
+    texts = {
+        "best": _name(best),
+        "best_end": quantity_text(advice.metric, ended[best].end.estimate),
+        "named": _name(named),
+        "named_end": quantity_text(advice.metric, ended[named].end.estimate),
     }
+    return ended[best], ended[named], believed.ends_better_by, texts
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
@@ -243,13 +238,13 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     rival = _rival(advice)
     if rival is None or rival[2].holds(0.0):
         return
-    best, named, _ = rival
+    best, named, _, texts = rival
     takes = ""
     cost, best_cost = named.cost.estimate, best.cost.estimate
     if cost is not None and best_cost is not None:
         what = text({"time": "time", "samples": "examples"}[advice.objective])
         takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
-    yield sentence("ends_best", takes=takes, **_end_texts(advice, best, named))
+    yield sentence("ends_best", takes=takes, **texts)
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
@@ -271,7 +266,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     rival = _rival(advice)
     if rival is None or not rival[2].holds(0.0):
         return
-    best, named, ahead = rival
+    best, named, ahead, texts = rival
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
         return  # the answer's configuration surely ends no worse
@@ -285,7 +280,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # the difference is within the margin, and too many seeds would decide it
-    yield sentence("may_end_better", **_end_texts(advice, best, named))
+    yield sentence("may_end_better", **texts)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
         return
