@@ -15,7 +15,7 @@ from tests.cli.conftest import Done
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised, put_checkpoint
 from tests.reference.stored_study import STUDY, put_study
-from tests.reference.studies_to_compare import study_to_compare
+from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
 from tests.reference.user_file import write_user_file
 
 from batchlab.measure.profile import Profile
@@ -156,6 +156,17 @@ def test_two_stores_are_compared_as_text_and_as_one_document(do: Do) -> None:
     assert verdicts["peak_bytes"] == "cannot_tell"  # one number of each is never judged
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.startswith("B differs in: time per step")
+
+
+def test_profiles_are_compared_by_the_files_that_profile_printed(do: Do) -> None:
+    draw = np.random.default_rng(5)
+    for name in ("here.json", "there.json"):
+        Path(name).write_text(profile_to_compare(draw).to_json())
+
+    done = do("compare", "here.json", "there.json")
+
+    assert (done.code, done.err) == (0, "")
+    assert "Nothing that was measured differs beyond noise." in done.out
 
 
 def test_a_fit_as_text_names_the_law(do: Do) -> None:
