@@ -266,8 +266,8 @@ class Candidate:
 class EndQuality:
     """The comparison of whole trainings of the named configuration with the reference's."""
 
-    # How much better the named configuration ends than the reference (at its best rate if that is
-    # a default), in the metric's unit, negative if worse; estimated from all runs.
+    # The final value's improvement over the reference (at its best rate if that is a default), in
+    # the metric's unit, negative if worse; estimated from all runs.
     difference: Estimate
     margin: float  # a value worse by up to this counts as no worse; from a rule fixed beforehand
     # "no_worse" or "worse" if that has a probability of 95 % or more, else "open".

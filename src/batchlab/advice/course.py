@@ -1,4 +1,4 @@
-"""Compare the courses of two runs: the best value so far by cost, before the target is reached."""
+"""Courses of runs: compare two runs by the cost at which each first reached a value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Array:
-    """Return the cost of a run at each evaluation and its best value so far, shape (2, n).
+    """Return the cost of a run at each evaluation and its best value until then, shape (2, n).
 
     A step costs `per_step`, such as seconds. Higher values are better; -inf if never evaluated.
     """

@@ -57,7 +57,7 @@ _LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole
 class Flight(NamedTuple):
     """A run in progress: a training to its end, or a stretch of a challenger.
 
-    A challenger is trained in stretches while it may be faster than the leader (best so far).
+    A challenger is trained in stretches while it may be faster than the leading configuration.
     """
 
     at: int  # the index of the configuration
@@ -394,7 +394,7 @@ class Procedure:
             self.study.set_level()
 
     def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
-        """Guess log2 of the steps to the user's target, and its error, for a run that missed it.
+        """Guess log2 of the steps that a run short of the user's target would need, and its error.
 
         None if the run was cut before its expected steps, so that the miss shows nothing.
         """

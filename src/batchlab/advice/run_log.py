@@ -90,7 +90,7 @@ class RunLog:
     # Batch sizes that are no longer compared, each with its reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
-    leading: CellKey | None = None  # the best configuration so far; None before comparisons
+    leading: CellKey | None = None  # the leading configuration; None before comparisons
     whole_epochs: float | None = None  # epochs of a whole training; None before the pilot
     # True if only whole trainings are compared, because a learning-rate schedule spans each: values
     # before the end, at a high rate, say little about a shorter training.
