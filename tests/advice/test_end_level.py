@@ -15,7 +15,6 @@ from batchlab.advice.level import (
     Pilots,
     as_well_as,
     end_level,
-    end_so_far,
     ends_early,
     level_of_ends,
 )
@@ -202,15 +201,6 @@ def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
     why = pilots_of(LOSS, own, learns).hardly_learns
 
     assert why.named["value"] == pytest.approx((3.7 + 1.7) / 2)
-
-
-def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
-    end = end_by(RISING)
-    level = level_of_ends(ASKED, end, [end.value])
-
-    assert (end.ended_by, end) == ("cut", end_so_far(ASKED, RISING))
-    assert end.value - level.value == pytest.approx(end.margin, rel=0.25)
-    assert RISING.crossing(level).samples <= RISING.samples
 
 
 FIVE = pytest.param(5.0, "pilot", marks=pytest.mark.slow)

@@ -1,6 +1,5 @@
 """The runs of a study, what they cost, and what the study takes from them."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study import AdviceStudy
-from batchlab.belief.seed_scatter import PRIORS_OF_ERROR
 from batchlab.belief.surface import PRIOR
 
 OWN = CellKey(64, 0.04)
@@ -124,28 +122,6 @@ def study_of(curve, *, asked=ASKED):
     study.end = end
     study.take_in(study.own, 0, record)
     return study
-
-
-def wobbling(height):
-    """A curve that comes to its end, and wobbles around it."""
-    smooth = approach(END, rate=1.0)
-    return lambda epoch: smooth(epoch) + height * math.cos(7.0 * epoch)
-
-
-def test_one_training_tells_by_how_rough_it_ends_how_far_seeds_will_scatter():
-    smooth, rough, rougher = (
-        study_of(wobbling(h)).scatter()[1][:, 0] for h in (1e-5, 4e-3, 1.2e-2)
-    )
-
-    prior, _ = PRIORS_OF_ERROR["share"]
-    in_margins = math.exp(prior.log_sd) * END * (1 - END) / (0.05 * (1 - END))
-    assert math.sqrt(smooth[1] * smooth[2]) == pytest.approx(in_margins, rel=0.1)
-    assert (rough > 1.2 * smooth).all()
-    assert (rougher > 1.5 * rough).all()
-    # A metric unlike all recorded scatters by about half a margin.
-    score = approach(70, start=40, rate=1.0)
-    ends = study_of(score, asked=replace(ASKED, metric="score")).scatter()[1][:, 0]
-    assert math.sqrt(ends[1] * ends[2]) == pytest.approx(0.5, rel=0.1)
 
 
 def taken_in(study, i, *, epochs, rate):

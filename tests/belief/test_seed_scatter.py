@@ -105,13 +105,3 @@ def test_ends_that_scatter_within_a_run_scatter_between_seeds(kind, n):
 
     assert smooth == pytest.approx(as_usual) == pytest.approx(known.log_sd)
     assert known.log_sd + 0.5 < rough < known.log_sd + 1
-
-
-def test_the_same_cells_give_the_same_draws_that_are_centered():
-    """Without a prior single seeds have no scatter."""
-    own = [(1.0, 2)] * 3
-    first, again = (SeedScatter.of(own, None).errors(own, 1000) for _ in range(2))
-
-    assert np.array_equal(first, again)
-    assert first.mean(axis=0) == pytest.approx(0, abs=1e-9)
-    assert SeedScatter.of([(1.0, 1)] * 3, None) is None

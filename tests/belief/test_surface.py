@@ -45,24 +45,6 @@ def test_the_prior_is_that_of_the_slow_twin():
     np.testing.assert_allclose(BEFORE.covariance, covariance, rtol=1e-12)
 
 
-def test_the_prior_is_read_back_from_its_numbers():
-    sds, correlation = np.array([0.5, 0.1, 1.5, 2.0, 0.3]), np.array([0.9, -0.5, 0.0, 0.3, 0.7])
-    scales, roughness = (4.0, 2.5, 0.8, 1.9), (0.03, 0.2)
-    trends = [*NUMBERS[:5], *np.log(sds), *NUMBERS[10:15], *np.log(2 * sds)]
-    numbers = [*trends, *np.arctanh(correlation), *np.log(scales), 0.5, *np.log(roughness), 0.7]
-
-    prior = SurfacePrior.of(numbers)
-
-    assert len(numbers) == len(NUMBERS) == 33
-    assert [*prior.mean.flat] == [*NUMBERS[:5], *NUMBERS[10:15]]
-    assert [*prior.sd.flat] == pytest.approx([*sds, *(2 * sds)])
-    assert prior.correlation == pytest.approx(correlation)
-    assert (prior.size_scale, prior.rate_scale) == pytest.approx(scales[:2])
-    assert prior.residual == pytest.approx(scales[2:])
-    assert prior.roughness == pytest.approx(roughness)
-    assert (prior.residual_correlation, prior.ridge) == (pytest.approx(math.tanh(0.5)), 0.7)
-
-
 def test_conditioning_is_the_textbook_formula_one_by_one():
     mean, covariance = BEFORE.mean, BEFORE.covariance
     for at, value, variance in zip(*SEEN, VARIANCES, strict=True):
