@@ -13,8 +13,8 @@ import pytest
 import torch
 from tests.reference import packed_functions
 from tests.reference.by_day import by_day
-from tests.reference.handed_over import Net, workload
 from tests.reference.small_workloads import small_trial
+from tests.reference.tiny_workload import Net, workload
 from tests.reference.user_file import write_user_file
 from torch import nn
 

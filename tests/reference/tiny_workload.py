@@ -1,4 +1,4 @@
-"""A workload whose functions were made in a call, as those of a notebook are."""
+"""Tiny workloads; fields can be replaced."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ import batchlab
 
 
 def tiny(**fields: Any) -> batchlab.Workload:
+    """A workload whose functions were made in a call, as those of a notebook are."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(140, 4, generator=generator)
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
@@ -27,3 +28,24 @@ def tiny(**fields: Any) -> batchlab.Workload:
         "learning_rate": 0.1,
     }
     return batchlab.Workload(**(base | fields))
+
+
+class Net(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+
+
+def loss(model: nn.Module, batch: Any) -> Any:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def workload(**given: Any) -> batchlab.Workload:
+    """A workload as somebody writes it first."""
+    fields = {
+        "name": "mine",
+        "model": Net,
+        "train": (torch.zeros(20, 3), torch.zeros(20, dtype=torch.int64)),
+        "loss": loss,
+        "learning_rate": 0.1,
+    }
+    return batchlab.Workload(**(fields | given))

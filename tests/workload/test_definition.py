@@ -18,7 +18,7 @@ import pandas
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.handed_over import Net, loss, workload
+from tests.reference.tiny_workload import Net, loss, workload
 from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils import data

@@ -11,8 +11,8 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from tests.reference.handed_over import workload
 from tests.reference.small_workloads import points, small_trial
+from tests.reference.tiny_workload import workload
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset, default_collate
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.handed_over import workload
+from tests.reference.tiny_workload import workload
 from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
