@@ -52,10 +52,10 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
     parameters: Any = list(model.parameters())
     if asks_for_names(make):
         parameters = list(model.named_parameters())
-    given = make(parameters, learning_rate)
-    kept = {"optimizer": given}
-    if isinstance(given, Mapping):
-        kept = {f"optimizer {name}": entry for name, entry in given.items()}
+    returned = make(parameters, learning_rate)
+    kept = {"optimizer": returned}
+    if isinstance(returned, Mapping):
+        kept = {f"optimizer {name}": entry for name, entry in returned.items()}
     optimizers = [it for it in kept.values() if isinstance(it, torch.optim.Optimizer)]
     if not (optimizers and all(isinstance(it, Stateful) for it in kept.values())):
         kinds = ", ".join(type(it).__name__ for it in kept.values())
@@ -64,12 +64,12 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
             f"torch.optim.Optimizer, or a dict with at least one, whose other values have a "
             f"state_dict and a load_state_dict"
         )
-    if isinstance(given, Mapping) and workload.step is None:
+    if isinstance(returned, Mapping) and workload.step is None:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` returned a dict, and only a `step` of your "
             f"own knows when each of them steps; give step=..., or return one optimizer"
         )
-    return MadeOptimizers(given=given, optimizers=tuple(optimizers), kept=kept)
+    return MadeOptimizers(given=returned, optimizers=tuple(optimizers), kept=kept)
 
 
 def default_optimizer(

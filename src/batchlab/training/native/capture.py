@@ -227,7 +227,7 @@ def _tape(
     for at, tensor in enumerate(tensors):
         if isinstance(tensor, nn.Parameter):
             twins[at] = nn.Parameter(twins[at], tensor.requires_grad)
-    # A deep copy takes what is in its memo for a copy, so this copies all but the tensors.
+    # A deep copy uses the objects of its memo as copies, so the twin's tensors are `twins`.
     twin = copy.deepcopy(model, dict(zip(map(id, tensors), twins, strict=True)))
     with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
         results = function(twin, batch)
@@ -243,7 +243,7 @@ def captured(
     model: nn.Module,
     columns: Sequence[Tensor],
 ) -> Tape:
-    """Record a function of the model and a batch of `columns`, for any batch size.
+    """Record a function of the model and a batch of `columns` that works at any batch size.
 
     Raises:
         RefusedError: the operations differ between batch sizes, or can't be recorded.

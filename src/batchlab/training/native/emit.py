@@ -282,7 +282,7 @@ class _Lines:
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._values: dict[str, tuple[str, str]] = {}  # C type and name by expression, for a line
+        self._values: dict[str, tuple[str, str]] = {}  # by expression: C type and name in a line
         self._begin_segment()
 
     def text(self) -> Iterator[str]:
