@@ -149,11 +149,10 @@ class Question:
 
     def best_value(self, record: TrialRecord) -> float | None:
         """Return the best validation value after step 0, or None if nothing was evaluated then."""
-        values = [
-            value
-            for evaluation, value in record.curve("validation", self.metric)
-            if evaluation.step > 0
-        ]
+        values = []
+        for evaluation, value in record.curve("validation", self.metric):
+            if evaluation.step > 0:
+                values.append(value)
         return max(values, key=lambda value: self.sign * value, default=None)
 
     def distance(self, record: TrialRecord) -> float:

@@ -118,15 +118,14 @@ class Pilot:
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
         """Train `steps` steps at each rate; whole trainings are also evaluated on test data."""
-        requests = [
-            self._log.request(
-                CellKey(self._size, rate),
-                0,
-                steps=steps,
-                whole=whole,
-                # Few evaluations in the first epoch, where they would decide nothing.
-                watched_from_samples=self._question.n_train,
+        # Request few evaluations in the first epoch, where they would decide nothing.
+        watched_from = self._question.n_train
+        requests = []
+        for rate in rates:
+            cell = CellKey(self._size, rate)
+            requests.append(
+                self._log.request(
+                    cell, 0, steps=steps, whole=whole, watched_from_samples=watched_from
+                )
             )
-            for rate in rates
-        ]
         return self._log.run(requests, "pilot")

@@ -128,9 +128,10 @@ class AdviceStudy:
         question = log.question
         self.log, self.question, self.prior = log, question, prior
         own_size, own_rate = question.reference.batch_size, question.reference.learning_rate
-        self.options: dict[int, Option] = {
-            option.batch_size: option for option in question.options if option.runs
-        }
+        self.options: dict[int, Option] = {}
+        for option in question.options:
+            if option.runs:
+                self.options[option.batch_size] = option
         # True if final values are compared, which is the case unless the user gave a target.
         self.compares_ends = question.target is None
         # True if only whole trainings are compared, as a rate schedule spans each training.
@@ -154,10 +155,10 @@ class AdviceStudy:
             at.add((cell.batch_size, cell.horizon, octave))
         in_order = sorted(at)
         self.sizes, horizons, rates = map(np.array, zip(*in_order, strict=True))
-        self.cells = [
-            Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon))
-            for size, horizon, octave in in_order
-        ]
+        self.cells = []
+        for size, horizon, octave in in_order:
+            key = CellKey(size, own_rate * 2.0**octave, horizon)
+            self.cells.append(Configured(cell=key))
         self.places = Places(
             size=np.log2(self.sizes / own_size),
             rate=rates,
@@ -581,10 +582,9 @@ class AdviceStudy:
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
             # A training stops at `most_steps` unless a run reached the target.
-            steps = [
-                self.whole_steps(i) if one.met_on else self.most_steps(i)
-                for i, one in enumerate(self.cells)
-            ]
+            steps = []
+            for i, one in enumerate(self.cells):
+                steps.append(self.whole_steps(i) if one.met_on else self.most_steps(i))
             most = np.log2(steps) + self._log_weight
         known_cost = None
         if self.whole_only:

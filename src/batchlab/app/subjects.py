@@ -109,12 +109,12 @@ class WorkloadSubject(Subject):
         if workload.target is not None:
             own = workload.target.metric, workload.target.value
             self.planned_target = self._read_own("target", own)
-        self.metrics = tuple(
-            MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
-        )
-        self.shares = frozenset(
-            name for name, metric in workload.metrics.items() if metric is accuracy
-        )
+        metrics, shares = [], []
+        for name in workload.metric_names:
+            metrics.append(MetricSummary(name=name, better=workload.better(name)))
+            if workload.metrics.get(name) is accuracy:
+                shares.append(name)
+        self.metrics, self.shares = tuple(metrics), frozenset(shares)
         if workload.scheduler is not None:
             self.why_no_plans = "a `scheduler` of its own, which sets the rate"
         elif workload.patience_epochs is not None:

@@ -184,11 +184,12 @@ class StoredSweep:
     def _unfinished(self) -> list[RunRequest]:
         """Return the runs without a stored record or with a record that must be trained further."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
-        return [
-            run
-            for run in self._runs
-            if not is_answered(self._store.record(run.trial.trial_id), seldom, keeps_cadence=keeps)
-        ]
+        unfinished = []
+        for run in self._runs:
+            record = self._store.record(run.trial.trial_id)
+            if not is_answered(record, seldom, keeps_cadence=keeps):
+                unfinished.append(run)
+        return unfinished
 
     # ---- timing the steps
 

@@ -155,7 +155,8 @@ def has_plans(some: Iterable[Cell]) -> bool:
 def plateaus(study: Study) -> dict[str, MetricPlateau]:
     """Return each trial's plateau of the first metric, by trial id."""
     metric = study.workload.metrics[0]
-    return {
-        record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)
-        for record in study.records
-    }
+    by_trial = {}
+    for record in study.records:
+        plateau = plateau_of(record, metric=metric.name, better=metric.better)
+        by_trial[record.trial.trial_id] = plateau
+    return by_trial

@@ -69,11 +69,13 @@ class StepsLaw:
         if not holds or agrees.mean() < _LEAST_LEFT:
             return cls.unknown(Reason.of("steps_off_the_law"), n=len(batch_sizes))
         fewest, slope, one = fewest[agrees], slope[agrees], np.ones(np.count_nonzero(agrees))
-        s_min, e_min, b_crit = (
-            _ratio(above, below, n=len(batch_sizes))
-            for above, below in ((fewest, one), (slope, one), (slope, fewest))
+        n = len(batch_sizes)
+        return cls(
+            s_min=_ratio(fewest, one, n=n),
+            e_min=_ratio(slope, one, n=n),
+            b_crit=_ratio(slope, fewest, n=n),
+            law_holds=True,
         )
-        return cls(s_min=s_min, e_min=e_min, b_crit=b_crit, law_holds=True)
 
     @classmethod
     def unknown(cls, reason: Reason, *, n: int = 0) -> StepsLaw:

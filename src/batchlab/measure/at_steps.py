@@ -279,11 +279,13 @@ AT_STEP: AtSteps = {
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     """Return the measuring functions of the default quantities and of those in `asked`, by name."""
     rows = measurement_rows()
-    return {
-        name: partial(_taken, at_step, rows[name].on_request, rows[name].figure == "at_the_end")
-        for name, at_step in AT_STEP.items()
-        if name in asked or not rows[name].on_request
-    }
+    functions: AtSteps = {}
+    for name, at_step in AT_STEP.items():
+        row = rows[name]
+        if name in asked or not row.on_request:
+            is_at_ends = row.figure == "at_the_end"
+            functions[name] = partial(_taken, at_step, row.on_request, is_at_ends)
+    return functions
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:

@@ -225,12 +225,11 @@ def check_batch_counts(workload: Workload) -> None:
     Raises:
         WorkloadError: the sizes do not have the ratio of the numbers of examples.
     """
-    by_length = [
-        name
-        for name in workload.metric_names
-        if not is_over_all(workload, name)
-        and getattr(workload.metrics.get(name), "count", None) is None
-    ]
+    by_length = []
+    for name in workload.metric_names:
+        count = getattr(workload.metrics.get(name), "count", None)
+        if count is None and not is_over_all(workload, name):
+            by_length.append(name)
     if workload.weight is not None or not by_length:
         return
     for split in SPLITS:

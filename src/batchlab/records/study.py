@@ -248,7 +248,9 @@ class Study(Reported):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The batch sizes of the trials, ascending, or the timed sizes if there is no trial."""
-        of_trials = {size for record in self.records for size in record.trial.batch_sizes}
+        of_trials: set[int] = set()
+        for record in self.records:
+            of_trials.update(record.trial.batch_sizes)
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
     def timing(self, batch_size: int) -> StepTiming | None:
@@ -270,9 +272,8 @@ class Study(Reported):
         timing = self.timing(batch_size)
         if timing is not None and timing.peak_bytes is not None:
             return timing.peak_bytes
-        peaks = [
-            record.peak_bytes
-            for record in self.records
-            if record.trial.batch_sizes == (batch_size,) and record.peak_bytes is not None
-        ]
+        peaks = []
+        for record in self.records:
+            if record.trial.batch_sizes == (batch_size,) and record.peak_bytes is not None:
+                peaks.append(record.peak_bytes)
         return max(peaks, default=None)

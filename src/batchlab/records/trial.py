@@ -76,10 +76,10 @@ class Evaluation:
 
     def is_not_finite(self, split: Split, metric: str) -> bool:
         """Return whether `metric` was evaluated on `split` and was not a finite number."""
-        return any(
-            score.split == split and score.metric == metric and score.value is None
-            for score in self.scores
-        )
+        for score in self.scores:
+            if (score.split, score.metric) == (split, metric) and score.value is None:
+                return True
+        return False
 
 
 _NO_EVALUATION: Final = Evaluation(
@@ -273,11 +273,11 @@ class Trial:
         A new field with a default therefore does not change the identity of existing trials.
         `format` is increased when an existing field gets another meaning.
         """
-        differing = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        differing: dict[str, object] = {}
+        for row in fields(self):
+            value = getattr(self, row.name)
+            if value != row.default:
+                differing[row.name] = value
         if self.settings:
             differing["settings"] = dict(self.settings)
         if self.stages:

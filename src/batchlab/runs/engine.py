@@ -374,11 +374,12 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     """
     plan = record.trial.plan
     if length.all_splits == "on_the_way":
-        epoch_ends = {
-            pause.step for pause in pauses(plan, last_step=record.steps) if pause.all_splits
-        }
+        epoch_ends = {0}
+        for pause in pauses(plan, last_step=record.steps):
+            if pause.all_splits:
+                epoch_ends.add(pause.step)
         for evaluation in record.evaluations[:-1]:
-            if evaluation.step in {0, *epoch_ends} and not evaluation.has_all_splits:
+            if evaluation.step in epoch_ends and not evaluation.has_all_splits:
                 return False
     crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:

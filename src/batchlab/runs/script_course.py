@@ -95,10 +95,9 @@ class ScriptCourse:
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
-        self._has_moved = self._has_moved or any(
-            direction_of(name) and self._first_told.setdefault(name, value) != value
-            for name, value in values.items()
-        )
+        for name, value in values.items():
+            if direction_of(name) and self._first_told.setdefault(name, value) != value:
+                self._has_moved = True
         if self._metric not in values:
             return None
         value = values[self._metric]

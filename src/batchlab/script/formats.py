@@ -487,10 +487,11 @@ class PlainLines(LineReader):
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
-        return [
-            replace(place, values=values, unsure=unsure, split=of_values or split)
-            for of_values, (values, unsure) in measured.items()
-        ] or [place]
+        readings = []
+        for of_values, (values, unsure) in measured.items():
+            of_split = of_values or split
+            readings.append(replace(place, values=values, unsure=unsure, split=of_split))
+        return readings or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
         """Return whether the count `n` of `whole` is from a loop other than the training loop."""

@@ -95,12 +95,13 @@ def _named_in(text: str, *folders: Path) -> Iterator[Path]:
 def _code_in(folder: Path) -> Iterator[Path]:
     """Yield the Python and shell files of a folder and its packages, always in the same order."""
     for parent, folders, names in os.walk(folder):
-        below = {name: Path(parent, name) for name in sorted(folders)}
-        folders[:] = [
-            name
-            for name, path in below.items()
-            if _is_searched(path) and (Path(parent) != folder or (path / "__init__.py").exists())
-        ]
+        searched = []
+        for name in sorted(folders):
+            path = Path(parent, name)
+            is_below_package = Path(parent) != folder or (path / "__init__.py").exists()
+            if is_below_package and _is_searched(path):
+                searched.append(name)
+        folders[:] = searched
         inside = map(Path(parent).joinpath, sorted(names))
         yield from (path for path in inside if _counts(path, _CODE))
 

@@ -245,11 +245,12 @@ class Look:
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
         """Counts within an epoch with totals, such as (640, 60000), in examples or in batches."""
-        return [
-            (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
-            for reading in self.readings
-            if reading.epoch is not None and reading.epoch_length and reading.step is None
-        ]
+        counts = []
+        for reading in self.readings:
+            if reading.epoch is not None and reading.epoch_length and reading.step is None:
+                count = round(reading.epoch % 1 * reading.epoch_length)
+                counts.append((count, reading.epoch_length))
+        return counts
 
     def contradiction(self, examples: Span) -> str | None:
         """Return evidence against the run's batch size, given bounds on the examples, or None."""
@@ -308,9 +309,10 @@ class LookComparison:
         self._numbers = _numbers(first)
         twin = _numbers(again or first)
         unsteady = _differing(self._numbers, twin)
-        self._steady = {
-            key: twin[key] for key in self._numbers.keys() & twin if key[0] not in unsteady
-        }
+        self._steady = {}
+        for key in self._numbers.keys() & twin:
+            if key[0] not in unsteady:
+                self._steady[key] = twin[key]
         self.is_repeatable = not unsteady
         shown = {(name, value) for (name, _), value in self._numbers.items()}
         self.is_telling = len(shown) > len({name for name, _ in shown})

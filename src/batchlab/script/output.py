@@ -93,7 +93,9 @@ class OutputReader:
         self._readers: list[LineReader] = [row() for row in FORMATS.values()]
         if pattern is not None:
             self._readers.insert(0, LinePattern(pattern))
-        needles = {needle for reader in self._readers for needle in reader.needles}
+        needles: set[bytes] = set()
+        for reader in self._readers:
+            needles.update(reader.needles)
         # Search the last word only: "val kappa" may be printed as `kappa` below "Validation:".
         self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
         if self._metric:

@@ -71,10 +71,10 @@ def is_stateful(metric: object) -> bool:
 
 def is_compiled(model: nn.Module) -> bool:
     """Return whether torch.compile was applied to a model or to one of its modules."""
-    return any(
-        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
-        for module in model.modules()
-    )
+    for module in model.modules():
+        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
+            return True
+    return False
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
@@ -348,10 +348,10 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a function that makes a new one: scheduler=lambda optimizer: "
         "torch.optim.lr_scheduler.StepLR(optimizer, 10)",
     ),
-    **{
-        name: (_is_function, "a function, or None")
-        for name in ("schedule", "weight", "collate", "augment", "make_sampler", "step")
-    },
+    **dict.fromkeys(
+        ("schedule", "weight", "collate", "augment", "make_sampler", "step"),
+        (_is_function, "a function, or None"),
+    ),
     "clip_norm": (
         lambda value: _is_positive_below(value, math.inf),
         "a number above 0, such as clip_norm=1.0",
@@ -360,10 +360,9 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_positive_below(value, 1),
         "the decay per step at the reference batch size, between 0 and 1, such as ema=0.999",
     ),
-    **{
-        name: (_is_count, "a whole number of at least 1, or None")
-        for name in ("epochs", "patience_epochs")
-    },
+    **dict.fromkeys(
+        ("epochs", "patience_epochs"), (_is_count, "a whole number of at least 1, or None")
+    ),
     "workers": (
         lambda value: isinstance(value, int) and value >= 0,
         "a whole number of at least 0",

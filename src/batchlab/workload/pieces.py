@@ -91,11 +91,12 @@ def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:
     Fused kernels take half to a sixth of the plain step's time on a CPU. In half precision, fused
     SGD skips updates on a CPU (pytorch issue 191763, open in 2.13), so half precision is excluded.
     """
-    return all(
-        parameter.device.type in ("cpu", "cuda")
-        and parameter.dtype in (torch.float32, torch.float64)
-        for parameter in parameters
-    )
+    for parameter in parameters:
+        if parameter.device.type not in ("cpu", "cuda"):
+            return False
+        if parameter.dtype not in (torch.float32, torch.float64):
+            return False
+    return True
 
 
 Labelled = tuple[Tensor, Tensor]
@@ -142,10 +143,9 @@ def digits_workload(
     """Make a workload on MNIST, with 10,000 training images as validation if `train="split"`."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
-    splits = {
-        split: (torch.from_numpy(images), torch.from_numpy(labels).long())
-        for split, (images, labels) in mnist.items()
-    }
+    splits = {}
+    for split, (images, labels) in mnist.items():
+        splits[split] = torch.from_numpy(images), torch.from_numpy(labels).long()
     return Workload(
         name=name,
         model=model,

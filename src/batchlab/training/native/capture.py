@@ -250,7 +250,8 @@ def captured(
     """
     first = _tape(function, model, columns, STAND_IN)
     second = _tape(function, model, columns, _ANOTHER)
-    names, other_names = ([name for name, _ in tape.calls] for tape in (first, second))
+    names = [name for name, _ in first.calls]
+    other_names = [name for name, _ in second.calls]
     is_same_size = len(first.held) == len(second.held)
     if names != other_names or not is_same_size or first.results != second.results:
         raise RefusedError("it computes something else at another batch size")

@@ -109,10 +109,11 @@ def columns_of(workload: Workload) -> Columns:
         if getattr(workload, name) is not None:
             raise unsupported(f"`{name}` of a workload")
     columns = columns_in_memory(workload.train, workload.collate)
-    if columns is None or not all(
-        column.is_contiguous() and column.device.type == "cpu" for column in columns.parts
-    ):
+    if columns is None:
         raise RefusedError("its data are not tensors in memory")
+    for column in columns.parts:
+        if not column.is_contiguous() or column.device.type != "cpu":
+            raise RefusedError("its data are not tensors in memory")
     return columns
 
 

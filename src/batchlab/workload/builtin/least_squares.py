@@ -36,14 +36,13 @@ def workload(
     curvatures = np.geomspace(1 / condition_number, 1, dimension)
     # One random stream per split, so that drawing another split never changes the training set.
     streams = np.random.default_rng(seed).spawn(3)
-    train, validation, test = (
-        _regression(design * np.sqrt(curvatures), noise=noise, stream=stream)
-        for design, stream in (
-            (_orthogonal_columns(streams[0], n, dimension), streams[0]),
-            (streams[1].standard_normal((n, dimension)), streams[1]),
-            (streams[2].standard_normal((n, dimension)), streams[2]),
-        )
-    )
+    design = _orthogonal_columns(streams[0], n, dimension) * np.sqrt(curvatures)
+    train = _regression(design, noise=noise, stream=streams[0])
+    held_out = []
+    for stream in streams[1:]:
+        design = stream.standard_normal((n, dimension)) * np.sqrt(curvatures)
+        held_out.append(_regression(design, noise=noise, stream=stream))
+    validation, test = held_out
 
     def model() -> nn.Linear:
         """Make a linear layer with weights of 0 and no bias."""
