@@ -199,7 +199,7 @@ class RateTried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """The expectation of the joint model of all runs for one configuration, trained or not.
+    """What the joint model of all runs expects of one configuration, trained or not.
 
     Attributes:
         batch_size: examples per step.
@@ -303,8 +303,8 @@ class Advice(Reported):
         delta: the flat set has only sizes that cost at most 1 + `delta` times the least.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
         provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
-        chance: the probability that the named configuration (the recommendation) is neither slower
-            than the reference nor ends worse, over five more trainings of both; else None.
+        chance: the probability that the recommendation is neither slower than the reference nor
+            ends worse, over five more trainings of both; None without a recommendation.
         flat_set: the batch sizes whose `Candidate.in_flat_set` is true; empty if not known.
         gain: the cost of the reference divided by the cost of the recommendation, over five more
             trainings of both: 2.0 is twice as good. If the reference is a default, its batch size
@@ -381,7 +381,7 @@ class Advice(Reported):
         """Set the learning rate of `named` in all parameter groups of an optimizer.
 
         If the trainings also changed settings of Adam or AdamW, betas, eps and the decoupled weight
-        decay are set too. A group without weight decay stays without. Set the batch size in your
+        decay are set too. A group without weight decay gets none. Set the batch size in your
         data loader yourself.
 
         Raises:

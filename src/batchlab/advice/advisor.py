@@ -106,7 +106,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether to compare whole trainings only: given a schedule, if two are affordable."""
+    """Return whether to compare only whole trainings: with a schedule and budget for two."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -116,7 +116,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs, or else a new reference run; return why that run failed, or None."""
+    """Add the pilot's runs to the study, or else run the reference; return why that failed."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -188,7 +188,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
-    """Race single runs; return the winner after alternate timing and more seeds confirm it."""
+    """Race single runs; return the winner that remains after alternate timing and more seeds."""
     study = procedure.study
     race.run()
     while True:

@@ -32,26 +32,26 @@ from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
-# A rate up to this many times as high counts as at most an octave higher; 2.1 allows rounding.
+# A diverged run warns of a rate if its own rate is up to this factor higher (2 plus rounding).
 _UP_TO = 2.1
-# The chance reported for a race's winner, no higher than in recorded answers: `_RACED_FAR` if its
-# rate is `_FAR_RATE` or more octaves above the ridge through the reference, else `_RACED_NEAR`.
+# The chance reported for a race's winner, no higher than winners' success rate in recorded races:
+# `_RACED_FAR` for rates >= `_FAR_RATE` octaves above the reference's ridge, else `_RACED_NEAR`.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
-_HALF = 0.5  # no expected cost is shown if the target is missed with a higher probability
+_HALF = 0.5  # show no expected cost if a training misses the target with a higher probability
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
     """The outcome of a study."""
 
-    cell: CellKey  # the chosen configuration: the recommended one, or else the unchanged one
+    cell: CellKey  # the recommended configuration, or the baseline if no change is recommended
     stopped: Reason | None = None  # why nothing could be compared; None if there were comparisons
-    procedure: Procedure | None = None  # the runs and the final belief; None if nothing compared
+    procedure: Procedure | None = None  # has the runs and the final belief; None if `stopped`
     raced: bool = False  # whether an early race chose the configuration
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
-    """Return the advice that the outcome of a study supports."""
+    """Build the advice from the outcome of a study and the log of its runs."""
     unanswered = _unanswered(decided, log)
     if decided.procedure is None:
         return unanswered
@@ -59,7 +59,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Return an advice without recommendation or estimates, as if nothing was compared."""
+    """Return an advice with the question and the runs, without recommendation and estimates."""
     question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(reason)
     study = None if decided.procedure is None else decided.procedure.study
@@ -93,13 +93,13 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
-    """Return the summary of a run; its final value is known only from a study."""
+    """Return the summary of a run, without a final value if `study` is None."""
     (cell, seed), record = key, log.records[key]
     crossing, end, end_test = log.crossing(record), None, None
     steps_to_target = None if crossing is None else crossing.middle
     if study is not None:
         one = study.cells[i := study.at(cell)]
-        if study.whole_only and seed in one.met_on:  # only the final value shows that
+        if study.whole_only and seed in one.met_on:  # the target counts only at the end
             steps_to_target = record.steps
         if seed in one.ended_on:
             end = study.final_value(i, one.records[seed])
@@ -202,7 +202,7 @@ class _Answer:
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
-        # Another training length at the user's batch size is no other batch size, so leave it out.
+        # At the user's batch size, another rate may count as a change, another training length not.
         is_other = study.sizes != study.sizes[study.own]
         if not self._question.is_usual:
             is_other |= study.places.horizon == 0
@@ -227,7 +227,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return a size's configuration to show: the recommended, else the best trained if any."""
+        """Return the configuration shown for a size: the recommended, else the best that ran."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -236,7 +236,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of i reached the target (or, if no target is set, its end)."""
+        """Return whether a run of i reached the target or, if there is no target, its end."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -245,7 +245,7 @@ class _Answer:
         return bool(one.met_on)
 
     def _tuned(self) -> int | None:
-        """Return the best configuration at the reference's size that `_is_known`, or None."""
+        """Return the best configuration of the reference's size that `_is_known`, or None."""
         at = [*filter(self._is_known, self._study.same_size)]
         return self._outlook.most_useful(at) if at else None
 
@@ -262,10 +262,10 @@ class _Answer:
             adam=option.adam,
         )
 
-    # ---- figures
+    # ---- estimates
 
     def _steps(self, i: int) -> Estimate:
-        """Return configuration i's steps to the target, a lower bound if no run reached it."""
+        """Return i's steps to the target; only a lower bound if no run reached the target."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -284,7 +284,7 @@ class _Answer:
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _expected_end(self, i: int) -> Estimate:
-        """Return the final value that the belief expects, whether or not a training ran whole."""
+        """Return the expected final value of a configuration, even if no whole training ran."""
         study = self._study
         if study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
@@ -295,7 +295,7 @@ class _Answer:
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the belief about the reference, the named and one configuration per batch size.
+        """Yield the belief about the reference, the named and, per size, the shown configuration.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -415,7 +415,7 @@ class _Answer:
         return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost / the named configuration's, each the mean of 5 trainings."""
+        """Return reference's cost / named configuration's cost, both as means of 5 trainings."""
         study, reference = self._study, self._study.cells[self._study.own]
         if self._stays:
             return _exactly(1.0)
@@ -436,7 +436,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
-        """Return the gain over the reference batch size at its best rate, trained or not."""
+        """Return the named configuration's gain over the reference batch size at its best rate."""
         if self._named in self._study.same_size:
             return _exactly(1.0)
         if self._question.objective == "quality" and tuned is not None:
@@ -456,7 +456,7 @@ class _Answer:
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
-        # Compare with the baseline of `Advice.chance`.
+        # Replace a default reference by the best configuration of its batch size.
         beside = study.own
         if self._question.is_usual and tuned is not None:
             beside = tuned

@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 
 
 def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Array:
-    """Return the cost of a run at each evaluation and its best value until then, shape (2, n).
+    """Return the cost of a run and its best value so far, at each of n evaluations, shape (2, n).
 
-    A step costs `per_step`, such as seconds. Higher values are better; -inf if never evaluated.
+    A step costs `per_step`. Values are negated if lower is better, and -inf without evaluations.
     """
     curve = list(record.curve("validation", question.metric))
     costs = [evaluation.step * per_step for evaluation, _ in curve] or [0.0]
@@ -25,7 +25,7 @@ def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Ar
 
 
 def slower_by(challenger: Array, leader: Array, *, most: float) -> float:
-    """Return the challenger's cost to the best value both reached, divided by the leader's.
+    """Return the challenger's cost / the leader's cost, up to the best value that both reached.
 
     Values better than `most` are not compared. The result is infinite if the challenger never
     improved on its first evaluation, and 0 if only the leader never improved.

@@ -16,7 +16,7 @@ _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 HARDLY_FASTER = 1.25
 # Neighboring rates of a configuration this many margins worse than the reference are not tried.
 _FAR_WORSE = 4.0
-# After a pilot of less than this fraction of a training, first race twice its batch size and rate.
+# After a pilot shorter than this fraction of a training, race twice the reference's size and rate.
 _HARDLY_SEEN = 1 / 8
 
 
@@ -29,12 +29,12 @@ class EarlyRace:
     """
 
     def __init__(self, procedure: Procedure) -> None:
-        """Prepare a race when only the pilot has run; `procedure` makes the runs."""
+        """Prepare a race after the pilot; `procedure` makes the runs."""
         self._procedure, self._study = procedure, procedure.study
         study, end = self._study, self._study.end
         assert end is not None
         self._own, own_rate = study.own, study.question.reference.learning_rate
-        # Octaves from the reference's rate up to the rate that set the target.
+        # Octaves from the reference's rate up to the rate of the run that set the target.
         self._first_octave = round(math.log2(end.learning_rate / own_rate))
         self._own_size = int(study.sizes[study.own])
         self._raced = set(study.where(lambda one: one.records))
@@ -65,9 +65,9 @@ class EarlyRace:
     def soonest(self) -> int:
         """The fastest configuration that ends no worse than the reference after equal training.
 
-        Instead of the reference, a faster configuration is returned: the last raced if the pilot
-        was cut and the budget cannot train it; or, after a very short pilot, twice the size and
-        rate, which ends no worse in 90 % of records (benchmarks/results/branched-training.md).
+        Instead of the reference, return a faster configuration: the last raced, if the pilot was
+        cut and the budget can't pay for that training; or, after a very short pilot, twice the size
+        and rate, which ends no worse in 90 % of records (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:
@@ -118,7 +118,7 @@ class EarlyRace:
         return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """Find a replacement for i, which ends `worse` margins behind the reference; else None."""
+        """Find a substitute for i, given that i ends `worse` margins worse than the reference."""
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -135,7 +135,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate of a batch size nearer to the reference's; None if no size is left."""
+        """Find the best rate at a new batch size between i's and the reference's, or None."""
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
         nearer = self._new_size(apart, wanted=apart / times)
@@ -154,7 +154,7 @@ class EarlyRace:
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Train i if needed; return how many margins worse than the reference it ends, or None."""
+        """Train i if needed; return its margins worse than the reference; None without budget."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -185,14 +185,14 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether to drop i: never trained whole, and failed or short of the target."""
+        """Return whether i lost: no final value, not fastest, and failed or missed the target."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
-        """Return the fastest configuration ending at most a margin worse, else the reference."""
+        """Return the fastest configuration that ends at most a margin worse than the reference."""
         fine = [i for i, end in self._ends().items() if end <= 1]
         return min(fine or [self._own], key=self._order)
 
@@ -209,7 +209,7 @@ class EarlyRace:
     # ---- neighboring rates and batch sizes
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """Return the neighboring rates not raced yet, in groups that the workers run at once."""
+        """Return the unraced neighbors of i in rate, in groups of one configuration per worker."""
         new = []
         for octaves in (stride, -stride):
             beside = self._study.beside(i, octaves)
@@ -223,7 +223,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the unraced size whose `_apart` is below `below`, nearest to `wanted`; or None."""
+        """Return the unraced size whose factor `_apart` is < `below` and nearest to `wanted`."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:

@@ -1,4 +1,4 @@
-"""The law of the steps to the target over the batch size, as an advice shows it."""
+"""Fit the law of steps to the target by batch size that an advice reports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
         if True in meets[1:] and not meets[0]:
             k = meets.index(True)
             short, long = worse[k - 1], worse[k]
-            # In a few draws the longer training hardly ends better, or the target is outside.
+            # Clip draws where the longer training hardly ends better or the target is outside.
             share = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
             enclosed[size] = steps[k - 1] + share * (steps[k] - steps[k - 1])
         elif meets:
@@ -65,7 +65,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return log2(steps) of each training length, and draws of its final value at the best rate."""
+    """Return, per training length, log2(steps) and draws of the final value at the best rate."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):

@@ -37,10 +37,10 @@ class EndLevel:
     """The final value of the run whose length defines a whole training."""
 
     value: float  # final value of the validation metric (belief/final_value)
-    ended_by: EndedBy  # "end" if planned or at a plateau; "cut" if cut before both
-    why: Reason  # why this value, less the margin, may be the target
+    ended_by: EndedBy  # "end" at the planned end or a plateau; "cut" if cut before
+    why: Reason  # the reason to set the target from this value
     margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
-    epochs: float  # passes over the training set in the run; other runs may have more
+    epochs: float  # passes over the training set in the run
     learning_rate: float  # the learning rate of the run
 
 
@@ -82,7 +82,7 @@ def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the final value of a run at its cut; None if the run failed or was not evaluated."""
+    """Return the final value of a cut run; None if the run failed or was not evaluated."""
     return None if record.has_failed else _ended(question, record, "cut")
 
 
@@ -199,7 +199,7 @@ class Pilots:
 
     @property
     def end(self) -> EndLevel | None:
-        """The final value that sets the target; None if no run learned or a higher rate is first.
+        """The final value that sets the target; None if no run learned or higher rates come first.
 
         If the reference hardly learns, the best other run sets the target. For a cut run, its value
         at the cut is used.
@@ -230,13 +230,13 @@ def _best_value(question: Question, record: TrialRecord) -> float:
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
-    """Return the target that is one margin of `end` worse than the mean of the values `ends`."""
+    """Return the target: the mean of the final values `ends`, worsened by the margin of `end`."""
     mean = math.fsum(ends) / len(ends)
     return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run hardly improved on the untrained model, by `end` or else its curve."""
+    """Return whether a run hardly beats the untrained model: by `end`, or by its curve if None."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"

@@ -87,7 +87,7 @@ class Procedure:
     def named(self) -> int:
         """The configuration that the advice would report if the study ended now.
 
-        This is the best configuration that is likely no worse than the reference, or `stays`.
+        This is the best configuration that is likely no worse than the baseline, or the baseline.
         """
         study, outlook, nameable = self.study, self.outlook, self.study.nameable
         met = study.where(lambda one: one.met)
@@ -109,7 +109,7 @@ class Procedure:
     # ---- public actions
 
     def explore(self) -> int:
-        """Run until no run promises enough gain, and return the configuration to report."""
+        """Start runs until no run promises enough gain; return the configuration to report."""
         self._run(self._begin_next)
         return self.named
 
@@ -129,7 +129,7 @@ class Procedure:
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Call `begin` whenever a worker is free, until it returns False and all runs ended."""
+        """Call `begin` whenever a worker is free; return when no run was begun and none is left."""
         while True:
             if self._has_room:
                 self.look()
@@ -145,7 +145,7 @@ class Procedure:
 
     @property
     def _flying(self) -> list[int]:
-        """The configurations of all runs in progress, with repeats."""
+        """The configuration of each run in progress, one entry per run."""
         return [flight.at for flight in self._flights.values()]
 
     def _n_trainings(self, at: int) -> int:
@@ -164,7 +164,7 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference again if only whole trainings count and it ran fewer than 3 times."""
+        """Train the reference again, up to 3 times in all, if only whole trainings are compared."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
@@ -290,8 +290,8 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Describe a run of i, and whether it will show the cost to the target."""
         one = self.study.cells[i]
+        # A run that already reached the target and is only continued shows no new cost.
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(i, n_seeds, shows_cost=self.study.follows and not is_continued)
 
@@ -306,7 +306,7 @@ class Procedure:
         return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration whose seed 0 reached the target, or else came nearest."""
+        """Return the best configuration whose run on seed 0 reached the target or came nearest."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -372,7 +372,7 @@ class Procedure:
         return self.log.request(cell, 0, steps=steps, watched_from_samples=watched)
 
     def _note(self, at: int, why: Reason) -> None:
-        """Log the start of the latest run, and why."""
+        """Log that the latest run, of configuration `at`, has started, and the reason `why`."""
         cell, seed = self.study.cells[at].cell, next(reversed(self._flights.values())).seed
         size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
@@ -394,7 +394,7 @@ class Procedure:
             self.study.set_level()
 
     def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
-        """Guess log2 of the steps that a run short of the user's target would need, and its error.
+        """Guess log2 of the steps that a run short of the user's target would need, and the error.
 
         None if the run was cut before its expected steps, so that the miss shows nothing.
         """
@@ -408,7 +408,7 @@ class Procedure:
         return guess
 
     def _take_stretch(self, request: RunRequest, flight: Flight, record: TrialRecord) -> None:
-        """Begin the next stretch of a challenger, or stop it and add its result to the study."""
+        """Begin a challenger's next stretch, or stop the run and add the result to the study."""
         study, at, level, last_step = self.study, flight.at, self.log.until, request.last_step
         assert flight.leader is not None
         was_cut = record.status is Status.TIMEOUT and record.steps < last_step
@@ -447,7 +447,7 @@ class Procedure:
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
     def _compared(self, flight: Flight, record: TrialRecord) -> tuple[float, float]:
-        """Return a challenger's fraction of the leader's cost, and `slower_by`."""
+        """Return a challenger's cost so far / the leader's cost, and `slower_by` of both runs."""
         study, level = self.study, self.log.until
         assert flight.leader is not None
         runs = record, study.cells[flight.leader].records[0]

@@ -28,7 +28,7 @@ class RunWatcher(Protocol):
 
 
 HORIZONS: Final = (0.5, 1.5, 2.0)
-"""The schedule lengths tried besides the reference's, as multiples of the reference's."""
+"""Schedule lengths to try, as multiples of the reference's schedule length."""
 NEARLY_WHOLE: Final = 0.95
 """A run with this fraction of the steps counts as whole: recorded runs end up to 5 % early."""
 MOST_STEPS = 10**9  # the limit of a training that has no other limit
@@ -214,7 +214,7 @@ class RunLog:
         return most
 
     def plan(self, batch_size: int) -> BatchPlan:
-        """Return how many examples each step of a training at this batch size takes."""
+        """Return the plan of a training at this batch size: how many examples each step takes."""
         # An engine with fixed rates may lack the reference's rate at this size, so use its first.
         rates = self.engine.learning_rates(batch_size) or [self.question.reference.learning_rate]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rates[0], seed=0)
@@ -230,7 +230,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the steps of the fewest epochs planned or allowed; without limit, `MOST_STEPS`."""
+        """Return the steps of the planned or allowed epochs (the fewer), else `MOST_STEPS`."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:

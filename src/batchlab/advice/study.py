@@ -66,7 +66,7 @@ class Configured:
     # of this number, without the variation over seeds.
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
     met_on: set[int] = field(default_factory=set)  # seeds whose trainings reached the target
-    missed_on: set[int] = field(default_factory=set)  # seeds whose trainings ended without
+    missed_on: set[int] = field(default_factory=set)  # seeds that missed the target at the end
     # Margins by which a whole training ended worse than the reference.
     ends: dict[int, float] = field(default_factory=dict)
     # The standard error of the final value in the metric's unit, if known.
@@ -218,7 +218,7 @@ class AdviceStudy:
         return set(map(float, range(middle - below, middle + above + 1)))
 
     def weigh(self) -> None:
-        """Compute the cost of a step of each batch size: seconds, or examples for "samples"."""
+        """Compute the cost of a step of each size: seconds, or examples for objective "samples"."""
         self.weight = {size: self._weight(size) for size in self.options}
         self._log_weight = np.log2([self.weight[size] for size in self.sizes])
         self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
@@ -263,7 +263,7 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return octaves from the ridge through each of `others` up to each rate, (n, others)."""
+        """Return octaves of each rate above the ridge through each of `others`, (n, others)."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -279,9 +279,9 @@ class AdviceStudy:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own configuration, and all others that the advice may recommend.
+        """The user's own configuration, and all configurations that the advice may recommend.
 
-        The others never failed, reached the target and, if final values are compared, have a final
+        The latter never failed, reached the target and, if final values are compared, have a final
         value. If only whole trainings are compared, the target may be missed: a lucky reference run
         may have set it too high, so the belief judges the final values.
         """
@@ -333,7 +333,7 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """The sizes that `at_most_epochs` stopped before the target, below the reference's cost."""
+        """The sizes stopped by `at_most_epochs` before the target, below the reference's cost."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
@@ -370,7 +370,7 @@ class AdviceStudy:
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a whole training, without steps copied from another."""
+        """Return the expected seconds of a whole training, without steps copied from other runs."""
         cell = self.cells[i].cell
         shared = self.log.shared_steps((cell, seed))
         if not shared:
@@ -462,7 +462,7 @@ class AdviceStudy:
             shown.clear()
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
-        """Return a whole training's final value; None if a value that it needs is not finite."""
+        """Return a whole training's final value; None if a needed evaluation is not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         return self.question.final_value(record, overfits, steps=self.whole_steps(i))
 
@@ -471,7 +471,7 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Compute the target from all trainings of the pilot's configuration; apply it to all runs.
+        """Set the target from all trainings of the pilot's configuration, and judge all runs again.
 
         If the reference is a default, use trainings of its batch size at the best rate instead.
         """
@@ -517,9 +517,9 @@ class AdviceStudy:
     # ---- the belief
 
     def scatter(self) -> tuple[float, Array]:
-        """Return the standard deviations over seeds, from all configurations and the prior.
+        """Return standard deviations over seeds: of log2 of the steps, and of final values.
 
-        Those of final values are `_N_SCATTERS` equally likely guesses for each configuration.
+        Each configuration has `_N_SCATTERS` equally likely guesses for final values, in margins.
         """
         cost, steps, ends = 0.0, [], []
         for one in self.cells:
@@ -611,7 +611,7 @@ class AdviceStudy:
         return self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
-        """Return the standard deviation of log2(step time / reference's), by configuration."""
+        """Return, per configuration, the SD of log2(step time / the reference's step time)."""
         if self.question.objective != "time":
             return np.zeros(len(self.cells))
         own_size = self.question.reference.batch_size
@@ -626,7 +626,7 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the chance that a further run succeeds: < 1 up to an octave below failed rates."""
+        """Return a run's chance of success: < 1 for rates up to an octave below failed rates."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)

@@ -128,10 +128,10 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return the best rate's cell of each batch size and plan; reports show its curves.
+    """Return, for each batch size and plan, the cell with the best rate.
 
     The best rate has the best mean final value of the first metric, on validation data if any, else
-    on train data. A rate with failed or unfinished trials ranks below all rates without.
+    on train data. Rates with failed or unfinished trials rank below all other rates.
     """
     split = deciding_split(study)
     sign = 1 if study.workload.metrics[0].better == "higher" else -1

@@ -32,7 +32,7 @@ class EqualBudget:
         return train_s
 
     def value(self, record: TrialRecord, split: Split) -> float | None:
-        """Return a trial's metric when it had spent the budget, interpolated between evaluations.
+        """Return a trial's metric when the budget was spent, interpolated between evaluations.
 
         The result is None unless the trial was evaluated at the budget, or before and after it.
         """

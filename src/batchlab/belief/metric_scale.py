@@ -78,7 +78,7 @@ class MetricScale:
         return variance * self.slope(level) ** 2
 
     def slope(self, level: float) -> float:
-        """Return the derivative of the scaled value by the metric at `level`; always positive."""
+        """Return the (positive) derivative of `place` at the metric value `level`."""
         if self.kind == "share":
             share = self._inside(level)
             return 1 / (share * (1 - share) * self.whole)

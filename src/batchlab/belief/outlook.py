@@ -79,7 +79,7 @@ class Run(NamedTuple):
 
     at: int  # the index of the configuration
     n_seeds: int
-    shows_cost: bool  # whether it will show the cost to the target
+    shows_cost: bool  # whether the run will show the cost to the target
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
@@ -89,7 +89,7 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return by how much a linear model must raise each chance until it is `least_chance`.
+    """Return by how much each chance must rise in a linear model to reach `least_chance`.
 
     The model predicts chances from a run's result, maybe below 0 or above 1. So treat a chance as
     a probit: the probability that a normal variable correlated with the result is above 0.
@@ -125,8 +125,8 @@ class Outlook:
         end: how many margins worse than the reference a training ends.
         misses: the probability that a training misses the target.
         mean_cost: log2 of the mean cost of trainings; a miss costs a whole training.
-        worse: the probability that five more trainings end, on average, over a margin worse than
-            five of the baseline (`Aim.is_tuned` says which configuration that is).
+        worse: the probability that five more trainings end, on average, more than a margin worse
+            than five of the baseline (the configuration that `Aim.is_tuned` selects).
         slower: the probability that five more trainings cost more than five of the baseline.
         likely_tuned: the index most likely to have the best rate at the user's batch size.
     """
@@ -154,8 +154,8 @@ class Outlook:
         """
         self._aim, self._cost_sd, n = aim, cost_sd, len(aim.most_cost)
         noise = standard_noise(5 + 2 * n, N_DRAWS)
-        # The noise of a further run's cost and end, of the luck of two mean costs, and of how many
-        # trainings of each of two configurations miss the target.
+        # Noise of: a further run's cost and final value; the difference of two mean costs; for each
+        # of two configurations, how many of its trainings miss the target.
         self._run_noise, self._luck, self._miss_noise = noise[:, :2], noise[:, 2], noise[:, 3:5]
         draws = np.arange(len(noise))
         # A pair of opposite draws shares one surface.
@@ -242,7 +242,7 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the most useful of `stays(nameable)` and all with `chance` >= `least_chance`."""
+        """Return the most useful of `stays` and all `nameable` with `chance` >= `least_chance`."""
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})

@@ -87,13 +87,13 @@ _BY_ERROR = 0.83
 
 
 OwnScatter = tuple[float, int]
-"""The unbiased variance over the seeds of one cell, above 0, and their number (>= 1)."""
+"""The unbiased variance over the seeds of one cell (> 0), and the number of seeds (>= 1)."""
 
 
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return the `variance` of one value per seed; with fewer than two values it is unused."""
+    """Return the `variance` and number of a cell's values; for one value, an unused 1.0."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 

@@ -45,7 +45,7 @@ def better_than_all(draws: Array, margin: float) -> Verdict:
 
 
 def no_worse_than_any(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is at most the margin worse than the best of the others."""
+    """Judge whether the first cell is at most the margin worse than the best other cell."""
     chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
     if chance >= SURE:
         return "held"

@@ -21,12 +21,12 @@ _LACKS_FIT = 2.0
 _LEAST_LEFT = 0.05
 
 Bound = tuple[int, float, NDArray[np.bool_]]
-"""A batch size, log2 of steps, and for each draw whether the target needs more steps than that."""
+"""A batch size, log2 of a number of steps, and per draw whether the target needs more steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsLaw:
-    """The law of steps to the target by batch size; estimates that runs leave open are unknown.
+    """The law of steps to the target by batch size; some estimates may be unknown.
 
     Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
     arXiv:1812.06162, equation 2.11 in the form of steps.
@@ -51,7 +51,7 @@ class StepsLaw:
         Args:
             batch_sizes: at least two different batch sizes, shape (k,).
             log2_steps: draws of log2 of the steps to the target, shape (n_draws, k).
-            bounds: for further batch sizes; draws whose law contradicts one are dropped.
+            bounds: of further batch sizes; draws whose law contradicts a bound are dropped.
         """
         fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)

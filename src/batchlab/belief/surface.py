@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # The prior variance of the constant that all costs share, and of the constant that all final values
 # share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
-_JITTER = 1e-6  # added to each variance, so that rounding leaves a Cholesky factor
+_JITTER = 1e-6  # added to each variance, so that rounding does not prevent a Cholesky factor
 # Twice the epochs give as many steps as half the batch size, with similar final values. So an
 # octave more epochs counts as a batch size that is smaller by this many octaves.
 AS_HALF_THE_SIZE: Final = 0.8
@@ -49,14 +49,14 @@ class SurfacePrior:
     rate_scale: float  # length scale of the residuals along the rate, in octaves
     residual: Array  # standard deviations of the residuals, shape (2,)
     residual_correlation: float  # correlation of the two residuals
-    roughness: Array  # standard deviations of what is independent between configurations, (2,)
+    roughness: Array  # SDs of deviations that are independent between configurations, shape (2,)
     ridge: float  # slope of the line of best rates, octaves of rate per octave of batch size
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> SurfacePrior:
         """Create the prior from the 33 unconstrained numbers that the fit returns.
 
-        Among them, scales and standard deviations are logarithms, and correlations are inverse
+        In `numbers`, scales and standard deviations are logarithms, and correlations are inverse
         hyperbolic tangents.
         """
         t = np.asarray(numbers, dtype=float)
@@ -74,7 +74,7 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return octaves from the ridge through the reference up to each rate, shape (n,)."""
+        """Return how many octaves each rate is above the ridge through the reference."""
         return places.rate - self.ridge * places.size
 
 

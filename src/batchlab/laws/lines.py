@@ -65,7 +65,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of `value`, whose variance / residual variance is `variance`."""
+        """Return the 95 % interval of `value`; `variance` is in units of the residual variance."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -73,7 +73,7 @@ class StraightLine:
 
 
 SIZES_FOR_LAW = 3
-"""The fewest batch sizes to which a law of step time or memory is fitted."""
+"""The fewest batch sizes to which a law of step time, memory or steps is fitted."""
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:

@@ -36,7 +36,7 @@ _LIKELY = 1e-4  # curves with less than this fraction of the largest weight are 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """Shapes of m learning curves: exp(-rate t) or (t + offset)^-power of the rise is left at t."""
+    """Shapes of m learning curves: exp(-rate t) or (t + offset)^-power of a rise is left at t."""
 
     exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
     rate: Array  # rate per epoch of an exponential, or power of a power law, shape (m,)
@@ -318,7 +318,7 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
     """Return the index of a curve's peak if the curve has fallen since (up is better), else None.
 
     The fall is the mean of three values around the peak, less the mean of the later half of the
-    values after the peak. It must exceed delta and 4 standard errors of this difference.
+    values after the peak. The fall must exceed delta and 4 of its standard errors.
     """
     smooth = np.convolve(y, np.ones(3) / 3, mode="valid")
     peak = int(np.argmax(smooth)) + 1

@@ -5,8 +5,8 @@ between two evaluations counts as their mean in log steps; a run that missed the
 of the normal distribution beyond its last evaluation. The law is fitted to joint draws of the mean
 log steps of all batch sizes, and the quantiles of these fits are the 95 % intervals.
 
-The variance of a run is that between seeds of a batch size, or that of the batch sizes around the
-best curve if this is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
+The variance of a run's log steps is the variance between seeds, or around the best curve if that is
+larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
-_LARGEST_EXPONENT = 4.0  # exponents from 1 / _LARGEST_EXPONENT on are tried
+_LARGEST_EXPONENT = 4.0  # the exponents tried range from 1/4 to 4
 # The grid of exponents is narrowed around the best this many times, each time 100-fold.
 _ZOOMS, _EXPONENTS = 3, np.linspace(-math.log(_LARGEST_EXPONENT), math.log(_LARGEST_EXPONENT), 401)
 # Limits of the variance of log steps: less is rounding of the arithmetic, more would overflow.
@@ -118,7 +118,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     means = _Means.of(runs)
     (fewest,), (slope,) = means.laws(np.zeros(1))
     for run in observations:
-        # At sizes that no run reached, a run that missed counts only if it exceeds the law.
+        # Where no run reached the target, a missed run counts only if its steps exceed the law's.
         steps = fewest + slope / run.batch_size
         if run.steps is None and (run.batch_size in reached or run.after_steps > steps):
             steps *= math.exp(_excess(math.log(run.after_steps / steps), math.sqrt(means.seed_sq)))
@@ -255,7 +255,7 @@ class _Means:
         """Return S_min and E_min of the laws fitted to draws of the mean steps, shapes (draws,).
 
         `variance` has the variance of a run in each draw. The first must be 0, so that the first
-        law is that of the means.
+        law is fitted to the mean steps themselves.
         """
         stream, n = np.random.default_rng(0), len(variance)
         # Rounding errors may have the same sign at all batch sizes, so one draw serves all of them.
@@ -269,7 +269,7 @@ class _Means:
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
     """Estimate the exponent of the curve through the means, and draw the variance of a run.
 
-    The interval of the exponent has all curves that fit as well as the best except for chance.
+    The interval contains the exponents of all curves whose worse fit may be due to chance.
     """
     k, best, half = len(means.count), 0.0, 1.0
     for _ in range(_ZOOMS if k >= _SIZES_FOR_AN_EXPONENT else 0):
@@ -277,7 +277,7 @@ def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
         best, half = float(logs[_off_sq(means, logs).argmin()]), half / 100
     (least,) = _off_sq(means, np.array([best]))
     stream, square, degrees = np.random.default_rng(1), means.seed_sq, means.degrees
-    free = max(1, k - 3)  # three points determine a curve, and all but one free their law
+    free = max(1, k - 3)  # degrees of freedom of the residuals: a curve has 3 parameters
     if not degrees or least > free * square:
         square, degrees = max(square, least / free), free
     variance = square * degrees / stream.chisquare(degrees, _N_DRAWS)
@@ -297,7 +297,7 @@ def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
 
 
 def _off_sq(means: _Means, log_exponents: Array) -> Array:
-    """Return, per exponent, the best curve's squared log residuals, summed over all runs."""
+    """Return, per exponent, the best curve's sum of squared log residuals, weighted by runs."""
     exponents = np.exp(log_exponents)
     fewest, slope = _curves(means.batch_sizes, means.log_steps[None], exponents)
     powers = means.batch_sizes ** exponents[:, None]

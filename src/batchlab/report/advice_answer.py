@@ -152,7 +152,7 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # epochs / the user's epochs above which a sentence is yielded; rounding causes less
+_LONGER = 1.2  # report epochs only above this times the user's; rounding causes smaller factors
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
@@ -169,8 +169,8 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-_FAR = 2.0  # report a learning rate that differs from the best by this factor or more
-_GAINS = 1.2  # and if training at the best rate is at least this many times as fast
+_FAR = 2.0  # report the user's learning rate if the best rate differs by this factor or more
+_GAINS = 1.2  # and only if the best rate makes training at least this many times as fast
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
@@ -206,7 +206,7 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate, dict[str, str]] | None:
-    """Return the row with the best final value, the answer's row, their difference, and texts.
+    """Return the row with the best final value, the answer's row, the difference, and texts.
 
     The difference is > 0 if the first row ends better. None is returned if the difference is
     unknown, or if both rows are the same. The texts are names and final values for sentences.
@@ -262,7 +262,7 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield that another configuration may end better, and the additional time to decide this."""
+    """Yield sentences on a configuration that may end better, and the time to decide this."""
     rival = _rival(advice)
     if rival is None or not rival[2].holds(0.0):
         return

@@ -242,7 +242,7 @@ _EDGE = 2**0.25  # a shade reaches from its least batch size / _EDGE to its larg
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:
-    """Yield a shade per group of adjacent candidates in `flat_set`, with nearly the least cost."""
+    """Yield a shade over each group of adjacent batch sizes in the flat set of the advice."""
     together: list[int] = []
     for candidate in (*advice.candidates, None):
         if candidate is not None and candidate.batch_size in advice.flat_set:

@@ -177,7 +177,7 @@ def overfits(advice: Advice) -> bool:
 
 
 def end_label(advice: Advice) -> str:
-    """Return the label of final values, such as "final accuracy" or "best accuracy"."""
+    """Return "final accuracy", or "best accuracy" if final values are best evaluations."""
     if advice.objective == "quality" or overfits(advice):
         return f"best {advice.metric}"
     return f"final {advice.metric}"

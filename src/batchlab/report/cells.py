@@ -182,7 +182,7 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
 
 # ---- values along training
 
-MOST_POINTS = 80  # per line on the page, as more can't be seen; the CSV has all points
+MOST_POINTS = 80  # points per line on the page, where more can't be seen; the CSV has all points
 _MOST_MARKS = 8  # point shapes per line: enough to tell lines apart, without overlaps
 
 TrainS = Callable[[Trial, int], float | None]

@@ -7,7 +7,7 @@ The kinds of rows (see `figure`), by what they show:
     run, bound, failed  one run; a run with only a lower bound; a failed run
     curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
-    level, span         a value, a range of batch sizes marked across the chart
+    level, span         a line across the chart at a value; a shaded range of batch sizes
     verified            an estimate of the answer's configuration, in a ring
     words, named        words next to a mark; words next to the mark of the answer's configuration
 
@@ -88,7 +88,7 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     """Return the Vega-Lite specification of a panel, without width and height."""
     encodings = _ENCODINGS | _size_encodings(looks)
-    # Only for several series: the panels of an image share one scale of dashes, the first one.
+    # Set dashes only for several series: all panels of an image use the first scale of dashes.
     encodings["of_series"] = {}
     if len(panel.series) > 1:
         scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -133,7 +133,7 @@ def _size_encodings(looks: Sequence[SizeLook]) -> dict[str, Spec]:
 
 
 def _drawn_rows(panel: Panel, looks: Sequence[SizeLook]) -> list[Row]:
-    """Return the panel's rows with the label of their batch size, and points with a text."""
+    """Return the panel's rows, each with the label of its size, points also with a hover text."""
     labels = dict(map(attrgetter("kind", "label"), looks))
     rows: list[Row] = []
     for row in panel.rows:
@@ -162,7 +162,7 @@ _ENCODINGS: dict[str, Spec] = {
 
 
 def _places(panel: Panel) -> list[float]:
-    """Return the sorted places of marks on a numeric horizontal axis; of lines without marks."""
+    """Return the sorted horizontal values of the marks, or of the lines if no mark is drawn."""
     placed = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
     marked = [row for row in placed if row["kind"] not in ("band", "rule")]
     return sorted({float(row[panel.axis] or 0.0) for row in marked or placed})
@@ -172,7 +172,7 @@ def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
     """Set the place of the words of one or two marks, so that the words do not overlap.
 
     Words are on the side of their mark towards the middle of the chart, above the higher mark and
-    below the other.
+    below the lower mark.
     """
     marked = rows_of_kinds(rows, "words", "named")
     marked.sort(key=lambda row: float(row["mean"] or 0.0))
@@ -221,7 +221,7 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
-# A vertical axis is logarithmic if highest / lowest value exceeds this: for quantities, metrics.
+# Highest / lowest value above which a vertical axis is logarithmic: for quantities, for metrics.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
 # Empty space for words, as shares of the values' range: below, above, at each logarithmic end.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14

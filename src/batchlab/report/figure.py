@@ -46,7 +46,7 @@ class Panel:
 
     @property
     def has_marks(self) -> bool:
-        """Whether there are marks, at two or more sizes, rates or names if the axis shows these."""
+        """Whether the chart has marks; an axis of `_SIDE_BY_SIDE` needs two different positions."""
         aside = (*_ASIDE, "words", "named")
         places = {row.get(self.axis) for row in self.rows if row["kind"] not in aside}
         return len(places) > (self.axis in _SIDE_BY_SIDE)

@@ -135,7 +135,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a status line to a page, which reloads every `reload_s` seconds unless this is None."""
+    """Add a status line to a page; reload the page every `reload_s` seconds unless None."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

@@ -38,7 +38,7 @@ from batchlab.words.catalogue import listing, sentence
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger number of seeds is reported as "more than 50"
 # Batch sizes fit the training data equally if their train metrics differ from the best by at most
-# this times `Evidence.improvement`, that is, 0.01 in accuracy or 5 % of a held-out loss. The fit
+# 5 times `Evidence.improvement`, that is, 0.01 in accuracy or 5 % of a held-out loss. The fit
 # then cannot explain larger differences on held-out data.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
@@ -62,7 +62,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the size of 32 to 128 nearest to 64 is at most a margin worse than any outside.
+    """Judge whether the size nearest to 64 is at most a margin worse than sizes outside 32..128.
 
     Only equal epochs and equal time are compared, because under equal steps a larger batch wins
     by seeing more data.
@@ -170,7 +170,7 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement about `cell` and `others` under each budget; `how` says it in words."""
+    """Judge a statement about `cell` and `others` under each budget; `how` is its wording."""
     split = budget_split(evidence.study)
     compared: list[str] = []
     undecided: dict[str, float] = {}  # number of seeds that would decide, by sentence

@@ -186,7 +186,7 @@ def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
-NAMED = "▸"  # the mark before the best row
+NAMED = "▸"  # the mark before the row of the recommended or best configuration
 
 
 # ---- as aligned text
