@@ -36,9 +36,9 @@ from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
-_POOL = 512  # If a chosen example has nothing to average, search this many for labels or tokens.
+_POOL = 512  # If a chosen example has no label or token to average, search this many examples.
 _CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
-# Standard deviation of the noise added to an initial weight tensor / that of the tensor itself.
+# The standard deviation of noise added to an initial weight tensor / the tensor's own deviation.
 _MOVED = 0.05
 # The largest relative difference between gradients that rounding may cause, by precision.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -93,7 +93,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Return a few examples; each gradient uses a new model with the same perturbed weights."""
+    """Return a `_Few` that makes a new model, with equal perturbed weights, for each gradient."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -106,7 +106,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield the causes of a wrong gradient; disable each found cause, as it may hide another."""
+    """Yield each cause of a wrong gradient; disable a found cause before the next check."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -225,7 +225,7 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
 
 
 def _coupling(few: _Few) -> Finding | None:
-    """Return why a batch's loss is not the mean loss of its parts, or None if it is that mean.
+    """Return why a batch's loss is not the mean loss of its parts; None if the two are equal.
 
     Raises:
         WorkloadError: the loss compares each prediction with every target.
@@ -265,7 +265,7 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
 
 
 def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether `whole` is a weighted mean of the gradients `pieces`, up to an error.
+    """Return whether the gradient `whole` is a weighted mean of the gradients `pieces`.
 
     `within` is the largest relative error. Weights must be positive; gradients of 0 are ignored.
     """
@@ -348,7 +348,7 @@ class _Few:
     def with_grains(self, whole: Tensor) -> _Few:
         """Return a copy whose `rounding` includes the error of gradient(3 × loss) / 3.
 
-        Change nothing if the error is above 1 %, or if gradient(2 × loss) / 2 differs (clipping).
+        Return `self` if the error is above 1 %, or if clipping makes gradient(2 × loss) / 2 differ.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -372,7 +372,7 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over `pieces`; if there are none, that of all examples.
+        """Return the gradient accumulated over `pieces`; without pieces, that of all examples.
 
         With a single piece or none, the loss is multiplied by `factor`.
         """
@@ -405,7 +405,7 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return the relative distance of the gradients with seeds 0 and 1; 0 within `rounding`."""
+        """Return |g1 - g0| / |g0| for the gradients with seeds 0 and 1; 0 if at most `rounding`."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
@@ -432,7 +432,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether the mean loss over seeds clearly differs between a batch and its parts."""
+        """Return whether losses of batch and parts differ by > 5 % and by > 6 standard errors."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, list(map(self.batch, cut)))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]

@@ -53,11 +53,11 @@ def _norm(first: Tensor, second: Tensor) -> float:
 
 # ---- the loss around the weights
 
-_PASS_EXAMPLES = 512
+_PASS_EXAMPLES = 512  # the most examples per forward and backward pass
 
 
 class LossSurface:
-    """The mean loss of some training examples around a model's weights.
+    """The mean loss of some training examples as a function of a model's weights.
 
     The loss is deterministic: each forward pass has the same examples and random numbers at every
     call, and dropout is off. Batch normalization takes its statistics from each pass, as in
@@ -134,7 +134,7 @@ class LossSurface:
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield, per pass, its fraction of the total weight and its loss with fixed randomness."""
+        """Yield each pass's fraction of the total weight and its loss, with fixed randomness."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -144,7 +144,7 @@ class LossSurface:
             yield share, loss
 
 
-_EPSILON = 1e-3  # The paper uses this size of the box, and half of it.
+_EPSILON = 1e-3  # a weight w may change by at most this × (|w| + 1), as in the paper
 # The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
 _ITERATIONS = 10
 # The gradient at trained weights is near 0, so also start at a random point in 0.1 × the box.
@@ -277,7 +277,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """Return the measuring functions of the default quantities and of those in `asked`, by name."""
+    """Return, by name, functions that measure the default and requested (`asked`) quantities."""
     rows = measurement_rows()
     functions: AtSteps = {}
     for name, at_step in AT_STEP.items():
@@ -289,9 +289,9 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 
 
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    """Measure after every step; if `on_request`, at epoch ends; if `at_ends`, at start and end."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
+    # `is_last` is true at the start and end of a training, `is_end` also at epoch ends.
     is_due = moment.is_last if at_ends else moment.is_end
     if not is_due:
         return None

@@ -34,7 +34,7 @@ from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_opt
 from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
-_MANY, _AT_ONCE = 1000, 64
+_MANY, _AT_ONCE = 1000, 64  # the most examples to check a metric on, and examples per batch
 _SHORT = 10_000  # the most examples of a stream that is read to its end
 COMPILED: Final = (
     "torch.compile is left out of all trainings, because compiling in every run would take longer "

@@ -49,7 +49,7 @@ class CheckResult:
 
 
 def succeeds(function: Callable[[], object]) -> bool:
-    """Seed all generators; return whether `function` raises no error; re-raise out of memory."""
+    """Seed all generators and return whether `function` succeeds; re-raise out-of-memory errors."""
     seed_everything(_SEED)
     try:
         function()
@@ -161,11 +161,11 @@ def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
 def batches_of_few(
     workload: Workload, chosen: Sequence[int], accepts: Callable[[Batch], object]
 ) -> tuple[Callable[[Sequence[int]], Batch], bool]:
-    """Return a function from positions in `chosen` to a batch, and whether its batches are random.
+    """Return a function (positions in `chosen`) -> batch, and whether that function is random.
 
     Each example is fetched only once, because a random data set would return different examples. If
     `collate` is random (masks, negative samples), all batches are rows of a single collated batch,
-    unless `accepts` fails on half of its rows: a target may contain row numbers of the whole batch.
+    unless `accepts` fails on half of the rows: a target may contain row numbers of the whole batch.
 
     Raises:
         WorkloadError: fetching or collating the examples failed.

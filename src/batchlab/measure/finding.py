@@ -18,7 +18,7 @@ class Finding:
         where: the layers, parameters or function in which the cause lies.
         size: |accumulated gradient - whole gradient| / |whole gradient|; None if the two could not
             be compared.
-        by_chance: whether only random draws cause the difference, so that its average is 0.
+        by_chance: whether only random draws cause the difference, so that differences average to 0.
     """
 
     cause: str

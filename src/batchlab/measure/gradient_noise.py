@@ -55,7 +55,7 @@ _Block = tuple[float, Tensor]
 
 
 class GradientNoise:
-    """A sampler of the mean gradients of blocks of a workload's training examples.
+    """Samples gradients of a workload's training examples, averaged over blocks of examples.
 
     A sample uses a copy of the model in its current mode, so the model's parameters, buffers and
     gradients do not change. The global random generators do not change either.
@@ -232,7 +232,7 @@ def drawn_variance(
     seed: int,
     n_batches: int,
 ) -> float:
-    """Estimate the variance of the gradient of mini-batches (the trace of its covariance).
+    """Estimate the variance (trace of the covariance) of the gradient of a random mini-batch.
 
     The result is the unbiased sample variance over `n_batches` batches, sampled as in the trial. It
     is 0 if each batch is the whole training set, without replacement.
@@ -265,7 +265,7 @@ _HALVINGS = 8
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
-    """Return 0, `last_step` and its half, quarter, ... (eight halvings), ascending."""
+    """Return, ascending: 0, and `last_step` divided by 256, 128, ..., 2 and 1 (rounded down)."""
     halves = map(last_step.__rshift__, range(_HALVINGS + 1))
     return tuple(sorted({0, *halves}))
 
@@ -279,7 +279,7 @@ def measure_noise_along(
     point_s: float,
     wall_bytes: int | None,
 ) -> Reason | None:
-    """Train in this process, and send a `NoisePoint` through `line` at each of `steps`, ascending.
+    """Train in this process, and send a `NoisePoint` through `line` at each of the sorted `steps`.
 
     A measurement stops sampling after `point_s` seconds; this process may allocate `wall_bytes`.
     Return the reason if the training diverged before the last step, otherwise None.

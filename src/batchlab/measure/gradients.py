@@ -51,7 +51,7 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
-    """Return the Euclidean norm of the parameters' `.grad`, or None if no parameter has one."""
+    """Return the Euclidean norm of the parameters' gradients, or None if there is no gradient."""
     norms = []
     for parameter in parameters:
         if parameter.grad is not None:
@@ -89,7 +89,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Return each example's squared norm of the gradient by the layer's own parameters, (n,).
+    """Return, for each example, |gradient by the layer's own parameters|^2, shape (n,).
 
     `value` is the layer's input, with examples in the first dimension; `back` is the gradient of
     each example's own loss by the layer's output. The layer must satisfy `is_known`.
@@ -118,7 +118,7 @@ def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
-    """Return the layer's own trainable parameters, without those of layers nested in it."""
+    """Return a layer's own trainable parameters, without the parameters of nested layers."""
     return list(filter(_is_trainable, layer.parameters(recurse=False)))
 
 
@@ -133,7 +133,7 @@ def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
-    """Return |sum over t of back_t value_t^T|^2, shape (n,), of value (n, T, i), back (n, T, o)."""
+    """Return each example's |back^T value|^2, shape (n,): value (n, T, i), back (n, T, o)."""
     (_, length, n_in), n_out = value.shape, back.shape[2]
     if length * (n_in + n_out) < n_in * n_out:
         inside, outside = value @ value.transpose(1, 2), back @ back.transpose(1, 2)
@@ -170,7 +170,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# By type of layer: how to compute each example's squared norm of the gradient by the weight.
+# By type of layer: a function that computes the part of `squared_norms` for the layer's weight.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,

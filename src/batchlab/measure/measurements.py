@@ -20,8 +20,8 @@ from batchlab.records.study import Study
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
     """Return the gradient variance expected from sampling, tr Sigma / B, by batch size B.
 
-    Without replacement, the variance is tr Sigma / B × (N - B) / (N - 1) for N examples. tr Sigma
-    is the geometric mean of its estimates from `seen`, the measured variance by batch size.
+    Without replacement, multiply by (N - B) / (N - 1) for N examples. tr Sigma, the variance of one
+    example's gradient, is a geometric mean of estimates from `seen` (measured variance by size).
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}

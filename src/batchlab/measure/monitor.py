@@ -30,7 +30,7 @@ _EVERY = 50
 # The noise scale is estimated from the last 40 measured steps, and needs at least 3.
 _KEPT = 40
 _FEWEST = 3
-_MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
+_MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1  # bounds on noise scale / batch size, for the hint
 
 
 class Monitor:
@@ -139,10 +139,10 @@ class Monitor:
 
 
 class _MeasuredStep:
-    """Hooks that record, in one step, what the norms of single examples' gradients depend on.
+    """Hooks that record, in one step, the data for norms of single examples' gradients.
 
-    These are the input of each layer's first call and the gradient by its output, in the first
-    backward pass of the step.
+    The data are the input of each layer's first call, and the gradient by that call's output in the
+    first backward pass of the step.
     """
 
     def __init__(self, layers: list[nn.Module]) -> None:
@@ -189,7 +189,7 @@ class _MeasuredStep:
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Estimate (tr Sigma, |G|^2) from the first pass; None if not finite or < 2 examples."""
+        """Return estimates of noise tr Sigma and signal |G|^2; None if infinite or < 2 examples."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             (value, version), back = self._inputs[layer], self._backs.get(layer)

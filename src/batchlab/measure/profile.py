@@ -137,8 +137,8 @@ class ProfilePoint:
         return step_s and self.batch_size / step_s
 
 
-# Prior standard deviation, between processes on a quiet machine, of the log ratio of two sizes'
-# step times. Its square is averaged with the measured variance, as if from 3 degrees of freedom.
+# On a quiet machine, the log ratio of two sizes' step times has this standard deviation between
+# processes. Its square is averaged with the measured variance, with 3 degrees of freedom.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
@@ -152,7 +152,7 @@ FEWEST_PROCESSES: Final = 2
 """Two processes per batch size are enough to estimate the scatter between processes."""
 MOST_PROCESSES: Final = 12
 """The most processes per batch size; more processes would hardly narrow an interval."""
-_NARROW = 0.05  # half-width of a log step time's interval below which no more processes are needed
+_NARROW = 0.05  # enough processes ran once the interval of a log step time has this half-width
 
 # The plateau starts at the smallest batch size whose throughput is at least the best / 1.10.
 _PLATEAU_FRACTION = 0.10
@@ -268,7 +268,7 @@ class Profile(ShownInNotebook):
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
 
     def are_enough_processes(self, n: int) -> bool:
-        """Return whether `n` processes per size suffice: 12, or 2 or more with narrow intervals."""
+        """Return whether `n` processes per size suffice: n >= 12, or precise times and n >= 2."""
         scatter = self.process_scatter
         is_sure = scatter is None or scatter.half_width(n) <= _NARROW
         return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
@@ -278,7 +278,7 @@ class Profile(ShownInNotebook):
         return self._by_shape.get((batch_size, micro_batch_size))
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
-        """Return a profile with these points added; they replace points with equal sizes."""
+        """Return a profile with `points` added, in place of present points with equal sizes."""
         by_shape = self._by_shape | {point.shape: point for point in points}
         in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
         return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
@@ -349,7 +349,7 @@ class Profile(ShownInNotebook):
         return step_s * max(1.0, batch_size / nearest)
 
     def _measured_s(self, batch_size: int) -> Estimate:
-        """Return the seconds per step of a size that ran, combined with `step_time` if not None."""
+        """Return a timed size's seconds per step, smoothed by the law if it includes the size."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time
@@ -411,7 +411,7 @@ class Profile(ShownInNotebook):
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """Return the larger of `step_bytes` and an evaluation's peak; None if the first is None."""
+        """Return max(`step_bytes`, an evaluation's peak memory); None if `step_bytes` is None."""
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)

@@ -29,7 +29,7 @@ _FEWEST_STEPS = 3.0
 # A workload's probe is stopped after ten times its expected time, but not before 10 s.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
-# The first of several sizes gets at most this fraction of the budget, to leave time for the others.
+# The first of several sizes gets at most this fraction of the budget, to leave time for the rest.
 _FIRST_SHARE = 0.45
 # A command's batch size is timed again only if 1.3 times its first duration is left of the budget.
 _AGAIN_FACTOR = 1.3
@@ -62,9 +62,9 @@ class ProfileSearch:
     Then the sizes that ran without accumulation are timed again. Sizes already in the profile are
     only timed again.
 
-    Each start of a command may take minutes, so of a command the sizes next to its own come first,
-    and the exact memory limit is not searched for. If half of the sizes fail and none was given,
-    multiples of the command's own size are tried.
+    A command may take minutes to start, so the sizes next to a command's own size come first, and
+    the exact memory limit is not searched for. If half of the sizes fail, and the user gave no
+    sizes, multiples of the command's own size are tried.
     """
 
     probe: Probe
@@ -75,9 +75,9 @@ class ProfileSearch:
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     is_command: bool = False  # whether a command is timed, not a workload
     are_given: bool = False  # whether the user has given the batch sizes
-    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # seconds by batch size
+    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # seconds taken, by size
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
-    _too_large: int | None = field(default=None, init=False)  # the smallest known not to fit
+    _too_large: int | None = field(default=None, init=False)  # the smallest size known not to fit
     _n_probed: int = field(default=0, init=False)
     _done_fraction: float = field(default=0.0, init=False)
 
@@ -193,7 +193,7 @@ class ProfileSearch:
         return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
-        """Return the profile's point with these sizes; if it is missing, measure and add it."""
+        """Return the profile's point with these sizes; measure and add the point if missing."""
         point = self.profile.point(size, micro)
         if point is not None:
             return point
@@ -206,7 +206,7 @@ class ProfileSearch:
         return point
 
     def _time_again(self) -> None:
-        """Time the sizes that ran unaccumulated in more processes, until precise enough.
+        """Repeat the timing of sizes that ran without accumulation, until the times are precise.
 
         Sizes take turns, so that a short disturbance affects only one process of a size. The
         workload's own size is first in each round; the order of the other sizes is reversed each
@@ -273,7 +273,7 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_s(self, batch_size: int) -> float:
-        """Predict the seconds that a process takes; 0 before a command has run."""
+        """Predict the seconds of a process for a batch size; 0 for a command that never ran."""
         if self.is_command:
             if batch_size in self._took_s:
                 return _AGAIN_FACTOR * self._took_s[batch_size]
@@ -282,10 +282,10 @@ class ProfileSearch:
         return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(TIMED_S, _FEWEST_STEPS * step_s)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Predict a step time by a line through the smallest and the largest size <= `batch_size`.
+        """Extrapolate a step time from the smallest timed size and the largest <= `batch_size`.
 
-        Only sizes that ran count; without any, the result is 0. A time in proportion to the size
-        would be far too long, because small batches take nearly equal times.
+        The result is 0 if no size was timed. Times in proportion to the size would be far too long,
+        because small batches take nearly equal times.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)

@@ -33,7 +33,7 @@ from batchlab.workload.definition import SPLITS, size_of
 # against the limit only when it is touched.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
-_UNSTEADY_FRACTION = 0.3
+_UNSTEADY_FRACTION = 0.3  # warn about timings with a larger `unsteadiness_fraction`
 
 
 def measure_profile(

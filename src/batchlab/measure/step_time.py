@@ -24,7 +24,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-_ROUNDS = 17  # fifteen blocks after the first two
+_ROUNDS = 17  # rounds of blocks: the first two are warm-up, so fifteen blocks are used
 _FEWEST_ROUNDS = 3
 # Clocks and the allocator need time to stabilize: of ten or more rounds, the first two are warm-up.
 _SETTLING_ROUNDS = 2
@@ -252,7 +252,7 @@ class _Timer:
         """Return the seconds that the next `n_steps` steps take with this number of threads."""
         torch.set_num_threads(threads)
         started_s = self.clock()
-        # `steps` reads the losses, which waits for the GPU, so the time includes its work.
+        # `steps` reads the losses, which waits for the GPU, so the time includes the GPU's work.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
         return self.clock() - started_s

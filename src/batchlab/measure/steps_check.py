@@ -92,7 +92,7 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take 1 step, or up to 20 with an own `step`, until a weight changes; return (n, warnings).
+    """Take 1 step, or up to 20 of a user's `step`, until a weight changes; return (n, warnings).
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
@@ -127,7 +127,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
 
 
 def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
-    """Return a warning if reading `n` examples takes longer than their step × number of workers."""
+    """Return a warning if reading `n` examples, by all workers, takes longer than their step."""
     in_memory = workload.collate is None and resident(workload.train) is not None
     if in_memory or is_stream(workload.train):  # the advice to use workers does not apply
         return ()

@@ -16,7 +16,7 @@ _FARTHEST = 0.05
 _MARK_RATIO = 1.05
 # In about the first third of the first epoch, marks are instead n_train / this number apart.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before `watched_from_samples`, skip marks below this factor × the samples at the last evaluation.
+# Before `watched_from_samples`, skip marks below this factor × samples at the previous evaluation.
 _UNWATCHED_RATIO = 1.5
 # Up to epoch 200 every epoch end is evaluated, from there on every second epoch end, from epoch 300
 # on every third, and so on: the gap is the number of epochs done divided by this number.
@@ -57,10 +57,10 @@ def pauses(
         last_step: the run's length in steps; the last step is always evaluated, on all splits.
         after_step: leave out evaluations up to this step, because a resumed run already has them.
         watched_from_samples: the number of samples before which the target can't be reached. Until
-            then, marks are left out while samples < 1.5 × the samples at the last evaluation.
-        interval_samples: the fewest samples between two evaluations, except at `last_step`. Marks
-            and epoch ends closer to the last evaluation are left out, and marks closer to the next
-            epoch end. Used if evaluations take as long as the steps between marks.
+            then, marks are left out while samples < 1.5 × samples at the previous evaluation.
+        interval_samples: the fewest samples between two evaluations, except at `last_step`. A mark
+            or epoch end is left out if closer to the previous evaluation; a mark also if closer to
+            the next epoch end. Used if evaluations take as long as the steps between marks.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -91,7 +91,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield `found`, and validation-only evaluations at the epoch ends that `found` leaves out.
+    """Yield the evaluations `found`, and validation-only evaluations at all other epoch ends.
 
     Used if early stopping or a scheduler needs the metric at the end of every epoch.
     """
@@ -154,7 +154,7 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
 
 
 def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
-    """Yield the epoch ends (steps) to evaluate at, each with whether to evaluate all splits."""
+    """Yield (step, whether to evaluate all splits) for each epoch end at which to evaluate."""
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all

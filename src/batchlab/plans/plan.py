@@ -204,7 +204,7 @@ def steps(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Return a plan that doubles the size repeatedly, from `start` to `batch_size` at `part`.
+    """Return a plan that doubles the size from `start` to `batch_size` in a run's first `part`.
 
     Raises:
         UsageError: `start` > `batch_size`, or `part` (a fraction of the run) not in (0, 1).

@@ -29,7 +29,7 @@ class ScalingRule:
     needs_adam: bool = False
 
     def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
-        """Return `adam` scaled from the reference batch size to kappa; None if kappa is too large.
+        """Return `adam` scaled to kappa × the reference batch size; None if kappa is too large.
 
         A decoupled weight decay is scaled so that the weights decay equally per epoch at every
         batch size: learning rate × weight decay is proportional to kappa.
@@ -64,7 +64,7 @@ _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return settings with beta 2 ** kappa, at least 0.9: its half-life in examples is unchanged.
+    """Return settings with beta 2 ** kappa (>= 0.9): the half-life in examples is then unchanged.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the limit 0.9 is batchlab's.
     """

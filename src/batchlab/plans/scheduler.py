@@ -98,7 +98,7 @@ class PlanScheduler(LRScheduler):
                 factor on the rate; None for the plan's factor only.
 
         Raises:
-            UsageError: the optimizer lacks a setting of the rule, or the rule refuses a batch size.
+            UsageError: the optimizer lacks a setting that the rule scales, or a size is too large.
         """
         self._rule = planned.scaling_rule
         self._plan, self._schedule = plan, schedule

@@ -140,5 +140,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True  # no memory to map a file or data
+        return True  # no memory is left to map a file or data
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -121,7 +121,7 @@ class PackedWorkload:
                 memory[place] = content
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: for a child with the file descriptor, else with the bytes."""
+        """Return the state to pickle; the arrays are a file descriptor for a child, else bytes."""
         memory: Any = np.empty(0, np.uint8)
         if get_spawning_popen() is not None:
             memory = DupFd(self._memory)
@@ -131,7 +131,7 @@ class PackedWorkload:
         return vars(self) | {"_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state, with the file descriptor or with the bytes in new shared memory."""
+        """Restore the state; copy arrays that were pickled as bytes into new shared memory."""
         memory = state["_memory"]
         if not isinstance(memory, np.ndarray):
             vars(self).update(state | {"_memory": memory.detach()})

@@ -52,7 +52,7 @@ class ShippedWorkload:
     def arrived(self, new_folder: Path) -> PackedWorkload:
         """Return the workload, and let this process import its files.
 
-        If all files exist here with the same path and content (a shared folder), use these.
+        If all files exist here with the same path and content (a shared folder), use them.
         Otherwise, write all files below `new_folder`.
 
         Raises:
@@ -93,7 +93,7 @@ def _below(root: Path | None, path: str) -> str:
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
     """Return the folders of Python's module search path that contain some of the files."""
     places = [Path(file.path) for file in files if file.path.endswith(".py")]
-    folders: dict[str, None] = {}  # in order, each once
+    folders: dict[str, None] = {}  # a set that keeps the order
     for entry in sys.path:
         folder = Path(entry).resolve()
         if any(place.is_relative_to(folder) for place in places):

@@ -87,8 +87,8 @@ class Accumulator:
 
         Raises:
             BatchlabError: the batch's weight is 0, or no tensor shows the number of examples.
-            Exception: any error of the loss, and running out of memory where halving is impossible:
-                with a single example, or in a DistributedDataParallel.
+            Exception: any error of the loss, or out of memory if no smaller micro-batch is tried:
+                with a single example, or with several processes.
         """
         put_back = _remembered(list(self._model.buffers()))
         while True:
@@ -150,7 +150,7 @@ class Accumulator:
         return loss * (everywhere / self._world_size / total)
 
     def _over_all(self, *numbers: float) -> Sequence[float]:
-        """Return the sum over all processes of each number."""
+        """Return each number summed over all processes."""
         if self._world_size == 1:
             return numbers
         device = next(self._model.parameters()).device
@@ -167,10 +167,10 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
-    """Add up mean losses and gradients of a batch's parts, weighted by `shares`; return the loss.
+    """Add the gradient of the sum of share × mean loss over a batch's parts; return this sum.
 
-    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. Every pass
-    before the last pass runs in the context `waiting`, such as `no_sync` of a distributed model.
+    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
+    except the last run in the context `waiting`, such as `no_sync` of a distributed model.
     """
     counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []

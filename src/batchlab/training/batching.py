@@ -35,7 +35,7 @@ _MOST_SEED = 2**31
 
 
 def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return one epoch's example indices in order, by the workload's sampler or `epoch_order`."""
+    """Return the example indices of an epoch in training order, by `make_sampler` if given."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
     seed = derived_seed("sampler", trial.seed, epoch)
@@ -43,10 +43,10 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return `order_of` for training data in memory: for a full batch, the order in memory.
+    """Return `order_of`, or the unshuffled order if each step computes all examples in one pass.
 
-    In a batch of all examples, the order affects only rounding. But micro-batches need a random
-    order, because layers may normalize each micro-batch.
+    The order within one such pass affects only rounding. Micro-batches need a random order, because
+    layers may normalize each micro-batch.
     """
     plan, n_train = trial.plan, trial.n_train
     is_whole = min(plan.batch_size_at(plan.steps_in(epoch)), trial.micro_batch_size) == n_train
@@ -57,7 +57,7 @@ def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def _chosen(plan: BatchPlan, epoch: int, step: int, order: Tensor) -> Tensor:
-    """Return the indices of the examples of step `step` of an epoch, given the epoch's order."""
+    """Return the part of `order`, an epoch's example indices, that the epoch's step `step` uses."""
     begin = plan.steps_in(epoch)
     taken = plan.samples_at(begin)  # examples processed before this epoch
     return order[plan.samples_at(begin + step) - taken : plan.samples_at(begin + step + 1) - taken]
@@ -117,7 +117,7 @@ def _indices(drawn: Iterable[Any], what: str) -> list[int]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors, and other values with a `to` method, are on `device`."""
+    """Return a batch with its tensors, and other values with a `to` method, moved to `device`."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -197,7 +197,7 @@ def _resident_epoch(
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
-    """One epoch's steps as a Dataset: item k has the micro-batches of step `first_step + k`."""
+    """One epoch's steps as a Dataset: item k is the micro-batches of step `first_step + k`."""
 
     def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
         self._workload = workload

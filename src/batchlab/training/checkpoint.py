@@ -56,9 +56,9 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON header of a checkpoint; `_packed` converts `random` and the values of `kept`.
+    """The JSON header of a checkpoint; `random` and the values of `kept` are results of `_packed`.
 
-    `not_in_state_dict` lists the names of buffers that their model's `state_dict` leaves out.
+    `not_in_state_dict` lists the names of buffers that the model's `state_dict` leaves out.
     """
 
     progress: Progress
@@ -195,7 +195,7 @@ def _header(metadata: dict[str, str]) -> _Header:
 
 
 def _tensors_of(module: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return all tensors of a module, by their names in a file in which the module has `name`."""
+    """Return the parameters and buffers of a module, by names that start with `name`."""
     # Include buffers that are in no state dict, without which a resumed run would differ.
     state = dict(module.named_parameters(name, remove_duplicate=False))
     return state | dict(module.named_buffers(name, remove_duplicate=False))
@@ -277,7 +277,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value from which `_packed` made `packed` and `tensors`."""
+    """Return the value that `_packed` converted to `packed` and `tensors`."""
     if isinstance(packed, list):
         return [_unpacked(item, tensors) for item in packed]
     if not isinstance(packed, dict):

@@ -58,7 +58,7 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Return an `asking` context for metric `name` on split `where`; a no-op for the loss."""
+    """Return a context that adds metric `name` and data `where` to errors; no-op for the loss."""
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL
@@ -76,7 +76,6 @@ class _WholeSet:
     """The tally of a metric over a whole split: collects batches, then computes the metric."""
 
     def __init__(self, workload: Workload, name: str) -> None:
-        """Start without predictions; copy and reset a metric object that has a state."""
         metric = workload.metrics[name]
         if not isinstance(metric, Metric):
             metric = Metric(over_all=metric, better="higher")
@@ -127,7 +126,8 @@ def _joined(batches: list[Any]) -> Any:
     return torch.cat(batches)
 
 
-# The most examples per forward pass (to fit into the cache), and the fewest (for speed).
+# Bounds on the number of examples per forward pass of an evaluation: more would not fit into the
+# cache, and fewer would be slow.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric uses this many training examples, drawn once with a fixed seed: as many as MNIST
@@ -143,13 +143,12 @@ def n_train_evaluated(n_train: int) -> int:
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     """Return the number of examples per forward pass of an evaluation.
 
-    The number is equal for all training batch sizes, because a loss that couples the examples of a
-    batch depends on this number. Such a loss still differs from the training loss of each batch
-    size, so advice compares a metric over a fixed set of examples instead.
+    The number is four times the reference batch size (without gradients, these examples take less
+    memory than a training step), at least 64, for speed, and at most 1000. In a trial with
+    micro-batches, the number is also at most twice the micro-batch size, but at least 64.
 
-    The result is four times the reference batch size (without gradients, these examples take less
-    memory than a training step), at least 64, for speed, and at most 1000. The exception: a trial
-    with micro-batches has at most twice the micro-batch size, or 64 if 64 is larger.
+    The batch size of the training has no effect on the number, because values of a loss that
+    couples the examples of a batch can be compared only for equal numbers.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -297,7 +296,7 @@ class _SplitData:
 
 
 def _split_data(workload: Workload, split: Split, device: torch.device, at_once: int) -> _SplitData:
-    """Return a split's data: all examples, or a fixed subset (of a stream, the first examples)."""
+    """Prepare a whole split for evaluation; of `train`, at most 10,000 fixed examples."""
     data, collate = opened(getattr(workload, split), workload.collate)
     n = size_of(data)
     rows = torch.arange(n)
@@ -342,7 +341,7 @@ def shares_of(workload: Workload, batches: Sequence[Batch]) -> list[float]:
     """Return the weight of each batch as a fraction of the total weight.
 
     Raises:
-        WorkloadError: each of several batches has weight 0.
+        WorkloadError: there are several batches, and all have weight 0.
     """
     if len(batches) == 1:
         return [1.0]

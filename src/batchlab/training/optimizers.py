@@ -115,7 +115,7 @@ def move_settings(
     The learning rate is unchanged, because a trial's rate is already scaled.
 
     Raises:
-        UsageError: a group lacks a setting of the rule, or the rule refuses the batch size.
+        UsageError: a group lacks a setting that the rule scales, or the batch size is too large.
     """
     sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
@@ -124,10 +124,10 @@ def move_settings(
 
 
 def averaged_model(workload: Workload, model: nn.Module) -> nn.Module:
-    """Return a copy of a new model, to average the model's weights and buffers in.
+    """Return a copy of a new model, in which `update_average` averages weights and buffers.
 
     Raises:
-        WorkloadError: a parameter has 16 bits, too few to add a thousandth of a step.
+        WorkloadError: a parameter has 16 bits, too imprecise for the average's small updates.
     """
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype.itemsize < 4:
@@ -184,8 +184,8 @@ class RateSchedule:
         self._group_rates = [group["lr"] for group in self._groups()]
         self._schedulers: tuple[LRScheduler, ...] = ()
         if workload.scheduler is not None:
-            # A scheduler of steps asks how many there are: a fixed number would be another part
-            # of the training at each batch size.
+            # A scheduler called after each step must have the parameter `n_steps`: a fixed number
+            # of steps would be a different fraction of the training at each batch size.
             self._is_by_step = "n_steps" in horizons_of(workload.scheduler)
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
@@ -209,7 +209,7 @@ class RateSchedule:
 
     @property
     def follows_metric(self) -> bool:
-        """Whether the rate depends on the first metric, which is then needed at every epoch end."""
+        """Whether the rate depends on the first metric, so that every epoch end is evaluated."""
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:
@@ -239,7 +239,7 @@ class RateSchedule:
             yield from optimizer.param_groups
 
     def _factor(self, step: int) -> float:
-        """Return the workload's `schedule` at `step`: a factor on the peak rate, by default 1."""
+        """Return the factor of the workload's `schedule` at `step`; 1 if there is no schedule."""
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None

@@ -83,7 +83,7 @@ def divergence(
 
 
 def training_loss(evaluation: Evaluation) -> float | None:
-    """Return the loss on validation data, or else on training batches; None if unknown."""
+    """Return the validation loss or, without validation data, training loss; None if unknown."""
     if any(score.split == "validation" for score in evaluation.scores):
         return evaluation.score("validation", "loss")
     if evaluation.step == 0:
@@ -107,12 +107,11 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
-# A block is the steps between two checks of losses and `stop`: target time and most steps.
-_BLOCK_S = 0.05
-_BLOCK_STEPS = 256
-# The fewest seconds between two checkpoints, and the largest fraction of time to write files.
-_CHECKPOINT_EVERY_S = 0.25
-_CHECKPOINT_FRACTION = 0.02
+# Losses and `stop` are checked after each block of consecutive steps.
+_BLOCK_S = 0.05  # the intended seconds per block
+_BLOCK_STEPS = 256  # the most steps per block
+_CHECKPOINT_EVERY_S = 0.25  # the fewest seconds between two checkpoints
+_CHECKPOINT_FRACTION = 0.02  # the largest fraction of a run's time to spend on checkpoints
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,7 +246,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """If the run must end, evaluate any missing splits and return the outcome; else None."""
+        """Return the outcome if the run must end, else None; after success, complete the scores."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -285,7 +284,7 @@ class _TrainingRun:
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
     ) -> Outcome | None:
-        """Train in blocks to the step of `pause`; return an outcome if the run ends before it."""
+        """Train to the step of `pause`; return an outcome only if the run ends earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -306,7 +305,7 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the steps until the next of `Task.beginnings`, or `last_step` if none is left."""
+        """Return the number of steps to the next of `Task.beginnings`; if none, `last_step`."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
@@ -361,9 +360,9 @@ class _TrainingRun:
         return outcome
 
     def _lost(self, loss: float, step: int) -> Outcome:
-        """Return the outcome of a non-finite loss; an untrained model's loss decides the reason."""
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
+        # If an untrained model's loss is not finite either, the learning rate is not the reason.
         with suppress(torch.OutOfMemoryError):  # a second model may not fit into memory
             fresh = Stepper(self._workload, self._trial, self._device)
             untrained = fresh.step(next(fresh.stream(step))).item()

@@ -32,7 +32,7 @@ class Stepper:
     """A trial's model and optimizer on their device, ready to take steps.
 
     Attributes:
-        name: the name of the trainer.
+        name: the name of the trainer, "plain" or (in a subclass) "native".
         model: the model that is trained.
         optimizers: the optimizers that train the model.
         optimizer: the first optimizer; only a workload with its own `step` may have several.
@@ -83,7 +83,7 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """By name, the objects whose state a checkpoint stores."""
+        """The objects whose state a checkpoint stores, by name."""
         kept = {MODEL: self.model, **self._made.kept, **self.rates.kept}
         return kept if self.averaged is None else {AVERAGED: self.averaged, **kept}
 

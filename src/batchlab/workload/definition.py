@@ -186,7 +186,7 @@ class Workload:
         schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
         scheduler: function(optimizer) or (optimizer, n_epochs) -> a scheduler of
             torch.optim.lr_scheduler that is called after each epoch; or function(optimizer,
-            n_steps) -> one that is called after each step; in place of `schedule`, or None.
+            n_steps) -> a scheduler that is called after each step; None to use `schedule`.
             ReduceLROnPlateau gets the first metric (without metrics, the loss).
         patience_epochs: a training stops if the first metric (or the loss) has not improved on
             validation data for this many epochs; None if a training never stops early.
@@ -259,7 +259,7 @@ class Workload:
         """Return whether "higher" or "lower" values of `metric` are better.
 
         Raises:
-            WorkloadError: `metric` is no metric of the workload, or which is better is unknown.
+            WorkloadError: the workload has no such metric, or the better direction is unknown.
         """
         function = self.metrics.get(metric)
         if isinstance(function, Metric):
@@ -284,7 +284,7 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The metric names, then "loss" if defined; configurations are compared by the first."""
+        """The names of the metrics, then "loss" if defined; the first name decides comparisons."""
         if "loss" in self.metrics or self.loss is None:
             return tuple(self.metrics)
         return (*self.metrics, "loss")
@@ -317,7 +317,7 @@ def _makes_model(value: object) -> bool:
 
 
 def _is_loss(value: object) -> bool:
-    """Return whether a value can be a `loss`, unlike torch.nn's losses (of outputs and labels)."""
+    """Return whether a value can be a `loss`; torch.nn's losses (of outputs and labels) cannot."""
     is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
     return _is_function(value) and not is_of_torch
 

@@ -44,7 +44,7 @@ _BLOCKS = 512  # the number of blocks, evenly spaced, sampled from a larger regi
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Add a file region to a hash: all bytes; above 64 MiB, sampled blocks, file size and time."""
+    """Add a file region to a hash: all bytes up to 64 MiB, else sampled blocks, size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

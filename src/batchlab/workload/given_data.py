@@ -110,7 +110,7 @@ def _without_tables(data: Any) -> Any:
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
-    """Return `workload` with the loader's collate, workers and batch size; note what is ignored."""
+    """Return `workload` with the loader's collate and workers; add ignored options to `notes`."""
     of_loader, data = loader_batch_size(loader), loader.dataset
     not_taken = {
         "batch_size": of_loader not in (None, workload.batch_size, 1),

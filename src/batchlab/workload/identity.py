@@ -122,8 +122,8 @@ _MARSHAL_VERSION = 2
 class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
     """A SHA-256 of the pickled content of values, without addresses in memory or paths on disk.
 
-    If a function or class is pickled by value, its code and the objects that it uses are hashed. If
-    it is imported, only its name is hashed, and its module is added to `modules`.
+    A function or class that is pickled by value is hashed with its code and all objects used in the
+    code. An imported function or class is hashed by name, and its module is added to `modules`.
 
     Attributes:
         modules: names of the user's modules from which functions and classes are imported.
@@ -293,7 +293,7 @@ def bytes_of(tensor: Tensor) -> memoryview:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Add an array's type, shape and numbers to a hash; for a memory map, use `add_region`."""
+    """Add an array's type, shape and numbers to a hash; a large memory map is sampled."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:

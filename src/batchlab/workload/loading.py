@@ -106,7 +106,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, text: str, files: tuple[SourceFile, ...]) -> LoadedWorkload:
-    """Return `loaded` with `text` and `files`, as `made_model` returns them, in its identity."""
+    """Return `loaded` with the model's description `text` in its id, and with `files` added."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{text}".encode())
     files = tuple(dict.fromkeys([*loaded.files, *files]))
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)

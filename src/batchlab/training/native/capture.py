@@ -24,7 +24,7 @@ _ANOTHER = 1_000_033  # the batch size of the second run, also a prime
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor of a tape: its origin, and its layout in memory.
+    """A tensor recorded on a `Tape`: its origin, and its layout in memory.
 
     Attributes:
         source: the tensor's index among the function's inputs and constants, or -1 if computed.
@@ -121,7 +121,7 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
-        """Return a meta tensor itself; record any other tensor and return its meta copy."""
+        """Return a meta tensor unchanged; record any other as a constant and return a meta copy."""
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
@@ -243,7 +243,7 @@ def captured(
     model: nn.Module,
     columns: Sequence[Tensor],
 ) -> Tape:
-    """Record a function of the model and a batch of `columns` that works at any batch size.
+    """Record the operations of `function(model, batch)`, in a form valid at any batch size.
 
     Raises:
         RefusedError: the operations differ between batch sizes, or can't be recorded.
@@ -266,7 +266,7 @@ def captured(
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Merge a value of the two runs; numbers that differ become a `Scaled` of the batch size."""
+    """Merge a value of the runs at two batch sizes; a number that differs becomes a `Scaled`."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

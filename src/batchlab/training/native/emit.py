@@ -1,7 +1,7 @@
 """Emit: the text of a C function that runs a graph for many steps or evaluated batches.
 
-The function contains passes over tiles of examples, with matrix products and loops over lines, and
-the update of the parameters. Each loop over lines becomes a separate C function.
+The function computes tiles of examples, by matrix products and loops over lines (rows of the last
+dimension), and updates the parameters. Each loop over lines becomes a separate C function.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _CWriter:
             self._uses[view.node] += 1
 
     def _examples_of_tile(self) -> int:
-        """Return the examples per tile: as many as fit into the cache or 16 bytes per weight."""
+        """Return how many examples (8 to 256) fit into 1 MiB or, if more, 16 bytes per weight."""
         stored = weights = 0
         for node in self._plan.nodes:
             if node.kind == "parameter":
@@ -71,7 +71,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether a product is a gradient that the update may use without storing it."""
+        """Return whether the update may compute the product `node`, a gradient, line by line."""
         if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -206,7 +206,7 @@ class _CWriter:
         yield f"        column{node.place} + index[t0 + e] * {per}, {per} * sizeof(*{name}));"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return C arguments for matrix `r` of a view; `after` means after the loop over tiles."""
+        """Return C arguments for matrix `r` of a view, in a tile or, if `after`, in the batch."""
         *_, rows, columns = view.strides
         name = self._name(view.node)
         if after and view.node in self._plan.crossing:
@@ -275,14 +275,14 @@ def _sizes(a: View, b: View, rows: str) -> str:
 
 
 class _Lines:
-    """The writer of the C code of one loop over lines."""
+    """The writer of the C code of one loop over lines (rows of the last dimension)."""
 
     def __init__(self, writer: _CWriter, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._values: dict[str, tuple[str, str]] = {}  # by expression: C type and name in a line
+        self._values: dict[str, tuple[str, str]] = {}  # by expression: a variable's type and name
         self._begin_segment()
 
     def text(self) -> Iterator[str]:
@@ -303,7 +303,7 @@ class _Lines:
         return f"v{self._writer._numbers[node]}"
 
     def _begin_segment(self) -> None:
-        """Start the C code of a loop over elements: lines before, inside and after the loop."""
+        """Start a loop over elements: C before, inside and after the loop, and OpenMP clauses."""
         self._before: list[str] = []
         self._clauses: list[str] = []
         self._inside: list[str] = []
@@ -402,7 +402,7 @@ class _Lines:
             self._after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return C for the element of the sum `node` to which loops add the current element."""
+        """Return C for the part of the sum `node` to which the current element is added."""
         shape = node.space
         left = list(shape)
         for dim in node.dims:

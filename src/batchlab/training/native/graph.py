@@ -1,7 +1,7 @@
 """Graph: the computation of a step as expressions, sums, matrix products and views of them.
 
-In a shape, `STAND_IN` replaces the batch size. A shape has rows (equally many elements per example)
-if its first dimension is a multiple of `STAND_IN`; no other dimension may be a multiple of it.
+In a shape, `STAND_IN` replaces the batch size. Only the first dimension may be a multiple of
+`STAND_IN`; the shape then has rows (equally many elements per example).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def number_of(shape: Shape, dims: Sequence[int]) -> Number:
 
 
 def times_rows(n: int, rows: str) -> str:
-    """Return C for `n`, a number of elements, with `rows` in place of its factor `STAND_IN`."""
+    """Return C for the number of elements `n`, in which `rows` replaces the factor `STAND_IN`."""
     if n % STAND_IN:
         return str(n)
     if n == STAND_IN:
@@ -157,7 +157,7 @@ class Node:
 
 
 def loops_of(shape: Shape) -> Shape:
-    """Return a shape with two or more dimensions, of which the last is never the examples."""
+    """Return `shape` extended to at least two dimensions, of which the last is not the examples."""
     if len(shape) >= 2:
         return shape
     if not shape:

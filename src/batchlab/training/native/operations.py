@@ -109,7 +109,7 @@ def _power(g: Graph, a: Arguments) -> View:
 
 
 def _logical(text: str) -> Operation:
-    """Return a function that adds `text`, a bitwise operation; only booleans are supported."""
+    """Return an operation that applies the C expression `text` to booleans and refuses numbers."""
 
     def function(g: Graph, a: Arguments) -> View:
         operands = [a["self"]]
@@ -133,7 +133,7 @@ def _clamp(g: Graph, a: Arguments) -> View:
 
 
 def _gelu(text: str) -> Operation:
-    """Return a function that appends C `text` to the graph, with the requested gelu (or tanh)."""
+    """Return an operation that adds C `text`, with `gelu` replaced by the requested variant."""
 
     def function(g: Graph, a: Arguments) -> View:
         name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
@@ -208,7 +208,7 @@ def _labels(a: Arguments) -> View:
 
 
 def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Return a value per label and class: `text` at the label's class, else 0; 0 if ignored."""
+    """Return (n, classes) values: `text` at each label's class, else 0; 0 for an ignored label."""
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
@@ -334,7 +334,7 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return a view of size `shape` with `x` from index `start` of `dim`; read only that part."""
+    """Return a view of `shape` that has `x` at index `start` of `dim`; other parts are invalid."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
     if shape[-1] == 1:  # else the loop loads `x` without a bounds test, perhaps outside `x`
@@ -760,7 +760,7 @@ def _pointwise(g: Graph, text: str, name: str, arguments: dict[str, Any], result
 
 
 def _laid_out(g: Graph, name: str, view: View | None, result: Held) -> View | None:
-    """Return a result in PyTorch's memory order, because later views of it depend on that order."""
+    """Return a result laid out as in PyTorch, because later views depend on the memory order."""
     if view is None:
         return None
     if (view.shape, view.dtype) != (result.shape, result.dtype):

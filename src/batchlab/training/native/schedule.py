@@ -51,7 +51,7 @@ class LoopSchedule:
         self.level = _levels(self.nodes)
         self.n_levels = max(self.level.values(), default=0) + 1
         self.kernels: dict[tuple[int, bool], list[Kernel]] = {}
-        self._at: dict[Node, tuple[Kernel, int]] = {}  # the kernel, and the index of the segment
+        self._at: dict[Node, tuple[Kernel, int]] = {}  # by node: its kernel, the segment's index
         self.stored: set[Node] = {node for node in ends if node.kind not in SOURCES}
         self.crossing: set[Node] = set()  # used in a later pass, so stored for all examples
         for node in self.nodes:
@@ -65,7 +65,7 @@ class LoopSchedule:
                         self.crossing.add(view.node)
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        """Return the pass that computes a node, and whether inside the pass's loop over tiles."""
+        """Return a node's pass, and whether the pass's loop over tiles computes the node."""
         if node.rows:
             return self.level[node], True
         levels = [self.level[operand] for operand in node.inputs if operand.rows]
@@ -96,7 +96,7 @@ class LoopSchedule:
         kernels[at].segments[segment].append(node)
 
     def _segment(self, node: Node, kernel: Kernel) -> int:
-        """Return the index of a loop over elements that can compute a node; add one if needed."""
+        """Return the index of a loop over elements that can compute a node; add one if missing."""
         length, first = node.space[-1], 0
         for operand in node.inputs:
             if operand in self._at and self._at[operand][0] is kernel:
@@ -155,7 +155,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return for each node the last pass that computes the node in time for all its users."""
+    """Return each node's pass: the last pass that is early enough for all users of the node."""
     levels = dict.fromkeys(nodes, 0)  # counted from the last pass, 0, down to the first
     for node in reversed(nodes):
         for operand in node.inputs:

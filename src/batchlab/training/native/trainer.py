@@ -182,12 +182,11 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
-# The number of steps to check, and the tolerances, because C and PyTorch add in different orders:
-# for a parameter, fractions of its change and of its norm; for a loss, a fraction of |loss| + 1.
-_STEPS = 4
-_OF_WAY = 5e-3
-_OF_SIZE = 1e-6
-_OF_LOSS = 2e-5
+_STEPS = 4  # the number of steps in a check
+# Tolerances of a check, because C and PyTorch add numbers in different orders.
+_OF_WAY = 5e-3  # for a parameter: this fraction of the parameter's change in all steps, plus
+_OF_SIZE = 1e-6  # this fraction of the parameter's norm
+_OF_LOSS = 2e-5  # for a loss: this fraction of |loss| + 1
 
 
 def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
