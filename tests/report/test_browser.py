@@ -71,6 +71,12 @@ def test_the_first_table_is_seen_whole_and_a_phone_never_scrolls_sideways(
     assert phone.ask("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_reason_does_not_make_the_rows_of_trials_tall(phone: Browser) -> None:
+    rows = "[...document.querySelectorAll('#table-trials tbody tr')]"
+
+    assert all(height <= 100 for height in phone.ask(f"{rows}.map(e => e.offsetHeight)"))
+
+
 def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
     in_one_line = phone.ask(
         "[...document.querySelectorAll('.option')].filter(e => e.getClientRects().length == 1)"
