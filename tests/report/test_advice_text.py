@@ -39,7 +39,7 @@ from batchlab.report.advice_answer import (
     weights_command,
 )
 from batchlab.report.advice_page import advice_text, explain_text, render_advice_html
-from batchlab.report.advice_rows import answer_table
+from batchlab.report.advice_rows import answer_table, untried_text
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.text import on_a_terminal
 
@@ -132,6 +132,21 @@ def test_why_nothing_can_be_compared_is_said_once() -> None:
 
     for told in (advice, replace(advice, reason=written("no"))):
         assert screen(told).lower().count("it cannot be compared") == 1
+
+
+def test_sizes_that_did_not_run_for_other_reasons_are_told_apart() -> None:
+    notes = dict.fromkeys((16, 32), Reason.of("profile_ended_before"))
+    notes[128] = written("it crashed")
+    candidates = []
+    for each in ADVICE.candidates:
+        if each.batch_size in notes:
+            note = notes[each.batch_size]
+            candidates.append(replace(each, learning_rate=None, fits=False, note=note))
+
+    said = untried_text(replace(ADVICE, candidates=tuple(candidates), tried=(), believed=()))
+
+    assert "16, 32 (" in said
+    assert "128 (it crashed)" in said
 
 
 FOLLOW_UPS = """\

@@ -270,21 +270,23 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
 def untried_text(advice: Advice) -> str:
     """Return a text on batch sizes that were only timed or did not run; "" if there are none."""
     ran: list[int] = []
-    failed: dict[int, Reason] = {}
+    failed: dict[str, list[int]] = {}  # sizes by the code of their reason
+    reasons: dict[str, Reason] = {}
     for row in answer_rows(advice):
         size, note = row.candidate.batch_size, row.candidate.note
         if not row.is_tried and row.candidate.fits:
             ran.append(size)
         elif not row.is_tried and note:
-            failed[size] = note
+            failed.setdefault(note.code, []).append(size)
+            reasons.setdefault(note.code, note)
     texts = []
     if ran:
         texts.append(f"Timed only: {', '.join(map(str, ran))}.")
-    if failed:
-        note, reason = next(iter(failed.values())), ""
-        if note != advice.reason:  # the answer above already gives this reason
-            reason = f" ({clause(note)})"
-        texts.append(f"Did not run: {', '.join(map(str, failed))}{reason}.")
+    for code, sizes in failed.items():
+        reason = ""
+        if reasons[code] != advice.reason:  # the answer above already gives this reason
+            reason = f" ({clause(reasons[code])})"
+        texts.append(f"Did not run: {', '.join(map(str, sizes))}{reason}.")
     return " ".join(texts)
 
 
