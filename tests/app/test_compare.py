@@ -18,6 +18,7 @@ from tests.reference.studies_to_compare import TARGET, profile_to_compare, study
 
 from batchlab.app.compare import compare
 from batchlab.report.short_reports import ComparedFigure, Comparison, comparison_section
+from batchlab.report.text import label_text
 from batchlab.store.store import Store
 
 Make = Callable[..., Any]
@@ -109,9 +110,11 @@ def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
     assert rates == {(0.01, 0.01)}
     # One run of each is held against the usual scatter.
     one, longer = (made_up_study(batch_sizes=(64,), epochs=n) for n in (5, 6))
-    verdicts = {figure.quantity: figure.verdict for figure in compare(one, longer).figures}
+    found = compare(one, longer)
+    verdicts = {figure.quantity: figure.verdict for figure in found.figures}
     assert verdicts["accuracy"] == "within_noise"
     assert verdicts["step_s"] == "cannot_tell"  # machines differ too much for a prior
+    assert label_text("step_s") in comparison_section(found).title
 
 
 def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> None:

@@ -31,7 +31,7 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import capitalized, number_text, sentence, text
+from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
 from batchlab.words.document import SCHEMA, plain
 from batchlab.words.reasons import reason_text
 
@@ -368,9 +368,12 @@ def _comparison_title(comparison: Comparison) -> str:
         return f"B differs in: {', '.join(dict.fromkeys(differing))}."
     if not judged:
         return sentence("nothing_in_common")
-    if all(figure.verdict == "cannot_tell" for figure in judged):
+    told = {figure.quantity for figure in judged if figure.verdict != "cannot_tell"}
+    if not told:
         return sentence("comparing_takes_two")
-    return sentence("nothing_differs")
+    unknown = dict.fromkeys(f.quantity for f in judged if f.quantity not in told)
+    too_few = f" Too few runs to tell: {listing([*map(label_text, unknown)])}." if unknown else ""
+    return sentence("nothing_differs") + too_few
 
 
 def _form(figure: ComparedFigure) -> str:
