@@ -72,8 +72,17 @@ def test_images_for_paper_have_plain_colours_and_a_legend():
     assert figure_images([figure], LOOKS, "png")["a-answer"].startswith(b"\x89PNG")
 
 
+def test_words_of_two_marks_stand_above_the_higher_and_below_the_lower():
+    rows = [mark(kind, y, batch_size=64, text=kind) for kind, y in (("words", 1.0), ("named", 2.0))]
+
+    layers = plot(Panel("p", "time", "time_to_target_s", rows), LOOKS)["layer"]
+
+    down = {row["text"]: row["down"] for layer in layers for row in layer["data"]["values"]}
+    assert down["named"] < 0 < down["words"]
+
+
 def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
-    rows = [{"kind": "run", "mean": low}, {"kind": "run", "mean": high}, {"kind": "place"}]
+    rows = [{"kind": "run", "mean": low}, {"kind": "run", "mean": high}, {"kind": "span"}]
     return value_axis("step_s", rows, is_metric=is_metric)
 
 

@@ -29,6 +29,7 @@ UNTOLD = Reason.as_written("nothing ran")
         (Estimate.of(2.0, interval=(1.5, 2.5), n=3), "2 s (95 %: 1.5 s to 2.5 s)"),
         (Estimate.of(2.0, interval=(1.5, None), n=3), "2 s (95 %: at least 1.5 s)"),
         (Estimate.of(2.0, interval=(None, None), n=1), "2 s"),
+        (Estimate.of(2.0, interval=(0.1, 20.0), n=3), "2 s (95 %: too unsteady)"),
         (Estimate.cannot_tell(UNTOLD, low=1.5), "at least 1.5 s"),
         (Estimate.cannot_tell(UNTOLD, high=2.5), "at most 2.5 s"),
         (Estimate.cannot_tell(UNTOLD), "can't be told"),
