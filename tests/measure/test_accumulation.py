@@ -194,17 +194,10 @@ def masked_words() -> Workload:
     )
 
 
-def padding() -> Workload:
-    """Sentences, most of which are empty."""
-    (ids,) = words().train
-    return words(train=(torch.where(rarely(0.1, len(ids))[:, None], ids, 0),))
-
-
 FEW_UNITS: dict[str, Make] = {
     "positives": positives,
     "ignored labels": ignored_labels,
     "masked words": masked_words,
-    "padding": padding,
 }
 
 

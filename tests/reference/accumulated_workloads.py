@@ -162,12 +162,6 @@ def _with_hook(hook: Callable[[Tensor], Tensor]) -> Callable[[Workload], Workloa
     return _with_model(hooked)
 
 
-def _penalized(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    """Examples are to be unlike each other."""
-    output = model(batch[0] if len(batch) > 1 else batch[0][:, :-1]).flatten(1)
-    return workload.loss(model, batch) + (output @ output.T).square().mean()
-
-
 def _singles(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     singles = zip(*(part.split(1) for part in batch), strict=True)
     return torch.stack([workload.loss(model, single) for single in singles])
@@ -208,10 +202,6 @@ FAULTS: dict[str, Fault] = {
     ),
     "mean with weights": (_with_loss(_by_size), "weight", ""),
     "constant weight": (lambda w: replace(w, weight=lambda _: 1.0), "weight", "weight"),
-    "other weight": (
-        lambda w: replace(w, weight=lambda batch: float(_unlike(batch).square().sum())),
-        *("weight", "weight"),
-    ),
     "batch normalization": (_with_model(Normalized), "batch_norm", "norm"),
     "dropout layer": (
         _with_model(lambda inner: nn.Sequential(inner, nn.Dropout(0.3))),
@@ -223,7 +213,6 @@ FAULTS: dict[str, Fault] = {
         "coupled",
         "model",
     ),
-    "penalty between examples": (_with_loss(_penalized), "coupled", "loss"),
     "hardest example": (_with_loss(lambda *given: _singles(*given).max()), "coupled", "loss"),
     "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
     "clipped gradients": (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import runpy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -250,13 +249,6 @@ def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-def gan() -> Workload:
-    examples = Path(__file__).parents[2] / "examples"
-    workload: Workload = runpy.run_path(str(examples / "gan.py"))["workload"]()
-    x = workload.train[0]
-    return replace(workload, train=(x[:40],), validation=(x[40:60],), ema=0.9)
-
-
 def by_metric(optimizer: Any) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=0.5)
 
@@ -275,7 +267,6 @@ NIGHTLY, SLOW = pytest.mark.nightly, pytest.mark.slow
 CASES = [
     pytest.param(everything_workload, EVERYTHING | IN_PIECES, 28, range(28), marks=NIGHTLY),
     pytest.param(everything_workload, EVERYTHING | IN_PIECES, 28, range(0, 28, 5), marks=SLOW),
-    pytest.param(gan, {}, 9, (1, 3, 6), id="two optimizers and an average"),
     pytest.param(SCALED, {}, 9, (1, 3, 6), id="a gradient scaler"),
     pytest.param(partial(SCHEDULED, scheduler=warm_up), OF_20, 20, (1, 5, 11), id="warm-up"),
     pytest.param(partial(SCHEDULED, scheduler=by_metric), OF_20, 20, (5, 6), id="by metric"),

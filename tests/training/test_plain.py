@@ -23,7 +23,6 @@ from tests.reference.engine_run import (
 )
 from tests.reference.small_workloads import (
     cross_entropy,
-    everything_workload,
     points,
     small_trial,
     small_workload,
@@ -59,14 +58,17 @@ def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size: int, tmp_pa
         assert torch.equal(run.parameters()[name], parameter)
 
 
-def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before() -> None:
+@pytest.mark.parametrize("interval_samples", [0, 20])
+def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before(
+    interval_samples: int,
+) -> None:
     workload = small_workload(dtype=torch.float64)
     trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
 
-    run = run_engine(workload, trial, RunLength(epochs=4))
+    run = run_engine(workload, trial, RunLength(epochs=4, interval_samples=interval_samples))
 
     evaluated = [(0, {"train", "validation", "test"})]
-    for pause in pauses(trial.plan, last_step=56):
+    for pause in pauses(trial.plan, last_step=56, interval_samples=interval_samples):
         splits = {"train", "validation", "test"} if pause.all_splits else {"validation"}
         evaluated.append((pause.step, splits))
     assert [(e.step, {score.split for score in e.scores}) for e in run.evaluations] == evaluated
@@ -78,20 +80,6 @@ def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before
         seen = order[before.samples : after.samples]
         expected = cross_entropy(model, (x[seen], labels[seen])).item()
         assert after.batch_loss == pytest.approx(expected, rel=1e-12)
-
-
-def test_with_an_interval_it_is_evaluated_less_and_trained_the_same() -> None:
-    """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
-    workload = everything_workload()
-    trial = small_trial(workload, batch_size=6, learning_rate=0.02, horizon_steps=28, seed=4)
-    length = RunLength(epochs=4)
-
-    always = run_engine(workload, trial, length, rhythm=STEP_BY_STEP)
-    seldom = run_engine(workload, trial, replace(length, interval_samples=20), rhythm=STEP_BY_STEP)
-
-    scores = {e.step: e.scores for e in always.evaluations}
-    assert 5 <= len(seldom.evaluations) < len(always.evaluations)
-    assert all(scores[e.step] == e.scores for e in seldom.evaluations)
 
 
 @pytest.mark.parametrize(("length", "status"), [
