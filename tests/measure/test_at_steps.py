@@ -250,7 +250,7 @@ def test_what_cannot_be_measured_has_no_value() -> None:
     workload, model = least_squares(40_000)
     with torch.no_grad():
         next(iter(model.parameters())).copy_(optimum(*workload.train).weights.reshape(1, -1))
-    broken = replace(small_workload(), loss=lambda model, batch: 1 / 0)
+    broken = small_workload(loss=lambda model, batch: 1 / 0)
 
     assert measured("noise_scale", model, workload) is None
     assert {measured(name, broken.model(), broken) for name in on_request()} == {None}

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,10 +29,6 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
-
-
-def small(**fields: Any) -> Workload:
-    return replace(small_workload(), **fields)
 
 
 def checked(workload: Workload) -> CheckResult:
@@ -97,15 +92,15 @@ SOUND: dict[str, Callable[[], Workload]] = {
     "everything": everything_workload,
     "data set that draws from the global streams": cropped_workload,
     "the same with workers": lambda: cropped_workload(workers=2),
-    "averaged weights": lambda: small(ema=0.9),
+    "averaged weights": lambda: small_workload(ema=0.9),
     "bfloat16": lambda: small_workload(dtype=torch.bfloat16),
-    "rate that begins with 0": lambda: small(schedule=lambda fraction: fraction),
-    "step": lambda: small(step=good),
-    "step at a rate of 0": lambda: small(step=good, schedule=lambda fraction: fraction),
-    "state in a buffer": lambda: small(model=Kept, step=step_with_buffer),
-    "first steps left out": lambda: small(optimizer=scaled_optimizer, step=scaled_step),
-    "patience": lambda: small(patience_epochs=3),
-    "plateau": lambda: small(scheduler=plateau),
+    "rate that begins with 0": lambda: small_workload(schedule=lambda fraction: fraction),
+    "step": lambda: small_workload(step=good),
+    "step at a rate of 0": lambda: small_workload(step=good, schedule=lambda fraction: fraction),
+    "state in a buffer": lambda: small_workload(model=Kept, step=step_with_buffer),
+    "first steps left out": lambda: small_workload(optimizer=scaled_optimizer, step=scaled_step),
+    "patience": lambda: small_workload(patience_epochs=3),
+    "plateau": lambda: small_workload(scheduler=plateau),
 }
 
 
@@ -137,7 +132,7 @@ def augmented(generator: Callable[[], np.random.Generator]) -> Workload:
         noise = generator().normal(size=tuple(batch[0].shape)).astype("float32")
         return batch[0] + torch.from_numpy(noise), batch[1]
 
-    return small(augment=augment)
+    return small_workload(augment=augment)
 
 
 OWN_DRAWS = np.random.default_rng(0)
@@ -161,12 +156,15 @@ def another_each_time() -> nn.Module:
 
 ELSEWHERE = r"a training that is stopped and resumed goes another way.*\(register_buffer\)"
 WARNED: dict[str, tuple[Workload, str]] = {
-    "optimizer": (small(optimizer=of_another_model), "changed no weight of the model"),
-    "infinite gradient": (small(loss=infinite), "left weights that are not finite"),
+    "optimizer": (small_workload(optimizer=of_another_model), "changed no weight of the model"),
+    "infinite gradient": (small_workload(loss=infinite), "left weights that are not finite"),
     "generator of its own": (augmented(lambda: OWN_DRAWS), ELSEWHERE),
-    "counter on the model": (small(model=Kept, step=counting_step), ELSEWHERE),
+    "counter on the model": (small_workload(model=Kept, step=counting_step), ELSEWHERE),
     "random by itself": (augmented(np.random.default_rng), ELSEWHERE),
-    "another model": (small(model=another_each_time), "cannot be resumed from its checkpoint"),
+    "another model": (
+        small_workload(model=another_each_time),
+        "cannot be resumed from its checkpoint",
+    ),
 }
 
 
@@ -186,7 +184,9 @@ def test_examples_that_are_slow_to_read_are_told() -> None:
             return super().__getitem__(place)
 
     train = small_workload().train
-    slow, fast = (checked(small(train=kind(*train))).warnings for kind in (Slow, TensorDataset))
+    slow, fast = (
+        checked(small_workload(train=kind(*train))).warnings for kind in (Slow, TensorDataset)
+    )
 
     assert ["so reading sets the pace" in text for text in slow] == [True]
     assert fast == ()
@@ -198,7 +198,7 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
             raise ValueError("eight")
         return cross_entropy(model, batch)
 
-    result = checked(small(loss=loss, batch_size=16))
+    result = checked(small_workload(loss=loss, batch_size=16))
 
     assert not result.last_batch_runs
     (warning,) = result.warnings
@@ -248,7 +248,7 @@ def test_a_step_that_does_not_train_is_refused_in_a_line(name: str) -> None:
     fields, text = REFUSED[name]
 
     with pytest.raises(WorkloadError, match=text) as caught:
-        checked(small(**fields))
+        checked(small_workload(**fields))
 
     assert "\n" not in str(caught.value)
 
@@ -261,7 +261,7 @@ def test_dear_steps_are_not_stopped_and_resumed(monkeypatch: pytest.MonkeyPatch)
         return cross_entropy(model, batch)
 
     monkeypatch.setattr("batchlab.measure.steps_check._MOST_S", 0.05)
-    result = check_steps(Unpacked(small(loss=loss, batch_size=8)), torch.device("cpu"))
+    result = check_steps(Unpacked(small_workload(loss=loss, batch_size=8)), torch.device("cpu"))
 
     assert result == CheckResult()
     assert len(taken) == 2

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,19 +57,20 @@ def accuracy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return (model(batch[0]).argmax(1) == batch[1]).double().mean()
 
 
-def small_workload(*, n=40, optimizer=momentum_sgd, dropout=0.0, dtype=torch.float32) -> Workload:
+def small_workload(*, n=40, dropout=0.0, dtype=torch.float32, **fields: Any) -> Workload:
     """A classifier of points with two layers; 20 points each for validation and test."""
-    return Workload(
-        name="small",
-        model=lambda: small_mlp(dropout=dropout, dtype=dtype),
-        train=points(n, dtype=dtype),
-        validation=points(20, seed=1, dtype=dtype),
-        test=points(20, seed=2, dtype=dtype),
-        loss=cross_entropy,
-        metrics={"accuracy": accuracy},
-        optimizer=optimizer,
-        learning_rate=0.01,
-    )
+    usual = {
+        "name": "small",
+        "model": lambda: small_mlp(dropout=dropout, dtype=dtype),
+        "train": points(n, dtype=dtype),
+        "validation": points(20, seed=1, dtype=dtype),
+        "test": points(20, seed=2, dtype=dtype),
+        "loss": cross_entropy,
+        "metrics": {"accuracy": accuracy},
+        "optimizer": momentum_sgd,
+        "learning_rate": 0.01,
+    }
+    return Workload(**(usual | fields))
 
 
 def token_workload(n: int) -> Workload:
@@ -86,8 +86,8 @@ def token_workload(n: int) -> Workload:
         logits = model(batch[0]).flatten(0, 1)
         return functional.cross_entropy(logits, batch[1].flatten(), ignore_index=-1)
 
-    return replace(
-        small_workload(dtype=torch.float64),
+    return small_workload(
+        dtype=torch.float64,
         train=(x, labels),
         loss=loss,
         weight=lambda batch: float((batch[1] != -1).sum()),
@@ -150,8 +150,8 @@ def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimiz
 
 def everything_workload(*, n: int = 40) -> Workload:
     """All that a resumed run could lose: five random streams, buffers, moments, a rate's shape."""
-    return replace(
-        small_workload(n=n),
+    return small_workload(
+        n=n,
         name="everything",
         model=Everything,
         optimizer=adam,

@@ -50,7 +50,7 @@ def of_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Workloa
 def numbered(n: int = N, **fields: Any) -> Workload:
     """A workload whose n-th example is the number n."""
     numbers = torch.arange(n)
-    return replace(small_workload(), train=(numbers, 10 * numbers), **fields)
+    return small_workload(train=(numbers, 10 * numbers), **fields)
 
 
 def streamed(train: Any = None, **fields: Any) -> Workload:

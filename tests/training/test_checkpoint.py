@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,6 @@ OPTIMIZERS = {
 }
 
 X, LABELS = points(30)
-
-
-def small(**fields: Any) -> Workload:
-    return replace(small_workload(), **fields)
 
 
 def made(name: str = "Adam", *, model: nn.Module | None = None) -> dict[str, Any]:
@@ -259,9 +254,9 @@ def stream() -> Workload:
 
 # Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise.
 EVERYTHING = {"batch_size": 6, "learning_rate": 0.02, "seed": 4, "horizon_steps": 28}
-SCHEDULED = partial(small, optimizer=adam)
+SCHEDULED = partial(small_workload, optimizer=adam)
 OF_20, IN_PIECES = {"horizon_steps": 20}, {"micro_batch_size": 4}
-SCALED = partial(small, optimizer=half_precision, step=scaled_step)
+SCALED = partial(small_workload, optimizer=half_precision, step=scaled_step)
 NIGHTLY, SLOW = pytest.mark.nightly, pytest.mark.slow
 # What is trained by which trial, for how many steps, and where it is stopped.
 CASES = [
@@ -271,7 +266,9 @@ CASES = [
     pytest.param(partial(SCHEDULED, scheduler=warm_up), OF_20, 20, (1, 5, 11), id="warm-up"),
     pytest.param(partial(SCHEDULED, scheduler=by_metric), OF_20, 20, (5, 6), id="by metric"),
     pytest.param(stream, {"batch_size": 12, "micro_batch_size": 5}, 8, (3,), id="a stream"),
-    pytest.param(partial(small, model=Everything, ema=0.9), {}, 9, (5,), id="averaged buffers"),
+    pytest.param(
+        partial(small_workload, model=Everything, ema=0.9), {}, 9, (5,), id="averaged buffers"
+    ),
 ]
 
 

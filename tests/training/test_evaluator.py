@@ -33,7 +33,7 @@ AT_ONCE = 7  # 20 examples are then evaluated as 7, 7 and 6; 33 as four times 7 
 
 def small(metric: Any = None, **fields: Any) -> Workload:
     metrics = {} if metric is None else {"measured": metric}
-    return replace(small_workload(dtype=torch.float64), **({"metrics": metrics} | fields))
+    return small_workload(dtype=torch.float64, **({"metrics": metrics} | fields))
 
 
 def model_of(workload: Workload) -> nn.Module:
@@ -335,8 +335,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(make: Any, message: str) -
 
 def test_what_is_random_in_a_metric_is_the_same_each_time() -> None:
     """A loss with random masks: two evaluations differ by the model alone."""
-    workload = replace(
-        small_workload(),
+    workload = small_workload(
         loss=lambda model, batch: (model(batch[0]) * torch.rand(len(batch[0]), 1)).mean(),
         metrics={},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,6 @@ from batchlab.training.optimizers import (
     update_average,
 )
 from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Workload
-
-
-def small(optimizer: Any = torch.optim.SGD, **fields: Any) -> Workload:
-    return replace(small_workload(optimizer=optimizer), **fields)
 
 
 def decayed(named_parameters: Any, learning_rate: float) -> Any:
@@ -52,8 +46,13 @@ def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
 def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() -> None:
     model = small_mlp()
 
-    named, other = (made_optimizers(small(each), model, 0.1) for each in (decayed, torch.optim.SGD))
-    made = made_optimizers(small(several, step=lambda *_: None), small_mlp(), 0.1)
+    named, other = (
+        made_optimizers(small_workload(optimizer=each), model, 0.1)
+        for each in (decayed, torch.optim.SGD)
+    )
+    made = made_optimizers(
+        small_workload(optimizer=several, step=lambda *_: None), small_mlp(), 0.1
+    )
 
     groups = named.optimizers[0].param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
@@ -73,7 +72,7 @@ def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() 
 ])  # fmt: skip
 def test_anything_else_is_refused(optimizer: Any, step: Any, message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
-        made_optimizers(small(optimizer, step=step), small_mlp(), 0.1)
+        made_optimizers(small_workload(optimizer=optimizer, step=step), small_mlp(), 0.1)
 
 
 # ---- settings that move
@@ -134,7 +133,7 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
 
 
 def test_buffers_are_averaged_and_counts_are_the_models() -> None:
-    workload = small(model=lambda: nn.BatchNorm1d(2), ema=0.75)
+    workload = small_workload(model=lambda: nn.BatchNorm1d(2), ema=0.75)
     model = workload.model()
     model.register_buffer("count", torch.tensor(29))  # PyTorch would make 28 of it
     averaged = averaged_model(workload, model)
@@ -151,7 +150,7 @@ def test_buffers_are_averaged_and_counts_are_the_models() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_an_average_of_16_bits_is_refused(dtype: torch.dtype) -> None:
-    workload = small(model=lambda: nn.Linear(2, 2, dtype=dtype), ema=0.9)
+    workload = small_workload(model=lambda: nn.Linear(2, 2, dtype=dtype), ema=0.9)
 
     with pytest.raises(WorkloadError, match="'weight' has 16 bits"):
         taken(workload, small_trial(workload, batch_size=8), 1)
@@ -165,7 +164,7 @@ def plateau(optimizer: Any) -> Any:
 
 
 def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) -> None:
-    workload, kept = replace(small_workload(), scheduler=plateau), tmp_path / "kept"
+    workload, kept = small_workload(scheduler=plateau), tmp_path / "kept"
     trial = small_trial(workload, batch_size=8, horizon_steps=20)
 
     run = run_engine(workload, trial, RunLength(steps=20), checkpoint=kept)
@@ -186,7 +185,7 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) 
     (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
 ])  # fmt: skip
 def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler: Any, message: str) -> None:
-    workload = small(scheduler=scheduler)
+    workload = small_workload(scheduler=scheduler)
 
     with pytest.raises(WorkloadError, match=message):
         taken(workload, small_trial(workload, batch_size=8, horizon_steps=20), 1)

@@ -156,7 +156,7 @@ def test_an_augmentation_meets_each_training_micro_batch_once_and_no_others() ->
         seen[torch.is_grad_enabled()].update(batch[0].flatten().tolist())
         return cross_entropy(model, batch)
 
-    workload = replace(small_workload(), augment=marked, loss=watch)
+    workload = small_workload(augment=marked, loss=watch)
     trial = small_trial(workload, batch_size=16, micro_batch_size=6)
 
     run_engine(workload, trial, RunLength(epochs=1))
@@ -179,7 +179,7 @@ def test_losses_too_large_to_add_up_are_no_number_in_a_record() -> None:
         is_bad = torch.is_grad_enabled() and n_steps == 2
         return cross_entropy(model, batch) + 1e308 * is_bad
 
-    workload = replace(small_workload(dtype=torch.float64), loss=loss)
+    workload = small_workload(dtype=torch.float64, loss=loss)
 
     run = run_engine(workload, small_trial(workload, batch_size=20), RunLength(epochs=3))
 
@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
 
     x, labels = points(20)
     far = {split: (torch.full_like(x, 1e7), labels)}
-    workload = replace(small_workload(), loss=loss, **far)
+    workload = small_workload(loss=loss, **far)
 
     run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
 
@@ -210,7 +210,7 @@ def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_
     def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         raise ZeroDivisionError("mine")
 
-    workload = replace(small_workload(), loss=broken)
+    workload = small_workload(loss=broken)
     trial = small_trial(workload, batch_size=10)
 
     with pytest.raises(ZeroDivisionError, match="mine"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,15 +21,12 @@ from torch import Tensor, nn
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
-from batchlab.workload.definition import Workload
-
-
-def small(**fields: Any) -> Workload:
-    return replace(small_workload(), **fields)
 
 
 def test_an_optimizer_that_asks_for_the_loss_again_gets_it() -> None:
-    workload = small(optimizer=lambda parameters, rate: torch.optim.LBFGS(parameters, lr=rate))
+    workload = small_workload(
+        optimizer=lambda parameters, rate: torch.optim.LBFGS(parameters, lr=rate)
+    )
     trial = small_trial(workload, batch_size=40, learning_rate=0.5)
 
     _, twin = beside_the_textbook(workload, trial, epochs=4)
@@ -47,7 +43,9 @@ def test_each_gradient_of_a_closure_is_clipped() -> None:
             norms.append(float(flat.norm()))
             return flat
 
-    workload = small(optimizer=lambda p, rate: Watching(p, lr=rate, max_iter=3), clip_norm=0.01)
+    workload = small_workload(
+        optimizer=lambda p, rate: Watching(p, lr=rate, max_iter=3), clip_norm=0.01
+    )
 
     taken(workload, small_trial(workload, batch_size=8), 3)
 
@@ -92,7 +90,7 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
 
 
 def test_it_takes_the_textbooks_steps_bit_for_bit_and_no_part_of_a_batch() -> None:
-    workload = small(step=clipping_step)
+    workload = small_workload(step=clipping_step)
 
     beside_the_textbook(workload, small_trial(workload, batch_size=8), epochs=2, clip_norm=0.3)
 
@@ -114,7 +112,7 @@ LOSS = torch.tensor(1.5)
 def test_what_it_returns_tells_the_loss_and_other_things_are_refused(
     returned: Any, told: float | str
 ) -> None:
-    workload = small(step=lambda model, optimizer, batch: returned)
+    workload = small_workload(step=lambda model, optimizer, batch: returned)
     trial = small_trial(workload, batch_size=8)
 
     if isinstance(told, float):
@@ -156,7 +154,7 @@ def test_the_rates_of_all_its_optimizers_move(
             rates.append(optimizer.param_groups[0]["lr"])
         return torch.zeros(())
 
-    workload = small(optimizer=two_optimizers, step=step, **fields)
+    workload = small_workload(optimizer=two_optimizers, step=step, **fields)
 
     taken(workload, small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=4), 4)
 
@@ -182,7 +180,7 @@ def test_the_metric_that_counts_is_evaluated_and_ends_the_run_if_it_is_not_finit
         n_steps += 1
         return clipping_step(model, optimizer, batch)
 
-    workload = small(loss=None, step=step, metrics={"accuracy": soft})
+    workload = small_workload(loss=None, step=step, metrics={"accuracy": soft})
 
     run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(steps=9))
 

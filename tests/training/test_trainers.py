@@ -341,8 +341,8 @@ def test_a_trainer_goes_on_from_anothers_checkpoint(kind: Kind, tmp_path: Path) 
 
 
 def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind) -> None:
-    workload = replace(
-        small_workload(optimizer=torch.optim.SGD),
+    workload = small_workload(
+        optimizer=torch.optim.SGD,
         model=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 1)),
         # The n-th example is the number 2**n, so the sum of a step's losses says which are kept.
         train=(2.0 ** torch.arange(20)[:, None],),
@@ -379,8 +379,8 @@ def test_a_loss_that_is_not_finite_or_grows_ends_the_trial_and_names_the_step(
     good = torch.linspace(-1, 1, 40)[:, None]
     x = good.clone()
     x[17] = good[17] if value is None else value
-    workload = replace(
-        small_workload(optimizer=torch.optim.SGD),
+    workload = small_workload(
+        optimizer=torch.optim.SGD,
         model=lambda: nn.Linear(1, 1),
         train=(x, 3 * good),
         validation=(good, 3 * good),

@@ -85,8 +85,6 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"saved/c.json": "{}", "saved/w.safetensors": save_file},
     ),
     "train": (HERE, f"train=({DATA})", {"x.raw": save_raw}),
-    "validation": (HERE, f"validation=({DATA})", {"x.raw": save_raw}),
-    "test": (HERE, f"test=({DATA})", {"x.raw": save_raw}),
 }
 
 

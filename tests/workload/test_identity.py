@@ -33,10 +33,6 @@ from batchlab.workload.loading import load_workload, with_model
 ROOT = Path(__file__).parents[2]
 
 
-def file_identity(reference: str, **settings: str) -> str:
-    return load_workload(reference, settings).workload_id
-
-
 def identity(**fields: Any) -> str:
     return load_workload(workload(**{"validation": None} | fields), {}).workload_id
 
@@ -54,9 +50,9 @@ def test_an_edited_file_is_another_workload(tmp_path):
         reference = write_user_file(folder, before="import layers" + "  #" * (name == "c"))
         with (folder / "mine.py").open("a") as file:
             file.write("\n\ndef other():\n    return workload()\n")
-        known.append(file_identity(reference))
-    known.append(file_identity(reference, momentum="0.75"))
-    known.append(file_identity(reference.replace(":workload", ":other")))
+        known.append(load_workload(reference, {}).workload_id)
+    known.append(load_workload(reference, {"momentum": "0.75"}).workload_id)
+    known.append(load_workload(reference.replace(":workload", ":other"), {}).workload_id)
 
     assert known[0] == known[1]
     assert len(set(known)) == 4

@@ -44,7 +44,7 @@ class Net(nn.Module):
 
 
 def with_function(function: Callable[[Tensor], Tensor]) -> Workload:
-    return replace(small_workload(), model=lambda: Net(function))
+    return small_workload(model=lambda: Net(function))
 
 
 def on_values(x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "square of B": (lambda: with_function(by_square_of_batch_size), "depends on the batch size"),
     "over examples": (lambda: with_function(lambda x: x.softmax(0)), "not over the last"),
     "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "first dimension"),
-    "batch norm": (lambda: replace(small_workload(), model=lambda: nn.Sequential(
+    "batch norm": (lambda: small_workload(model=lambda: nn.Sequential(
         nn.Linear(FEATURES, CLASSES), nn.BatchNorm1d(CLASSES))), "batch_norm|writes into"),
     "groups": (lambda: with_function(lambda x: functional.conv1d(
         x[:, :2, None], torch.ones(2, 1, 1), groups=2).flatten(1)), "in groups"),
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),
     "double": (lambda: small_workload(dtype=torch.float64), "float64"),
     "half": (lambda: with_function(lambda x: x.half().float()), "float16"),
-    "parameters overlap": (lambda: replace(small_workload(), model=Frozen), "shares memory"),
+    "parameters overlap": (lambda: small_workload(model=Frozen), "shares memory"),
     "amsgrad": (lambda: optimizer_of(lambda p, lr: torch.optim.Adam(p, lr=lr, amsgrad=True)),
                 "amsgrad"),
     "maximize": (lambda: optimizer_of(lambda p, lr: torch.optim.SGD(p, lr=lr, maximize=True)),
