@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from tests.reference.data_kinds import Streamed
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import Unpacked, accuracy
+from tests.reference.small_workloads import Unpacked, accuracy, cross_entropy
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 from torch.utils.data import DataLoader, TensorDataset, default_collate
@@ -22,10 +22,6 @@ from batchlab.workload.given_data import with_data_as_read
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 3
-
-
-def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1])
 
 
 def workload_of(**fields: Any) -> Workload:
@@ -234,7 +230,6 @@ NO_MODE = "in evaluation mode (model.eval()), for in training mode it runs"
 # Where the user's own code raised an exception.
 RAISED = [
     row("`model` raised TypeError", model=lambda: nn.Linear(4, "3")),
-    row("`loss` of 8 examples raised RuntimeError: mat1 and", model=lambda: nn.Linear(5, 3)),
     row("`optimizer` raised ZeroDivisionError", optimizer=lambda parts, rate: 1 / 0),
     row("a training step (forward, backward, optimizer) raised Zero", optimizer=failing_step),
     row("metric 'f' of 40 examples of train raised Zero", metrics={"f": lambda m, batch: 1 / 0}),
@@ -246,6 +241,7 @@ RAISED = [
     ),
 ]
 REFUSED = [
+    row("`loss` of 8 examples raised RuntimeError: mat1 and", model=lambda: nn.Linear(5, 3)),
     row("no trainable parameters; ", model=lambda: nn.Linear(4, 3).requires_grad_(False)),
     row("`model` returned a list; expected an nn.Module", model=lambda: [1]),
     row("`model` returns the same object each time", model=nn.Linear(4, 3).train),

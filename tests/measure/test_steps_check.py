@@ -15,6 +15,8 @@ from tests.reference.small_workloads import (
     cropped_workload,
     cross_entropy,
     everything_workload,
+    scaled_sgd,
+    scaled_step,
     small_mlp,
     small_workload,
 )
@@ -71,21 +73,6 @@ def step_with_buffer(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Ten
     return loss
 
 
-def scaled_optimizer(parameters: Any, learning_rate: float) -> Any:
-    """A GradScaler whose first gradients are infinite, so that it leaves out some steps."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate)}
-
-
-def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    loss = cross_entropy(model, batch)
-    optimizer["sgd"].zero_grad()
-    optimizer["scaler"].scale(100 * loss).backward()
-    optimizer["scaler"].step(optimizer["sgd"])
-    optimizer["scaler"].update()
-    return loss
-
-
 SOUND: dict[str, Callable[[], Workload]] = {
     "plain": small_workload,
     "dropout": lambda: small_workload(dropout=0.5),
@@ -98,7 +85,7 @@ SOUND: dict[str, Callable[[], Workload]] = {
     "step": lambda: small_workload(step=good),
     "step at a rate of 0": lambda: small_workload(step=good, schedule=lambda fraction: fraction),
     "state in a buffer": lambda: small_workload(model=Kept, step=step_with_buffer),
-    "first steps left out": lambda: small_workload(optimizer=scaled_optimizer, step=scaled_step),
+    "first steps left out": lambda: small_workload(optimizer=scaled_sgd, step=scaled_step),
     "patience": lambda: small_workload(patience_epochs=3),
     "plateau": lambda: small_workload(scheduler=plateau),
 }

@@ -49,6 +49,29 @@ def warm_up(optimizer: Any) -> Any:
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
 
 
+def plateau(optimizer: Any) -> Any:
+    """A scheduler that follows the metric that counts."""
+    return lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
+    )
+
+
+def scaled_sgd(parameters: Any, learning_rate: float) -> dict[str, Any]:
+    """A GradScaler too, whose first gradients are infinite, so that it leaves out some steps."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=2)
+    return {"scaler": scaler, "sgd": momentum_sgd(parameters, learning_rate)}
+
+
+def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    """Train on a hundred times the loss, or the first gradients would be finite."""
+    loss = 100 * cross_entropy(model, batch)
+    optimizer["sgd"].zero_grad()
+    optimizer["scaler"].scale(loss).backward()
+    optimizer["scaler"].step(optimizer["sgd"])
+    optimizer["scaler"].update()
+    return loss
+
+
 def cross_entropy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return functional.cross_entropy(model(batch[0]), batch[1])
 

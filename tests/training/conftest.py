@@ -1,29 +1,15 @@
-"""Training tests compute with one thread, as trials side by side do.
-
-Libraries in C are built in a tenth of a second, and kept for the next run of the tests.
-"""
+"""Libraries in C are built in a tenth of a second, and kept for the next run of the tests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import chain
 
 import pytest
-import torch
 
 from batchlab.training.native import build
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products wait longer for a second thread than it saves, most of all under load."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

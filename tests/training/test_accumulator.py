@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from tests.reference.small_workloads import cross_entropy
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
@@ -27,10 +28,6 @@ class Made(NamedTuple):
     def accumulator(self, size: int, **more: Any) -> batchlab.Accumulator:
         given = {"micro_batch_size": size, "weight": self.weight} | more
         return batchlab.Accumulator(self.model, self.loss, **given)
-
-
-def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1])
 
 
 def mlp() -> Made:

@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
 
 from batchlab.errors import UsageError, WorkloadError
+from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import Stage
 from batchlab.training import evaluator
 from batchlab.training.batching import on_device, order_of, training_batches
@@ -197,13 +198,9 @@ def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(
     def draw() -> tuple[float, ...]:
         return random.random(), float(np.random.random()), float(torch.rand(()))
 
-    def seed() -> None:
-        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-            stream_seed(5)
-
-    seed()
+    seed_everything(5)
     undisturbed = [draw() for _ in range(4)]
-    seed()
+    seed_everything(5)
     steps = training_batches(workload, small_trial(workload, batch_size=12), CPU)(0, 0)
     between, batches = zip(*((draw(), step) for step in steps), strict=True)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.reference.engine_run import peek, run_engine, taken
 from tests.reference.made_up import made_up_trial
-from tests.reference.small_workloads import small_mlp, small_trial, small_workload
+from tests.reference.small_workloads import plateau, small_mlp, small_trial, small_workload
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -157,10 +157,6 @@ def test_an_average_of_16_bits_is_refused(dtype: torch.dtype) -> None:
 
 
 # ---- schedulers
-
-
-def plateau(optimizer: Any) -> Any:
-    return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=0.5)
 
 
 def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) -> None:
