@@ -315,9 +315,7 @@ def drawn_study(n_train: int, *, sampling: str = "reshuffle") -> Any:
         ("replacement", 200, 0.005),
     ],
 )
-def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(
-    sampling: str, size: int, share: float
-) -> None:
+def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(sampling, size, share):
     workload, model = least_squares(200)
     x, y = workload.train
     residual = (model(x).squeeze(1) - y).detach().double()

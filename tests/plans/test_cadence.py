@@ -89,9 +89,7 @@ def test_where_a_run_is_watched_the_pauses_are_those_of_every_run() -> None:
 
 @pytest.mark.parametrize("interval_samples", [1, 50, 640, 3000])
 @pytest.mark.parametrize(("n", "batch_size"), [(640, 3), (640, 33), (50_000, 64), (1600, 32)])
-def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(
-    n: int, batch_size: int, interval_samples: int
-) -> None:
+def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(n, batch_size, interval_samples):
     plan = plan_of(n, batch_size)
     everything = all_pauses(plan, epochs=9)
 
@@ -106,9 +104,7 @@ def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(
 
 
 @pytest.mark.parametrize(("interval_samples", "every"), [(200, 1), (640, 1), (1000, 2)])
-def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(
-    interval_samples: int, every: int
-) -> None:
+def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(interval_samples, every):
     some = all_pauses(plan_of(640, 10), epochs=9, interval_samples=interval_samples)
 
     ends = [pause.step // 64 for pause in some if pause.step % 64 == 0]

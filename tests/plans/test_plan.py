@@ -37,9 +37,7 @@ BY_STEPS = plans.steps(8, {25: 32}, unit="steps", epochs=3)
         (plans.constant(10, epochs=1.5), 40, [10] * 6),  # a part of an epoch ends the run
     ],
 )
-def test_a_plan_takes_the_steps_that_counting_by_hand_gives(
-    plan: Plan, n_train: int, sizes: list[int]
-) -> None:
+def test_a_plan_takes_the_steps_that_counting_by_hand_gives(plan, n_train, sizes) -> None:
     assert sizes_by_step(plan, n_train) == sizes
 
 

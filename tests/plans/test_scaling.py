@@ -17,9 +17,7 @@ from batchlab.records.study import AdamSettings
         (0.62, 8, 8**0.62),  # a number is the exponent of the batch size
     ],
 )
-def test_the_rate_follows_the_batch_size_by_its_rule(
-    rule: str | float, ratio: float, expected: float
-) -> None:
+def test_the_rate_follows_the_batch_size_by_its_rule(rule, ratio, expected) -> None:
     assert scaling_rule(rule).rate_factor(ratio) == pytest.approx(expected, rel=1e-12)
 
 
@@ -84,9 +82,7 @@ def test_none_and_optimizers_of_another_kind_keep_their_settings() -> None:
     ({"weight_decay": 0.1}, "NAdam", None),
     ({}, "AdamW", None),
 ])  # fmt: skip
-def test_a_weight_decay_counts_only_if_it_is_decoupled(
-    group: dict[str, Any], whose: str, decay: float | None
-) -> None:
+def test_a_weight_decay_counts_only_if_it_is_decoupled(group, whose, decay) -> None:
     settings = settings_of({"betas": (0.9, 0.95), "eps": 1e-8, **group}, whose=whose)
 
     assert settings == AdamSettings(betas=(0.9, 0.95), weight_decay=decay)

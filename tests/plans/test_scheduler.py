@@ -46,9 +46,7 @@ FALLING = {"schedule": lambda done: 1 - done}
     # A plan's factor and a schedule multiply.
     (HALF, 0.8, FALLING, [0.8, 0.7, 0.6, 0.5, 0.2, 0.15, 0.1, 0.05]),
 ])  # fmt: skip
-def test_the_rate_follows_the_size_and_comes_back_to_the_same_number(
-    plan: Plan, rate: float, settings: dict[str, Any], rates: list[float]
-) -> None:
+def test_the_rate_follows_the_size_and_comes_back_to_the_same_number(plan, rate, settings, rates):
     by_step = settings_by_step(plan, torch.optim.SGD([group()], lr=rate), **settings)
 
     found = [settings["lr"] for settings in by_step]
@@ -149,9 +147,7 @@ def train(model, optimizer, sampler, rates, *, until: int | None = None) -> None
 
 @pytest.mark.parametrize("optimizer_first", [True, False])
 @pytest.mark.parametrize("step", [1, 13, 14, 20])
-def test_stopped_and_resumed_it_is_the_uninterrupted_training(
-    step: int, optimizer_first: bool
-) -> None:
+def test_stopped_and_resumed_it_is_the_uninterrupted_training(step, optimizer_first) -> None:
     whole, optimizer, sampler = begun()
     train(whole, optimizer, sampler, sampler.scheduler(optimizer))
     stopped = begun()

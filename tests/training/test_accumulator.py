@@ -66,9 +66,7 @@ def gradient(model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("make", [mlp, transformer])
-def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(
-    make: Callable[[], Made], dtype: torch.dtype, within: float
-) -> None:
+def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(make, dtype, within) -> None:
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
@@ -144,9 +142,7 @@ def with_dropout(full: Full) -> Made:
 
 
 @pytest.mark.parametrize("in_backward", [False, True])
-def test_out_of_memory_halves_and_begins_the_batch_anew(
-    in_backward: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward, monkeypatch) -> None:
     # All that these tests import takes a second to look through.
     monkeypatch.setattr(gc, "collect", lambda: 0)
     full, states = Full(3, in_backward=in_backward), []
@@ -224,9 +220,7 @@ def test_all_pieces_but_the_last_are_kept_from_other_processes() -> None:
     assert seen == ["begin", 5, "end", "begin", 5, "end", 2]
 
 
-def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(monkeypatch) -> None:
     """DistributedDataParallel takes the mean of what they compute, one after the other here."""
     torch.manual_seed(0)
     made = transformer()

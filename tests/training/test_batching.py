@@ -110,9 +110,7 @@ EPOCHS: dict[str, tuple[Callable[..., Workload], dict[str, Any], Iterable[int]]]
 
 
 @pytest.mark.parametrize("name", [*EPOCHS, *KINDS])
-def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(
-    name: str, of_kind: Callable[[str], Workload]
-) -> None:
+def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(name, of_kind) -> None:
     make, trial, first_steps = EPOCHS.get(name) or (partial(of_kind, name), IN_PIECES, (1, 3))
     whole = steps_of(replace(make(), workers=0), **trial)
 
@@ -122,9 +120,7 @@ def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(
 
 
 @pytest.mark.parametrize(("size", "micro"), [(1, 1), (7, 7), (12, 5), (40, 40), (40, 16)])
-def test_it_trains_as_a_tuple_of_the_same_tensors(
-    size: int, micro: int, of_kind: Callable[[str], Workload], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_trains_as_a_tuple_of_the_same_tensors(size, micro, of_kind, monkeypatch) -> None:
     """The losses of two and a half epochs, and the scores after them."""
     monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 30)
 
@@ -148,9 +144,7 @@ def test_it_trains_as_a_tuple_of_the_same_tensors(
     (streamed, 12, 5, [*[[5, 5, 2]] * 3, [4]]),
     (partial(numbered, make_sampler=neighbours), 12, 5, [*[[5, 5, 2]] * 3, [4]]),
 ])  # fmt: skip
-def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(
-    make: Callable[[], Workload], batch_size: int, micro: int, sizes: list[list[int]]
-) -> None:
+def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(make, batch_size, micro, sizes):
     steps = steps_of(make(), batch_size=batch_size, micro_batch_size=micro)
 
     assert [[n_examples(micro_batch) for micro_batch in step] for step in steps] == sizes
@@ -190,9 +184,7 @@ def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None
 
 
 @pytest.mark.parametrize("make", [cropped_workload, streamed])
-def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(
-    make: Callable[[], Workload],
-) -> None:
+def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(make) -> None:
     workload = make()
 
     def draw() -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,9 +134,7 @@ def assert_same_state(one: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "steps_before"), [*((name, 4) for name in OPTIMIZERS), ("Adam", 0), ("momentum", 0)]
 )
-def test_a_training_goes_on_as_if_there_had_been_no_break(
-    name: str, steps_before: int, tmp_path: Path
-) -> None:
+def test_a_training_goes_on_as_if_there_had_been_no_break(name, steps_before, tmp_path) -> None:
     whole = made(name)
     seed_everything(3)
     train(**whole, steps=steps_before)
@@ -155,9 +152,7 @@ def test_a_training_goes_on_as_if_there_had_been_no_break(
     assert torch.equal(resumed["model"].centre, whole["model"].centre)
 
 
-def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save_them(
-    written: Path,
-) -> None:
+def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save_them(written):
     resumed = made()
 
     assert load_checkpoint(written, kept=resumed) == peek_checkpoint(written) == progress()
@@ -188,9 +183,7 @@ def test_a_state_that_is_not_data_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [
     *(0, 1, 7, 8, 100, 3000, -1), *(None, {"format": "pt"}, {"batchlab": "{}"}),
 ])  # fmt: skip
-def test_a_damaged_file_or_another_ones_is_refused(
-    written: Path, damage: int | dict[str, str] | None
-) -> None:
+def test_a_damaged_file_or_another_ones_is_refused(written, damage) -> None:
     if isinstance(damage, int):
         written.write_bytes(written.read_bytes()[:damage])
     else:
@@ -215,9 +208,7 @@ def in_groups(model: nn.Module) -> dict[str, Any]:
     (made(), in_groups(Everything())),
     (made(model=nn.Linear(1, 1)), made(model=nn.Linear(5, 3))),  # it could be stretched
 ])  # fmt: skip
-def test_the_checkpoint_of_another_model_or_optimizer_is_refused(
-    saved: dict[str, Any], loaded: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_checkpoint_of_another_model_or_optimizer_is_refused(saved, loaded, tmp_path) -> None:
     save_checkpoint(tmp_path / "c", kept=saved, progress=progress())
 
     with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
@@ -253,13 +244,7 @@ CASES = [
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize(("make", "fields", "n_steps", "stops"), CASES)
-def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
-    make: Callable[[], Workload],
-    fields: dict[str, Any],
-    n_steps: int,
-    stops: Iterable[int],
-    tmp_path: Path,
-) -> None:
+def test_stopped_anywhere_it_ends_as_if_it_had_not_been(make, fields, n_steps, stops, tmp_path):
     workload = make()
     trial = small_trial(workload, **({"batch_size": 8} | fields))
 

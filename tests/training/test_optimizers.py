@@ -101,9 +101,7 @@ OWN = {"betas": (0.9, 0.99), "eps": 1e-6}
     (torch.optim.Adagrad([group()]), None),
     *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
 ])  # fmt: skip
-def test_adams_settings_are_those_that_the_optimizer_has(
-    optimizer: torch.optim.Optimizer, settings: AdamSettings | None
-) -> None:
+def test_adams_settings_are_those_that_the_optimizer_has(optimizer, settings) -> None:
     assert adam_settings(optimizer) == settings
 
 

@@ -59,9 +59,7 @@ def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size: int, tmp_pa
 
 
 @pytest.mark.parametrize("interval_samples", [0, 20])
-def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before(
-    interval_samples: int,
-) -> None:
+def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before(interval_samples):
     workload = small_workload(dtype=torch.float64)
     trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
 
@@ -85,9 +83,7 @@ def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before
 @pytest.mark.parametrize(("length", "status"), [
     (RunLength(epochs=2), Status.OK), (RunLength(epochs=5, until=EASY), Status.TARGET_REACHED),
 ])  # fmt: skip
-def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(
-    length: RunLength, status: Status, tmp_path: Path
-) -> None:
+def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(length, status, tmp_path):
     workload, path = small_workload(n=200, dropout=0.3), tmp_path / "c"
     trial = small_trial(workload, batch_size=4)
     at_end, never = (replace(length, all_splits=when) for when in ("at_end", "never"))
@@ -189,9 +185,7 @@ def test_losses_too_large_to_add_up_are_no_number_in_a_record() -> None:
 
 
 @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
-def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
-    split: str, status: Status
-) -> None:
+def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(split, status):
     def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         return torch.where(batch[0].amax() > 1e6, torch.nan, cross_entropy(model, batch))
 
@@ -219,9 +213,7 @@ def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_
         run_engine(small_workload(n=50), trial, RunLength(epochs=1))
 
 
-def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(tmp_path, monkeypatch) -> None:
     workload = small_workload()
     trial = small_trial(workload, batch_size=10)
 
@@ -268,9 +260,7 @@ def evaluation(step: int, *, batch_loss: float | None = None, **values: Any) -> 
     ((None, 1.0, 1.0, 1.0), False),  # nothing to compare with
     ((-1.0, 100.0, 100.0, 100.0), False),  # a log density: ten times it means nothing
 ])  # fmt: skip
-def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
-    losses: tuple[float | None, ...], is_beyond_hope: bool
-) -> None:
+def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(losses, is_beyond_hope):
     """Without validation the training batches tell."""
     validated = [
         evaluation(step, batch_loss=0.1, train_loss=0.1, validation_loss=loss)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -109,9 +108,7 @@ LOSS = torch.tensor(1.5)
     (torch.zeros(3), "`step` returned a Tensor;"),
     ({"loss": None}, "`step` returned a dict;"),
 ])  # fmt: skip
-def test_what_it_returns_tells_the_loss_and_other_things_are_refused(
-    returned: Any, told: float | str
-) -> None:
+def test_what_it_returns_tells_the_loss_and_other_things_are_refused(returned, told) -> None:
     workload = small_workload(step=lambda model, optimizer, batch: returned)
     trial = small_trial(workload, batch_size=8)
 
@@ -143,9 +140,7 @@ APART = {"scheduler": two_schedulers}
     (HALVING, (1.0, 0.75, 0.5, 0.25), (1.0, 0.75, 0.5, 0.25)),
     (APART, (1.0, 0.5, 0.25, 0.125), (1.0, 0.1, 0.01, 0.001)),
 ])  # fmt: skip
-def test_the_rates_of_all_its_optimizers_move(
-    fields: dict[str, Any], first: Sequence[float], last: Sequence[float]
-) -> None:
+def test_the_rates_of_all_its_optimizers_move(fields, first, last) -> None:
     rates: list[float] = []
 
     def step(model: nn.Module, optimizers: Any, batch: Any) -> Tensor:
@@ -166,9 +161,7 @@ def test_the_rates_of_all_its_optimizers_move(
 
 
 @pytest.mark.parametrize("status", [Status.OK, Status.NAN])
-def test_the_metric_that_counts_is_evaluated_and_ends_the_run_if_it_is_not_finite(
-    status: Status,
-) -> None:
+def test_the_metric_that_counts_is_evaluated_and_ends_the_run_if_it_is_not_finite(status) -> None:
     n_steps = 0
 
     def soft(model: nn.Module, batch: Any) -> Tensor:

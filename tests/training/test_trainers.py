@@ -318,9 +318,7 @@ STOPPED: dict[str, tuple[Workload, dict[str, Any]]] = {
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("name", STOPPED)
-def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
-    kind: Kind, name: str, tmp_path: Path
-) -> None:
+def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(kind, name, tmp_path) -> None:
     workload, fields = STOPPED[name]
     trial = small_trial(workload, **({"batch_size": 7, "horizon_steps": 24, "seed": 4} | fields))
     given = {"stops": (6, 8), "build": kind.build(workload)}
@@ -419,9 +417,7 @@ LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
 
 
 @pytest.mark.parametrize(("workload", "cut", "what"), LEFT_TO_PLAIN)
-def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
-    workload: Workload, cut: dict[str, int], what: str
-) -> None:
+def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(workload, cut, what) -> None:
     trial = small_trial(workload, batch_size=8, **cut, horizon_steps=10)
     build = native_build(workload)
 

@@ -17,9 +17,7 @@ def text_of(number: int) -> str:
     return f'__attribute__((visibility("default"))) int answer(void) {{ return {number}; }}\n'
 
 
-def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "deep")
     libraries = [built(text_of(number)) for number in range(3)]
     monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("built again"))
@@ -30,9 +28,7 @@ def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(
     assert sorted((tmp_path / "deep" / "native").iterdir()) == sorted(libraries)
 
 
-def test_a_cache_that_may_not_be_written_or_holds_something_else_is_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_may_not_be_written_or_holds_something_else_is_a_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path)
     library = built(text_of(1))
     library.write_bytes(b"no library")

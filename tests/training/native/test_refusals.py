@@ -141,9 +141,7 @@ def test_a_build_of_another_model_or_optimizer_is_not_taken() -> None:
         (adam, "pow(h[2], t)", "pow(h[2], t + 1)"),
     ],
 )
-def test_an_update_that_is_wrong_does_not_pass_the_check(
-    make: Any, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, monkeypatch) -> None:
     kind = torch.optim.Adam if make is adam else torch.optim.SGD
     rule = RULES[kind]
 
