@@ -123,11 +123,6 @@ DIFFERENTIATING = {
     "in sums": Metric(sum=mean_slope, better="lower"),
     "over all": Metric(over_all=F.mse_loss, predict=slopes, better="lower"),
 }
-enabled = torch.enable_grad()
-WITH_GRADIENTS = {
-    "in sums": Metric(sum=enabled(mean_slope), better="lower"),
-    "over all": Metric(over_all=F.mse_loss, predict=enabled(slopes), better="lower"),
-}
 IGNORED = torch.cat([Y[:20], torch.tensor([-100]), Y[21:40]])
 SOUND: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -145,7 +140,6 @@ SOUND: dict[str, dict[str, Any]] = {
         time_first, loss=None, step=lambda model, optimizer, batch: None, metrics=metric_of(1)
     ),
     "a loss that changes the mode and puts it back": {**DETECTOR, "loss": in_either_mode},
-    "metrics that keep gradients": {"metrics": WITH_GRADIENTS, "with_steps": False},
 }
 
 

@@ -67,16 +67,6 @@ def test_processes_share_each_batch_and_miss_none(world_size: int) -> None:
                 assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_stopped_at_any_step_it_goes_on_with_the_batches_that_were_left() -> None:
-    for seed in range(20):
-        n, plan = drawn(seed)
-        whole = list(sampler_of(n, plan, seed=seed))
-        for step in {0, len(whole), *random.Random(seed).choices(range(len(whole)), k=2)}:
-            resumed = sampler_of(n, plan, seed=seed)
-            resumed.load_state_dict(sampler_of(n, plan, seed=seed).state_dict(step=step))
-            assert list(resumed) == whole[step:]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_workers_that_fetch_ahead_change_nothing(seed: int) -> None:
