@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import linregress
 
 from batchlab.errors import UsageError
-from batchlab.laws.lines import StraightLine, fit_memory, points_for_law
+from batchlab.laws.lines import StraightLine, fit_memory
 from batchlab.laws.mean import mean_interval
 
 
@@ -29,13 +29,6 @@ def test_line_and_intervals_are_those_of_scipy(n: int, t: float) -> None:
     assert line.level_interval() == pytest.approx((told.intercept - half, told.intercept + half))
     assert (of_two.slope, of_two.level, of_two.n) == (5, 5, 2)
     assert of_two.slope_interval() == of_two.level_interval() == (None, None)
-
-
-def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():
-    points = [(8, 1.0), (16, 2.0), (32, 3.0), (64, 1.0)]
-
-    assert points_for_law(points, n_train=64) == points[:3]
-    assert points_for_law(points[1:], n_train=64) == points[1:]
 
 
 SIZES = (1, 4, 16, 64, 256, 1024)

@@ -56,12 +56,6 @@ def random_curves(family, *, plateaus, noise, seed):
 FAMILIES = by_day(["exponential", "power law"], ["exponential"])
 
 
-def expected_improvement(plateau):
-    """The interval of the gain in the epochs after the last one, from the verdict's reason."""
-    expected = plateau.reason.named.get("expected", plateau.reason)
-    return expected.named["low"], expected.named["high"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [DELTA / 8, DELTA / 2])
 @pytest.mark.parametrize("family", FAMILIES)

@@ -83,14 +83,6 @@ def zeros_after_clipped_layer() -> nn.Module:
     return model
 
 
-CLASS_WEIGHTS = torch.tensor([1.0, 5.0, 0.5, 2.0])
-
-
-def weighted_classes(model: nn.Module, batch: Batch) -> Tensor:
-    scores = model(batch[0])
-    return F.cross_entropy(scores, batch[1], weight=CLASS_WEIGHTS.to(scores))
-
-
 class InHalf(nn.Module):
     """Computes in bfloat16, whatever it is asked for."""
 
@@ -103,10 +95,6 @@ class InHalf(nn.Module):
         return F.linear(x.bfloat16(), weight, bias).to(x)
 
 
-DICTIONARY = {
-    "train": [{"x": x, "y": y} for x, y in zip(numbers(60, 6), whole_numbers(4, 60), strict=True)],
-    "loss": lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"]),
-}
 CORRECT: dict[str, Make] = {
     **SOUND,
     "frozen layer": lambda: vectors(lambda: layers(nn.Linear(6, 10).requires_grad_(False))),
@@ -114,10 +102,6 @@ CORRECT: dict[str, Make] = {
         lambda: layers(nn.Linear(6, 10), AlwaysEvaluated(10))
     ),
     "layer of zeros": lambda: vectors(zeros),
-    "classes with weights": lambda: vectors(
-        loss=weighted_classes, weight=lambda batch: float(CLASS_WEIGHTS[batch[1]].sum())
-    ),
-    "dictionary": lambda: vectors(**DICTIONARY),
     "three examples": lambda: vectors(train=(numbers(3, 6), whole_numbers(4, 3))),
     "bfloat16 inside": lambda: vectors(InHalf),
     "moby-dick": lambda: load_workload("moby-dick", {}).workload,

@@ -61,17 +61,12 @@ def _both(make: Callable[[str, Tensor, Tensor], Any]) -> dict[str, Any]:
 
 def kinds(folder: Path) -> dict[str, dict[str, Any]]:
     """Train and validation data by kind; those that can be asked by index hold the same points."""
-
-    def columns(name: str, x: Tensor, y: Tensor) -> Any:
-        return {"x": mapped(folder, f"{name} x", x), "y": y.numpy()}
-
     return {
         "tuple": _both(lambda name, x, y: (x, y)),
         "dict": _both(lambda name, x, y: {"x": x, "y": y}),
         "dict of arrays": _both(lambda name, x, y: {"x": x.numpy(), "y": y.numpy()}),
         "nested": _both(lambda name, x, y: ({"x": (x[:, :2], [x[:, 2:]])}, y)),
         "mapped": _both(lambda name, x, y: (mapped(folder, name, x), y)),
-        "mapped dict": _both(columns),
         "examples as dicts": _both(lambda name, x, y: Named(x, y)),
         "loader": _both(lambda name, x, y: DataLoader(TensorDataset(x, y), 3, shuffle=True)),
     }

@@ -38,7 +38,7 @@ from batchlab.workload.loading import load_workload
 
 CPU = torch.device("cpu")
 N = 40
-KINDS = ("dict", "dict of arrays", "nested", "mapped", "mapped dict", "examples as dicts", "loader")
+KINDS = ("dict", "dict of arrays", "nested", "mapped", "examples as dicts", "loader")
 
 
 @pytest.fixture(scope="module")
