@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from batchlab.errors import UsageError
 from batchlab.plans.scaling import moved_adam, scaling_rule, settings_of
 from batchlab.records.study import AdamSettings
 
@@ -34,14 +33,6 @@ def test_sde_adam_moves_rate_betas_and_eps_together() -> None:
     assert scaling_rule("sde-adam").rate_factor(3200 / 448) == pytest.approx(2.6726124)
     assert settings.betas == pytest.approx((0.2857143, 0.7142857), abs=1e-7)
     assert settings.eps == pytest.approx(3.7416574e-9, rel=1e-7)
-
-
-def test_sde_adam_is_refused_where_a_beta_would_not_stay_above_0() -> None:
-    refusal = r"beta 1 = 0.9 would become .* batch sizes up to 639, use"
-    for batch_size in (640, 1024):
-        with pytest.raises(UsageError, match=refusal):
-            moved(AdamSettings(), 64, batch_size)
-    assert 0 < moved(AdamSettings(), 64, 639).betas[0] < 0.01
 
 
 @pytest.mark.parametrize(
