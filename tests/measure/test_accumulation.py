@@ -129,12 +129,8 @@ def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:
 N, CLASSES = 400, 4
 
 
-def rarely(share: float, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(3)) < share
-
-
 X, CLASS = numbers(N, 6), whole_numbers(CLASSES, N)
-IS_RARE = rarely(0.05, N)
+IS_RARE = torch.rand(N, generator=torch.Generator().manual_seed(3)) < 0.05
 
 
 def positives() -> Workload:

@@ -224,14 +224,9 @@ def squared(model: nn.Module, batch: Batch) -> Tensor:
     return error.mean()
 
 
-def workload_of(loss: Callable[[nn.Module, Batch], Tensor] = squared) -> Workload:
-    train = (torch.zeros(N, 1),)
-    return Workload(name="made up", model=nn.Identity, train=train, validation=None, loss=loss)
-
-
-def regression(*shape: int, n: int = N) -> Batch:
+def regression(*shape: int) -> Batch:
     stream = torch.Generator().manual_seed(1)
-    return torch.randn(n, *shape, generator=stream), torch.randn(n, 1, generator=stream)
+    return torch.randn(N, *shape, generator=stream), torch.randn(N, 1, generator=stream)
 
 
 def tokens(length: int) -> Batch:
@@ -256,8 +251,7 @@ def frozen() -> nn.Module:
     return model
 
 
-MakeModel = Callable[[], nn.Module]
-LAYERS: dict[str, tuple[MakeModel, Batch]] = {
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Batch]] = {
     "linear": (lambda: layers(nn.Tanh()), regression(4)),
     "short sequence": (lambda: vector(nn.Linear(40, 30)), regression(3, 40)),
     "long sequence": (lambda: vector(nn.Linear(4, 3)), regression(50, 4)),
@@ -280,7 +274,7 @@ LAYERS: dict[str, tuple[MakeModel, Batch]] = {
 def test_norms_from_layers_are_those_of_single_gradients(name: str) -> None:
     make, batch = LAYERS[name]
     torch.manual_seed(3)
-    model, workload = make(), workload_of()
+    model, workload = make(), small(make, loss=squared)
     model(batch[0])
     singles = [batch_gradient(workload, model, single) for single in cut(batch, 1)]
     truth = torch.stack([gradient.square().sum() for gradient in singles])

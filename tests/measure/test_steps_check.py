@@ -106,10 +106,6 @@ def test_no_built_in_workload_is_warned_of(name: str) -> None:
     assert without_speed(checked(load_workload(name, {}).workload).warnings) == []
 
 
-def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(small_mlp().parameters(), lr=rate)
-
-
 def infinite(model: nn.Module, batch: Any) -> Tensor:
     return (model(batch[0]) * 0).sqrt().mean()
 
@@ -143,7 +139,10 @@ def another_each_time() -> nn.Module:
 
 ELSEWHERE = r"a training that is stopped and resumed goes another way.*\(register_buffer\)"
 WARNED: dict[str, tuple[Workload, str]] = {
-    "optimizer": (small_workload(optimizer=of_another_model), "changed no weight of the model"),
+    "of another model": (
+        small_workload(optimizer=lambda _, rate: torch.optim.SGD(small_mlp().parameters(), rate)),
+        "changed no weight of the model",
+    ),
     "infinite gradient": (small_workload(loss=infinite), "left weights that are not finite"),
     "generator of its own": (augmented(lambda: OWN_DRAWS), ELSEWHERE),
     "counter on the model": (small_workload(model=Kept, step=counting_step), ELSEWHERE),

@@ -101,9 +101,7 @@ def test_a_rule_that_does_not_reach_is_refused_before_anything_is_changed() -> N
     far = (Milestone(at=1, batch_size=100),)
     plan = Plan(epochs=2, batch_size=10, milestones=far, scaling_rule="sde-adam")
 
-    with pytest.raises(
-        UsageError, match=r"beta 1 = 0.9 would .* sizes up to 639, use"
-    ):
+    with pytest.raises(UsageError, match=r"beta 1 = 0.9 would .* sizes up to 639, use"):
         scale(optimizer, "sde-adam", batch_size=640, reference_batch_size=64)
     assert settings_of(optimizer) == before
     scale(optimizer, "sde-adam", batch_size=639, reference_batch_size=64)()

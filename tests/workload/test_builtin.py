@@ -28,11 +28,6 @@ def digits(mnist: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 
-def model_of(workload: Workload) -> Any:
-    torch.manual_seed(0)
-    return workload.model()
-
-
 def optimizer_of(workload: Workload) -> Any:
     return workload.optimizer(workload.model().parameters(), workload.learning_rate)
 
@@ -145,7 +140,8 @@ def test_the_windows_of_a_part_spell_it_without_gap_or_repeat(novel):
 
 
 def test_no_character_sees_what_comes_and_the_loss_is_the_mean_over_all_predicted_ones(novel):
-    model = model_of(novel).eval().double()
+    torch.manual_seed(0)
+    model = novel.model().eval().double()
     windows = novel.train[0][:3]
     edited = windows.clone()
     edited[:, 40] = (windows[:, 40] + 1) % 81

@@ -47,10 +47,6 @@ def save_npy(numbers: dict[str, torch.Tensor], file: Path) -> None:
     np.save(file, numbers["x"].numpy())
 
 
-def save_raw(numbers: dict[str, torch.Tensor], file: Path) -> None:
-    numbers["x"].numpy().tofile(file)
-
-
 # Each file's text before and after the edit; one text if it stays; or what saves other numbers.
 NEIGHBOUR = {"layers.py": ("WIDTH = 4\n", "WIDTH = 4  # edited\n")}
 NEIGHBOURS = {
@@ -84,7 +80,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         MODEL_AFTER.format("(HERE / 'saved' / 'c.json').read_text()"),
         {"saved/c.json": "{}", "saved/w.safetensors": save_file},
     ),
-    "train": (HERE, f"train=({DATA})", {"x.raw": save_raw}),
+    "train": (HERE, f"train=({DATA})", {"x.raw": lambda x, file: x["x"].numpy().tofile(file)}),
 }
 
 

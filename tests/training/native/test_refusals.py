@@ -47,18 +47,6 @@ def with_function(function: Callable[[Tensor], Tensor]) -> Workload:
     return small_workload(model=lambda: Net(function))
 
 
-def on_values(x: Tensor) -> Tensor:
-    return x if x.sum() > 0 else -x
-
-
-def on_batch_size(x: Tensor) -> Tensor:
-    return x * 2 if len(x) % 2_000_000 == 1_000_003 else x
-
-
-def by_square_of_batch_size(x: Tensor) -> Tensor:
-    return x / len(x) ** 2
-
-
 class Frozen(Net):
     """One whose parameters overlap."""
 
@@ -74,9 +62,11 @@ def optimizer_of(make: Callable[..., Any]) -> Workload:
 
 
 REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
-    "depends on values": (lambda: with_function(on_values), "depends on values"),
-    "branches": (lambda: with_function(on_batch_size), "at another batch size"),
-    "square of B": (lambda: with_function(by_square_of_batch_size), "depends on the batch size"),
+    "depends on values": (
+        lambda: with_function(lambda x: x if x.sum() > 0 else -x), "depends on values"),
+    "branches": (lambda: with_function(
+        lambda x: x * 2 if len(x) % 2_000_000 == 1_000_003 else x), "at another batch size"),
+    "square of B": (lambda: with_function(lambda x: x / len(x) ** 2), "depends on the batch size"),
     "over examples": (lambda: with_function(lambda x: x.softmax(0)), "not over the last"),
     "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "first dimension"),
     "batch norm": (lambda: small_workload(model=lambda: nn.Sequential(
