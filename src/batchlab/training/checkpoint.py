@@ -247,12 +247,12 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`.
-
-    Numbers and arrays of NumPy become Python numbers and lists.
-    """
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
+    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`."""
+    if isinstance(value, np.ndarray):
+        numbers = _packed(value.ravel().tolist(), tensors, name)
+        return {"array": numbers, "dtype": value.dtype.str, "shape": value.shape}
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -286,6 +286,9 @@ def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
         return float(packed["float"])
     if "tensor" in packed:
         return tensors[packed["tensor"]]
+    if "array" in packed:
+        numbers = _unpacked(packed["array"], tensors)
+        return np.array(numbers, packed["dtype"]).reshape(packed["shape"])
     if "tuple" in packed:
         return tuple(_unpacked(packed["tuple"], tensors))
     return {_unpacked(key, tensors): _unpacked(entry, tensors) for key, entry in packed["dict"]}
