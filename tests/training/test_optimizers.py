@@ -135,6 +135,7 @@ def test_buffers_are_averaged_and_counts_are_the_models() -> None:
     model = workload.model()
     model.register_buffer("count", torch.tensor(29))  # PyTorch would make 28 of it
     averaged = averaged_model(workload, model)
+    model.register_buffer("made_later", torch.ones(1))
     model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
 
     for _ in range(2):

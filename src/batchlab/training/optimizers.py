@@ -147,8 +147,9 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
 
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
-    averages, values = [], []
-    for average, value in zip(_tensors_of(averaged), _tensors_of(model), strict=True):
+    averages, values, present = [], [], _tensors_of(model)
+    for name, average in _tensors_of(averaged).items():
+        value = present[name]  # a buffer that the model's first pass has made has no average
         if average.is_floating_point() or average.is_complex():
             averages.append(average)
             values.append(value)
@@ -157,9 +158,8 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     get_ema_multi_avg_fn(decay)(averages, values, None)
 
 
-def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 class RateSchedule:
