@@ -319,6 +319,17 @@ def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
 
 
 @pytest.mark.slow
+def test_each_dropout_of_a_step_draws_for_itself() -> None:
+    class Dropouts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            x = super().forward(x)
+            return functional.dropout(x) - 2 * functional.dropout(x)
+
+    workload = workload_of(lambda: Dropouts(4, 3), draws()[:2])
+
+    self_check(native_build(workload), workload, [small_trial(workload, batch_size=7)])
+
+
 def test_where_examples_are_large_tiles_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of("sequences")

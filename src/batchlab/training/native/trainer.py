@@ -254,7 +254,7 @@ class _NoiseOfC(TorchDispatchMode):
         """Replace draws of `bernoulli_` by those of kernels.c; run other operations unchanged."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
-        target, chance = args[:2]
+        target, chance = (*args, 0.5)[:2]  # PyTorch leaves out the default chance
         elements = np.arange(target.numel(), dtype=np.uint64)
         noise = _mixed(self._start + elements * 0xD1B54A32D192ED03)
         self._start = self._start + 0x9E3779B97F4A7C15  # for the next draw of the step
