@@ -214,6 +214,17 @@ def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> Non
     assert monitor._pairs[0] == pytest.approx((trace, grad_sq), rel=1e-4)
 
 
+def test_a_batch_that_is_overwritten_before_the_step_is_not_measured() -> None:
+    model, (x, y) = linear(), next(batches(32, 1))
+    monitor = Monitor(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+    F.mse_loss(model(x), y).backward()
+    x.zero_()
+    monitor.step()
+
+    assert not monitor._pairs
+
+
 # What it says
 
 

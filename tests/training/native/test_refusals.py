@@ -12,6 +12,7 @@ import torch
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
+    accuracy,
     adam,
     cropped_workload,
     everything_workload,
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.operations import OPERATIONS
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.native.updates import RULES
@@ -144,4 +146,13 @@ def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, mon
     build = native_build(workload)
 
     with pytest.raises(RefusedError, match="differed from PyTorch"):
+        self_check(build, workload, [small_trial(workload, batch_size=4)])
+
+
+def test_a_metric_that_is_wrong_does_not_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPERATIONS, "eq.Tensor", "{self} != {other}")
+    workload = replace(small_workload(), metrics={"accuracy": accuracy})
+    build = native_build(workload)
+
+    with pytest.raises(RefusedError, match="accuracy differed from PyTorch"):
         self_check(build, workload, [small_trial(workload, batch_size=4)])
