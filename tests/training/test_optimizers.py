@@ -66,6 +66,7 @@ def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() 
 
 @pytest.mark.parametrize(("optimizer", "step", "message"), [
     (lambda *_: None, print, "`optimizer` returned NoneType"),
+    (lambda *_: {}, print, "returned an empty dict; expected"),
     (lambda *_: {"a": 3}, print, "returned int; expected"),
     (lambda *_: {"a": torch.amp.GradScaler("cpu")}, print, "returned GradScaler; expected"),
     (several, None, "only a `step` of your own knows when each of them"),

@@ -58,7 +58,7 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
         kept = {f"optimizer {name}": entry for name, entry in returned.items()}
     optimizers = [it for it in kept.values() if isinstance(it, torch.optim.Optimizer)]
     if not (optimizers and all(isinstance(it, Stateful) for it in kept.values())):
-        kinds = ", ".join(type(it).__name__ for it in kept.values())
+        kinds = ", ".join(type(it).__name__ for it in kept.values()) or "an empty dict"
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` returned {kinds}; expected a "
             f"torch.optim.Optimizer, or a dict with at least one, whose other values have a "
