@@ -38,6 +38,7 @@ class ScriptCourse:
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # in the order of steps
+        self._n_missed = 0  # this many of the first evaluations are known to miss the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -196,12 +197,18 @@ class ScriptCourse:
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
         end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
         self._evaluations[place:end] = [evaluation]
+        if place < self._n_missed:
+            self._n_missed = 0
 
     def _has_met_target(self) -> bool:
         until = self._request.length.until
         if until is None:
             return False
-        crossing = crossing_of(self._evaluations, until)
+        last_ones = self._evaluations[self._n_missed :]
+        if crossing_of(last_ones[:-1], until) is None:
+            # A script may report thousands of evaluations, so do not judge these again.
+            self._n_missed = len(self._evaluations) - 1
+        crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
