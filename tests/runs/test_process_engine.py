@@ -118,6 +118,14 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(engine, store, monke
     assert later.resumed_from_steps[-1:] == (stopped_at,)
 
 
+def test_a_finished_run_without_its_checkpoint_begins_again_with_a_warning(engine, store):
+    engine._listener = told = Told()
+    store.checkpoint_path(ran(engine, steps=4).trial.trial_id).unlink()
+
+    assert ran(engine, steps=8).resumed_from_steps == ()
+    assert ["so it begins again" in warning for warning in told.warnings] == [True]
+
+
 def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(engine, store):
     trial_id = ask(engine).trial.trial_id
     in_the_way = store.checkpoint_path(trial_id)

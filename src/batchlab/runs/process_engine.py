@@ -184,6 +184,9 @@ class ProcessEngine(StoredEngine):
         if record is not None and not was_evaluated(record, length):
             return None
         progress = _usable_progress(path)
+        if progress is None and record is not None and record.ended_well:
+            text = "its checkpoint is missing or of other library versions, so it begins again"
+            self._listener.warning(f"{self._named(request.trial)}: {text}")
         # Another trial's checkpoint may lack evaluations that a target or epoch ends require.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
