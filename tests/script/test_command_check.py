@@ -62,6 +62,8 @@ class InProcess(io.StringIO):
         self._printed[self._clock.now_s] += text
         return len(text)
 
+    stop_reading = staticmethod(lambda: None)
+
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
         while self._clock.now_s < self._ended_s:
             now_s = min([*self._printed, self._ended_s, self._clock.now_s + _TICK_S])

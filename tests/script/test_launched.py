@@ -30,13 +30,7 @@ SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 
 
 def launched_in(place: Path, *argv: str, folder: Path, marker: str) -> Launched:
-    return Launched(
-        argv,
-        cwd=place,
-        environment=os.environ,
-        folder=folder,
-        marker=marker,
-    )
+    return Launched(argv, cwd=place, environment=os.environ, folder=folder, marker=marker)
 
 
 def ended(started) -> CommandEnd:

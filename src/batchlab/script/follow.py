@@ -85,7 +85,7 @@ class FollowedTraining(Launched):
             logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
             is_enough = take(logged if self._has_log else readings)
-            if ended is not None:
+            if ended is not None and not self._is_read:
                 return ended
             if is_enough:
                 self.end()
@@ -95,10 +95,13 @@ class FollowedTraining(Launched):
         self._is_read = False
 
     def _read(self, *, is_last: bool) -> None:
-        """Read new progress for a moment, or at the end of the command to its end."""
+        """Read new progress for a moment; once the command has ended and all is read, stop."""
         until_s = time.monotonic() + READ_EVERY_S
-        while (is_last or time.monotonic() < until_s) and (piece := self.read_output()):
+        while not self._is_flood and (piece := self.read_output()):
             self._readings += self._reader.feed(piece, time.monotonic())
+            if time.monotonic() >= until_s:
+                is_last = False  # There may be more. It can take longer to read than to print.
+                break
         # If the script has removed the log file, its printed output may still report progress.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)

@@ -114,6 +114,8 @@ class Look:
             if len(self.trained) >= VALUES:
                 self.seen_s = min(self.seen_s, self.took_s)
             is_over = is_over or self.took_s >= limit_s or bool(is_enough(self))
+            if is_over:
+                training.stop_reading()
             return is_over
 
         with FollowedTraining(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import logging
 import os
@@ -53,6 +54,14 @@ def last_lines(output: BinaryIO, n: int) -> tuple[str, ...]:
             is_long = len(last) > _SHOWN_CHARACTERS
             shown.append(f"{last[: _SHOWN_CHARACTERS - 1]}…" if is_long else last)
     return tuple(shown[-n:])
+
+
+def free_read_output(output: BinaryIO, n_read_bytes: int) -> None:
+    """Free the disk space of output that was read and that `pack_output` leaves out, on Linux."""
+    make_hole, n_bytes = getattr(ctypes.CDLL(None), "fallocate", None), n_read_bytes - _LAST_BYTES
+    if make_hole is not None and n_bytes > _KEPT_BYTES:
+        mode = 3  # FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: only the disk space is freed
+        make_hole(output.fileno(), mode, *map(ctypes.c_int64, (_KEPT_BYTES, n_bytes - _KEPT_BYTES)))
 
 
 def pack_output(output: BinaryIO) -> None:

@@ -21,7 +21,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script import supervisor
 from batchlab.script.memory import MemoryWatch
-from batchlab.script.output import last_lines, pack_output
+from batchlab.script.output import free_read_output, last_lines, pack_output
 
 MARK = "BATCHLAB_TRIAL"
 """The environment variable that marks the processes of a trial, as `study/trial`."""
@@ -168,6 +168,10 @@ GRACE_S = 10.0
 READ_EVERY_S = 0.01
 """The output of a command is read at this interval, in seconds, so printed times are this late."""
 _READ_BYTES = 1 << 16  # read at most this many bytes of output at once
+_FREE_BYTES = 1 << 24  # free the disk space of output each time that this many bytes were read
+# A command whose output takes more of the disk is killed. This happens only to a command that
+# prints faster than batchlab reads, or on a disk whose files cannot have holes.
+_MOST_BYTES = 1 << 30
 _N_LAST_LINES = 20  # lines of output in a `CommandEnd`
 # Search this many last lines for an error: a launcher may print many lines below the error.
 _N_READ_LINES = 1000
@@ -199,6 +203,7 @@ class Launched:
         self._output = (folder / "output.txt").open("a+b", buffering=0)
         self._output.truncate(0)
         self._n_read_bytes = 0
+        self._is_flood = False
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
         self._supervisor = subprocess.Popen(
@@ -228,6 +233,9 @@ class Launched:
                 self._ended = self._end_of(*supervisor.ENDED.unpack(report))
             else:
                 self._ended = self._lost()
+        elif self._ended is None and os.fstat(self._output.fileno()).st_blocks * 512 > _MOST_BYTES:
+            self._is_flood = True
+            self._tell(supervisor.KILL)
         return self._ended
 
     def read_output(self) -> bytes:
@@ -237,6 +245,8 @@ class Launched:
             self._n_read_bytes = 0  # Truncated, as a shell does for `> /dev/stdout`.
         piece = os.pread(file, _READ_BYTES, self._n_read_bytes)
         self._n_read_bytes += len(piece)
+        if self._n_read_bytes % _FREE_BYTES < len(piece):
+            free_read_output(self._output, self._n_read_bytes)
         return piece
 
     def end(self) -> None:
@@ -288,6 +298,8 @@ class Launched:
             last_lines=lines,
             launcher_lines=launcher_lines,
         )
+        if self._is_flood:
+            status, reason = Status.ERROR, Reason.of("too_much_output", mb=_MOST_BYTES >> 20)
         return CommandEnd(
             status=status,
             reason=reason,
@@ -295,7 +307,7 @@ class Launched:
             duration_s=ended_s - self._started_s,
             peak_bytes=peak_bytes,
             gpu_peak_bytes=self._memory.gpu_peak_bytes,
-            was_asked=bool(was_asked),
+            was_asked=bool(was_asked) and not self._is_flood,
         )
 
     def _lost(self) -> CommandEnd:
