@@ -49,10 +49,6 @@ def test_a_recorded_run_is_what_training_gives_again():
 # Whole trainings as a question: what is seen does not judge
 
 
-# (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.
-OPTIMUM = (256, 0.8)
-
-
 @pytest.fixture
 def whole(tmp_path):
     return whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)

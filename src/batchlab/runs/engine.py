@@ -46,9 +46,7 @@ class StoredEngine:
 
     name: str
     resumes: bool
-    keeps_cadence: (
-        bool  # whether runs are evaluated at the steps that `batchlab.plans.cadence` plans
-    )
+    keeps_cadence: bool  # whether runs are evaluated when `batchlab.plans.cadence` plans it
     n_seeds: int | None = None  # any seed is accepted
     _takes_rate = True  # whether a learning rate can be set; some scripts have no option for it
     # A run that has to end gets this many seconds before it is killed, so that it can save its

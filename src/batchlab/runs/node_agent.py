@@ -28,7 +28,6 @@ _KEEP_EVERY_S = 30.0
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0  # the longest time to build the native trainer
 
-
 Message = tuple[str, bytes] | Heard
 """A trial's id with the content of its checkpoint, or with what its run reports."""
 

@@ -28,7 +28,6 @@ from batchlab.training.stepper import Stepper
 # The requested steps are ignored, so that a resumed trial has the same trainer as its first run.
 _WORTH_A_BUILD = 5000
 
-
 NODE_LOST = "NodeLost"
 """The `Ended.error` of a run whose machine was lost."""
 
