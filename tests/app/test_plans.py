@@ -12,7 +12,6 @@ from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
 import batchlab
-from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
@@ -30,36 +29,13 @@ def run(lab: Path, **request: Any) -> Study:
     return batchlab.sweep(**({"workload": tiny(), "store": lab} | PLANS | request))
 
 
-@pytest.mark.slow
-def test_every_plan_is_trained_once_for_as_many_examples(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = run(lab, seeds=2, plans=None)  # it gives plans its trials
-
-    study = run(lab, seeds=2)
-
-    assert {record.status for record in study.records} == {Status.OK}
-    seen = [
-        (record.trial.batch_sizes, record.epochs, record.steps)
-        for record in study.records
-        if record.trial.seed == 1
-    ]
-    assert seen == [
-        ((10,), 4.0, 40),
-        ((40,), 4.0, 12),  # an epoch has two of 40 and one of the 20 left over
-        # 16 steps of 10, one for the 40 left over in this epoch, and three in each of the others.
-        ((10, 40, 40, 40), 4.0, 23),
-        ((10, 10, 10, 10), 4.0, 40),
-    ]
-    assert all(record in study.records for record in sizes.records)
-    monkeypatch.setattr(WorkloadSubject, "engine", None)
-    assert run(lab, seeds=2).records == study.records
-
-
 def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
     trials = about("sweep", tiny(), **(PLANS | {"plans": ("grow", "decay")})).trials
     shaped = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
+    without = about("sweep", tiny(), **(PLANS | {"plans": None})).trials
+    every = about("sweep", tiny(), **PLANS).trials
 
+    assert set(without) == set(every[:2])  # a sweep of batch sizes gives plans its trials
     assert {
         trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in trial.stages]
         for trial in trials

