@@ -50,10 +50,10 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
 ) -> None:
     monkeypatch.setattr(profiling, "TIMED_S", 0.05)
 
-    made = profile(workload(n=37), budget="10m")
+    made = profile(workload(n=9), budget="10m")
 
-    assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 16, 32, 37]
-    assert made.largest_batch_size == 37
+    assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 9]
+    assert made.largest_batch_size == 9
     for point in made.points:
         assert point.ran
         assert point.timing is not None
@@ -62,7 +62,7 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
         if all(len(timing.block_s) > 1 for timing in point.timings):  # a busy machine leaves one
             step_s = point.step_s
             assert 0 < step_s.low <= step_s.estimate <= step_s.high  # type: ignore[operator]
-    assert (made.device, made.workload.n_train, made.workload.batch_size) == ("cpu", 37, 8)
+    assert (made.device, made.workload.n_train, made.workload.batch_size) == ("cpu", 9, 8)
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
@@ -78,8 +78,7 @@ def cannot_compile(graph: object, inputs: object) -> object:
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
+def test_the_steps_of_a_compiled_model_are_timed_compiled() -> None:
     told = Told()
     compiled = replace(workload(n=37), model=lambda: torch.compile(Scores(6, 3), backend="eager"))
     broken = replace(compiled, model=lambda: torch.compile(Scores(6, 3), backend=cannot_compile))
@@ -142,24 +141,19 @@ DEATHS = {
 def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
+    monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 0.5)
     told = Told()
     dying = that_does_by_size({size: action for size, (action, _, _) in DEATHS.items()})
 
     made = profile(dying, batch_sizes=range(12, 23), listener=told, budget="5m")
-    normed = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
 
     assert made.largest_batch_size == 22  # no message makes it a lack of memory
     for size, (_, status, reason) in DEATHS.items():
         assert at(made, size).status is status
         assert reason in reason_text(at(made, size).reason)
+        assert at(made, size).step_s.estimate is None
         assert at(made, size + 1).ran
         assert any(f"batch size {size}" in text and reason in text for text in told.warnings)
-    assert at(normed, 1).status is Status.ERROR
-    assert "Expected more than 1 value per channel" in reason_text(at(normed, 1).reason)
-    assert at(normed, 1).step_s.estimate is None
-    assert at(normed, 2).ran
-    assert normed.largest_batch_size == 8
 
 
 @pytest.mark.slow

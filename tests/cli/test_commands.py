@@ -142,8 +142,10 @@ def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Do, aver
 
 
 @pytest.mark.slow
-def test_two_stores_are_compared_as_text_and_as_one_document(do: Do) -> None:
+def test_stores_and_printed_profiles_are_compared_as_text_and_as_one_document(do: Do) -> None:
     draw = np.random.default_rng(5)
+    for name in ("here.json", "there.json"):
+        Path(name).write_text(profile_to_compare(draw).to_json())
     for name, slower in (("before.db", 1.0), ("after.db", 1.5)):
         with Store(name) as store:
             put_study(store, study_to_compare(draw, slower=slower))
@@ -156,17 +158,8 @@ def test_two_stores_are_compared_as_text_and_as_one_document(do: Do) -> None:
     assert verdicts["peak_bytes"] == "cannot_tell"  # one number of each is never judged
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.startswith("B differs in: time per step")
-
-
-def test_profiles_are_compared_by_the_files_that_profile_printed(do: Do) -> None:
-    draw = np.random.default_rng(5)
-    for name in ("here.json", "there.json"):
-        Path(name).write_text(profile_to_compare(draw).to_json())
-
-    done = do("compare", "here.json", "there.json")
-
-    assert (done.code, done.err) == (0, "")
-    assert "Nothing that was measured differs beyond noise." in done.out
+    alike = do("compare", "here.json", "there.json").out
+    assert "Nothing that was measured differs beyond noise." in alike
 
 
 def test_a_fit_as_text_names_the_law(do: Do) -> None:

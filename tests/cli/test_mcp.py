@@ -58,19 +58,16 @@ def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
         assert set(tools["report"].input_schema["properties"]) == taken - OF_A_TERMINAL
         assert "\n  " not in f"{tools['sweep'].description}"  # not as it is indented in the code
 
-        profile = await client.call_tool(
-            "profile", {"workload": "least-squares", "batch_sizes": "4,16"}
-        )
-        assert [each["batch_size"] for each in document(profile)["points"]] == [4, 16]
+        wrong = await client.call_tool("report", {"store": "nowhere.db"})
+        assert wrong.is_error
+        assert wrong.content[0].text.startswith("no store at nowhere.db")
+        one_size = {"workload": "least-squares", "batch_sizes": "4"}
+        profile = await client.call_tool("profile", one_size)
+        assert [each["batch_size"] for each in document(profile)["points"]] == [4]
         asked = {"workload": "least-squares", "epochs": 2, "batch_sizes": "4,16", "seeds": 2}
         sweep = await client.call_tool("sweep", asked, progress_callback=progress)
         read = await client.call_tool("report", {})
         assert document(read)["study"] == document(sweep)["study"]
-        wrong = await client.call_tool("profile", {"workload": "nope"})
-        assert wrong.is_error
-        assert wrong.content[0].text.startswith(
-            "unknown workload 'nope'; built in are least-squares"
-        )
 
     talk(script)
     assert any("training 4 trials" in str(line) for line in heard)

@@ -48,14 +48,11 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [40, 120])
-def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, columns: int) -> None:
-    command = [sys.executable, "-c", TELLS]
-
-    written = in_a_terminal(command, columns=columns, folder=tmp_path)
+def test_a_narrow_terminal_shows_bar_and_time_in_lines_that_fit(tmp_path: Path) -> None:
+    written = in_a_terminal([sys.executable, "-c", TELLS], columns=40, folder=tmp_path)
 
     assert written.code == 0
-    assert max(map(len, written.lines)) <= columns
+    assert max(map(len, written.lines)) <= 40
     bars = [line for line in written.lines if "%" in line]
     assert len(bars) >= 2
     assert all("█" in bar and "m3" in bar and bar.endswith("of 3m") for bar in bars)
@@ -66,7 +63,7 @@ def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, column
         "why: to see whether it may be faster",
     )
     for line in whole:
-        assert any(each.startswith(line[: columns - 1]) for each in written.lines), line
+        assert any(each.startswith(line[:39]) for each in written.lines), line
     said = " ".join(" ".join(written.lines).split())
     assert "warning: [bold] " + "long " * 40 + "end" in said
 

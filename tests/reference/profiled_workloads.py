@@ -28,10 +28,6 @@ def linear() -> nn.Module:
     return nn.Linear(FEATURES, CLASSES)
 
 
-def with_batch_norm() -> nn.Module:
-    return nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
-
-
 def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
     return Workload(
         name="probed",
