@@ -38,26 +38,19 @@ def write(store: Path, output_format: ReportFormat, path: Path) -> tuple[Path, .
     return write_files(stored(store, None), output_format, path, store=store)
 
 
-def test_text_and_json_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
-    with Store.existing(lab) as store:
-        study = store.study()
-
-    assert write(lab, "text", tmp_path / "words") == (tmp_path / "words",)
-    write(lab, "json", tmp_path / "document")
-
-    assert (tmp_path / "words").read_text() == text_report(study)
-    assert json.loads((tmp_path / "document").read_text())["study"] == study.study_id
-
-
 @pytest.mark.slow
-def test_tables_and_images_tell_which_files_they_are(
-    lab: Path, kept: Advice, tmp_path: Path
-) -> None:
+def test_a_report_tells_which_files_it_is_in(lab: Path, kept: Advice, tmp_path: Path) -> None:
     def names(store: Path, output_format: ReportFormat) -> list[str]:
         files = write(store, output_format, tmp_path / "made")
         assert all(file.stat().st_size > 0 for file in files)
         return [file.name.removeprefix("made") for file in files]
 
+    with Store.existing(lab) as store:
+        study = store.study()
+    assert names(lab, "text") == [""]
+    assert (tmp_path / "made").read_text() == text_report(study)
+    assert names(lab, "json") == [""]
+    assert json.loads((tmp_path / "made").read_text())["study"] == study.study_id
     tables, images = names(lab, "csv"), names(lab, "svg")
     assert tables == ["", "-observations.csv"]
     assert images

@@ -51,16 +51,23 @@ def opened(page: Path, *, width: int, dark: bool, scripts: bool = True) -> Itera
         browser.driver.quit()
 
 
-def test_headline_and_picture_lie_above_the_fold(screen: Browser) -> None:
+def test_a_page_is_short_with_its_answer_above_the_fold_and_few_figures_in_order(
+    screen: Browser, page: Path
+) -> None:
     bottoms = "[...document.querySelectorAll('{}')].map(e => e.getBoundingClientRect().bottom)"
 
     (headline,) = screen.ask(bottoms.format("h1"))
     assert 0 < headline < 400
     seen = screen.ask(bottoms.format(".first .plot"))
     assert all(bottom <= 800 for bottom in seen), seen
+    assert page.stat().st_size <= 1_000_000
+    assert screen.ask("document.documentElement.scrollHeight") <= 3700
+    cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
+    assert cards[0] == "figure-a"
+    assert cards == sorted(set(cards))
 
 
-def test_the_first_table_is_seen_whole_and_a_phone_never_scrolls_sideways(
+def test_the_first_table_is_whole_and_a_phone_breaks_no_option_and_never_scrolls_sideways(
     screen: Browser, phone: Browser
 ) -> None:
     hidden = "e => e.scrollWidth - e.clientWidth"
@@ -69,15 +76,6 @@ def test_the_first_table_is_seen_whole_and_a_phone_never_scrolls_sideways(
     assert screen.ask(of_tables) == [0]
     assert phone.ask(of_tables)[0] <= 4
     assert phone.ask("document.documentElement.scrollWidth") <= 360
-
-
-def test_a_reason_does_not_make_the_rows_of_trials_tall(phone: Browser) -> None:
-    rows = "[...document.querySelectorAll('#table-trials tbody tr')]"
-
-    assert all(height <= 100 for height in phone.ask(f"{rows}.map(e => e.offsetHeight)"))
-
-
-def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
     in_one_line = phone.ask(
         "[...document.querySelectorAll('.option')].filter(e => e.getClientRects().length == 1)"
         ".map(e => e.textContent)"
@@ -85,19 +83,13 @@ def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
     words = phone.ask(
         "[...document.querySelectorAll('pre')].map(e => e.textContent).join(' ').split(' ')"
     )
-
     assert in_one_line == [word for word in words if word.startswith("-")]
 
 
-def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(
-    screen: Browser, page: Path
-) -> None:
-    assert page.stat().st_size <= 1_000_000
-    cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
+def test_a_reason_does_not_make_the_rows_of_trials_tall(phone: Browser) -> None:
+    rows = "[...document.querySelectorAll('#table-trials tbody tr')]"
 
-    assert screen.ask("document.documentElement.scrollHeight") <= 3700
-    assert cards[0] == "figure-a"
-    assert cards == sorted(set(cards))
+    assert all(height <= 100 for height in phone.ask(f"{rows}.map(e => e.offsetHeight)"))
 
 
 def test_on_paper_every_fold_is_open(screen: Browser) -> None:

@@ -8,12 +8,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS
-from tests.reference.made_up_noise import N_TRAIN, made_up_noise
-from tests.reference.made_up_noise import made_up_point as noise_point
 from tests.reference.made_up_profile import made_up_point as point
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.page import Page
@@ -22,7 +19,7 @@ from batchlab.app.compare import compare
 from batchlab.measure.profile import Profile
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.notebook import notebook_view
-from batchlab.report.short_reports import noise_section, profile_section
+from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_answer import conclusion, trials_table
 from batchlab.report.table import sections_text
 
@@ -46,17 +43,13 @@ def test_a_view_has_words_and_a_table_and_fetches_and_runs_nothing(kind: str) ->
     assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
 
 
-def test_a_view_begins_with_the_answer_and_yours_beside_it() -> None:
+def test_a_view_begins_with_the_answer_and_pictures_of_two_sweeps_share_no_names() -> None:
     answer = ["Use batch size 1024", "10× as fast", "13.2 s", "1.28 s ± 5 %", "76 runs"]
 
     for record, parts in ((ADVICE, answer), (SWEEP, [*conclusion(SWEEP), "<svg"])):
         places = [record._repr_html_().index(part) for part in parts]
         assert places == sorted(places)
-
-
-def test_the_pictures_of_two_sweeps_do_not_share_names() -> None:
     views = [replace(SWEEP, study_id=name)._repr_html_() for name in ("one", "two")]
-
     one, two = (set(re.findall(r' id="([^"]+)"', view)) for view in views)
     assert one
     assert one.isdisjoint(two)
@@ -75,7 +68,7 @@ def test_what_has_no_view_is_refused() -> None:
         notebook_view("words")
 
 
-# ---- the pages and tables of a profile and of the noise of a gradient
+# ---- the tables of a profile
 
 
 PAIR = made_up_profile(point(32), point(64), memory_limit_bytes=10**9)
@@ -113,15 +106,3 @@ def test_a_profile_under_load_gives_no_absurd_interval() -> None:
     assert (shown["step_s"]["low"], shown["step_s"]["high"]) == (None, None)
     assert shown["step_s"]["estimate"] > 1e-3
     assert Profile.from_json(profile.to_json()) == profile
-
-
-@pytest.mark.parametrize("size", [64, 1024])
-def test_the_share_of_the_noise_is_that_of_the_variance(size: int) -> None:
-    noise = made_up_noise(noise_point(0, 200.0))
-    workload = msgspec.structs.replace(noise.workload, batch_size=size)
-    variance = noise.along[-1].noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
-    share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
-
-    meaning = noise_section(replace(noise, workload=workload)).title
-
-    assert f" {100 * share:.0f} % " in meaning
