@@ -87,14 +87,14 @@ def _same_time(size: int) -> float:
 
 # Those whose planner takes seconds: some by day, the others by night.
 LONG = {
-    *("alike", "pilot-large-ends-worse", "quality", "race-4", "race-large-ends-worse"),
-    *("race-two-workers", "recommend-large", "recommend-noisy", "recommend-small"),
-    *("reference-misses", "samples-small-budget", "small-budget"),
+    *("pilot-large-ends-worse", "quality", "race-4", "race-two-workers", "recommend-large"),
+    *("samples-small-budget", "small-budget"),
 }
 LONG_BY_NIGHT = {
-    *("every-rate-diverges", "like-a-command", "other-reference", "overfitting"),
+    *("alike", "every-rate-diverges", "like-a-command", "other-reference", "overfitting"),
     *("pilot-falls-apart-later", "pilot-planned-end", "pilot-recommend", "race-3", "race-8"),
-    *("race-12", "race-20", "recommend-other-exponent", "samples", "target-never-met"),
+    *("race-12", "race-20", "race-large-ends-worse", "recommend-noisy", "recommend-small"),
+    *("recommend-other-exponent", "reference-misses", "samples", "target-never-met"),
     "times-unknown",
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
@@ -349,6 +349,8 @@ ADVICES = {
 }
 for name in ("command", "workload"):  # by day there is one, with a target
     REAL_ADVICES[name] = replace(REAL_ADVICES[name], nightly=True)
+for name in ("script-nan", "script-restarted"):  # by day one crashes, and one is resumed
+    SWEEPS[name] = replace(SWEEPS[name], nightly=True)
 # By name; the first word is the command.
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
