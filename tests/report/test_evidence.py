@@ -11,7 +11,6 @@ from tests.reference.made_up import (
     made_up_curves,
     made_up_record,
     made_up_study,
-    made_up_trial,
 )
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, text, texts
 from tests.reference.shown import rows_of
@@ -20,7 +19,6 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.level import end_so_far
 from batchlab.app.compare import Side
 from batchlab.belief.cells import (
-    Cell,
     cells,
     chosen_cells,
     deciding_split,
@@ -30,10 +28,9 @@ from batchlab.belief.cells import (
 from batchlab.belief.equal_budget import equal_budget
 from batchlab.belief.evidence import Evidence
 from batchlab.belief.final_value import final_of
-from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.cells import budget_text, curve_figure, mean_rows
+from batchlab.report.cells import budget_text, curve_figure
 from batchlab.report.figure import Figure
 from batchlab.report.sayings import cells_alike_in_training
 from batchlab.report.sweep_answer import conclusion, trial_documents
@@ -287,23 +284,6 @@ def test_the_chosen_rate_is_the_best_on_validation_at_which_no_seed_diverged(bes
     other = 0.11 - best_rate
     rates = [cell.learning_rate for cell in chosen_cells(one_less)]
     assert rates == pytest.approx([other, best_rate, best_rate])
-
-
-def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
-    trial = made_up_trial(batch_size=4, n_train=96)
-    grown = replace(trial, stages=(Stage(from_samples=20, batch_size=8),))
-    curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
-    run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
-
-    scores = {each.step: value for each, value in run.curve("validation", "accuracy")}
-    curve = mean_rows(Cell(records=(run,)), {}, [scores])
-
-    assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
-    for place, evaluation in zip(curve, run.evaluations[1:], strict=True):
-        assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
-        assert place["epoch"] == pytest.approx(evaluation.samples / 96)
-    assert run.epochs == 3.0
-    assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
 
 
 # ---- their curves

@@ -24,7 +24,7 @@ from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
+from batchlab.report.advice_figures import advice_figures, advice_looks
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_images, page_svg, plot, value_axis
 from batchlab.report.figure import Figure, Panel, interval_mark, looks, mark
@@ -207,21 +207,6 @@ def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better)
     }
     assert len(drawn) == len(marks) > 1
     assert line == (drawn - beaten if len(drawn - beaten) > 1 else set())
-
-
-def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
-    advice = with_endings(ADVICE)
-    study = advice_study(advice)
-
-    cells = {cell.batch_size: cell for cell in trained_cells(advice, study)}
-
-    assert advice.named is not None
-    named = cells[advice.named.batch_size]
-    assert named.learning_rate == advice.named.learning_rate
-    same = [r for r in study.records if advice.is_of(r.trial, advice.named)]
-    longest = max(record.steps for record in same)
-    assert [r.steps for r in named.records] == [longest] * len(named.records)
-    assert len(named.records) < len(same)
 
 
 # ---- looks of batch sizes

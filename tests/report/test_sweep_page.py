@@ -22,7 +22,6 @@ from batchlab.report import sweep_page
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import paper_svg
 from batchlab.report.figure import drawn_looks
-from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
 
@@ -140,14 +139,6 @@ def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None
     assert by_budget["epochs"].ranked[0].kind == "grow"
     assert by_budget["epochs"].rivals == rivals
     assert f"{words} may be as good." in conclusion(study)[0]
-
-
-def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
-    study = plan_study()
-    constant = [record for record in study.records if not record.trial.stages]
-    sizes = replace(study, records=tuple(constant))
-
-    assert claim_sentences(Evidence.of(study)) == claim_sentences(Evidence.of(sizes)) != ()
 
 
 def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
