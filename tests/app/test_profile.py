@@ -31,7 +31,6 @@ from batchlab.app.profile import profile
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search, profiling
-from batchlab.measure.profile import Profile
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
@@ -42,30 +41,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each batch size is timed for 20 ms in few processes: what is measured is who survives."""
     monkeypatch.setattr(profiling, "TIMED_S", 0.02)
     monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
-
-
-@pytest.mark.slow
-def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(profiling, "TIMED_S", 0.05)
-
-    made = profile(workload(n=9), budget="10m")
-
-    assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 9]
-    assert made.largest_batch_size == 9
-    for point in made.points:
-        assert point.ran
-        assert point.timing is not None
-        assert len(point.timing.block_s) >= 3
-        assert (point.peak_bytes or 0) > 0
-        if all(len(timing.block_s) > 1 for timing in point.timings):  # a busy machine leaves one
-            step_s = point.step_s
-            assert 0 < step_s.low <= step_s.estimate <= step_s.high  # type: ignore[operator]
-    assert (made.device, made.workload.n_train, made.workload.batch_size) == ("cpu", 9, 8)
-    assert made.device_name
-    assert dict(made.environment)["torch"] == str(torch.__version__)
-    assert Profile.from_json(made.to_json()) == made
 
 
 class Scores(nn.Linear):

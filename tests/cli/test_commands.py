@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tests.cli.conftest import Done
 from tests.reference.made_up_advice import made_up_advice
@@ -59,6 +60,15 @@ def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do: Do, mine: 
     assert printed.document
     made = Profile.from_json(printed.out)
     assert [point.batch_size for point in made.points] == [8, 200]
+    for point in made.points:
+        assert point.ran
+        assert point.peak_bytes
+        if all(len(timing.block_s) > 1 for timing in point.timings):  # a busy machine leaves one
+            step_s = point.step_s
+            assert 0 < step_s.low <= step_s.estimate <= step_s.high
+    assert (made.device, made.workload.n_train, made.workload.batch_size) == ("cpu", 200, 20)
+    assert made.device_name
+    assert dict(made.environment)["torch"] == torch.__version__
     assert not Path("batchlab.db").exists()
     assert "200 (full)" in shown.out
     assert "ran in one piece within 2.15 GB: 200 (full)." in shown.said

@@ -54,7 +54,7 @@ ROWS = re.findall(r"^\$ (.*)\n(\d) (.*)$", TABLE.read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with files of all kinds, stores among them."""
     folder = tmp_path_factory.mktemp("files")
     write_user_file(folder)
@@ -75,13 +75,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def folder(files: Path, tmp_path: Path) -> Path:
-    """A copy of it, where each test begins."""
-    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
-    return tmp_path
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     left_by_python = {"__pycache__"}
     return {
@@ -93,8 +86,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("typed", "code", "told"), ROWS, ids=[row[0] for row in ROWS])
 def test_a_wrong_input_is_told_in_this_line_and_changes_no_file(
-    typed: str, code: str, told: str, do: Any, folder: Path
+    typed: str, code: str, told: str, do: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(folder)
     with Store.existing("lab.db") as store:
         ((_, made, _),) = store.studies()
     if "cuda" in typed and torch.cuda.is_available():
