@@ -25,12 +25,12 @@ def lab(tmp_path: Path) -> Path:
     return tmp_path / "lab.db"
 
 
+def timed_at_once(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
+    """Step times that are made up: all the same. Measured they take half a second a batch size."""
+    made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+    return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
+
+
 @pytest.fixture
 def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured alone they take half a second a batch size; here they are made up: all the same."""
-
-    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
-        made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
-
-    monkeypatch.setattr(WorkloadSubject, "timed", timed)
+    monkeypatch.setattr(WorkloadSubject, "timed", timed_at_once)

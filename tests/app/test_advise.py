@@ -183,7 +183,7 @@ def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_s
     workload = tiny(scheduler=warmed_up)
     with pytest.MonkeyPatch.context() as patch:
         set_step_clock(patch)
-        advice = advise(lab, workload=workload, epochs=8, budget=95.0)
+        advice = advise(lab, workload=workload, epochs=8, budget=60.0)
 
     assert advice.named is not None
     failed = [run for run in advice.tried if run.status == "error"]

@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.app.conftest import timed_at_once
 from tests.cli.conftest import Done
 from tests.reference.killed_studies import observed, records_of, started, wait_until
 from tests.reference.user_file import write_user_file
 
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.measure.measurements import on_request
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
 
 EPOCH = ["--epochs", "1"]
+
+
+@pytest.fixture
+def do(do: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Step times are not measured in this process."""
+    monkeypatch.setattr(WorkloadSubject, "timed", timed_at_once)
+    return do
 
 
 @pytest.mark.slow

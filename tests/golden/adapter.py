@@ -5,8 +5,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from tests.app.conftest import timed_at_once
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
@@ -149,9 +150,12 @@ class _ByStepClock:
         return request, record
 
 
-def scripts_timed_shortly() -> AbstractContextManager[Any]:
-    """Time scripts shortly: a golden document leaves out what a clock says."""
-    return patch("batchlab.measure.command_time._TIMED_S", 0.3)
+@contextmanager
+def timed_shortly() -> Iterator[None]:
+    """Hardly time steps: a golden document leaves out what a clock says."""
+    scripts = patch("batchlab.measure.command_time._TIMED_S", 0.3)
+    with scripts, patch.object(WorkloadSubject, "timed", timed_at_once):
+        yield
 
 
 def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Document:

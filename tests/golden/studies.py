@@ -196,7 +196,7 @@ def _sweep(
 
     def document(folder: Path) -> Any:
         sweep = partial(batchlab.sweep, subject(folder), store=folder / "lab.db")
-        with adapter.scripts_timed_shortly():
+        with adapter.timed_shortly():
             if earlier is not None:
                 sweep(**(asked | earlier))
             return sweep(**asked).to_dict()
