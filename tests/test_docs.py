@@ -78,16 +78,11 @@ def test_every_documented_command_is_understood(tmp_path, monkeypatch):
         understood(words)
 
 
-def test_the_first_screen_of_the_readme_has_exactly_the_two_commands():
-    lines = (ROOT / "README.md").read_text("utf-8").splitlines()[:FIRST_SCREEN_LINES]
-    commands = re.search(r"```\n(.*?)```", "\n".join(lines), re.S)[1].splitlines()
-
-    assert [line.split()[0] for line in commands] == ["scripts/demo", "scripts/test"]
-
-
-def test_the_readme_names_no_command_or_option_that_is_gone_and_denies_none():
+def test_the_readme_begins_with_two_commands_and_names_and_denies_none_that_is_gone():
     """It said "several machines: not yet" two days after `--engine ray` was there."""
     readme = (ROOT / "README.md").read_text("utf-8")
+    first_screen = "\n".join(readme.splitlines()[:FIRST_SCREEN_LINES])
+    commands = re.search(r"```\n(.*?)```", first_screen, re.S)[1].splitlines()
     known = {
         option
         for command in command_line.commands.values()
@@ -95,6 +90,7 @@ def test_the_readme_names_no_command_or_option_that_is_gone_and_denies_none():
         for option in parameter.opts
     }
 
+    assert [line.split()[0] for line in commands] == ["scripts/demo", "scripts/test"]
     assert set(re.findall(r"`batchlab ([a-z]+)", readme)) <= set(command_line.commands)
     assert set(re.findall(r"`(--[a-z][a-z-]+)", readme)) <= known
     assert "not yet |" not in readme

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.app.conftest import timed_at_once
 from tests.reference.by_day import by_day
 from tests.reference.example_commands import EXAMPLES, NAMES, commands, understood
 
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.cli import main as cli
 from batchlab.script.command import TrainingCommand
 
@@ -59,6 +61,7 @@ def test_an_example_is_short_and_says_how_to_ask_about_it(name):
 def test_an_example_is_swept(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(WorkloadSubject, "timed", timed_at_once)
     modules = set(sys.modules)
     words = ["sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"]
 

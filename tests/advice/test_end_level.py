@@ -55,18 +55,14 @@ def test_at_a_plateau_it_is_read_off_the_last_quarter(n_validation, asked_margin
     assert level_of_ends(asked, end, [0.9]).value == pytest.approx(0.9 - margin, abs=0.2 * margin)
 
 
-def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
-    assert end_level(ASKED, RISING, planned_steps=RISING.steps + 1) is None
-    planned = end_level(ASKED, RISING, planned_steps=RISING.steps)
-    assert planned.ended_by == "end"
-    last = RISING.evaluations[-1].score("validation", "accuracy")
-    assert planned.value == pytest.approx(last, abs=0.002)
-
-
-def test_a_plateau_before_a_planned_end_is_not_the_end():
+def test_a_planned_end_is_the_end_and_neither_a_rise_nor_a_plateau_before_it():
     """A loss that falls a little in each epoch falls by margins until then."""
+    assert end_level(ASKED, RISING, planned_steps=RISING.steps + 1) is None
+    end = end_level(ASKED, RISING, planned_steps=RISING.steps)
+    assert end.ended_by == "end"
+    last = RISING.evaluations[-1].score("validation", "accuracy")
+    assert end.value == pytest.approx(last, abs=0.002)
     planned = replace(ASKED, planned_epochs=80)
-
     assert ends_early(ASKED, ENDED)
     assert not ends_early(planned, ENDED)
     assert end_level(planned, ENDED, planned_steps=2 * ENDED.steps) is None
@@ -183,7 +179,8 @@ def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, rate)
         assert asked.sign * (level_of_ends(asked, end, [end.value]).value - start) > 0
 
 
-def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
+def test_the_untrained_model_counts_in_no_mean_and_may_not_have_been_seen():
+    """Without it a pilot hardly learns only where it stays flat."""
     own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (CRAWLS, LEARNS))
     flat = replace(own, evaluations=own.evaluations[-9:])
 
@@ -191,15 +188,10 @@ def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
     early = pilot_at(0.01, approach(0.9, start=5.7, rate=3.0))
     early = replace(early, evaluations=early.evaluations[2:])
     assert pilots_of(LOSS, early).hardly_learns is None
-
-
-def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
-    """Of three evaluations the first is before the first step."""
+    # Of three evaluations the first is before the first step.
     own = pilot_at(0.01, lambda epoch: 5.7, epochs=1)
     learns = pilot_at(0.64, lambda epoch: 5.7 - 4 * epoch, epochs=1)
-
     why = pilots_of(LOSS, own, learns).hardly_learns
-
     assert why.named["value"] == pytest.approx((3.7 + 1.7) / 2)
 
 

@@ -78,11 +78,8 @@ def test_single_seeds_of_an_unknown_metric_have_no_interval():
     apart = means.difference(1, 0)
     assert (means.mean(0).low, apart.low, means.draws) == (None, None, None)
     assert apart.estimate == pytest.approx(1.7)
-
-
-def test_a_cell_without_values_has_a_reason():
+    # Nor has a cell without values, which has a reason.
     means = accuracies([0.9, 0.8], [])
-
     assert means.mean(1).reason
     assert means.difference(0, 1).reason
     assert np.isnan(means.draws[:, 1]).all()
