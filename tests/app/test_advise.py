@@ -28,9 +28,7 @@ import batchlab
 from batchlab.advice.advice import Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
-from batchlab.app.advice_session import SEARCH, TARGET, stages_of
 from batchlab.app.advise import advised
-from batchlab.app.profile import PROFILING
 from batchlab.app.question import asked
 from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
@@ -229,12 +227,6 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
 
         assert len(asks_nothing.questions) == number, other
         assert asks_nothing.questions[-1].margin == other.get("margin")
-
-
-def test_a_target_is_a_stage_if_none_is_given() -> None:
-    assert stages_of(about("advise", tiny())) == [PROFILING, TARGET, SEARCH]
-    for given in ({"target": ("accuracy", 0.9)}, {"objective": "quality"}):
-        assert stages_of(about("advise", tiny(), **given)) == [PROFILING, SEARCH]
 
 
 # ---- interrupted

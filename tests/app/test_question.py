@@ -15,6 +15,8 @@ from tests.reference.tiny_workload import tiny
 from tests.reference.training_script import training_script
 
 import batchlab
+from batchlab.app.advice_session import SEARCH, TARGET, stages_of
+from batchlab.app.profile import PROFILING
 from batchlab.app.question import Request
 from batchlab.app.subject import candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, doubled_batch_sizes
@@ -101,6 +103,8 @@ def test_an_advice_has_the_workloads_epochs_and_target_unless_others_are_given(
     subject = about("advise", tiny(**own), **given)
 
     assert (subject.epochs, subject.target) == (epochs, target)
+    sets_a_level = "objective" not in given and target is None
+    assert stages_of(subject) == [PROFILING, *([TARGET] if sets_a_level else []), SEARCH]
     if target is not None:
         other = about("advise", tiny(**own), target=("accuracy", 0.5)).target
         assert (other and other.value) == 0.5

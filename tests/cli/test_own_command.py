@@ -59,11 +59,10 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
         return list(do(*sweep, "--quiet", *length, *OWN, *RATE).document["trials"])
 
     cut, whole, again = trials("--epochs", "1"), trials(), trials()
-    longer = trials("--epochs", "9")
 
     assert [trial["steps"] for trial in cut] == [126, 32]
     assert [trial["steps"] for trial in whole] == [374, 96]  # told at every second step
-    assert {trial["status"] for trial in (*whole, *longer)} == {"ok"}
+    assert {trial["status"] for trial in whole} == {"ok"}
     assert again == whole
 
 
