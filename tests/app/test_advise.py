@@ -447,6 +447,18 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     assert [option.runs for option in options] == [True, True, True, False]
 
 
+@pytest.mark.usefixtures("asks_nothing")
+def test_an_answer_comes_with_the_profile_of_all_batch_sizes(
+    lab: Path, profiling: Profiling
+) -> None:
+    advise(lab)
+
+    answer = stored(lab, None)
+    assert isinstance(answer, Advised)
+    assert [len(made.points) for made in profiling.made] == [1, 3]
+    assert answer.profile == profiling.made[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_profiled", by_day([True, False], [True]))
 def test_first_runs_that_the_budget_cut_go_on_when_asked_again(

@@ -51,7 +51,8 @@ def advice_of(store: Store, study: Study) -> Advised | None:
         advice = _ADVICE.decoded(text)
     except msgspec.DecodeError:
         return None
-    for entry in stored_journal(store, study.study_id)[:1]:
+    # The last profile, because the first may have only the batch size of the reference.
+    for entry in reversed(stored_journal(store, study.study_id)):
         if (profile := entry.elsewhere or entry.profile) is not None:
             return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
     return None
