@@ -83,7 +83,7 @@ def test_what_no_node_can_give_is_refused(cpus, gpus, device, said):
 def test_something_else_than_a_cluster_or_a_workload_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
         sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="cluster with a command of your own"):
+    with pytest.raises(UsageError, match="engine ray with a command of your own: nodes train"):
         sweep(COMMAND, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")
 
 

@@ -301,7 +301,7 @@ _TIMED_S = 4.0
 # Arguments that are refused for commands, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans", "cluster"),
+    *("device", "trainer", "measure", "plans"),
 )
 # The default values of `_NOT_OF_COMMANDS`; an argument with any of these values is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
@@ -335,6 +335,11 @@ class CommandSubject(Subject):
                 "the command has no {learning_rate}: batch sizes can only be compared with a rate "
                 "tuned for each; put it where your script takes its rate, such as --lr "
                 "{learning_rate}, or use batchlab sweep for a comparison at one rate"
+            )
+        if question.cluster is not None:
+            raise UsageError(
+                "--engine ray with a command of your own: nodes train workloads; leave it out, and "
+                "have the command's own launcher reach them"
             )
         for name in _NOT_OF_COMMANDS:
             if getattr(question, name) not in _BY_DEFAULT:
