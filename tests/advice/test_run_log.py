@@ -9,7 +9,7 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import CellKey, RunLog
-from batchlab.advice.study import AdviceStudy
+from batchlab.advice.study import AdviceStudy, Configured
 from batchlab.belief.surface import PRIOR
 
 OWN = CellKey(64, 0.04)
@@ -149,3 +149,14 @@ def test_what_has_more_epochs_to_meet_the_level_is_not_compared_before_its_last(
     one = taken_in(study, i, epochs=40, rate=0.2)
     assert one.met_on == {0}
     assert study.whole_steps(i) < study.most_steps(i)
+
+
+def test_what_missed_the_level_does_not_count_among_the_steps_of_those_that_met_it():
+    steps = {0: (10.0, 0.1), 1: (10.4, 0.1), 2: (13.5, 0.5)}
+    one = Configured(cell=OWN, steps=steps, met_on={0, 1}, missed_on={2})
+
+    of_those_that_met = one.log2_steps(0.2, only_met=True)
+
+    assert of_those_that_met == pytest.approx((10.2, (0.2**2 + 0.1**2) / 2))
+    one.met_on.clear()
+    assert one.log2_steps(0.2, only_met=True) == one.log2_steps(0.2, only_met=False)

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 import batchlab
-from batchlab.advice.advice import Question
+from batchlab.advice.advice import Purpose, Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
+from batchlab.app.advice_session import SEARCH, TARGET, AdviceSession
 from batchlab.app.advise import advised
 from batchlab.app.question import asked
 from batchlab.app.report import Advised, advice_of, stored
@@ -227,6 +228,17 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
 
         assert len(asks_nothing.questions) == number, other
         assert asks_nothing.questions[-1].margin == other.get("margin")
+
+
+def test_a_stage_is_announced_once() -> None:
+    told, unused = Told(), cast("Any", None)
+    subject = about("advise", tiny(), listener=told)
+    session = AdviceSession(unused, subject, unused)
+
+    for purpose in get_args(Purpose) * 2:
+        session.asked([subject.reference], purpose)
+
+    assert told.phases == [TARGET, SEARCH, TARGET, SEARCH]
 
 
 # ---- interrupted

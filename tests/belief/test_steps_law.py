@@ -34,6 +34,17 @@ def test_draws_on_the_law_give_it_back(s_min, b_crit, n):
         assert (each.low, each.estimate, each.high) == pytest.approx((truth,) * 3, rel=1e-8)
 
 
+def test_draws_that_contradict_a_bound_are_dropped():
+    """A batch of 4096 needs 524 steps by one half of the draws, and 598 by the other."""
+    draws = np.log2(np.repeat([law(500.0, 200.0), law(500.0, 800.0)], N_DRAWS, axis=0))
+    needs_more = np.ones(len(draws), dtype=bool)
+
+    kept, none = (StepsLaw.of(SIZES, draws, [(4096, np.log2(n), needs_more)]) for n in (560, 700))
+
+    assert kept.b_crit.estimate == kept.b_crit.low == pytest.approx(800.0)
+    assert (none.law_holds, none.b_crit.reason.code) == (False, "steps_off_the_law")
+
+
 def test_it_is_weighted_by_relative_steps_as_a_direct_search_finds_it():
     """A slow twin: the least sum of squares of (S - a - c / B) / S over a fine grid."""
     steps = law(500.0, 200.0) * np.array([1.1, 0.95, 1.03, 0.98])
