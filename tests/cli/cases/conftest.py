@@ -1,7 +1,5 @@
 """Sweeps and advices of the scripts beside, as their owners would ask for them."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path
@@ -14,14 +12,16 @@ TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{
 
 
 @pytest.fixture
-def ask(do: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Ask batchlab about a script, or a module, which is copied beside its network first."""
+def ask(do, tmp_path, monkeypatch):
+    """Ask about a script of some kind, or a module, which is copied beside its network first."""
     monkeypatch.setattr("batchlab.measure.command_time._TIMED_S", 0.3)
 
     def ask(script: str, *arguments: str, takes: tuple[str, ...] = TAKES) -> Any:
-        called = (script,) if script.endswith(".py") else ("-m", script)
-        for name in (f"{script.removesuffix('.py')}.py", "net.py"):
-            shutil.copy(SCRIPTS / name, tmp_path / name)
+        name, *kind = script.split()
+        called = [name] if name.endswith(".py") else ["-m", name]
+        called += ["--kind", *kind] if kind else []
+        for file in (f"{name.removesuffix('.py')}.py", "net.py"):
+            shutil.copy(SCRIPTS / file, tmp_path / file)
         return do(*arguments, "--", sys.executable, "-u", *called, *takes)
 
     return ask

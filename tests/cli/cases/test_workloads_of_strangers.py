@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 
 @pytest.mark.slow
-def test_a_batch_of_lists_is_checked_once_its_weight_is_known(do: Any) -> None:
+def test_a_batch_of_lists_is_checked_once_its_weight_is_known(do):
     file = f"{SCRIPTS}/detection.py:workload"
 
     asked = do("check", file)
@@ -24,7 +23,7 @@ def test_a_batch_of_lists_is_checked_once_its_weight_is_known(do: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_that_works_in_training_mode_alone_is_told_with_the_mode(do: Any) -> None:
+def test_a_loss_that_works_in_training_mode_alone_is_told_with_the_mode(do):
     done = do("sweep", f"{SCRIPTS}/detection.py:workload", "--set", "counted=true", "--epochs", "1")
 
     assert done.code == 1
@@ -35,7 +34,7 @@ def test_a_loss_that_works_in_training_mode_alone_is_told_with_the_mode(do: Any)
 
 
 @pytest.mark.slow
-def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> None:
+def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do):
     file = f"{SCRIPTS}/missing_labels.py:workload"
 
     found = json.loads(do("check", file, "--json").out)
@@ -50,7 +49,7 @@ def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> N
 
 
 @pytest.mark.slow
-def test_a_memory_limit_holds_the_evaluation_too(do: Any) -> None:
+def test_a_memory_limit_holds_the_evaluation_too(do):
     file = f"{SCRIPTS}/dear_metric.py:workload"
 
     refused = do("profile", file, "--batch-sizes", "16,32", "--memory-limit", "150MiB")

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from net import Array, Net, data
@@ -10,18 +11,27 @@ from net import Array, Net, data
 N = 1025  # one more than a multiple of every power of two
 parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--kind", default="steps", help="what is printed")
-parser.add_argument("--batch-size", "--max-tokens", type=int, default=24, help="of a step")
+parser.add_argument(
+    "--batch-size",
+    "--max-tokens",
+    "--trainer.batch_size",
+    type=int,
+    default=24,
+    help="of a step",
+)
 parser.add_argument("--sizes", type=int, nargs=2, help="batch sizes of training and validation")
-parser.add_argument("--lr", type=float, default=0.02, help="learning rate")
-parser.add_argument("--seed", type=int, default=0, help="of weights and order")
+parser.add_argument("--lr", "--trainer.learning_rate", type=float, default=0.02, help="its rate")
+parser.add_argument("--seed", "--random_seed", type=int, default=0, help="of weights and order")
 parser.add_argument("--epochs", type=int, default=6, help="passes")
 parser.add_argument("--rampup-samples", type=int, default=1, help="until the batch is whole")
 given = parser.parse_args()
 size, kind = (given.sizes or [given.batch_size])[0], given.kind
+if kind == "halved":  # until it fits, as Accelerate's find_executable_batch_size does
+    size = min(size, 128)
 x, y = data(N, 1)
 held_out = data(300, 2)
 net, random = Net(given.seed), np.random.default_rng(given.seed)
-n_steps = -(-N // size)
+n_steps = N // size if kind == "dropped" else -(-N // size)  # the smaller last batch too
 
 
 def say(text: str) -> None:
@@ -64,6 +74,53 @@ def scaled(epoch: int, step: int, loss: float, val: str) -> str:
     return f"{numbered(epoch, step, loss, val)} lr {given.lr * size / 256:.6f}"
 
 
+def ends(line: Callable[[int, int, float, float], str]) -> None:
+    """Print one line after each epoch, with the loss and the accuracy of the validation."""
+    step = 0
+    for epoch in range(1, given.epochs + 1):
+        step += sum(1 for _ in batches())
+        say(line(epoch, step, *validated()))
+
+
+def dropped(epoch: int, _: int, loss: float, accuracy: float) -> str:
+    """Leave out the smaller last batch: one that is larger than the data trains nothing."""
+    shown = f"val_0_accuracy: {accuracy:<8.5f}| val_0_logloss: {loss:<8.5f}"
+    return f"epoch {epoch - 1:<3}| {shown}|  0:00:00s"
+
+
+def halved(epoch: int, step: int, loss: float, _: float) -> str:
+    return str({"eval_loss": loss, "epoch": float(epoch), "step": step})
+
+
+def at_once(epoch: int, step: int, loss: float, _: float) -> str:
+    """Train in less time than a clock can tell of a step (ludwig-ai/ludwig#3475)."""
+    return f"step: {step}, epoch: {epoch}, combined loss: {loss:.4f}"
+
+
+def at_end() -> None:
+    """Print the training loss on the way, and evaluate once, at the end."""
+    for epoch in range(given.epochs):
+        for k, loss in batches():
+            if k % 5 == 0:
+                say(f"epoch {epoch} step {epoch * n_steps + k} loss {loss:.4f}")
+    loss, accuracy = validated()
+    say(f"***** eval results *****\n  eval_accuracy = {accuracy:.4f}\n  eval_loss = {loss:.4f}")
+
+
+def inside() -> None:
+    """Validate every 20 batches, and refuse shorter epochs (mmcdermott/MEDS_EIC_AR#62)."""
+    if n_steps < 20:
+        raise ValueError(
+            "`val_check_interval` (20) must be less than or equal to the number of the training "
+            f"batches ({n_steps}). To disable validation set `limit_val_batches` to 0.0"
+        )
+    for epoch in range(given.epochs):
+        for k, _ in batches():
+            val = "" if k % 20 else ", val_loss={:.3f}, val_acc={:.3f}".format(*validated())
+            bar = f"{100 * k // n_steps}%|###| {k}/{n_steps} [00:01<00:00, 95.1it/s"
+            say(f"Epoch {epoch}: {bar}{val}]")
+
+
 def folds() -> None:
     """Train several models in one run, for cross-validation."""
     for fold in (1, 2, 3):
@@ -85,44 +142,11 @@ def filled() -> None:
         say(f"epoch {epoch} | valid subset | val_loss {validated()[0]:.4f} | num_updates {step}")
 
 
-def summed() -> None:
-    """Print a validation loss that is the sum over its batches (davidnabergoj/torchflows#7)."""
-    for epoch in range(1, given.epochs + 1):
-        steps = sum(1 for _ in batches())
-        of_batches = (net.measured(x[i : i + size], y[i : i + size])[0] for i in range(0, N, size))
-        say(f"epoch {epoch} step {epoch * steps} val_loss {sum(of_batches):.4f}")
-
-
 def normalized() -> None:
     """Fail at a last batch of one, as batch normalization does (pytorch/pytorch#4534)."""
     if N % size == 1:
         raise ValueError("Expected more than 1 value per channel when training")
     lines(numbered)
-
-
-def fixed() -> None:
-    """Draw 20 batches in each epoch, whatever their size (MIC-DKFZ/nnUNet#1778)."""
-    for epoch in range(25):
-        say(f"\nEpoch {epoch}")
-        for _ in range(20):
-            batch = random.integers(N, size=size)
-            net.step(x[batch], y[batch], given.lr)
-            time.sleep(2e-5 * size)
-        say(f"val_loss {validated()[0]:.4f}\nEpoch time: 0.1 s")
-
-
-def bars() -> None:
-    """Draw bars of preprocessing before the training's own, as TRL does."""
-    for words in ("Tokenizing train dataset", "Packing train dataset"):
-        for n in (0, 500, N):
-            say(f"{words}: {100 * n // N}%|###  | {n}/{N} [00:00<00:01, 900 examples/s]")
-    step, total = 0, given.epochs * n_steps
-    for _ in range(given.epochs):
-        for _ in batches():
-            step += 1
-            say(f" {100 * step // total}%|###  | {step}/{total} [00:01<00:09, 95.1it/s]")
-        say(str({"eval_loss": validated()[0], "eval_runtime": 0.1, "epoch": step / n_steps}))
-        say(f" {100 * step // total}%|###  | {step}/{total} [00:01<00:09, 95.1it/s]")
 
 
 def timed() -> None:
@@ -152,12 +176,12 @@ KINDS: dict[str, Callable[[], None]] = {
     "steps": lambda: lines(numbered),
     "one_name": lambda: lines(one_name),
     "scaled": lambda: lines(scaled),
+    **{f.__name__: partial(ends, f) for f in (dropped, halved, at_once)},
+    "at_end": at_end,
+    "inside": inside,
     "folds": folds,
     "filled": filled,
-    "summed": summed,
     "normalized": normalized,
-    "fixed": fixed,
-    "bars": bars,
     "timed": timed,
     "growing": growing,
 }
