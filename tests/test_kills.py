@@ -68,7 +68,7 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(kills,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "resumes"), by_day([(2, True), (100, True), (100, False)], [(2, True)])
+    ("kills", "resumes"), by_day([(1, True), (100, True), (100, False)], [(1, True)])
 )
 def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
     kills, resumes, tmp_path

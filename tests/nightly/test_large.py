@@ -1,20 +1,14 @@
-"""What takes minutes: kills, large outputs, large studies, long advices."""
+"""A large study, which takes minutes."""
 
 import csv
-import random
 import time
 
 import pytest
-from tests.reference.killed_commands import assert_no_kill_leaves_a_process
 
 from batchlab.app.sweep import sweep
 from batchlab.report.sweep_page import html_page, sweep_files, text_report
 
 pytestmark = pytest.mark.nightly
-
-
-def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path):
-    assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=200)
 
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")

@@ -2,13 +2,12 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tests.reference.living import living
+from tests.reference.living import command_line, kill, living
 
 from batchlab.script.process import end_marked
 
@@ -76,12 +75,12 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         else:
             time.sleep(draw.uniform(0, 0.4))  # while it starts
         there = living(study)
-        supervisors = [pid for pid in there if "supervisor.py" in _command_line(pid)]
+        supervisors = [pid for pid in there if "supervisor.py" in command_line(pid)]
         others = [pid for pid in there if pid not in supervisors]
         if victim in ("trial", "both") and others:
-            _kill(draw.choice(others))
+            kill(draw.choice(others))
         if "supervisor" in victim and supervisors:
-            _kill(draw.choice(supervisors))
+            kill(draw.choice(supervisors))
         if victim in ("batchlab", "both", "batchlab and supervisor"):
             batchlab.kill()
         batchlab.stdin.close()
@@ -93,7 +92,7 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         until_s = time.monotonic() + WITHIN_S
         while (left := living(study)) and time.monotonic() < until_s:
             time.sleep(0.01)
-        assert left == (), f"{place}: {[_command_line(pid) for pid in left]}"
+        assert left == (), f"{place}: {list(map(command_line, left))}"
     finally:
         batchlab.kill()
         batchlab.wait()
@@ -104,17 +103,3 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
 def _end_both(study: str) -> None:
     for name in ("a", "b"):
         end_marked(f"{study}/{name}")
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:120]
-    except OSError:
-        return ""

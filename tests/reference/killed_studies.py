@@ -1,8 +1,6 @@
 """Commands that train, in processes of their own: killed at random moments, and looked at."""
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from tests.reference.living import living
+from tests.reference.living import command_line, kill, living
 from tests.reference.saving_script import pids, saving_script
 
 from batchlab.cli import main as cli
@@ -102,7 +100,7 @@ def sweep_of_workload(store: Path) -> list[str]:
     # Adam has state to lose; a replaced order of examples would show at once.
     return [
         *("sweep", "mnist-softmax", "--batch-sizes", "50", "--learning-rates", "0.01"),
-        *("--seeds", "2", "--epochs", "20", "--store", str(store), "--json"),
+        *("--seeds", "2", "--epochs", "12", "--store", str(store), "--json"),
     ]
 
 
@@ -211,16 +209,9 @@ def marked(store: Path) -> tuple[int, ...]:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        command_line = Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False
-    return "train.py" in command_line  # a number may have gone to another process
+    return "train.py" in command_line(pid)  # a number may have gone to another process
 
 
 def kill_script(pid: int) -> None:
-    try:
-        if is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    if is_alive(pid):
+        kill(pid)

@@ -1,7 +1,9 @@
 """Which processes are still there."""
 
 import os
+import signal
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +20,18 @@ def living(study: str) -> tuple[int, ...]:
             if process.pid != os.getpid() and is_of and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return tuple(found)
+
+
+def command_line(pid: int) -> str:
+    """Return the words of a process; none if it has gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:

@@ -5,11 +5,10 @@ import random
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.killed_commands import assert_no_kill_leaves_a_process
 
 from batchlab.script import supervisor
@@ -18,7 +17,7 @@ from batchlab.script.process import MARK, end_marked
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_descendants_are_those_that_psutil_finds(start: Callable, tmp_path: Path) -> None:
+def test_descendants_are_those_that_psutil_finds(start, tmp_path):
     """The name of a program may hold anything."""
     strange = tmp_path / "a) R 1 ("
     strange.symlink_to("/bin/sleep")
@@ -41,7 +40,7 @@ def test_descendants_are_those_that_psutil_finds(start: Callable, tmp_path: Path
     assert len({*found.values()}) == 1  # one group
 
 
-def test_it_loads_little() -> None:
+def test_it_loads_little():
     # Its start is time that every trial waits.
     loaded = subprocess.run(
         [
@@ -57,7 +56,7 @@ def test_it_loads_little() -> None:
     assert not {"typing", "re", "subprocess", "json", "batchlab", "site"} & {*loaded}
 
 
-def test_all_of_one_trial_can_be_ended_whoever_started_it() -> None:
+def test_all_of_one_trial_can_be_ended_whoever_started_it():
     study = f"tree-{uuid.uuid4().hex}"
     own, other = (
         subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{study}/{trial}"})
@@ -73,6 +72,6 @@ def test_all_of_one_trial_can_be_ended_whoever_started_it() -> None:
 
 
 @pytest.mark.slow
-def test_three_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path) -> None:
-    # Two hundred in tests/nightly.
-    assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=3)
+@pytest.mark.parametrize("kills", by_day([3, 200], [3]))
+def test_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(kills, tmp_path):
+    assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=kills)
