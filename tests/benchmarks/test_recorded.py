@@ -6,12 +6,7 @@ import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import (
-    TARGET,
-    made_up_rows,
-    write_grid,
-    write_rows,
-)
+from tests.reference.recorded_grid import TARGET, made_up_rows, write_grid, write_rows
 from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab.plans.cadence import pauses
@@ -74,9 +69,11 @@ def test_an_answer_is_what_the_plain_engine_gives(tmp_path, learning_rate, value
 
     plain = run_engine(workload, trial, length)
     assert record.status == plain.outcome.status
-    assert [
-        (each.step, each.samples, each.score("validation", "loss")) for each in record.evaluations
-    ] == [(each.step, each.samples, each.score("validation", "loss")) for each in plain.evaluations]
+    found, expected = (
+        [(seen.step, seen.samples, seen.score("validation", "loss")) for seen in run.evaluations]
+        for run in (record, plain)
+    )
+    assert found == expected
     assert record.train_s == record.steps * 0.5
 
 

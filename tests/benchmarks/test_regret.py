@@ -7,21 +7,11 @@ import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import GRIDS, path_of
 from benchmarks.regret.whole_habits import WHOLE_HABITS
-from benchmarks.regret.whole_situation import (
-    profiles_of,
-    step_times,
-    whole_situation,
-)
+from benchmarks.regret.whole_situation import profiles_of, step_times, whole_situation
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import WHOLE_WORKLOADS
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import (
-    EPOCHS,
-    N_SEEDS,
-    rise,
-    write_rows,
-    write_whole_grid,
-)
+from tests.reference.recorded_grid import EPOCHS, N_SEEDS, rise, write_rows, write_whole_grid
 from tests.reference.small_workloads import small_trial
 
 from batchlab.errors import TrialError
@@ -102,22 +92,6 @@ def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path):
     assert whole.regret(None) == math.inf
 
 
-# ---- habits
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("who", WHOLE_HABITS)
-@pytest.mark.parametrize("trainings", [2.0, 30.0])
-def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(whole, who, trainings):
-    budget_s = trainings * whole.whole_reference_s
-
-    named = WHOLE_HABITS[who](whole, budget_s, 0)
-
-    assert (named.spent_s == 0) == (who == "reference")
-    assert named.spent_s <= 1.1 * budget_s
-    assert named.cell in whole.grid.cells
-
-
 # The advice without a target, and the table of its answers
 
 
@@ -162,15 +136,19 @@ def test_a_given_target_is_the_level_of_all_trainings_also_at_another_rate(tmp_p
     assert (answer.rate_octaves, none) == (0, [])
 
 
-def test_every_habit_answers_beside_the_advice(tmp_path):
+def test_every_habit_answers_beside_the_advice_within_its_budget(tmp_path):
     path = write_whole_grid(tmp_path)
+    cells = RecordedGrid.read(path).cells
 
-    answers = regret_whole.answers_of(path, "cpu", (18.0,), (0,))
+    answers = regret_whole.answers_of(path, "cpu", (18.0, 300.0), (0,))
 
-    assert [each.who for each in answers] == [ADVISE, *WHOLE_HABITS]
-    reference = answers[1]
-    assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
-    assert reference.named_as == "reference"
+    assert [each.who for each in answers] == [ADVISE, *WHOLE_HABITS] * 2
+    for answer in answers:
+        is_reference = answer.who == "reference"
+        assert (answer.spent == 0.0) == is_reference, answer.who
+        assert answer.spent <= 1.1, answer.who
+        assert (answer.batch_size, answer.learning_rate) in cells, answer.who
+        assert not is_reference or (answer.of_reference, answer.named_as) == (1.0, "reference")
     assert "## All, beside the habits" in regret_whole.tables(answers)
 
 

@@ -41,14 +41,10 @@ def test_an_examples_own_commands_take_a_minute_each(name, tmp_path):
             assert name != "clip" or "loss_couples" in caveats
 
 
+USUAL = "--batch-size={batch_size} --lr={learning_rate} --seed={seed}"
 # What each needs, its metric, its options, and the last step of two epochs of 32 and of 128.
 FRAMEWORKS = {
-    "plain_pytorch": (
-        (),
-        "val_loss",
-        "--batch-size={batch_size} --lr={learning_rate} --seed={seed} --epochs=4",
-        (250, 64),
-    ),
+    "plain_pytorch": ((), "val_loss", f"{USUAL} --epochs=4", (250, 64)),
     "hugging_face": (
         ("transformers", "accelerate"),
         "eval_loss",
@@ -56,18 +52,8 @@ FRAMEWORKS = {
         "--output_dir={output_dir} --num_train_epochs=3",
         (126, 32),
     ),
-    "keras_fit": (
-        ("keras", "jax"),
-        "val_loss",
-        "--batch-size={batch_size} --lr={learning_rate} --seed={seed}",
-        (250, 64),
-    ),
-    "lightning_trainer": (
-        ("lightning",),
-        "val_loss",
-        "--batch-size={batch_size} --lr={learning_rate} --seed={seed}",
-        (250, 64),
-    ),
+    "keras_fit": (("keras", "jax"), "val_loss", USUAL, (250, 64)),
+    "lightning_trainer": (("lightning",), "val_loss", USUAL, (250, 64)),
 }
 
 
