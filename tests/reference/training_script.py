@@ -38,8 +38,6 @@ while step < a.epochs * per_epoch:
     if a.fail == "crash" and step > 20:
         time.sleep(1)  # who only looks at it first has seen enough by then, on a busy machine too
         sys.exit("the disk is on fire")
-    if a.fail == "backward" and step == 200:
-        step = 100
     if step % every == 0:
         print(f"step {step} val_loss {0.1 + 2 * shift * math.exp(-step / scale):.9f}")
 """

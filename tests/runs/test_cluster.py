@@ -14,13 +14,7 @@ from tests.reference.local_engine import plan_on
 from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab import Cluster, TrainingCommand, sweep
-from batchlab.errors import (
-    BatchlabError,
-    ClusterError,
-    EditedError,
-    UsageError,
-    WorkloadError,
-)
+from batchlab.errors import BatchlabError, ClusterError, EditedError, UsageError, WorkloadError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload

@@ -12,11 +12,7 @@ from typing import Any
 
 import pytest
 from tests.reference.by_day import by_day
-from tests.reference.command_engine import (
-    asked,
-    command_engine,
-    curve,
-)
+from tests.reference.command_engine import asked, command_engine, curve
 from tests.reference.living import living
 from tests.reference.made_up_study import STUDY
 from tests.reference.saving_script import saving_script, starts

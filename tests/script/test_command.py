@@ -47,12 +47,12 @@ def filled(*argv: str, **values: object) -> list[str]:
         ),
     ],
 )
-def test_placeholders_become_arguments_and_never_shell_text(given, values, arguments) -> None:
+def test_placeholders_become_arguments_and_never_shell_text(given, values, arguments):
     assert filled("{batch_size}", given, **values) == ["32", arguments]
 
 
 @given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
-def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> None:
+def test_argparse_reads_back_exactly_what_was_given(rate, size):
     parser = argparse.ArgumentParser()
     parser.add_argument("--lr", type=float)
     parser.add_argument("--bs", type=int)
@@ -73,7 +73,7 @@ def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> N
         (["fit", "{resume_from}"], ["fit"], ["fit", "/c"]),
     ],
 )
-def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, first, later) -> None:
+def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, first, later):
     assert filled("{batch_size}", *argv, resume_from=None) == ["32", *first]
     assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
 
@@ -86,7 +86,7 @@ def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(argv, fi
     ],
 )
 @pytest.mark.parametrize("rate", [0.1, 1e-05, 2.5e-300, 1e22])
-def test_a_configuration_is_read_back_with_the_values(text, read, rate, tmp_path) -> None:
+def test_a_configuration_is_read_back_with_the_values(text, read, rate, tmp_path):
     (tmp_path / "c").write_text(text)
     of_file = command(arguments=(*WHOLE, "{config}"), config=Path("c"), folder=tmp_path)
     (tmp_path / "trial").mkdir()
@@ -126,13 +126,10 @@ def command(**fields: Any) -> TrainingCommand:
         ({"batch_size": 0}, "at least 1"),
         ({"examples": 1.5}, "at least 1"),
         ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
-        (
-            {"config": Path("bad.yaml")},
-            "unknown placeholder {bs} in {place}/bad.yaml: there are",
-        ),
+        ({"config": Path("bad.yaml")}, "unknown placeholder {bs} in {place}/bad.yaml: there are"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_what_to_do(fields, said, tmp_path) -> None:
+def test_what_cannot_be_run_is_refused_with_what_to_do(fields, said, tmp_path):
     (tmp_path / "bad.yaml").write_text("b: {bs}")
 
     with pytest.raises(UsageError) as refused:
@@ -144,7 +141,7 @@ def test_what_cannot_be_run_is_refused_with_what_to_do(fields, said, tmp_path) -
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("micro", [16, 64])
-def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(world_size, micro) -> None:
+def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(world_size, micro):
     trial = made_up_trial(batch_size=64, micro_batch_size=micro, n_train=512)
     given = trial_values(replace(trial, world_size=world_size), last_step=8)
     n, accumulated = given["micro_batch_size"], given["accumulation_steps"]
@@ -153,7 +150,7 @@ def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(world_size, m
     assert n * accumulated * world_size == given["batch_size"] == 64
 
 
-def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuration(tmp_path) -> None:
+def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuration(tmp_path):
     (tmp_path / "c.json").write_text('{"lr": {learning_rate}, "b": {batch_size}}')
     all_of_them = [f"{{{name}}}" for name in PLACEHOLDERS]
     both = {"micro_batch_size", "accumulation_steps"}
@@ -180,7 +177,7 @@ def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuratio
 # An edited script is never answered from old trainings
 
 
-def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path: Path) -> None:
+def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path):
     command = training_script(tmp_path)
     wider = replace(command, arguments=(*command.arguments, "--width", "64"))
     (tmp_path / "c.json").write_text('{"x": {seed}}')
@@ -240,9 +237,7 @@ def command_in(folder: Path, *arguments: str) -> TrainingCommand:
         (["python", "train.py"], "pkg/deep/net.py"),
     ],
 )
-def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
-    arguments, edited, tmp_path: Path
-) -> None:
+def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(arguments, edited, tmp_path):
     command = command_in(tmp_path, *arguments)
     before = command_identity(command)
     assert command_identity(command) == before
@@ -253,7 +248,7 @@ def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
     assert command_identity(command) != before
 
 
-def test_what_a_training_writes_does_not_make_it_another_command(tmp_path: Path) -> None:
+def test_what_a_training_writes_does_not_make_it_another_command(tmp_path):
     command = command_in(tmp_path, "python", "train.py", "--log", "train.log", "--save=model.pt")
     before = command_identity(command)
 

@@ -122,12 +122,12 @@ def checked(
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch):
     return run_in_process(monkeypatch)
 
 
 @pytest.mark.slow
-def test_processes_that_train_are_checked_and_ended(tmp_path: Path) -> None:
+def test_processes_that_train_are_checked_and_ended(tmp_path):
     facts = checked(training_script(tmp_path), tmp_path)
     (tmp_path / "own").mkdir()
     with_rate_of_its_own = with_own_rate(training_script(tmp_path / "own"))
@@ -173,7 +173,7 @@ def check_of(row: str, source: str, folder: Path) -> tuple[Callable[[], Workload
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "Error |" not in name], ids=entry_of)
 @pytest.mark.usefixtures("clock")
-def test_what_is_found_or_could_not_be_proven_is_said(name: str, tmp_path: Path) -> None:
+def test_what_is_found_or_could_not_be_proven_is_said(name, tmp_path):
     check, n_train, warned = check_of(*ROWS[name], tmp_path)
 
     facts = check()
@@ -186,9 +186,7 @@ def test_what_is_found_or_could_not_be_proven_is_said(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "Error |" in name], ids=entry_of)
 @pytest.mark.usefixtures("clock")
-def test_a_command_that_cannot_be_followed_or_believed_is_refused_in_one_line(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_command_that_cannot_be_followed_or_believed_is_refused_in_one_line(name, tmp_path):
     check, kind, said = check_of(*ROWS[name], tmp_path)
 
     with pytest.raises(BatchlabError, match=said) as refused:
@@ -198,7 +196,7 @@ def test_a_command_that_cannot_be_followed_or_believed_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_proof_ends_when_it_is_one(clock: Clock, tmp_path: Path) -> None:
+def test_a_proof_ends_when_it_is_one(clock, tmp_path):
     """Of looks of 2.5 s, the first and that of another batch size, with its epochs, are whole."""
     (name,) = (name for name in ROWS if name.startswith("its metric comes once, at the end, > | "))
 
@@ -211,8 +209,8 @@ def test_a_proof_ends_when_it_is_one(clock: Clock, tmp_path: Path) -> None:
     ("losses", "acts"), [([3.0, 2.0, 1.0], False), ([3.0, 1.9, 1.0], True), ([3.0, 2.0, 0.9], None)]
 )
 def test_what_differs_only_after_two_equal_runs_were_compared_proves_nothing(
-    losses: list[float], acts: bool | None, tmp_path: Path
-) -> None:
+    losses, acts, tmp_path
+):
     command = training_script(tmp_path)
 
     def look(losses: list[float]) -> Look:

@@ -1,9 +1,5 @@
 """The flags of a command: their defaults in its code, and what it sets above 1."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from batchlab.script.command import plain_flag
@@ -27,9 +23,7 @@ from batchlab.script.flags import MULTIPLIERS, defaults_in_code, flags_set
         ("p.add_argument('--lr', default=1", "--lr", None),
     ],
 )
-def test_a_default_is_read_in_the_code_if_only_one_stands_there(
-    code: str, typed: str, expected: float | None, tmp_path: Path
-) -> None:
+def test_a_default_is_read_in_the_code_if_only_one_stands_there(code, typed, expected, tmp_path):
     (tmp_path / "train.py").write_text(code)
 
     defaults = defaults_in_code(["python", "train.py"], tmp_path)
@@ -37,7 +31,7 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
     assert defaults.get(plain_flag(typed)) == expected
 
 
-def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path: Path) -> None:
+def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path):
     (tmp_path / "train.py").write_text("import options\ndef sgd(lr=0.5, gpus=8): ...")
     (tmp_path / "options.py").write_text("p.add_argument('--lr', default=0.02)")
     (tmp_path / "other.py").write_text("p.add_argument('--lr', default=3)")
@@ -56,9 +50,7 @@ def test_a_parser_in_a_module_that_the_script_imports_counts(tmp_path: Path) -> 
         (["train.py"], ("--accum_iter 4",)),
     ],
 )
-def test_what_multiplies_a_batch_is_found_in_a_command_and_its_code(
-    arguments: list[str], found: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_what_multiplies_a_batch_is_found_in_a_command_and_its_code(arguments, found, tmp_path):
     code = "p.add_argument('--accum-iter', default=4)\np.add_argument('--devices', default=1)"
     (tmp_path / "train.py").write_text(code)
     (tmp_path / "t.py").write_text(code)

@@ -21,7 +21,7 @@ ROWS = [row for row in (HERE / "readings.txt").read_text("utf-8").split("\n") if
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.partition(" |")[0])
-def test_what_a_tool_prints_is_read_or_refused_with_what_to_do(entry: str) -> None:
+def test_what_a_tool_prints_is_read_or_refused_with_what_to_do(entry):
     head, _, output = entry.partition("\n")
     _, metric, expected = head.split(" | ", 2)
     points = ProgressPoints(metric, made_up_trial(batch_size=50, n_train=1000))
@@ -53,7 +53,7 @@ def written(reading: Reading) -> str:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.partition("  =>")[0][:40])
 @pytest.mark.filterwarnings("error")  # as of a line that is nearly a dict
-def test_of_an_output_this_is_read(row: str) -> None:
+def test_of_an_output_this_is_read(row):
     output, _, expected = row.partition("  =>  ")
     printed = output.encode("latin-1", "backslashreplace").decode("unicode_escape")
 
@@ -83,7 +83,7 @@ lightning_tqdm_half | val_loss | 6 0.5 0.587, 12 1 0.161, 18 1.5 0.0541, 24 2 0.
 
 
 @pytest.mark.parametrize("row", SAMPLED.strip().split("\n"), ids=lambda row: row.partition(" ")[0])
-def test_a_metric_of_a_well_known_output_is_read_where_it_was(row: str) -> None:
+def test_a_metric_of_a_well_known_output_is_read_where_it_was(row):
     name, metric, places = row.split(" | ")
     found = []
     for reading in readings_of(sample(f"{name}.txt")):
@@ -96,12 +96,12 @@ def test_a_metric_of_a_well_known_output_is_read_where_it_was(row: str) -> None:
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def log(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_log, "_PATH", str(tmp_path / "log"))
     return tmp_path / "log"
 
 
-def test_what_was_logged_is_read(log: Path) -> None:
+def test_what_was_logged_is_read(log):
     progress_log.log(step=100, samples=6400, **{"val_loss": 0.1 + 0.2, "b c": math.inf})
     progress_log.log(epoch=0.5, a="bad")  # type: ignore[arg-type]
 
@@ -124,7 +124,7 @@ def test_what_was_logged_is_read(log: Path) -> None:
         ([{"samples": 250, "epoch": 0.25}], [0.25]),
     ],
 )
-def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, log) -> None:
+def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, log):
     for counter in counters:
         progress_log.log(**counter, val_loss=0.5)
 
@@ -156,7 +156,7 @@ def test_an_epoch_that_was_logged_is_the_passes_done(counters, epochs, log) -> N
         ),
     ],
 )
-def test_a_line_is_read_by_the_pattern_given(pattern: str, output: str, found: str) -> None:
+def test_a_line_is_read_by_the_pattern_given(pattern, output, found):
     readings = readings_of(output.encode(), pattern=pattern)
 
     assert " & ".join(map(written, readings)) == found
@@ -166,7 +166,7 @@ def test_a_line_is_read_by_the_pattern_given(pattern: str, output: str, found: s
     ("pattern", "said"),
     [("(", "is no regular .*: missing \\)"), (r"(?P<step>\d+)", "no named group for a value")],
 )
-def test_a_bad_pattern_is_refused_in_one_line(pattern: str, said: str) -> None:
+def test_a_bad_pattern_is_refused_in_one_line(pattern, said):
     with pytest.raises(UsageError, match=said) as refused:
         LinePattern(pattern)
 
@@ -176,7 +176,7 @@ def test_a_bad_pattern_is_refused_in_one_line(pattern: str, said: str) -> None:
 # Bars of Lightning, Keras, tqdm and Hugging Face, recorded from the libraries
 
 
-def test_what_is_printed_below_a_full_bar_has_its_place() -> None:
+def test_what_is_printed_below_a_full_bar_has_its_place():
     readings = readings_of(sample("tqdm_train_val.txt"))
 
     places = [
@@ -241,14 +241,14 @@ DRAWN: dict[str, tuple[Callable[[int], str], str, str]] = {
 
 
 @pytest.mark.parametrize("drawn", DRAWN)
-def test_values_stand_where_the_bar_of_the_training_is(drawn: str) -> None:
+def test_values_stand_where_the_bar_of_the_training_is(drawn):
     in_epoch, before, behind = DRAWN[drawn]
     output = "".join((before, *map(in_epoch, range(3)), behind))
 
     assert points_of(output.encode()) == [(step, pytest.approx(value)) for step, value in THREE]
 
 
-def test_words_tell_what_a_short_bar_counts_and_a_validation_leaves_it_where_it_is() -> None:
+def test_words_tell_what_a_short_bar_counts_and_a_validation_leaves_it_where_it_is():
     steps = "".join(state(n, 6, words="steps") + "\n" + val_loss(n) for n in (3, 6))
     inside = state(0, 20) + "".join(state(n, 20) + whole(8) + val_loss(n) for n in (10, 20))
 
@@ -257,9 +257,7 @@ def test_words_tell_what_a_short_bar_counts_and_a_validation_leaves_it_where_it_
 
 
 @pytest.mark.parametrize("moves_first", [False, True])
-def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set(
-    moves_first,
-) -> None:
+def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set(moves_first):
     values, output = [0.5, 0.4, 0.4], state(0, 3, words="Epochs")
     for n, value in enumerate(values):
         shown, before = f"val_loss={value}", f"val_loss={values[n - 1]}" if n else ""
@@ -297,7 +295,7 @@ TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab
         ),
     ],
 )
-def test_what_bars_do_not_tell_is_refused_in_one_line(output: list[str], said: str) -> None:
+def test_what_bars_do_not_tell_is_refused_in_one_line(output, said):
     with pytest.raises(ProgressError, match=said) as refused:
         points_of("".join(output).encode())
 

@@ -7,7 +7,6 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def why(end: CommandEnd) -> str:
         (("sh", "-c", "yes | head -n 1"), "y\n"),
     ],
 )
-def test_a_command_runs_as_on_a_terminal_of_its_own(command, says, start) -> None:
+def test_a_command_runs_as_on_a_terminal_of_its_own(command, says, start):
     started = start(command)
 
     end = ended(started)
@@ -105,7 +104,7 @@ def end_supervisor(launched: Launched) -> None:
 )
 def test_one_that_is_told_to_end_has_its_grace_and_leaves_nothing(
     code, ask, grace_s, least_s, start
-) -> None:
+):
     started = start(code, grace_s=grace_s)
     started.receive_until("here")
     asked_s = time.monotonic()
@@ -137,7 +136,7 @@ print("forked", flush=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["", "time.sleep(600)"])
-def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_path) -> None:
+def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_path):
     started = start(DAEMON + then)
     started.receive_until("forked")
     daemon = int((tmp_path / "daemon").read_text())
@@ -152,7 +151,7 @@ def test_a_daemon_that_left_the_session_ends_with_its_command(then, start, tmp_p
 
 
 @pytest.mark.parametrize("code", [SLEEPS, f"{DAEMON}time.sleep(600)"])
-def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, start) -> None:
+def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, start):
     """On Linux the kernel ends the command itself, but not a daemon of it."""
     started = start(code)
     started.receive_until("here" if code == SLEEPS else "forked")
@@ -170,7 +169,7 @@ def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, st
 
 
 @pytest.mark.slow
-def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
+def test_one_that_is_dropped_ends(tmp_path):
     marker = f"dropped-{os.getpid()}-{time.monotonic_ns()}"
     launched = launched_in(tmp_path, "sleep", "600", folder=tmp_path, marker=marker)
     until_s = time.monotonic() + 30
@@ -206,8 +205,8 @@ def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
-    command: str | tuple[str, ...], says: str, start: Callable, tmp_path: Path
-) -> None:
+    command, says, start, tmp_path
+):
     (tmp_path / "data.txt").write_text("1,2")
     (tmp_path / "words").write_text("words")
     (tmp_path / "orphan.py").write_text("#!/no/such/python\n")
@@ -221,7 +220,7 @@ def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
     assert "\n" not in why(end)
 
 
-def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_working_folder_that_is_not_there_is_told(tmp_path):
     with launched_in(tmp_path / "nowhere", "true", folder=tmp_path, marker="nowhere/1") as launched:
         end = launched.wait(30)
 
@@ -235,7 +234,7 @@ ROWS = (Path(__file__).parent / "out_of_memory.txt").read_text("utf-8").split("\
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_what_a_framework_says_when_memory_runs_out_is_known(row: str) -> None:
+def test_what_a_framework_says_when_memory_runs_out_is_known(row):
     """Words that are said of other failures too need their witness."""
     kind, _, line = row.split(" | ", 2)
     lines = ["Epoch 1", line, "bye"]
@@ -286,7 +285,7 @@ def end_of(lines: list[str], **seen: Any) -> tuple[Status, Reason | None]:
         ),
     ],
 )
-def test_memory_ran_out_only_where_an_end_bears_it_out(lines, seen, status) -> None:
+def test_memory_ran_out_only_where_an_end_bears_it_out(lines, seen, status):
     assert end_of(lines, **seen)[0] == status
 
 
@@ -307,14 +306,12 @@ OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "Value
         *((lines, []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
     ],
 )
-def test_the_lines_of_a_training_are_told_from_those_of_its_launcher(
-    own: list[str], launchers: list[str]
-) -> None:
+def test_the_lines_of_a_training_are_told_from_those_of_its_launcher(own, launchers):
     assert without_launcher_words([*own, *launchers]) == (tuple(own), tuple(launchers))
 
 
 @pytest.mark.slow
-def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(start, tmp_path) -> None:
+def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(start, tmp_path):
     torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
     assert torchrun is not None
     script = tmp_path / "train.py"

@@ -21,7 +21,7 @@ while not os.path.exists("enough"): time.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)
-def _however_busy_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def _however_busy_the_machine_is(monkeypatch):
     monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
 
 
@@ -48,7 +48,7 @@ OVERWRITES = FORKS.format(2, "for i in range(0, len(data), 4096): data[i] = 2")
 )
 def test_the_peak_is_the_most_that_its_processes_held_together(
     code, processes, is_linux, least_mb, most_mb, start, tmp_path, monkeypatch
-) -> None:
+):
     """Looked at after all of them hold what they hold."""
     if not is_linux:
         monkeypatch.setattr("psutil.LINUX", False)
@@ -66,7 +66,7 @@ def test_the_peak_is_the_most_that_its_processes_held_together(
     assert least_mb < end.peak_bytes / 1e6 < most_mb
 
 
-def test_nothing_seen_is_not_zero() -> None:
+def test_nothing_seen_is_not_zero():
     # A process without children: this one may have some from other tests.
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as alone:
         watch = MemoryWatch(alone.pid)
@@ -93,7 +93,7 @@ def test_nothing_seen_is_not_zero() -> None:
         ([([{1: GB}, {}], [1, 0]), ([{99: 60 * GB}, {}], [60, 0])], [1, 0]),
     ],
 )
-def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[int]) -> None:
+def test_the_peak_on_each_gpu_is_what_the_command_held(looks, peaks):
     nvml = FakeNvml(users=[{}, {}], used=[0, 0])
     memory = GpuMemory(nvml)
 
@@ -104,7 +104,7 @@ def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[
     assert memory.most_bytes == [n * GB for n in peaks]
 
 
-def test_without_nvml_nothing_is_known() -> None:
+def test_without_nvml_nothing_is_known():
     memory = GpuMemory()
     if memory._nvml is not None:
         pytest.skip("there is one")

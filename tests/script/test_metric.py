@@ -46,7 +46,7 @@ ROWS = (Path(__file__).parent / "points.txt").read_text("utf-8").split("\n")[2:]
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if " |" in row])
-def test_the_metric_is_followed_at_these_points(row: str) -> None:
+def test_the_metric_is_followed_at_these_points(row):
     metric, printed, expected = (cell.strip() for cell in row.split(" |"))
     metric, _, pattern = metric.partition(" by ")
     points, _, said = expected.partition("; ")
@@ -62,7 +62,7 @@ def test_the_metric_is_followed_at_these_points(row: str) -> None:
     assert not said or run.contradictions == [said]
 
 
-def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches() -> None:
+def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches():
     place, value, bar = readings("words step 7 & words: val_loss 0.5 & tqdm step 7")
     points = told(place, micro=8)
 
@@ -82,9 +82,7 @@ def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches() -> N
         ("keras", "f1", "printed were accuracy, loss, val_accuracy, val_loss"),
     ],
 )
-def test_what_was_recognized_is_told_with_its_first_value_or_what_was_printed(
-    name, metric, said
-) -> None:
+def test_what_was_recognized_is_told_with_its_first_value_or_what_was_printed(name, metric, said):
     found = told(*readings_of(sample(f"{name}.txt")), metric=metric)
 
     assert found.text().endswith(said) if found.points else said in str(found.complaint())
@@ -99,7 +97,7 @@ def test_what_was_recognized_is_told_with_its_first_value_or_what_was_printed(
         ([Reading(at_s=1.0, shape="batchlab", not_understood=("a='b'",))], None, "number: a='b'"),
     ],
 )
-def test_a_metric_that_was_not_seen_is_told_with_what_was(printed, pattern, said) -> None:
+def test_a_metric_that_was_not_seen_is_told_with_what_was(printed, pattern, said):
     assert said in str(told(*printed, pattern=pattern).complaint())
 
 
@@ -112,7 +110,7 @@ DIRECTIONS = {
 }
 
 
-def test_the_direction_is_that_of_the_name() -> None:
+def test_the_direction_is_that_of_the_name():
     expected = {name: way for way, names in DIRECTIONS.items() for name in names.split(", ")}
 
     assert {name: direction_of(name) for name in expected} == expected
@@ -143,14 +141,14 @@ def seems_to_follow(rng: np.random.Generator, value: Callable[[int], float], noi
 
 
 @pytest.mark.parametrize("law", FOLLOWS)
-def test_a_metric_that_follows_the_batch_size_is_found(law: Any) -> None:
+def test_a_metric_that_follows_the_batch_size_is_found(law):
     rng = np.random.default_rng(5)
     for _ in range(500):
         value = partial(law, rng.uniform(0.5, 5), int(rng.integers(2000, 50000)))
         assert seems_to_follow(rng, value, noise=rng.uniform(0, 0.005))
 
 
-def test_a_metric_that_does_not_is_never_accused() -> None:
+def test_a_metric_that_does_not_is_never_accused():
     rng, accused = np.random.default_rng(6), 0
     for _ in range(500):
         level, noise = 10 ** rng.uniform(-4, 4), 10 ** rng.uniform(-4, 0.5)

@@ -10,7 +10,6 @@ import sys
 import time
 import tracemalloc
 import uuid
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
 
 
-def test_a_line_that_is_printed_after_some_quiet_is_read_at_once(tmp_path: Path) -> None:
+def test_a_line_that_is_printed_after_some_quiet_is_read_at_once(tmp_path):
     prints = "print('step', step, 'late', time.monotonic(), flush=True)"
 
     readings, _ = followed(
@@ -79,7 +78,7 @@ def test_output_that_takes_longer_to_read_than_to_print_ends_in_time(tmp_path: P
         (b"y" * 1000, ("y" * 399 + "…",)),
     ],
 )
-def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path) -> None:
+def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path):
     output = BytesIO(wrote)
 
     assert last_lines(output, 5) == lines
@@ -88,7 +87,7 @@ def test_the_last_lines_are_fit_to_be_shown(wrote, lines, tmp_path) -> None:
         assert line.isprintable() or "\t" in line or "\u2028" in line
 
 
-def test_of_a_large_output_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+def test_of_a_large_output_the_beginning_and_the_end_are_kept(tmp_path):
     with (tmp_path / "output.txt").open("w+b") as output:
         output.write(b"first\n" + random.Random(0).randbytes(1000) * 10_000 + b"\nlast\n")
         output.flush()
@@ -105,7 +104,7 @@ def test_of_a_large_output_the_beginning_and_the_end_are_kept(tmp_path: Path) ->
     assert (4 << 20) < len(kept) < (5 << 20)
 
 
-def test_on_a_full_disk_the_output_stays_as_it_was_written(tmp_path, caplog) -> None:
+def test_on_a_full_disk_the_output_stays_as_it_was_written(tmp_path, caplog):
     (tmp_path / "output.gz").symlink_to("/dev/full")
     with (tmp_path / "output.txt").open("w+b") as output, caplog.at_level(logging.WARNING):
         output.write(random.Random(0).randbytes(100_000))
@@ -115,7 +114,7 @@ def test_on_a_full_disk_the_output_stays_as_it_was_written(tmp_path, caplog) -> 
         assert output.seek(0, os.SEEK_END) == (tmp_path / "output.txt").stat().st_size == 100_000
 
 
-def test_what_is_printed_after_a_shell_opened_its_output_again_is_read(start: Callable) -> None:
+def test_what_is_printed_after_a_shell_opened_its_output_again_is_read(start):
     started = start(("sh", "-c", "seq 9; sleep 0.2; echo more > /dev/stderr; echo last"))
 
     end = started.launched.wait(30)
@@ -142,8 +141,8 @@ PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE',
 
 @pytest.mark.parametrize("own", [{}, {"TTY_COMPATIBLE": "0", "COLUMNS": "120"}])
 def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
-    own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    own, tmp_path, monkeypatch
+):
     for name in WIDE:
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
@@ -165,7 +164,7 @@ print("step 2 val_loss 0.4", flush=True)
 """
 
 
-def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
+def test_once_batchlab_log_speaks_it_alone_counts(tmp_path):
     readings, _ = followed(tmp_path, LOGS_AND_PRINTS)
 
     *before, last = (reading.shape for reading in readings)
@@ -215,7 +214,7 @@ TOKENIZED = steps(range(1000, 5000, 2000), 1 / 30_000, -0.1)
 )
 def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
     told, step_s, with_evaluations
-) -> None:
+):
     _, found, has_evaluations = step_intervals(told, resolution_s=0.0)
 
     assert (len(found) >= FEWEST_STRETCHES) == (step_s is not None)
@@ -224,7 +223,7 @@ def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
 
 
 @pytest.mark.parametrize("every", [1, 3, 17])
-def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
+def test_a_late_clock_makes_the_time_of_a_step_no_longer(every):
     at_s = 0.0003 * np.arange(every, 10_000, every)
     late_s = 0.01 * np.ceil(at_s / 0.01)
     points = [point(float(seen_s), (n + 1) * every) for n, seen_s in enumerate(late_s)]
@@ -245,7 +244,7 @@ result.json:{"step": 1, "loss": 1}\n | {"step": 1, "loss": 1}\n{"step": 2, "loss
 
 
 @pytest.mark.parametrize("row", GROWING.strip().split("\n"))
-def test_what_is_new_in_a_file_is_read_when_its_line_is_whole(row: str, tmp_path: Path) -> None:
+def test_what_is_new_in_a_file_is_read_when_its_line_is_whole(row, tmp_path):
     writes, _, news = row.replace("\\n", "\n").partition(" -> ")
     name, _, contents = writes.partition(":")
     before, *later = contents.split(" | ")
@@ -263,7 +262,7 @@ def test_what_is_new_in_a_file_is_read_when_its_line_is_whole(row: str, tmp_path
     assert files.grown(is_last=True) == []
 
 
-def test_a_folder_that_is_renamed_meanwhile_is_no_error(tmp_path, monkeypatch) -> None:
+def test_a_folder_that_is_renamed_meanwhile_is_no_error(tmp_path, monkeypatch):
     files, scandir = GrowingFiles(tmp_path), os.scandir
     (tmp_path / "tmp-checkpoint").mkdir()
     gone = tmp_path / "gone"
@@ -296,7 +295,7 @@ def readings_line_by_line(output: bytes) -> list[Reading]:
 
 
 @pytest.mark.parametrize("name", [*sample_names(), "../log_formats.txt"])
-def test_nothing_is_missed_however_an_output_is_cut(name: str) -> None:
+def test_nothing_is_missed_however_an_output_is_cut(name):
     """Most lines are passed over, which may not be seen."""
     output = sample(name)[:20_000]
     readings = readings_of(output)
@@ -319,7 +318,7 @@ def test_nothing_is_missed_however_an_output_is_cut(name: str) -> None:
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
+def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines):
     output = b"\n".join(lines)
 
     assert repr(readings_of(output)) == repr(readings_line_by_line(output))
@@ -346,7 +345,7 @@ def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines: list[byte
         b"{'loss': 0.5, 'epoch': " + b"(" * 3000,
     ],
 )
-def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None:
+def test_numbers_that_are_too_large_or_torn_are_passed_over(line):
     readings = readings_of(line + b"\nepoch 1 step 7 loss 0.25\n")
 
     for reading in readings:
@@ -356,7 +355,7 @@ def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None
     assert not line.startswith(b"{'") or {reading.shape for reading in readings} == {"words"}
 
 
-def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None:
+def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning():
     reader, piece = OutputReader(), b"loss 0.5 " * 10_000
     reader.feed(piece, 0.0)
     tracemalloc.start()
@@ -376,7 +375,7 @@ PIECES += [b"\x1b]", b"epoch 1/1 \xe2\x94\x81", b"%| 1/1 [", b"loss=,"]
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
+def test_no_line_takes_long_however_it_repeats(piece):
     line = (b"Epoch 0/2 " + piece * 30_000)[:65_000]
     reader = OutputReader()
     reader.feed("Epoch 0/2 ━━ 1/12 0:00:00 • 0:00:00 35.52it/s a: 1\n".encode(), 0.0)
@@ -395,7 +394,7 @@ def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
         bytes(random.Random(0).randbytes(4000)),
     ],
 )
-def test_a_gigabyte_without_progress_takes_less_than_a_minute(line: bytes) -> None:
+def test_a_gigabyte_without_progress_takes_less_than_a_minute(line):
     piece = (line * (65_536 // len(line) + 1))[:65_536]
     times_s = []
     for _ in range(5):
@@ -407,7 +406,7 @@ def test_a_gigabyte_without_progress_takes_less_than_a_minute(line: bytes) -> No
     assert min(times_s) * 2**30 / (8 * 65_536) < 60
 
 
-def test_a_line_has_the_time_of_its_last_byte() -> None:
+def test_a_line_has_the_time_of_its_last_byte():
     reader = OutputReader()
     reader.feed(b"step 1 loss ", 1.0)
     reader.feed(b"0.5", 2.0)

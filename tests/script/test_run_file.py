@@ -35,7 +35,7 @@ cwd = "."
 """
 
 
-def test_a_whole_file_is_read(tmp_path: Path) -> None:
+def test_a_whole_file_is_read(tmp_path):
     found = read(tmp_path, WHOLE)
 
     assert found == tomllib.loads(WHOLE.replace("batch-size", "batch_size")) | {
@@ -59,7 +59,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         ("\udcff", "is not valid TOML: .*utf-8"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, said):
     file = tmp_path / "batchlab.toml"
     file.write_bytes(text.encode(errors="surrogateescape"))
 

@@ -84,7 +84,7 @@ def subject(name: str, *, devices: int, batch_size: int = 64) -> CommandSubject:
     return found
 
 
-def test_batch_sizes_are_those_that_devices_can_share() -> None:
+def test_batch_sizes_are_those_that_devices_can_share():
     assert subject("sweep", devices=1).batch_sizes == (16, 64, 256, 1024)
     assert subject("sweep", devices=32).batch_sizes == (64, 256, 1024)
     assert subject("sweep", devices=3, batch_size=48).batch_sizes == (12, 48, 192, 768)
@@ -96,7 +96,7 @@ def test_batch_sizes_are_those_that_devices_can_share() -> None:
         subject("sweep", devices=3).trial(64, 0.1, seed=0)
 
 
-def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path: Path) -> None:
+def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path):
     study = made_up_study()
     both = [replace(record, trial=replace(record.trial, world_size=2)) for record in study.records]
     on_two, on_one = (
@@ -115,7 +115,7 @@ def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path: 
 
 
 @pytest.mark.nightly
-def test_two_processes_under_torchrun_train_with_the_batch_size_that_is_asked_for(tmp_path) -> None:
+def test_two_processes_under_torchrun_train_with_the_batch_size_that_is_asked_for(tmp_path):
     """Summed over its processes; a script that takes it for each is found out."""
     of_two = sweep(command(tmp_path), batch_sizes=(64,), epochs=3, store=tmp_path / "two.db")
     of_one = sweep(

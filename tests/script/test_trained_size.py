@@ -28,7 +28,7 @@ def believed(output: str, *, limit: int | None = None) -> bool:
     ("sizes", "is_right"),
     [((32, 32, 8, 32, 32, 8), True), ((8, 32), False), ((32, 8, 8), False), ((32, 64), False)],
 )
-def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(sizes, is_right) -> None:
+def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(sizes, is_right):
     lines = (json.dumps({"step": n, "bs": size}) for n, size in enumerate(sizes, start=1))
 
     assert believed("\n".join(lines)) == is_right
@@ -46,12 +46,12 @@ def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(sizes, is_right) -> N
         ("epoch 2 step 5 loss 0.5\nepoch 1 step 6 loss 0.5", True),  # epochs that go back
     ],
 )
-def test_only_the_size_of_the_batches_of_the_training_counts_once_it_began(line, is_right) -> None:
+def test_only_the_size_of_the_batches_of_the_training_counts_once_it_began(line, is_right):
     assert believed(line)
     assert believed(f"{line}\nstep 1 loss 0.5") == is_right
 
 
-def test_batches_up_to_a_limit_may_be_smaller_and_never_larger() -> None:
+def test_batches_up_to_a_limit_may_be_smaller_and_never_larger():
     right = ("epoch 1 step 10/10", "epoch 1 step 17/17", "step 20 consumed samples: 4096")
     wrong = ("epoch 1 step 5/5", "step 20 consumed samples: 40960", "step 20 batch size: 2048")
     for line in (*right, "step 20 batch size: 600", *wrong):
@@ -153,7 +153,7 @@ class Script:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_odd_but_consistent_counters_are_believed_and_placed(form: str) -> None:
+def test_odd_but_consistent_counters_are_believed_and_placed(form):
     for seed in range(DRAWS):
         random = Random(seed)
         script = Script(random, form, sizes=[1.0] * random.randint(1, 7))
@@ -168,7 +168,7 @@ def test_odd_but_consistent_counters_are_believed_and_placed(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_counters_of_another_batch_size_are_never_believed(form: str) -> None:
+def test_counters_of_another_batch_size_are_never_believed(form):
     for seed in range(DRAWS):
         random = Random(seed)
         factors = (1 / 8, 1 / 4, 1 / 2, 0.6) if "no total" in form else (1 / 8, 1 / 2, 2, 4)

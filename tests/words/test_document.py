@@ -1,7 +1,5 @@
 """A record as a document: reasons as text, code and values, by the schema of its kind, and back."""
 
-from __future__ import annotations
-
 import json
 import string
 from collections.abc import Iterator
@@ -38,7 +36,7 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[str, tuple[int, ...]]
 
 
-def test_a_reason_is_its_text_code_and_values_by_the_schema_and_back() -> None:
+def test_a_reason_is_its_text_code_and_values_by_the_schema_and_back():
     parts = (Part(gain=Estimate.cannot_tell(INNER, n=2)),)
     whole = Whole(why=OUTER, caveats=(SIZES,), parts=parts, sizes={"tried": (8, 16)})
     schema = json.loads(schema_text(Whole))
@@ -85,14 +83,14 @@ def names_in(message: str) -> set[str]:
 
 
 @pytest.mark.slow  # it reads the whole source
-def test_every_code_that_is_said_has_its_words_and_the_other_way_round() -> None:
+def test_every_code_that_is_said_has_its_words_and_the_other_way_round():
     assert [str(place) for place in missing()] == []
     assert dead() == []
     assert len(SENTENCES) + len(CAUSES) <= 250  # few enough to read them all
 
 
 @pytest.mark.slow  # it reads the whole source
-def test_every_name_in_a_sentence_is_given_a_value() -> None:
+def test_every_name_in_a_sentence_is_given_a_value():
     known = [place for place in said() if place.values is not None]
     for place in known:
         assert names_in(SENTENCES[place.code]) <= place.values, str(place)
@@ -101,14 +99,14 @@ def test_every_name_in_a_sentence_is_given_a_value() -> None:
     assert len({*SENTENCES} - known) <= 25, {*SENTENCES} - known
 
 
-def test_a_rate_is_written_as_a_rate_in_every_sentence() -> None:
+def test_a_rate_is_written_as_a_rate_in_every_sentence():
     fields = [field for message in SENTENCES.values() for field in fields_in(message)]
 
     # Without a form it would have all its digits: 0.056568542494923805.
     assert {form for name, form in fields if name == "rate"} == {"rate"}
 
 
-def test_every_text_can_be_written() -> None:
+def test_every_text_can_be_written():
     forms = {quantity.name for quantity in QUANTITIES} | {*FORMS, "of_validation"}
     for code, message in SENTENCES.items():
         for name, form in fields_in(message):
@@ -118,7 +116,7 @@ def test_every_text_can_be_written() -> None:
             assert text(message, **dict.fromkeys(names_in(message), n))
 
 
-def test_a_reason_that_quotes_another_is_text_all_through() -> None:
+def test_a_reason_that_quotes_another_is_text_all_through():
     inner = Reason.as_written("a and b.")
     outer = Reason.of("as_written", text=Reason.of("as_written", text=inner))
 
@@ -126,7 +124,7 @@ def test_a_reason_that_quotes_another_is_text_all_through() -> None:
     assert reason_text(Reason.of("as_written", text=(inner, "c"))) == "a and b, c"
 
 
-def test_a_reason_of_another_version_is_written_as_it_was_stored() -> None:
+def test_a_reason_of_another_version_is_written_as_it_was_stored():
     inner = Reason.of("ends_somewhere", level=0.9)
 
     assert reason_text(inner) == "ends somewhere (level 0.9)"

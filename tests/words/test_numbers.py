@@ -1,7 +1,5 @@
 """Numbers in their forms, moments by the local clock, and texts with their values."""
 
-from __future__ import annotations
-
 from ast import literal_eval
 
 import pytest
@@ -33,13 +31,13 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("form", WRITTEN)
-def test_a_number_is_written_in_its_form(form: str) -> None:
+def test_a_number_is_written_in_its_form(form):
     told = dict(pair.split(": ") for pair in WRITTEN[form].split("; "))
 
     assert {value: english_number(literal_eval(value), form) for value in told} == told
 
 
-def test_a_quantity_is_its_own_form_and_a_users_metric_is_never_taken_for_one() -> None:
+def test_a_quantity_is_its_own_form_and_a_users_metric_is_never_taken_for_one():
     assert form_of("train_s", "s") == "train_s"
     assert english_number(2e6, form_of("kept_bytes", "B")) == "2 MB"
     for name in ("percent", "top-5", "rate", ".3g", "my metric"):
@@ -57,11 +55,11 @@ def test_a_quantity_is_its_own_form_and_a_users_metric_is_never_taken_for_one() 
         ("{n:1 run|# runs}", {"n": 7}, "7 runs"),
     ],
 )
-def test_a_text_has_its_values(message, values, said) -> None:
+def test_a_text_has_its_values(message, values, said):
     assert text(message, **values) == said
 
 
-def test_several_things_are_listed_as_one_speaks_and_a_value_reaches_no_attribute() -> None:
+def test_several_things_are_listed_as_one_speaks_and_a_value_reaches_no_attribute():
     sizes = ["16", "32", "64"]
 
     assert [listing(sizes[:n]) for n in (1, 2, 3)] == ["16", "16 and 32", "16, 32 and 64"]
