@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference.made_up import made_up_trial
 from tests.reference.training_script import training_script
@@ -52,6 +52,7 @@ def test_placeholders_become_arguments_and_never_shell_text(given, values, argum
 
 
 @given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
+@settings(max_examples=40)
 def test_argparse_reads_back_exactly_what_was_given(rate, size):
     parser = argparse.ArgumentParser()
     parser.add_argument("--lr", type=float)

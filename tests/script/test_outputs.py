@@ -317,7 +317,7 @@ def test_nothing_is_missed_however_an_output_is_cut(name):
         max_size=8,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines):
     output = b"\n".join(lines)
 

@@ -62,7 +62,7 @@ def test_batches_up_to_a_limit_may_be_smaller_and_never_larger():
 # Made-up scripts
 
 
-METRIC, DRAWS = "val_loss", 40
+METRIC, DRAWS = "val_loss", 24
 
 
 class At(NamedTuple):

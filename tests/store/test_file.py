@@ -10,12 +10,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.stored_study import (
-    STUDY,
-    TRIAL_ID,
-    an_evaluation,
-    put_study,
-)
+from tests.reference.stored_study import STUDY, TRIAL_ID, an_evaluation, put_study
 
 from batchlab.errors import StoreError
 from batchlab.store import file as store_file
@@ -183,7 +178,7 @@ def test_a_store_cut_short_anywhere_is_refused_and_left_as_it_is(path):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_changed_bytes_that_are_found_out_are_a_store_error_and_stay(whole_store, data):
     whole = bytearray(whole_store.read_bytes())
     start = data.draw(st.integers(0, len(whole) - 1))
