@@ -70,9 +70,7 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(kills,
 @pytest.mark.parametrize(
     ("kills", "resumes"), by_day([(1, True), (100, True), (100, False)], [(1, True)])
 )
-def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
-    kills, resumes, tmp_path
-):
+def test_a_script_killed_at_random_moments_has_the_same_records(kills, resumes, tmp_path):
     sweep = partial(sweep_of_script, resumes=resumes)
     seed = random.randrange(10**6)
     killed_studies_end_the_same(tmp_path, sweep, seed=seed, kills=kills)
@@ -82,9 +80,7 @@ def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
 @pytest.mark.parametrize(
     "by", ["kill -9", pytest.param("Ctrl-C", marks=pytest.mark.nightly)]
 )  # a sweep is interrupted by Ctrl-C by day
-def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_its_budget(
-    by, tmp_path, capsys
-):
+def test_ended_at_any_moment_it_goes_on_within_its_budget(by, tmp_path, capsys):
     write_user_file(tmp_path)
     store = tmp_path / "lab.db"
     budget_s, process = begun(tmp_path)

@@ -198,9 +198,7 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more():
     assert "smaller" in reason_text(beyond.reason)
 
 
-def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
-    tmp_path, monkeypatch
-):
+def test_the_memory_available_is_the_machines_or_the_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")

@@ -120,9 +120,7 @@ def test_its_arithmetic_does_not_grow_with_the_run():
         ),
     ],
 )
-def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
-    batch_size, drop_last, micro_batch_size, notes
-):
+def test_notes_say_what_is_ragged_or_added_up(batch_size, drop_last, micro_batch_size, notes):
     plan = constant_plan(40, batch_size, drop_last=drop_last)
 
     assert "".join(map(reason_text, plan.notes(micro_batch_size))) == notes

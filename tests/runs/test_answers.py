@@ -128,9 +128,7 @@ def test_steps_evaluations_and_the_start_are_told_apart():
         ("never", {"interval_samples": 1280}, 0),
     ],
 )
-def test_a_run_that_is_seldom_evaluated_or_on_less_is_expected_to_cost_less(
-    all_splits, seldom, whole
-):
+def test_a_run_evaluated_seldom_or_on_less_costs_less(all_splits, seldom, whole):
     cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
     n_pauses = len(list(pauses(TIMED.plan, last_step=100, **seldom)))
     assert not seldom or n_pauses < len(list(pauses(TIMED.plan, last_step=100)))

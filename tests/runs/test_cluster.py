@@ -161,9 +161,7 @@ def all_told(agent: NodeAgent) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_numbers(
-    agent, packed, tmp_path
-):
+def test_from_the_checkpoint_at_its_end_a_run_goes_on_the_same(agent, packed, tmp_path):
     settled(agent, packed)
     agent.start(task(12), None)
     *_, kept, _ = all_told(agent)
@@ -195,9 +193,7 @@ def test_of_a_long_run_its_checkpoint_is_sent_on_the_way(agent, packed, monkeypa
     assert min(steps) > 0
 
 
-def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_at_its_end(
-    agent, packed
-):
+def test_a_killed_run_frees_its_device_and_sends_no_early_checkpoint(agent, packed):
     settled(agent, packed)
     agent.start(task(10**7), None)
     under_way = agent.hear(60.0) + agent.hear(0.1)
@@ -269,9 +265,7 @@ def test_files_that_a_node_lacks_travel_with_the_workload(agent, tmp_path, monke
     assert not there.exists()
 
 
-def test_files_that_lie_on_a_node_too_are_used_as_they_lie_and_edited_ones_do_not_leave(
-    tmp_path, monkeypatch
-):
+def test_files_of_a_node_are_used_and_edited_ones_do_not_leave(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     helper = tmp_path / "helper.py"
     helper.write_text("WIDTH = 3")

@@ -128,9 +128,7 @@ CRASHES = (
         ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never reported val_loss"),
     ],
 )
-def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
-    fails, status, steps, said, tmp_path
-):
+def test_a_failed_training_keeps_its_reason_and_its_curve(fails, status, steps, said, tmp_path):
     told = Told()
     command = training_script(tmp_path, source=fails)
     has_own_rate = fails == CRASHES
@@ -349,9 +347,7 @@ DISTURBED_BY_DAY = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", by_day(DISTURBED, DISTURBED_BY_DAY))
-def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
-    case, tmp_path, undisturbed
-):
+def test_whatever_ends_a_run_the_next_has_the_undisturbed_curve(case, tmp_path, undisturbed):
     options, first, begins = DISTURBED[case]
     command, told = saving_script(tmp_path, *options, resumes=options != NO_RESUME), Told()
     first(command, tmp_path)
@@ -427,9 +423,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
-    small_disk, undisturbed
-):
+def test_a_script_that_fills_the_disk_leaves_its_trial_open(small_disk, undisturbed):
     command = saving_script(small_disk, "--fill", "60")
     engine = command_engine(command, small_disk)
 

@@ -139,9 +139,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(engi
     assert ran(engine, steps=4).status is Status.OK
 
 
-def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
-    engine, store, monkeypatch
-):
+def test_a_store_that_cannot_be_written_ends_all_runs(engine, store, monkeypatch):
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")
 
@@ -318,9 +316,7 @@ def apart(tmp_path_factory, everything):
         ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
     ],
 )
-def test_each_length_ends_with_the_same_weights_as_trained_alone(
-    tmp_path, everything, apart, order, begun_at
-):
+def test_each_length_ends_as_if_trained_alone(tmp_path, everything, apart, order, begun_at):
     shared = tmp_path / "shared.db"
     engine = engine_at(shared, everything)
     together = [record for lengths in order for record in whole_trainings(engine, *lengths)]
@@ -337,9 +333,7 @@ def test_each_length_ends_with_the_same_weights_as_trained_alone(
 
 
 @pytest.mark.slow
-def test_a_beginning_is_not_used_if_damaged_or_for_a_training_whose_way_counts(
-    tmp_path, everything
-):
+def test_a_beginning_is_not_used_if_damaged_or_watched(tmp_path, everything):
     """Another length may have been evaluated elsewhere, or on other data."""
     engine = engine_at(tmp_path / "lab.db", everything)
     whole_trainings(engine, 1.6)
@@ -429,9 +423,7 @@ class Rounded(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("why", ["no compiler", "a model that branches"])
-def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
-    store, why, monkeypatch
-):
+def test_what_cannot_be_built_is_trained_by_pytorch_and_told(store, why, monkeypatch):
     workload = WORKLOAD
     if why == "no compiler":
         monkeypatch.setattr("batchlab.runs.workers._build_in_child", _without_compiler)

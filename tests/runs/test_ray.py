@@ -87,9 +87,7 @@ def trained_in(agent: psutil.Process) -> list[psutil.Process]:
 
 
 @pytest.mark.nightly
-def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
-    on_nodes, store, tmp_path, packed
-):
+def test_trials_on_two_nodes_are_local_ones_bit_for_bit(on_nodes, store, tmp_path, packed):
     engine = on_nodes()
     asked = requests(engine, SHORT)
     records = run_all(engine, asked)
@@ -118,9 +116,7 @@ def lose_when_it_trains(
 
 
 @pytest.mark.nightly
-def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
-    on_nodes, nodes, tmp_path, packed
-):
+def test_a_worker_or_a_node_killed_changes_no_number(on_nodes, nodes, tmp_path, packed):
     engine = on_nodes()
     expected = at_home(tmp_path, packed, LONG)
 
@@ -191,9 +187,7 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
 
 
 @pytest.mark.nightly
-def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
-    nodes, tmp_path, monkeypatch
-):
+def test_an_advice_trains_on_nodes_and_times_steps_here(nodes, tmp_path, monkeypatch):
     started: list[str] = []
     start = ray_workers.RayWorkers.start
 

@@ -191,9 +191,7 @@ ENDS_AT = [(2, 0), (2, 3), (2, 8), (2, 13), (1, 0), (1, 1), (1, 6), (1, 13)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_workers", "n"), by_day(ENDS_AT, [(2, 8), (1, 0), (1, 6)]))
-def test_interrupted_anywhere_nothing_that_came_back_is_run_again(
-    tmp_path, undisturbed, n_workers, n
-):
+def test_interrupted_anywhere_nothing_is_run_again(tmp_path, undisturbed, n_workers, n):
     with pytest.raises(KeyboardInterrupt):
         advised(tmp_path / "lab.db", toy(n_workers=n_workers, ends_at=n, end=interrupt))
     before, resumed = ends_in(tmp_path / "lab.db"), toy(n_workers=n_workers)
@@ -255,9 +253,7 @@ def test_a_run_ended_by_the_budget_is_replayed_as_such(store, packed):
     assert [record.status for record in records] == [Status.TIMEOUT] * 2
 
 
-def test_how_many_runs_went_at_a_time_is_replayed_whatever_the_cluster_has_by_now(
-    store, packed, monkeypatch
-):
+def test_how_many_runs_went_at_a_time_is_replayed(store, packed, monkeypatch):
     def seen(nodes: list[int]) -> list[int]:
         monkeypatch.setattr(ProcessEngine, "n_workers", property(lambda self: nodes[0]))
         journal = Journal(store, STUDY)

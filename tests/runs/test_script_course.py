@@ -78,9 +78,7 @@ def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value):
         *((name, False) for name in ("val loss", "M", "test_loss")),
     ],
 )
-def test_a_batch_loss_that_is_no_number_is_a_result_and_an_infinite_one_may_be_a_skipped_step(
-    name, is_of_batches
-):
+def test_a_batch_loss_of_nan_is_a_result_and_an_infinite_one_is_not(name, is_of_batches):
     seen = course()
     add(seen, 1, **{name: math.inf if is_of_batches else 1.0})
     assert seen.verdict() is None

@@ -208,9 +208,7 @@ def test_a_proof_ends_when_it_is_one(clock, tmp_path):
 @pytest.mark.parametrize(
     ("losses", "acts"), [([3.0, 2.0, 1.0], False), ([3.0, 1.9, 1.0], True), ([3.0, 2.0, 0.9], None)]
 )
-def test_what_differs_only_after_two_equal_runs_were_compared_proves_nothing(
-    losses, acts, tmp_path
-):
+def test_what_differs_after_two_equal_runs_proves_nothing(losses, acts, tmp_path):
     command = training_script(tmp_path)
 
     def look(losses: list[float]) -> Look:

@@ -102,9 +102,7 @@ def end_supervisor(launched: Launched) -> None:
     ],
     ids=["may say a last word", "is killed after its grace", "is closed", "a storm", "supervisor"],
 )
-def test_one_that_is_told_to_end_has_its_grace_and_leaves_nothing(
-    code, ask, grace_s, least_s, start
-):
+def test_told_to_end_it_has_its_grace_and_leaves_nothing(code, ask, grace_s, least_s, start):
     started = start(code, grace_s=grace_s)
     started.receive_until("here")
     asked_s = time.monotonic()
@@ -204,9 +202,7 @@ def test_one_that_is_dropped_ends(tmp_path):
         ("import termios; termios.tcgetattr(0)", "wants input or a terminal, and here is neither"),
     ],
 )
-def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
-    command, says, start, tmp_path
-):
+def test_a_command_that_fails_at_once_is_told_in_one_line(command, says, start, tmp_path):
     (tmp_path / "data.txt").write_text("1,2")
     (tmp_path / "words").write_text("words")
     (tmp_path / "orphan.py").write_text("#!/no/such/python\n")

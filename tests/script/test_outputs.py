@@ -140,9 +140,7 @@ PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE',
 
 
 @pytest.mark.parametrize("own", [{}, {"TTY_COMPATIBLE": "0", "COLUMNS": "120"}])
-def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
-    own, tmp_path, monkeypatch
-):
+def test_a_training_draws_as_on_a_wide_terminal_unless_told(own, tmp_path, monkeypatch):
     for name in WIDE:
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
@@ -212,9 +210,7 @@ TOKENIZED = steps(range(1000, 5000, 2000), 1 / 30_000, -0.1)
         *((timed(10 * n, 10), None, False) for n in (0, 1, 2)),
     ],
 )
-def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
-    told, step_s, with_evaluations
-):
+def test_steps_are_timed_without_evaluations_told_apart(told, step_s, with_evaluations):
     _, found, has_evaluations = step_intervals(told, resolution_s=0.0)
 
     assert (len(found) >= FEWEST_STRETCHES) == (step_s is not None)

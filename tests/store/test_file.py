@@ -111,9 +111,7 @@ def open_folder():
         (0o666, 0o000, "(Permission denied)"),
     ],
 )
-def test_a_file_or_folder_without_the_right_to_write_is_refused_and_left_as_it_is(
-    whole_store, open_folder, of_file, of_folder, told
-):
+def test_what_may_not_be_written_is_refused(whole_store, open_folder, of_file, of_folder, told):
     path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
     path.chmod(of_file)
     open_folder.chmod(of_folder)
@@ -276,9 +274,7 @@ def test_a_writer_killed_in_the_middle_of_a_commit_is_undone(path):
 @pytest.mark.parametrize(
     ("free_bytes", "expected"), [(0, "the disk is full"), (10**9, "cannot be read or written")]
 )
-def test_a_failed_write_is_put_down_to_a_full_disk_only_if_it_is_full(
-    path, monkeypatch, free_bytes, expected
-):
+def test_a_failed_write_is_a_full_disk_only_if_it_is_full(path, monkeypatch, free_bytes, expected):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free_bytes))
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR

@@ -44,9 +44,7 @@ ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
 @pytest.mark.parametrize(
     ("script", "metric", "takes", "said"), by_day(RUN + BY_NIGHT + ASKED, RUN + ASKED)
 )
-def test_with_the_metric_alone_a_script_runs_or_is_told_why_not_in_one_message(
-    ask, script, metric, takes, said
-):
+def test_with_the_metric_alone_it_runs_or_is_told_why_not(ask, script, metric, takes, said):
     done = ask(script, "sweep", "--metric", metric, "--budget", "40s", takes=takes)
 
     if (script, metric, takes, said) not in ASKED:
