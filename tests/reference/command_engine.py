@@ -8,7 +8,7 @@ from tests.reference.told import Told
 
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.script.command import TrainingCommand
@@ -64,13 +64,10 @@ def command_engine(
     return CommandEngine(store, command, plan, clock=clock)
 
 
-def asked(
-    engine: Engine, steps=60, *, batch_size=16, learning_rate=0.1, seed=0, until=None
-) -> TrialRecord:
+def asked(engine: Engine, steps=60, *, batch_size=16, seed=0) -> TrialRecord:
     """What a run that is waited for is stored as."""
-    trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    target = None if until is None else Target(metric="val_loss", value=until, better="lower")
-    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
+    trial = engine.trial(batch_size=batch_size, learning_rate=0.1, seed=seed)
+    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps)))
     return engine.next_finished()[1]
 
 

@@ -129,13 +129,14 @@ def clock(monkeypatch):
 @pytest.mark.slow
 def test_processes_that_train_are_checked_and_ended(tmp_path):
     facts = checked(training_script(tmp_path), tmp_path)
-    (tmp_path / "own").mkdir()
-    with_rate_of_its_own = with_own_rate(training_script(tmp_path / "own"))
-    own = checked(with_rate_of_its_own, tmp_path / "own", proves=False)
 
-    assert (facts.warnings, facts.n_train) == ((), 2000)
+    assert (facts.warnings, facts.n_train, facts.takes_rate) == ((), 2000, True)
     assert 0 < (facts.start_s or 0) < 30
-    assert (facts.takes_rate, own.takes_rate) == (True, False)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_command_with_a_rate_of_its_own_takes_none(tmp_path):
+    assert not checked(with_own_rate(training_script(tmp_path)), tmp_path, proves=False).takes_rate
 
 
 TEXT = (Path(__file__).parent / "checked_scripts.txt").read_text("utf-8")

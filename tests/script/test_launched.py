@@ -306,7 +306,7 @@ def test_the_lines_of_a_training_are_told_from_those_of_its_launcher(own, launch
     assert without_launcher_words([*own, *launchers]) == (tuple(own), tuple(launchers))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(start, tmp_path):
     torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
     assert torchrun is not None
