@@ -28,10 +28,6 @@ def grid(tmp_path):
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 
 
-def an_engine(grid: RecordedGrid, seeds: tuple[int, ...] = (3, 1, 7)) -> RecordedEngine:
-    return RecordedEngine(grid, seeds=seeds, step_s=STEP_S)
-
-
 def request(
     engine: RecordedEngine, *, steps=1000, until=TARGET, batch_size=16, learning_rate=0.2, seed=0
 ) -> RunRequest:
@@ -98,7 +94,7 @@ def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path):
 
 
 def test_a_run_asked_for_again_costs_only_what_is_new(grid):
-    engine = an_engine(grid)
+    engine = RecordedEngine(grid, seeds=(3, 1, 7), step_s=STEP_S)
 
     spent_s = []
     for steps, seed in ((50, 0), (1000, 0), (30, 1), (40, 1)):
@@ -141,8 +137,8 @@ def test_two_runs_side_by_side_end_when_the_longer_ends(grid):
 
     ends = []
     for _ in range(3):
-        end = engine.next_finished()
-        ends.append((end.request, pytest.approx(engine.spent_s())))
+        ended, _ = engine.next_finished()
+        ends.append((ended, pytest.approx(engine.spent_s())))
 
     # The third begins in the place of the second, and ends before the first.
     assert ends == [(shorter, 0.03), (last, 0.05), (longer, 0.08)]
