@@ -118,8 +118,8 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path):
     wait_until(lambda: not is_running(int(pid_file.read_text())))
 
 
-def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
-    ends_s = time.monotonic() + timeout_s
+def wait_until(condition: object) -> None:
+    ends_s = time.monotonic() + TIMEOUT_S
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < ends_s, "waited in vain"
         time.sleep(0.02)

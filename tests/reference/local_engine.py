@@ -25,10 +25,10 @@ class Clock:
         return self.now_s
 
 
-def engine_on(store: Store, packed: PackedWorkload, *, budget_s=1e6, clock=None) -> ProcessEngine:
+def engine_on(store: Store, packed: PackedWorkload, *, budget_s=1e6) -> ProcessEngine:
     trial = small_trial(small_workload(n=40), batch_size=10)
     plan = plan_on(trial, budget_s=budget_s)
-    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=clock or Clock())
+    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=Clock())
 
 
 def plan_on(trial: Trial, *, budget_s: float | None = None) -> RunPlan:

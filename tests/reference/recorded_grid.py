@@ -38,13 +38,12 @@ def write_grid(folder: Path, rows: Iterable[Row], *, usual=HEADER, **header: Any
     return path
 
 
-def line_to(steps: int, *, last: int | None = None) -> list[tuple[int, float]]:
+def line_to(steps: int) -> list[tuple[int, float]]:
     """A curve that begins at 1 and falls evenly, so that 0.5 is met after `steps` steps."""
-    end = last if last is not None else steps * 12 // 10
-    return [(step, round(1 - 0.5 * step / steps, 6)) for step in range(end + 1)]
+    return [(step, round(1 - 0.5 * step / steps, 6)) for step in range(steps * 12 // 10 + 1)]
 
 
-def made_up_rows(n_seeds: int = 10) -> list[Row]:
+def made_up_rows() -> list[Row]:
     """Three batch sizes with three rates each; the middle rate is the best, seeds differ a little.
 
     Steps to target: 100 at batch size 16, 60 at 32, 40 at 64, two more for every seed;
@@ -52,7 +51,7 @@ def made_up_rows(n_seeds: int = 10) -> list[Row]:
     """
     rows: list[Row] = []
     for batch_size, rate, steps in ((16, 0.2, 100), (32, 0.2, 60), (64, 0.4, 40)):
-        for seed in range(n_seeds):
+        for seed in range(10):
             best = steps + 2 * seed
             rows.append((batch_size, rate, seed, "target_reached", line_to(best)))
             if seed < 5:

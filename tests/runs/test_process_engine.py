@@ -21,7 +21,7 @@ from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import _WORTH_A_BUILD, NODE_LOST, Heard, LocalWorkers
@@ -261,7 +261,6 @@ def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store):
 PLANNED = 5
 LENGTHS = (0.4, 1.0, 1.6)
 SIZE = 8  # five steps an epoch
-Apart = dict[Trial, tuple[TrialRecord, dict[str, torch.Tensor]]]
 
 
 @pytest.fixture(scope="module")
