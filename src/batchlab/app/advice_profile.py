@@ -22,19 +22,19 @@ from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
-_FIRST_EPOCHS = 4  # of the first try; doubled until the training reaches its target or plateau
+_FIRST_EPOCHS = 4  # epochs to train at first; doubled until a run reaches its target or plateau
 # The profile may take `_SHARE` of the budget, but at least `_LEAST_S` and at most `_MOST_S`.
 # Timing 12 batch sizes of a small model takes 7 s, and is repeated until that time is over. Take no
 # more from the trainings, as results scatter more between seeds than by the error of step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # the share of the remaining time that no profile may exceed
+_LARGEST_SHARE = 0.4  # a profile may take at most this share of the remaining time
 FIRST_LOOK_S = 60.0  # the most seconds for timing the reference's step before the profile
 # Comparing the step times of two sizes may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S`
 # seconds if longer, but no more than the share `_TURNS_OF_LEFT` of the time left, in up to
-# `_MOST_TURNS` processes. The first should take `_TURN_LEAST_S` seconds and `_TURN_STEPS` steps of
-# each size.
+# `_MOST_TURNS` processes. The first is expected to take `_TURN_LEAST_S` seconds and `_TURN_STEPS`
+# steps of each size.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
@@ -62,7 +62,7 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
-    """Return whether the profile has only the reference's batch size, of several to profile."""
+    """Return whether only the reference's batch size is profiled, although others should be."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:

@@ -44,7 +44,7 @@ from batchlab.words.catalogue import text
 
 BEGINNING = "training the first steps"
 SEARCH = "comparing batch sizes"
-# The stage of runs with a purpose, and the reason that is reported for these runs.
+# By the purpose of runs: their stage, and the reason for them that is reported to the user.
 _OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
     "pilot": (TARGET, Reason.of("asked_for_end")),
     "search": (SEARCH, Reason.of("asked_to_compare")),
@@ -188,7 +188,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal) -> Profile:
-        """Return the study's first profile: stored, or measured now for one or all sizes."""
+        """Return the stored first profile, or measure the reference's or all batch sizes now."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         if self._asked.trainings is not None:

@@ -105,7 +105,7 @@ def completed(
 def _trained_with_now(
     arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
 ) -> dict[str, int | float]:
-    """Return the defaults `in_code` of the flags in the arguments that take the `wanted` facts."""
+    """Return the `wanted` facts that the flags in the arguments have as defaults `in_code`."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         value = in_code.get(plain_flag(flag_of(arguments, name) or ""))
@@ -151,7 +151,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
 
 
 def _doubt(name: str) -> int:
-    """Return how doubtful it is that a metric is computed on validation data."""
+    """Return how doubtful it is, from 0 to 3, that a metric is computed on validation data."""
     direction, is_of_validation = direction_of(name), plain_name(name).startswith(("val_", "test_"))
     if is_of_validation and direction:
         return 0

@@ -25,7 +25,7 @@ _EARLY, _MANY_EPOCHS = 1 / 20, 10
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the caveats in `advice`, and more on its step times, data, target and subject."""
+    """Return the caveats in `advice`, and caveats on its step times, data, target and subject."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),

@@ -64,7 +64,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return a side of the comparison; an advice, a path or an id is looked up on disk."""
+    """Return one side of the comparison; read an advice's study, a path or an id from disk."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

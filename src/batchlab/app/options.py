@@ -68,7 +68,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return each batch size with scaling rules' names and factors on the reference's rate."""
+    """Return each batch size with (scaling rule, factor on the reference's rate) pairs."""
     summary = subject.summary
     # Use both sources: the options may lack candidates, or have sizes that a profile added.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}

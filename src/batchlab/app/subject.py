@@ -39,7 +39,7 @@ _STEPS_PER_EPOCH = 32
 
 
 class Subject:
-    """What a question means for its subject, a workload or a user's training command.
+    """The workload or training command of a question, with defaults filled into the arguments.
 
     The subclasses in `batchlab.app.subjects` measure and train the subject.
     """
@@ -241,7 +241,7 @@ class Subject:
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial, its rate scaled by a rule; refuse a batch that cannot be divided."""
+        """Return a trial, its rate scaled by the requested rule; refuse impossible batch sizes."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
@@ -278,7 +278,7 @@ class Subject:
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
-        """Return a plan's trial: at the small or the large batch size, or from small to large."""
+        """Return the trial of plan `name`, whose batch size or rate may change in stages."""
         epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
@@ -346,7 +346,7 @@ class Subject:
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return `reference`, `USUAL_SIZES`, and powers of two from 8 (or N / 32) to N = `n_train`."""
+    """Return `reference`, `USUAL_SIZES` and powers of 2 from 8 (N/32 if less) to N = `n_train`."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
     for power in range(n_train.bit_length()):

@@ -354,7 +354,7 @@ class CommandSubject(Subject):
     def look(self, refuse: Callable[[], object]) -> None:
         """Complete the summary, read from the store or found by short runs, and report warnings.
 
-        `refuse` is as for a workload.
+        `refuse`, called once the summary is complete, raises an error for an impossible question.
         """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)

@@ -51,7 +51,7 @@ class Measurement:
         quantity: the name in records, the unit and the label.
         on_request: whether the quantity is costly and therefore measured only if requested by name,
             and only at the initial weights, at epoch ends (unless `figure` is "at_the_end") and at
-            the end of the run. Others are measured at every evaluation after the first step.
+            the end of the run. Other quantities are measured at every evaluation after step 0.
         figure: how a figure shows the quantity: "along_training" by step, "at_the_start" or
             "at_the_end" by batch size; None if only the CSV file contains the quantity.
         expected: returns the values that theory predicts, given the measured values by batch size

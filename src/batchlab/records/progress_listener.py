@@ -18,7 +18,7 @@ class ProgressListener:
         """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the budget and the seconds spent until now; later clock time adds to them."""
+        """Announce the budget and the seconds spent; time that passes from now on is spent too."""
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Announce the trials whose runs are awaited, and why the runs were requested."""

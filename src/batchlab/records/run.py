@@ -25,7 +25,7 @@ Kind = int | PlanName
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""`RunLength.watched_from_samples` for less frequent evaluations throughout a run (no target)."""
+"""The `RunLength.watched_from_samples` of a run that is evaluated rarely until its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -95,8 +95,8 @@ class Target:
         metric: name of the metric.
         value: the value to reach.
         better: whether higher or lower values are better.
-        held_for: the target counts as reached if all evaluations meet it until this fraction more
-            examples are processed; 0 if one evaluation at the target is enough.
+        held_for: the target counts as reached if every evaluation meets the target until this
+            fraction more examples are processed; 0 if one evaluation is enough.
     """
 
     metric: str

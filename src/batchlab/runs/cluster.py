@@ -16,7 +16,7 @@ from typing import Any
 from batchlab.errors import BatchlabError, ClusterError, UsageError
 
 _CONNECT_S = 5.0  # the longest time to wait for an address to accept a connection
-_LONGEST_MESSAGE = 300  # characters
+_LONGEST_MESSAGE = 300  # longer messages are cut to this many characters
 _connected: dict[str, str] = {}  # "address" -> the address of the connected cluster
 
 

@@ -82,7 +82,7 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run's evaluations from the store, then later evaluations from logs."""
+        """Return the earlier run's stored evaluations, then later evaluations from its log."""
         logged: tuple[Evaluation, ...] = ()
         for readings in logged_runs(self._folder):  # each run resumes the previous run
             course = ScriptCourse(self._request, self._command, earlier=logged)
@@ -114,7 +114,7 @@ class CommandRun:
     def finish(self, status: Status | None) -> None:
         """Store the evaluations that are not stored yet; call this before storing the status.
 
-        After an error or interruption before the earlier run's last step, that run's curve remains.
+        If an error or interruption precedes the earlier run's last step, the earlier curve remains.
         """
         self._put()
         assert status is not None
@@ -346,7 +346,7 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether the trial's horizon is the plan's; a script may fail at other horizons."""
+        """Return whether the trial has the planned horizon; a script may fail at other horizons."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 

@@ -186,7 +186,7 @@ class Engine(Protocol):
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Wait until any submitted run ends, and return (its request, the record of its trial).
 
-        The record has the trial's status for this request. A run must be submitted.
+        The record has the trial's status for this request. Call only if a submitted run is left.
         """
 
     def cancel(self) -> None:

@@ -31,7 +31,7 @@ _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # Seconds between checks of the clock, and of trials that other processes have claimed.
 _LOOK_EVERY_S = 0.25
-_TELLING_FRACTION = 0.02  # the time left is not estimated before this fraction is done
+_TELLING_FRACTION = 0.02  # estimate the time left once this fraction of all runs is done
 
 Ran = tuple[int, float]
 """The step at which a finished run started, and the seconds that it took."""
@@ -70,7 +70,7 @@ class StoredEngine:
         self._kinds_said: set[str] = set()  # earlier warnings without their numbers
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap, next run first
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if not trained
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # `Ran` if trained now
 
     @property
     def n_workers(self) -> int:
@@ -178,7 +178,7 @@ class StoredEngine:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
-        """Return the seconds per step, without other runs, as the mean of the first `steps`."""
+        """Return the mean seconds of the first `steps` steps, if no other run trains meanwhile."""
         steps = max(1, steps)
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
         return trial.plan.train_s_at(steps, step_s) / steps
@@ -222,7 +222,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs on free workers; return whether others claim all queued runs."""
+        """Start queued runs; return whether other processes have claimed all runs still queued."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -397,6 +397,6 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation has the requested splits; True for a longer run."""
+    """Return whether the last evaluation has the requested splits, or the run went further."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

@@ -118,7 +118,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a checkpoint if one was last sent at least `at_least_s` seconds ago, or []."""
+        """Return the checkpoint, or [] if one was sent less than `at_least_s` seconds ago."""
         if time.monotonic() - self._sent_s[trial_id] < at_least_s:
             return []
         try:

@@ -32,7 +32,7 @@ _BUILD_S = 30.0  # the longest time to build the native trainer
 
 @dataclass(slots=True)
 class _Run:
-    """A run in training: its record, claim, step and time when the run started."""
+    """A run in training: its request, record and claim, and the step and time of its start."""
 
     request: RunRequest
     opening: TrialRecord
@@ -194,7 +194,7 @@ class ProcessEngine(StoredEngine):
         return progress
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return, by step, the checkpoints that `trial` shares with other schedule lengths.
+        """Return, by step, the checkpoints that `trial` shares with runs of other schedule lengths.
 
         If a schedule is constant at first and then falls, runs of different lengths differ only
         after the constant part (Hägele et al. 2024, arXiv:2405.18392).

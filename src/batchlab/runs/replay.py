@@ -30,7 +30,7 @@ class JournalEntry:
     profile: str | None = None  # the profile of this machine
     elsewhere: str | None = None  # the profile of another machine that the answer uses, if any
     budget_s: float | None = None  # seconds that the runs may take by the engine's clock
-    readings_s: tuple[float, ...] = ()  # the budget seconds spent, as read in order
+    readings_s: tuple[float, ...] = ()  # the budget seconds spent, each time they were read
     in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
     # The run that ended: its requested length, its record as it was then without evaluations, and
     # the steps at its last evaluation (None if the run never started).
@@ -57,7 +57,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        self.spent_before_s = 0.0  # budget spent by earlier sessions
+        self.spent_before_s = 0.0  # budget seconds spent by earlier sessions
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
         self._ends_to_come: deque[JournalEntry] = deque()
@@ -100,9 +100,9 @@ class Journal:
     # ---- replay
 
     def reading_s(self, spent_s: Callable[[], float]) -> float:
-        """Return the next stored value of the budget seconds spent, or else a value of now.
+        """Return the next stored value of the budget seconds spent, or else `spent_s()`.
 
-        `put_readings` stores the values of now.
+        `put_readings` stores the results of `spent_s()` later.
         """
         if self._readings_to_come:
             return self._readings_to_come.popleft()
@@ -135,7 +135,7 @@ class Journal:
         return None
 
     def _record_of(self, record: TrialRecord, steps: int | None) -> TrialRecord:
-        """Return a record with its evaluations, which are in the store with those of later runs."""
+        """Return `record` with the stored evaluations up to step `steps`."""
         stored = self._store.record(record.trial.trial_id)
         if stored is None or steps is None:
             return record
@@ -166,7 +166,7 @@ class Journal:
         n_workers: int,
         spent_s: float,
     ) -> None:
-        """Store how a run ended, and the run's record if that is not stored yet."""
+        """Store how a run ended, and the run's record if the record is not stored yet."""
         keep_record(self._store, record)
         self.write(
             JournalEntry(
@@ -207,7 +207,7 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store an ended run's record, unless it is stored or another process runs the trial."""
+    """Store an ended run's record, unless a record is stored or another process runs the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
             return  # another process trains and stores the run, or the run never started
@@ -255,7 +255,7 @@ class ReplayingEngine:
         return self._journal.reading_s(self._spent_s)
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; the inner engine receives the run only when the journal has no ends left."""
+        """Queue a run; the inner engine receives the run once all journal entries are replayed."""
         self._under_way.append(request)
         self._journal.note_request(request)
 

@@ -45,7 +45,7 @@ class ScriptCourse:
         self._counted: tuple[Evaluation, ...] | None = None
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
-        self.unstored: dict[int, Evaluation] = {}  # the caller stores, then clears them
+        self.unstored: dict[int, Evaluation] = {}  # by step; the caller stores and removes
         self.ended: Outcome | None = None  # the outcome, once the training has to end
         self.step = 0  # optimizer steps done at the last report
         self.n_made = 0
@@ -91,7 +91,7 @@ class ScriptCourse:
         self._judge(self.add(values, step=point.step, at_s=reading.at_s))
 
     def add(self, values: Mapping[str, float], *, step: int, at_s: float) -> Evaluation | None:
-        """Add a report of progress; return its evaluation, or None if it lacks the metric."""
+        """Add a progress report; return its evaluation, or None if the report lacks the metric."""
         self._begin(step, at_s)
         assert self._began_s is not None
         self.step = max(self.step, step)
@@ -177,7 +177,7 @@ class ScriptCourse:
             self.ended, self._counted = verdict, self.evaluations
 
     def _begin(self, step: int, at_s: float) -> None:
-        """At the first report, take over the earlier run's evaluations before `step`.
+        """At the first report, copy the earlier run's evaluations before `step` to this training.
 
         Each evaluation may end the training, because the earlier run may have trained further than
         requested while no batchlab was running to end it.

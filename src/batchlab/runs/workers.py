@@ -85,7 +85,7 @@ class LocalWorkers:
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build the native trainer once, if that saves time; return why it failed, else None."""
+        """Build the native trainer once, if that saves time; return why building failed."""
         trial = self._plan.trial
         may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:

@@ -39,7 +39,7 @@ class ProgressBar(NamedTuple):
     n: int
     total: int
     values: BarValues
-    unit: str = "it"  # what the bar counts; other units are examples, files or epochs
+    unit: str = "it"  # what the bar counts: "it" for steps, or another unit such as files
 
     @property
     def counts_steps(self) -> bool:
@@ -76,7 +76,7 @@ _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
 # If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
 _NEARLY = 0.9
-# A bar over epochs is drawn at most ten times a second, so its count may lag by this many.
+# A bar over epochs is drawn at most ten times a second, so its count may lag by this many epochs.
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
@@ -136,11 +136,11 @@ class Bars(LineReader):
         self._keras_state: tuple[int, int] | None = None  # count and total in this epoch
         self._first_pass: int | None = None  # the initial count of the bar that counts epochs
         self._moves_first: bool | None = None
-        self._pass: Reading | None = None  # the last state of that bar
+        self._pass: Reading | None = None  # the last state of the bar that counts epochs
         self._is_numbered = self._is_lost = False
         self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
-        self._is_sure = False  # whether this bar is certainly the training bar
+        self._is_sure = False  # whether `_training` is certainly the training bar
         self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
@@ -148,7 +148,7 @@ class Bars(LineReader):
         self._others: set[BarKey] = set()  # bars that started since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar, [] for a bar not of the training, None without a bar."""
+        """Return the readings of a line's bar, [] if it is no training bar, None without a bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._counters.epoch_number(0, None)
@@ -184,9 +184,9 @@ class Bars(LineReader):
     def _show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that are final once the bar shows this state; `epoch` counts from 0.
+        """Return the readings that are final once `bar` is drawn in `epoch`, counted from 0.
 
-        If `is_epoch` is False, the bar may span the whole training: its total is `epoch_length`.
+        Unless `is_epoch`, the bar may span the training: readings have its total as `epoch_length`.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._counters.complaint is not None:
@@ -243,7 +243,7 @@ class Bars(LineReader):
         return [here] if before is None else [before, here]
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the readings of a bar with an epoch number; the bar counts steps or epochs."""
+        """Return the readings of a bar described as `Epoch 3`, which counts steps or epochs."""
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
@@ -298,14 +298,14 @@ class Bars(LineReader):
         self._training, self._is_sure, self._n_epochs = None, False, 0
 
     def _is_around(self, key: BarKey) -> bool:
-        """Return whether the assumed training bar counts epochs, with new bar `key` inside it."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
+        # Bar `first` counts epochs if it is still at 0 when bar `key` starts.
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the new values of the bar over epochs without a position, or else a complaint."""
+        # Complain if the bar over epochs counts more or fewer epochs than the training bar.
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -314,11 +314,11 @@ class Bars(LineReader):
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
-        """Return the values of another full bar below the training bar, as validation values."""
         assert self._training is not None
         if begins and key in self._others and key[0] == self._training[0]:
             return self._lost(_NOT_TOLD_APART, at_s)
         self._others.add(key)
+        # A bar that fills up below a full training bar shows a validation after the epoch.
         is_below = self._n[self._training] == self._training[1] and bar.n == bar.total
         if not (is_below and bar.values):
             return []

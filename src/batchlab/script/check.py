@@ -51,7 +51,7 @@ _LONGER_RUN = 8
 _READ_FURTHER = 4
 # The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # the share of the time limit for all later runs: a tenth of the budget
+_PROOF_SHARE = 0.4  # all later runs together may use this share of the time limit
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
@@ -183,7 +183,7 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Run `trial` for purpose `what`, at most once; return the run, None if it raised before.
+        """Run `trial` for purpose `what`, but only once; return the run, or None if the run failed.
 
         If fewer than `least_s` seconds are left, list `question` as unchecked and return None.
         """
@@ -482,7 +482,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return bounds on the examples by epochs at two batch sizes; raise if epochs disagree."""
+        """Return bounds on the examples from runs at two batch sizes; raise if the two disagree."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:

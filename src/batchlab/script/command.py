@@ -270,7 +270,7 @@ class TrainingCommand:
         return self.grows or self.unit == "tokens"
 
     def trained_size(self, trial: Trial) -> TrainedSize:
-        """Return a check that the output of a run of `trial` agrees with the trial's batch size."""
+        """Return a checker of whether the output of a run agrees with the batch size of `trial`."""
         # The steps of an epoch leave the number of examples uncertain by up to one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1
         if self.assumes_examples(trial.n_train):
@@ -320,7 +320,7 @@ class TrainingCommand:
     def filled(
         self, values: Mapping[str, PlaceholderValue | None], *, folder: Path, output_dir: Path
     ) -> list[str]:
-        """Return one training's arguments; write its configuration file, if any, to `folder`.
+        """Return the arguments of one training; write its configuration file, if any, to `folder`.
 
         Raises:
             UsageError: a placeholder has no value, or an invalid value.

@@ -26,7 +26,7 @@ RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
     *("batch_warmup", "bs_warmup", "batch_rampup"),
 )
-_MOST_FILES = 50  # parse no more: flags are declared near the script, and parsing is slow
+_MOST_FILES = 50  # parse at most this many files, because parsing is slow
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
@@ -53,7 +53,7 @@ def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
 def flags_set(
     names: Collection[str], arguments: Sequence[str], defaults: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """Return the flags among `names` that a command or a default sets above 1, with values."""
+    """Return the flags among `names` that a command or a default sets above 1: "--gpus 4"."""
     typed, set_to = set(), []
     for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
         flag, equals, value = argument.partition("=")
@@ -84,7 +84,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield files that `node`, in file `path`, imports from near `path` or from `place`."""
+    """Yield the files that `node`, a node of file `path`, imports from near `path` or `place`."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]

@@ -19,8 +19,8 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# Readings are handed over at this interval, in seconds, because whoever takes them looks at a whole
-# run each time.
+# `follow` passes readings on at this interval, in seconds, because each time the receiver checks
+# the whole run.
 _TAKE_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -68,7 +68,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """End the run once `take`, given new readings, returns True; return how the run ended."""
+        """Pass readings to `take`; end the run once `take` returns True; return the run's end."""
         due_s = 0.0
         while True:
             ended = self.receive()
@@ -195,7 +195,6 @@ def _seconds(piece: tuple[MetricPoint, MetricPoint]) -> float:
 
 
 def _stretches(pieces: Sequence[tuple[MetricPoint, MetricPoint]], shortest_s: float) -> list[float]:
-    """Join intervals to stretches of at least `shortest_s`; return seconds per step of each."""
     step_s = []
     seconds, steps = 0.0, 0
     for before, after in pieces:

@@ -111,7 +111,7 @@ class NamedNumbers(LineReader):
         return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # spaCy's columns
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the reading of printed numbers; the line's text `before` may name the data split.
+        """Return the reading of named numbers; the text `before` them may name the data split.
 
         Of several step (or sample) counters, use the highest rank, then the largest count.
         """
@@ -158,7 +158,7 @@ class JsonLines(NamedNumbers):
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a dict with a counter; at the training bar, of a waiting dict."""
+        """Return the reading of a dict, or at a training bar the reading that waited for a step."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -240,7 +240,7 @@ class Table(NamedNumbers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._headers: dict[tuple[int, bool], list[str]] = {}  # names, by number and `is_counted`
+        self._headers: dict[tuple[int, bool], list[str]] = {}  # names, by (length, has a counter)
         self._n_headers = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -547,7 +547,7 @@ def _name(name: str, sign: str) -> str:
 
 
 class LinePattern(NamedNumbers):
-    """Lines that match the user's pattern, with groups `step`, `epoch`, `samples` and values."""
+    """Lines that match the user's pattern, in which each named group is a counter or a value."""
 
     shape = "pattern"
     needles = (b"",)
@@ -579,7 +579,7 @@ class LinePattern(NamedNumbers):
         return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a line if the pattern matches with a number in some group."""
+        """Return the reading of a line in which a group of the pattern is a number, else None."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None

@@ -52,7 +52,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files to hash, files in the arguments before code in folders; some repeatedly."""
+    """Yield the files to hash, some repeatedly: files in the arguments, then code in folders."""
     place = command.place
     if command.config is not None:
         yield place / command.config
@@ -83,7 +83,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield possible paths: each word of `text` in each folder, modules after -m in the first."""
+    """Yield candidates: each word of `text` as a path in each folder, `-m` modules in the first."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):

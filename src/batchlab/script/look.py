@@ -76,7 +76,7 @@ class Look:
         *,
         is_timed: bool = False,
     ) -> None:
-        """Prepare a run of the trial's horizon, or without a horizon of a long training.
+        """Prepare to run `trial` to its horizon, or without a horizon as a very long training.
 
         With `is_timed`, training with another batch size is an error, and values of a metric named
         `loss` or `train_loss` are ignored, because they may be of batches, not of evaluations.
@@ -246,7 +246,7 @@ class Look:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """Counts within an epoch with totals, such as (640, 60000), in examples or in batches."""
+        """Printed (count, total) pairs within an epoch, in examples or batches: (640, 60000)."""
         counts = []
         for reading in self.readings:
             if reading.epoch is not None and reading.epoch_length and reading.step is None:
@@ -255,13 +255,13 @@ class Look:
         return counts
 
     def contradiction(self, examples: Span) -> str | None:
-        """Return evidence against the run's batch size, given bounds on the examples, or None."""
+        """Return evidence of another batch size, or None, for a data set of `examples` examples."""
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
         size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the examples, from `within_epochs` at two batch sizes; None if unclear.
+        """Return bounds on the examples, from `within_epochs` of both runs; None if unclear.
 
         A counter of examples has an equal total at both batch sizes and rises by one batch at a
         time. A counter of batches has a smaller total at the larger batch size.
@@ -284,7 +284,7 @@ class Look:
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples in an epoch of `steps` steps; equal for fractional steps."""
+    """Return bounds on the examples in an epoch of `steps` steps; exact if `steps` is not whole."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -332,7 +332,7 @@ class LookComparison:
 
 
 def _numbers(look: Look) -> _Numbers:
-    """Return each printed number of the training, by name and counters, as text."""
+    """Return the numbers that a run printed, as text, by name and by the counters of the line."""
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:

@@ -123,7 +123,7 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return a process's memory in bytes; unless `is_one`, with only its share of shared pages."""
+    """Return a process's bytes; if it is not the only process, with its share of shared pages."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

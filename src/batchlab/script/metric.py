@@ -67,7 +67,7 @@ def plain_name(name: str) -> str:
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the largest spread at a batch size, over the difference between two
+_STEADY = 0.1  # the largest spread at one batch size, over the gap between two sizes
 _ALIKE = 0.15  # the largest relative difference of two powers
 _LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
 
@@ -104,7 +104,7 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
 _BARS = "tqdm"
 # Describe only this many repeated or ignored values.
 _MOST_CONTRADICTIONS = 10
-# Two values for one step may differ by rounding (_ROUNDED); _MOST_DOUBLES other pairs are an error.
+# Two values for a step may differ by _ROUNDED (relative); _MOST_DOUBLES larger differences raise.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3  # show only this many non-numbers given to `batchlab.log`
 # A few values before any counter may be of the untrained model, but this many are an error.
@@ -116,9 +116,9 @@ _MOST_NAMES = 30  # list only this many printed names if the metric is missing
 class MetricPoint:
     """The position of a training at one reading, and the metric value if the reading has one."""
 
-    at_s: float  # when it was printed, by a monotonic clock
+    at_s: float  # when the line was printed, by a monotonic clock
     samples: int  # training examples seen
-    step: int  # updates as printed, or else the fewest that train on `samples`
+    step: int  # printed updates, or else the fewest updates that train on `samples`
     value: float | None  # may be infinite or NaN
 
 
@@ -173,7 +173,7 @@ class ProgressPoints:
         self._at_metric: Reading | None = None  # the position of the last point with a value
         self._is_placed = False  # whether the line of that point had a counter
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # ignored position; error for another
+        self._left_out: tuple[Reading, str] | None = None  # ignored position; error for others
         self._asked_kind: str | None = None  # the only kind of data to use; None for any
         self._kind: str | None = None  # the kind of data of the values in use
         self._n_doubles = 0  # steps for which exactly two different values were printed
@@ -271,7 +271,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return the latest reading with a position: `reading`, or one of its format, or any."""
+        """Return the latest reading with a position: `reading`, else of its format, else of any."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -390,12 +390,12 @@ class ProgressPoints:
         )
 
     def text(self) -> str:
-        """Return a line for users with the first value of the metric, as printed."""
+        """Return a line for users with the metric's printed name and its first value."""
         assert self.first is not None
         return f"Recognized {self.printed} = {dict(self.first.values)[str(self.printed)]:g}"
 
     def complaint(self) -> str | None:
-        """Return one line that says why the metric can't be read, or None if it can."""
+        """Return one line on what was not understood or why the metric is missing, or None."""
         if self.not_understood:
             return (
                 f"batchlab.log was given what is no number: {', '.join(self.not_understood)}; give "

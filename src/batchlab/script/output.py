@@ -116,7 +116,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """Add `data`, received at time `at_s`; return the readings of the lines completed by it."""
+        """Add `data`, received at time `at_s`; return the readings of lines that `data` ends."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -156,7 +156,7 @@ class OutputReader:
         return is_open or any(needle in lower for needle in self._needles)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
-        """Return readings without numbers about the machine, such as times and speeds.
+        """Remove values about the machine, such as times and speeds, from readings.
 
         Values of `batchlab.log` or of the user's pattern remain, and so do values that may be the
         metric.
@@ -194,7 +194,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return readings of rows added since the last call; [] soon after it, unless `is_last`."""
+        """Return readings of new rows; [] if the last call was too recent, unless `is_last`."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []

@@ -123,9 +123,9 @@ class CommandEnd:
 
     status: Status
     reason: Reason | None  # why the status is not OK; None if it is OK
-    last_lines: tuple[str, ...]  # the last lines of its output, cleaned for display
+    last_lines: tuple[str, ...]  # the last lines of the output, without control characters
     duration_s: float  # seconds from the start of the command to the end of its first process
-    peak_bytes: int | None  # peak main memory of its processes, including mapped files
+    peak_bytes: int | None  # peak main memory of the command's processes, with mapped files
     gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
     was_asked: bool = False  # whether batchlab requested the end of the command
 

@@ -17,7 +17,7 @@ class Reading:
     A counter is None if it was not printed. Values may be infinite or NaN.
     """
 
-    at_s: float  # when it was printed, by `time.monotonic`
+    at_s: float  # when the line was printed, by `time.monotonic`
     # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
     step: int | None = None  # updates since the start, or batches if a bar was printed
@@ -27,7 +27,7 @@ class Reading:
     epoch_step: int | None = None
     epoch_samples: int | None = None
     epoch_number: int | None = None  # number, from 0, of the epoch under way or just ended
-    is_below: bool = False  # whether the line has no counter and ends the epoch of lines above
+    is_below: bool = False  # whether a line without counter is placed at its epoch's end
     samples: int | None = None  # training examples seen so far
     # The total of the counter within an epoch, in batches or examples; for a bar that has not
     # restarted yet, the total of the bar.
@@ -183,7 +183,7 @@ class Counters:
         """Return the reading with its printed counters replaced by counters that give the position.
 
         An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
-        total of the step counter, `part` a count within the epoch and the total there. A line
+        total of the step counter, `part` a count within the epoch and its total. A line
         without a counter is at the end of the epoch if the previous lines were inside an epoch.
         """
         step, epoch = printed.step, printed.epoch
@@ -257,7 +257,7 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes over the data, or None unless all lines until now (>= 2) ended epochs.
+        """Return the passes done if all lines until now, two or more, ended epochs; else None.
 
         Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """

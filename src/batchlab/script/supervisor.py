@@ -35,7 +35,7 @@ END, KILL = b"e", b"k"
 
 # Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
 LINGER_S = 1.0
-REST_S = 0.02  # look this often for messages and for processes that have ended
+REST_S = 0.02  # seconds between checks for messages and for processes that have ended
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LINUX = sys.platform == "linux"
@@ -81,7 +81,7 @@ class Supervisor:
         )
 
     def _listen(self) -> None:
-        """Wait a moment for a message of batchlab, and notice if batchlab is gone."""
+        """Wait a moment for a message of batchlab; end the command if batchlab is gone."""
         rest_s = REST_S
         if self._kill_s is not None and self._kill_s <= time.monotonic() < self._kill_s + 1.0:
             # Repeat SIGKILL quickly for a second, to catch processes that keep forking. Processes
@@ -201,7 +201,7 @@ def _become(argv: list[str], folder: str, supervisor: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)  # the file of the output
+        os.dup2(2, 1)  # standard error is the output file: write standard output there too
         os.chdir(folder)
         what = argv[0]
         os.execvpe(argv[0], argv, os.environ)

@@ -18,7 +18,7 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
-_EPOCHS_WITHOUT = 2  # after two epochs without the expected total, others are evidence
+_EPOCHS_WITHOUT = 2  # after this many epochs without the expected total, other totals are evidence
 # Fractional epochs are printed with two decimals or more, so are off by this at most.
 _ROUNDING = 0.01
 Span = tuple[int, int]
@@ -126,7 +126,7 @@ class TrainedSize:
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
         """Yield bounds on an epoch's steps if a counter's total contradicts the batch size.
 
-        A validation loop may print this: require a training loss, no right total for two epochs.
+        Validation loops also print totals: require a training loss, two epochs without right total.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)

@@ -117,7 +117,7 @@ class Store(StoreFile):
         Args:
             workload_id: the workload that was timed.
             device: the device that was timed, as in `StepTiming.device`.
-            place: return only timings on this processor or GPU, or on an unknown one.
+            place: return only timings of this processor or GPU, and timings without a known place.
         """
         latest = {}
         with self._reading() as connection:
@@ -134,7 +134,7 @@ class Store(StoreFile):
     # ---- studies
 
     def put_study(self, study: StudyName) -> None:
-        """Store a study, which becomes the one requested last; keep its creation time and answer.
+        """Store a study as the study requested last; keep its creation time and answer.
 
         The workload of the study must be in the store.
         """
@@ -248,7 +248,7 @@ class Store(StoreFile):
 
 
 def _put_row(connection: sqlite3.Connection, table: str, **row: object) -> None:
-    """Insert a row; if a row has the first column's value already, replace its given columns."""
+    """Insert a row; if its key (the first column) exists, replace that row's other columns."""
     key, *others = row
     replaced = ", ".join(f"{name} = excluded.{name}" for name in others)
     connection.execute(
