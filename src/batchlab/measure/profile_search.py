@@ -244,7 +244,9 @@ class ProfileSearch:
         if self.is_command or not self.profile.ran_points:
             limit_s = left_s
         if len(to_come) > FEWEST_PROCESSES and not self.profile.ran_points:
-            limit_s = max(_HANGS_AFTER_S, _FIRST_SHARE * left_s)
+            limit_s = _FIRST_SHARE * left_s
+            if not self.is_command:  # a command's process lasts until its steps are timed
+                limit_s = max(_HANGS_AFTER_S, limit_s)
         self._tell(text, len(to_come), min(left_s, sum(map(self._expected_s, to_come))))
         began_s = time.monotonic()
         point = self._probed(size, micro, min(left_s, limit_s))
