@@ -100,7 +100,7 @@ def sweep_of_workload(store: Path) -> list[str]:
     # Adam has state to lose; a replaced order of examples would show at once.
     return [
         *("sweep", "mnist-softmax", "--batch-sizes", "50", "--learning-rates", "0.01"),
-        *("--seeds", "2", "--epochs", "12", "--store", str(store), "--json"),
+        *("--seeds", "2", "--epochs", "30", "--store", str(store), "--json"),
     ]
 
 
@@ -135,7 +135,7 @@ def killed_studies_end_the_same(
         while not is_done:
             process = started(folder, *sweep(store))
             while len(killed) < kills and process.poll() is None:
-                _wait_for_a_moment(process, store, draw)
+                _wait_for_a_moment(process, store, draw, share=0.8 if killed else 1.0)
                 killed += _kill(process, folder, draw.choices(VICTIMS, _OFTEN)[0])
             _, said = process.communicate(timeout=WITHIN_S)
             place = f"seed {seed}, after {killed[-3:]}"
@@ -159,17 +159,19 @@ def _checkpoints(store: Path) -> list[Path]:
     return list(Path(f"{store}.checkpoints").glob("*.safetensors"))
 
 
-def _wait_for_a_moment(process: subprocess.Popen[str], store: Path, draw: random.Random) -> None:
-    """Mostly until a script has started or a checkpoint was written, and somewhat longer."""
+def _wait_for_a_moment(
+    process: subprocess.Popen[str], store: Path, draw: random.Random, *, share: float
+) -> None:
+    """In this share of calls until a script has started or a checkpoint is there; and longer."""
 
     def signs() -> list[object]:
         return [*pids(store.parent), *(path.stat().st_mtime_ns for path in _checkpoints(store))]
 
     before = signs()
-    if draw.random() < 0.8:
+    if draw.random() < share:
         wait_until(lambda: signs() != before, process, or_ends=True)
     try:
-        process.wait(draw.uniform(0, 0.8))
+        process.wait(draw.uniform(0, 0.5))
     except subprocess.TimeoutExpired:
         return
 
