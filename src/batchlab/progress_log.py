@@ -1,4 +1,4 @@
-"""Progress log: `batchlab.log`, with which a training script reports progress to a study.
+"""Progress log: `batchlab.log()`, by which a training script reports progress to a study.
 
 Each call appends a JSON line to the file whose path is in an environment variable. Unlike a file
 descriptor, a path reaches the script through shells, `torchrun`, containers with a mounted folder

@@ -80,8 +80,8 @@ class Option:
 
     batch_size: int  # examples per optimizer step
     micro_batch_size: int  # examples per pass; fewer than `batch_size` if memory is short
-    # Seconds per step of the user's own training on an idle machine, from a fit to the times of
-    # all batch sizes. The mean over an epoch, whose last batch may be smaller.
+    # Seconds per step with nothing else running, from a fit to the times of all batch sizes. It is
+    # the mean over an epoch, because the last batch may be smaller.
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None if not reported
     note: Reason | None = None  # why the profile failed (no memory, an error); None if it ran
@@ -204,8 +204,8 @@ class Believed:
     Attributes:
         batch_size: examples per step.
         learning_rate: the learning rate of the configuration.
-        end: the final value of a whole training; `n` is the number of whole trainings that ran.
-        ends_better_by: improvement of `end` over the named configuration's, in the metric's unit.
+        end: the final value of a whole training; `end.n` counts the whole trainings that ran.
+        ends_better_by: improvement of `end` over that of `Advice.named`, in the metric's unit.
         cost: seconds or samples to the target, or distance from perfect, as the objective says.
         epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
@@ -263,7 +263,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndQuality:
-    """The comparison of whole trainings of the named configuration with the reference's."""
+    """The comparison of whole trainings of `Advice.named` with those of the reference."""
 
     # The final value's improvement over the reference (at its best rate if that is a default), in
     # the metric's unit, negative if worse; estimated from all runs.
@@ -271,7 +271,7 @@ class EndQuality:
     margin: float  # a value worse by up to this counts as no worse; from a rule fixed beforehand
     # "no_worse" or "worse" if that has a probability of 95 % or more, else "open".
     verdict: EndingVerdict
-    named_epochs: float  # epochs of a whole training of the named configuration
+    named_epochs: float  # epochs of a whole training of `Advice.named`
     own_epochs: float  # epochs of a whole training of the reference
 
 

@@ -1,4 +1,7 @@
-"""Answer: build the `Advice` record from the runs and the final belief of a study."""
+"""Answer: build the `Advice` record from the runs and the final belief of a study.
+
+The reference is the user's own configuration, or a default; the answer is `Advice.named`.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
 
 
 def _other_epochs(log: RunLog, cell: CellKey) -> float | None:
-    """Return the epochs of a cell's schedule, or None if as many as the reference's."""
+    """Return the epochs of a configuration's schedule; None if as many as the reference's."""
     planned = log.question.planned_epochs
     if cell.horizon == 1 or planned is None:
         return None
@@ -295,7 +298,7 @@ class _Answer:
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the belief about the reference, the named and, per size, the shown configuration.
+        """Yield the belief about the reference, the answer and, per size, the shown configuration.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -383,7 +386,7 @@ class _Answer:
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return the final distance from perfect of `one` divided by the distance of `other`."""
+        """Return how many times as far from perfect `one` ends as `other` (configurations)."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -415,7 +418,7 @@ class _Answer:
         return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
 
     def _gain(self) -> Estimate:
-        """Return reference's cost / named configuration's cost, both as means of 5 trainings."""
+        """Return the reference's cost / the answer's cost, both as means of 5 trainings."""
         study, reference = self._study, self._study.cells[self._study.own]
         if self._stays:
             return _exactly(1.0)
@@ -436,7 +439,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
-        """Return the named configuration's gain over the reference batch size at its best rate."""
+        """Return the answer's gain over the reference batch size at its best rate."""
         if self._named in self._study.same_size:
             return _exactly(1.0)
         if self._question.objective == "quality" and tuned is not None:
@@ -452,7 +455,7 @@ class _Answer:
     # ---- how trainings end
 
     def _end_quality(self, tuned: int | None) -> EndQuality | None:
-        """Return how the final values of the named configuration compare with the reference's."""
+        """Return how the final values of the answer compare with the reference's."""
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None

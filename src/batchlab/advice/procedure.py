@@ -23,7 +23,7 @@ from batchlab.records.trial import Status, TrialRecord
 _COVERS_FROM = 10.0
 # If only whole trainings are compared, the reference is trained this many times at first.
 _REFERENCES = 3
-# The most confirming trainings of the named configuration and of each baseline. Without this limit
+# The most confirming trainings of the present answer and of each baseline. Without this limit
 # a study would train until doubt arises or the budget is spent, and so favor the reference.
 _CONFIRMED = 5
 # Compute the gain of 1, 3 or 8 further seeds together; start at most `_AT_ONCE` of them.
@@ -46,8 +46,8 @@ _SLACK, _SLACK_EARLY = 0.05, 0.6
 _WATCHED_FROM = 0.2
 # The cost inferred for a stopped run is at most this many times the leader's.
 _MOST_SLOWER = 8.0
-# Standard deviations, in octaves, of the cost inferred for a run that was stopped as slower, and
-# for a run that the budget cut. Up to the third number is added, most for the earliest stop.
+# SD, in octaves, of the cost inferred for a run stopped as slower, and for one cut by the budget.
+# The earlier the stop, the more of the third number is added to the SD.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
 # A run may begin if it costs at most this many times the budget left: little is then cut off.
 _SLACK_OF_BUDGET = 1.02
@@ -201,9 +201,9 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train one more seed to confirm the named configuration; return False if not needed.
+        """Train one more seed to confirm the answer `named`, if needed; return whether begun.
 
-        Train the least trained of the named configuration, the reference and the tuned reference.
+        It is of the least trained of `named`, the baseline, and the user's size at its best rate.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -229,7 +229,7 @@ class Procedure:
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return the configurations to compute gains for: the reference and the best few."""
+        """Return the configurations to compute gains for: reference, baseline, answer, best few."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}

@@ -1,4 +1,7 @@
-"""Study: the results of the runs of each configuration, and the belief computed from them."""
+"""Study: the results of the runs of each configuration, and the belief computed from them.
+
+The reference is the user's own configuration, or a default.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ _BELOW_OTHER, _ABOVE_OTHER = 2, 4
 _ROOM = 1.15
 # The most margins worse than the reference that a training counts as; failed trainings get this.
 FAILED = 20.0
-# The priors of the standard deviation over seeds: of log2 of the steps to the target, and (in
-# margins) of final values if no recorded metric is similar.
+# Priors of the standard deviation over seeds, for log2 of the steps to the target and for final
+# values / margin (used if no recorded metric is similar).
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
 # The least variance over seeds, in squared octaves of steps or squared margins of final values,
@@ -167,10 +170,10 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # By batch size timed alternately with the reference's: SD of log(ratio of step times).
+        # For a batch size timed alternately with the reference's: SD of log(ratio of step times).
         self.timed: dict[int, float] = {}
-        # The final value of the reference, or of the first whole training if the reference failed;
-        # None if the user gave the target.
+        # Final value of the reference's training, or of the first whole one if that failed; None if
+        # the user gave the target.
         self.end: EndLevel | None = None
         # The most that a run to the user's target may cost; None if the user gave no target.
         self.most_cost: float | None = None
@@ -239,7 +242,7 @@ class AdviceStudy:
     # ---- configurations
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with the settings of `cell`, or else at the nearest rate."""
+        """Return the configuration with the settings of `cell`; without one, the nearest rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self.nearest(cell.batch_size, octave, horizon=cell.horizon)
 
@@ -333,7 +336,7 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """The sizes stopped by `at_most_epochs` before the target, below the reference's cost."""
+        """Batch sizes that `at_most_epochs` stops before the target, below the reference's cost."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []

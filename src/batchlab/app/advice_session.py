@@ -145,7 +145,7 @@ class AdviceSession:
         # A continued study reads its stored profile, so `trainings` give the same limit in seconds.
         self._limit_by_trainings(here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
-        # Use the first session's budget for runs, because the time before the runs varies.
+        # If continued, keep the stored budget for runs: the time before the runs varies.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(options)

@@ -63,18 +63,18 @@ def advise(
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs`).
-        target: (metric, value) on validation data that counts as trained; None for the workload's
-            own, or else the value that a pilot run of the reference reaches.
+        target: (metric, value) on validation data at which a training succeeds; None for the
+            workload's own, or else what a pilot run of your settings reaches.
         margin: a training counts as no worse than another if its final metric is worse by at most
             `margin`, > 0, in the unit of the metric; None for the lesser of 5 % of the improvement
             over the untrained model and 5 % of the remaining errors.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; None for three minutes, or for the time that `trainings` take.
-        trainings: the limit, instead of `budget`, as a number of trainings of the reference,
-            without their evaluations; > 0. The time of one training is measured first: to its
-            planned end, or without a planned end to the target or to its plateau.
+        trainings: instead of `budget`, the time of this many trainings of your settings, > 0,
+            without evaluations. The time of one is measured first: to its planned end, or if it
+            has none, to the target or to its plateau.
         batch_sizes: the candidates, 1 to the number N of examples, or "full" for N; yours is added.
-            None for powers of two from 8, or for a command its own size doubled and halved.
+            None for powers of two from 8; for a command, its own size doubled and halved.
         epochs: the epochs of a training of yours, >= 1; None for the workload's own number, or else
             what the budget allows (10 for quality, and with a learning-rate schedule).
         at_most_epochs: the most epochs of any training, >= `epochs`; None for no limit. With
@@ -92,7 +92,7 @@ def advise(
         cluster: a Ray cluster that trains the trials; step times are measured on this machine, or
             taken from `profile`. None to train on this machine.
         store: the path of the SQLite file, created if missing.
-        listener: receives progress reports; None prints a line per stage in a notebook.
+        listener: receives progress; None prints a line per stage in a notebook, else nothing.
 
     Returns:
         The advice: a verdict with its evidence.

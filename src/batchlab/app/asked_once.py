@@ -105,7 +105,7 @@ def completed(
 def _trained_with_now(
     arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
 ) -> dict[str, int | float]:
-    """Return the `wanted` facts that the flags in the arguments have as defaults `in_code`."""
+    """Return the `wanted` facts: default values, `in_code`, of the flags that set them."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         value = in_code.get(plain_flag(flag_of(arguments, name) or ""))

@@ -50,7 +50,7 @@ def noise(
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: the memory that the process may allocate; None for no limit.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        listener: receives progress reports; None prints a line per stage in a notebook.
+        listener: receives progress; None prints a line per stage in a notebook, else nothing.
 
     Returns:
         The noise at every step that was measured within the budget.

@@ -45,7 +45,7 @@ def profile(
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had only this many bytes; None for all of them.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        listener: receives progress reports; None prints a line per stage in a notebook.
+        listener: receives progress; None prints a line per stage in a notebook, else nothing.
 
     Returns:
         The profile. It includes batch sizes that did not run, with the reason.

@@ -122,7 +122,7 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
 def write_files(
     shown: Study | Advised, output_format: ReportFormat, path: Path | None, *, store: Path
 ) -> tuple[Path, ...]:
-    """Write a study as a page, text or JSON to `path`, or as tables or images next to `path`.
+    """Write a study: a page, text, JSON or first table to `path`; the rest to `path` plus a name.
 
     If `path` is None, the file name is `batchlab-report.` followed by the format.
 
@@ -130,8 +130,8 @@ def write_files(
         The files that were written.
 
     Raises:
-        UsageError: no file can be written to `path`.
-        BatchlabError: a file cannot be written, or there is no data for any figure.
+        UsageError: `path` is a store or folder, or its folder is unusable.
+        BatchlabError: writing fails, or no figure has data.
     """
     path = path or Path(f"batchlab-report.{output_format}")
     check_output_file(path, store=store, example=f"report.{output_format}")

@@ -86,7 +86,7 @@ class WorkloadSubject(Subject):
     """A workload that trains in child processes."""
 
     def __init__(self, question: Request) -> None:
-        """Load the workload, and fill the summary with the facts known without a check."""
+        """Load the workload; fill the summary with what is known before `look` checks."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = load_workload(question.workload, question.settings)

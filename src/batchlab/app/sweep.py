@@ -94,7 +94,7 @@ def sweep(
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; unfinished trials can be continued by another call. None for no limit.
         store: the path of the SQLite file, created if missing.
-        listener: receives progress reports; None prints a line per stage in a notebook.
+        listener: receives progress; None prints a line per stage in a notebook, else nothing.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.

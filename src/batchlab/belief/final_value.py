@@ -18,7 +18,7 @@ Curve = Sequence[tuple[float, float | None]]
 
 V = TypeVar("V", float, float | None)
 
-# The line is fitted to the evaluations in this last fraction of a run.
+# A final value is read off a line fitted to this last part of a run.
 _TAIL = 0.25
 _BOUNDS = (1.0, 100.0)  # upper bounds of a final value: as a fraction, and in percent
 # A line is fitted to at least this many evaluations: through two it would show no scatter.

@@ -141,14 +141,14 @@ class Outlook:
         failed: Sequence[int],
         holds: Array,
     ) -> None:
-        """Draw costs and final values from the belief, and compute all statements from them.
+        """Draw costs and final values from `surfaces`; derive all attributes from the draws.
 
         Args:
-            surfaces: one belief for each of the k guesses in `end_sd`.
+            surfaces: the belief under each of the guesses in `end_sd`.
             aim: what to optimize, and the baseline.
             cost_sd: the standard deviation over seeds of log2 of the cost to the target.
-            end_sd: k equally likely guesses for the standard deviations over seeds of final values,
-                in margins, shape (k, n).
+            end_sd: k equally likely guesses of the final values' standard deviations over seeds, in
+                margins, shape (k, n).
             failed: indices of configurations with a failed training.
             holds: the probability that the next training does not fail, shape (n,).
         """

@@ -1,4 +1,4 @@
-"""SeedScatter: the variance over seeds, from all cells of a study and recorded trainings."""
+"""SeedScatter: the variance over seeds, from a study's configurations and recorded trainings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Array = NDArray[np.float64]
 # The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
-# "Unlikeness" is the standard deviation over cells of log(sd), where sd is the standard deviation
-# over the seeds of one cell. The prior of the unlikeness is log-normal.
+# "Unlikeness" is the standard deviation over configurations of log(sd), where sd is the standard
+# deviation over the seeds of one configuration. The prior of the unlikeness is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # the grid's reach beyond the cells' log variances, without a prior
+_BELOW, _ABOVE = 24.0, 18.0  # the grid's reach beyond log variances, without a prior
 _LEAST_WEIGHT = 1e-6  # drop weights below this fraction of the largest; bounds hardly change
 # The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
@@ -87,23 +87,23 @@ _BY_ERROR = 0.83
 
 
 OwnScatter = tuple[float, int]
-"""The unbiased variance over the seeds of one cell (> 0), and the number of seeds (>= 1)."""
+"""The unbiased variance over seeds of a configuration (> 0), and the number of seeds (>= 1)."""
 
 
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return the `variance` and number of a cell's values; for one value, an unused 1.0."""
+    """Return the `variance` of the values, or for one value an unused 1.0, and their number."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of s0², the typical variance over seeds, and d0, the similarity of cells.
+    """The posterior of s0², the usual variance over seeds, and d0, how alike variances are.
 
-    Given s0² and d0, the variance of a cell has the prior s0² d0 / chi²(d0), and with its sample
-    variance s² of d degrees the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth fits s0² and d0 to
-    thousands of genes. A study has only two to ten cells, so this class sums over a grid of both.
+    Given both, a configuration's variance has the prior s0² d0 / chi²(d0). A sample variance s² of
+    d degrees gives the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth fits s0² and d0 to thousands
+    of genes. Two to ten configurations are too few, so a grid of both is summed over.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
@@ -115,7 +115,7 @@ class SeedScatter:
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
-        """Compute the posterior; None if there is neither a prior nor a cell of several seeds."""
+        """Compute the posterior; None with neither a prior nor a configuration of several seeds."""
         repeated = [(math.log(variance), n) for variance, n in cells if n > 1]
         if not repeated and prior is None:
             return None
@@ -137,10 +137,10 @@ class SeedScatter:
         )
 
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
-        """Return k equally likely standard deviations over seeds for each cell.
+        """Return k equally likely standard deviations over seeds for each of `cells`.
 
         The posterior, sorted by s0², is divided into k parts of equal weight. Row i has the root of
-        each cell's moderated variance (d0 s0² + d s²) / (d0 + d), averaged over part i.
+        each moderated variance (d0 s0² + d s²) / (d0 + d), averaged over part i.
 
         Returns:
             Shape (k, cells), rows in ascending order of s0².
@@ -157,14 +157,14 @@ class SeedScatter:
 
     @property
     def usual_sd(self) -> float:
-        """The root of the expected s0², the variance over seeds of a typical cell."""
+        """The root of the expected s0², the usual variance over seeds."""
         return math.sqrt(float(self.weight @ self.prior_variance))
 
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
-        """Draw errors of the cells' means over seeds, shape (n_draws, cells).
+        """Draw errors of the configurations' means over seeds, shape (n_draws, cells).
 
-        Each draw uses one pair (d0, s0²) for all cells. Draws come in pairs of opposite sign, so
-        their mean is 0. The random seed is fixed, so equal cells give equal draws.
+        Each draw uses one pair (d0, s0²) for all `cells`. Draws come in pairs of opposite sign, so
+        their mean is 0. The random seed is fixed, so equal `cells` give equal draws.
         """
         stream = np.random.default_rng(0)
         half = n_draws // 2
@@ -182,7 +182,7 @@ def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
-    """Return the grid for log s0², where s0² is a typical cell's variance over seeds."""
+    """Return the grid for log s0², where s0² is the usual variance over seeds."""
     if prior is None:
         return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
     middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd

@@ -24,7 +24,7 @@ HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, octaves
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The coordinates of n configurations, in octaves from the reference configuration."""
+    """The coordinates of n configurations, in octaves from the reference, the user's own."""
 
     size: Array  # log2 of the batch size over the reference's, shape (n,)
     rate: Array  # log2 of the learning rate over the reference's, shape (n,)
@@ -170,8 +170,8 @@ _NUMBERS = (
     *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),  # trend of final values: means
     *(-1.488, -2.457, -2.133, -2.161, -2.766),  # trend of final values: log standard deviations
     *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),  # correlations of the two trends' coefficients
-    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # scales, residuals and their correlation
-    *(-3.179, -1.305, 0.6638),  # roughness, ridge
+    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # scales; residual SDs, correlation
+    *(-3.179, -1.305, 0.6638),  # roughness (2), ridge
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
 """The prior, fitted to fifteen recorded workloads, with references at three rates each."""

@@ -128,9 +128,9 @@ def fit(points: Path, as_json: bool) -> None:
     """Fit the law of steps to target to POINTS, a CSV file.
 
     The law is S(B) = S_min (1 + B_crit/B), fitted by least squares of relative errors. The columns:
-    batch_size, and steps_to_target or samples_to_target. Optional: learning_rate (the best of each
-    batch size in the mean over seeds counts); after_steps (the last evaluation before the target; a
-    run that never reached it has no steps and says here how many it went).
+    batch_size, and steps_to_target or samples_to_target. Optional: learning_rate (each batch size's
+    best counts: largest share of runs that reached the target, then least mean); after_steps (the
+    last evaluation before the target, or the length of a run that missed it, which has no steps).
     """
     from batchlab.app.fit import fit as fit_points
     from batchlab.report.short_reports import FitDocument, fit_section

@@ -95,8 +95,8 @@ class Target:
         metric: name of the metric.
         value: the value to reach.
         better: whether higher or lower values are better.
-        held_for: the target counts as reached if every evaluation meets the target until this
-            fraction more examples are processed; 0 if one evaluation is enough.
+        held_for: reached for good if every evaluation still meets the target until the examples
+            processed grow by this fraction; 0 if one evaluation is enough.
     """
 
     metric: str
@@ -115,8 +115,8 @@ class Target:
 class Crossing:
     """Where a validation metric met its target for good: after `after_step`, by step `step`.
 
-    For good: every evaluation met the target until a tenth more examples had been processed. A
-    single evaluation may meet the target by chance, because curves fluctuate.
+    For good: every evaluation met it until a tenth more examples (`held_for`) were processed or the
+    run ended. One evaluation may meet it by chance: curves fluctuate.
 
     Attributes:
         after_step: the step of the last evaluation that missed the target; 0 if there is none.
@@ -268,7 +268,7 @@ class Trial:
 
     @property
     def identity(self) -> dict[str, object]:
-        """The fields that identify the trial: each field that differs from its frozen default.
+        """The fields that identify the trial: those not at their default, which never changes.
 
         A new field with a default therefore does not change the identity of existing trials.
         `format` is increased when an existing field gets another meaning.
@@ -348,7 +348,7 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def _plan(n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]) -> BatchPlan:
-    """Return a plan, cached because counting the epochs with stages takes time."""
+    """Return a plan, cached because counting its steps takes time with stages."""
     return BatchPlan(n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages)
 
 

@@ -223,7 +223,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the marks of `estimate`, a value of `row`; label the user's and the answer's row."""
+    """Yield the marks of a row's `estimate`, with a label if it is the user's or the answer."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)

@@ -73,7 +73,7 @@ class AnswerRow:
     """A batch size at one learning rate: its final value, and its cost to the target.
 
     Attributes:
-        at: the configuration; None if the batch size has no rate because it was not trained.
+        at: the configuration; None without a rate: not trained, or failed at every rate.
         candidate: the batch size, with its step time and memory.
         runs: the runs of the configuration, or all runs of the batch size if `at` is None.
         end: the final validation metric; known only if a run of the configuration was complete.

@@ -173,7 +173,7 @@ def _against_others(
     """Judge a statement about `cell` and `others` under each budget; `how` is its wording."""
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # number of seeds that would decide, by sentence
+    undecided: dict[str, float] = {}  # by sentence on a pair: seeds needed to decide
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]

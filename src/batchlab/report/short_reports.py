@@ -110,7 +110,7 @@ def _problems(profile: Profile) -> Iterator[str]:
 
 
 def law_notes(profile: Profile) -> Iterator[str]:
-    """Yield what the profile's laws say of step time and memory, or why there is no law."""
+    """Yield sentences on the fits of step time and memory, or on why there is no fit."""
     yield _step_time_note(profile)
     yield _memory_note(profile)
 

@@ -26,7 +26,7 @@ class CostModel:
     For evaluations, and for starts, the count and the total seconds are stored.
     """
 
-    # seconds of all steps in runs, and seconds of the same steps without other runs
+    # seconds of all steps side by side, and seconds the same steps would take alone
     steps_s: tuple[float, float] = (0.0, 0.0)
     validations: tuple[int, float] = (0, 0.0)  # count and seconds of validation-only evaluations
     whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data

@@ -1,4 +1,4 @@
-"""Workers: the interface to processes that train runs; LocalWorkers: those of this machine."""
+"""Workers: interface to the processes that do runs; LocalWorkers: those on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 
 # With fewer training examples than this, building the native trainer (1 to 2 s) does not pay off.
-# The requested steps are ignored, so that a resumed trial has the same trainer as its first run.
+# Run length plays no part, so that a resumed trial has the same trainer as its first run.
 _WORTH_A_BUILD = 5000
 
 NODE_LOST = "NodeLost"
@@ -40,7 +40,7 @@ class Workers(Protocol):
 
     @property
     def n(self) -> int:
-        """The number of runs that are trained at a time."""
+        """The most runs that are in progress at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Prepare what all runs need; return why building the native trainer failed, else None.

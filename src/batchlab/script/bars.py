@@ -219,7 +219,7 @@ class Bars(LineReader):
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
-            return []  # In an unfinished epoch, values were already read when they changed.
+            return []  # Until the bar was full, each drawing already returned new values.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:

@@ -169,7 +169,7 @@ def step_intervals(
 
 
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
-    """Return the points at which the step increased, each timed after any evaluation at that step.
+    """Return the points at which the step rose, each at the time of its last evaluation, if any.
 
     If the step decreases and then rises again, something else was counted before or after, such as
     tokenized examples. So only the longest rising sequence is returned.

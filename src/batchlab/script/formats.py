@@ -182,7 +182,7 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # A bar that is full before the first dict counted data preparation: prefer another.
+            # A bar full before the first printed dict counted data preparation: prefer another.
             self._total = next(reversed(self._bars))
             for total, n in self._bars.items():
                 if n < total:
@@ -202,7 +202,7 @@ class JsonLines(NamedNumbers):
     def _at(self, bar: ProgressBar, at_s: float) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
         if self._total is None:
-            return None  # Before the first dict, the training bar is unknown.
+            return None  # Before the first printed dict, the training bar is unknown.
         if bar.total != self._total:
             return []
         waiting = self.finish() or [Reading(at_s=at_s, shape=self.shape)]
@@ -398,7 +398,7 @@ class PlainLines(LineReader):
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
         self._has_named_total = False  # as in "iter: 50/2000"
-        self._least_rank = 0  # step counters of a lower rank give no position in this run
+        self._least_rank = 0  # without an epoch, ignore step counters of lower `rank_of`
         self._header = ""  # the data split in the last header line
         self._is_new = False  # whether no line with a counter has come after the header
 
@@ -483,7 +483,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # without a metric, samples may be a data set's size
+        if has_values:  # a line without metrics may give a data set's size
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)

@@ -29,7 +29,7 @@ _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # wait for the second epoch until this many times `seen_s` have passed
+_PATIENCE = 5.0  # wait for a second epoch up to this many times as long as `seen_s`
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
 

@@ -139,7 +139,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return the status and reason of a command, by its exit code and last lines of output."""
+    """Return how a command ended and, if not well, why, by exit code and last output lines."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
@@ -219,8 +219,8 @@ class Launched:
             stderr=self._output,
             start_new_session=True,  # so that Ctrl-C reaches only batchlab
         )
-        # Python keeps the Popen of a living process, with its pipes. This pipe has to close if this
-        # object is dropped, so that the supervisor ends the command.
+        # Python keeps the Popen of a living process, with its pipes. So take stdin out: it must
+        # close when this object is dropped, to make the supervisor end the command.
         self._control, self._supervisor.stdin = self._supervisor.stdin, None
         self._memory = MemoryWatch(self._supervisor.pid)
 

@@ -178,7 +178,7 @@ def _over(count: float, n: float) -> float:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Return whether printed and expected bounds (`low`, `high`) overlap, within `_TOLERANCE`."""
+    """Return whether `fewest` to `most` overlaps `low` to `high`, up to `_TOLERANCE`."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 

@@ -246,7 +246,7 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """Return the outcome if the run must end, else None; after success, complete the scores."""
+        """Return the outcome if the run must end, else None; on success, score missing splits."""
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()

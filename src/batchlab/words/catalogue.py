@@ -1,7 +1,7 @@
-"""Catalogue: every sentence by its code, and functions that fill values into texts.
+"""Catalogue: every sentence by its key, and functions that fill values into texts.
 
 Sentences are in `sentences.toml` and are filled by `sentence`. Names, labels and headings are
-literals in the code, filled by `text` if they have numbers, counts or the word "examples".
+literals in Python, filled by `text` if they have values or "examples" (or "tokens").
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def capitalized(words: str) -> str:
 
 
 class _Writer(string.Formatter):
-    """The formatter behind `text`; braces may contain only a name, without attributes or items."""
+    """The formatter behind `text`; a name in braces can have no attributes or items."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         return kwargs[field_name], field_name

@@ -166,7 +166,7 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, Source
 
 
 def _make_ready(file: Path) -> None:
-    """Check that a workload's file exists, and make Python import the file's modules again."""
+    """Check that a workload's file exists; unload it and its modules, to import edits."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():

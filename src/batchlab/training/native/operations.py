@@ -700,7 +700,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # C has one tile of examples at a time
+            if base.rows and not has_rows(held.shape):  # C code sees only a tile of examples
                 raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
         if held.source >= 0:

@@ -109,7 +109,7 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _may_share_loop(self, view: View, user: Node) -> bool:
-        """Return whether a loop over lines that computes `view.node` can also compute `user`."""
+        """Return whether `user` can be computed in the loop over lines (rows) of `view.node`."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return False

@@ -161,7 +161,7 @@ class NativeStepper(Stepper):
         return n_fresh > 0 and not self._rule.counts
 
     def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return each parameter's state tensors `names`, with None for an untrained parameter."""
+        """Return the optimizer state `names` of each parameter, None if it is not trained."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
