@@ -15,6 +15,7 @@ from batchlab.records.progress_listener import ProgressListener
 # A command that tells all there is to tell, for as long as a few frames take.
 TELLS = """
 import sys, time
+sys.path.append(sys.argv[1])  # the root, for `tests`
 from batchlab.cli.progress import ProgressDisplay
 from batchlab.records.estimate import Reason
 from tests.reference.made_up import made_up_trial
@@ -49,7 +50,9 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
 
 @pytest.mark.slow
 def test_a_narrow_terminal_shows_bar_and_time_in_lines_that_fit(tmp_path: Path) -> None:
-    written = in_a_terminal([sys.executable, "-c", TELLS], columns=40, folder=tmp_path)
+    command = [sys.executable, "-c", TELLS, str(Path(__file__).parents[2])]
+
+    written = in_a_terminal(command, columns=40, folder=tmp_path)
 
     assert written.code == 0
     assert max(map(len, written.lines)) <= 40
