@@ -166,7 +166,11 @@ class ProfileSearch:
             most = largest if self.is_command else max(1, largest // 2)
             n_pieces = -(-size // most)
             if not self.is_command or size % n_pieces == 0:  # a command may need equal parts
-                self.may_accumulate = self._tried(size, -(-size // n_pieces)).status is Status.OK
+                point = self._tried(size, -(-size // n_pieces))
+                if point.status is Status.OOM and not self.is_command:
+                    # Equal runs differ by some megabytes in memory, so half as much may fit.
+                    point = self._tried(size, -(-size // (2 * n_pieces)))
+                self.may_accumulate = point.status is Status.OK
 
     def _limit_below(self, too_large: int) -> int:
         """Search for the largest size that fits (within a factor of 1.25); return that size + 1."""
