@@ -48,9 +48,9 @@ def test_a_chart_is_the_same_every_time_with_identifiers_and_words_of_its_own():
     panel = PANELS["b-epochs-train-1"]
     marked = [row for row in panel.rows if row["marked"]]
 
-    svg = page_svg(panel, LOOKS)
+    svg = page_svg(panel, LOOKS, width=360)
 
-    assert svg == page_svg(panel, LOOKS)
+    assert svg == page_svg(panel, LOOKS, width=360)
     assert f'id="{panel.key}-clip0"' in svg
     assert "url(#clip" not in svg
     assert "var(--batch-64)" in svg
@@ -138,10 +138,6 @@ def figures(advice) -> dict[str, Figure]:
     return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), None)}
 
 
-def rows_in(figure, kind, panel=None) -> list[dict]:
-    return [row for row in rows_of(figure, kind=kind) if panel in (None, row["panel"])]
-
-
 CHECKED: set[str] = set()
 
 
@@ -196,8 +192,11 @@ def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better)
     sign = 1 if better == "higher" else -1
 
     figure = figures(advice)["a"]
-    line = {(row["train_s"], sign * row["mean"]) for row in rows_in(figure, "band", "a-frontier")}
-    marks = rows_in(figure, "point", "a-frontier") + rows_in(figure, "verified", "a-frontier")
+    bands, points, verified = (
+        rows_of(figure, kind=kind, panel="a-frontier") for kind in ("band", "point", "verified")
+    )
+    line = {(row["train_s"], sign * row["mean"]) for row in bands}
+    marks = points + verified
     drawn = {(row["train_s"], sign * row["mean"]) for row in marks}
 
     beaten = {

@@ -182,8 +182,7 @@ class RunLog:
         record = self.records.get(self.key_of(request))
         if record is None:
             return max(0, request.last_step - self.shared_steps(self.key_of(request)))
-        until = request.length.until
-        crossing = None if until is None else record.crossing(until)
+        crossing = record.crossing(request.length.until)
         is_met = crossing is not None and crossing.held
         if is_met or record.has_ended_itself or record.steps >= request.last_step:
             return 0

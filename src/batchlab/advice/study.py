@@ -485,11 +485,7 @@ class AdviceStudy:
             ended = self.where(lambda one: one.ends and not one.failed, among=self.same_size)
             at = min(ended, key=lambda i: (self.cells[i].mean_end, i), default=self.own)
         one = self.cells[at]
-        ends = []
-        for seed in one.ends:
-            end = self.final_value(at, one.records[seed])
-            if end is not None and not one.records[seed].has_failed:
-                ends.append(end)
+        ends = known(self.final_value(at, one.records[seed]) for seed in one.ended_on)
         if not ends:
             return
         level = level_of_ends(self.question, self.end, ends)

@@ -96,7 +96,8 @@ class AdviceSession:
             if self._store.document(study_id, "decisions") is None:
                 journal.put_study(self._subject.target)
             self._tell_of_budget(journal)
-            if advice_of(self._store, self._store.study(study_id)) is None:
+            advised = advice_of(self._store, self._store.study(study_id))
+            if advised is None:
                 try:
                     self._advise(journal)
                 except BudgetError:
@@ -104,7 +105,7 @@ class AdviceSession:
                     raise
                 finally:
                     self._store.add_spent(study_id, self._budget.elapsed_s())
-            advised = advice_of(self._store, self._store.study(study_id))
+                advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         return advised
 

@@ -95,7 +95,7 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments by name in Python; the key "sweep budget" is for the command `sweep` only.
+# The arguments by name in Python; a key such as "sweep budget" is for that command only.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),
@@ -186,7 +186,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "require": Argument(choices=("likely", "sure")),
 }
 
-# The help texts, with the same keys as `ARGUMENTS`.
+# The help texts by name in Python, or by command and name as in `ARGUMENTS`.
 HELP: Mapping[str, str] = {
     "objective": "What is best. time: the least time to the target. samples: the largest batch "
     "size that needs hardly more examples to get there. quality: the best validation metric after "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
@@ -94,7 +95,7 @@ def _side(given: Comparable, store: Path) -> Side:
     return Side(name=name, study=shown)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """One side of a comparison: a study, a profile, or a study with its profile and advice."""
 
@@ -195,7 +196,7 @@ class Side:
                 met.setdefault(self._key(run), []).append(crossing)
         return {key: crossings for key, crossings in met.items() if key not in missed}
 
-    @property
+    @cached_property
     def ends(self) -> dict[SizeAndRate, list[float]]:
         """The final metric values of whole trainings, by batch size and rate."""
         ends: dict[SizeAndRate, list[float]] = {}

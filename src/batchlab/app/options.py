@@ -190,9 +190,9 @@ def _option(profile: Profile, trial: Trial) -> Option:
     if tried is not None:
         return refused(option, tried.reason or Reason.as_written(tried.status.value))
     largest = profile.largest_batch_size
-    if between.estimate is not None and largest is not None and size <= largest:
-        return option
     is_above = largest is None or size > largest
+    if between.estimate is not None and not is_above:
+        return option
     if is_above and profile.stopped == "memory":
         return refused(option, _TOO_LARGE)
     # The workload's own and larger sizes are profiled first, so a smaller size may be missing.

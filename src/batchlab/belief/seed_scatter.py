@@ -93,7 +93,7 @@ OwnScatter = tuple[float, int]
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return the `variance` of the values, or for one value an unused 1.0, and their number."""
+    """Return the `variance` and number of the values; with fewer than two, an unused 1.0 and 1."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 

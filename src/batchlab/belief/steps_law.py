@@ -66,10 +66,10 @@ class StepsLaw:
         for size, bound, needs_more in bounds:
             needed = np.log2(np.maximum(fewest + slope / size, 1e-9))
             agrees &= (needed > bound) == needs_more
-        if not holds or agrees.mean() < _LEAST_LEFT:
-            return cls.unknown(Reason.of("steps_off_the_law"), n=len(batch_sizes))
-        fewest, slope, one = fewest[agrees], slope[agrees], np.ones(np.count_nonzero(agrees))
         n = len(batch_sizes)
+        if not holds or agrees.mean() < _LEAST_LEFT:
+            return cls.unknown(Reason.of("steps_off_the_law"), n=n)
+        fewest, slope, one = fewest[agrees], slope[agrees], np.ones(np.count_nonzero(agrees))
         return cls(
             s_min=_ratio(fewest, one, n=n),
             e_min=_ratio(slope, one, n=n),

@@ -287,7 +287,8 @@ def find_plateau(
         delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
-        The verdict, with the expected improvement after the last epoch in its reason.
+        The verdict; unless the curve is too short or has turned, its reason contains the expected
+        improvement after the last epoch.
 
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
@@ -339,14 +340,14 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
     rising = float(weight[gain >= 2 * delta].sum())
-    middle = _quantile(gain, weight, 0.5)
+    middle = _median(gain, weight)
     if abs(middle) <= _NO_GAIN * delta:
         middle = 0.0  # report a gain far below delta (1e-28, say) as 0
     expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, gain=middle)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
-        verdict, at = "reached", int(_quantile(epoch.astype(float), weight, 0.5))
+        verdict, at = "reached", int(_median(epoch.astype(float), weight))
     elif reached <= NOT_YET_PROBABILITY:
         verdict = "not_yet"
     else:
@@ -383,7 +384,7 @@ def _plateaus(
     return levels, gain.ravel(), np.repeat(weight / n_rises, n_rises)
 
 
-def _quantile(values: Array, weight: Array, level: float) -> float:
+def _median(values: Array, weight: Array) -> float:
     order = np.argsort(values, kind="stable")
-    place = np.searchsorted(np.cumsum(weight[order]), level * (1 - 1e-12))
+    place = np.searchsorted(np.cumsum(weight[order]), 0.5 * (1 - 1e-12))
     return float(values[order][min(int(place), len(values) - 1)])

@@ -143,8 +143,9 @@ class GradientNoise:
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == most_blocks:
-                if _is_precise(noise_scale(_sample_of(blocks, n_next, n_train)).scale):
-                    break
+                sample = _sample_of(blocks, n_next, n_train)
+                if _is_precise(noise_scale(sample).scale):
+                    return sample
                 blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
         return _sample_of(blocks, n_next, n_train)

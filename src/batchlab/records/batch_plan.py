@@ -172,6 +172,8 @@ class BatchPlan:
         return tuple(notes)
 
     def _stretch(self, step: int) -> _Stretch:
+        if step >= self._end.step:
+            return self._end
         stretches, _ = self._counted
         return stretches[bisect_right(stretches, step, key=lambda stretch: stretch.step) - 1]
 

@@ -485,12 +485,13 @@ class TrialRecord:
         """
         return self._last.score(split, metric)
 
-    def crossing(self, target: Target) -> Crossing | None:
+    def crossing(self, target: Target | None) -> Crossing | None:
         """Return where the trial starts to meet `target`, for good or until its end, or else None.
 
-        The result is also None if the trial failed while the target was met, but not yet for good.
+        The result is also None without a target, or if the trial failed while the target was met,
+        but not yet for good.
         """
-        crossing = crossing_of(self.evaluations, target)
+        crossing = None if target is None else crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:
             return crossing
         return None

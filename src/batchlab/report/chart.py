@@ -285,9 +285,8 @@ _PLAIN_LABEL = (
 # ---- as SVG
 
 
-def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> str:
+def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int) -> str:
     """Draw a panel as SVG text for a page, in the page's color scheme, with hover texts."""
-    # The default is about the width of a chart in a row of three, so that labels are not scaled.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
     return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 

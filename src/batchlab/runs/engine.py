@@ -348,7 +348,7 @@ def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence:
 
 
 def _has_met(record: TrialRecord, length: RunLength) -> bool:
-    crossing = None if length.until is None else record.crossing(length.until)
+    crossing = record.crossing(length.until)
     return crossing is not None and crossing.held
 
 
@@ -379,7 +379,7 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
         for evaluation in record.evaluations[:-1]:
             if evaluation.step in epoch_ends and not evaluation.has_all_splits:
                 return False
-    crossing = None if length.until is None else record.crossing(length.until)
+    crossing = record.crossing(length.until)
     if crossing is None:
         return True
     seen_samples = crossing.samples - plan.samples_at(crossing.after_step)

@@ -19,14 +19,13 @@ from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.workers import Heard, LocalWorkers
+from batchlab.runs.workers import BUILD_S, Heard, LocalWorkers
 from batchlab.training.plain import Task
 
 # Send checkpoints this often (seconds): a run that moves to another node loses no more work.
 _KEEP_EVERY_S = 30.0
 # `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
-_BUILD_S = 30.0  # the longest time to build the native trainer
 
 Message = tuple[str, bytes] | Heard
 """A trial's id with the content of its checkpoint, or with what its run reports."""
@@ -69,7 +68,7 @@ class NodeAgent:
         self._devices = list(devices)
         try:
             self._workers = LocalWorkers(shipped.arrived(self._folder / "files"), plan)
-            return self._workers.get_ready(timeout_s=_BUILD_S)
+            return self._workers.get_ready(timeout_s=BUILD_S)
         except (BatchlabError, OSError) as error:
             raise ClusterError(str(error)) from error
 

@@ -19,7 +19,7 @@ from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
-from batchlab.runs.workers import NODE_LOST, Workers
+from batchlab.runs.workers import BUILD_S, NODE_LOST, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint, write_whole
 from batchlab.training.plain import Task
@@ -27,7 +27,6 @@ from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 
 _KILLED_WITHIN_S = 5.0  # the longest time to wait for the ends of killed runs at a time
-_BUILD_S = 30.0  # the longest time to build the native trainer
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ class ProcessEngine(StoredEngine):
             self._ended.append((request, None))
             return
         # An error here ends the study, so do this before the trial is stored as started.
-        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
+        reason = self._workers.get_ready(timeout_s=min(BUILD_S, self._left_s()))
         if reason is not None:
             self._listener.warning(reason_text(reason))
         beginnings = self._beginnings(trial)

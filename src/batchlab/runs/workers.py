@@ -27,6 +27,8 @@ from batchlab.training.stepper import Stepper
 # With fewer training examples than this, building the native trainer (1 to 2 s) does not pay off.
 # Run length plays no part, so that a resumed trial has the same trainer as its first run.
 _WORTH_A_BUILD = 5000
+BUILD_S = 30.0
+"""The longest time to build the native trainer, in seconds."""
 
 NODE_LOST = "NodeLost"
 """The `Ended.error` of a run whose machine was lost."""

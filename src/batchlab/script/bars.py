@@ -108,16 +108,16 @@ BarKey = tuple[str, int]
 
 
 class Bars(LineReader):
-    """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
+    """Bars of tqdm, rich and Keras, such as ` 40%|████      | 120/300 [00:10<00:15, loss=0.3]`.
 
     A bar shows a value until a new value replaces it, so an unchanged value is not read again
     before the end of the epoch. At the end, all values that the bar shows are read, because a
     validation after the last batch may have changed some of the values.
 
-    The training bar is a bar that shows its epoch number, such as Lightning's, or else the first
-    bar whose description names no other activity. The description and total identify this bar when
-    it restarts in the next epoch. If a second bar starts before the first bar has advanced, the
-    first bar counts epochs and the second is the training bar.
+    The training bar is a bar with an epoch number, in the bar (Lightning) or in a line above it
+    (Keras), or else the first bar whose description names no other activity. The description and
+    total identify this bar when it restarts in the next epoch. If a second bar starts before the
+    first bar has advanced, the first bar counts epochs and the second is the training bar.
 
     A bar that is at 0, or counts no steps, may count something else, such as examples that are
     tokenized before the training. It gives readings once it counts steps, shows values or restarts.

@@ -226,16 +226,18 @@ class Launched:
 
     def receive(self) -> CommandEnd | None:
         """Return how the command ended, or None while it runs."""
-        if self._ended is None and self._supervisor.poll() is not None:
+        if self._ended is not None:
+            return self._ended
+        if self._supervisor.poll() is None:
+            if os.fstat(self._output.fileno()).st_blocks * 512 > _MOST_BYTES:
+                self._is_flood = True
+                self._tell(supervisor.KILL)
+        elif self._supervisor.returncode == 0:
             assert self._supervisor.stdout is not None
-            if self._supervisor.returncode == 0:
-                report = self._supervisor.stdout.read(supervisor.ENDED.size)
-                self._ended = self._end_of(*supervisor.ENDED.unpack(report))
-            else:
-                self._ended = self._lost()
-        elif self._ended is None and os.fstat(self._output.fileno()).st_blocks * 512 > _MOST_BYTES:
-            self._is_flood = True
-            self._tell(supervisor.KILL)
+            report = self._supervisor.stdout.read(supervisor.ENDED.size)
+            self._ended = self._end_of(*supervisor.ENDED.unpack(report))
+        else:
+            self._ended = self._lost()
         return self._ended
 
     def read_output(self) -> bytes:

@@ -191,8 +191,14 @@ class Counters:
             epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
         samples = self._samples_at(step, printed.samples)
         number = self.number(epoch, n_epochs)
-        bare = replace(printed, step=None, epoch=None, samples=None)
-        bare = replace(bare, epoch_number=number, complaint=self.complaint)
+        bare = replace(
+            printed,
+            step=None,
+            epoch=None,
+            samples=None,
+            epoch_number=number,
+            complaint=self.complaint,
+        )
         if samples is not None:
             bare = replace(bare, step=step)
             if number is None:

@@ -56,11 +56,10 @@ def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
     return order_of(workload, trial, epoch)
 
 
-def _chosen(plan: BatchPlan, epoch: int, step: int, order: Tensor) -> Tensor:
-    """Return the part of `order`, an epoch's example indices, that the epoch's step `step` uses."""
-    begin = plan.steps_in(epoch)
-    taken = plan.samples_at(begin)  # examples processed before this epoch
-    return order[plan.samples_at(begin + step) - taken : plan.samples_at(begin + step + 1) - taken]
+def part_of(order: Tensor, plan: BatchPlan, epoch: int, first: int, end: int) -> Tensor:
+    """Return the part of `order`, the examples of `epoch`, that steps `first` to `end` - 1 use."""
+    taken = plan.samples_at(plan.steps_in(epoch))  # examples processed before this epoch
+    return order[plan.samples_at(first) - taken : plan.samples_at(end) - taken]
 
 
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
@@ -190,8 +189,8 @@ def _resident_epoch(
     """Yield an epoch's batches by indexing tensors on the device, without collating examples."""
     plan = trial.plan
     order = resident_order(workload, trial, epoch).to(columns[0].device)
-    for step in range(first_step, plan.steps_in(epoch + 1) - plan.steps_in(epoch)):
-        chosen = _chosen(plan, epoch, step, order)
+    for step in range(plan.steps_in(epoch) + first_step, plan.steps_in(epoch + 1)):
+        chosen = part_of(order, plan, epoch, step, step + 1)
         batch = [column.index_select(0, chosen).split(trial.micro_batch_size) for column in columns]
         yield tuple(map(shaped, zip(*batch, strict=True)))
 
@@ -211,13 +210,15 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         return self._n_steps
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
-        step = self._first_step + position
+        step = self._first_step + position  # within the epoch
+        plan = self._trial.plan
+        at = plan.steps_in(self._epoch) + step
         # Seed each step, because a dataset's random crops must not depend on the worker, nor on
         # whether the run was resumed.
         with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
             return fetched_in_parts(
                 self._workload.train,
-                _chosen(self._trial.plan, self._epoch, step, self._order),
+                part_of(self._order, plan, self._epoch, at, at + 1),
                 self._workload.collate,
                 most=self._trial.micro_batch_size,
             )

@@ -147,8 +147,8 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
 
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
-    averages, values, present = [], [], _tensors_of(model)
-    for name, average in _tensors_of(averaged).items():
+    averages, values, present = [], [], dict(named_tensors(model))
+    for name, average in named_tensors(averaged):
         value = present[name]  # a buffer that the model's first pass has made has no average
         if average.is_floating_point() or average.is_complex():
             averages.append(average)
@@ -158,8 +158,9 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     get_ema_multi_avg_fn(decay)(averages, values, None)
 
 
-def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the model's parameters, then its buffers, with their names."""
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 class RateSchedule:

@@ -375,9 +375,10 @@ class _TrainingRun:
         on_all_splits = self._on_all_splits(pause)
         splits = SPLITS if on_all_splits else ("validation",)
         scores, eval_s = self._scores(splits)
-        batch_loss = None
-        if before.evaluations and before.samples > before.evaluations[-1].samples:
-            batch_loss = before.loss_sum / (before.samples - before.evaluations[-1].samples)
+        n_trained = 0  # examples since the last evaluation
+        if before.evaluations:
+            n_trained = before.samples - before.evaluations[-1].samples
+        batch_loss = before.loss_sum / n_trained if n_trained > 0 else None
         evaluation = Evaluation(
             step=before.step,
             samples=before.samples,

@@ -79,7 +79,7 @@ class Stepper:
     @property
     def evaluated(self) -> nn.Module:
         """The model to evaluate: with averaged weights if there are any, else the trained model."""
-        return self.averaged or self.model
+        return self.model if self.averaged is None else self.averaged
 
     @property
     def kept(self) -> Mapping[str, Stateful]:

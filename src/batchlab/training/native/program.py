@@ -22,7 +22,7 @@ from batchlab.training.native.graph import Graph, RefusedError, View, unsupporte
 from batchlab.training.native.operations import lowered
 from batchlab.training.native.schedule import SOURCES
 from batchlab.training.native.updates import group_numbers, rule_of
-from batchlab.training.optimizers import made_optimizers
+from batchlab.training.optimizers import made_optimizers, named_tensors
 from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
 
@@ -51,11 +51,6 @@ class NativeBuild:
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-
-
-def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the model's parameters, then its buffers, with their names."""
-    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from batchlab.random_state import derived_seed
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
-from batchlab.training.batching import resident_order
+from batchlab.training.batching import part_of, resident_order
 from batchlab.training.evaluator import as_metric
 from batchlab.training.native.graph import RefusedError, unsupported
 from batchlab.training.native.program import (
@@ -116,13 +116,12 @@ class NativeStepper(Stepper):
         step, last = first, first + n_steps
         while step < last:
             epoch, _ = plan.position(step)
-            begin, end = plan.steps_in(epoch), min(last, plan.steps_in(epoch + 1))
-            taken = plan.samples_at(begin)
+            end = min(last, plan.steps_in(epoch + 1))
             of_epoch, order = self._order
             if of_epoch != epoch:
                 order = resident_order(self._workload, self._trial, epoch).contiguous()
                 self._order = (epoch, order)
-            by_epoch.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
+            by_epoch.append(part_of(order, plan, epoch, step, end))
             step = end
         return by_epoch[0] if len(by_epoch) == 1 else torch.cat(by_epoch)
 
