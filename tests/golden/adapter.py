@@ -211,9 +211,9 @@ def failing() -> batchlab.Workload:
     return replace(usual, name="failing", loss=loss, batch_size=10)
 
 
-def search_document(*, n_train: int = 10_000, **machine: Any) -> Document:
+def search_document(**machine: Any) -> Document:
     """What the search for what fits does on a made-up machine: its probes, and what it found."""
-    made = MadeUpMachine(**machine)
+    made, n_train = MadeUpMachine(**machine), 10_000
     given = {"left_s": made.left_s, "listener": ProgressListener()}
     search = ProfileSearch(made, untried_profile(n_train), **given)
     found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points

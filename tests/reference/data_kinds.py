@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import load_workload
 
-N, N_VALIDATION = 40, 20
+N = 40
 
 
 class Named(Dataset[dict[str, Any]]):

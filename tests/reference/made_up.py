@@ -5,7 +5,7 @@ in one line what the record shows and can therefore say in one line what must be
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -18,8 +18,6 @@ from batchlab.records.study import MetricSummary, StepTiming, Study, WorkloadSum
 from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, TrialRecord
 
 Curve = Callable[[float], float | None]
-Curves = Mapping[tuple[Split, str], Curve]
-Cell = tuple[int, float, int]  # batch size, learning rate, seed
 
 FIXED_BYTES, BYTES_PER_EXAMPLE = 30_000_000, 40_000
 METRICS: tuple[tuple[str, Better], ...] = (("accuracy", "higher"), ("loss", "lower"))

@@ -334,10 +334,9 @@ KINDS: dict[str, Callable[[], Advice]] = {
 KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
 
 
-def tried(batch_size=64, *, rate=0.1, met=None, best=None, **fields: Any) -> RateTried:
+def tried(batch_size=64, *, rate=0.1, met=None, **fields: Any) -> RateTried:
     """A run; `met` is the step that met the target."""
-    usual = {"seed": 0, "purpose": "search", "steps": 100, "status": "ok"}
-    usual |= {"steps_to_target": met, "best_value": best}
+    usual = {"seed": 0, "purpose": "search", "steps": 100, "status": "ok", "steps_to_target": met}
     return RateTried(batch_size=batch_size, learning_rate=rate, **(usual | fields))
 
 

@@ -39,9 +39,9 @@ def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
     )
 
 
-def that_does(action: Action, *, at: int | None, n: int = 40, at_least: bool = False) -> Workload:
+def that_does(action: Action, *, at: int | None, at_least: bool = False) -> Workload:
     """One whose training step does `action` at batch size `at` (None: at every one)."""
-    return workload(n=n, loss=partial(_loss_with, partial(_done_at, action, at, at_least)))
+    return workload(loss=partial(_loss_with, partial(_done_at, action, at, at_least)))
 
 
 def _done_at(action: Action, at: int | None, at_least: bool, size: int) -> Action | None:

@@ -212,8 +212,10 @@ def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path, undisturbed
     for n in (3, 6, 4):  # runs begun in the process when it is killed
         pid = os.fork()
         if pid == 0:
-            advised(lab, toy(n_workers=1, ends_at=n, end=kill))
-            os._exit(0)
+            try:
+                advised(lab, toy(n_workers=1, ends_at=n, end=kill))
+            finally:
+                os._exit(1)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status)
         n_done.append(len(ends_in(lab)))
