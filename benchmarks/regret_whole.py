@@ -13,8 +13,8 @@ With `--octaves` the user's rate lies so far from the best one of its batch size
 best), instead of where it was recorded. With `--given` the advice is given a target: the level that
 all recorded trainings of the reference set.
 
-Every habit is charged for what it runs, as the advice is. The advice takes its step times from a
-profile that is off by a few per cent, and pays what the steps really take.
+Every habit but "all once" is charged for what it runs, as the advice is. The advice takes its step
+times from a profile that is off by a few per cent, and pays what the steps really take.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ from batchlab.errors import BatchlabError, TrialError
 from batchlab.records.trial import Target
 
 RESULTS = Path(__file__).parent / "results" / "regret_whole.json.gz"
+DRAWS = tuple(range(10))  # splits of the seeds
 # In trainings of the tuned reference to the level. The end of a whole training is ten times as far
 # off, so that the advice sees it with the last of them, if at all.
-DRAWS = tuple(range(10))  # splits of the seeds
 BUDGETS = (4.0, 9.0, 18.0, 36.0, 75.0, 150.0, 300.0)
 
 
