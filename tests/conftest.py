@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import Counter, defaultdict
 from importlib import import_module
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def imports_left_as_they_were():
     """What a test imports from its own folder is gone after it."""
-    path, modules = list(sys.path), set(sys.modules)
+    path, newest = list(sys.path), next(reversed(sys.modules))
     yield
     sys.path[:] = path
-    for name in set(sys.modules) - modules:
+    for name in list(takewhile(lambda name: name != newest, reversed(sys.modules))):
         if "pytest-of" in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
 

@@ -11,6 +11,7 @@ import torch
 from benchmarks.gpu import ROOT, Part, PartError, Result, run_command, run_parts
 
 
+@pytest.mark.slow
 def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp_path):
     def fails(limit_s: float) -> Result:
         raise PartError("it is broken")

@@ -31,6 +31,7 @@ from batchlab.records.trial import Status
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
 
+@pytest.mark.slow
 def test_every_batch_size_has_a_row_with_its_truth():
     """All end alike, and 1024 is 6.6 times as fast."""
     advice, engine = study("alike", trainings=14.0)

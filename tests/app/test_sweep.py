@@ -256,7 +256,11 @@ def test_a_budget_that_ends_before_the_steps_are_timed_leaves_no_store(lab: Path
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"model": lambda: os._exit(3)}, "cannot be trained: the process ended without a"),
+        pytest.param(
+            {"model": lambda: os._exit(3)},
+            "cannot be trained: the process ended without a",
+            marks=pytest.mark.slow,
+        ),
         (
             {"loss": partial(lambda lock, model, batch: None, threading.Lock())},
             r"cannot be handed to child processes: .*lock.*; make",

@@ -43,6 +43,7 @@ def test_a_view_has_words_and_a_table_and_fetches_and_runs_nothing(kind: str) ->
     assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
 
 
+@pytest.mark.slow
 def test_a_view_begins_with_the_answer_and_pictures_of_two_sweeps_share_no_names() -> None:
     answer = ["Use batch size 1024", "10× as fast", "13.2 s", "1.28 s ± 5 %", "76 runs"]
 

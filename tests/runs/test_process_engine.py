@@ -194,6 +194,7 @@ class LosingWorkers(LocalWorkers):
         yield from super().heard(timeout_s=timeout_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("losses", "status"), [(1, Status.OK), (2, Status.KILLED)])
 def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(store, packed, losses, status):
     engine = engine_on(store, packed)

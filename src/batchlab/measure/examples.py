@@ -105,7 +105,8 @@ def new_model(workload: Workload) -> nn.Module:
             )
         first_model = weakref.ref(model)
         del model  # memory may not suffice for a second model
-        gc.collect()
+        if first_model() is not None:
+            gc.collect()  # it may be part of a reference cycle
         seed_everything(_SEED)
         model = workload.model()
     if model is first_model():
