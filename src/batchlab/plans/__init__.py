@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
 
-if not TYPE_CHECKING:  # lazy imports: the command line needs scaling rules without numpy and torch
+# Import names on first use: the command line needs scaling rules without loading PyTorch.
+if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> object:  # PEP 562
+    def __getattr__(name: str) -> object:  # Python calls this for names that the module lacks
         if name not in __all__:
             raise AttributeError(f"batchlab.plans has no {name!r}; it has {', '.join(__all__)}")
         home = "scheduler" if name == "scale" else "plan"

@@ -1,4 +1,4 @@
-"""Cadence: the steps of a training after which the model is evaluated (pauses)."""
+"""Cadence: chooses the steps of a training after which the model is evaluated."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
-# The most samples between two evaluations, as a fraction of the samples processed up to the later
-# evaluation (a single step may exceed this limit). So the number of samples needed to reach a
-# target is known to within 5 % at every batch size.
+# The samples between two evaluations are at most this fraction of all samples processed until the
+# later evaluation, unless a single step has more. So the number of samples needed to reach a target
+# is known to within 5 % at every batch size.
 _FARTHEST = 0.05
-# Each mark, a number of samples at which to evaluate, is this factor times the previous mark.
+# The model is evaluated at fixed sample counts, each of which is this factor times the previous.
 _MARK_RATIO = 1.05
-# In about the first third of the first epoch, marks are instead n_train / this number apart.
+# In about the first third of the first epoch, these counts are n_train / this number apart instead.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before `watched_from_samples`, skip marks below this factor × samples at the previous evaluation.
+# Before `watched_from_samples`, a sample count is skipped unless it is at least this factor times
+# the samples at the previous evaluation.
 _UNWATCHED_RATIO = 1.5
 # Up to epoch 200 every epoch end is evaluated, from there on every second epoch end, from epoch 300
 # on every third, and so on: the gap is the number of epochs done divided by this number.
@@ -46,21 +47,22 @@ def pauses(
     watched_from_samples: int = 0,
     interval_samples: int = 0,
 ) -> Iterator[Pause]:
-    """Yield a run's evaluations in order: at marks (fixed numbers of samples) and at epoch ends.
+    """Yield the evaluations of a run in order: at epoch ends and at fixed sample counts.
 
-    The evaluation of a mark comes after the step that completes the mark's number of samples; if
-    one step completes several marks, one evaluation serves all. If the evaluations of two marks
-    would be more than 5 % of the samples apart, more evaluations are added between the two.
+    The sample counts are the same for all plans. The model is evaluated after the step that reaches
+    a sample count, and only once if this step reaches several counts. If two evaluations would be
+    more than 5 % of the samples apart, evaluations are added between the two.
 
     Args:
         plan: the batch size of each step.
         last_step: the run's length in steps; the last step is always evaluated, on all splits.
         after_step: leave out evaluations up to this step, because a resumed run already has them.
         watched_from_samples: the number of samples before which the target can't be reached. Until
-            then, marks are left out while samples < 1.5 × samples at the previous evaluation.
-        interval_samples: the fewest samples between two evaluations, except at `last_step`. A mark
-            or epoch end is left out if closer to the previous evaluation; a mark also if closer to
-            the next epoch end. Used if evaluations take as long as the steps between marks.
+            then, evaluations at sample counts are left out if the samples are fewer than 1.5 times
+            the samples at the previous evaluation.
+        interval_samples: the fewest samples between two evaluations, except at `last_step`. An
+            evaluation is left out if it would be closer to the previous evaluation. A sample count
+            is also left out if it is closer to the next epoch end.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -91,9 +93,9 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations `found`, and validation-only evaluations at all other epoch ends.
+    """Yield the evaluations in `found`, and evaluate validation data at all other epoch ends too.
 
-    Used if early stopping or a scheduler needs the metric at the end of every epoch.
+    This is needed if early stopping or a scheduler uses the metric at the end of every epoch.
     """
     last_step = after_step
     for pause in found:
@@ -109,7 +111,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """Return two numbers of a run's evaluations: on validation data only, and on all splits."""
+    """Return how many evaluations of a run use only validation data, and how many all splits."""
     if steps < 1:
         return 0, 0
     run = pauses(
@@ -126,7 +128,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Rounding to whole steps can make a gap between marks exceed `_FARTHEST`, so fill the gap.
+        # With whole steps, two evaluations can be too far apart, so evaluate in between.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
@@ -135,7 +137,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Yield the marks without end: numbers of samples at which to evaluate, equal for all plans."""
+    """Yield the sample counts at which to evaluate, equal for all plans, without end."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -143,7 +145,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step <= `up_to` with samples <= (samples at `after`) / (1 - `_FARTHEST`)."""
+    """Return the last step, up to `up_to`, that is not too far from the evaluation at `after`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to
@@ -154,7 +156,7 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
 
 
 def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
-    """Yield (step, whether to evaluate all splits) for each epoch end at which to evaluate."""
+    """Yield each epoch end at which to evaluate: its step, and whether to evaluate all splits."""
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all

@@ -23,8 +23,8 @@ class Milestone:
     Attributes:
         at: the number of epochs, steps or samples (see `Plan.unit`) after which the change comes.
         batch_size: examples per step after the milestone.
-        rate_factor: a factor on the training's first learning rate, used after the milestone in
-            addition to the factor of the plan's scaling rule.
+        rate_factor: after the milestone, the training's first learning rate is multiplied by this
+            number and by the factor of the plan's scaling rule.
     """
 
     at: float
@@ -52,7 +52,7 @@ class Plan:
     scaling_rule: str | float = "none"
 
     def __post_init__(self) -> None:
-        """Check everything that does not depend on the data.
+        """Check all values that can be checked before the training data is known.
 
         Raises:
             UsageError: a size below 1, milestones out of order or beyond `epochs`, an unknown rule.
@@ -113,7 +113,7 @@ class Plan:
         return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """Convert `at`, in the plan's unit, to samples; `so_far` is the plan up to `at`."""
+        """Convert a milestone's `at` to samples; `so_far` is the plan before the milestone."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
@@ -156,7 +156,6 @@ class Plan:
 
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
-    """Raise a UsageError unless `value` is a number above 0, and an int if `is_whole`."""
     kinds = (int,) if is_whole else (int, float)
     # Refuse subclasses too: bool is no number, and numpy.float64 can't be written as JSON.
     if type(value) not in kinds or not 0 < value < math.inf:  # type: ignore[operator]
@@ -204,10 +203,12 @@ def steps(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Return a plan that doubles the size from `start` to `batch_size` in a run's first `part`.
+    """Return a plan that doubles the batch size repeatedly, from `start` up to `batch_size`.
+
+    The doublings are spread evenly over the first `part` of the run (0.1: the first tenth).
 
     Raises:
-        UsageError: `start` > `batch_size`, or `part` (a fraction of the run) not in (0, 1).
+        UsageError: `start` is above `batch_size`, or `part` is not between 0 and 1.
     """
     _check("start", start, is_whole=True)
     if start > batch_size:
@@ -246,7 +247,7 @@ def instead_of_decay(
     milestones = []
     for n, place in enumerate(decays, start=1):
         size = min(cap, round(batch_size * factor**n))
-        # If `cap` limits the size, divide the rate by the remaining factor.
+        # If `cap` keeps the size from growing by the whole factor, divide the rate by the rest.
         rate = size / batch_size / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
     return Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))

@@ -71,7 +71,8 @@ class BatchSizeSampler(Sampler[list[int]]):
         self._is_over = False
         self._scheduler: PlanScheduler | None = None
         sizes = list(plan.sizes)
-        for epoch in range(1, math.ceil(plan.epochs) + 1):  # an epoch's last batch may be smaller
+        # Check the last batch of each epoch too, because it may be smaller than planned.
+        for epoch in range(1, math.ceil(plan.epochs) + 1):
             sizes.append(self.plan.batch_size_at(self.plan.steps_in(epoch) - 1))
         if min(sizes) < world_size:
             raise UsageError(
@@ -146,7 +147,7 @@ class BatchSizeSampler(Sampler[list[int]]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Make the next pass continue from a state that `state_dict` returned.
 
-        The number of processes may differ, because a step counts the batches of all processes.
+        The number of processes may have changed, because a step has the same examples in total.
 
         Raises:
             UsageError: the state is of a sampler with another plan, seed or number of examples.

@@ -19,8 +19,9 @@ class ScalingRule:
 
     Attributes:
         rate_factor: a function of kappa that returns a factor on the learning rate.
-        move_moments: a function of Adam's settings at the reference batch size and of kappa that
-            returns scaled settings, or None if kappa is too large. If not given, only rates change.
+        move_moments: a function that takes Adam's settings at the reference batch size, and kappa.
+            It returns the scaled settings, or None if kappa is too large for the rule. Without this
+            function, the rule changes only learning rates.
         needs_adam: whether the rule requires an optimizer with betas and eps, such as Adam.
     """
 
@@ -45,28 +46,30 @@ class ScalingRule:
 
 
 def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
-    """Return betas 1 - kappa (1 - beta) and eps / sqrt(kappa), or None if a beta would be <= 0.
+    """Scale each beta to 1 - kappa (1 - beta), and eps to eps / sqrt(kappa).
 
-    With these settings, Adam approximates one stochastic differential equation at all batch sizes,
-    as long as gradients are mostly noise.
+    Return None if a beta would be 0 or less. With the scaled settings, Adam approximates the same
+    stochastic differential equation at all batch sizes, as long as gradients are mostly noise.
 
     Source: Malladi et al. 2022, arXiv:2205.10287, definition 5.2.
     """
-    # Allow for rounding: 1 - 0.9 is slightly below 0.1, but kappa = 10 must be refused.
+    # Refuse beta 0.9 with kappa 10, although rounding makes 10 × (1 - 0.9) slightly less than 1.
     if any(kappa * (1 - beta) >= 1 - 1e-12 for beta in adam.betas):
         return None
     first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
-# The least beta 2 that `_same_half_life` sets: with less, losses spiked at large batch sizes.
+# The least beta 2 that `_same_half_life` sets: a smaller beta 2 made losses spike in large batches.
 _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Return settings with beta 2 ** kappa (>= 0.9): the half-life in examples is then unchanged.
+    """Raise beta 2 to the power of kappa, so that its half-life in examples stays the same.
 
-    Source: Marek et al. 2025, arXiv:2507.07101; the limit 0.9 is batchlab's.
+    The result is limited to at least 0.9, or to the old beta 2 if this is smaller than 0.9.
+
+    Source: Marek et al. 2025, arXiv:2507.07101; the limit of 0.9 was added by batchlab.
     """
     first, second = adam.betas
     least = min(second, _LEAST_BETA_2)
@@ -102,7 +105,9 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """Return `adam` scaled to `batch_size`; None without `adam`, or if the rule changes only rates.
+    """Return Adam's settings `adam` scaled to `batch_size`.
+
+    Return None if `adam` is None and the rule does not need it, or if the rule changes only rates.
 
     Raises:
         UsageError: the rule needs Adam's settings and the optimizer, called `whose`, has none; or
@@ -138,7 +143,7 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     Weight decay is decoupled if the group's `decoupled_weight_decay` is true; in a group without
     this key, if the optimizer's name (`whose`) contains AdamW.
     """
-    from batchlab.records.study import AdamSettings  # the command line has no need of records
+    from batchlab.records.study import AdamSettings  # loaded late to start the command line fast
 
     betas = group.get("betas")
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):

@@ -52,7 +52,6 @@ def scale(
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a parameter group that a plan may change."""
     names = ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
     settings = {name: group[name] for name in names if name in group}
     for name, value in settings.items():
@@ -63,7 +62,7 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
-        if isinstance(group[name], Tensor):  # keep the tensor that compiled steps and graphs read
+        if isinstance(group[name], Tensor):  # change it in place, because compiled steps read it
             group[name].fill_(value)
         else:
             group[name] = value
@@ -94,8 +93,8 @@ class PlanScheduler(LRScheduler):
             plan: the batch size and rate factor of each step.
             first_step: the step to start at; if it is above 0, the optimizer's state must be loaded
                 from a run of this plan.
-            schedule: a function from the fraction of the run that is done, 0 to 1, to a further
-                factor on the rate; None for the plan's factor only.
+            schedule: a function that takes the fraction of the run that is done (0 to 1) and
+                returns another factor for the rate; None to use only the plan's factor.
 
         Raises:
             UsageError: the optimizer lacks a setting that the rule scales, or a size is too large.
@@ -106,7 +105,7 @@ class PlanScheduler(LRScheduler):
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
                 group[_BEGAN_WITH] = _settings(group)
-        for size in planned.sizes:  # refuse a batch size now, not in the middle of the run
+        for size in planned.sizes:  # raise an error now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
         super().__init__(optimizer)

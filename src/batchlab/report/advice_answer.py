@@ -130,7 +130,7 @@ def _least_text(ratio: float) -> str:
 
 
 def _compared_with(advice: Advice) -> str:
-    """Write the gain's baseline: the user's configuration, or a default size at its best rate."""
+    """Name the configuration that the answer is compared with: the user's, or a default size."""
     if advice.is_usual:
         return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
@@ -152,7 +152,7 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # report epochs only above this times the user's; rounding causes smaller factors
+_LONGER = 1.2  # report more epochs only above this factor; rounding causes smaller factors
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
@@ -169,18 +169,19 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-_FAR = 2.0  # report the user's learning rate if the best rate differs by this factor or more
-_GAINS = 1.2  # and only if the best rate makes training at least this many times as fast
+# Report a better rate if it differs by the first factor and trains faster by the second factor.
+_FAR = 2.0
+_GAINS = 1.2
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence with the gain of the best rate if the user's rate is far from the best."""
+    """Yield the speed gained by the best learning rate, if the user's rate is far from the best."""
     reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
     if named.epochs is not None:
-        return  # the gain is partly due to other epochs, so the rate's part is unknown
+        return  # the answer also changes the epochs, so the gain of the rate is unknown
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"
@@ -206,10 +207,11 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate, dict[str, str]] | None:
-    """Return the row with the best final value, the answer's row, the difference, and texts.
+    """Compare the configuration with the best final value to the answer's configuration.
 
-    The difference is > 0 if the first row ends better. None is returned if the difference is
-    unknown, or if both rows are the same. The texts are names and final values for sentences.
+    Return the table rows of both, the difference of their final values (> 0 if the first is
+    better), and the names and final values for sentences. Return None if the difference is unknown
+    or not relevant for the advice, or if the answer itself has the best final value.
     """
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
@@ -262,24 +264,24 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield sentences on a configuration that may end better, and the time to decide this."""
+    """Yield sentences on a configuration that may end better, and the time needed to be sure."""
     rival = _rival(advice)
     if rival is None or not rival[2].holds(0.0):
         return
     best, named, ahead, texts = rival
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # the answer's configuration surely ends no worse
+        return  # the answer surely ends no worse than the user's batch size
     assert ahead.estimate is not None
     assert ahead.low is not None
     assert ahead.high is not None
     margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
     if max(abs(ahead.low), abs(ahead.high)) <= margin:
-        return  # the whole interval of the difference is within the margin
+        return  # even the largest possible difference is within the margin
     half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
-        return  # the difference is within the margin, and too many seeds would decide it
+        return  # the difference is small, and too many seeds would be needed to be sure
     yield sentence("may_end_better", **texts)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
@@ -292,13 +294,12 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds of the runs that a configuration still lacks to have `n` complete runs."""
+    """Return the seconds of further training until a configuration has `n` complete runs."""
     steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a command to write the answer's trained model, if the answer was trained to the end."""
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
@@ -364,7 +365,7 @@ def cost_text(advice: Advice) -> str:
 _PROGRAM = "batchlab "
 # Both options limit the time spent, so a new value for one option removes the other option.
 _AMOUNTS = {"--budget", "--trainings"}
-_ID_CHARACTERS = 8  # enough to identify one of a million studies
+_ID_CHARACTERS = 8  # length of a shortened study id; enough for a million studies
 
 
 def follow_up(command: str, options: Mapping[str, str]) -> str:
@@ -381,7 +382,7 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
     words = iter(shlex.split(command))
     for word in words:
         if word == "--":
-            words = itertools.chain([word], words)  # the user's own command
+            words = itertools.chain([word], words)  # keep the user's command after "--"
             break
         if word in replaced:
             next(words, None)  # skip the option's value
@@ -411,7 +412,6 @@ def report_command(study: Study) -> str:
 
 
 def _store_option(study: Study) -> list[str]:
-    """Return the `--store` option and value of a study's command, or an empty list without one."""
     if not study.command.startswith(_PROGRAM):
         return []
     words = shlex.split(study.command.partition(" -- ")[0])
@@ -424,7 +424,7 @@ def _store_option(study: Study) -> list[str]:
 
 
 def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
-    """Return script lines that set a configuration, or the user's own command with its values."""
+    """Return script lines that set a configuration, or the user's command with all values set."""
     if not study.workload.is_own_command:
         return script_lines(chosen)
     _, dashes, command = study.command.partition(" -- ")
@@ -441,10 +441,10 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
 
 
 def script_lines(chosen: Configuration) -> tuple[str, ...]:
-    """Return lines for a script with `train_set`, `model`, `loss_fn` and `optimizer`.
+    """Return the Python lines that make a training script use a configuration.
 
-    The lines load whole batches and split each into micro-batches, which weights every example
-    equally even if a batch is not a multiple of the micro-batch size.
+    The script must define `train_set`, `model`, `loss_fn` and `optimizer`. Each batch is split into
+    micro-batches so that all examples have the same weight, even if the last one is smaller.
     """
     adam = chosen.adam
     settings = f"lr={chosen.learning_rate:.6g}"

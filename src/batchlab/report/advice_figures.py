@@ -82,7 +82,7 @@ def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = Fal
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at one learning rate, by ascending batch size.
 
-    The rate is the answer's at the answer's size, the user's at the user's size, else the best.
+    The rate is the answer's or the user's for their batch sizes, and the best rate for all others.
     Only the longest runs of a batch size are returned, so that the mean over seeds has no jumps.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
@@ -159,8 +159,8 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 def _framed(rows: Sequence[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If there are measured points, only the means of bands and open marks count, because their
-    intervals may be so wide that they would squeeze the points.
+    If there are measured points, the intervals of bands and open marks are ignored, because wide
+    intervals would squeeze the points into a small part of the axis.
     """
     framed: list[Row] = []
     has_points = bool(kinds_of(rows) & {"point", "verified"})
@@ -201,8 +201,8 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield final values by seconds, and a line through values that no faster training reaches."""
-    timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
+    """Yield final values by training time, and a line through the best value for each time."""
+    timed: list[tuple[float, float, AnswerRow]] = []  # seconds, value (more is better), row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
         steps = max((run.steps for run in row.runs if run.end is not None), default=0)
@@ -223,7 +223,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the marks of a row's `estimate`, with a label if it is the user's or the answer."""
+    """Yield the chart rows of an estimate; the answer's and the user's estimates get a label."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
@@ -238,11 +238,11 @@ def _answer_marks(
         yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 
-_EDGE = 2**0.25  # a shade reaches from its least batch size / _EDGE to its largest × _EDGE
+_EDGE = 2**0.25  # a shade extends by this factor beyond its least and its largest batch size
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:
-    """Yield a shade over each group of adjacent batch sizes in the flat set of the advice."""
+    """Yield a shade over each group of adjacent batch sizes whose cost is close to the least."""
     together: list[int] = []
     for candidate in (*advice.candidates, None):
         if candidate is not None and candidate.batch_size in advice.flat_set:
@@ -282,7 +282,6 @@ def _rates_figure(advice: Advice) -> Figure:
 
 
 def _machine_figure(advice: Advice, profile: Profile | None) -> Figure:
-    """Draw time per step and peak memory by batch size, with the profile's memory limit."""
     times, peaks = list(_step_time_rows(advice, profile)), list(_memory_rows(advice, profile))
     return machine_figure(times, peaks, _machine_notes(profile))
 

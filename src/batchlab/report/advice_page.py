@@ -89,9 +89,10 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of trained sizes as lines, with at most `most` rows, then the other sizes.
+    """Return the table of trained batch sizes as lines, then lines that name all other sizes.
 
-    If not all rows fit, the rows of the answer and of the user's batch size have priority.
+    The table has at most `most` rows. If there are more, the rows of the answer and of the user's
+    configuration are the last to be left out.
     """
 
     def is_first(row: AnswerRow) -> bool:

@@ -49,7 +49,7 @@ def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candid
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
     """Return what all runs together predict for each batch size, by ascending batch size.
 
-    The prediction is for the candidate's learning rate, or else for the rate expected to be best.
+    It is for the candidate's learning rate, or if not predicted, for the rate expected to be best.
     """
     best: dict[int, Believed] = {}
     for believed in advice.believed:
@@ -73,7 +73,7 @@ class AnswerRow:
     """A batch size at one learning rate: its final value, and its cost to the target.
 
     Attributes:
-        at: the configuration; None without a rate: not trained, or failed at every rate.
+        at: the configuration; None if the batch size was not trained, or failed at every rate.
         candidate: the batch size, with its step time and memory.
         runs: the runs of the configuration, or all runs of the batch size if `at` is None.
         end: the final validation metric; known only if a run of the configuration was complete.
@@ -146,7 +146,7 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
 def _cost(
     advice: Advice, candidate: Candidate, believed: Believed | None, runs: Sequence[RateTried]
 ) -> Estimate:
-    """Return a configuration's cost: the belief's if a run met the target, else a lower bound."""
+    """Estimate the cost of reaching the target; if no run reached it, give a lower bound."""
     if any(run.steps_to_target is not None for run in runs):
         return _NOT_TRAINED if believed is None else believed.cost
     per_step = {"time": candidate.step_s.estimate, "samples": candidate.batch_size}
@@ -161,18 +161,18 @@ def _cost(
 # ---- the labels of rows
 
 
-# The quantity that an objective minimizes, and the words for its least value.
+# By objective of an advice: the quantity to minimize, and the words for its least value.
 _COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
 BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 
 def cost_quantity(advice: Advice) -> str | None:
-    """Return the quantity that an advice minimizes; None for "quality" or without a target."""
+    """Return the cost that an advice minimizes; None without a target or if it seeks quality."""
     return None if advice.target is None else _COSTS.get(advice.objective)
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether the reference overfits, so that final values are means of best evaluations."""
+    """Return whether the reference overfits; final values are then means of best evaluations."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -184,7 +184,7 @@ def end_label(advice: Advice) -> str:
 
 
 def own_label(advice: Advice) -> str:
-    """Return the label of the reference: "yours", or "usual" if the user did not choose it."""
+    """Return the reference's label: "yours", or "usual" if it is not the user's configuration."""
     return "usual" if advice.is_usual else "yours"
 
 
@@ -244,7 +244,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
 
 
 def _cost_cell(row: AnswerRow) -> TableCell:
-    """Return a row's cost, or if the cost is unknown, how many of the runs met the target."""
     if (row.cost.estimate, row.cost.low) != (None, None):
         return row.cost
     n_met = sum(run.steps_to_target is not None for run in row.runs)
@@ -270,7 +269,7 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
 def untried_text(advice: Advice) -> str:
     """Return a text on batch sizes that were only timed or did not run; "" if there are none."""
     ran: list[int] = []
-    failed: dict[str, list[int]] = {}  # sizes by the code of their reason
+    failed: dict[str, list[int]] = {}  # batch sizes that failed, by the code of the reason
     reasons: dict[str, Reason] = {}
     for row in answer_rows(advice):
         size, note = row.candidate.batch_size, row.candidate.note
@@ -284,7 +283,7 @@ def untried_text(advice: Advice) -> str:
         texts.append(f"Timed only: {', '.join(map(str, ran))}.")
     for code, sizes in failed.items():
         reason = ""
-        if reasons[code] != advice.reason:  # the answer above already gives this reason
+        if reasons[code] != advice.reason:  # not again if the answer has given this reason
             reason = f" ({clause(reasons[code])})"
         texts.append(f"Did not run: {', '.join(map(str, sizes))}{reason}.")
     return " ".join(texts)
@@ -294,7 +293,7 @@ _PURPOSES = {"pilot": "set the target", "search": "compare", "whole": "see its e
 
 
 def tried_table(advice: Advice) -> Table:
-    """Return the table of every training run, in the order of the requests."""
+    """Return the table of every training run, in the order in which the advice requested them."""
     return table_of(
         "Every training run, in order",
         advice.tried,
@@ -310,7 +309,7 @@ def tried_table(advice: Advice) -> Table:
 
 
 def steps_table(advice: Advice) -> Table:
-    """Return the table of what the advice did and why, in order."""
+    """Return the table of the advice's steps in order: the time, what was done, and why."""
     return table_of(
         "What was done and why, with the time spent until then",
         advice.steps,

@@ -1,4 +1,4 @@
-"""The configurations of a study (`Cell`: one batch size or plan) as words, rows and figures."""
+"""Words, chart rows and figures for a study's configurations (`Cell`: one batch size or plan)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cell_label(study: Study, cell: Cell) -> str:
 
 
 def cell_fields(cell: Cell) -> Row:
-    """Return the fields that name a configuration in a figure's rows: plan, batch size or both."""
+    """Return the fields that identify a configuration in chart rows: plan, batch size or both."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
     if cell.kind == "grow":
@@ -93,14 +93,14 @@ def level_text(measured: Measured, cell: Cell) -> str:
 
 
 def gap_quantity(study: Study) -> str:
-    """Return the quantity of differences: "gap_points" for fractions, else "generalization_gap"."""
+    """Return the quantity of metric gaps: "gap_points" for fractions, else "generalization_gap"."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
     for record in study.records:
         last = record.last(split, metric)
         if record.ended_well and last is not None and abs(last) > 1:
-            # The script reports percent, so that differences are already in points.
+            # The script reports percent, so its differences are points without a conversion.
             return "generalization_gap"
     return "gap_points"
 
@@ -120,7 +120,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Return a sentence with the number of trials by status and by hardware (if several)."""
+    """Return the number of trials by status, and by processor or GPU if there are several."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
@@ -182,8 +182,9 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
 
 # ---- values along training
 
-MOST_POINTS = 80  # points per line on the page, where more can't be seen; the CSV has all points
-_MOST_MARKS = 8  # point shapes per line: enough to tell lines apart, without overlaps
+MOST_POINTS = 80  # most points of a line on the page: more can't be seen; the CSV has all points
+
+_MOST_MARKS = 8  # most points of a line that get a shape: enough to distinguish the lines
 
 TrainS = Callable[[Trial, int], float | None]
 """A function that returns a trial's seconds of training until a step, or None if unknown."""
@@ -192,7 +193,7 @@ TrainS = Callable[[Trial, int], float | None]
 def mean_rows(
     cell: Cell, line: Row, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return the rows of a line through the mean over seeds at the steps that all seeds reached.
+    """Return the rows of a line through the mean over seeds, at steps where all have a value.
 
     Other steps are left out, because the mean would jump where the number of seeds changes. At most
     8 rows are also drawn as points.
@@ -313,7 +314,8 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines: the mean of each configuration, and single trials.
 
-    Failed and unfinished trials are drawn whole; other trials from the last step of the mean on.
+    A failed or unfinished trial is drawn from its start. Any other trial is drawn only from the
+    last step of its configuration's mean on.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -369,10 +371,10 @@ def rates_figure(
     tuned_at: int,
     by_rate: Panel | None = None,
 ) -> Figure:
-    """Draw learning rates by batch size; `by_rate` is a second panel, a metric by learning rate.
+    """Draw the learning rates of runs by batch size; add the panel `by_rate` if given.
 
-    `best` is each batch size's rate in the other figures; `believed` is its best rate as estimated
-    from all runs. `rules` has the rates of each scaling rule, computed from `best[tuned_at]`.
+    `best` has the rate of each batch size in the report's other figures. `believed` has the best
+    rate as estimated from all runs, and `rules` the rates of scaling rules from `best[tuned_at]`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
@@ -445,7 +447,7 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
     held_out = held_out_split(study)
-    for split in ("train", held_out):  # the first series is drawn solid
+    for split in ("train", held_out):  # train first, because the first line is drawn solid
         for cell in cells:
             if split is None or isinstance(cell.kind, str):
                 continue  # a plan can't be shown on an axis of batch sizes

@@ -1,17 +1,17 @@
 """Chart: draws a panel as SVG for a page, or as an image file.
 
-The kinds of rows (see `figure`), by what they show:
+Each row of a panel (see `figure`) is drawn as a mark that depends on the row's kind:
 
-    point, mean         an estimate; the mean of the observations
-    expected            an estimate without an observation of its own, an open mark
-    run, bound, failed  one run; a run with only a lower bound; a failed run
-    curve, lone         the mean over seeds along training; a single trial
+    point, mean         an estimate; the mean of observations
+    expected            an estimate where nothing was observed, drawn as an open mark
+    run, bound, failed  one run; a run that gives only a lower bound; a failed run
+    curve, lone         a line through means over seeds during training; a line of a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
-    level, span         a line across the chart at a value; a shaded range of batch sizes
-    verified            an estimate of the answer's configuration, in a ring
-    words, named        words next to a mark; words next to the mark of the answer's configuration
+    level, span         a horizontal line across the chart; a shaded range of batch sizes
+    verified            an estimate for the recommended configuration, in a ring
+    words, named        text next to a point; bold text next to the recommended configuration
 
-Rows of other kinds are not drawn. The words of a row are in its field `text`.
+Rows of other kinds are not drawn. The field `text` of a row contains its text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from batchlab.report.figure import (
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
 Spec = dict[str, Any]
-_SERIES_DASHES = [[1, 0], [6, 3]]  # the first series is drawn solid
+_SERIES_DASHES = [[1, 0], [6, 3]]
 # CSS variables, so that a page uses the reader's color scheme.
 _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 _ALIGN, _DOWN = {"expr": "datum.align"}, {"expr": "datum.down"}
@@ -58,7 +58,8 @@ _TEXT: Spec = {"type": "text", "baseline": "middle", "color": _INK, "fontSize": 
 _BEHIND: Spec = {"color": _INK, "clip": True}
 _LAW: Spec = {**_LINE, **_BEHIND, "opacity": 0.5, "strokeWidth": 1.5}
 
-# The layers from back to front: kinds of rows, a field that must be set, the mark, its encodings.
+# The layers of a chart from back to front. Each layer has the kinds of rows that it draws, a field
+# that must be set in these rows, a Vega-Lite mark, and the names of the mark's encodings.
 _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
     ("span", "kind", {"type": "rect", "opacity": 0.09, **_BEHIND}, "to_size whole_height"),
     ("band", "kind", {"type": "area", "opacity": 0.13, **_BEHIND}, "interval by_series"),
@@ -88,7 +89,7 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     """Return the Vega-Lite specification of a panel, without width and height."""
     encodings = _ENCODINGS | _size_encodings(looks)
-    # Set dashes only for several series: all panels of an image use the first scale of dashes.
+    # All panels of an image share one scale of dashes, so only panels with several series set it.
     encodings["of_series"] = {}
     if len(panel.series) > 1:
         scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -117,7 +118,6 @@ def _size_title(looks: Sequence[SizeLook]) -> str:
 
 
 def _size_encodings(looks: Sequence[SizeLook]) -> dict[str, Spec]:
-    """Return the encodings that draw each batch size in its color, dash and shape."""
 
     def by_size(channel: str, values: list[Any]) -> Spec:
         scale = {"domain": list(map(attrgetter("label"), looks)), "range": values}
@@ -133,7 +133,7 @@ def _size_encodings(looks: Sequence[SizeLook]) -> dict[str, Spec]:
 
 
 def _drawn_rows(panel: Panel, looks: Sequence[SizeLook]) -> list[Row]:
-    """Return the panel's rows, each with the label of its size, points also with a hover text."""
+    """Return the panel's rows with the labels of batch sizes, and with hover texts for points."""
     labels = dict(map(attrgetter("kind", "label"), looks))
     rows: list[Row] = []
     for row in panel.rows:
@@ -146,7 +146,7 @@ def _drawn_rows(panel: Panel, looks: Sequence[SizeLook]) -> list[Row]:
     return rows
 
 
-# Encodings that replace a mark's horizontal or vertical position, or add to the position.
+# Vega-Lite encodings by name: they set or extend a mark's position, or add a text or a grouping.
 _ENCODINGS: dict[str, Spec] = {
     "interval": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
     "to_size": {"x2": {"field": "to_size"}},
@@ -162,17 +162,17 @@ _ENCODINGS: dict[str, Spec] = {
 
 
 def _places(panel: Panel) -> list[float]:
-    """Return the sorted horizontal values of the marks, or of the lines if no mark is drawn."""
+    """Return the sorted horizontal positions of the points, or of the lines without points."""
     placed = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
     marked = [row for row in placed if row["kind"] not in ("band", "rule")]
     return sorted({float(row[panel.axis] or 0.0) for row in marked or placed})
 
 
 def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
-    """Set the place of the words of one or two marks, so that the words do not overlap.
+    """Place the texts next to one or two points so that the texts do not overlap.
 
-    Words are on the side of their mark towards the middle of the chart, above the higher mark and
-    below the lower mark.
+    Each text is on that side of its point which faces the middle of the chart. The text of the
+    higher point is above the point, and the text of the lower point is below.
     """
     marked = rows_of_kinds(rows, "words", "named")
     marked.sort(key=lambda row: float(row["mean"] or 0.0))
@@ -207,7 +207,7 @@ def _horizontal_axis(panel: Panel) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return a numeric encoding whose axis is not extended to round values."""
+    """Return an encoding of numbers whose axis ends at the scale's domain, not at round values."""
     scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
@@ -221,18 +221,19 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
-# Highest / lowest value above which a vertical axis is logarithmic: for quantities, for metrics.
+# A vertical axis is logarithmic if highest / lowest value exceeds this: of quantities, of metrics.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Empty space for words, as shares of the values' range: below, above, at each logarithmic end.
+# Empty space for texts, as a share of the range of the values: below them, above them, and at each
+# end of a logarithmic axis.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
-    """Return the vertical axis for the rows; its range ignores single trials, as they may diverge.
+    """Return the vertical axis for the rows; single trials may diverge, so the range ignores them.
 
     Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
-    difference on a linear axis, unless that would hide small values, such as the last of a loss. A
-    linear axis has empty space at its ends, so that no mark lies on the frame.
+    difference on a linear axis, unless small values, such as the last values of a loss, would then
+    be hidden. A linear axis has empty space at its ends, so that no mark lies on the frame.
     """
     values: list[float] = []
     framed = [row for row in rows if row["kind"] != "lone"] or rows
@@ -317,13 +318,13 @@ def paper_svg(
 def _svg(spec: Spec, *, prefix: str) -> str:
     """Draw a specification as SVG; `prefix` makes the SVG's identifiers unique on a page."""
     drawn = str(vl_convert.vegalite_to_svg(spec))
-    # Draw edges behind letters, so that they do not cover thin letters; Vega has no such option.
+    # Draw the edge of a letter behind it, so that thin letters stay legible; Vega can't do this.
     edge = f'stroke="{_GROUND}"'
     drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
-    # Replace labels of marks by titles, because a browser shows only titles on hovering.
+    # Replace `aria-label` of marks by <title>, because browsers show only titles on hovering.
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)/>', r"\2><title>\1</title></path>", drawn)
     drawn = re.sub(r'aria-label="([^"]*)"([^>]*)>', r"\2><title>\1</title>", drawn)
-    # The renderer numbers clip paths across images; restart at 0 to draw equal charts equally.
+    # Number the clip paths of each image from 0, so that equal charts give equal SVG texts.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
     return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)

@@ -1,7 +1,7 @@
 """Figure: one question of a report, answered by charts, a table of their numbers, and sentences.
 
 A row contains the data of one mark of a chart; its `kind` says how to draw the mark (see `chart`).
-A `SizeLook` has color, dash and shape of a batch size's marks.
+A `SizeLook` has the color, dash and shape in which a batch size is drawn.
 """
 
 from __future__ import annotations
@@ -32,28 +32,39 @@ _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart, of one quantity against another."""
+    """One chart, of one quantity against another.
 
-    key: str  # the chart's identifier on the page
-    title: str  # a few words above the chart
-    quantity: str  # the quantity of the vertical axis
-    rows: Sequence[Row]  # the marks
+    Attributes:
+        key: the chart's identifier on the page.
+        title: a few words, shown above the chart.
+        quantity: the quantity on the vertical axis.
+        rows: the data of the chart's marks.
+        axis: the quantity on the horizontal axis.
+        is_metric: whether values are compared by difference, not by ratio.
+        frame: the rows that set the range of the vertical axis; if empty, `rows` set the range.
+        view: the setting of the page's switch that shows the chart; "" without a switch.
+    """
+
+    key: str
+    title: str
+    quantity: str
+    rows: Sequence[Row]
     _: KW_ONLY
-    axis: str = "batch_size"  # the quantity of the horizontal axis
-    is_metric: bool = False  # whether values are compared by difference, not by ratio
-    frame: Sequence[Row] = ()  # rows that set the vertical range; if empty, `rows`
-    view: str = ""  # the setting of the figure's switch that shows the chart; "" without a switch
+    axis: str = "batch_size"
+    is_metric: bool = False
+    frame: Sequence[Row] = ()
+    view: str = ""
 
     @property
     def has_marks(self) -> bool:
-        """Whether the chart has marks; an axis of `_SIDE_BY_SIDE` needs two different positions."""
+        """Whether the chart has marks; on an axis of `_SIDE_BY_SIDE`, at two or more positions."""
         aside = (*_ASIDE, "words", "named")
         places = {row.get(self.axis) for row in self.rows if row["kind"] not in aside}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
     def series(self) -> list[str]:
-        """The names of the series of means in order; each has its own dash if there are several."""
+        """The names of the series of means, in order; several series have different dashes."""
         series: dict[str, None] = {}
         for row in rows_of_kinds(self.rows, "mean"):
             if "series" in row:
@@ -71,18 +82,22 @@ class Figure:
 
     def __init__(
         self,
-        key: str,  # the figure's letter in texts and file names
-        name: str,  # a word for the figure, on a page's switch and in file names
+        key: str,
+        name: str,
         title: str,
         panels: Iterable[Panel],
         *,
-        notes: Iterable[str],  # sentences below the figure: how to read it, what was left out
-        table: Table | None = None,  # the table of the numbers; default: the panels' points
+        notes: Iterable[str],
+        table: Table | None = None,
     ) -> None:
-        """Store the panels that have marks, also by view."""
+        """Keep only the panels that have marks.
+
+        The letter `key` and the word `name` identify the figure in texts and file names. `notes`
+        are sentences on how to read the figure; `table` defaults to a table of all points.
+        """
         self.key, self.name, self.title = key, name, title
         self.panels = tuple(filter(attrgetter("has_marks"), panels))
-        self.views: dict[str, list[Panel]] = {}  # by the switch's settings
+        self.views: dict[str, list[Panel]] = {}  # the panels by the setting of the page's switch
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
@@ -117,7 +132,7 @@ def mark(kind: str, value: float, **fields: CellValue) -> Row:
 
 
 def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[Row]:
-    """Yield the estimate's row if its value is known; a missing bound is set to the value."""
+    """Yield a row for an estimate whose value is known; a missing bound is set to the value."""
     value = known.estimate
     if value is not None:
         low = value if known.low is None else known.low
@@ -126,14 +141,14 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return center, range and count of the seeds' values; the default center is the mean."""
+    """Return the fields of a row for values of several seeds; `middle` defaults to their mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """Yield the `seeds_row` of a batch size, and a row for each value if there are several."""
+    """Yield a row for the mean of a batch size, and a row for each value if there are several."""
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -166,7 +181,7 @@ _PLACED = {
 
 
 def is_point(row: Row) -> bool:
-    """Return whether a row is drawn as a point; of a line's rows, only the `marked` rows."""
+    """Return whether a row is drawn as a point; a line's row only if its `marked` is true."""
     return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 
@@ -223,14 +238,23 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeLook:
-    """The color, dash and shape of one batch size or plan, everywhere in the report."""
+    """The color, dash and shape of one batch size or plan, everywhere in the report.
+
+    Attributes:
+        kind: the batch size, or the name of the plan.
+        label: the text in legends, such as "64" or "4096 (full)".
+        light: the color on a white ground, as #RRGGBB.
+        dark: the color on a dark ground, as #RRGGBB.
+        dash: the lengths of dashes and gaps in pixels; empty if the line is solid.
+        shape: the name that Vega gives to the shape of the points.
+    """
 
     kind: Kind
-    label: str  # the text in legends, such as "64" or "4096 (full)"
-    light: str  # color on a white ground, as #RRGGBB
-    dark: str  # color on a dark ground
-    dash: tuple[int, ...]  # lengths of dashes and gaps in pixels; empty if the line is solid
-    shape: str  # the Vega name of the points' shape
+    label: str
+    light: str
+    dark: str
+    dash: tuple[int, ...]
+    shape: str
 
     @property
     def css_name(self) -> str:
@@ -238,24 +262,24 @@ class SizeLook:
         return f"--batch-{self.kind}"
 
 
-_Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
-# Three batch sizes and the full batch have a fixed style in all reports: 64 orange, 256 green, 1024
-# lilac.
+# A style has the fields `light`, `dark`, `dash` and `shape` of a `SizeLook`.
+_Style = tuple[str, str, tuple[int, ...], str]
+# These look the same in all reports: 64 is orange, 256 green, 1024 lilac, the full batch gray.
 _FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
 _FIXED: dict[int, _Style] = {
     64: ("#D06000", "#FF9A3D", (), "circle"),
     256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
     1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
 }
-# Colors found by search: every pair differs by at least 16 (CIE 1976) in normal vision and under
-# protanopia, deuteranopia and tritanopia (Machado et al. 2009); contrast with the ground >= 3.5.
+# Found by search: any two colors differ by at least 16 (CIE 1976), also in color-blind vision
+# (Machado et al. 2009), and each color has a contrast of at least 3.5 with the ground.
 _OTHERS = (
     ("#2135C2", "#808CFF", "triangle-down"),
     ("#991B14", "#F0664C", "cross"),
     ("#02607F", "#23877F", "triangle-right"),
     ("#460D50", "#CC85B7", "triangle-left"),
 )
-# Five dashes and four colors are cycled; 5 and 4 are coprime, so 20 batch sizes look different.
+# Batch sizes take the four colors and five dashes in turn, so that 20 sizes look different.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
 
 

@@ -69,7 +69,6 @@ def notebook_view(shown: object) -> str:
 
 
 def _picture(figure: Figure, looks: Sequence[SizeLook], prefix: str) -> tuple[str, str] | None:
-    """Return the figure's first chart as SVG with its description, or None without charts."""
     from batchlab.report.chart import paper_svg
 
     if not figure.panels:

@@ -31,7 +31,7 @@ def rendered(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
-@functools.cache  # compiling a template takes longer than filling it
+@functools.cache  # because compiling a template takes longer than filling it with values
 def _environment() -> jinja2.Environment:
     import jinja2
 
@@ -86,7 +86,7 @@ def render_page(
     Args:
         study: the study that the numbers come from.
         figures: the figure next to the table, then the figures of the evidence.
-        looks: how batch sizes are drawn.
+        looks: the color, dash and shape of each batch size or plan.
         **parts: the other parts of the page, as the template's first lines describe them.
     """
     from batchlab.report.chart import page_svg
@@ -94,7 +94,7 @@ def render_page(
     first, *others = figures
     charts: dict[str, str] = {}
     for figure in figures:
-        width = 410 if figure is first else 360  # about as drawn, so that labels are not scaled
+        width = 410 if figure is first else 360  # the page's width, so labels are not scaled
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, looks, width=width)
     of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))
@@ -135,7 +135,7 @@ _STATUS = (
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a status line to a page; reload the page every `reload_s` seconds unless None."""
+    """Add a status line to a page; make the page reload every `reload_s` seconds unless None."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)

@@ -37,9 +37,10 @@ from batchlab.words.catalogue import listing, sentence
 
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger number of seeds is reported as "more than 50"
-# Batch sizes fit the training data equally if their train metrics differ from the best by at most
-# 5 times `Evidence.improvement`, that is, 0.01 in accuracy or 5 % of a held-out loss. The fit
-# then cannot explain larger differences on held-out data.
+
+# Batch sizes fit the training data equally well if their train metrics differ from the best by at
+# most 5 times `Evidence.improvement`, which is 0.01 in accuracy or 5 % of a held-out loss. Larger
+# differences on held-out data are then not caused by the fit.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 
@@ -62,10 +63,11 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
-    """Judge whether the size nearest to 64 is at most a margin worse than sizes outside 32..128.
+    """Judge whether a batch size of 32 to 128 is a good start.
 
-    Only equal epochs and equal time are compared, because under equal steps a larger batch wins
-    by seeing more data.
+    The claim holds if, of the trained sizes from 32 to 128, the one nearest to 64 is at most a
+    margin worse than every size outside. Equal epochs and equal time are compared, but not equal
+    steps, under which a larger batch wins by seeing more data.
     """
     low, high = _GOOD_START
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
@@ -119,7 +121,10 @@ def _fit_margin(evidence: Evidence) -> float:
 def _falls_with_size(
     evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
-    """Judge whether the smallest size beats the largest, and no size beats the next smaller."""
+    """Judge whether larger batch sizes give worse values of `measure`.
+
+    The smallest size must beat the largest, and no size may beat the next smaller size.
+    """
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", _not_measured("test or validation data")
@@ -170,10 +175,10 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge a statement about `cell` and `others` under each budget; `how` is its wording."""
+    """Judge whether a statement on `cell` and `others` holds under each budget; `how` words it."""
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # by sentence on a pair: seeds needed to decide
+    undecided: dict[str, float] = {}  # the seeds needed to decide, by the sentence on a pair
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]
@@ -205,7 +210,7 @@ def _not_measured(what: str) -> str:
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Write two configurations' values and difference, then seeds needed or the margin applied."""
+    """Compare two configurations in a sentence; add the seeds needed to decide, or the margin."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
@@ -227,7 +232,6 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:
-    """Write that there are too few seeds to judge a difference, and how many are needed."""
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2

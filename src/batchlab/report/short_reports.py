@@ -153,7 +153,8 @@ def _memory_note(profile: Profile) -> str:
 
 # ---- gradient noise along a training
 
-# Noise is called small if its mean square in a batch gradient is <= this times the full |G|².
+# The noise of a batch gradient is called small if its mean square is at most this fraction of the
+# squared norm |G|² of the gradient of all examples.
 _HARDLY_NOISE = 0.1
 
 
@@ -200,7 +201,7 @@ def _noise_title(noise: Noise) -> str:
         if scale.low is not None:
             bound = text("above {low:critical_batch_size} examples", low=scale.low)
         return sentence("noise_bound", step=step, bound=bound)
-    # Correct for drawing without replacement, so that the full batch has no noise.
+    # Examples are drawn without replacement. Correct for this, so that the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
     if ratio <= _HARDLY_NOISE:
@@ -296,8 +297,9 @@ class DifferingSetting:
 class ComparedFigure:
     """A quantity of two studies, A and B, at a batch size that both studies have.
 
-    `change` is B / A if `is_ratio`, else B - A; in 95 of 100 comparisons, all true changes are in
-    their intervals. `learning_rates`, of A and B, are null if they do not affect the quantity.
+    `change` is B / A if `is_ratio`, else B - A. The intervals of all changes are wide enough that
+    in 95 of 100 comparisons each interval contains the true change. `learning_rates` has the rates
+    of A and B; both are null if the learning rate does not affect the quantity.
     """
 
     quantity: str
@@ -361,7 +363,7 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    # Peak memory is one number per study, so its noise is unknown.
+    # Peak memory is not judged: it is one number per study, so its noise is unknown.
     judged = [figure for figure in comparison.figures if figure.quantity != "peak_bytes"]
     differing = [label_text(figure.quantity) for figure in judged if figure.verdict == "differs"]
     if differing:
@@ -401,7 +403,6 @@ def _facts(comparison: Comparison) -> Iterator[str]:
 
 
 def _comparison_table(comparison: Comparison) -> Table:
-    """Return a table with a row per setting that differs, then per quantity and batch size."""
     rows: list[tuple[CellValue, ...]] = []
     for setting in comparison.settings:
         rows.append((setting.name, "", setting.a, setting.b, "", ""))
@@ -425,7 +426,6 @@ def _comparison_table(comparison: Comparison) -> Table:
 
 
 def _compared_at(row: ComparedFigure) -> str:
-    """Return a row's batch size with the rates of A and B, written once if equal."""
     rates = [number_text(rate, "rate") for rate in known(row.learning_rates)]
     if not rates:
         return str(row.batch_size)

@@ -77,7 +77,6 @@ def conclusion(study: Study) -> tuple[str, str]:
 
 
 def _headline(evidence: Evidence) -> str:
-    """Return a sentence on the best size after equal epochs, or else on the best final value."""
     measured = evidence.by_budget().get("epochs")
     if measured is not None:
         return _leader_text(measured)
@@ -156,7 +155,6 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
 
 
 def _failed(study: Study) -> Iterator[Sentence]:
-    """Yield how many trials are left out of all means, and how the first of these trials ended."""
     failed = [record for record in study.records if not record.ended_well]
     if not failed:
         return
@@ -187,7 +185,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the best size in equal time and in equal steps, or that times were not compared."""
+    """Yield which batch sizes did best in equal time and equal steps, if these were compared."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
         yield Sentence(topic="equal time", text=sentence("time_not_compared"))
@@ -202,7 +200,7 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield the number of epochs that is enough, or sizes that still improve or can't be judged."""
+    """Yield how many epochs are enough, or which batch sizes still improve or can't be judged."""
     by_id = plateaus(evidence.study)
     judged: list[tuple[int, MetricPlateau]] = []
     for cell in evidence.cells:
@@ -242,7 +240,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # If all trials have equal epochs, their column only repeats the final values: omit it.
+        # Omit equal epochs if all trials have the same epochs: the final values show them already.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", of=mean))

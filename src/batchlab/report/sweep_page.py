@@ -79,7 +79,7 @@ class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 @in_its_unit
 def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> str:
-    """Return the study as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    """Return the study as one JSON document, with times in seconds and memory in bytes."""
     document = SweepDocument(
         schema=SCHEMA,
         command="sweep",
@@ -240,7 +240,6 @@ _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end":
 
 
 def _machine_figure(study: Study) -> Figure:
-    """Draw time per step and peak memory by batch size."""
     times: list[Row] = []
     peaks: list[Row] = []
     for size in study.batch_sizes:
@@ -267,7 +266,7 @@ def _step_time_notes(study: Study) -> Iterator[str]:
 
 
 def measured_figure(study: Study) -> Figure:
-    """Draw the `--measure` quantities along training, or at its start or end by batch size."""
+    """Draw each `--measure` quantity by step, or its value at the start or end by batch size."""
     chosen = chosen_cells(study)
     panels: list[Panel] = []
     notes: list[str] = []

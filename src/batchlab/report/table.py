@@ -30,15 +30,24 @@ TableCell = CellValue | Estimate
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table."""
+    """One column of a table.
 
-    key: str  # the column's header in a CSV file
-    quantity: str | None = None  # gives unit and format; default: the quantity `key`
-    label: str | None = None  # the header for people; default: the quantity's label
-    has_terms: bool = False  # whether texts are codes to show as words
-    # Returns the column's value for an item; by default the item's attribute `key`.
+    Attributes:
+        key: the column's header in a CSV file.
+        quantity: the quantity that gives the unit and the format; if None, the quantity `key`.
+        label: the header for people; if None, the quantity's label.
+        has_terms: whether the column's texts are codes, which are replaced by words for people.
+        of: a function that returns the column's value for an item; if None, the value is the
+            item's attribute `key`.
+        is_minor: whether a phone or a narrow terminal leaves the column out.
+    """
+
+    key: str
+    quantity: str | None = None
+    label: str | None = None
+    has_terms: bool = False
     of: Callable[[Any], TableCell] | None = None
-    is_minor: bool = False  # whether a phone or a narrow terminal leaves the column out
+    is_minor: bool = False
 
     @property
     def header(self) -> str:
@@ -89,7 +98,7 @@ class Table:
             yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
-        """Return for each column whether it has numbers or estimates, to be aligned right."""
+        """Return for each column whether to align it right, as numbers and estimates are."""
         are_numbers = []
         for values in self.by_column:
             kinds = set(map(type, values))
@@ -97,7 +106,10 @@ class Table:
         return are_numbers
 
     def by_key(self) -> dict[str, Sequence[TableCell]]:
-        """Return the values by column key; estimates also give bounds (`end_low`, `end_high`)."""
+        """Return the values of each column by the column's key.
+
+        The bounds of estimates have keys with an ending, such as `end_low` and `end_high`.
+        """
         by_key: dict[str, Sequence[TableCell]] = {}
         for column, values in zip(self.columns, self.by_column, strict=True):
             by_key[column.key] = list(values)
@@ -200,7 +212,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _least_width(texts: Sequence[str], is_number: bool) -> int:
-    """Return the width of a column's longest word or number; >= 13 for long texts."""
+    """Return the least width of a column: its longest word or number, or 13 for long texts."""
     header, *cells = texts
     pieces = wrapped_lines(header, 1)
     if is_number:
@@ -211,7 +223,7 @@ def _least_width(texts: Sequence[str], is_number: bool) -> int:
     return max(longest, min(_NARROWEST, max(map(len, texts))))
 
 
-MOST_NOTES = 3  # the most notes below a table on a screen
+MOST_NOTES = 3  # the largest number of notes below a table on a screen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,7 +233,7 @@ class Section:
     title: str = ""
     facts: tuple[str, ...] = ()
     table: Table | None = None
-    notes: tuple[str, ...] = ()  # below the table
+    notes: tuple[str, ...] = ()  # sentences below the table
 
 
 def sections_text(sections: Iterable[Section]) -> str:

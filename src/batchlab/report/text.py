@@ -37,7 +37,7 @@ _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|poin
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Wrap texts made in this context at `columns` characters, but at least 40 and at most 100."""
+    """Wrap all texts that the `with` block makes at `columns` characters, limited to 40 to 100."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -51,7 +51,7 @@ def terminal_width() -> int | None:
 
 
 def wrapped_text(line: str) -> str:
-    """Wrap a text between words at the terminal's width or 88; indent a list item's later lines."""
+    """Wrap a text at the terminal's width or at 88 characters; indent a list item's later lines."""
     indent = "  " if line.startswith("- ") else ""
     return "\n".join(wrapped_lines(line, terminal_width() or WIDTH, indent=indent))
 
@@ -129,7 +129,7 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Make a function with a `Study` argument replace "examples" in texts by the study's unit."""
+    """Decorate a function so that its texts count in the unit of its `Study`, such as tokens."""
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -146,8 +146,9 @@ def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    Without a value, write the bound if exactly one bound is known, or else "can't be told", to
-    which the caller adds the reason. A time whose interval spans a factor of 100 is "too unsteady".
+    If only a bound is known, write the bound. If nothing is known, write "can't be told", to which
+    the caller adds the reason. If a time's upper bound is at least 100 times the lower bound, write
+    "too unsteady" in place of the interval.
     """
     interval = bound_text(name, estimate)
     if estimate.estimate is None:
@@ -192,7 +193,7 @@ def spread_text(name: str, estimate: Estimate) -> str:
         scale, unit = 100.0, "points" if name == "gap_points" else "%"
         if name != "gap_points" and abs(value) > 1:
             scale = 1.0
-        # Two decimals, so that a column aligns, or more if the interval would be rounded to 0.
+            # Write two decimals, so that columns align, or more if the interval would round to 0.
         digits = max(2, -math.floor(math.log10(scale * half)))
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     digits = max(0, 1 - math.floor(math.log10(half)))
@@ -252,7 +253,7 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 
 
 def whole_sentence(reason: Reason | None) -> str:
-    """Return a reason or caveat as a sentence with capital letter and full stop; "" without one."""
+    """Return a reason as a sentence with a capital letter and a full stop; "" for None."""
     words = clause(reason)
     return f"{capitalized(words)}." if words else ""
 
@@ -267,12 +268,19 @@ ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """One result of a study, or why a result is missing, in plain words."""
+    """One result of a study, or why a result is missing, in plain words.
 
-    topic: str  # a few words, shown as the heading of the text
-    text: str  # the finding with its numbers
-    verdict: ClaimVerdict | None = None  # only for a claim that was tested
-    command: str = ""  # a complete command that does what the text proposes, if any
+    Attributes:
+        topic: a few words, shown as the heading of the text.
+        text: one or more sentences with the result and its numbers.
+        verdict: whether a claim held; None if the text does not test a claim.
+        command: a complete command that does what the text proposes; "" without a proposal.
+    """
+
+    topic: str
+    text: str
+    verdict: ClaimVerdict | None = None
+    command: str = ""
 
     def __str__(self) -> str:
         return self.text

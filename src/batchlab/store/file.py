@@ -21,15 +21,16 @@ from batchlab.store import schema as store_schema
 
 BUSY_TIMEOUT_S = 10.0  # the longest wait for a lock; writers lock the file for milliseconds
 
-_LITTLE_SPACE_BYTES = 256 * 1024  # with less free space, an I/O error means a full disk
+# If the disk has less free space than this, an I/O error is reported as a full disk.
+_LITTLE_SPACE_BYTES = 256 * 1024
 _AT_WORK = "at-work-{}.lock"  # name of a lock file; {} becomes the id of a study
 
 
 def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
     """Open the store at `path` in autocommit mode, with a write-ahead log (WAL).
 
-    A missing (or empty) file becomes a new store if `create` is True. A file that is not a whole
-    batchlab store of this version is refused and not changed.
+    A missing or empty file becomes a new store if `create` is True. A file is refused and not
+    changed if it is damaged, or was written by another program or another version of batchlab.
     """
     with explained(path):
         _check_place(path, create=create)
@@ -43,8 +44,8 @@ def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
         try:
             _check_content(path, connection)
             connection.execute("PRAGMA foreign_keys=ON")
-            # Waiting for the disk at each change would slow small trials. A killed process loses
-            # nothing without waiting; a power cut may lose the last changes as a whole.
+            # Do not wait for the disk at each change, because waiting would slow small trials. If
+            # the process is killed, nothing is lost; a power cut may lose the last transactions.
             connection.execute("PRAGMA synchronous=NORMAL")
             _make_tables(connection)
             _turn_wal_on(connection)
@@ -82,7 +83,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check_place(path: Path, *, create: bool) -> None:
-    """Refuse a path that cannot be a store; unless `create`, refuse a missing or empty file."""
+    """Refuse a path that cannot be a store, and if not `create`, a missing or empty file."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
@@ -122,7 +123,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise not_whole(path, "it is the SQLite file of another program")
     if state != "ok":
         raise not_whole(path, "its pages do not fit together")
-    # Before the first release, other tables had the same version number, so check table names too.
+    # Before the first release, the tables changed but not the version: check the table names too.
     if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
             f"{path} was written by another version of batchlab (schema {version} of its own; "
@@ -248,19 +249,19 @@ class StoreFile:
         with explained(self.path):
             _undo(connection)
             try:
-                # IMMEDIATE waits for other writers now; locking at the first write could fail.
+                # IMMEDIATE waits here for other writers; a plain BEGIN could fail at a later write.
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                _undo(connection)  # on a full disk, SQLite itself has rolled back already
+                _undo(connection)  # does nothing on a full disk: SQLite has rolled back
                 raise
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Run the block on a snapshot of the file, without later writes of other processes.
+        """Run the `with` block on a snapshot of the file, without later writes by other processes.
 
-        A block within another block has the snapshot of the outer block.
+        A block within another block reads the snapshot of the outer block.
         """
         connection = self._usable_connection()
         if self._has_snapshot:
@@ -296,14 +297,14 @@ class StoreFile:
         return self._beside(f"{trial_id}.safetensors")
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Return the folder for the output of a command's trial; the caller creates the folder."""
+        """Return the folder for the files of a user's command in a trial; do not create it."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
     def claim(self, trial_id: str) -> AbstractContextManager[bool]:
-        """Claim a trial for this process; the block gets False if another process has the claim.
+        """Claim a trial for this process in a `with` block, unless another process has claimed it.
 
-        The claim ends when the block or the process ends, even if the process is killed. A child
-        made by `os.fork` in the block shares the claim.
+        The block gets True if it has the claim, else False. The claim ends with the block or the
+        process, even if the process is killed. A child made by `os.fork` shares the claim.
         """
         return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -325,7 +326,7 @@ class StoreFile:
     def _locked(self, name: str, how: int) -> Iterator[bool]:
         with ExitStack() as opened:
             with explained(self.path):
-                # Open the file for each lock: flock then also excludes other locks in this process.
+                # Open the file per lock: then two locks of this process exclude each other too.
                 file = opened.enter_context(self._beside(name).open("ab"))
                 try:
                     fcntl.flock(file, how)

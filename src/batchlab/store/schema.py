@@ -13,7 +13,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import TrialRecord
 from batchlab.words.document import plain_float
 
-APPLICATION_ID: Final = 0x424C4142  # "BLAB": by this, `file` and batchlab recognize a store
+APPLICATION_ID: Final = 0x424C4142  # "BLAB"; marks an SQLite file as a batchlab store
 VERSION: Final = 4
 
 # WITHOUT ROWID stores the evaluations of a trial next to each other on disk, for fast reading.
@@ -78,9 +78,10 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """Return JSON text that decodes to a value equal to `value`; errors call the value `what`.
+        """Return JSON text that decodes to a value equal to `value`.
 
-        JSON has no NaN or infinity: msgspec writes null for both, and null differs from `value`.
+        JSON has no NaN or infinity: msgspec writes null for both, and null does not equal `value`.
+        The error message describes `value` by the text `what`.
 
         Raises:
             StoreError: `value` contains NaN, infinity, or types other than those of `kind`.

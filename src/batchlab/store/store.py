@@ -15,7 +15,7 @@ from batchlab.store.file import StoreFile, not_whole
 from batchlab.store.schema import JsonColumn, now, printable, printable_record
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
-_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # evaluations have their own table
+_RECORD: Final = JsonColumn[TrialRecord](TrialRecord)  # without evaluations: see `_EVALUATION`
 _EVALUATION: Final = JsonColumn[Evaluation](Evaluation)
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 _STUDY: Final = JsonColumn[StudyName](StudyName)
@@ -55,9 +55,9 @@ class Store(StoreFile):
         return None if text is None else _SUMMARY.decoded(text)
 
     def put_record(self, record: TrialRecord, *, keep_until: int | None = None) -> None:
-        """Store a trial's record in one transaction, and add its evaluations to those stored.
+        """Store a trial's record in one transaction, and add its evaluations to the stored ones.
 
-        A record without status says that the trial has begun and not ended.
+        A record without status means that the trial has begun and not ended.
 
         Args:
             record: a record of a workload in the store; numbers that are not finite must be None.
@@ -65,7 +65,7 @@ class Store(StoreFile):
                 evaluations, or None to keep all.
         """
         trial, evaluations = record.trial, record.evaluations
-        # Encode first, to refuse numbers that are not finite: `trial_id` would fail on them.
+        # Encode first: this refuses numbers that are not finite, on which `trial_id` would fail.
         encoded = _RECORD.encoded(printable_record(record), f"a trial of {trial.workload}")
         ids = trial.trial_id
         with self._writing() as connection:
@@ -134,9 +134,10 @@ class Store(StoreFile):
     # ---- studies
 
     def put_study(self, study: StudyName) -> None:
-        """Store a study as the study requested last; keep its creation time and answer.
+        """Store a study and make it the study requested last.
 
-        The workload of the study must be in the store.
+        If the study is in the store already, its creation time and its answer are kept. The
+        workload of the study must be in the store.
         """
         encoded = _STUDY.encoded(
             replace(study, command=printable(study.command)), f"study {study.study_id!r}"
@@ -180,8 +181,9 @@ class Store(StoreFile):
     def study(self, study_id: str | None = None) -> Study:
         """Return a study with its records; without an id, the study requested last.
 
-        Records are in the requested order, without trials that have not started. Timings are the
-        latest at the trials' batch sizes, on the processor or GPU where the study was requested.
+        The records are in the order in which the trials were requested, without trials that have
+        not started. The timings are the latest for the batch sizes of these trials, measured on the
+        processor or GPU where the study was requested.
         """
         with self._reading() as connection:
             row = connection.execute(
@@ -211,9 +213,9 @@ class Store(StoreFile):
             )
 
     def _timings_of(self, name: StudyName, records: Sequence[TrialRecord]) -> Iterator[StepTiming]:
-        """Yield step times at the batch sizes of `records`, except sizes that a script ignored."""
+        """Yield the step times at the batch sizes of `records` that the script really used."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
-        shapes: dict[str, set[tuple[int, int]]] = {}  # by device
+        shapes: dict[str, set[tuple[int, int]]] = {}  # by device: (batch size, micro-batch size)
         for record in records:
             trial = record.trial
             if trial.batch_size not in unused_sizes:

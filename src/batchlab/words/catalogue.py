@@ -1,7 +1,7 @@
-"""Catalogue: every sentence by its key, and functions that fill values into texts.
+"""Catalogue: every sentence by its code, and functions that fill values into texts.
 
-Sentences are in `sentences.toml` and are filled by `sentence`. Names, labels and headings are
-literals in Python, filled by `text` if they have values or "examples" (or "tokens").
+Whole sentences are in `sentences.toml`, and `sentence` fills them. Names, labels and headings are
+literals in the Python code; `text` fills them if they have values or say "examples" or "tokens".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
 
 @contextmanager
 def counted_in(unit: str) -> Iterator[None]:
-    """Make texts filled in this context say `unit`, such as "tokens", instead of "examples"."""
+    """Make all texts filled in the `with` block say `unit`, such as "tokens", for "examples"."""
     token = _COUNTED.set(unit)
     try:
         yield
@@ -92,7 +92,7 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def term_text(key: str) -> str:
-    """Return the words to show for a code in records, such as a status, or else the code itself."""
+    """Return the words for a code, such as a trial's status; without any, return the code."""
     return text(TERMS.get(key, key))
 
 
@@ -102,7 +102,7 @@ def capitalized(words: str) -> str:
 
 
 class _Writer(string.Formatter):
-    """The formatter behind `text`; a name in braces can have no attributes or items."""
+    """The formatter behind `text`; in braces, only names are allowed, not attributes or items."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         return kwargs[field_name], field_name

@@ -39,7 +39,7 @@ def plain(value: object) -> Any:
 
 
 def reason_of(document: Any) -> Any:
-    """Convert what `plain` returned for a reason, or a value in a reason, back to the original.
+    """Convert a result of `plain` back to the reason, or the value in a reason, that it shows.
 
     Raises:
         TypeError: an object lacks the code or the values of a reason, or a value has a type that

@@ -12,12 +12,12 @@ UNKNOWN = "–"
 _OF_METRIC = "metric "
 NAMED_QUANTITIES = frozenset(map(attrgetter("name"), QUANTITIES))
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
-# Quantities known to at most three digits, written as 4,560 and not as 4.56e+03.
+# Quantities that are not known more exactly than three digits: write 4,560, not 4.56e+03.
 THREE_DIGITS = (
     *("steps_to_target", "samples_to_target", "critical_batch_size"),
     *("epochs_to_target", "ratio"),
 )
-# A rate within this relative distance of its three-digit rounding is written in three digits.
+# A learning rate is exact in three digits if rounding changes it by at most this fraction.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -27,8 +27,8 @@ def english_number(value: float, form: str) -> str:
 
     Args:
         value: the number, in the unit of its quantity.
-        form: a name of `batchlab.records.quantities`; one of `FORMS`; "metric NAME" for a value of
-            that metric; or a format of Python, such as ".3g", ",", or "" for `str`.
+        form: the name of a quantity of `batchlab.records.quantities`; one of `FORMS`; "metric NAME"
+            for a value of the metric NAME; or a format of Python, such as ".3g" or ",".
     """
     if form.startswith(_OF_METRIC):
         form = form_of(form.removeprefix(_OF_METRIC), "")
@@ -42,7 +42,10 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return a form for `english_number`: `name` if known, else `unit` if known, else "metric"."""
+    """Return the form in which `english_number` writes the quantity `name`.
+
+    The form is the name if the quantity is known, else the unit if known, else "metric".
+    """
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
     if unit in _OF_UNIT:
@@ -93,7 +96,7 @@ def _seconds_text(value_s: float) -> str:
 
 
 def _as_shown(value: float) -> float:
-    """Return |value| rounded to three digits, so that 999.6 ms become 1 s, not 1e+03 ms."""
+    """Return |value| rounded to three digits, to choose the unit: 999.6 ms become 1 s."""
     return abs(float(f"{value:.3g}"))
 
 
