@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
 
-# Import names on first use: the command line needs scaling rules without loading PyTorch.
+# Import each name on first use, so that the command line starts without loading PyTorch.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:  # Python calls this for names that the module lacks

@@ -50,8 +50,8 @@ def pauses(
     """Yield the evaluations of a run in order: at epoch ends and at fixed sample counts.
 
     The sample counts are the same for all plans. The model is evaluated after the step that reaches
-    a sample count, and only once if this step reaches several counts. If two evaluations would be
-    more than 5 % of the samples apart, evaluations are added between the two.
+    a sample count, and only once if this step reaches several counts. Evaluations are added between
+    two evaluations if more than 5 % of all processed samples would lie between them.
 
     Args:
         plan: the batch size of each step.
@@ -61,8 +61,8 @@ def pauses(
             then, evaluations at sample counts are left out if the samples are fewer than 1.5 times
             the samples at the previous evaluation.
         interval_samples: the fewest samples between two evaluations, except at `last_step`. An
-            evaluation is left out if it would be closer to the previous evaluation. A sample count
-            is also left out if it is closer to the next epoch end.
+            evaluation is left out if it would come sooner after the previous evaluation. At a
+            sample count, it is also left out if it would come too soon before an epoch end.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -93,7 +93,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations in `found`, and evaluate validation data at all other epoch ends too.
+    """Yield the evaluations in `found`, and one on validation data at each other epoch end.
 
     This is needed if early stopping or a scheduler uses the metric at the end of every epoch.
     """
@@ -128,7 +128,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # With whole steps, two evaluations can be too far apart, so evaluate in between.
+        # Sample counts are rounded to steps. If two are then too far apart, evaluate in between.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
@@ -137,7 +137,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Yield the sample counts at which to evaluate, equal for all plans, without end."""
+    """Yield the endless series of sample counts at which every plan is evaluated."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -145,7 +145,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step, up to `up_to`, that is not too far from the evaluation at `after`."""
+    """Return the last step up to `up_to` whose distance from step `after` is within `_FARTHEST`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to

@@ -113,7 +113,7 @@ class Plan:
         return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """Convert a milestone's `at` to samples; `so_far` is the plan before the milestone."""
+        """Return a milestone's place in samples; `so_far` is the plan before the milestone."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":

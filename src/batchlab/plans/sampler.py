@@ -16,7 +16,7 @@ from batchlab.workload.data import epoch_order
 
 
 class BatchSizeSampler(Sampler[list[int]]):
-    """A batch sampler for a DataLoader: one pass is the whole run, with a plan's batch sizes.
+    """A batch sampler for a DataLoader: one pass over the loader is a whole run of a plan.
 
         sampler = batchlab.BatchSizeSampler(train, plans.steps(64, {0.5: 256}, epochs=10), seed=0)
         rates = sampler.scheduler(optimizer)
@@ -147,7 +147,7 @@ class BatchSizeSampler(Sampler[list[int]]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Make the next pass continue from a state that `state_dict` returned.
 
-        The number of processes may have changed, because a step has the same examples in total.
+        The number of processes may have changed: it does not affect the examples of a step.
 
         Raises:
             UsageError: the state is of a sampler with another plan, seed or number of examples.

@@ -65,7 +65,7 @@ _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Raise beta 2 to the power of kappa, so that its half-life in examples stays the same.
+    """Raise beta 2 to the power of kappa: Adam's average keeps its half-life, counted in examples.
 
     The result is limited to at least 0.9, or to the old beta 2 if this is smaller than 0.9.
 
@@ -140,8 +140,8 @@ def moved_adam(
 def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     """Return a parameter group's betas, eps and decoupled weight decay; None without betas or eps.
 
-    Weight decay is decoupled if the group's `decoupled_weight_decay` is true; in a group without
-    this key, if the optimizer's name (`whose`) contains AdamW.
+    Weight decay is decoupled if `decoupled_weight_decay` of the group is true. In a group without
+    this key, it is decoupled if the optimizer's name (`whose`) contains AdamW.
     """
     from batchlab.records.study import AdamSettings  # loaded late to start the command line fast
 

@@ -62,7 +62,7 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
-        if isinstance(group[name], Tensor):  # change it in place, because compiled steps read it
+        if isinstance(group[name], Tensor):  # change in place: compiled code reads this tensor
             group[name].fill_(value)
         else:
             group[name] = value
@@ -105,7 +105,7 @@ class PlanScheduler(LRScheduler):
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
                 group[_BEGAN_WITH] = _settings(group)
-        for size in planned.sizes:  # raise an error now, not in the middle of the run
+        for size in planned.sizes:  # report a size that is too large now, not during the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
         super().__init__(optimizer)

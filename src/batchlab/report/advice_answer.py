@@ -152,11 +152,11 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # report more epochs only above this factor; rounding causes smaller factors
+_LONGER = 1.2  # a smaller increase of the epochs is not reported: rounding can cause it
 
 
 def _epochs(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence if the answer sets the epochs, or needs > 1.2 times the user's epochs."""
+    """Yield a sentence on epochs if the answer sets them or needs > 1.2 times the user's epochs."""
     ends = advice.end_quality
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
@@ -169,7 +169,7 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-# Report a better rate if it differs by the first factor and trains faster by the second factor.
+# The least factor between the user's rate and the best, and the least gain in speed, to report.
 _FAR = 2.0
 _GAINS = 1.2
 
@@ -271,7 +271,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     best, named, ahead, texts = rival
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # the answer surely ends no worse than the user's batch size
+        return  # it is sure that the answer ends no worse, so nothing is open
     assert ahead.estimate is not None
     assert ahead.low is not None
     assert ahead.high is not None
@@ -444,7 +444,7 @@ def script_lines(chosen: Configuration) -> tuple[str, ...]:
     """Return the Python lines that make a training script use a configuration.
 
     The script must define `train_set`, `model`, `loss_fn` and `optimizer`. Each batch is split into
-    micro-batches so that all examples have the same weight, even if the last one is smaller.
+    micro-batches such that all examples have the same weight, even in a smaller last micro-batch.
     """
     adam = chosen.adam
     settings = f"lr={chosen.learning_rate:.6g}"

@@ -65,7 +65,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
     """Return the study with only the runs that were trained to their end.
 
-    With `only_as_planned`, runs with another number of epochs than the reference's are left out.
+    If `only_as_planned`, leave out runs with another number of epochs than the user's training.
     """
     whole = set()
     for run in advice.tried:
@@ -113,7 +113,7 @@ def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
 
 # ---- the answer
 
-# The sentence that explains each kind of mark.
+# The sentence below a chart that explains each kind of mark.
 _LEGEND = {
     "band": "Line and band: estimate from all runs, with its 95 % interval.",
     "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",

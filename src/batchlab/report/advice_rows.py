@@ -49,7 +49,8 @@ def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candid
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
     """Return what all runs together predict for each batch size, by ascending batch size.
 
-    It is for the candidate's learning rate, or if not predicted, for the rate expected to be best.
+    Each prediction is for the learning rate that the advice chose for the batch size. If there is
+    no such prediction, it is for the rate that is expected to be best.
     """
     best: dict[int, Believed] = {}
     for believed in advice.believed:
@@ -167,12 +168,12 @@ BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 
 def cost_quantity(advice: Advice) -> str | None:
-    """Return the cost that an advice minimizes; None without a target or if it seeks quality."""
+    """Return the cost that an advice minimizes; None without a target or if quality is sought."""
     return None if advice.target is None else _COSTS.get(advice.objective)
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether the reference overfits; final values are then means of best evaluations."""
+    """Return whether the reference overfits, in which case final values are best evaluations."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -184,7 +185,7 @@ def end_label(advice: Advice) -> str:
 
 
 def own_label(advice: Advice) -> str:
-    """Return the reference's label: "yours", or "usual" if it is not the user's configuration."""
+    """Return the label of the reference configuration: "yours", or "usual" if it is a default."""
     return "usual" if advice.is_usual else "yours"
 
 
@@ -283,7 +284,7 @@ def untried_text(advice: Advice) -> str:
         texts.append(f"Timed only: {', '.join(map(str, ran))}.")
     for code, sizes in failed.items():
         reason = ""
-        if reasons[code] != advice.reason:  # not again if the answer has given this reason
+        if reasons[code] != advice.reason:  # do not repeat a reason that the answer gives
             reason = f" ({clause(reasons[code])})"
         texts.append(f"Did not run: {', '.join(map(str, sizes))}{reason}.")
     return " ".join(texts)

@@ -193,7 +193,7 @@ TrainS = Callable[[Trial, int], float | None]
 def mean_rows(
     cell: Cell, line: Row, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return the rows of a line through the mean over seeds, at steps where all have a value.
+    """Return the rows of a line: the mean over seeds at each step where all seeds have a value.
 
     Other steps are left out, because the mean would jump where the number of seeds changes. At most
     8 rows are also drawn as points.
@@ -234,7 +234,7 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line with 99 % of the longest line's epochs is complete; its first 10 % set no axis range.
+# A line is complete with 99 % of the longest line's epochs; the axis range ignores the first 10 %.
 _WHOLE, _FIRST = 0.99, 0.1
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
@@ -373,8 +373,8 @@ def rates_figure(
 ) -> Figure:
     """Draw the learning rates of runs by batch size; add the panel `by_rate` if given.
 
-    `best` has the rate of each batch size in the report's other figures. `believed` has the best
-    rate as estimated from all runs, and `rules` the rates of scaling rules from `best[tuned_at]`.
+    `best` has the rate of each batch size in the report's other figures, `believed` the best rate
+    as estimated from all runs, `rules` the rates that scaling rules compute from `best[tuned_at]`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
@@ -407,7 +407,7 @@ def _rate_rows(
         yield mark("point", rate, batch_size=size)
 
 
-# The sentence that explains each kind of mark.
+# The sentence below the chart that explains each kind of mark.
 _RATE_LEGEND = {
     "point": "Large marks: the rates in the other figures.",
     "run": "Small circles: all rates tried.",

@@ -48,7 +48,7 @@ _ALIGN, _DOWN = {"expr": "datum.align"}, {"expr": "datum.down"}
 
 # ---- marks
 
-# Words and marks get an edge in the background color, so that they are legible across lines.
+# Texts and points get an edge in the background color, so that they stand out from lines.
 _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 _POINT: Spec = {"type": "point", "aria": True, "opacity": 1}
@@ -187,7 +187,7 @@ def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
-    """Return an axis with a label at each batch size or configuration, or at round values."""
+    """Return the horizontal axis, labeled at batch sizes or configurations, or at round values."""
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     axis = _axis(panel.axis, grid=False)
@@ -207,7 +207,6 @@ def _horizontal_axis(panel: Panel) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return an encoding of numbers whose axis ends at the scale's domain, not at round values."""
     scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
@@ -221,10 +220,10 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
-# A vertical axis is logarithmic if highest / lowest value exceeds this: of quantities, of metrics.
+# If the highest value is more than this many times the lowest, a vertical axis is logarithmic. The
+# first number is for quantities such as times, the second for metrics.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Empty space for texts, as a share of the range of the values: below them, above them, and at each
-# end of a logarithmic axis.
+# Empty space for texts, as shares of the values' range: below, above, both ends of a log axis.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
@@ -352,7 +351,7 @@ _CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
-        "labelLimit": 0,  # cut no label, because Vega would measure each label again
+        "labelLimit": 0,  # do not cut labels, because Vega would measure each label again
     },
     # Leave space, because a reader's font may be wider than the font that Vega measured.
     "axisY": {"titlePadding": 12},

@@ -57,7 +57,7 @@ class Panel:
 
     @property
     def has_marks(self) -> bool:
-        """Whether the chart has marks; on an axis of `_SIDE_BY_SIDE`, at two or more positions."""
+        """Whether the chart has marks, at two positions or more if `_SIDE_BY_SIDE` has the axis."""
         aside = (*_ASIDE, "words", "named")
         places = {row.get(self.axis) for row in self.rows if row["kind"] not in aside}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
@@ -127,7 +127,7 @@ def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValu
 
 
 def mark(kind: str, value: float, **fields: CellValue) -> Row:
-    """Return the row of a mark of the given kind at one value."""
+    """Return a row that draws a mark of the given kind at `value`."""
     return {"kind": kind, **fields, "mean": value}
 
 
@@ -141,7 +141,7 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return the fields of a row for values of several seeds; `middle` defaults to their mean."""
+    """Return a row's mean, range and count for the seeds' values; `middle` replaces the mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
@@ -181,7 +181,7 @@ _PLACED = {
 
 
 def is_point(row: Row) -> bool:
-    """Return whether a row is drawn as a point; a line's row only if its `marked` is true."""
+    """Return whether a row is drawn as a point; a line's row only if its field `marked` is true."""
     return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 

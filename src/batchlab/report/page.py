@@ -94,7 +94,7 @@ def render_page(
     first, *others = figures
     charts: dict[str, str] = {}
     for figure in figures:
-        width = 410 if figure is first else 360  # the page's width, so labels are not scaled
+        width = 410 if figure is first else 360  # about as wide as shown, to keep label sizes
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, looks, width=width)
     of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))

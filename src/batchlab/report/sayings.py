@@ -178,7 +178,7 @@ def _against_others(
     """Judge whether a statement on `cell` and `others` holds under each budget; `how` words it."""
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # the seeds needed to decide, by the sentence on a pair
+    undecided: dict[str, float] = {}  # seeds needed to decide, by the sentence on the pair
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]

@@ -43,7 +43,7 @@ _STOPPED = {"time": "the budget ended", "errors": "several in a row did not run"
 
 
 def profile_section(profile: Profile) -> Section:
-    """Return the best batch sizes, a table with a row per batch size, and at most three notes."""
+    """Return the report of a profile: the best batch sizes, a table by batch size, and notes."""
     notes = [*_problems(profile), *law_notes(profile)][:MOST_NOTES]
     return Section(title=_profile_title(profile), table=_profile_table(profile), notes=tuple(notes))
 
@@ -159,7 +159,7 @@ _HARDLY_NOISE = 0.1
 
 
 def noise_section(noise: Noise) -> Section:
-    """Return what the noise means for the batch size, a row per measured step, and notes."""
+    """Report what gradient noise means for the batch size, with a table by step and notes."""
     notes = tuple(_noise_notes(noise))[:MOST_NOTES]
     return Section(title=_noise_title(noise), table=_noise_table(noise), notes=notes)
 
@@ -233,9 +233,9 @@ class FitDocument:
 
 
 def fit_section(law: StepsToTargetFit) -> Section:
-    """Return whether the law fits the points, the law's parameters, and the steps by batch size."""
+    """Report whether the law fits the points, with its parameters and a table by batch size."""
     facts: list[str] = []
-    notes: dict[str, None] = {}  # a dict, so that a shared reason is shown once
+    notes: dict[str, None] = {}  # a dict, so that a reason of several parameters is shown once
     for name, (quantity, label) in _PARAMETERS.items():
         parameter: Estimate = getattr(law, name)
         facts.append(f"{label}: {estimate_text(quantity, parameter)}")
@@ -262,7 +262,7 @@ def fit_section(law: StepsToTargetFit) -> Section:
 
 
 def check_section(check: Accumulation) -> Section:
-    """Return whether accumulation changes the gradient, and each cause with its remedy."""
+    """Report whether gradient accumulation changes the gradient, and each cause with its remedy."""
     title = sentence("another_gradient", workload=check.workload)
     if check.equal:
         average = " on average" if check.findings else ""
@@ -297,9 +297,9 @@ class DifferingSetting:
 class ComparedFigure:
     """A quantity of two studies, A and B, at a batch size that both studies have.
 
-    `change` is B / A if `is_ratio`, else B - A. The intervals of all changes are wide enough that
-    in 95 of 100 comparisons each interval contains the true change. `learning_rates` has the rates
-    of A and B; both are null if the learning rate does not affect the quantity.
+    `change` is B / A if `is_ratio`, else B - A. In 95 of 100 comparisons of two studies, the
+    intervals of all changes contain the true changes. `learning_rates` has the rates of A and B;
+    both are null if the learning rate does not affect the quantity.
     """
 
     quantity: str
@@ -331,7 +331,7 @@ class Comparison(ShownInNotebook):
         a: a text that describes the first study.
         b: a text that describes the second study.
         settings: the values of workload, target, machine and versions that differ.
-        target: the target that steps and times refer to; None if the studies have none in common.
+        target: the target that steps and times refer to; None if the studies do not share a target.
         figures: the compared step times, steps and times to the target, final metrics and memory.
     """
 
@@ -351,7 +351,7 @@ class Comparison(ShownInNotebook):
 
 
 def comparison_section(comparison: Comparison) -> Section:
-    """Return the differences, first in a sentence and then as a table."""
+    """Report the differences of two studies, first in a sentence and then as a table."""
     return Section(
         title=_comparison_title(comparison),
         facts=tuple(_facts(comparison)),

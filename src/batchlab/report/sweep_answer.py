@@ -185,7 +185,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
-    """Yield which batch sizes did best in equal time and equal steps, if these were compared."""
+    """Yield which batch sizes did best in equal time and steps, or that time was not compared."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
         yield Sentence(topic="equal time", text=sentence("time_not_compared"))
@@ -221,7 +221,7 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
 
 
 def sweep_table(study: Study) -> Table:
-    """Return the results of each batch size or plan at its best rate, with 95 % intervals.
+    """Return the table of results: each batch size or plan at its best rate, with 95 % intervals.
 
     Batch sizes without a trial that ended well have a row without a final value.
     """
@@ -240,7 +240,7 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # Omit equal epochs if all trials have the same epochs: the final values show them already.
+        # If all trials have the same epochs, omit this column: it would repeat the final values.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", of=mean))
@@ -351,7 +351,7 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
 
 
 def trials_table(study: Study) -> Table:
-    """Return all trials with status, final metrics, gap, time, memory and plateau."""
+    """Return the table of all trials with status, final metrics, gap, time, memory and plateau."""
     records = {record.trial.trial_id: record for record in study.records}
     by_id = plateaus(study)
 

@@ -122,7 +122,7 @@ def text_report(study: Study) -> str:
 
 
 def answer_section(study: Study) -> Section:
-    """Return the best batch size or plan, and a table with a row per batch size or plan."""
+    """Return the answer: the best batch size or plan, and a table with a row for each."""
     headline, lead = conclusion(study)
     section = Section(title=headline, facts=tuple(filter(None, [lead])))
     if study.records:

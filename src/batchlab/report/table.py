@@ -79,7 +79,7 @@ _FEWER_DIGITS = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows with a raw value for each column, None if not known. `caption` says what a row is."""
+    """Rows of raw values, one for each column, None if not known. `caption` says what a row is."""
 
     caption: str
     columns: tuple[Column, ...]

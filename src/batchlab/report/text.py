@@ -105,7 +105,7 @@ def quantity_text(name: str, value: float | str | None) -> str:
 
 
 def range_text(name: str, low: float, high: float) -> str:
-    """Write a range, "0.961 to 0.972", or one value if both bounds are equal as text."""
+    """Write a range, "0.961 to 0.972", or one value if both bounds are equal after rounding."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
     if from_ == to:
         return from_
@@ -129,7 +129,7 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Decorate a function so that its texts count in the unit of its `Study`, such as tokens."""
+    """Decorate a function so that its texts count in its `Study`'s unit: examples or tokens."""
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -146,9 +146,9 @@ def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    If only a bound is known, write the bound. If nothing is known, write "can't be told", to which
-    the caller adds the reason. If a time's upper bound is at least 100 times the lower bound, write
-    "too unsteady" in place of the interval.
+    Without a value, write the bound if exactly one bound is known; otherwise write "can't be told",
+    to which the caller adds the reason. If a time's upper bound is at least 100 times the lower
+    bound, write "too unsteady" in place of the interval.
     """
     interval = bound_text(name, estimate)
     if estimate.estimate is None:

@@ -83,7 +83,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check_place(path: Path, *, create: bool) -> None:
-    """Refuse a path that cannot be a store, and if not `create`, a missing or empty file."""
+    """Refuse a path that cannot be a store; if `create` is False, also a missing or empty file."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")

@@ -213,7 +213,7 @@ class Store(StoreFile):
             )
 
     def _timings_of(self, name: StudyName, records: Sequence[TrialRecord]) -> Iterator[StepTiming]:
-        """Yield the step times at the batch sizes of `records` that the script really used."""
+        """Yield the step times at the batch sizes of `records`, if the script used these sizes."""
         unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
         shapes: dict[str, set[tuple[int, int]]] = {}  # by device: (batch size, micro-batch size)
         for record in records:

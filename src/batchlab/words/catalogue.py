@@ -44,7 +44,7 @@ _COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
 
 @contextmanager
 def counted_in(unit: str) -> Iterator[None]:
-    """Make all texts filled in the `with` block say `unit`, such as "tokens", for "examples"."""
+    """Make texts that are filled in the `with` block say `unit` instead of "examples"."""
     token = _COUNTED.set(unit)
     try:
         yield
@@ -92,7 +92,7 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def term_text(key: str) -> str:
-    """Return the words for a code, such as a trial's status; without any, return the code."""
+    """Return the words for a code such as a trial's status, or the code if it has no words."""
     return text(TERMS.get(key, key))
 
 

@@ -1,7 +1,8 @@
 """Document: converts records to the JSON of `--json`.
 
 A record shows the fields and properties that its class lists in `document`, or else all fields
-without a leading underscore. A `by_name` field has (name, value) pairs and is shown as one object.
+without a leading underscore. A field that the class lists in `by_name` has (name, value) pairs and
+is shown as one object.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def plain(value: object) -> Any:
 
 
 def reason_of(document: Any) -> Any:
-    """Convert a result of `plain` back to the reason, or the value in a reason, that it shows.
+    """Convert the plain data of a reason, or of a value in a reason, back to the original.
 
     Raises:
         TypeError: an object lacks the code or the values of a reason, or a value has a type that
