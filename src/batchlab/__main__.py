@@ -1,4 +1,4 @@
-"""`python -m batchlab`: the command line, also if the command `batchlab` is not on PATH."""
+"""`python -m batchlab`: the command line, which works even if `batchlab` is not on PATH."""
 
 from batchlab.cli.main import main
 

@@ -39,14 +39,14 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return the name of a device's hardware, or None if unknown; for "cpu", query no GPU."""
+    """Return the name of a device's hardware, or None if unknown; "cpu" needs no GPU driver."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
-    """Return the numbers of threads to time steps with: 1 and all cores, or only 1 for a GPU."""
+    """Return the thread counts to time steps with: 1 and the number of cores; only 1 for a GPU."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

@@ -25,7 +25,7 @@ def log(
     """Report a training's progress and metrics to batchlab; do nothing outside a study.
 
     Give at least one of `step`, `epoch` and `samples`, and for every batch size evaluate after the
-    same numbers of samples. `log` raises no error; the study reports values that are wrong.
+    same numbers of samples. `log` raises no error; the study reports invalid values instead.
 
     Args:
         step: optimizer updates since the start of the training; do not count micro-batches.
@@ -49,7 +49,7 @@ def log(
 
 
 def _line(counters: dict[str, Any], values: dict[str, Any]) -> bytes:
-    import json  # here, because a training outside a study does not need json
+    import json  # not at the top, because a training outside a study does not need json
 
     complaints: list[str] = []
     line: dict[str, Any] = {"batchlab_log": 1, "at_s": time.monotonic()}
@@ -75,7 +75,7 @@ def _put(
 
 
 def _counted(name: str, given: Any) -> float | None:
-    """Return the value of the counter `name`, None if invalid; only `epoch` may be a fraction."""
+    """Return the counter's value, or None if it is invalid; only `epoch` may be a fraction."""
     number = _float(given)
     if number is None or not 0 <= number < 1e18:
         return None

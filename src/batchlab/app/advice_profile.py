@@ -1,4 +1,4 @@
-"""Measurements of an advice besides its trainings: step times and the length of one training."""
+"""Advice profile: step times for an advice, and the number of epochs of one training."""
 
 from __future__ import annotations
 
@@ -22,37 +22,42 @@ from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
-_FIRST_EPOCHS = 4  # epochs to train at first; doubled until a run reaches its target or plateau
-# The profile may take `_SHARE` of the budget, but at least `_LEAST_S` and at most `_MOST_S`.
-# Timing 12 batch sizes of a small model takes 7 s, and is repeated until that time is over. Take no
-# more from the trainings, as results scatter more between seeds than by the error of step times.
+# To find the length of a training, train this many epochs first. Double the number until the run
+# reaches its target or a plateau.
+_FIRST_EPOCHS = 4
+# The profile may take the share `_SHARE` of the budget, but at least `_LEAST_S` and at most
+# `_MOST_S` seconds. Timing 12 batch sizes of a small model once takes 7 s, and the timing is
+# repeated while time is left. More time is left to the trainings, because their results scatter
+# more between seeds than by the error of step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-_LARGEST_SHARE = 0.4  # a profile may take at most this share of the remaining time
-FIRST_LOOK_S = 60.0  # the most seconds for timing the reference's step before the profile
-# Comparing the step times of two sizes may take `_TURNS_SHARE` of the budget, or `_TURNS_LEAST_S`
-# seconds if longer, but no more than the share `_TURNS_OF_LEFT` of the time left, in up to
-# `_MOST_TURNS` processes. The first is expected to take `_TURN_LEAST_S` seconds and `_TURN_STEPS`
-# steps of each size.
+# A profile may take at most this share of the remaining time.
+_LARGEST_SHARE = 0.4
+# Timing the reference's steps before the profile may take at most this time.
+FIRST_LOOK_S = 60.0
+# Two batch sizes are compared by timing their steps in turn, in at most `_MOST_TURNS` processes.
+# For this, the share `_TURNS_SHARE` of the budget is set aside (at least `_TURNS_LEAST_S` seconds,
+# but no more than the time left), and the share `_TURNS_OF_LEFT` of the time set aside is used.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
+# The first process is expected to need these seconds plus this number of steps of each batch size.
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: AnySubject) -> bool:
-    """Return whether the objective needs a target but none is given, so a pilot run must set it."""
+    """Return whether a pilot run must set the target: the objective needs one, none is given."""
     return subject.target is None and subject.question.objective != "quality"
 
 
 def profile_for_pilot(subject: AnySubject) -> Profile | None:
-    """Profile the reference's batch size for a pilot run; None if all sizes must be profiled."""
+    """Return a profile of only the reference's batch size, for a pilot run; None if impossible."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
     # Starting a script may take minutes, so no script is started only for this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence
     if not (may_begin and needs_pilot(subject) and size in wanted and len(wanted) > 1):
         return None
     limit_s = min(FIRST_LOOK_S, _LARGEST_SHARE * subject.question.budget.time_limit_s())
-    with suppress(WorkloadError):  # profiling all sizes will raise the same error
+    with suppress(WorkloadError):  # the profile of all batch sizes will raise this error again
         profile = subject.profile(
             (size,), deadline_s=time.monotonic() + limit_s, listener=ProgressListener()
         )
@@ -62,7 +67,7 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
-    """Return whether only the reference's batch size is profiled, although others should be."""
+    """Return whether a profile has only the reference's batch size and must be completed."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -102,7 +107,7 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: AnySubject) -> tuple[int, ...]:
-    """Return the batch sizes to profile: only the workload's own if sizes cannot be compared."""
+    """Return the batch sizes to profile; if sizes cannot be compared, only the workload's own."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
@@ -111,7 +116,7 @@ def _wanted(subject: AnySubject) -> tuple[int, ...]:
 def timed_in_turn(
     subject: AnySubject, here: Profile, sizes: Sequence[int]
 ) -> Iterator[tuple[float, ...]]:
-    """Yield each process's ratios of step times (second size / first), while time is left."""
+    """Time two batch sizes in turn; yield each process's ratios of step times (second / first)."""
     budget = subject.question.budget
     points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
     most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s)
@@ -130,7 +135,7 @@ def timed_in_turn(
 
 
 def run_plan(subject: AnySubject) -> RunPlan:
-    """Return a plan for an advice's runs, with a clock that starts now and no time limit."""
+    """Return a plan for training the runs of an advice: it starts now and has no time limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -144,9 +149,9 @@ def run_plan(subject: AnySubject) -> RunPlan:
 
 
 def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
-    """Return the planned epochs of one training, or else find them by training the reference.
+    """Return the planned epochs of one training, or else train the reference to find the epochs.
 
-    That training ends at the target, at a plateau, or where a script ends by itself.
+    The reference trains until its target or a plateau; a script trains until it ends by itself.
     """
     question = subject.question
     if subject.epochs is not None:
@@ -163,7 +168,8 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
                 f"{question.trainings:g} trainings: how long one takes is not known, for "
                 f"the first failed ({reason_text(record.reason)}); give a time with --budget"
             )
-        last = length.last_step(subject.reference)  # a stored record may be longer
+        # A stored record may be of a longer run, so leave out its later evaluations.
+        last = length.last_step(subject.reference)
         until_then = tuple(e for e in record.evaluations if e.step <= last)
         end = _end_of(subject, replace(record, evaluations=until_then))
         if end is not None or length.epochs is None:
@@ -172,7 +178,7 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
 
 
 def _end_of(subject: AnySubject, record: TrialRecord) -> float | None:
-    """Return the epochs after which a run reached its target, plateau or own end, else None."""
+    """Return after how many epochs a run met its target, plateau or own end; None if it did not."""
     if subject.target is not None:
         crossing = record.crossing(subject.target)
         if crossing is not None and crossing.held:

@@ -44,7 +44,7 @@ from batchlab.words.catalogue import text
 
 BEGINNING = "training the first steps"
 SEARCH = "comparing batch sizes"
-# By the purpose of runs: their stage, and the reason for them that is reported to the user.
+# For each purpose of runs: the stage and the reason that are reported to the user.
 _OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
     "pilot": (TARGET, Reason.of("asked_for_end")),
     "search": (SEARCH, Reason.of("asked_to_compare")),
@@ -78,17 +78,18 @@ class AdviceSession:
         self._asked = subject.question
         self._budget = subject.question.budget
         self._listener = subject.question.listener
-        self._here: Profile  # this machine's latest profile
-        # By batch size. The engine gets the empty dicts, and reads them once `_plan` fills them.
+        self._here: Profile  # The latest profile of this machine.
+        # The keys are batch sizes. The engine gets these dicts empty; `_plan` fills them later.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
         self._stage = ""
         self._is_beginning = False  # whether only the reference's batch size has been profiled
 
     def carried_out(self) -> Advised:
-        """Return the stored advice with its study and profile; first compute a missing advice."""
+        """Return the advice with its study and profile: the stored advice, or a new advice."""
         study_id = self._study.study_id
-        # If two processes ask the same question, one computes the answer and the other reads it.
+        # If two processes ask the same question, one computes the answer, and the other waits and
+        # reads that answer.
         what, waiting = f"study-{study_id}", "another process was working on the same question"
         turn = own_turn(self._store, what, budget=self._budget, while_waiting=waiting)
         with turn, self._store.working_on(study_id):
@@ -110,7 +111,7 @@ class AdviceSession:
         return advised
 
     def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
-        """Report the stage of the requested runs, then the runs."""
+        """Report the stage that starts, the runs that the advisor requests, and the reason."""
         stage, why = _OF_PURPOSE[purpose]
         self._begin(BEGINNING if self._is_beginning else stage)
         self._listener.asked(trials, why)
@@ -128,7 +129,7 @@ class AdviceSession:
             self._listener.phase(text(stage))
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the spent and the allowed seconds, unless `trainings` has yet to set the limit."""
+        """Report the spent and the allowed seconds; report nothing while the limit is unknown."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -143,10 +144,11 @@ class AdviceSession:
         if self._is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # A continued study reads its stored profile, so `trainings` give the same limit in seconds.
+        # A continued study uses the stored step time, so `trainings` give the same limit again.
         self._limit_by_trainings(here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
-        # If continued, keep the stored budget for runs: the time before the runs varies.
+        # A continued study keeps the stored budget for runs. A new budget would differ slightly,
+        # because the time that this process needed to start is subtracted.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(options)
@@ -189,17 +191,17 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal) -> Profile:
-        """Return the stored first profile, or measure the reference's or all batch sizes now."""
+        """Return the study's first profile from the journal, or profile the sizes needed first."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         if self._asked.trainings is not None:
             first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
-            if first.value is not None:  # otherwise the profile will raise the error
+            if first.value is not None:  # if the timing failed, the profile will raise the error
                 self._limit_by_trainings(first.value.step_s)
         return profile_for_pilot(self._subject) or self._measured()
 
     def _measured(self, known: Profile | None = None) -> Profile:
-        """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
+        """Profile all batch sizes; if only a cluster has the device, return the given profile."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         self._begin(PROFILING)
@@ -246,7 +248,7 @@ class AdviceSession:
         )
 
     def _with_all_options(self, question: Question, journal: Journal, inner: Engine) -> Question:
-        """Return the question with options of all batch sizes; profile them unless stored."""
+        """Return the question with an option for every batch size; profile the sizes if needed."""
         self._is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(known=self._here)
@@ -283,8 +285,9 @@ class AdviceSession:
         """Give the engine each option's micro-batch size and step time on this machine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
+            # If `option` is from another machine, its micro-batches may be too large for this one.
             best = self._here.best_micro_batch(size)
-            if best is not None:  # another machine's profile may allow larger micro-batches
+            if best is not None:
                 micro = min(micro, best.micro_batch_size)
             self._micro_batch_sizes[size] = micro
             self._step_s[size] = self._here.about_step_s(size)

@@ -56,27 +56,30 @@ def advise(
     """Find the batch size to train `workload` with, and its learning rate and other settings.
 
     The batch sizes are profiled, then the most promising configurations are trained, until the
-    budget is spent or none is promising enough. Trials in the store are not trained again. After an
-    interruption the same call continues; after completion it returns the stored advice.
+    budget is spent or no configuration is promising enough. Trials in the store are not trained
+    again. After an interruption, the same call continues the study; after completion, the same
+    call returns the stored advice.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs`).
         target: (metric, value) on validation data at which a training succeeds; None for the
-            workload's own, or else what a pilot run of your settings reaches.
+            workload's own target, or else the value that a pilot run with your settings reaches.
         margin: a training counts as no worse than another if its final metric is worse by at most
             `margin`, > 0, in the unit of the metric; None for the lesser of 5 % of the improvement
             over the untrained model and 5 % of the remaining errors.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; None for three minutes, or for the time that `trainings` take.
-        trainings: instead of `budget`, the time of this many trainings of your settings, > 0,
-            without evaluations. The time of one is measured first: to its planned end, or if it
-            has none, to the target or to its plateau.
-        batch_sizes: the candidates, 1 to the number N of examples, or "full" for N; yours is added.
-            None for powers of two from 8; for a command, its own size doubled and halved.
-        epochs: the epochs of a training of yours, >= 1; None for the workload's own number, or else
-            what the budget allows (10 for quality, and with a learning-rate schedule).
+        trainings: instead of `budget`, the limit as a number of trainings with your settings, > 0.
+            The time of one training without evaluations is measured first. A training ends after
+            its planned epochs; without planned epochs, at the target or at a plateau.
+        batch_sizes: the candidates, from 1 to the number N of training examples, or "full" for N;
+            your own batch size is added. None for powers of two from 8; for a command, None for
+            its own batch size doubled and halved repeatedly.
+        epochs: the epochs of one training with your settings, >= 1. None for the workload's own
+            number; without such a number, 10 epochs for objective "quality" or with a
+            learning-rate schedule, else as many as the budget allows.
         at_most_epochs: the most epochs of any training, >= `epochs`; None for no limit. With
             objective "time", another batch size may train more epochs than yours if the training
             takes no longer.
@@ -127,7 +130,7 @@ def advised(question: Request) -> Advised:
 
 
 def _check(subject: Subject) -> None:
-    """Raise an error for a question that cannot be answered for the subject."""
+    """Raise an error if the question cannot be answered for this workload or command."""
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
@@ -146,7 +149,7 @@ def _check(subject: Subject) -> None:
             f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
             f"one of the two out"
         )
-    # Computing these properties raises errors for impossible values; `length` checks the target.
+    # Computing these properties raises an error for an impossible batch size, epochs or target.
     _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:

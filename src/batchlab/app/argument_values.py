@@ -62,7 +62,7 @@ def seconds(value: Any) -> float:
 
 
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a reader that applies `item` to each part of a sequence or of text with commas."""
+    """Return a reader that applies `item` to each item of a sequence or a comma-separated text."""
 
     def read(values: Any) -> tuple[Any, ...]:
         if isinstance(values, str):
@@ -107,7 +107,7 @@ def text(value: Any) -> str:
 
 
 def pattern(value: Any) -> str:
-    """Return a regular expression, or refuse a text that is none."""
+    """Return a regular expression, or refuse a text that is not a regular expression."""
     try:
         re.compile(text(value))
     except re.error as error:
@@ -158,7 +158,7 @@ def n_bytes(value: Any) -> int:
 
 
 def device(value: Any) -> str:
-    """Return the name of a device, which this machine may lack, or refuse a malformed name."""
+    """Return a device's name, or refuse a malformed name; this machine need not have the device."""
     if not re.fullmatch(r"cpu|cuda|cuda:\d+", value):
         raise ValueError
     return str(value)

@@ -21,13 +21,13 @@ from batchlab.plans.scaling import SCALING_RULES
 class Argument:
     """An argument's properties for the command line, Python and agents."""
 
-    # Converts a text or a Python value; None for a switch, or if `choices` are enough.
+    # Converts a text or a Python value. None for a switch, and for an argument with `choices`.
     read: Callable[[Any], Any] | None = None
-    expected: str = ""  # the description of possible values, for error messages
-    shown: str = ""  # the placeholder in `--help`
+    expected: str = ""  # The possible values in words, for error messages.
+    shown: str = ""  # The placeholder in `--help`.
     choices: Collection[str] = ()
-    flag: str | None = None  # the option, unless it is the argument's name with dashes
-    default: object = None  # shown by `--help` unless None
+    flag: str | None = None  # The option; None for the argument's name with dashes.
+    default: object = None  # The default value, which `--help` shows unless None.
     is_repeated: bool = False
 
     @property
@@ -55,7 +55,7 @@ def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
     """Convert a text or a Python value to the value of a command's argument.
 
     Raises:
-        UsageError: the value is not possible; `whose` follows the value in the message.
+        UsageError: the value is not possible; in the message, the text `whose` follows the value.
     """
     argument = argument_of(command, name)
     reader, expected = argument.read, argument.expected
@@ -95,7 +95,8 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments by name in Python; a key such as "sweep budget" is for that command only.
+# The arguments, by name in Python. An entry such as "sweep budget" is for the command `sweep` and
+# replaces the entry "budget" there.
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),

@@ -23,7 +23,7 @@ from batchlab.words.reasons import reason_text
 # or after `_BUDGET_SHARE` of the budget if that is less.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
-# By fact: an example, and an explanation for the message.
+# For each fact: an example of a value, and an explanation for the message that requests the fact.
 _FACTS: dict[str, tuple[Any, str]] = {
     "metric": ("val_loss", "the validation metric that counts"),
     "better": ("lower", "higher or lower: its name does not tell"),
@@ -92,7 +92,7 @@ def completed(
         if key not in certain:
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
-    if look is None:  # the short run failed, so the same command would fail again
+    if look is None:  # offer no command to paste, because this command failed
         raise UsageError(f"{request}. Have it run first")
     paste = follow_up(command_line, values)
     if unsure:
@@ -105,7 +105,7 @@ def completed(
 def _trained_with_now(
     arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
 ) -> dict[str, int | float]:
-    """Return the `wanted` facts: default values, `in_code`, of the flags that set them."""
+    """Return the `wanted` facts that have a value in `in_code`, the default values of flags."""
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         value = in_code.get(plain_flag(flag_of(arguments, name) or ""))
@@ -135,7 +135,7 @@ def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Run a command briefly; return the run (None if it failed) and what went wrong or ""."""
+    """Run a command briefly; return the run (None if it failed) and a text on problems (or "")."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:

@@ -18,9 +18,9 @@ class Budget:
     """A limit on the time of one whole call, counted from the creation of this object."""
 
     def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
-        """Start the clock; the last `reserved_s` seconds of the limit are not for work."""
+        """Start the clock; work must end `reserved_s` seconds before the limit."""
         self.started_s = time.monotonic()
-        self.seconds: float | None = None  # the limit, or None until a limit is set
+        self.seconds: float | None = None  # The limit; None until a limit is set.
         # The `time.monotonic()` at which only `reserved_s` seconds are left; None without a limit.
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
@@ -69,7 +69,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Claim `what` for the block, after waiting for another process that has claimed it."""
+    """Hold the claim on `what` during the `with` block; wait while another process holds it."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

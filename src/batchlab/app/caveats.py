@@ -16,16 +16,18 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# Report an evaluation's memory if it exceeds a training step's by this factor and by these bytes.
+# Report the memory of an evaluation if it exceeds the memory of a training step by this factor and
+# by this number of bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# A target is early if reached within this share of all epochs, or in epoch 1 of at least this many.
+# A target is early if a run reaches it within the share `_EARLY` of a training's epochs. If a
+# training has at least `_MANY_EPOCHS`, a target that is reached in the first epoch is early, too.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the caveats in `advice`, and caveats on its step times, data, target and subject."""
+    """Return the caveats that `advice` has, and caveats on step times, data, target and model."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -66,11 +68,12 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 
 
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Yield a caveat that small differences may be chance if there are few validation examples.
+    """Yield a caveat, if there are few validation examples, that small differences may be chance.
 
-    For metrics like accuracy, the caveat gives the 95 % half-width of Agresti and Coull 1998, The
-    American Statistician 52(2), which is not 0 even if no example is wrong; for other metrics it
-    gives no number. There is no caveat for a weighted loss, as `n` does not determine its error.
+    For metrics like accuracy, the caveat says which differences are small: below half the width of
+    the 95 % interval of Agresti and Coull 1998, The American Statistician 52(2). That width is not
+    0 even if no example is wrong. For other metrics, the caveat gives no number. A weighted loss
+    gets no caveat, because the number of examples does not determine its error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = known(run.best_value for run in advice.tried)
@@ -86,7 +89,7 @@ def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
 
 
 def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Yield a caveat if the recommended or the reference batch size reaches the target early."""
+    """Yield a caveat if the recommended or the reference batch size reached the target early."""
     named, level = advice.named, advice.target
     whole: float | None = subject.epochs
     if not whole and advice.end_quality is not None:

@@ -34,7 +34,8 @@ from batchlab.words.document import plain
 Comparable = Study | Advice | Profile | str | Path
 _MISSES = 0.05  # the probability that at least one interval of a comparison is wrong
 _NORMAL_95 = float(ndtri(0.975))
-SizeAndRate = tuple[int, float | None]  # batch size, learning rate
+# The batch size and the learning rate; None for a quantity that does not depend on the rate.
+SizeAndRate = tuple[int, float | None]
 Estimates = Mapping[SizeAndRate, Estimate]
 
 
@@ -42,13 +43,14 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
     """Compare two studies; return differences, with intervals that show which exceed noise.
 
     Args:
-        a: a study, an advice or a profile; or the path of a store (its last study is used) or of
-            a .json file by `batchlab profile --json`; or the start of a study's id in `store`.
+        a: a study, an advice or a profile. Or a path: of a store, whose last study is compared, or
+            of a .json file with the output of `batchlab profile --json`. Or the first characters
+            of a study's id in `store`.
         b: the other study, in any form that `a` may have.
-        store: the SQLite file in which ids are looked up.
+        store: the SQLite file with the study, if `a` or `b` is an id.
 
     Raises:
-        BatchlabError: `a` and `b` are the same, or one of them has no study, answer or profile.
+        BatchlabError: `a` and `b` are the same study, or a study is missing or has no answer yet.
     """
     one, other = _side(a, Path(store)), _side(b, Path(store))
     if (one.study, one.profile) == (other.study, other.profile):
@@ -65,7 +67,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side of the comparison; read an advice's study, a path or an id from disk."""
+    """Return one side of a comparison; read the study from disk unless it is given as an object."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)
@@ -124,7 +126,7 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The study's runs, without runs in which a plan changes the batch size or the rate."""
+        """The study's runs, except runs whose batch size or learning rate a plan changes."""
         if self.study is None:
             return []
         return [run for run in self.study.records if not run.trial.stages]
@@ -147,7 +149,8 @@ class Side:
     def step_s(self, wider: float) -> Estimates:
         """Return the seconds per step by batch size, with 95 % intervals scaled by `wider`.
 
-        The scatter between sessions is unknown, so widen by the scatter between processes instead.
+        Step times also differ between sessions, by an unknown amount. Therefore, each interval is
+        widened by the scatter between processes instead.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -160,7 +163,8 @@ class Side:
             for timing in self.timings:
                 times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
             if len(times) >= SIZES_FOR_LAW:
-                # One process per size shows no scatter, so use deviations from the step-time law.
+                # With one process per batch size, the scatter between processes is unknown, so use
+                # the deviations of the step times from the fitted law.
                 law = fit_step_time([*times.items()])
                 times = dict(zip(times, map(law.step_s, times), strict=True))
                 session = _NORMAL_95 * law.off_the_law_fraction
@@ -174,7 +178,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> Estimates:
-        """The peak memory by batch size; in a profile, with the fastest micro-batch size."""
+        """The peak memory by batch size; for a profile, with the fastest micro-batch size."""
         points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
             sizes = map(attrgetter("batch_size"), self.profile.points)
@@ -183,7 +187,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> dict[SizeAndRate, list[Crossing]]:
-        """Return target crossings by (size, rate), if every run of the pair reached the target."""
+        """Return when runs reached the target, by (size, rate); omit pairs of which a run missed it."""
         met: dict[SizeAndRate, list[Crossing]] = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -198,7 +202,7 @@ class Side:
 
     @cached_property
     def ends(self) -> dict[SizeAndRate, list[float]]:
-        """The final metric values of whole trainings, by batch size and rate."""
+        """The final metric values of complete trainings, by (batch size, learning rate)."""
         ends: dict[SizeAndRate, list[float]] = {}
         if self.advice is not None:
             for tried in self.advice.tried:
@@ -221,7 +225,7 @@ class Side:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, as runs to the harder target reach both; None if metrics differ."""
+    """Return the easier target, which the runs of both sides can reach; None if metrics differ."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -255,7 +259,7 @@ def _steps(
     b: Mapping[SizeAndRate, list[Crossing]],
     confidence: float,
 ) -> tuple[Estimates, Estimates]:
-    """Return each side's mean steps to the target; the scatter is pooled over both sides."""
+    """Return each side's mean steps to the target; estimate the scatter from both sides together."""
     met = [*a.values(), *b.values()]
     logs = [[math.log(crossing.middle) for crossing in crossings] for crossings in met]
     means, steps = CellMeans.of_steps(logs), []
@@ -263,7 +267,8 @@ def _steps(
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # Rare evaluations may cause an equal error for all seeds, so do not average that error.
+            # A run crosses the target between two evaluations. The error by their distance may be
+            # equal for all seeds, so a mean over seeds does not reduce the error.
             apart = max(math.log(crossing.step / crossing.least) for crossing in crossings) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps.append(Estimate.of_log(fmean(logs[i]), half, n=mean.n))
@@ -271,7 +276,7 @@ def _steps(
 
 
 def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigure]:
-    """Yield the comparisons of mean final metric values; the scatter is pooled over both sides."""
+    """Yield the comparisons of mean final values; estimate the scatter from both sides together."""
     if a.study is None or b.study is None:
         return
     metric = a.study.workload.metrics[0]
@@ -312,7 +317,7 @@ def _log(known: Estimate) -> float:
 
 
 def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
-    """Return the product of two independent estimates, or with power -1 their quotient."""
+    """Return the product of two independent estimates, or their quotient if `power` is -1."""
     halves = one.log_half_width, other.log_half_width
     half = None
     if halves[0] is not None and halves[1] is not None:
@@ -330,8 +335,9 @@ def _rows(
 ) -> Iterator[ComparedFigure]:
     """Yield a comparison for each batch size on both sides, at the best common learning rate.
 
-    The best rate has the best mean over both sides. Without a common rate, use each side's best.
-    The change is a difference if `difference` returns it, or else a ratio.
+    The best common rate has the best mean over both sides. If the sides have no rate in common,
+    use the best rate of each side. The function `difference` computes the change between the
+    sides; without this function, the change is a ratio.
     """
     sign = 1 if better == "higher" else -1
 

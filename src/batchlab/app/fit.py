@@ -21,7 +21,8 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
     For a batch size with several learning rates, only the best rate is used: the rate with the
-    largest share of runs that reached the target and, if equal, the least geometric mean of steps.
+    largest share of runs that reached the target or, if shares are equal, with the least geometric
+    mean of steps.
 
     Args:
         points: a CSV file, or rows, one per run: `batch_size`, `steps_to_target` (or
@@ -30,8 +31,8 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
             `after_steps`, its number of steps. Other columns are ignored.
 
     Returns:
-        The law: `s_min`, `e_min`, `b_crit` and `exponent`, each with an interval or why there is
-        none, and `by_batch_size`, the expected and the measured steps.
+        The law: `s_min`, `e_min`, `b_crit` and `exponent`, each with an interval or the reason why
+        there is no interval, and `by_batch_size`, the expected and the measured steps.
 
     Raises:
         BatchlabError: the points cannot be read, or are too few for a law.
@@ -47,7 +48,8 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # Compare first by the share of runs that reached the target, as the mean ignores other runs.
+    # Compare rates by the share of runs that reached the target first, because the mean leaves out
+    # runs that did not reach the target.
     logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean
@@ -83,7 +85,7 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row:  # more fields than columns, as after 1,000
+                if None in row:  # too many fields, for example because 1,000 has a comma
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
                 yield where, row
     except FileNotFoundError:
@@ -116,7 +118,8 @@ def _run(row: PointRow) -> StepsObservation:
 
 
 def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
-    written = " ".join(str(row.get(column, "")).split())  # join lines of an unclosed quote
+    # After an unclosed quote, a field has several lines, so join them for the error message.
+    written = " ".join(str(row.get(column, "")).split())
     if written in ("", "None"):
         return None
     try:

@@ -40,7 +40,8 @@ def noise(
     """Measure the gradient noise scale of `workload` during a training with its own settings.
 
     A separate process measures the scale at the initial weights, at the last step, and at the last
-    step halved repeatedly, with enough examples for an interval of ± 20 %, or nearly all.
+    step divided by 2, 4, 8 and so on. Each measurement adds training examples until the interval is
+    within ± 20 %, or until nearly all examples are used.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
@@ -101,7 +102,7 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """Return the last step to measure at; refuse a step after the end of the rate's schedule."""
+    """Return the last step to measure at; refuse a step after the learning rate's schedule."""
     planned = subject.length.last_step(trial)
     if steps is None:
         return planned
@@ -116,7 +117,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, trial: Trial, steps: tuple[int, ...]
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """Measure in a child process; return the points, and a reason if points are missing."""
+    """Measure in a child process; return the points and, if points are missing, the reason."""
     question = subject.question
     budget, listener = question.budget, question.listener
     listener.phase("measuring gradient noise")

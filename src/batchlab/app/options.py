@@ -29,7 +29,7 @@ def checked_trials(subject: Subject) -> tuple[Trial, ...]:
 
 
 def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial with a smaller last batch if the workload's check failed on such a batch."""
+    """Refuse a trial with a smaller last batch if the check of the workload failed on one."""
     rests = trial.plan.last_batch_sizes()
     if rests and not summary.last_batch_runs:
         raise BatchSizeError(
@@ -68,9 +68,10 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return each batch size with (scaling rule, factor on the reference's rate) pairs."""
+    """Return for each batch size by which factor each scaling rule changes the reference's rate."""
     summary = subject.summary
-    # Use both sources: the options may lack candidates, or have sizes that a profile added.
+    # Use both sources, because a candidate may have no option, and a profile may have added sizes
+    # that are no candidates.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
     multiples = []
     for size in sorted(sizes):
@@ -117,7 +118,7 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
 
 
 def why_untimed(option: Option) -> Reason | None:
-    """Return why a usable option lacks a step time; None for timed and unusable options."""
+    """Return why a step time is missing; None if the option has one or cannot be used."""
     if not option.runs:
         return None
     return option.step_s.reason
@@ -126,11 +127,11 @@ def why_untimed(option: Option) -> Reason | None:
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Return an option per batch size: step time and memory by the profile, or why it is unusable.
+    """Return an option for each batch size: its step time and memory, or why it cannot be used.
 
-    Between two profiled batch sizes, the time is interpolated and the memory computed by the
-    memory law, so `batch_sizes` need not be in the profile. `trial` determines the size of an
-    epoch's last batch.
+    Step time and memory are from the profile. Between two profiled batch sizes, the step time is
+    interpolated, and the memory is computed by the fitted memory law. `trial` determines the size
+    of an epoch's last batch.
     """
     options = []
     for size in sorted(set(batch_sizes)):
@@ -195,7 +196,8 @@ def _option(profile: Profile, trial: Trial) -> Option:
         return option
     if is_above and profile.stopped == "memory":
         return refused(option, _TOO_LARGE)
-    # The workload's own and larger sizes are profiled first, so a smaller size may be missing.
+    # The workload's own and larger sizes are profiled first, so smaller sizes may be missing in a
+    # profile that stopped early.
     if profile.stopped == "time" or (profile.stopped is not None and not is_above):
         return refused(option, Reason.of("profile_ended_before"))
     return refused(option, between.reason or Reason.of("not_profiled"))
@@ -204,7 +206,8 @@ def _option(profile: Profile, trial: Trial) -> Option:
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
     """Return the mean seconds per step of an epoch, including a smaller last batch.
 
-    A last batch smaller than all profiled batch sizes counts with the time of the smallest size.
+    A last batch that is smaller than all profiled batch sizes counts with the step time of the
+    smallest profiled size.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan
     n_steps = plan.steps_in(1)

@@ -1,4 +1,4 @@
-"""Output files: written completely, or if writing fails the old file is unchanged."""
+"""Output files: written completely, or the old file stays unchanged if writing fails."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_output_file(
     Args:
         path: the file to be written.
         store: the command's store, which must not be overwritten; None if there is no store.
-        option: the option that `path` was given with.
-        example: a file name with the format's suffix for the error message.
+        option: the command-line option with which `path` was given, for the error message.
+        example: a file name with the right suffix, for the error message.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
@@ -49,8 +49,9 @@ def write_output_file(path: Path, content: bytes) -> None:
     Raises:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
+    # Write directly into a pipe or device, because a rename by root would replace /dev/null.
     if path.exists() and not (path.is_file() or path.is_dir()):
-        path.write_bytes(content)  # a pipe or device: as root, a rename would replace /dev/null
+        path.write_bytes(content)
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -68,7 +69,9 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write a file per entry of `contents`, named `path` plus the key: `report-b-epochs.svg`.
+    """Write a file for each item of `contents`; its key is added to the file's name.
+
+    With the path `report.svg`, the key "b-epochs" gives the file `report-b-epochs.svg`.
 
     Raises:
         BatchlabError: a file cannot be written.

@@ -31,11 +31,11 @@ def profile(
     budget: str | float = "60s",
     listener: ProgressListener | None = None,
 ) -> Profile:
-    """Measure step time and peak memory of `workload` by batch size; find the largest that fits.
+    """Measure step time and memory of `workload` by batch size; find the largest size that fits.
 
     Each batch size runs in a separate process, from the smallest up, until a size does not fit into
     memory. Then the largest size that fits is searched for, and larger sizes run in micro-batches.
-    Sizes that ran without micro-batches are timed again in more processes, within the budget.
+    While time is left, sizes that ran without micro-batches are timed again in more processes.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
@@ -43,7 +43,8 @@ def profile(
             N; None for 1, 2, 4, ... N, and the workload's own.
         settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: judge as if the device had only this many bytes; None for all of them.
+        memory_limit_bytes: judge which sizes fit as if the device had only this many bytes; None
+            for all of its memory.
         budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         listener: receives progress; None prints a line per stage in a notebook, else nothing.
 

@@ -18,17 +18,18 @@ class ProgressState(ProgressListener):
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Start without any report; `clock` must be monotonic, in seconds."""
-        self.name = ""  # the command that runs, with its subject
-        self.stages: tuple[str, ...] = ()  # in order; empty for a command without stages
-        self.stage = ""  # the current stage, one of `stages` or another text
-        self.runs: list[str] = []  # what the command waits for and why, as lines
-        self.lead = ""  # the leading configuration in words, if there is one yet
-        self.doing = ""  # the current work in words
+        self.name = ""  # The running command and its subject, such as "sweep mine".
+        self.stages: tuple[str, ...] = ()  # All stages in order; empty if there are no stages.
+        self.stage = ""  # The current stage: one of `stages`, or another text.
+        self.runs: list[str] = []  # Lines: which runs the command waits for, and why.
+        self.lead = ""  # The leading configuration in words, or "" if unknown.
+        self.doing = ""  # The current work in words.
         self._clock = clock
         self._began_s = clock()
-        self._budget: tuple[float, float] | None = None  # clock at start, total seconds
+        # When the budget began, by the clock, and the seconds of the budget.
+        self._budget: tuple[float, float] | None = None
         self._done_fraction: float | None = None
-        self._ends_s: float | None = None  # when the work is expected to end, by the clock
+        self._ends_s: float | None = None  # when the stage is expected to end, by the clock
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """Store the command, its subject and its stages."""
@@ -40,7 +41,7 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the budget; while `budget_s` is unchanged, the spent time never decreases."""
+        """Store the spent and the total seconds; the spent time never decreases for one budget."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])
@@ -93,9 +94,10 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return lines: stage, progress bar, and if known the leading configuration and current work.
+    """Return the lines of a display: the stage, a progress bar, and further lines if known.
 
-    A line longer than `width` characters is cut off.
+    The further lines are the leading configuration and the current work. A line longer than
+    `width` characters is cut off.
     """
     lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]
     if state.lead:
@@ -157,7 +159,7 @@ def _trials_text(trials: Sequence[Trial]) -> str:
     rates = sorted({trial.learning_rate for trial in trials})
     seeds = sorted({trial.seed for trial in trials})
     parts = [_several("batch size", "batch sizes", list(map(str, sizes)))]
-    if len(sizes) == 1:  # rates differ by batch size, so omit those of several sizes
+    if len(sizes) == 1:  # several batch sizes have different learning rates, so omit the rates
         words = [number_text(rate, "rate") for rate in rates]
         parts.append(_several("learning rate", "learning rates", words))
     return ", ".join([*parts, _several("seed", "seeds", list(map(str, seeds)))])

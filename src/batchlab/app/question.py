@@ -55,7 +55,7 @@ class Request:
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # where trials run, or None for this machine
     memory_limit_bytes: int | None = None
-    # The profile of another machine, already read, with this request's memory limit applied.
+    # The profile of another machine; if this request has a memory limit, the profile has it, too.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None

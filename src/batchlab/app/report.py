@@ -33,9 +33,9 @@ def put_advice(store: Store, study_id: str, advice: Advice) -> None:
 class Advised:
     """An advice, with the study and the profile that the advice is based on."""
 
-    advice: Advice  # the recommendation
-    study: Study  # the training runs, and what was trained
-    profile: Profile  # the step times and memory, of this machine or another machine
+    advice: Advice  # The recommendation.
+    study: Study  # The workload and its training runs.
+    profile: Profile  # The step times and memory, measured on this or another machine.
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
@@ -51,7 +51,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
         advice = _ADVICE.decoded(text)
     except msgspec.DecodeError:
         return None
-    # The last profile, because the first may have only the batch size of the reference.
+    # Use the last profile, because the first may have only the batch size of the reference.
     for entry in reversed(stored_journal(store, study.study_id)):
         if (profile := entry.elsewhere or entry.profile) is not None:
             return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
@@ -59,7 +59,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 def study_of(shown: Study | Advised) -> Study:
-    """Return the study itself, or the study of an advice."""
+    """Return `shown` if it is a study, or else the study of the advice."""
     return shown.study if isinstance(shown, Advised) else shown
 
 
@@ -122,9 +122,11 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
 def write_files(
     shown: Study | Advised, output_format: ReportFormat, path: Path | None, *, store: Path
 ) -> tuple[Path, ...]:
-    """Write a study: a page, text, JSON or first table to `path`; the rest to `path` plus a name.
+    """Write a study as a page, text, JSON document, tables or images.
 
-    If `path` is None, the file name is `batchlab-report.` followed by the format.
+    A page, text, JSON document or first table is written to `path`. The name of another table or
+    of an image is added to the name of `path`. If `path` is None, the file is called
+    `batchlab-report.` followed by the format.
 
     Returns:
         The files that were written.

@@ -17,13 +17,13 @@ from batchlab.words.catalogue import number_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedWeights:
-    """The file that was written, and the run and metric value of its weights."""
+    """The file that was written, the run that its weights are from, and their metric value."""
 
-    path: Path  # the safetensors file
-    record: TrialRecord  # the training run that made the weights
-    metric: str  # the name of the validation metric
-    value: float | None  # the metric's value with these weights; None if never evaluated
-    are_averaged: bool = False  # whether the weights are averages made by `ema`
+    path: Path  # The safetensors file.
+    record: TrialRecord  # The training run that made the weights.
+    metric: str  # The name of the validation metric.
+    value: float | None  # The metric's value with these weights; None if never evaluated.
+    are_averaged: bool = False  # Whether the weights are averages made by `ema`.
 
 
 def save_weights(
@@ -51,7 +51,7 @@ def save_weights(
     Raises:
         BatchlabError: the study has no recommendation that was trained, or no file can be written.
     """
-    from safetensors.torch import save  # here, because it imports torch
+    from safetensors.torch import save  # imported only when needed, because it imports torch
 
     from batchlab.training.checkpoint import load_weights
 
@@ -85,7 +85,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return the longest run of a configuration; if equal, the run with the best final value."""
+    """Return a configuration's longest run; of equally long runs, the best by its final value."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

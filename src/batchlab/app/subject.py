@@ -29,12 +29,13 @@ DEFAULT_EPOCHS = 10
 _SMALLEST = 8
 # Evaluations per epoch of a run without a target: just enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, or the plan
-# `grow` multiplies the batch size by `_CUT`; common schedules, too, change late in a training.
+# Plans change after these fractions of a run, late as in common schedules: `decay` divides the
+# learning rate by `_CUT`, and `grow` multiplies the batch size by `_CUT`.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
 _SWEPT = (64, 256, 1024)
-_LARGER = 16  # the default ratio of a plan's large batch size to the workload's own
-# The smallest size to try with N examples is `_SMALLEST`, or N / `_STEPS_PER_EPOCH` if less.
+# The default ratio of a plan's large batch size to the workload's own batch size.
+_LARGER = 16
+# The smallest batch size to try gives at least this number of steps per epoch, unless it is 1.
 _STEPS_PER_EPOCH = 32
 
 
@@ -44,26 +45,26 @@ class Subject:
     The subclasses in `batchlab.app.subjects` measure and train the subject.
     """
 
-    summary: WorkloadSummary  # the subject's facts; complete after `look`
-    name: str  # the name in messages and reports
+    summary: WorkloadSummary  # The subject's facts, which are complete after `look`.
+    name: str  # The name in messages and reports.
     metrics: tuple[MetricSummary, ...]
-    shares: frozenset[str] = frozenset()  # the metrics that are shares of the examples, 0 to 1
+    shares: frozenset[str] = frozenset()  # The metrics that are fractions of the examples.
     has_validation = True
-    takes_micro_batches = True  # whether a step may be split into micro-batches
-    n_devices = 1  # on how many devices a training runs
-    is_usual = False  # whether the batch size is a default that no user chose
-    has_shape = False  # whether the learning rate may have a schedule over the training
-    may_stretch = False  # whether the schedule adapts to any number of steps
-    constant_until = 0.0  # the schedule's rate is constant up to this fraction of a training
-    schedule_text = "the workload's own schedule"  # the schedule in words
-    stops_early = False  # whether trainings may stop early (`patience_epochs`)
-    # The subject's own number of epochs, or None if the subject defines no number.
+    takes_micro_batches = True  # Whether a step may be split into micro-batches.
+    n_devices = 1  # The number of devices on which a training runs.
+    is_usual = False  # Whether the batch size is a default that no user chose.
+    has_shape = False  # Whether the learning rate may have a schedule over the training.
+    may_stretch = False  # Whether the schedule adapts to any number of steps.
+    constant_until = 0.0  # The schedule's rate is constant up to this fraction of a training.
+    schedule_text = "the workload's own schedule"  # The schedule in words.
+    stops_early = False  # Whether trainings may stop early, by `patience_epochs`.
+    # The subject's own number of epochs; None if the subject has no such number.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None  # the subject's own target
-    all_splits: AllSplits = "on_the_way"  # when the training and test data are evaluated
-    weighs_examples = False  # whether the loss is a weighted mean over the examples
-    why_no_plans: str | None = None  # what the subject has that cannot be combined with plans
-    keeps_cadence = True  # whether runs are evaluated at the steps of `batchlab.plans.cadence`
+    planned_target: tuple[str, float] | None = None  # The subject's own target.
+    all_splits: AllSplits = "on_the_way"  # When the training and test data are evaluated.
+    weighs_examples = False  # Whether the loss is a weighted mean over the examples.
+    why_no_plans: str | None = None  # A feature of the subject that excludes plans, in words.
+    keeps_cadence = True  # Whether batchlab, not a script, chooses the steps of evaluations.
 
     def __init__(self, question: Request) -> None:
         """Store the question without reading or running anything."""
@@ -71,7 +72,7 @@ class Subject:
 
     @property
     def epochs(self) -> int | None:
-        """The requested, else planned, else default epochs; None if epochs do not limit runs."""
+        """The epochs: requested, the subject's own or default; None if epochs do not limit runs."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -97,7 +98,7 @@ class Subject:
 
     @property
     def target(self) -> Target | None:
-        """The requested target, or for an advice on time or samples the subject's own target."""
+        """The requested target; without a request, an advice may use the subject's own target."""
         question = self.question
         if question.target is not None:
             target = self._checked_target(*question.target)
@@ -115,7 +116,7 @@ class Subject:
 
     @property
     def metric(self) -> str:
-        """The metric that compares runs: the target's, or else the subject's first metric."""
+        """The metric that compares runs: the target's metric, or else the subject's first one."""
         return self.target.metric if self.target else self.metrics[0].name
 
     @property
@@ -132,7 +133,7 @@ class Subject:
 
     @property
     def settings_rule(self) -> str:
-        """The name of the rule that scales Adam's settings, except the rate, by batch size."""
+        """The scaling rule for Adam's settings (except the learning rate); "none" without Adam."""
         return "none" if self.summary.adam is None else "sqrt"
 
     def _checked_target(self, metric: str, value: float) -> Target:
@@ -155,7 +156,7 @@ class Subject:
 
     @property
     def length(self) -> RunLength:
-        """When trials end and are evaluated; if there is a target, trials are evaluated often."""
+        """When trials end and when they are evaluated: often if there is a target, else rarely."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -163,7 +164,7 @@ class Subject:
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """Like `length`, but with only as many evaluations as a plot needs, even with a target."""
+        """Like `length`, but trials are evaluated rarely, just enough for a plot."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -212,7 +213,7 @@ class Subject:
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates and, for a script without requested sizes, the profile's sizes."""
+        """Return the candidates; for a script, add the profile's sizes unless sizes were given."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -241,7 +242,7 @@ class Subject:
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial, its rate scaled by the requested rule; refuse impossible batch sizes."""
+        """Return a trial, with the rate scaled by the requested rule; refuse impossible sizes."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
@@ -321,7 +322,7 @@ class Subject:
                 )
 
     def study_name(self, study_id: str) -> StudyName:
-        """Return the facts with which this question's study is stored."""
+        """Return the study's id, command, workload, machine and margin, to be stored."""
         question, summary = self.question, self.summary
         return StudyName(
             study_id=study_id,
@@ -333,20 +334,23 @@ class Subject:
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; an advice allows none that change the loss."""
+        """Whether steps may use micro-batches; not for an advice if they change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.takes_micro_batches and not is_other_loss
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The requested memory limit for this device; None if a given profile has the limit."""
+        """The requested memory limit; None if another machine's profile is given (which has it)."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return `reference`, `USUAL_SIZES` and powers of 2 from 8 (N/32 if less) to N = `n_train`."""
+    """Return the batch sizes to try: `reference`, `USUAL_SIZES` and powers of 2.
+
+    The powers of 2 start at 8 (for few examples, `n_train` / 32) and end at `n_train`.
+    """
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
     for power in range(n_train.bit_length()):

@@ -72,7 +72,7 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # a store created later needs a usable folder
+    except NoStoreError:  # the store will be created later, so check only its folder
         check_store_folder(store)
         return None
 
@@ -86,7 +86,7 @@ class WorkloadSubject(Subject):
     """A workload that trains in child processes."""
 
     def __init__(self, question: Request) -> None:
-        """Load the workload; fill the summary with what is known before `look` checks."""
+        """Load the workload; fill the summary with facts that are known without running it."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = load_workload(question.workload, question.settings)
@@ -96,10 +96,13 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.stops_early = workload.patience_epochs is not None
-        scheduler = workload.scheduler  # a scheduler without a length argument cannot stretch
+        # A scheduler can adapt to another number of steps only if it takes that number as argument.
+        scheduler = workload.scheduler
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        if self.may_stretch and question.cluster is None:  # cluster nodes share no checkpoints
+        # Trainings of different lengths may share their steps at a constant rate, by a checkpoint.
+        # The nodes of a cluster share no checkpoints.
+        if self.may_stretch and question.cluster is None:
             self.constant_until = constant_until(workload.schedule)
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
@@ -139,12 +142,12 @@ class WorkloadSubject(Subject):
 
     @property
     def workload(self) -> Workload:
-        """The loaded workload, which has no data after the first use of `packed`."""
+        """The loaded workload; after the first use of `packed`, it has no data any more."""
         return self._loaded.workload
 
     @property
     def packed(self) -> PackedWorkload:
-        """The workload written to files for child processes; this process then frees the data."""
+        """The workload, written to files for child processes; this process frees its data then."""
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
@@ -157,17 +160,18 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete id and summary, read from the store or found by a check; report warnings.
+        """Complete the summary, from the store or by a check of the workload; report its warnings.
 
-        `refuse` raises an error for an impossible question. It is called as soon as the summary has
-        the facts that `refuse` needs, before anything slow.
+        `refuse` raises an error for an impossible question. It is called first, because the check
+        is slow.
         """
         self._refuse()
         refuse()
         if self.question.cluster is not None:
             self.question.cluster.connect()
         budget = self.question.budget
-        stored_summary(self.question.store, self.summary.workload_id)  # refuse an unusable store
+        # Read the store before the slow check, so that an unusable store raises an error now.
+        stored_summary(self.question.store, self.summary.workload_id)
         self._loaded = with_seen_model(
             self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
         )
@@ -210,14 +214,14 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # if out of memory, check again without steps
+            if ended.status is not Status.OOM:  # after out of memory, check again without steps
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
 
     def _read_own(self, name: str, value: object) -> Any:
         whose = f" of workload {self.name!r}"
-        if isinstance(value, str):  # readers take texts of the command line, a workload has numbers
+        if isinstance(value, str):  # a reader accepts a text, but a workload must give a number
             raise UsageError(f"{name.replace('_', ' ')} {value!r}{whose}: expected a number")
         return read(self.question.name, name, value, whose=whose)
 
@@ -263,7 +267,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """The reference trial without smaller last batches, so that all steps are comparable."""
+        """The reference trial without smaller last batches, so that all steps have one size."""
         return replace(
             self.trial(self.summary.batch_size, self.summary.learning_rate, seed=0),
             drop_last=True,
@@ -271,7 +275,7 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measure the step-time ratios in a child process, which alternates between the points."""
+        """Time the steps of two batch sizes in turn, in one child process; return the ratios."""
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
@@ -352,9 +356,10 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary, read from the store or found by short runs, and report warnings.
+        """Complete the summary, from the store or by short runs; report its warnings.
 
-        `refuse`, called once the summary is complete, raises an error for an impossible question.
+        `refuse` raises an error for an impossible question. It is called last, because it needs the
+        complete summary.
         """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
@@ -366,7 +371,7 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
-        refuse()  # only now, because the check finds the number of training examples
+        refuse()  # called last, because the short runs find the number of training examples
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase
@@ -392,9 +397,10 @@ class CommandSubject(Subject):
         return self._command.assumes_examples(self.summary.n_train)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return sizes around the command's own: for an advice all doubled and halved sizes.
+        """Return default batch sizes: the command's own size divided by 4, and times 1, 4 and 16.
 
-        If an advice's budget is too short to time these, return the same four as for a sweep.
+        For an advice, return the own size halved and doubled repeatedly, if the budget suffices to
+        time all of these sizes.
         """
         size, n_train = self.summary.batch_size, self.summary.n_train
         usual: Sequence[int] = (max(1, size // 4), size, 4 * size, 16 * size)
@@ -445,7 +451,7 @@ class CommandSubject(Subject):
         return Ended(value=point.timing)
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Return no step-time ratios, because two runs of a command cannot alternate."""
+        """Return no ratios of step times, because two runs of a command cannot take turns."""
         return Ended()
 
     def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
@@ -475,7 +481,7 @@ def _folder() -> Iterator[Path]:
 
 
 def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
-    """Return `own`, halved repeatedly (while whole and >= 8) and doubled (up to `n_train`)."""
+    """Return `own`, its repeated halves (whole and at least 8) and doubles (up to `n_train`)."""
     sizes = [own]
     while sizes[0] % 2 == 0 and sizes[0] >= 16:
         sizes.insert(0, sizes[0] // 2)

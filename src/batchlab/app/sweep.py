@@ -116,7 +116,7 @@ def swept(question: Request) -> Study:
     stages = text(_TIMING), text(_TRAINING, n=len(trials))
     question.listener.begins(command="sweep", subject=subject.name, stages=stages)
     summary = subject.summary
-    for trial in trials:  # raises an error if the optimizer lacks a setting that the rule scales
+    for trial in trials:  # refuse an optimizer that lacks a setting that the rule scales
         moved_adam(
             summary.adam,
             trial.scaling_rule,
@@ -134,8 +134,9 @@ _TIMING = "timing each batch size alone"
 _TRAINING = "training {n:1 trial|# trials}"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # the share of the remaining budget for timing one batch size
-# Warn if `unsteadiness_fraction` exceeds this fraction; a quiet machine has a few percent.
+# Timing one batch size may take this share of the remaining budget.
+_TIMING_SHARE = 0.2
+# Warn if step times vary by more than this fraction; on a quiet machine they vary by a few percent.
 _UNSTEADY_FRACTION = 0.3
 
 
@@ -245,7 +246,7 @@ class StoredSweep:
 
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # A single trial gets the number of threads that was fastest; several get one thread each.
+        # A single trial uses the fastest number of threads. Several trials use one thread each.
         first, threads = left[0].trial, 1
         if len(left) == 1 and first.batch_size in self._timings:
             threads = self._timings[first.batch_size].threads

@@ -56,7 +56,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
     if number == signal.SIGHUP:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
-            if stat.S_ISCHR(os.fstat(stream).st_mode):  # drop output, as the terminal may be closed
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # a terminal, which may be closed by now
                 os.dup2(nowhere, stream)
     raise KeyboardInterrupt
 
@@ -64,7 +64,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # keep the setting of nohup
         signal.signal(signal.SIGHUP, _interrupt)
     if arguments is not None:
         sys.exit(_exit_code(arguments))
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Skip Python's shutdown, which takes half a second to unload torch, but not its exit hooks.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # the reader of the stream may have ended
+        with suppress(OSError):  # the program that reads this output may have ended
             stream.flush()
     os._exit(code)
 
@@ -90,7 +90,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        told = " ".join(error.format_message().split())  # click puts choices on several lines
+        told = " ".join(error.format_message().split())  # join lines, as click lists choices
         return _refused(f"{told} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
@@ -102,7 +102,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
             interrupted = "interrupted"
         print(f"{interrupted}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as in `batchlab ... | head`: drop the rest of the output
+    except BrokenPipeError:  # the reader ended, as in `batchlab ... | head`: drop further output
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     if isinstance(code, int):

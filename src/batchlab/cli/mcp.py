@@ -20,7 +20,8 @@ from batchlab.version import __version__
 
 _COMMANDS = (workloads, check, profile, noise, advise, sweep, report, compare)
 TOOLS = {str(command.name): command for command in _COMMANDS}
-# Options that tools do not offer: for terminals, set by this server, or able to run other code.
+# Options that tools do not offer, because an option is only for terminals, is set by this server,
+# or could run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -34,7 +35,7 @@ def mcp() -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
-    import asyncio  # here, as other commands do without its 50 ms
+    import asyncio  # not at the top, because this import takes 50 ms
 
     # On Ctrl-C, asyncio would wait for another line of stdin, so handle SIGINT like SIGTERM.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
@@ -56,7 +57,8 @@ async def _serve() -> None:
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             output, failed = await _run(params.name, params.arguments or {}, context), False
-        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # ValueError: bad path
+        # A malformed path raises a ValueError.
+        except (BatchlabError, OSError, RuntimeError, ValueError) as error:
             output, failed = str(error), True
         content = types.TextContent(type="text", text=output)
         return types.CallToolResult(content=[content], is_error=failed)
@@ -80,7 +82,7 @@ def input_schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema of a tool's input, made from its command's arguments and options."""
     properties: dict[str, Any] = {}
     for param in _params(name):
-        kind: dict[str, Any] = {"type": ["string", "number"]}  # a number is converted to text
+        kind: dict[str, Any] = {"type": ["string", "number"]}  # numbers are converted to text
         if not isinstance(param, click.Option):
             kind = {"type": "string", "pattern": "^[^-]"}  # click reads -TEXT as an option
         elif param.is_flag:
@@ -96,7 +98,7 @@ def input_schema(name: str) -> dict[str, Any]:
 
 def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
     """Return a tool call as command-line arguments, or refuse input that is not allowed."""
-    import jsonschema  # installed with the package mcp
+    import jsonschema  # not at the top, because only the optional package mcp installs it
 
     if name not in TOOLS:
         raise UsageError(f"no tool {name!r}; there are {', '.join(TOOLS)}")
@@ -128,12 +130,13 @@ def _check_is_below(root: Path, text: str) -> None:
 
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
-    """Run a tool's command and return its output; -P prevents imports from the working folder."""
+    """Run a tool's command in a new process and return its output."""
     import asyncio
     from subprocess import DEVNULL, PIPE
 
     import anyio
 
+    # Python's option -P prevents imports of files in the working folder.
     command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)
     with tempfile.TemporaryFile() as out:
         process = await asyncio.create_subprocess_exec(
@@ -147,8 +150,8 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
                 await context.session.report_progress(n_lines, None, last)
             code = await process.wait()
         finally:
-            if process.returncode is None:  # the call was cancelled
-                process.terminate()  # SIGTERM acts as Ctrl-C
+            if process.returncode is None:  # The call was cancelled.
+                process.terminate()  # The command handles SIGTERM as Ctrl-C.
                 with anyio.CancelScope(shield=True):
                     await process.wait()
         if code:

@@ -19,8 +19,8 @@ from batchlab.words.reasons import reason_text
 if TYPE_CHECKING:
     from batchlab.records.study import Study
 
-_NOT_MET = 3  # the exit code if the answer is less sure than --require demands
-# The least probability that the answer is right, for each value of --require.
+_NOT_MET = 3  # The exit code if the answer is less sure than --require demands.
+# For each value of --require: the least probability that the answer must have.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
 # Seconds reserved for stopping a profile's last process, which may take 1 s on a busy machine.
 _PROBE_END_S = 1.0
@@ -35,11 +35,11 @@ def _answered(
     reserved_s: float = 0.0,
     **more: Any,
 ) -> Any:
-    """Run the function `does` (MODULE:NAME in `app`) for this command; write the page to `report`.
+    """Run this command's function and return the answer; if `report` is a path, write a page.
 
-    The modules of `does` and `shown_by` (which shows the answer) are imported while the server of
-    child processes starts. `reserved_s` seconds of the budget are left unused, in addition to the
-    seconds for showing the results.
+    `does` names the function, as MODULE:NAME in `batchlab.app`, and `shown_by` the module that will
+    show the answer. Both are imported while the server of child processes starts. `reserved_s`
+    seconds of the budget are left unused, in addition to the seconds for showing the results.
     """
     context = click.get_current_context()
     invocation: Invocation = context.obj
@@ -64,7 +64,7 @@ def _answered(
             from batchlab.app.report import write_page
 
             progress.phase("writing the report")
-            write_page(answer, report)  # first, so that no later error loses the page
+            write_page(answer, report)  # before the answer is printed, because printing may fail
     return answer
 
 

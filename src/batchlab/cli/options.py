@@ -1,4 +1,4 @@
-"""Options of commands, made from `batchlab.app.arguments`, and the call that they belong to."""
+"""Options of the commands, made from `batchlab.app.arguments`, and facts on the current call."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _TEXT_RESERVE_S = 0.7
 class Invocation:
     """One call of the command line, as passed to the called command."""
 
-    command_line: str  # the typed command, quoted so that it can be pasted
-    started_s: float  # the start of the process, by `time.monotonic()`
+    command_line: str  # The typed command, quoted so that it can be pasted into a shell.
+    started_s: float  # The start of the process, by `time.monotonic()`.
     # The training command after `--`, with placeholders; None if there is no `--`.
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
-        """Return the seconds used since the process started plus seconds to show the results."""
+        """Return the seconds since the process started plus the seconds for showing the results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s
@@ -64,7 +64,8 @@ def _settings(command: str, name: str) -> dict[str, Any]:
         return settings | {"is_flag": True}
     if argument.choices:
         return settings | {"type": click.Choice(argument.choices)}
-    kind = click.Path() if argument.read is Path else click.STRING  # so that shells complete paths
+    # With the type `click.Path`, shells complete the names of files.
+    kind = click.Path() if argument.read is Path else click.STRING
     settings |= {"type": kind, "metavar": argument.shown, "multiple": argument.is_repeated}
     return settings | {"callback": partial(_read, command)}
 
@@ -77,7 +78,7 @@ workload = click.argument("workload", default="mnist-mlp")
 
 
 def with_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace the cluster's options by one option `cluster`; None means this machine."""
+    """Replace the options `CLUSTER` by one option: a Cluster, or None to train on this machine."""
     engine, *names = CLUSTER.split()
     others = {name: value for name, value in options.items() if name not in CLUSTER.split()}
     of_cluster = {name: options[name] for name in names if options[name] is not None}

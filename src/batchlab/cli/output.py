@@ -29,7 +29,7 @@ def at_work(
 
     with _stdout_to_stderr():
         if isinstance(workload, str):
-            start_early()  # the server of child processes imports torch meanwhile
+            start_early()  # start the server of child processes, which then imports torch
         from batchlab.cli.progress import progress_on_stderr
 
         with progress_on_stderr(quiet=quiet) as progress:
@@ -69,7 +69,7 @@ def as_wide_as_stdout() -> Iterator[None]:
 
 
 def print_sections(sections: Sequence[Section]) -> None:
-    """Print sections as text; on a terminal, wrapped at its width."""
+    """Print sections as text; if stdout is a terminal, wrap the text at the terminal's width."""
     from batchlab.report.table import sections_text
 
     with as_wide_as_stdout():

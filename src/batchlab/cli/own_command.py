@@ -17,9 +17,9 @@ OWN_COMMAND = "metric better examples batch_size learning_rate pattern config de
 
 
 def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the user's training command, if given, as the `workload`.
+    """Return the options; a training command of the user becomes the option `workload`.
 
-    Options that the command line does not give are read from batchlab.toml.
+    Options that are missing on the command line are read from batchlab.toml.
     """
     context = click.get_current_context()
     command, file, arguments = str(context.info_name), _run_file(context), context.obj.own_command
@@ -43,8 +43,9 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
             "a workload and a command after -- were given: both say what to train; give one of "
             "the two"
         )
+    # A sweep does not depend on which of its learning rates is the reference, so use the first.
     if rates := others.get("learning_rates"):
-        facts.setdefault("learning_rate", rates[0])  # for a sweep, any rate may be the reference
+        facts.setdefault("learning_rate", rates[0])
     if "metric" not in facts and command == "profile":
         # A profile needs a metric only to recognize evaluations, so any metric name will do.
         facts |= {"metric": "loss", "better": "lower"}

@@ -37,7 +37,7 @@ class ProgressDisplay(ProgressState):
         """Yield the lines, cut off at the current width of the terminal."""
         from rich.text import Text
 
-        # Leave the last column empty, because a terminal may break a line that fills it.
+        # Leave the last column empty, because some terminals break a line of full width.
         lines = progress_lines(self, options.max_width - 1, ascii_only=options.ascii_only)
         yield Text(lines[0], style="bold", no_wrap=True, overflow="crop")
         for line in lines[1:]:

@@ -21,20 +21,20 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 
 _N_TRAIN, _N_PIXELS = 60_000, 28 * 28
-_IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # of MNIST's IDX format
+_IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # headers of MNIST's file format IDX
 
 
 def load_mnist(*, n_validation: int = 10_000) -> dict[str, tuple[Images, Labels]]:
-    """Return MNIST's splits, with the last training images set aside for validation.
+    """Return MNIST's splits; the last `n_validation` training images are the validation split.
 
     Args:
         n_validation: the number of validation images, from 0 (train on all 60,000) to 59,999.
 
     Returns:
-        "train", "validation" (if `n_validation` is not 0) and "test", each as (images, labels) with
-        memory of its own. Images are bytes from 0 (paper) to 255 (ink), shape (n, 784), pixels row
-        by row; labels are the digits 0 to 9, shape (n,). Only reports use the 10,000 test images;
-        they never choose a configuration.
+        "train", "validation" (if `n_validation` is not 0) and "test", each as (images, labels).
+        The splits share no memory. Images are bytes from 0 (paper) to 255 (ink), shape (n, 784),
+        pixels row by row; labels are the digits 0 to 9, shape (n,). batchlab uses the 10,000 test
+        images only in reports, never to choose a configuration.
 
     Raises:
         UsageError: `n_validation` is not from 0 to 59,999.
@@ -56,8 +56,9 @@ def load_mnist(*, n_validation: int = 10_000) -> dict[str, tuple[Images, Labels]
 
 
 def _read_part(part: str) -> tuple[Images, Labels]:
-    """Return the images and labels of MNIST's part `part`: "train" or "t10k"."""
-    pixels = bytearray(embedded_bytes(f"{part}-images-idx3-ubyte.gz"))  # writable, unlike bytes
+    """Return the images and labels of MNIST's training set ("train") or test set ("t10k")."""
+    # Copy into a bytearray, because an array made from bytes would be read-only.
+    pixels = bytearray(embedded_bytes(f"{part}-images-idx3-ubyte.gz"))
     digits = bytearray(embedded_bytes(f"{part}-labels-idx1-ubyte.gz"))
     images = np.frombuffer(pixels, np.uint8, offset=_IMAGES_HEADER_BYTES).reshape(-1, _N_PIXELS)
     return images, np.frombuffer(digits, np.uint8, offset=_LABELS_HEADER_BYTES)
