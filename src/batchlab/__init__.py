@@ -82,9 +82,9 @@ _ROOMS = ("datasets", "plans")  # the public submodules
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # type checkers would accept any name if they saw this function
+if not TYPE_CHECKING:  # with this function, type checkers would accept any name
 
-    def __getattr__(name: str) -> object:  # Python calls it for a missing name (PEP 562)
+    def __getattr__(name: str) -> object:  # called by Python for a missing name (PEP 562)
         if name in _ROOMS:
             return import_module(f"batchlab.{name}")
         if name not in _HOME:

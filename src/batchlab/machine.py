@@ -39,7 +39,7 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """Return the name of a device's hardware, or None if unknown; "cpu" needs no GPU driver."""
+    """Return the name of a device's hardware, or None if unknown; for "cpu", do not query CUDA."""
     if device.startswith("cuda"):
         return place_of(_gpus(), device)
     return place_of(_processors(), device)

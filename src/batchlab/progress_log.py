@@ -49,7 +49,7 @@ def log(
 
 
 def _line(counters: dict[str, Any], values: dict[str, Any]) -> bytes:
-    import json  # not at the top, because a training outside a study does not need json
+    import json  # imported only here, because a training outside a study does not need json
 
     complaints: list[str] = []
     line: dict[str, Any] = {"batchlab_log": 1, "at_s": time.monotonic()}

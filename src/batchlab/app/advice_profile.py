@@ -27,8 +27,8 @@ TARGET = "setting the target"
 _FIRST_EPOCHS = 4
 # The profile may take the share `_SHARE` of the budget, but at least `_LEAST_S` and at most
 # `_MOST_S` seconds. Timing 12 batch sizes of a small model once takes 7 s, and the timing is
-# repeated while time is left. More time is left to the trainings, because their results scatter
-# more between seeds than by the error of step times.
+# repeated while time is left. More timing would hardly improve an advice, because the results of
+# trainings scatter between seeds by more than the error of step times.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
@@ -40,12 +40,13 @@ FIRST_LOOK_S = 60.0
 # For this, the share `_TURNS_SHARE` of the budget is set aside (at least `_TURNS_LEAST_S` seconds,
 # but no more than the time left), and the share `_TURNS_OF_LEFT` of the time set aside is used.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
-# The first process is expected to need these seconds plus this number of steps of each batch size.
+# The first process is expected to take `_TURN_LEAST_S` seconds plus the time of `_TURN_STEPS` steps
+# of each batch size.
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: AnySubject) -> bool:
-    """Return whether a pilot run must set the target: the objective needs one, none is given."""
+    """Return whether a target is needed but not given, so that a pilot run must set the target."""
     return subject.target is None and subject.question.objective != "quality"
 
 
@@ -67,7 +68,7 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
-    """Return whether a profile has only the reference's batch size and must be completed."""
+    """Return whether a profile has only the reference's batch size, so other sizes must follow."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
@@ -107,7 +108,7 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: AnySubject) -> tuple[int, ...]:
-    """Return the batch sizes to profile; if sizes cannot be compared, only the workload's own."""
+    """Return the batch sizes to profile: only the workload's size if sizes cannot be compared."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
@@ -135,7 +136,7 @@ def timed_in_turn(
 
 
 def run_plan(subject: AnySubject) -> RunPlan:
-    """Return a plan for training the runs of an advice: it starts now and has no time limit."""
+    """Return a plan for training an advice's runs, which starts now and has no time limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -178,7 +179,7 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
 
 
 def _end_of(subject: AnySubject, record: TrialRecord) -> float | None:
-    """Return after how many epochs a run met its target, plateau or own end; None if it did not."""
+    """Return after how many epochs a run met its target or plateau or ended by itself, or None."""
     if subject.target is not None:
         crossing = record.crossing(subject.target)
         if crossing is not None and crossing.held:

@@ -191,7 +191,7 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal) -> Profile:
-        """Return the study's first profile from the journal, or profile the sizes needed first."""
+        """Return the study's first profile: from the journal, or measured now if missing."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         if self._asked.trainings is not None:
@@ -201,7 +201,7 @@ class AdviceSession:
         return profile_for_pilot(self._subject) or self._measured()
 
     def _measured(self, known: Profile | None = None) -> Profile:
-        """Profile all batch sizes; if only a cluster has the device, return the given profile."""
+        """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         self._begin(PROFILING)
@@ -248,7 +248,7 @@ class AdviceSession:
         )
 
     def _with_all_options(self, question: Question, journal: Journal, inner: Engine) -> Question:
-        """Return the question with an option for every batch size; profile the sizes if needed."""
+        """Return the question with an option for every size; profile the sizes if not yet done."""
         self._is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(known=self._here)
@@ -285,7 +285,7 @@ class AdviceSession:
         """Give the engine each option's micro-batch size and step time on this machine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
-            # If `option` is from another machine, its micro-batches may be too large for this one.
+            # If `option` is from another machine's profile, its micro-batches may be too large.
             best = self._here.best_micro_batch(size)
             if best is not None:
                 micro = min(micro, best.micro_batch_size)

@@ -62,7 +62,7 @@ def seconds(value: Any) -> float:
 
 
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a reader that applies `item` to each item of a sequence or a comma-separated text."""
+    """Return a reader of a sequence or comma-separated text, which reads each part by `item`."""
 
     def read(values: Any) -> tuple[Any, ...]:
         if isinstance(values, str):

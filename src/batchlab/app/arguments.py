@@ -21,7 +21,7 @@ from batchlab.plans.scaling import SCALING_RULES
 class Argument:
     """An argument's properties for the command line, Python and agents."""
 
-    # Converts a text or a Python value. None for a switch, and for an argument with `choices`.
+    # The function that converts a text or a Python value; None for a switch or with `choices`.
     read: Callable[[Any], Any] | None = None
     expected: str = ""  # The possible values in words, for error messages.
     shown: str = ""  # The placeholder in `--help`.

@@ -135,7 +135,7 @@ def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Run a command briefly; return the run (None if it failed) and a text on problems (or "")."""
+    """Run a command briefly; return the run (None if it failed) and a text on what went wrong."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:

@@ -69,7 +69,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Hold the claim on `what` during the `with` block; wait while another process holds it."""
+    """Claim `what` during the `with` block; first wait while another process has the claim."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

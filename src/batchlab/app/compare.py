@@ -34,7 +34,7 @@ from batchlab.words.document import plain
 Comparable = Study | Advice | Profile | str | Path
 _MISSES = 0.05  # the probability that at least one interval of a comparison is wrong
 _NORMAL_95 = float(ndtri(0.975))
-# The batch size and the learning rate; None for a quantity that does not depend on the rate.
+# A batch size and a learning rate; the rate is None if a quantity does not depend on the rate.
 SizeAndRate = tuple[int, float | None]
 Estimates = Mapping[SizeAndRate, Estimate]
 
@@ -149,8 +149,8 @@ class Side:
     def step_s(self, wider: float) -> Estimates:
         """Return the seconds per step by batch size, with 95 % intervals scaled by `wider`.
 
-        Step times also differ between sessions, by an unknown amount. Therefore, each interval is
-        widened by the scatter between processes instead.
+        Step times also scatter between sessions, by an unknown amount. Instead of this amount, each
+        interval includes the scatter between processes.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -187,7 +187,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> dict[SizeAndRate, list[Crossing]]:
-        """Return when runs reached the target, by (size, rate); omit pairs of which a run missed it."""
+        """Return target crossings by (size, rate), if all runs of that pair reached the target."""
         met: dict[SizeAndRate, list[Crossing]] = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -225,7 +225,7 @@ class Side:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier target, which the runs of both sides can reach; None if metrics differ."""
+    """Return the easier of two targets, or the only target; None if the targets' metrics differ."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -259,7 +259,7 @@ def _steps(
     b: Mapping[SizeAndRate, list[Crossing]],
     confidence: float,
 ) -> tuple[Estimates, Estimates]:
-    """Return each side's mean steps to the target; estimate the scatter from both sides together."""
+    """Return each side's mean steps to the target, with the scatter estimated from both sides."""
     met = [*a.values(), *b.values()]
     logs = [[math.log(crossing.middle) for crossing in crossings] for crossings in met]
     means, steps = CellMeans.of_steps(logs), []
@@ -267,8 +267,8 @@ def _steps(
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # A run crosses the target between two evaluations. The error by their distance may be
-            # equal for all seeds, so a mean over seeds does not reduce the error.
+            # A run crosses the target at an unknown step between two evaluations. This error may be
+            # the same for all seeds, so a mean over seeds does not reduce the error.
             apart = max(math.log(crossing.step / crossing.least) for crossing in crossings) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps.append(Estimate.of_log(fmean(logs[i]), half, n=mean.n))
@@ -276,7 +276,7 @@ def _steps(
 
 
 def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigure]:
-    """Yield the comparisons of mean final values; estimate the scatter from both sides together."""
+    """Yield the comparisons of mean final values, with the scatter estimated from both sides."""
     if a.study is None or b.study is None:
         return
     metric = a.study.workload.metrics[0]

@@ -48,8 +48,8 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # Compare rates by the share of runs that reached the target first, because the mean leaves out
-    # runs that did not reach the target.
+    # Rates are compared by the share of runs that reached the target, and if the shares are equal,
+    # by the mean steps of these runs.
     logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean

@@ -102,7 +102,7 @@ def noise_along(question: Request, *, steps: int | None) -> Noise:
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """Return the last step to measure at; refuse a step after the learning rate's schedule."""
+    """Return the last step to measure at; refuse a step after the learning-rate schedule ends."""
     planned = subject.length.last_step(trial)
     if steps is None:
         return planned

@@ -29,7 +29,7 @@ def checked_trials(subject: Subject) -> tuple[Trial, ...]:
 
 
 def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial with a smaller last batch if the check of the workload failed on one."""
+    """Refuse a trial with a smaller last batch if the workload's check failed on such a batch."""
     rests = trial.plan.last_batch_sizes()
     if rests and not summary.last_batch_runs:
         raise BatchSizeError(
@@ -118,7 +118,7 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
 
 
 def why_untimed(option: Option) -> Reason | None:
-    """Return why a step time is missing; None if the option has one or cannot be used."""
+    """Return why a step time is missing; None if it is known or if the option is unusable."""
     if not option.runs:
         return None
     return option.step_s.reason

@@ -69,7 +69,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write a file for each item of `contents`; its key is added to the file's name.
+    """Write a file for each item of `contents`, with the item's key added to the name of `path`.
 
     With the path `report.svg`, the key "b-epochs" gives the file `report-b-epochs.svg`.
 

@@ -41,7 +41,7 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the spent and the total seconds; the spent time never decreases for one budget."""
+        """Store the spent and the total time; with the same total, the spent never decreases."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])

@@ -55,7 +55,7 @@ class Request:
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # where trials run, or None for this machine
     memory_limit_bytes: int | None = None
-    # The profile of another machine; if this request has a memory limit, the profile has it, too.
+    # The profile of another machine; a memory limit of this request replaces the profile's limit.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None

@@ -41,8 +41,8 @@ class Advised:
 def advice_of(store: Store, study: Study) -> Advised | None:
     """Return a study's advice with its evidence, or None if there is no advice.
 
-    An advice that this version cannot read counts as none: calling the study's command again
-    computes an advice from the stored trials.
+    An advice that this version cannot read counts as missing. Calling the study's command again
+    computes a new advice from the stored trials.
     """
     text = store.document(study.study_id, "advice")
     if text is None:
@@ -124,8 +124,8 @@ def write_files(
 ) -> tuple[Path, ...]:
     """Write a study as a page, text, JSON document, tables or images.
 
-    A page, text, JSON document or first table is written to `path`. The name of another table or
-    of an image is added to the name of `path`. If `path` is None, the file is called
+    A page, text, JSON document or first table is written to `path`. For each image and each further
+    table, its name is added to the name of `path`. If `path` is None, the file is called
     `batchlab-report.` followed by the format.
 
     Returns:

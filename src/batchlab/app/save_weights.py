@@ -51,7 +51,7 @@ def save_weights(
     Raises:
         BatchlabError: the study has no recommendation that was trained, or no file can be written.
     """
-    from safetensors.torch import save  # imported only when needed, because it imports torch
+    from safetensors.torch import save  # imported only here, because importing torch is slow
 
     from batchlab.training.checkpoint import load_weights
 

@@ -29,13 +29,13 @@ DEFAULT_EPOCHS = 10
 _SMALLEST = 8
 # Evaluations per epoch of a run without a target: just enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# Plans change after these fractions of a run, late as in common schedules: `decay` divides the
-# learning rate by `_CUT`, and `grow` multiplies the batch size by `_CUT`.
+# After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, and the plan
+# `grow` multiplies the batch size by `_CUT`. Common schedules change late in a run, too.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
 _SWEPT = (64, 256, 1024)
 # The default ratio of a plan's large batch size to the workload's own batch size.
 _LARGER = 16
-# The smallest batch size to try gives at least this number of steps per epoch, unless it is 1.
+# The smallest batch size to try is `_SMALLEST`, or less if an epoch had fewer steps than this.
 _STEPS_PER_EPOCH = 32
 
 
@@ -72,7 +72,7 @@ class Subject:
 
     @property
     def epochs(self) -> int | None:
-        """The epochs: requested, the subject's own or default; None if epochs do not limit runs."""
+        """The epochs: requested, planned by the subject or default; None if they end no run."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -116,7 +116,7 @@ class Subject:
 
     @property
     def metric(self) -> str:
-        """The metric that compares runs: the target's metric, or else the subject's first one."""
+        """The metric that compares runs: the target's metric, else the subject's first metric."""
         return self.target.metric if self.target else self.metrics[0].name
 
     @property
@@ -213,7 +213,7 @@ class Subject:
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates; for a script, add the profile's sizes unless sizes were given."""
+        """Return the candidates; add the profile's sizes if a script has no requested sizes."""
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}
@@ -322,7 +322,7 @@ class Subject:
                 )
 
     def study_name(self, study_id: str) -> StudyName:
-        """Return the study's id, command, workload, machine and margin, to be stored."""
+        """Return what is stored about the study: id, command, workload, machine and margin."""
         question, summary = self.question, self.summary
         return StudyName(
             study_id=study_id,
@@ -334,13 +334,13 @@ class Subject:
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; not for an advice if they change the loss."""
+        """Whether steps may use micro-batches; an advice forbids them if they change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.takes_micro_batches and not is_other_loss
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The requested memory limit; None if another machine's profile is given (which has it)."""
+        """The requested memory limit; None if a given profile already applies the limit."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes

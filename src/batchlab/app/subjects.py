@@ -142,12 +142,12 @@ class WorkloadSubject(Subject):
 
     @property
     def workload(self) -> Workload:
-        """The loaded workload; after the first use of `packed`, it has no data any more."""
+        """The loaded workload, whose data are freed when `packed` is first used."""
         return self._loaded.workload
 
     @property
     def packed(self) -> PackedWorkload:
-        """The workload, written to files for child processes; this process frees its data then."""
+        """The workload, written to files for child processes; this process frees the data."""
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
@@ -162,8 +162,7 @@ class WorkloadSubject(Subject):
     def look(self, refuse: Callable[[], object]) -> None:
         """Complete the summary, from the store or by a check of the workload; report its warnings.
 
-        `refuse` raises an error for an impossible question. It is called first, because the check
-        is slow.
+        `refuse`, called before the slow check, raises an error for an impossible question.
         """
         self._refuse()
         refuse()
@@ -214,7 +213,7 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # after out of memory, check again without steps
+            if ended.status is not Status.OOM:  # if memory ran out, check again without steps
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
@@ -358,8 +357,7 @@ class CommandSubject(Subject):
     def look(self, refuse: Callable[[], object]) -> None:
         """Complete the summary, from the store or by short runs; report its warnings.
 
-        `refuse` raises an error for an impossible question. It is called last, because it needs the
-        complete summary.
+        `refuse`, called with the complete summary, raises an error for an impossible question.
         """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
@@ -399,8 +397,8 @@ class CommandSubject(Subject):
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Return default batch sizes: the command's own size divided by 4, and times 1, 4 and 16.
 
-        For an advice, return the own size halved and doubled repeatedly, if the budget suffices to
-        time all of these sizes.
+        For an advice, return the command's own size halved and doubled repeatedly, if the budget
+        suffices to time all of these sizes.
         """
         size, n_train = self.summary.batch_size, self.summary.n_train
         usual: Sequence[int] = (max(1, size // 4), size, 4 * size, 16 * size)

@@ -56,7 +56,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
     if number == signal.SIGHUP:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
-            if stat.S_ISCHR(os.fstat(stream).st_mode):  # a terminal, which may be closed by now
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # drop output to a closed terminal
                 os.dup2(nowhere, stream)
     raise KeyboardInterrupt
 
@@ -64,7 +64,7 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # keep the setting of nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup must stay in effect
         signal.signal(signal.SIGHUP, _interrupt)
     if arguments is not None:
         sys.exit(_exit_code(arguments))
@@ -90,7 +90,8 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        told = " ".join(error.format_message().split())  # join lines, as click lists choices
+        # Join the lines of a message, because click writes each choice on a separate line.
+        told = " ".join(error.format_message().split())
         return _refused(f"{told} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)

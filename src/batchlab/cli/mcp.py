@@ -20,8 +20,8 @@ from batchlab.version import __version__
 
 _COMMANDS = (workloads, check, profile, noise, advise, sweep, report, compare)
 TOOLS = {str(command.name): command for command in _COMMANDS}
-# Options that tools do not offer, because an option is only for terminals, is set by this server,
-# or could run other code.
+# Options that tools do not offer, because these options are only for terminals, are set by this
+# server, or could run other code.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -35,7 +35,7 @@ def mcp() -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
-    import asyncio  # not at the top, because this import takes 50 ms
+    import asyncio  # imported only here, because this import takes 50 ms
 
     # On Ctrl-C, asyncio would wait for another line of stdin, so handle SIGINT like SIGTERM.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
@@ -98,7 +98,7 @@ def input_schema(name: str) -> dict[str, Any]:
 
 def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
     """Return a tool call as command-line arguments, or refuse input that is not allowed."""
-    import jsonschema  # not at the top, because only the optional package mcp installs it
+    import jsonschema  # imported here, because only the optional package mcp installs it
 
     if name not in TOOLS:
         raise UsageError(f"no tool {name!r}; there are {', '.join(TOOLS)}")
