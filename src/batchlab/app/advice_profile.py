@@ -40,8 +40,8 @@ FIRST_LOOK_S = 60.0
 # For this, the share `_TURNS_SHARE` of the budget is set aside (at least `_TURNS_LEAST_S` seconds,
 # but no more than the time left), and the share `_TURNS_OF_LEFT` of the time set aside is used.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
-# The first process is expected to take `_TURN_LEAST_S` seconds plus the time of `_TURN_STEPS` steps
-# of each batch size.
+# The first process that times two batch sizes in turn is expected to take `_TURN_LEAST_S` seconds
+# plus the time of `_TURN_STEPS` steps of each batch size.
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
@@ -68,7 +68,7 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
-    """Return whether a profile has only the reference's batch size, so other sizes must follow."""
+    """Return whether a profile has only the reference's batch size and lacks the other sizes."""
     size = subject.summary.batch_size
     tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
     if tried != [(size, size)] or len(_wanted(subject)) < 2:

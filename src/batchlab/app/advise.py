@@ -162,7 +162,8 @@ def _check(subject: Subject) -> None:
         )
 
 
-# Request fields left out of the id: they change no answer, or the id has them in another form.
+# Fields of a request that are not hashed for the study's id, because they change no answer or are
+# hashed in another form.
 _NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "store", "command"}
 
 

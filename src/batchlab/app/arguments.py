@@ -187,7 +187,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "require": Argument(choices=("likely", "sure")),
 }
 
-# The help texts by name in Python, or by command and name as in `ARGUMENTS`.
+# The help texts of the arguments; the keys have the same form as the keys of `ARGUMENTS`.
 HELP: Mapping[str, str] = {
     "objective": "What is best. time: the least time to the target. samples: the largest batch "
     "size that needs hardly more examples to get there. quality: the best validation metric after "

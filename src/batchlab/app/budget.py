@@ -69,7 +69,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Claim `what` during the `with` block; first wait while another process has the claim."""
+    """Claim the work `what` for the `with` block; first wait until no other process claims it."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

@@ -47,7 +47,7 @@ def check(
 
 
 def checked(question: Request) -> Accumulation:
-    """Do what `check` does for a request from any interface."""
+    """Carry out a request for `check`, from Python or from the command line."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the check of accumulation")
     timeout_s = question.budget.time_limit_s()

@@ -1,4 +1,4 @@
-"""Fit: `batchlab.fit` fits the law of steps to target to points that the user measured."""
+"""Fit: `batchlab.fit` fits the steps-to-target law to points that the user measured."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from batchlab.report.page import with_status
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 
-# Seconds between pages; not fewer, because making a page occupies a core of the study for seconds.
+# The seconds between two pages. A shorter time would slow down the study, because making a page
+# occupies a core for seconds.
 EVERY_S = 20
 
 

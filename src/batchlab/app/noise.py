@@ -75,7 +75,7 @@ def noise(
 
 
 def noise_along(question: Request, *, steps: int | None) -> Noise:
-    """Do what `noise` does for a request from any interface."""
+    """Carry out a request for `noise`, from Python or from the command line."""
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
     question.listener.begins(command="noise", subject=subject.name, stages=())

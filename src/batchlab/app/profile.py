@@ -1,4 +1,4 @@
-"""Profile: `batchlab.profile` measures each batch size's step time and memory here."""
+"""Profile: `batchlab.profile` measures step time and memory by batch size on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def profile(
 
 
 def profiled(question: Request) -> Profile:
-    """Do what `profile` does for a request from any interface."""
+    """Carry out a request for `profile`, from Python or from the command line."""
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
     subject.look(lambda: subject.batch_sizes)

@@ -17,7 +17,7 @@ class ProgressState(ProgressListener):
     """A listener that stores a command's progress in attributes, for displays to read."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start without any report; `clock` must be monotonic, in seconds."""
+        """Start with empty progress; `clock` must return seconds and never go backwards."""
         self.name = ""  # The running command and its subject, such as "sweep mine".
         self.stages: tuple[str, ...] = ()  # All stages in order; empty if there are no stages.
         self.stage = ""  # The current stage: one of `stages`, or another text.
@@ -41,7 +41,7 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the spent and the total time; with the same total, the spent never decreases."""
+        """Store the spent and total seconds; with the same total, the spent seconds only grow."""
         began_s = self._clock() - spent_s
         if self._budget is not None and self._budget[1] == budget_s:
             began_s = min(began_s, self._budget[0])

@@ -95,7 +95,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study or advice as text; if `explains`, with how the advice was reached."""
+    """Return a study or advice as text; if `explains`, the text says how the advice was reached."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 

@@ -72,7 +72,7 @@ class Subject:
 
     @property
     def epochs(self) -> int | None:
-        """The epochs: requested, planned by the subject or default; None if they end no run."""
+        """The epochs: requested, planned by the subject or default; None if epochs end no run."""
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs

@@ -77,7 +77,7 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
         return None
 
 
-# The length in steps of the rate's schedule while steps are timed; it does not affect step times.
+# Steps are timed with a learning-rate schedule of this length, which does not affect step times.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
@@ -297,16 +297,16 @@ class WorkloadSubject(Subject):
 # The check of a command may take `_CHECK_SHARE` of the budget, and at most `_CHECK_S` seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# The share of the budget that starting a script and timing its steps at all sizes may take.
+# Starting a script and timing its steps at all batch sizes may take this share of the budget.
 _TIMING_SHARE = 0.3
-# The seconds that timing one batch size is expected to take after the start of the script.
+# Timing one batch size is expected to take these seconds after the start of the script.
 _TIMED_S = 4.0
 # Arguments that are refused for commands, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# The default values of `_NOT_OF_COMMANDS`; an argument with any of these values is not refused.
+# The default values of the arguments in `_NOT_OF_COMMANDS`; a default value is not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -324,7 +324,7 @@ class CommandSubject(Subject):
         self.name = self._command.name
         self.metrics = (MetricSummary(name=self._command.metric, better=self._command.direction),)
         self.n_devices = self._command.devices
-        # A script that receives its number of epochs or steps may have a schedule over them.
+        # A script that receives its number of epochs or steps may have a schedule of that length.
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)

@@ -1,4 +1,4 @@
-"""Sweep: `batchlab.sweep` trains every requested batch size, rate and seed into a store."""
+"""Sweep: `batchlab.sweep` trains at all requested batch sizes, learning rates and seeds."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def sweep(
         measure: what else to measure, at the start and after each epoch: "noise_scale",
             "gradient_variance"; or at the start and end of a trial: "sharpness",
             "top_eigenvalue". Trials that were trained before are not measured.
-        plans: train these plans of two batch sizes: "small" and "large" (constant), "grow" (starts
-            small; after 40, 70 and 90 % of the run the batch size grows 4 times, up to the large
-            size, then the rate is cut), "decay" (small, with the rate cut at those points). The
-            default batch sizes are the workload's own and 16 times its own.
+        plans: train these plans of two batch sizes: "small" and "large" keep one size; "decay"
+            keeps the small size and divides the rate by 4 after 40, 70 and 90 % of the run; "grow"
+            multiplies the batch size by 4 there, up to the large size, and divides the rate only
+            after that. The default batch sizes are the workload's own and 16 times its own.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; unfinished trials can be continued by another call. None for no limit.
         store: the path of the SQLite file, created if missing.
@@ -108,7 +108,7 @@ def sweep(
 
 
 def swept(question: Request) -> Study:
-    """Do what `sweep` does for a request from any interface."""
+    """Carry out a request for `sweep`, from Python or from the command line."""
     subject = subject_of(question)
     assert question.store is not None
     subject.look(lambda: (subject.length, subject.trials))

@@ -84,7 +84,7 @@ def input_schema(name: str) -> dict[str, Any]:
     for param in _params(name):
         kind: dict[str, Any] = {"type": ["string", "number"]}  # numbers are converted to text
         if not isinstance(param, click.Option):
-            kind = {"type": "string", "pattern": "^[^-]"}  # click reads -TEXT as an option
+            kind = {"type": "string", "pattern": "^[^-]"}  # click would read -TEXT as an option
         elif param.is_flag:
             kind = {"type": "boolean"}
         elif param.multiple:

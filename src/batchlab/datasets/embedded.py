@@ -65,7 +65,7 @@ def _read_part(part: str) -> tuple[Images, Labels]:
 
 
 def load_moby_dick() -> tuple[NDArray[np.uint8], str]:
-    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
+    """Return the text of Moby-Dick: 1,189,651 characters, with a vocabulary of 81 characters.
 
     Returns:
         The index of each character of the text in the vocabulary, shape (n,), and the vocabulary:
