@@ -1,4 +1,4 @@
-"""BatchPlan: the batch size of each optimizer step of a run, and conversions between units."""
+"""BatchPlan: the batch size of each step, and conversions between steps, samples and epochs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from batchlab.records.estimate import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """The batch size and the learning-rate factor from a given point of a run onward.
+    """A part of a run with one batch size and one learning-rate factor.
 
     Attributes:
-        from_samples: the stage starts at the first step after at least this many examples.
-        batch_size: examples per step, 1 to N.
-        rate_factor: the factor that the learning rate is multiplied by.
+        from_samples: the stage starts as soon as the run has processed this many examples.
+        batch_size: examples per step, from 1 to the size of the training set.
+        rate_factor: the factor by which the run's learning rate is multiplied.
     """
 
     from_samples: int
@@ -29,10 +29,10 @@ class Stage:
 
 
 class _Stretch(NamedTuple):
-    """Consecutive steps of one epoch with the same batch size."""
+    """Consecutive steps with the same batch size; only the last stretch spans several epochs."""
 
-    step: int  # the first step of the stretch
-    samples: int  # the examples processed before the stretch
+    step: int  # The index of the stretch's first step.
+    samples: int  # The number of examples processed before the stretch.
     batch_size: int
 
 
@@ -40,17 +40,18 @@ class _Stretch(NamedTuple):
 class BatchPlan:
     """The batch size of every step of a run, and the conversions of steps, samples and epochs.
 
-    Steps and epochs count from 0. Each epoch's examples are cut into batches, and no batch crosses
-    the end of an epoch: the last batch contains the remaining examples, or is left out. An epoch
-    therefore has a whole number of steps. All conversions between steps, samples and epochs use the
-    methods of this class.
+    Steps and epochs are numbered from 0. Each epoch's examples are cut into batches, and no batch
+    crosses the end of an epoch: the last batch contains the remaining examples, or is left out. An
+    epoch therefore has a whole number of steps. All conversions between steps, samples and epochs
+    use the methods of this class.
 
-    The steps are counted one by one up to the epoch in which the last stage starts. After that
-    epoch, or from the first step on if there are no stages, the batch size is constant.
+    Up to the end of the epoch in which the last stage starts, the steps are stored as stretches of
+    equal batch size. After that epoch, or from the first step on if there are no stages, the batch
+    size is constant, so steps are computed by division.
 
     Attributes:
-        n_train: examples in the training set, N.
-        batch_size: examples per step at the start of the run, 1 to N.
+        n_train: examples in the training set.
+        batch_size: examples per step at the start of the run, from 1 to `n_train`.
         drop_last: whether a smaller last batch of an epoch is left out.
         stages: the stages after the first, by ascending `from_samples`, all above 0.
     """
@@ -95,9 +96,10 @@ class BatchPlan:
         return stretch.step + epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
-        """Return the number of epochs done after `step` steps, with a fraction within an epoch.
+        """Return the number of epochs done after `step` steps; a started epoch adds a fraction.
 
-        The fraction is the share of the epoch's steps that are done; with stages, of its examples.
+        The fraction is the share of that epoch's steps that are done. If the plan has stages, the
+        fraction is the share of that epoch's examples that are processed.
         """
         epoch, since = self.position(step)
         if since == 0:
@@ -116,7 +118,7 @@ class BatchPlan:
             return math.ceil(epochs * self._steps_per_epoch)
         whole = int(epochs)
         begin, end = self._samples_of(whole)
-        # Round to 6 decimals, because a remainder from floating point would add a step.
+        # Round to 6 decimals, because a tiny floating-point error could add a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
     @property
@@ -136,9 +138,10 @@ class BatchPlan:
         return len(epochs) + epoch, steps
 
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
-        """Return the seconds of the first `step` steps, given the seconds per step by batch size.
+        """Return the total seconds of the first `step` steps.
 
-        A smaller last batch of an epoch is assumed to take as long as a full batch.
+        `step_s` has the seconds of one step at each batch size. The smaller last batch of an epoch
+        is assumed to take as long as a full batch.
         """
         begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
         sizes = [self.batch_size, *(stage.batch_size for stage in self.stages)]
@@ -148,9 +151,9 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of epochs' last batches that are smaller than the stage's batch size."""
+        """Return the sizes of the last batches of epochs that are smaller than the full batches."""
         sizes = set()
-        # All epochs after the counted epochs have equal steps, so check only the first of them.
+        # All epochs of the last stretch have the same steps, so check only the first such epoch.
         _, epochs = self._counted
         for epoch in range(len(epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
@@ -188,7 +191,7 @@ class BatchPlan:
         """Return the number of examples processed when an epoch starts, and when it ends."""
         return self.samples_at(self._begin_of(epoch)), self.samples_at(self._begin_of(epoch + 1))
 
-    # Values are cached, because `batch_size_at` is called at every step of a training.
+    # The following properties are cached, because `batch_size_at` is called at every step.
     @cached_property
     def _steps_per_epoch(self) -> int:
         """The number of steps of an epoch at the final, constant batch size."""
@@ -199,7 +202,7 @@ class BatchPlan:
 
     @cached_property
     def _samples_per_epoch(self) -> int:
-        """The examples of an epoch at the final batch size; below N if `drop_last` omits some."""
+        """The examples processed per epoch at the final batch size; `drop_last` may omit some."""
         return min(self.n_train, self._steps_per_epoch * self._end.batch_size)
 
     @cached_property
@@ -211,7 +214,7 @@ class BatchPlan:
     def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...]]:
         """The stretches of the run, and the first step of each epoch before the last stretch.
 
-        The last stretch has no end; in it, all epochs have the same batch size.
+        The last stretch never ends, and all its epochs have the same batch size.
         """
         stretches: list[_Stretch] = []
         epochs: list[int] = []

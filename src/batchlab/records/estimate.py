@@ -1,4 +1,4 @@
-"""Estimate: a number with its 95 % interval. Reason: an explanation, as a code with values."""
+"""Estimate: a number with its 95 % interval. Reason: the code and values of a sentence."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Estimate:
 
     @classmethod
     def of_log(cls, middle: float, half: float | None, *, n: int) -> Estimate:
-        """Return exp(`middle`) with the interval exp(`middle` ± `half`) if `half` is known."""
+        """Return the estimate exp(`middle`) with the bounds exp(`middle` ± `half`), if known."""
         if half is None:
             return cls.of(math.exp(middle), n=n)
         ends = math.exp(middle - half), math.exp(middle + half)
@@ -117,7 +117,7 @@ class Estimate:
 
     @property
     def log_half_width(self) -> float | None:
-        """Half the interval's width on a log scale; None unless both bounds are above 0."""
+        """Half of log(`high` / `low`); None unless both bounds are known and above 0."""
         if self.low is None or self.high is None or self.low <= 0:
             return None
         return math.log(self.high / self.low) / 2

@@ -18,8 +18,7 @@ class Moment:
 
     Attributes:
         model: an `nn.Module` in training mode, with the gradients of the last step.
-        initial: the parameters before the first step, in the order of
-            `model.parameters()`.
+        initial: the parameters before the first step, in the order of `model.parameters()`.
         workload: the `Workload` that is trained.
         device: the `torch.device` of the model.
         trial: the trial that is trained, with its batch size and micro-batch size.
@@ -49,13 +48,14 @@ class Measurement:
 
     Attributes:
         quantity: the name in records, the unit and the label.
-        on_request: whether the quantity is costly and therefore measured only if requested by name,
-            and only at the initial weights, at epoch ends (unless `figure` is "at_the_end") and at
-            the end of the run. Other quantities are measured at every evaluation after step 0.
-        figure: how a figure shows the quantity: "along_training" by step, "at_the_start" or
-            "at_the_end" by batch size; None if only the CSV file contains the quantity.
-        expected: returns the values that theory predicts, given the measured values by batch size
-            and the study; a figure draws them as a dashed line; None for no line.
+        on_request: whether the quantity is measured only if the user requests it, because it is
+            costly. Requested quantities are measured at the start and the end of the run, and at
+            epoch ends unless `figure` is "at_the_end". Quantities that need no request are measured
+            at every evaluation after step 0.
+        figure: "along_training" if a figure shows the quantity by step; "at_the_start" or
+            "at_the_end" if by batch size; None if only the CSV file contains the quantity.
+        expected: a function that computes the values that theory predicts, from the study and the
+            measured value at each batch size. A figure draws the predicted values as a dashed line.
         notes: sentences below the figure that explain the quantity and cite its source.
     """
 

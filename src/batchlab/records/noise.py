@@ -9,14 +9,14 @@ from batchlab.records.estimate import Estimate, Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientSample:
-    """The inner products between mean gradients of blocks of examples, at fixed weights.
+    """Mean gradients of several blocks of training examples, as a matrix of inner products.
 
     Attributes:
-        n_train: examples in the training set, N; None if an example's gradient is random
-            (dropout, augmentation), as if there were infinitely many examples.
-        block_examples: examples in each of the K >= 3 blocks, drawn without replacement.
-        products: inner products of the blocks' mean gradients, K x K; the diagonal has the squared
-            norms of the mean gradients.
+        n_train: examples in the training set. None if dropout or augmentation makes the gradient of
+            an example random: the training set then counts as infinitely large.
+        block_examples: examples in each block, drawn without replacement.
+        products: the inner product of the mean gradients of each two blocks, for at least 3 blocks;
+            the diagonal has the squared norms of the mean gradients.
     """
 
     n_train: int | None
@@ -25,7 +25,7 @@ class GradientSample:
 
     @property
     def n_blocks(self) -> int:
-        """The number of blocks, K."""
+        """The number of blocks."""
         return len(self.products)
 
     @property
@@ -36,15 +36,15 @@ class GradientSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MonitorReading:
-    """The state of a running training as a monitor measured it.
+    """The values that a monitor has measured in a running training.
 
     Attributes:
         step: optimizer steps done.
         batch_size: examples of the last measured step, over all its micro-batches; None if no
             step was measured.
-        gradient_noise_scale: B_simple in examples, from the last measured steps; B_simple is not
-            the critical batch size.
-        gradient_norm: norm of the gradient in the last measured step; None without such a step.
+        gradient_noise_scale: the simple noise scale, in examples, estimated from the last measured
+            steps; it is not the critical batch size.
+        gradient_norm: norm of the gradient in the last measured step; None if none was measured.
         seen_fraction: the fraction of the trainable parameters whose noise was measured.
         hint: what the noise scale suggests for the batch size.
     """

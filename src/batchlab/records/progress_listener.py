@@ -12,13 +12,13 @@ class ProgressListener:
     """A receiver of a command's progress messages; this base class ignores every message."""
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Announce a command, its subject, and the stages that `phase` will announce in order."""
+        """Announce a command, the name of the workload, and the command's stages in order."""
 
     def phase(self, text: str) -> None:
         """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the budget and the seconds spent; time that passes from now on is spent too."""
+        """Announce the budget and the seconds spent up to now; the time goes on after this call."""
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Announce the trials whose runs are awaited, and why the runs were requested."""
@@ -27,7 +27,7 @@ class ProgressListener:
         """Announce the best configuration so far."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """Announce the fraction of the training that is done, and the seconds left if known.
+        """Announce the fraction of all runs that is done, and the seconds left if known.
 
         `text` describes the current activity.
         """

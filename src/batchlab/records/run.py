@@ -41,10 +41,10 @@ class RunLength:
         steps: optimizer steps.
         until: the target at which the run ends.
         watched_from_samples: up to this many samples, the run is evaluated less often, because the
-            target can't be met so early (see `batchlab.plans.cadence`).
-        interval_samples: the least samples between evaluations, except before the last evaluation.
+            target can't be met yet (see `batchlab.plans.cadence`).
+        interval_samples: the fewest samples between two evaluations, except before the run's end.
         all_splits: when train and test data are evaluated as well as validation data.
-        to_own_end: whether the run lasts until it ends by itself; epochs and steps are ignored.
+        to_own_end: whether a script runs until it ends by itself; `epochs` and `steps` are ignored.
     """
 
     epochs: int | None = None
@@ -110,7 +110,7 @@ class RunRequest:
         )
 
     def never_begun(self, engine: str) -> TrialRecord:
-        """Return the trial's record for the case that the budget ended before the trial began."""
+        """Return the record of a trial that never began, because the budget had ended."""
         return replace(self.opening(engine), status=Status.TIMEOUT, reason=OUT_OF_TIME)
 
 
@@ -124,7 +124,7 @@ class Outcome:
         traceback: the whole traceback of an error, or None.
         peak_bytes: peak memory of the process above an idle process, or None if not known.
         notes: what a reader of the record must know about the end of the run.
-        engine: the engine at the end of the run, or None if the engine did not change.
+        engine: the engine at the end of the run, or None to keep the engine in the record.
         place: the processor or GPU that the run ended on, or None if unknown.
     """
 
@@ -137,7 +137,7 @@ class Outcome:
     place: str | None = None
 
     def ends(self, begun: TrialRecord) -> TrialRecord:
-        """Return the record of a run that began with the record `begun` and ended like this."""
+        """Return the record of a run that ended with this outcome; `begun` is its first record."""
         return replace(
             begun,
             status=self.status,

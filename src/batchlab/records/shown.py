@@ -28,7 +28,7 @@ class Reported(ShownInNotebook):
     __slots__ = ()
 
     def report(self, path: str | Path) -> Path:
-        """Write the page that `--report` writes, as one self-contained HTML file.
+        """Write the record as one self-contained HTML page, as the option `--report` does.
 
         Args:
             path: the file to write; an existing file is replaced.
@@ -45,7 +45,7 @@ class Reported(ShownInNotebook):
         return written
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame with one row per trial (sweep) or batch size (advice).
+        """Return a pandas DataFrame: a sweep has one row per trial, an advice one per batch size.
 
         The columns are the same as in the page's CSV files; unknown values are missing.
 

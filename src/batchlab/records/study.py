@@ -1,4 +1,4 @@
-"""Study: a set of trials that answer one question. WorkloadSummary: what the trials trained."""
+"""Study: a set of trials that answer one question. WorkloadSummary: their workload."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
-    """Return the hardware of a device as an environment records it, or None if not recorded.
+    """Return the recorded name of the hardware of `device`, or None if it was not recorded.
 
     Args:
         environment: (name, value) pairs of a study's or profile's environment.
-        device: "cpu", "cuda" or "cuda:1".
+        device: "cpu", "cuda" or a GPU such as "cuda:1".
     """
     values = dict(environment)
     kind, _, index = device.partition(":")
@@ -46,7 +46,7 @@ class StepTiming:
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
         warmup_s: seconds of each warm-up block, slowed by kernel selection; not part of `block_s`.
-        block_s: seconds of each timed block of steps, in the order they ran.
+        block_s: seconds of each timed block of steps, in the order of the blocks.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, or None if not reported.
         place: the processor with its cores, or the GPU, that the run used; None if not known.
@@ -70,12 +70,12 @@ class StepTiming:
 
     @property
     def unsteadiness_fraction(self) -> float:
-        """The interquartile range of `block_s` divided by its median; large on a busy machine."""
+        """Interquartile range of `block_s` / median of `block_s`; large on a busy machine."""
         ordered, quarter = sorted(self.block_s), len(self.block_s) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 
-# Batch sizes that are always tried, so that an answer can compare the best size with these.
+# Batch sizes that are always tried, so that an answer can compare the best batch size with them.
 USUAL_SIZES = (16, 32, 64, 128)
 
 
@@ -108,7 +108,7 @@ class WorkloadSummary:
     """The description of a workload, which can be read without loading the workload.
 
     `metrics` has the direction of each metric; batch sizes are compared by the first metric. `adam`
-    has the optimizer's betas and eps at `batch_size`, null if the optimizer lacks one of them.
+    has the optimizer's betas and eps at `batch_size`; null if the optimizer lacks betas or eps.
 
     Attributes:
         workload_id: identity: a hash of source, settings and data.
@@ -127,9 +127,10 @@ class WorkloadSummary:
         has_batch_norm: whether a layer of the model normalizes over the batch.
         loss_couples: whether a batch's loss differs from the mean of its examples' losses.
         last_batch_runs: whether a test step on a smaller last batch of an epoch succeeded.
-        adam: the least betas of the optimizer's groups, the first group's eps and the largest
-            decoupled weight decay, at `batch_size`; None if a group lacks two betas or eps.
-        has_weight_decay: whether a group of the optimizer has weight decay; None if not known.
+        adam: the optimizer's settings at `batch_size`: the least betas and the largest decoupled
+            weight decay of all parameter groups, and the first group's eps; None if a group does
+            not have two betas and an eps.
+        has_weight_decay: whether a parameter group has weight decay; None if not known.
         warnings: what seemed odd when the workload was checked.
         draws_by_seed: whether each seed draws different examples for validation.
         start_s: seconds from the start of a user's own command to its first progress; None for a
@@ -174,7 +175,7 @@ class WorkloadSummary:
         return self.start_s is not None
 
     def n_evaluated(self, split: Split) -> int:
-        """Return how many examples a split's metrics are computed on; 0 if none or unknown."""
+        """Return how many examples a split's metrics are computed on; 0 if this is unknown."""
         if split == "train":
             return self.n_train_evaluated
         return (self.n_validation or 0) if split == "validation" else self.n_test
@@ -187,15 +188,24 @@ class WorkloadSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyName:
-    """The identity of a study in the store, and the values stored with this identity."""
+    """A study as it is stored: its identity, the ids of its trials, and its settings.
+
+    Attributes:
+        study_id: the identity of the study in the store.
+        command: the command line that started the study.
+        environment: names and values: versions, processor, cores, operating system.
+        trial_ids: the ids of the trials, in the order in which the trials were requested.
+        target: the target of the trials, if any.
+        margin: as in `Study`.
+    """
 
     study_id: str
-    command: str  # the command line that started the study
+    command: str
     workload_id: str
-    environment: tuple[tuple[str, str], ...]  # names and values of the environment
-    trial_ids: tuple[str, ...] = ()  # the trials, in the order of the requests
-    target: Target | None = None  # the target of the trials, if any
-    margin: float | None = None  # a final value worse by up to this counts as no worse, if given
+    environment: tuple[tuple[str, str], ...]
+    trial_ids: tuple[str, ...] = ()
+    target: Target | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -208,12 +218,12 @@ class Study(Reported):
         created_at: the time of the study's creation, ISO 8601 in UTC.
         workload: what was trained.
         environment: names and values: versions, processor, cores, operating system.
-        records: the trials, in the order of the requests.
+        records: the records of the trials, in the order in which the trials were requested.
         timings: step times measured with nothing else running, at most one per batch size.
         spent_s: seconds spent on the study, over all its sessions.
-        target: the target to which `steps_to_target` refers; None if no target was given.
-        margin: the given difference up to which a worse final value counts as no worse, in the
-            unit of the first metric; None if not given.
+        target: the target to which the trials' steps are counted; None if no target was given.
+        margin: a final value that is worse than another by at most this difference counts as no
+            worse; in the unit of the first metric; None if no margin was given.
         awaits_answer: whether the study belongs to an advice whose answer is missing or unreadable.
     """
 
@@ -230,7 +240,7 @@ class Study(Reported):
     awaits_answer: bool = False
 
     def __repr__(self) -> str:
-        """Return a short text: workload, batch sizes, number of trials, number that ended well."""
+        """Return the workload, the batch sizes, and how many trials ran and ended well, as text."""
         well = sum(record.ended_well for record in self.records)
         return (
             f"Study(workload={self.workload.name!r}, batch_sizes={self.batch_sizes}, "
@@ -240,7 +250,7 @@ class Study(Reported):
     def to_dict(self) -> dict[str, Any]:
         """Return the output of `batchlab sweep --json`, described by docs/schema/sweep.json.
 
-        Fields that only the command knows (the store, the page) are None.
+        The fields `store` and `report` are None, because a study does not contain these paths.
         """
         document: dict[str, Any] = resolve_name("batchlab.report.notebook:record_dict")(self)
         return document
@@ -261,14 +271,14 @@ class Study(Reported):
         return None
 
     def train_s(self, trial: Trial, step: int) -> float | None:
-        """Return the seconds of a trial's first `step` steps; None if a batch size is untimed."""
+        """Return the seconds of a trial's first `step` steps; None if no step time is known."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
         if not step_s.keys() >= set(trial.batch_sizes):
             return None
         return trial.plan.train_s_at(step, step_s)
 
     def peak_bytes(self, batch_size: int) -> int | None:
-        """Return a batch size's peak memory: of its timed run, else of its trials, else None."""
+        """Return the peak memory of the timed run, or else of the trials, at a batch size."""
         timing = self.timing(batch_size)
         if timing is not None and timing.peak_bytes is not None:
             return timing.peak_bytes

@@ -21,7 +21,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """One metric of one split at one evaluation.
+    """The value of one metric on one part of the data, as computed in one evaluation.
 
     Attributes:
         split: the part of the data.
@@ -44,8 +44,8 @@ class Evaluation:
         train_s: seconds of training since its start (fetching, copying, steps; not evaluation).
         eval_s: seconds of this evaluation and all earlier evaluations.
         batch_loss: mean loss of the training batches since the previous evaluation, None at step 0.
-        scores: the metrics; on validation data at every evaluation, on train and test data as
-            `RunLength.all_splits` requests.
+        scores: the values of the metrics; always on validation data, and on train and test data if
+            `RunLength.all_splits` requests it for this step.
         measured: other measurements of the model after this step, as (name, value); the value is
             None if it was not a finite number.
     """
@@ -95,8 +95,8 @@ class Target:
         metric: name of the metric.
         value: the value to reach.
         better: whether higher or lower values are better.
-        held_for: reached for good if every evaluation still meets the target until the examples
-            processed grow by this fraction; 0 if one evaluation is enough.
+        held_for: the target counts as reached for good once every evaluation has met it while the
+            number of examples processed grew by this fraction; 0 if one evaluation is enough.
     """
 
     metric: str
@@ -113,17 +113,18 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
-    """Where a validation metric met its target for good: after `after_step`, by step `step`.
+    """The steps between which a run began to meet its target for good.
 
-    For good: every evaluation met it until a tenth more examples (`held_for`) were processed or the
-    run ended. One evaluation may meet it by chance: curves fluctuate.
+    For good means: every evaluation from `step` on met the target, until a tenth more examples
+    (`Target.held_for`) were processed or the run ended. A single evaluation may meet the target by
+    chance, because metrics fluctuate.
 
     Attributes:
         after_step: the step of the last evaluation that missed the target; 0 if there is none.
         step: the step of the first evaluation that met the target for good.
         samples: examples processed in the first `step` steps.
-        held_until_step: the step at which the target had been met for a tenth more examples; None
-            if the run ended earlier, with the target met.
+        held_until_step: the step of the evaluation at which a tenth more examples were processed;
+            None if the run ended before.
     """
 
     after_step: int
@@ -137,12 +138,12 @@ class Crossing:
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether a target still met after `samples` examples counts as met for good."""
+        """Return whether `samples` is a tenth (`held_for`) above the samples of this crossing."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
     def least(self) -> float:
-        """The lower bound of the steps to the target: `after_step`, but at least `step` / 20."""
+        """A lower bound of the steps to the target: `after_step`, but at least `step` / 20."""
         return max(self.after_step, min(self.step, max(1.0, self.step / 20)))
 
     @property
@@ -152,7 +153,7 @@ class Crossing:
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Return where a run starts to meet `target`, for good or until the run ends; None if nowhere.
+    """Return where a run begins to meet `target` for good, or None if it does not.
 
     Args:
         evaluations: the evaluations of one run, in order of steps.
@@ -163,7 +164,7 @@ def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing |
         value = evaluation.score("validation", target.metric)
         if value is None:
             if evaluation.is_not_finite("validation", target.metric):
-                before, here = evaluation.step, None  # not finite: the target is missed
+                before, here = evaluation.step, None  # NaN or infinity misses the target
             continue
         if here is not None and not target.held_for:
             return replace(here, held_until_step=evaluation.step)
@@ -217,14 +218,15 @@ class Status(StrEnum):
         return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
 
 
-IDENTITY_FORMAT: Final = 2  # format 1 had no number and hashed every field
+IDENTITY_FORMAT: Final = 2  # In format 1, the hash included every field, also the defaults.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One training run to perform; a hash of the fields that differ from defaults identifies it.
+    """One training run to perform, identified by a hash of its fields.
 
-    Never change a default, because stored trials would then get other identities.
+    Fields that have their default value are left out of the hash. So never change a default: that
+    would change the identities of stored trials.
 
     Attributes:
         workload_id: identity of the workload: its source, settings and data.
@@ -237,7 +239,8 @@ class Trial:
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
         learning_rate: peak learning rate, after scaling.
-        scaling_rule: how the rate was computed from the reference rate ("none": not computed).
+        scaling_rule: the rule that adapts the workload's settings, such as Adam's betas, to the
+            batch size; "none" if they are not adapted.
         horizon_steps: the steps that a learning-rate schedule spans; None for a constant rate.
         stages: batch sizes and rate factors of later parts of the run; empty if there are none.
         device: "cpu" or "cuda".
@@ -262,13 +265,13 @@ class Trial:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        """Set the micro-batch size to the largest batch size if it is not given."""
+        """Set the micro-batch size to the largest batch size if no micro-batch size is given."""
         if not self.micro_batch_size:
             object.__setattr__(self, "micro_batch_size", self.largest_batch_size)
 
     @property
     def identity(self) -> dict[str, object]:
-        """The fields that identify the trial: those not at their default, which never changes.
+        """The names and values of the fields whose values differ from their defaults.
 
         A new field with a default therefore does not change the identity of existing trials.
         `format` is increased when an existing field gets another meaning.
@@ -333,7 +336,7 @@ class Trial:
 
     @property
     def plan(self) -> BatchPlan:
-        """The plan of how many examples each step sees, and where the epochs end."""
+        """The batch size of each step, and the steps at which the epochs end."""
         return _plan(self.n_train, self.batch_size, self.drop_last, self.stages)
 
     @property
@@ -348,7 +351,7 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def _plan(n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]) -> BatchPlan:
-    """Return a plan, cached because counting its steps takes time with stages."""
+    # The result is cached, because a plan with stages takes long to compute.
     return BatchPlan(n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages)
 
 
@@ -437,7 +440,7 @@ class TrialRecord:
 
     @property
     def train_s(self) -> float:
-        """Seconds of training; unfit for step times, because other programs may have run too."""
+        """Seconds of training; other runs at the same time may have made the steps slower."""
         return self._last.train_s
 
     @property
@@ -457,10 +460,10 @@ class TrialRecord:
                 yield evaluation, value
 
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
-        """Return the known values of `metric` on `split` by epochs done; 0 is the untrained model.
+        """Return the known values of `metric` on `split` at epoch ends, by number of epochs done.
 
-        If no evaluation was at an epoch's end, because a script chose other steps, values at epoch
-        ends are interpolated linearly between the evaluation before and the evaluation after.
+        0 epochs is the untrained model. If a script made no evaluation at the end of an epoch, the
+        values at epoch ends are interpolated linearly between two evaluations.
         """
         plan = self.trial.plan
         values = {}
@@ -480,16 +483,16 @@ class TrialRecord:
     def last(self, split: Split, metric: str) -> float | None:
         """Return the last evaluation's value of `metric` on `split`, None if it is not known.
 
-        A trial that ended well was evaluated on all splits at its end. A stopped trial may lack
-        some splits; their older values are not returned, because they are of another model.
+        A trial that ended well was evaluated on all splits at its end; a stopped trial may lack
+        splits. Values from earlier evaluations are not returned: the model has changed since then.
         """
         return self._last.score(split, metric)
 
     def crossing(self, target: Target | None) -> Crossing | None:
-        """Return where the trial starts to meet `target`, for good or until its end, or else None.
+        """Return where the trial begins to meet `target` for good, as described in `Crossing`.
 
-        The result is also None without a target, or if the trial failed while the target was met,
-        but not yet for good.
+        The result is None if there is no target, if the target was not met for good, or if the
+        trial failed before it had met the target for a tenth more examples.
         """
         crossing = None if target is None else crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:

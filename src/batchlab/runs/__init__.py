@@ -1,1 +1,1 @@
-"""Engines, which are sources of training runs with the interface in `contract`."""
+"""Engines: classes that train the runs of a study, with the interface in `contract`."""

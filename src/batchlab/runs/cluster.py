@@ -1,6 +1,7 @@
-"""Cluster: a Ray cluster by its address, and the resources of a trial; Ray is loaded when needed.
+"""Cluster: the address of a Ray cluster, and the CPUs and GPUs that each trial reserves in it.
 
-Ray runs code from anyone who can reach the address, so protect the address like a shell.
+Ray is imported only when it is used. Ray runs any code that it receives, so only trusted people
+may reach the address.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 from batchlab.errors import BatchlabError, ClusterError, UsageError
 
-_CONNECT_S = 5.0  # the longest time to wait for an address to accept a connection
-_LONGEST_MESSAGE = 300  # longer messages are cut to this many characters
-_connected: dict[str, str] = {}  # "address" -> the address of the connected cluster
+_CONNECT_S = 5.0  # The longest time to wait for a connection to an address.
+_LONGEST_MESSAGE = 300  # Longer error messages are cut to this many characters.
+_connected: dict[str, str] = {}  # At the key "address": the address of the connected cluster.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ class Cluster:
     gpus_per_trial: float | None = None
 
     def for_device(self, device: str) -> Cluster:
-        """Return a copy in which a `gpus_per_trial` of None is 1 for device "cuda", 0 for "cpu".
+        """Return a copy in which `gpus_per_trial` is a number: the default of `device` if None.
 
         Raises:
             UsageError: fewer than 1 CPU per trial, or GPUs per trial that do not suit the device.
@@ -52,15 +53,15 @@ class Cluster:
         return replace(self, gpus_per_trial=gpus)
 
     def connect(self) -> None:
-        """Connect this process to the cluster, unless it is connected already.
+        """Connect this process to the cluster, unless the process is connected already.
 
         Raises:
             BatchlabError: Ray is not installed.
             UsageError: the address is not valid.
-            ClusterError: no cluster answers, it has another version of Ray, or none of its nodes
-                is large enough for a trial.
+            ClusterError: no cluster answers, the cluster has another version of Ray, or no node
+                of the cluster has enough CPUs and GPUs for a trial.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # keeps Ray from reporting usage
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray must not report usage
         try:
             import ray
         except ImportError as error:
@@ -97,7 +98,7 @@ class Cluster:
                 "(and the same versions), or give the --address of another"
             ) from error
         finally:
-            if is_main:  # Ray's handler would end batchlab without storing its progress
+            if is_main:  # Ray's signal handler would end batchlab without storing progress
                 signal.signal(signal.SIGTERM, before)
 
     def large_nodes(self) -> set[str]:
@@ -119,7 +120,7 @@ class Cluster:
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
 
     def gpus_of(self, n: int) -> int:
-        """Return the number of GPUs to reserve for `n` trials on a node; Ray needs whole GPUs."""
+        """Return how many GPUs to reserve for `n` trials on a node, rounded up to whole GPUs."""
         return len(set(self.devices(n)) - {"cpu"})
 
     @property
@@ -128,7 +129,7 @@ class Cluster:
         return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:
-        """Raise within seconds if nothing listens at the address; Ray would try for two minutes."""
+        """Raise an error soon if nothing listens at the address; Ray would try for two minutes."""
         host, colon, port = self.address.rpartition(":")
         if not (colon and port.isdecimal()):
             if self.address != "auto" and "://" not in self.address:

@@ -28,7 +28,8 @@ from batchlab.words.reasons import reason_text
 
 # A script that did at least this fraction of the requested steps counts as trained to its end.
 _NEARLY = 0.9
-# With less free disk space than this after a run, raise an error: progress may be incomplete.
+# With less free disk space than this after a run, raise an error: its evaluations may not be
+# stored completely.
 _LITTLE_SPACE_BYTES = 256 * 1024
 # A training that ended with one of these statuses is not resumed but starts again at step 0.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
@@ -38,8 +39,9 @@ _NAME = "command"
 class CommandRun:
     """One run of a command: starts the command, reads its progress, and stores the evaluations.
 
-    An earlier run's evaluations remain in the store until this run has done as many steps. So a
-    kill at any moment loses nothing, and a stored curve always comes from one training.
+    The evaluations of an earlier run of the trial remain stored until this run has done as many
+    steps as the earlier run. So no evaluations are lost if batchlab is killed, and all stored
+    evaluations of a trial come from one training.
     """
 
     def __init__(
@@ -57,7 +59,8 @@ class CommandRun:
         """Store that the run starts or resumes; `until_done` then starts the command.
 
         The run resumes if the trial's `known` record has evaluations and no failure, the command
-        has {resume_from}, and {output_dir} contains files. Otherwise, {output_dir} is emptied.
+        has the placeholder {resume_from}, and the output folder contains files. Otherwise, the run
+        starts at step 0 with an empty output folder.
         """
         self._store, self._command, self._request = store, command, request
         self._marker, self._grace_s, self._left_s, self._tell = marker, grace_s, left_s, tell
@@ -82,11 +85,11 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the earlier run's stored evaluations, then later evaluations from its log."""
+        """Return the stored evaluations of the earlier run, then later evaluations from its log."""
         logged: tuple[Evaluation, ...] = ()
-        for readings in logged_runs(self._folder):  # each run resumes the previous run
+        for readings in logged_runs(self._folder):  # each run resumed the run before it
             course = ScriptCourse(self._request, self._command, earlier=logged)
-            with suppress(ProgressError):  # this error has already ended that run
+            with suppress(ProgressError):  # this error ended the logged run
                 for reading in readings:
                     course.take(reading)
                 logged = course.evaluations or logged
@@ -114,7 +117,8 @@ class CommandRun:
     def finish(self, status: Status | None) -> None:
         """Store the evaluations that are not stored yet; call this before storing the status.
 
-        If an error or interruption precedes the earlier run's last step, the earlier curve remains.
+        If this run failed or was interrupted before it had as many steps as the earlier run, the
+        earlier run's evaluations remain stored.
         """
         self._put()
         assert status is not None
@@ -125,9 +129,10 @@ class CommandRun:
         course = self.course
         course.is_renamed = False
         from_step, resumed = course.taken_up_at, self._resumed
+        # A run that added no evaluation does not count as a resumed run.
         if from_step is None:
             resumed = ()
-        elif not course.counted or from_step < course.counted[-1].step:  # else nothing was resumed
+        elif not course.counted or from_step < course.counted[-1].step:
             resumed = (*resumed, from_step)
         self.opening = replace(self.opening, resumed_from_steps=resumed)
         self._store.put_record(replace(self.opening, evaluations=course.counted), keep_until=-1)
@@ -146,13 +151,13 @@ class CommandRun:
                 if self._verdict is None and end.status is not Status.OK:
                     time.sleep(OWN_END_S)
             except KeyboardInterrupt:
-                # Let the script save its state first, as at the end of a budget.
+                # Let the script write its checkpoint before it ends, as at the end of a budget.
                 training.end()
                 training.follow(lambda readings: self._take(readings, training))
                 self._put()
                 raise
         if not end.was_asked and shutil.disk_usage(self._folder).free < _LITTLE_SPACE_BYTES:
-            raise _cannot_be_written(self._folder, "the disk is full")  # progress may be missing
+            raise _cannot_be_written(self._folder, "the disk is full")  # evaluations may be missing
         return self._verdict or self._verdict_of_end(end), end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
@@ -162,7 +167,7 @@ class CommandRun:
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome) -> tuple[Reason, ...]:
-        """Return notes for the record: on the run's length, and on values that are no numbers."""
+        """Return notes for the record: on the run's length, and on unreadable metric values."""
         notes = [self._note_of_length(verdict)]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -202,11 +207,11 @@ class CommandRun:
             raise _cannot_be_written(folder, str(error.strerror)) from error
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End the training one grace period before the budget ends; at budget end, stop reading."""
+        """Ask the script to end shortly before the budget ends; at budget end, stop reading."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
-            training.end()  # at once, so that the grace period starts now
+            training.end()  # now, because the grace period starts with this call
         if left_s <= 0:
             training.stop_reading()
 
@@ -229,18 +234,17 @@ class CommandRun:
         return self._verdict is not None
 
     def _verdict_of_end(self, end: CommandEnd) -> Outcome:
-        """Return the outcome of a script that ended by itself."""
         if end.status is not Status.OK:
             return Outcome(status=end.status, reason=end.reason)
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Outcome(status=Status.ERROR, reason=reason)
-        # The script ended without an error before the requested step, as by its own early stopping.
+        # The script ended without an error before the requested step, perhaps by early stopping.
         return self.course.whole()
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
-    """Return the steps in the requested epochs if each epoch's smaller last batch is dropped."""
+    """Return the steps of the requested epochs, not counting the epochs' smaller last batches."""
     epochs = request.trial.plan.epoch_at(request.last_step)
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
@@ -269,7 +273,7 @@ class CommandEngine(StoredEngine):
 
     name = _NAME
     keeps_cadence = False
-    _longest_grace_s = 10.0  # from SIGTERM to SIGKILL
+    _longest_grace_s = 10.0  # seconds from SIGTERM to SIGKILL
     _grace_fraction = 0.05
 
     def __init__(
@@ -280,7 +284,6 @@ class CommandEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train other runs with `command`."""
         super().__init__(store, plan, clock=clock)
         self.resumes = command.takes("resume_from")
         self._command = command
@@ -292,19 +295,19 @@ class CommandEngine(StoredEngine):
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return 0.0 for unknown, because a script does not report its evaluation times."""
+        """Return 0.0 (unknown), because a script does not report how long evaluations take."""
         return 0.0
 
     # ---- one training
 
     @property
     def _n_running(self) -> int:
-        return len(self._ended)  # `_start` runs each request to its end
+        return len(self._ended)  # `_start` returns only when the run has ended
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train until the run or the budget ends, unless another process has trained the run."""
         record = self._store.record(request.trial.trial_id)
-        is_known = self._is_answered(record, request.length)  # trained by another process
+        is_known = self._is_answered(record, request.length)  # if another process trained it
         self._ended.append((request, None if is_known else self._train(request, record)))
 
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
@@ -312,7 +315,7 @@ class CommandEngine(StoredEngine):
         began_s = self._clock()
         marker = f"{self.marker}/{trial.trial_id}"
         if record is not None:
-            # End the processes of a batchlab that was killed together with its supervisor.
+            # End the processes that a killed batchlab started and that still train this trial.
             end_marked(marker)
         run = CommandRun(
             *(self._store, self._command, request, record),
@@ -346,12 +349,12 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether the trial has the planned horizon; a script may fail at other horizons."""
+        """Return whether the trial's schedule has the planned length; other lengths may fail."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """Count a failure not due to the batch size; raise at `_ENOUGH_FAILURES` of one kind."""
+        """Raise an error at the third failure of one kind that is not due to the batch size."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))

@@ -1,4 +1,4 @@
-"""Engine: the interface of everything that returns training runs; it does not import torch."""
+"""Engine: the interface of all classes that train runs. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Estimates until the first run ends: (step time while other runs train, including evaluations) /
-# (step time measured with nothing else running), and the seconds in which a run's process starts.
+# Until the first run ends, a step is assumed to take this many times as long as in a timing during
+# which nothing else runs, and the process of a run is assumed to start in this many seconds.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostModel:
-    """The times of steps, evaluations and starts, measured in runs that trained side by side.
+    """The times of steps, evaluations and starts, measured in runs that trained at the same time.
 
-    For evaluations, and for starts, the count and the total seconds are stored.
+    Attributes:
+        steps_s: the seconds of all steps together, and their seconds if nothing else had run.
+        validations: the number and total seconds of evaluations on validation data only.
+        whole: the number and total seconds of evaluations on train, validation and test data.
+        starts: the number of runs, and their total seconds outside steps and evaluations.
     """
 
-    # seconds of all steps side by side, and seconds the same steps would take alone
     steps_s: tuple[float, float] = (0.0, 0.0)
-    validations: tuple[int, float] = (0, 0.0)  # count and seconds of validation-only evaluations
-    whole: tuple[int, float] = (0, 0.0)  # count and seconds of evaluations on all data
-    starts: tuple[int, float] = (0, 0.0)  # count of runs, and seconds not in steps or evaluations
+    validations: tuple[int, float] = (0, 0.0)
+    whole: tuple[int, float] = (0, 0.0)
+    starts: tuple[int, float] = (0, 0.0)
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Return the expected seconds of a run from step 0 to the end of `length`.
 
         It is assumed that other runs train at the same time, and that no target ends the run early.
-        A step takes `step_s` seconds with nothing else running.
+        `step_s` is the seconds of a step when nothing else runs.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -59,7 +62,7 @@ class CostModel:
 
     @property
     def slowness(self) -> float:
-        """The step time with other runs, divided by the step time without other runs."""
+        """The step time while other runs train, divided by the step time when nothing else runs."""
         trained_s, alone_s = self.steps_s
         if not alone_s:
             return _FIRST_SLOWNESS
@@ -70,8 +73,8 @@ class CostModel:
     ) -> CostModel:
         """Return the cost model updated with the times of a run that started at `from_step`.
 
-        `wall_s` is the whole duration of the run; with None, the start times are not updated.
-        `step_s` is the mean time of a step of the run with nothing else running.
+        `wall_s` is the seconds of the run from start to end; if None, `starts` is not updated.
+        `step_s` is the mean time of a step of the run when nothing else runs.
         """
         first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)
         evaluations = record.evaluations[max(0, first_new - 1) :]
@@ -113,35 +116,46 @@ def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """The settings that all runs of one study share."""
+    """The settings that all runs of one study share.
 
-    trial: Trial  # the template of all runs; each run has its own batch size, rate and seed
-    device: str  # the PyTorch device, such as "cpu" or "cuda:1"
-    listener: ProgressListener  # receives the progress and warnings of the runs
-    started_s: float  # the time on the engine's clock at which the budget starts
-    budget_s: float | None  # seconds after which all runs end, or None for no limit
-    # By batch size, the micro-batch size, if whole batches do not fit into memory.
+    Attributes:
+        trial: the template of all trials; each trial changes batch size, learning rate and seed.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        listener: receives the progress and warnings of the runs.
+        started_s: the time on the engine's clock at which the budget starts.
+        budget_s: seconds after which all runs end, or None for no limit.
+        micro_batch_sizes: the micro-batch size at each batch size that does not fit into memory.
+        step_s: the seconds per step at each batch size, measured when nothing else runs.
+        horizon_epochs: the epochs that the learning-rate schedule spans; None for a constant rate.
+        horizons: the schedule lengths to compare, as multiples of `horizon_epochs`.
+        constant_until: the fraction of the schedule, from step 0 on, in which the rate is constant.
+        settings_rule: the name of the rule that adapts Adam's betas and eps to the batch size.
+        threads: threads per run; several if only one run is trained at a time.
+        measures: the names of optional measurements to make during the runs.
+        trainer: "plain" to train all steps with PyTorch, "fastest" to use the fastest trainer.
+    """
+
+    trial: Trial
+    device: str
+    listener: ProgressListener
+    started_s: float
+    budget_s: float | None
     micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
-    # By batch size, the seconds per step, measured with nothing else running.
     step_s: Mapping[int, float] = field(default_factory=dict)
-    # The epochs that the learning-rate schedule spans, or None if the rate is constant.
     horizon_epochs: int | None = None
-    # The lengths of the learning-rate schedule to compare, divided by `horizon_epochs`.
     horizons: tuple[float, ...] = ()
-    # The fraction of the learning-rate schedule, from step 0 on, over which the rate is constant.
     constant_until: float = 0.0
-    # The name of the rule that scales settings other than the learning rate with the batch size.
     settings_rule: str = "none"
-    threads: int = 1  # threads per run; several if only one run is trained at a time
-    measures: tuple[str, ...] = ()  # names of optional measurements to make during the runs
-    trainer: TrainerName = "fastest"  # "plain" trains all steps in PyTorch's own loop
+    threads: int = 1
+    measures: tuple[str, ...] = ()
+    trainer: TrainerName = "fastest"
 
 
 class Engine(Protocol):
-    """A source of training runs: a machine, or a recorded grid.
+    """An object that trains runs, or returns runs that were trained and stored before.
 
-    Runs are submitted, and are returned one by one as they finish. A run that the engine ended
-    because time ran out is returned with the status TIMEOUT and its evaluations until then.
+    Callers submit runs, and the engine returns them one by one as they finish. A run that the
+    engine ended because time ran out is returned with the status TIMEOUT and the evaluations made.
     """
 
     cost_model: CostModel
@@ -149,11 +163,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the engine in the registry, and in the records of its runs."""
+        """The name of the engine, as stored in the records of its runs."""
 
     @property
     def resumes(self) -> bool:
-        """Whether a longer run of a trial resumes the shorter run, and trains only new steps."""
+        """Whether a longer run of a trial resumes an earlier, shorter run instead of step 0."""
 
     @property
     def n_workers(self) -> int:
@@ -186,18 +200,18 @@ class Engine(Protocol):
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Wait until any submitted run ends, and return (its request, the record of its trial).
 
-        The record has the trial's status for this request. Call only if a submitted run is left.
+        The record has the trial's status for this request. Do not call this if no run is submitted.
         """
 
     def cancel(self) -> None:
-        """End all submitted runs that are not returned yet; later requests may resume the runs."""
+        """End all submitted runs that are not returned yet; a later request can resume each run."""
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-    """Run all requests on an idle engine, and return their records in the order of requests."""
+    """Run all requests on an idle engine; return the records in the order of the requests."""
     for request in requests:
         engine.submit(request)
     records = dict(engine.next_finished() for _ in requests)

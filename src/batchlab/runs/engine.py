@@ -1,4 +1,4 @@
-"""StoredEngine: base of engines with a store, with queue, budget and records of their runs."""
+"""StoredEngine: the base class of engines that store their runs; it has the queue of runs."""
 
 from __future__ import annotations
 
@@ -23,54 +23,55 @@ from batchlab.words.reasons import reason_text
 
 # Seconds per step assumed at batch sizes whose steps were not timed; used only to order runs.
 _UNKNOWN_STEP_S = 1.0
-# Evaluations may be up to twice the planned interval apart. Stored runs with up to four times the
-# interval are accepted too: a session that timed evaluations differently may have planned the runs.
+# A stored run is accepted if its evaluations are at most this many times the requested interval
+# apart, because an earlier session may have planned another interval from other evaluation times.
 _AS_GOOD = 4.0
-# Statuses of runs that ended for another reason than the budget, and that may be resumed.
+# Statuses of runs that can be resumed and that were ended by something else than the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-# Seconds between checks of the clock, and of trials that other processes have claimed.
+# Seconds between checks whether the budget has ended or another process has released a trial.
 _LOOK_EVERY_S = 0.25
-_TELLING_FRACTION = 0.02  # estimate the time left once this fraction of all runs is done
+_TELLING_FRACTION = 0.02  # the fraction of all runs done before the time left is estimated
 
 Ran = tuple[int, float]
 """The step at which a finished run started, and the seconds that it took."""
 
 
 class StoredEngine:
-    """Base of engines that store their runs, with queue, budget and progress; subclasses train.
+    """The base class of engines that store their runs; a subclass trains the runs.
 
-    Runs whose records are stored are returned before any other run starts. Runs are started, and
-    their messages received, only within `next_finished`.
+    This class queues the runs, reports their progress and keeps the budget. Runs that are stored
+    already are returned before any other run starts. Only `next_finished` starts runs and receives
+    their messages.
     """
 
     name: str
     resumes: bool
-    keeps_cadence: bool  # whether runs are evaluated when `batchlab.plans.cadence` plans it
-    n_seeds: int | None = None  # any seed is accepted
-    _takes_rate = True  # whether a learning rate can be set; some scripts have no option for it
-    # A run that has to end gets this many seconds before it is killed, so that it can save its
-    # progress, but at most this fraction of the budget.
+    keeps_cadence: bool  # Whether runs are evaluated at the steps that `plans.cadence` plans.
+    n_seeds: int | None = None  # The number of seeds is not limited.
+    _takes_rate = True  # Whether a learning rate can be set; some scripts have a fixed rate.
+    # The grace period: a run that has to end gets at most this many seconds, and at most this
+    # fraction of the budget, to save its progress before it is killed.
     _longest_grace_s = 5.0
     _grace_fraction = 0.1
 
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train other runs as `plan` says."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
         self._listener = plan.listener
         self._clock = clock
-        # For progress messages: by trial, the fraction done and the seconds of the whole run.
+        # For progress messages: for each trial id, the fraction done and the whole run's seconds.
         self._fractions: dict[str, tuple[float, float]] = {}
         self._expected_s = self._done_s = 0.0
         self._began_s = time.monotonic()
-        self._kinds_said: set[str] = set()  # earlier warnings without their numbers
-        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap, next run first
+        self._kinds_said: set[str] = set()  # earlier warnings, without numbers
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap; the first starts next
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # `Ran` if trained now
+        # The ended runs; None if the run was stored before or never started.
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()
 
     @property
     def n_workers(self) -> int:
@@ -102,13 +103,13 @@ class StoredEngine:
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         """Estimate the seconds of a run from step 0, including its start and its evaluations.
 
-        Other runs are assumed to train at the same time; the times of earlier runs are used.
+        The estimate uses the times of earlier runs, and assumes that other runs train meanwhile.
         """
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; if the store has all of the run already, nothing is trained.
+        """Queue a run; nothing is trained if the whole run is already stored.
 
         Raises:
             StoreError: the store cannot be used.
@@ -118,7 +119,7 @@ class StoredEngine:
             self._ended.append((request, None))
             return
         priority = self._expect(request, record)
-        # Side by side, the longest run starts first, so that workers are not idle at the end.
+        # With several workers, start the longest run first, so that no worker is idle at the end.
         if self.n_workers == 1:
             priority = 0.0
         self._wait(request, first=priority)
@@ -140,7 +141,7 @@ class StoredEngine:
         if ran is not None:
             self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
         elif self.keeps_cadence and self.cost_model == CostModel():
-            # Learn from a stored run, to plan evaluations as far apart as in the last session.
+            # Learn from a stored run, so that evaluations are planned as in the last session.
             self._learn(request.trial, from_step=0, wall_s=None)
         return request, self._answer(request)
 
@@ -186,7 +187,7 @@ class StoredEngine:
     # ---- for subclasses
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Start a run; on return, the trial's claim ends unless `claim.pop_all()` was called."""
+        """Start a run; to keep the claim on its trial after the return, call `claim.pop_all()`."""
         raise NotImplementedError
 
     @property
@@ -198,7 +199,7 @@ class StoredEngine:
         """Receive the messages of runs, for at most `timeout_s` seconds."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End queued runs; subclasses first end started runs, with `status` and `reason`."""
+        """End all queued runs; a subclass first ends started runs, with `status` and `reason`."""
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
@@ -222,7 +223,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs; return whether other processes have claimed all runs still queued."""
+        """Start queued runs; return whether all runs left in the queue are claimed elsewhere."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -243,7 +244,7 @@ class StoredEngine:
         return is_answered(record, length, keeps_cadence=self.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
-        """Return a request's stored record, with its status for the requested length and target."""
+        """Return a request's stored record, with the status for the requested length and target."""
         record = self._store.record(request.trial.trial_id)
         if record is None:
             return request.never_begun(self.name)
@@ -261,14 +262,14 @@ class StoredEngine:
         self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether no earlier warning equals `text` if numbers are ignored; store `text`."""
+        """Return whether `text`, ignoring numbers, differs from all earlier texts; store `text`."""
         kind = _NUMBERS.sub("#", text)
         is_new = kind not in self._kinds_said
         self._kinds_said.add(kind)
         return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """Update the cost model with a run's times; `wall_s` is None if another session ran it."""
+        """Update the cost model with a run's times; `wall_s` is None for a run that was stored."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -281,7 +282,7 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Add a run to the progress estimate; return the expected seconds of its missing steps."""
+        """Add a run to the progress estimate; return the expected seconds of its open steps."""
         trial, steps, done = request.trial, request.last_step, 0
         if record is not None and self.resumes:
             done = min(steps, record.steps)
@@ -291,11 +292,11 @@ class StoredEngine:
             length = replace(request.length, epochs=None, steps=steps - done)
             step_s = self._mean_step_s(trial, steps)
             expected_s = self.cost_model.expected_s(trial, length, step_s=step_s)
-        if self._is_idle:  # all expected runs have ended, so start a new estimate
+        if self._is_idle:  # all runs have ended: start a new estimate
             self._expected_s = self._done_s = 0.0
             self._began_s = time.monotonic()
         self._expected_s += expected_s
-        fraction = done / (steps + 1)  # below 1: a run without missing steps is evaluated again
+        fraction = done / (steps + 1)  # + 1, so that the fraction is below 1
         self._fractions[trial.trial_id] = fraction, expected_s / (1 - fraction)
         return expected_s
 
@@ -313,7 +314,6 @@ class StoredEngine:
         self._listener.progress(done_fraction=done_fraction, left_s=left_s, text=text)
 
     def _named(self, trial: Trial) -> str:
-        """Return a description of a trial for messages."""
         size = " to ".join(map(str, dict.fromkeys((trial.batch_size, trial.largest_batch_size))))
         if self._takes_rate:
             size += f", learning rate {number_text(trial.learning_rate, 'rate')}"
@@ -321,7 +321,7 @@ class StoredEngine:
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """Return a stored record with the status that it has for the requested length and target.
+    """Return a stored record, with the status changed to suit the requested length and target.
 
     The stored status may be for another target or a longer training.
     """
@@ -334,8 +334,8 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
     """Return whether a stored run is long enough, has reached the target or cannot continue.
 
-    If the engine evaluates at requested steps (`keeps_cadence`), return False for a run without
-    the requested evaluations, so that the run is trained again.
+    If the engine evaluates at requested steps (`keeps_cadence`), return False for a run that lacks
+    a requested evaluation, so that the run is trained again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -353,7 +353,7 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _trained_steps(record: TrialRecord) -> int:
-    """Return a training's steps, including steps that a script did after its last evaluation."""
+    """Return a run's number of steps, including steps that followed its last evaluation."""
     steps = record.steps
     for note in record.notes:
         if note.code == "metric_reported_before_end":
@@ -366,9 +366,9 @@ def _trained_steps(record: TrialRecord) -> int:
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     """Return whether a run was evaluated as often, and on the same splits, as requested.
 
-    A run that was made for an advice is evaluated rarely until it can reach the target for which it
-    was trained, and on train and test data only at its end or never. So the run may have reached an
-    easier target between two distant evaluations.
+    A run of an advice is evaluated rarely while its target is out of reach. So if a request has an
+    easier target, the run may have met that target between two distant evaluations. Train and test
+    data are evaluated only at the end of such a run, or never.
     """
     plan = record.trial.plan
     if length.all_splits == "on_the_way":
@@ -385,7 +385,7 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     seen_samples = crossing.samples - plan.samples_at(crossing.after_step)
     if seen_samples <= _AS_GOOD * length.interval_samples:
         return True
-    # Extra evaluations, as at epoch ends, are accepted; a missing requested evaluation is refused.
+    # Refuse the run if a requested evaluation is missing; additional evaluations do no harm.
     requested = pauses(
         plan,
         last_step=crossing.step,
@@ -397,6 +397,6 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation has the requested splits, or the run went further."""
+    """Return whether a run was evaluated on the requested splits at the end of `length`."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

@@ -22,7 +22,8 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import BUILD_S, Heard, LocalWorkers
 from batchlab.training.plain import Task
 
-# Send checkpoints this often (seconds): a run that moves to another node loses no more work.
+# Seconds between two sent checkpoints of a run. If the node is lost, another node resumes the run
+# from the last sent checkpoint.
 _KEEP_EVERY_S = 30.0
 # `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
@@ -32,17 +33,16 @@ Message = tuple[str, bytes] | Heard
 
 
 class NodeAgent:
-    """The runs of one node: Ray calls `hear` in one thread, and all other methods in another."""
+    """Trains runs on one node. Ray calls `hear` in one thread, and all other methods in another."""
 
     def __init__(self) -> None:
-        """Make a temporary folder for checkpoints."""
         start_early()
         self._folder = Path(tempfile.mkdtemp(prefix="batchlab-node-"))
-        self._devices: list[str] = []  # the free devices
-        self._running: dict[str, str] = {}  # the device of each run
-        # When each run started, or last sent its checkpoint.
+        self._devices: list[str] = []  # The devices without a run.
+        self._running: dict[str, str] = {}  # For each trial id in training, its device.
+        # For each trial id, the time when its run started or last sent a checkpoint.
         self._sent_s: dict[str, float] = {}
-        self._failed: deque[Message] = deque()  # the ends of runs that could not start
+        self._failed: deque[Message] = deque()  # messages on runs that could not start
         self._workers: LocalWorkers
 
     def settle(
@@ -76,14 +76,14 @@ class NodeAgent:
         """Start a run, or resume it from the content of a checkpoint."""
         trial_id = task.trial.trial_id
         path = self._path(trial_id)
-        # Checkpoints for other trainings to start from would be lost on this node: write none.
+        # Other trials could not use the checkpoints `beginnings` of this node, so write none.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
         self._running[trial_id], self._sent_s[trial_id] = task.device, time.monotonic()
         try:
             if checkpoint is not None:
                 path.write_bytes(checkpoint)
             self._workers.start(task)
-        except Exception as error:  # such as a full disk, or no memory for another process
+        except Exception as error:  # for example because the disk is full
             self._forget(trial_id)
             reason = Reason.as_written(f"on node {gethostname()}: {type(error).__name__}: {error}")
             self._failed.append((trial_id, Ended(status=Status.ERROR, reason=reason)))
@@ -117,7 +117,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return the checkpoint, or [] if one was sent less than `at_least_s` seconds ago."""
+        """Return a run's checkpoint, or [] if one was sent less than `at_least_s` seconds ago."""
         if time.monotonic() - self._sent_s[trial_id] < at_least_s:
             return []
         try:

@@ -26,7 +26,7 @@ from batchlab.training.plain import Task
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 
-_KILLED_WITHIN_S = 5.0  # the longest time to wait for the ends of killed runs at a time
+_KILLED_WITHIN_S = 5.0  # the longest time to wait until a killed run ends
 
 
 @dataclass(slots=True)
@@ -57,11 +57,10 @@ class ProcessEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to return stored runs from `store`, and to train other runs with `workers`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
-        self._running: dict[str, _Run] = {}  # by trial id
-        self._lost_once: set[str] = set()  # trials that lost their node once while they trained
+        self._running: dict[str, _Run] = {}  # The runs in training, by trial id.
+        self._lost_once: set[str] = set()  # The ids of trials whose node was lost during a run.
 
     @property
     def n_workers(self) -> int:
@@ -77,8 +76,8 @@ class ProcessEngine(StoredEngine):
         try:
             self._stop(None, None)
         finally:
-            # Runs remain here only if the store cannot be written (a full disk). Remove them too,
-            # so that a second call has nothing to store.
+            # Runs remain in `_running` only if `_stop` could not write to the store. Remove them,
+            # so that a second call of `cancel` does not try to store them again.
             self._workers.close()
             for run in self._running.values():
                 run.claim.close()
@@ -98,7 +97,7 @@ class ProcessEngine(StoredEngine):
         if self._is_answered(record, request.length):
             self._ended.append((request, None))
             return
-        # An error here ends the study, so do this before the trial is stored as started.
+        # `get_ready` may raise an error that ends the study: call it before the run is stored.
         reason = self._workers.get_ready(timeout_s=min(BUILD_S, self._left_s()))
         if reason is not None:
             self._listener.warning(reason_text(reason))
@@ -139,7 +138,7 @@ class ProcessEngine(StoredEngine):
                 continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
-                # The trial is not to blame, and the next runs would fail too, so end the study.
+                # The other runs could not write checkpoints either, so end the study.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
@@ -156,7 +155,7 @@ class ProcessEngine(StoredEngine):
                 self._tell(run.request, message[-1].step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Stop all runs, by force after a grace period; interrupted runs get `status`, `reason`."""
+        """Stop all runs, by force after the grace period; store `status` for interrupted runs."""
         self._workers.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
@@ -186,17 +185,17 @@ class ProcessEngine(StoredEngine):
         if progress is None and record is not None and record.ended_well:
             text = "its checkpoint is missing or of other library versions, so it begins again"
             self._listener.warning(f"{self._named(request.trial)}: {text}")
-        # Another trial's checkpoint may lack evaluations that a target or epoch ends require.
+        # Another trial's checkpoint may lack evaluations that this run must make before its end.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
         return progress
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return, by step, the checkpoints that `trial` shares with runs of other schedule lengths.
+        """Return, by step, the checkpoint files that `trial` shares with other schedule lengths.
 
-        If a schedule is constant at first and then falls, runs of different lengths differ only
-        after the constant part (Hägele et al. 2024, arXiv:2405.18392).
+        If the learning rate is constant at first and then falls, trials whose schedules differ only
+        in length are equal during the constant part (Hägele et al. 2024, arXiv:2405.18392).
         """
         plan, spans = self._plan, trial.horizon_steps
         if spans is None or plan.horizon_epochs is None or len(plan.horizons) < 2:
@@ -211,7 +210,7 @@ class ProcessEngine(StoredEngine):
         return beginnings
 
     def _lost(self, run: _Run, lost: Ended) -> None:
-        """Resume a run of a lost node on another node; if it loses a second node, end the run."""
+        """Queue a run again because its node was lost; end the run if this is the second loss."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=reason_text(lost.reason))
@@ -247,9 +246,9 @@ def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | Non
 
 
 def _usable_progress(checkpoint: Path) -> Progress | None:
-    """Return a checkpoint's progress; None if it is missing, damaged or of other versions.
+    """Return the progress in a checkpoint, or None if the checkpoint cannot be used.
 
-    Other versions of the libraries give other results.
+    A checkpoint that other library versions wrote cannot be used, because results would differ.
     """
     progress = peek_checkpoint(checkpoint)
     if progress is None or progress.versions != library_versions():
@@ -264,7 +263,7 @@ def _cannot_be_kept(ended: Ended) -> bool:
 
 def _outcome(ended: Ended) -> Outcome:
     if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
-        return Outcome(status=None)  # the trial can resume from its previous checkpoint
+        return Outcome(status=None)  # no status, so that the trial can resume
     if ended.status is None:
         assert isinstance(ended.value, Outcome)
         return ended.value

@@ -1,7 +1,7 @@
-"""RayWorkers: runs on the nodes of a cluster; Ray sends the data and detects lost nodes.
+"""RayWorkers: trains runs on the nodes of a Ray cluster.
 
-One actor per node starts the node's child processes, so that limits, kills and memory work as they
-do on this machine. Ray is loaded only if a cluster is requested.
+Ray sends the workload and the messages, and detects lost nodes. On each node, one Ray actor (a
+`NodeAgent`) starts a child process for each run, as on this machine. Ray is imported only if used.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # warn after this wait for a node; a free node is ready in five seconds
+_SAY_AFTER_S = 10.0  # warn if no node is ready after this time; usually one is in 5 s
 _LOOK_FOR_NODES_EVERY_S = 5.0
-_HEAR_S = 10.0  # a call of `hear` returns after this time if the node's runs send nothing
-_CLOSE_S = 5.0  # the longest time to wait while nodes remove their files
+_HEAR_S = 10.0  # A call of `NodeAgent.hear` returns after this time.
+_CLOSE_S = 5.0  # The longest time to wait until nodes have removed their files.
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +45,10 @@ class _Node:
     name: str
     n: int  # the number of runs that the node trains at a time
     agent: Any
-    settling: Any  # the unanswered call that sends the workload, or None
-    hearing: Any = None  # the unanswered call for messages of its runs, or None
-    running: dict[str, Path | None] = field(default_factory=dict)  # checkpoint path, by trial id
-    is_gone: bool = False  # whether the node was lost or released; then ignore its answers
+    settling: Any  # The call of `NodeAgent.settle`; None if answered.
+    hearing: Any = None  # The call of `NodeAgent.hear`; None if answered.
+    running: dict[str, Path | None] = field(default_factory=dict)  # Checkpoint files by trial id.
+    is_gone: bool = False  # Whether the node was lost or released, so that answers are ignored.
 
 
 class RayWorkers:
@@ -58,7 +58,7 @@ class RayWorkers:
         """Send the workload `packed` to each node, and wait until the first node is ready.
 
         Raises:
-            ClusterError: as for `Cluster.connect`, or no node can train the workload.
+            ClusterError: the cluster cannot be used, or no node can train the workload.
         """
         import ray
 
@@ -69,7 +69,7 @@ class RayWorkers:
         self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Messages not yet yielded, stored because the receiver of a message may raise an error.
+        # Messages still to be yielded; the caller of `heard` may raise an error between two.
         self._messages: deque[tuple[_Node, str, Any]] = deque()
         self._refused: dict[str, str] = {}  # why a node is not used, by node id
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
@@ -121,7 +121,7 @@ class RayWorkers:
         while self._messages:
             node, trial_id, message = self._messages.popleft()
             if trial_id not in node.running:
-                continue  # the run is no longer wanted
+                continue  # this run has already ended
             if isinstance(message, bytes):
                 _keep(node.running[trial_id], message)
                 continue
@@ -146,12 +146,12 @@ class RayWorkers:
             self._answered(calls[call], call)
 
     def ask_to_stop(self) -> None:
-        """Ask all runs to stop, through their nodes."""
+        """Make all runs on all nodes write their checkpoints and end."""
         for node in self._ready:
             node.agent.ask_to_stop.remote()
 
     def kill(self) -> None:
-        """Kill all runs, through their nodes."""
+        """End all runs on all nodes at once."""
         for node in self._ready:
             node.agent.kill.remote()
 
@@ -248,16 +248,16 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return a message for an error that was raised on a node or by Ray itself."""
+    """Return the text for the user about an error that was raised on a node or by Ray."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ClusterError):
-        return str(cause)  # already a message for the user
+        return str(cause)  # this text is already for users
     return brief(error) if cause is None else f"{type(cause).__name__}: {brief(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
-    """Return free resources by node id; {} if Ray does not report any (to a Ray client)."""
-    from ray._private import state  # private, because Ray has no public call for it
+    """Return the free CPUs and GPUs of each node id, or {} if Ray does not report them."""
+    from ray._private import state  # Ray has no public function for this
 
     try:
         return dict(state.available_resources_per_node())

@@ -1,4 +1,4 @@
-"""ReplayingEngine: answers from a study's journal, and then from the engine that it wraps."""
+"""ReplayingEngine: returns the runs in a study's journal first, then uses another engine."""
 
 from __future__ import annotations
 
@@ -16,30 +16,39 @@ from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, printable_record
 from batchlab.store.store import Store
 
-InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times, by process and round
+InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times: a tuple per process
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
-    """One entry of a journal: the facts learned since the previous entry.
+    """One entry of a journal: what a study measured, or the end of one of its runs.
 
-    Only the first entry has the budget. If the profile in the first entry is only that of the
-    reference batch size, a later entry has the profile of all batch sizes.
+    Attributes:
+        profile: the profile of this machine. If the profile in the first entry has only the
+            reference batch size, a later entry has the profile of all batch sizes.
+        elsewhere: the profile of another machine, if the user asks about that machine.
+        budget_s: the seconds that all runs may take by the engine's clock; only in the first entry.
+        readings_s: the results of `spent_s` since the previous entry.
+        in_turn: ratios of the step times of two batch sizes that were timed in alternation.
+        length: the requested length of the run that ended.
+        record: the record of the run that ended, without evaluations.
+        steps: the steps at the last evaluation of that run; None if it never started.
+        cost_model: the cost model of the engine at this entry.
+        n_workers: how many runs the engine trained at a time at this entry.
+        spent_s: seconds of the budget spent until this entry.
     """
 
-    profile: str | None = None  # the profile of this machine
-    elsewhere: str | None = None  # the profile of another machine that the answer uses, if any
-    budget_s: float | None = None  # seconds that the runs may take by the engine's clock
-    readings_s: tuple[float, ...] = ()  # the budget seconds spent, each time they were read
-    in_turn: InTurn | None = None  # ratios from timing two batch sizes in alternation
-    # The run that ended: its requested length, its record as it was then without evaluations, and
-    # the steps at its last evaluation (None if the run never started).
+    profile: str | None = None
+    elsewhere: str | None = None
+    budget_s: float | None = None
+    readings_s: tuple[float, ...] = ()
+    in_turn: InTurn | None = None
     length: RunLength | None = None
     record: TrialRecord | None = None
     steps: int | None = None
-    cost_model: CostModel = field(default_factory=CostModel)  # the engine's estimates so far
-    n_workers: int | None = None  # how many runs the engine trained at a time at this entry
-    spent_s: float = 0.0  # seconds of the budget spent until this entry
+    cost_model: CostModel = field(default_factory=CostModel)
+    n_workers: int | None = None
+    spent_s: float = 0.0
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -57,7 +66,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        self.spent_before_s = 0.0  # budget seconds spent by earlier sessions
+        self.spent_before_s = 0.0  # seconds of the budget spent by earlier sessions
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
         self._ends_to_come: deque[JournalEntry] = deque()
@@ -75,7 +84,7 @@ class Journal:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The profiles as JSON, at most two: of the reference batch size, then of all sizes."""
+        """At most two profiles as JSON: of the reference batch size, then of all batch sizes."""
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
@@ -85,14 +94,14 @@ class Journal:
 
     @property
     def budget_s(self) -> float | None:
-        """The seconds that runs may take by the engine's clock; None without entries."""
+        """The seconds that all runs may take by the engine's clock; None without entries."""
         return self._written[0].budget_s if self._written else None
 
     def begin(self, entry: JournalEntry) -> None:
         """Start the journal with a new first entry, and delete all earlier entries.
 
-        Use an empty entry if the budget was too small for an answer: the next session then has the
-        whole budget, and resumes the runs that are in the store.
+        Start with an empty entry if the budget was too small for an answer: the next session then
+        has a whole budget, and resumes the runs that are in the store.
         """
         self._written.clear()
         self.write(entry)
@@ -100,9 +109,9 @@ class Journal:
     # ---- replay
 
     def reading_s(self, spent_s: Callable[[], float]) -> float:
-        """Return the next stored value of the budget seconds spent, or else `spent_s()`.
+        """Return the next stored result of `spent_s`, or a new one if none is left.
 
-        `put_readings` stores the results of `spent_s()` later.
+        `put_readings` later stores the new results.
         """
         if self._readings_to_come:
             return self._readings_to_come.popleft()
@@ -110,16 +119,16 @@ class Journal:
         return self._readings[-1]
 
     def replayed_in_turn(self) -> InTurn | None:
-        """Return the next stored ratios of two step times, or None if there are no more."""
+        """Return the next stored ratios of step times, or None if no more are stored."""
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
         self, under_way: Sequence[RunRequest]
     ) -> tuple[RunRequest, TrialRecord, JournalEntry] | None:
-        """Return the next run that ended: request, record and entry; None if there are no more.
+        """Return the request, record and entry of the next stored run, or None if none is left.
 
-        If the stored end is of none of the requests `under_way` (the program has changed), the
-        remaining entries are invalid and are discarded.
+        If none of the requests `under_way` asks for this run, the program has changed: this entry
+        and all later entries are invalid and are discarded.
         """
         if not self._ends_to_come:
             return None
@@ -150,7 +159,7 @@ class Journal:
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the new values of `reading_s`, and the study's trials if trials were added."""
+        """Store the new results of `reading_s`, and the study's trials if trials were added."""
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -166,7 +175,7 @@ class Journal:
         n_workers: int,
         spent_s: float,
     ) -> None:
-        """Store how a run ended, and the run's record if the record is not stored yet."""
+        """Store in the journal how a run ended; store the run's record if it is missing."""
         keep_record(self._store, record)
         self.write(
             JournalEntry(
@@ -207,10 +216,10 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store an ended run's record, unless a record is stored or another process runs the trial."""
+    """Store a run's record, unless the run is stored or another process trains the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # another process trains and stores the run, or the run never started
+            return  # the other process stores the run, or the run never started
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
@@ -222,19 +231,17 @@ def keep_record(store: Store, record: TrialRecord) -> None:
 class ReplayingEngine:
     """An `Engine` that replays the runs in a study's journal, then uses the engine `inner`.
 
-    Results of the inner engine are stored before they can affect a decision: the times of its clock
-    before the next run is requested, and the ends of runs in the order in which they finished. So
-    a caller that decides only by these times and ends repeats its decisions after an interruption
-    at any moment, whatever the inner engine is.
+    The journal stores all that the caller learns from the inner engine: each result of `spent_s`,
+    and the ended runs in order. The results are stored before they can affect a request. So if a
+    study is interrupted at any moment and starts again, it makes the same decisions as before.
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
-        """Prepare to replay `journal`, and then to pass requests to `inner`."""
         self.name, self.resumes, self.n_seeds = inner.name, inner.resumes, inner.n_seeds
-        # On a cluster, the number of workers may change, so a replay uses the number in each entry.
+        # The number of workers of a cluster may change, so a replay uses the stored number.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # Both methods use the inner engine's cost model, which a replay replaces at each entry.
+        # `expected_s` and `evaluation_steps` use the inner engine's current cost model.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -243,7 +250,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The inner engine's cost model; a replay sets it to the model in each journal entry."""
+        """The inner engine's cost model; each replayed run sets it to its journal entry's model."""
         return self._inner.cost_model
 
     @cost_model.setter
@@ -251,7 +258,7 @@ class ReplayingEngine:
         self._inner.cost_model = value
 
     def spent_s(self) -> float:
-        """Return the budget seconds spent in all sessions, replaying the stored times first."""
+        """Return the budget seconds spent in all sessions; a replay returns the stored results."""
         return self._journal.reading_s(self._spent_s)
 
     def submit(self, request: RunRequest) -> None:
@@ -260,7 +267,7 @@ class ReplayingEngine:
         self._journal.note_request(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Return the next ended run: from the journal, then, after its last entry, from `inner`.
+        """Return the next ended run: from the journal, or from `inner` after the last entry.
 
         Raises:
             StoreError: the store cannot be used.
@@ -289,7 +296,7 @@ class ReplayingEngine:
         return request, record
 
     def cancel(self) -> None:
-        """End all submitted runs; each resumes when it is requested again."""
+        """End all submitted runs; a run resumes when it is requested again."""
         self._under_way.clear()
         self._n_handed_over = 0
         self._inner.cancel()

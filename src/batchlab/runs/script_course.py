@@ -17,42 +17,42 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import divergence
 
-# If this many evaluations all have the same imperfect metric value, the model was not trained.
+# If at least this many evaluations have the same imperfect value, the model was not trained.
 _FEWEST_STILL = 3
 _step_of = attrgetter("step")
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
 
 
 class ScriptCourse:
-    """One training under way: its evaluations, and whether the training has to end."""
+    """The evaluations that a script has reported, and whether its training has to end now."""
 
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
         """Start without progress; `earlier` has the evaluations of a resumed run, in step order.
 
-        Only the earlier evaluations before this run's first step are used.
+        Earlier evaluations are used only if they are before this run's first step.
         """
         self._request = request
         self._metric = command.metric  # the validation metric of the study
         self._better = command.direction
         self._earlier = tuple(earlier)
-        self._evaluations: list[Evaluation] = []  # in the order of steps
-        self._n_missed = 0  # this many of the first evaluations are known to miss the target
+        self._evaluations: list[Evaluation] = []  # In the order of their steps.
+        self._n_missed = 0  # The number of first evaluations that are known to miss the target.
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
-        self.unstored: dict[int, Evaluation] = {}  # by step; the caller stores and removes
-        self.ended: Outcome | None = None  # the outcome, once the training has to end
-        self.step = 0  # optimizer steps done at the last report
+        self.unstored: dict[int, Evaluation] = {}  # By step; the caller stores and clears them.
+        self.ended: Outcome | None = None  # The outcome, once the training has to end.
+        self.step = 0  # The number of optimizer steps at the last report.
         self.n_made = 0
-        self._first_told: dict[str, float] = {}  # first values of metrics, by name
+        self._first_told: dict[str, float] = {}  # the first value of each metric
         self._has_moved = False
         self.taken_up_at: int | None = None
-        self.is_renamed = False  # whether to replace stored values; the caller resets this
+        self.is_renamed = False  # whether the caller must replace stored evaluations
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -70,7 +70,7 @@ class ScriptCourse:
         return max(map(_step_of, self.counted[-1:]), default=0)
 
     def take(self, reading: Reading) -> None:
-        """Process a progress line; set `ended` if training must end; raise for a contradiction."""
+        """Process a progress line, or raise if the line is unusable; set `ended` if it ends the run."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -85,7 +85,7 @@ class ScriptCourse:
         if point is None:
             return
         values = dict(reading.values)
-        values.pop(self._metric, None)  # `point.value`, if any, replaces the printed value
+        values.pop(self._metric, None)  # `point.value` replaces this value
         if point.value is not None:
             values[self._metric] = point.value
         self._judge(self.add(values, step=point.step, at_s=reading.at_s))
@@ -139,9 +139,9 @@ class ScriptCourse:
         return self.whole() if last.step >= self._request.last_step else None
 
     def whole(self) -> Outcome:
-        """Return the outcome of a training at its end: an error if no printed metric has changed.
+        """Return the outcome of a training that ended: an error if no metric has ever changed.
 
-        A metric with a perfect value need not change.
+        If the metric always had a perfect value, such as an accuracy of 1, this is no error.
         """
         values = {seen.score("validation", self._metric) for seen in self._evaluations}
         is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
@@ -166,7 +166,7 @@ class ScriptCourse:
         self.is_renamed = True
 
     def _judge(self, evaluation: Evaluation | None) -> None:
-        """Mark an evaluation, if any, as not stored yet; set `ended` if the training has to end."""
+        """Add an evaluation, if any, to `unstored`; set `ended` if the training has to end."""
         if self.ended is None:
             if evaluation is not None:
                 self.unstored[evaluation.step] = evaluation
@@ -179,8 +179,8 @@ class ScriptCourse:
     def _begin(self, step: int, at_s: float) -> None:
         """At the first report, copy the earlier run's evaluations before `step` to this training.
 
-        Each evaluation may end the training, because the earlier run may have trained further than
-        requested while no batchlab was running to end it.
+        A copied evaluation may end the training, because the earlier run may have trained longer
+        than requested, if batchlab was killed and its script trained on.
         """
         if self._began_s is not None:
             return
@@ -206,7 +206,7 @@ class ScriptCourse:
             return False
         last_ones = self._evaluations[self._n_missed :]
         if crossing_of(last_ones[:-1], until) is None:
-            # A script may report thousands of evaluations, so do not judge these again.
+            # Skip these evaluations from now on, because a script may report thousands.
             self._n_missed = len(self._evaluations) - 1
         crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held
@@ -218,6 +218,6 @@ class ScriptCourse:
         if name is None:
             return
         self._losses.append(by_name[name])
-        # An infinite loss may be of a step that a gradient scaler skips, so only NaN counts.
+        # Only NaN ends a training: after an infinite loss, a gradient scaler may skip the step.
         if math.isnan(by_name[name]) and self._lost_at is None:
             self._lost_at = step

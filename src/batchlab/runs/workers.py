@@ -1,4 +1,4 @@
-"""Workers: interface to the processes that do runs; LocalWorkers: those on this machine."""
+"""Workers: interface to processes that train runs. LocalWorkers: processes on this machine."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from batchlab.training.native.trainer import built_for
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 
-# With fewer training examples than this, building the native trainer (1 to 2 s) does not pay off.
-# Run length plays no part, so that a resumed trial has the same trainer as its first run.
+# With fewer training examples than this, the native trainer saves less time than building it takes
+# (1 to 2 s). The length of the run is not considered, so that a resumed trial keeps its trainer.
 _WORTH_A_BUILD = 5000
 BUILD_S = 30.0
 """The longest time to build the native trainer, in seconds."""
@@ -38,21 +38,21 @@ Heard = tuple[str, tuple[Evaluation, ...] | Ended]
 
 
 class Workers(Protocol):
-    """Executors of an engine's runs, each run in a process of its own, several at a time."""
+    """The interface to processes that train an engine's runs, each run in a separate process."""
 
     @property
     def n(self) -> int:
-        """The most runs that are in progress at a time."""
+        """The largest number of runs that can train at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Prepare what all runs need; return why building the native trainer failed, else None.
+        """Prepare for runs; return why the native trainer could not be built, or None if it could.
 
         Raises:
             EditedError: files of the workload were edited.
         """
 
     def start(self, task: Task) -> None:
-        """Start a run; `heard` yields its messages, with the id of the task's trial."""
+        """Start a run; `heard` yields the run's messages, with the id of the task's trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield messages of runs as soon as one arrives, or nothing after `timeout_s` seconds."""
@@ -68,10 +68,9 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """`Workers` that are child processes of this process: one run per core, or one on a GPU."""
+    """`Workers` that train runs in child processes: one run per CPU core, or one run on a GPU."""
 
     def __init__(self, packed: PackedWorkload, plan: RunPlan) -> None:
-        """Prepare to train the workload `packed` with the settings of a plan."""
         self._packed = packed
         self._plan = plan
         self._measures = measured_at_steps(plan.measures)
@@ -87,7 +86,7 @@ class LocalWorkers:
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build the native trainer once, if that saves time; return why building failed."""
+        """Build the native trainer, if this saves time; return the reason if building failed."""
         trial = self._plan.trial
         may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:
@@ -108,7 +107,7 @@ class LocalWorkers:
         self._children[child.connection] = task.trial.trial_id, child
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """Yield the messages from the pipes of the child processes."""
+        """Yield the messages that the child processes send."""
         for connection in wait(list(self._children), timeout=timeout_s):
             assert isinstance(connection, Connection)
             trial_id, child = self._children[connection]
@@ -117,11 +116,11 @@ class LocalWorkers:
                 del self._children[connection]
             yield trial_id, message
 
-    # On a node of a cluster, another thread may change `_children` meanwhile, so the next two
-    # methods iterate over copies.
+    # The next two methods iterate over copies of `_children`, because on a node of a cluster,
+    # another thread may change `_children` at the same time.
 
     def ask_to_stop(self) -> None:
-        """Ask the child processes to stop, by their pipes."""
+        """Send each child process a request to stop."""
         for _, child in list(self._children.values()):
             child.ask_to_stop()
 
