@@ -112,7 +112,7 @@ class BatchPlan:
     def steps_in(self, epochs: float) -> int:
         """Return the least number of steps after which at least `epochs` epochs are done.
 
-        If `epochs` is an integer, the result is also the index of the next epoch's first step.
+        If `epochs` is a whole number, the result is also the index of the next epoch's first step.
         """
         if not self.stages:
             return math.ceil(epochs * self._steps_per_epoch)
@@ -153,7 +153,7 @@ class BatchPlan:
     def last_batch_sizes(self) -> frozenset[int]:
         """Return the sizes of the last batches of epochs that are smaller than the full batches."""
         sizes = set()
-        # All epochs of the last stretch have the same steps, so check only the first such epoch.
+        # All epochs of the last stretch have the same batches, so check only its first epoch.
         _, epochs = self._counted
         for epoch in range(len(epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
@@ -230,7 +230,7 @@ class BatchPlan:
                 if coming:
                     n_steps = min(n_steps, -(-(coming[-1].from_samples - samples) // size))
                 batch_size = size
-                if n_steps == 0:  # the last batch of the epoch is smaller
+                if n_steps == 0:  # only a smaller last batch of the epoch is left
                     if self.drop_last:
                         break
                     n_steps, batch_size = 1, left

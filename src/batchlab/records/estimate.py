@@ -56,7 +56,7 @@ def _one(value: object) -> One:
     if value is None or isinstance(value, bool | Reason):
         return value
     if isinstance(value, str):
-        return str(value)  # convert a member of a StrEnum to its text
+        return str(value)  # a member of a StrEnum becomes a plain text
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
@@ -95,7 +95,7 @@ class Estimate:
 
     @classmethod
     def of_log(cls, middle: float, half: float | None, *, n: int) -> Estimate:
-        """Return the estimate exp(`middle`) with the bounds exp(`middle` ± `half`), if known."""
+        """Return exp(`middle`) with bounds exp(`middle` ± `half`); without `half`, no bounds."""
         if half is None:
             return cls.of(math.exp(middle), n=n)
         ends = math.exp(middle - half), math.exp(middle + half)

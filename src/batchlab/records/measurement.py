@@ -52,8 +52,8 @@ class Measurement:
             costly. Requested quantities are measured at the start and the end of the run, and at
             epoch ends unless `figure` is "at_the_end". Quantities that need no request are measured
             at every evaluation after step 0.
-        figure: "along_training" if a figure shows the quantity by step; "at_the_start" or
-            "at_the_end" if by batch size; None if only the CSV file contains the quantity.
+        figure: the figure that shows the quantity: "along_training" (by step), "at_the_start" or
+            "at_the_end" (by batch size); None if only the CSV file contains the quantity.
         expected: a function that computes the values that theory predicts, from the study and the
             measured value at each batch size. A figure draws the predicted values as a dashed line.
         notes: sentences below the figure that explain the quantity and cite its source.

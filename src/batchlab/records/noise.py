@@ -15,8 +15,8 @@ class GradientSample:
         n_train: examples in the training set. None if dropout or augmentation makes the gradient of
             an example random: the training set then counts as infinitely large.
         block_examples: examples in each block, drawn without replacement.
-        products: the inner product of the mean gradients of each two blocks, for at least 3 blocks;
-            the diagonal has the squared norms of the mean gradients.
+        products: the inner product of the mean gradients of each pair of blocks. There are at least
+            3 blocks; the diagonal has the squared norms of the mean gradients.
     """
 
     n_train: int | None

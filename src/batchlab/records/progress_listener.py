@@ -18,7 +18,7 @@ class ProgressListener:
         """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Announce the budget and the seconds spent up to now; the time goes on after this call."""
+        """Announce the budget and the seconds spent; the time after this call counts as spent."""
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Announce the trials whose runs are awaited, and why the runs were requested."""

@@ -71,7 +71,7 @@ def quantity(name: str) -> Quantity:
     return _BY_NAME.get(name) or Quantity(name=name, unit="", label=name)
 
 
-# The better direction of common metrics, named without final digits. Users give all others.
+# Common metric names, without final digits, and "lower" or "higher" for the better values.
 _DIRECTIONS: dict[str, Better] = {
     **dict.fromkeys(
         "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
@@ -94,7 +94,7 @@ def direction_of(metric: str) -> Better | None:
     """Return whether "higher" or "lower" values of a metric are better; None for unknown names."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
-        words.pop()  # such as the digits in "mAP50-95" and "ndcg@10"
+        words.pop()  # drop the digits of "mAP50-95" and "ndcg@10"
     if words[-1:] == ["f"] and {*words[-2:-1]} & _DIRECTIONS.keys():
         words.pop()  # `rmse_f` is an RMSE of forces, but `ents_f` is an F-score
     if not words or {"neg", "negative"} & {*words}:

@@ -264,7 +264,7 @@ class Study(Reported):
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
     def timing(self, batch_size: int) -> StepTiming | None:
-        """Return the timing of `batch_size`, or None if there is none."""
+        """Return the timing of `batch_size`, or None if this batch size was not timed."""
         for timing in self.timings:
             if timing.batch_size == batch_size:
                 return timing

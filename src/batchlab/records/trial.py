@@ -138,7 +138,7 @@ class Crossing:
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether `samples` is a tenth (`held_for`) above the samples of this crossing."""
+        """Return whether `samples` exceeds `self.samples` by at least the fraction `held_for`."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
@@ -196,7 +196,7 @@ NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
 
 
 class Status(StrEnum):
-    """How a trial ended. A failed trial is stored with its reason, but left out of all means."""
+    """How a trial ended. A failed trial is stored with its reason, but left out of all averages."""
 
     OK = "ok"
     TARGET_REACHED = "target_reached"
@@ -209,7 +209,7 @@ class Status(StrEnum):
 
     @property
     def ended_well(self) -> bool:
-        """Whether the trial ended as planned or at its target, so that means may include it."""
+        """Whether the trial ended as planned or at its target, so that averages include it."""
         return self in (Status.OK, Status.TARGET_REACHED)
 
     @property
@@ -416,7 +416,7 @@ class TrialRecord:
 
     @property
     def ended_well(self) -> bool:
-        """Whether the trial ended as planned or at its target, so that means may include it."""
+        """Whether the trial ended as planned or at its target, so that averages include it."""
         return self.status is not None and self.status.ended_well
 
     @property
@@ -462,8 +462,8 @@ class TrialRecord:
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
         """Return the known values of `metric` on `split` at epoch ends, by number of epochs done.
 
-        0 epochs is the untrained model. If a script made no evaluation at the end of an epoch, the
-        values at epoch ends are interpolated linearly between two evaluations.
+        The value at 0 epochs is of the untrained model. If a script made no evaluation at an epoch
+        end, all values at epoch ends are interpolated linearly between two evaluations.
         """
         plan = self.trial.plan
         values = {}

@@ -18,7 +18,7 @@ from batchlab.errors import BatchlabError, ClusterError, UsageError
 
 _CONNECT_S = 5.0  # The longest time to wait for a connection to an address.
 _LONGEST_MESSAGE = 300  # Longer error messages are cut to this many characters.
-_connected: dict[str, str] = {}  # At the key "address": the address of the connected cluster.
+_connected: dict[str, str] = {}  # The entry "address" is the address of the connected cluster.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Cluster:
     gpus_per_trial: float | None = None
 
     def for_device(self, device: str) -> Cluster:
-        """Return a copy in which `gpus_per_trial` is a number: the default of `device` if None.
+        """Return a copy in which `gpus_per_trial`, if None, is 1 for "cuda" and 0 for "cpu".
 
         Raises:
             UsageError: fewer than 1 CPU per trial, or GPUs per trial that do not suit the device.
@@ -107,7 +107,7 @@ class Cluster:
         return {node_id for node_id, node in nodes if self.places(node["Resources"])}
 
     def places(self, resources: dict[str, float]) -> int:
-        """Return how many trials can train at a time on a node with these CPUs and GPUs."""
+        """Return how many trials can train at a time on a node that has `resources`."""
         places = int(resources.get("CPU", 0.0) // self.cpus_per_trial)
         if not self.gpus_per_trial:
             return places

@@ -109,7 +109,7 @@ class CommandRun:
         if not new:
             return
         if self._is_ahead and not course.is_renamed:
-            # Store all evaluations in one call, because fast scripts report 100 per second.
+            # Store all evaluations in one call, because a script may report 100 of them per second.
             self._store.put_evaluations(self._trial_id, new)
         elif self._is_ahead or furthest >= self._before[-1].step:
             self._replace()
@@ -157,7 +157,7 @@ class CommandRun:
                 self._put()
                 raise
         if not end.was_asked and shutil.disk_usage(self._folder).free < _LITTLE_SPACE_BYTES:
-            raise _cannot_be_written(self._folder, "the disk is full")  # evaluations may be missing
+            raise _cannot_be_written(self._folder, "the disk is full")  # evaluations may be lost
         return self._verdict or self._verdict_of_end(end), end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
@@ -207,7 +207,7 @@ class CommandRun:
             raise _cannot_be_written(folder, str(error.strerror)) from error
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """Ask the script to end shortly before the budget ends; at budget end, stop reading."""
+        """Shortly before the budget ends, ask the script to end; after the budget, stop reading."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
@@ -307,7 +307,7 @@ class CommandEngine(StoredEngine):
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train until the run or the budget ends, unless another process has trained the run."""
         record = self._store.record(request.trial.trial_id)
-        is_known = self._is_answered(record, request.length)  # if another process trained it
+        is_known = self._is_answered(record, request.length)  # whether another process trained it
         self._ended.append((request, None if is_known else self._train(request, record)))
 
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
@@ -349,7 +349,7 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _is_as_long(self, trial: Trial) -> bool:
-        """Return whether the trial's schedule has the planned length; other lengths may fail."""
+        """Return whether the trial's learning-rate schedule has the planned length."""
         planned, steps = self._plan.horizon_epochs, trial.horizon_steps
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 

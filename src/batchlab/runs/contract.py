@@ -13,8 +13,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Until the first run ends, a step is assumed to take this many times as long as in a timing during
-# which nothing else runs, and the process of a run is assumed to start in this many seconds.
+# Assumptions until the first run ends: other runs make each step slower by this factor, and the
+# process of a run starts in this many seconds.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
@@ -24,7 +24,7 @@ class CostModel:
     """The times of steps, evaluations and starts, measured in runs that trained at the same time.
 
     Attributes:
-        steps_s: the seconds of all steps together, and their seconds if nothing else had run.
+        steps_s: the total seconds of all steps, and their total seconds if nothing else had run.
         validations: the number and total seconds of evaluations on validation data only.
         whole: the number and total seconds of evaluations on train, validation and test data.
         starts: the number of runs, and their total seconds outside steps and evaluations.
@@ -167,7 +167,7 @@ class Engine(Protocol):
 
     @property
     def resumes(self) -> bool:
-        """Whether a longer run of a trial resumes an earlier, shorter run instead of step 0."""
+        """Whether a longer run of a trial resumes an earlier run instead of starting at step 0."""
 
     @property
     def n_workers(self) -> int:
@@ -178,7 +178,7 @@ class Engine(Protocol):
         """The number of seeds that can be requested (0 to n_seeds - 1), or None for no limit."""
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return the learning rates that the engine accepts, ascending; None if it accepts any."""
+        """Return the learning rates that the engine accepts, ascending; None if any is accepted."""
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0

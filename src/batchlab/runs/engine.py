@@ -1,4 +1,4 @@
-"""StoredEngine: the base class of engines that store their runs; it has the queue of runs."""
+"""StoredEngine: the base class of engines that store their runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from batchlab.words.reasons import reason_text
 # Seconds per step assumed at batch sizes whose steps were not timed; used only to order runs.
 _UNKNOWN_STEP_S = 1.0
 # A stored run is accepted if its evaluations are at most this many times the requested interval
-# apart, because an earlier session may have planned another interval from other evaluation times.
+# apart: the session that trained the run may have timed evaluations differently.
 _AS_GOOD = 4.0
 # Statuses of runs that can be resumed and that were ended by something else than the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-# Seconds between checks whether the budget has ended or another process has released a trial.
+# Seconds between checks of the clock, and of trials that other processes train.
 _LOOK_EVERY_S = 0.25
 _TELLING_FRACTION = 0.02  # the fraction of all runs done before the time left is estimated
 
@@ -47,9 +47,9 @@ class StoredEngine:
 
     name: str
     resumes: bool
-    keeps_cadence: bool  # Whether runs are evaluated at the steps that `plans.cadence` plans.
+    keeps_cadence: bool  # If true, evaluations are at the steps of `plans.cadence`.
     n_seeds: int | None = None  # The number of seeds is not limited.
-    _takes_rate = True  # Whether a learning rate can be set; some scripts have a fixed rate.
+    _takes_rate = True  # False if a script has a fixed learning rate.
     # The grace period: a run that has to end gets at most this many seconds, and at most this
     # fraction of the budget, to save its progress before it is killed.
     _longest_grace_s = 5.0
@@ -67,10 +67,10 @@ class StoredEngine:
         self._fractions: dict[str, tuple[float, float]] = {}
         self._expected_s = self._done_s = 0.0
         self._began_s = time.monotonic()
-        self._kinds_said: set[str] = set()  # earlier warnings, without numbers
-        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap; the first starts next
+        self._kinds_said: set[str] = set()  # Earlier warnings, without numbers.
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # A heap: the first starts next.
         self._numbers = count()
-        # The ended runs; None if the run was stored before or never started.
+        # The runs that have ended; `Ran` is None for a run that this session did not start.
         self._ended: deque[tuple[RunRequest, Ran | None]] = deque()
 
     @property
@@ -199,7 +199,7 @@ class StoredEngine:
         """Receive the messages of runs, for at most `timeout_s` seconds."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End all queued runs; a subclass first ends started runs, with `status` and `reason`."""
+        """End all queued runs; a subclass first ends started runs with `status` and `reason`."""
         for *_, request in sorted(self._waiting):
             self._ended.append((request, None))
         self._waiting.clear()
@@ -223,7 +223,7 @@ class StoredEngine:
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Start queued runs; return whether all runs left in the queue are claimed elsewhere."""
+        """Start queued runs; return whether other processes claim all runs left in the queue."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -269,7 +269,7 @@ class StoredEngine:
         return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """Update the cost model with a run's times; `wall_s` is None for a run that was stored."""
+        """Update the cost model with a run's times; `wall_s` is None if its duration is unknown."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -282,7 +282,7 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Add a run to the progress estimate; return the expected seconds of its open steps."""
+        """Add a run to the progress estimate; return the expected seconds of the steps to do."""
         trial, steps, done = request.trial, request.last_step, 0
         if record is not None and self.resumes:
             done = min(steps, record.steps)
@@ -397,6 +397,6 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether a run was evaluated on the requested splits at the end of `length`."""
+    """Return whether the last evaluation is on the requested splits, or after `length` ends."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

@@ -76,7 +76,7 @@ class NodeAgent:
         """Start a run, or resume it from the content of a checkpoint."""
         trial_id = task.trial.trial_id
         path = self._path(trial_id)
-        # Other trials could not use the checkpoints `beginnings` of this node, so write none.
+        # Write no checkpoints for other trials (`beginnings`): other nodes could not read them.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
         self._running[trial_id], self._sent_s[trial_id] = task.device, time.monotonic()
         try:
@@ -117,7 +117,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a run's checkpoint, or [] if one was sent less than `at_least_s` seconds ago."""
+        """Return a run's checkpoint, or [] if the last was sent less than `at_least_s` ago."""
         if time.monotonic() - self._sent_s[trial_id] < at_least_s:
             return []
         try:

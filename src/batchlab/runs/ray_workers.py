@@ -31,9 +31,9 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # warn if no node is ready after this time; usually one is in 5 s
+_SAY_AFTER_S = 10.0  # warn if no node is ready after this time (a free node: 5 s)
 _LOOK_FOR_NODES_EVERY_S = 5.0
-_HEAR_S = 10.0  # A call of `NodeAgent.hear` returns after this time.
+_HEAR_S = 10.0  # A call of `NodeAgent.hear` returns after this time at the latest.
 _CLOSE_S = 5.0  # The longest time to wait until nodes have removed their files.
 
 
@@ -69,7 +69,7 @@ class RayWorkers:
         self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Messages still to be yielded; the caller of `heard` may raise an error between two.
+        # Messages that `heard` has not yielded yet; they are kept if its caller raises an error.
         self._messages: deque[tuple[_Node, str, Any]] = deque()
         self._refused: dict[str, str] = {}  # why a node is not used, by node id
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S

@@ -16,7 +16,7 @@ from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, printable_record
 from batchlab.store.store import Store
 
-InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times: a tuple per process
+InTurn = tuple[tuple[float, ...], ...]  # for each process, ratios of two step times
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +109,7 @@ class Journal:
     # ---- replay
 
     def reading_s(self, spent_s: Callable[[], float]) -> float:
-        """Return the next stored result of `spent_s`, or a new one if none is left.
+        """Return the next stored result of `spent_s`, or a new result if none is left.
 
         `put_readings` later stores the new results.
         """
@@ -219,7 +219,7 @@ def keep_record(store: Store, record: TrialRecord) -> None:
     """Store a run's record, unless the run is stored or another process trains the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # the other process stores the run, or the run never started
+            return  # another process stores the run, or the run never started
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return

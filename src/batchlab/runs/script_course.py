@@ -70,7 +70,7 @@ class ScriptCourse:
         return max(map(_step_of, self.counted[-1:]), default=0)
 
     def take(self, reading: Reading) -> None:
-        """Process a progress line, or raise if the line is unusable; set `ended` if it ends the run."""
+        """Process a progress line, or raise an error; set `ended` if the training has to end."""
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -179,8 +179,8 @@ class ScriptCourse:
     def _begin(self, step: int, at_s: float) -> None:
         """At the first report, copy the earlier run's evaluations before `step` to this training.
 
-        A copied evaluation may end the training, because the earlier run may have trained longer
-        than requested, if batchlab was killed and its script trained on.
+        A copied evaluation may end the training, because the earlier script may have trained longer
+        than requested after batchlab was killed.
         """
         if self._began_s is not None:
             return
