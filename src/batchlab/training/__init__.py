@@ -1,1 +1,1 @@
-"""Training: one trial, in this process."""
+"""Training: runs one trial in the current process, in PyTorch or in generated C code."""

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor]
 Weight = Callable[[Any], float | Tensor]
 
-_UNSCALED = torch.amp.GradScaler(enabled=False)  # does not scale gradients
+_UNSCALED = torch.amp.GradScaler(enabled=False)  # a disabled scaler changes no gradient
 
 
 class Accumulator:
@@ -33,9 +33,10 @@ class Accumulator:
             value = accumulator.backward(batch)
             accumulator.step(optimizer)
 
-    The gradient does not depend on the micro-batch size, because micro-batches are weighted. If
-    memory runs out, buffers and random state are restored, the micro-batch size is halved, and the
-    batch is computed again. Layers that normalize over the batch see only a micro-batch.
+    The gradient does not depend on the micro-batch size, because each micro-batch is weighted by
+    its number of examples (or its `weight`). If memory runs out, buffers and random state are
+    restored, the micro-batch size is halved, and the batch is computed again. Layers that normalize
+    over the batch see only a micro-batch.
 
     Attributes:
         micro_batch_size: the largest number of examples per pass; halved when memory runs out.
@@ -86,9 +87,9 @@ class Accumulator:
             The mean loss over the batch of this process, detached.
 
         Raises:
-            BatchlabError: the batch's weight is 0, or no tensor shows the number of examples.
-            Exception: any error of the loss, or out of memory if no smaller micro-batch is tried:
-                with a single example, or with several processes.
+            BatchlabError: the batch's weight is 0, or the batch has no tensor of examples to count.
+            Exception: the loss raised an error; or memory ran out for a micro-batch of one example
+                or, with several processes, for a micro-batch of any size.
         """
         put_back = _remembered(list(self._model.buffers()))
         while True:
@@ -97,7 +98,8 @@ class Accumulator:
             try:
                 return self._backward(batch)
             except Exception as error:
-                # With several processes, a second pass in one of them would block the others.
+                # With several processes, do not try again: a second pass in one process would block
+                # the processes that had enough memory.
                 if not is_out_of_memory(error) or self._world_size > 1:
                     raise
                 size = min(self.micro_batch_size, n_examples(batch))
@@ -134,12 +136,13 @@ class Accumulator:
         weights = list(map(float, map(self._weight, micro_batches)))
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
-        if n_empty:  # raise in every process, because the others would wait for this one
+        if n_empty:  # raise in every process, or processes without this error would wait forever
             raise UsageError(
                 "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
                 "has no mean; leave such examples out"
             )
-        # DistributedDataParallel averages over processes, whose shares may have unequal weights.
+        # Multiply each weight by the number of processes, because DistributedDataParallel divides
+        # the sum of the processes' gradients by this number.
         loss = backward_of_parts(
             lambda micro_batch: self._loss(self._model, micro_batch),
             micro_batches,
@@ -167,10 +170,12 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
-    """Add the gradient of the sum of share × mean loss over a batch's parts; return this sum.
+    """Compute the gradient of a batch's loss, one part after another; return the loss.
 
-    Parts with share 0 are left out, because a mean over no units (only padding) is NaN. All passes
-    except the last run in the context `waiting`, such as `no_sync` of a distributed model.
+    The loss is the sum of the parts' mean losses, each multiplied by its share. The gradient is
+    added to the `.grad` of the parameters. Parts with share 0 are left out, because a mean over no
+    units (only padding) is NaN. All passes except the last run in the context `waiting`, such as
+    `no_sync` of a distributed model.
     """
     counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []
@@ -180,7 +185,7 @@ def backward_of_parts(
             context = nullcontext
         with context():
             value = loss(part)
-            if share != 1.0:  # skip this product, which would slow a small step
+            if share != 1.0:  # leave out a product with 1, which would slow a small step
                 value = value * share
             scaled(value).backward()
             losses.append(value.detach())
@@ -202,7 +207,7 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return {key: _piece(entry, place, n) for key, entry in value.items()}
     if not isinstance(value, (Tensor, tuple, list)) or getattr(value, "ndim", 1) == 0:
         return value
-    # A list without tensors or containers has an item (text, id) per example, so cut the list.
+    # A list of plain values (texts or ids) has one item per example, so cut the list itself.
     if isinstance(value, Tensor) or not any(map(_may_be_cut, value)):
         return value[place] if len(value) == n else value
     pieces = [_piece(item, place, n) for item in value]

@@ -35,7 +35,7 @@ _MOST_SEED = 2**31
 
 
 def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return the example indices of an epoch in training order, by `make_sampler` if given."""
+    """Return an epoch's example indices in training order; `make_sampler` may set the order."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
     seed = derived_seed("sampler", trial.seed, epoch)
@@ -43,10 +43,11 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return `order_of`, or the unshuffled order if each step computes all examples in one pass.
+    """Return an epoch's example indices, unshuffled if one pass computes all training examples.
 
-    The order within one such pass affects only rounding. Micro-batches need a random order, because
-    layers may normalize each micro-batch.
+    The order within such a pass affects only rounding, so no time is spent on shuffling. In all
+    other cases, `order_of` gives the order. Micro-batches need a random order, because layers may
+    normalize each micro-batch.
     """
     plan, n_train = trial.plan, trial.n_train
     is_whole = min(plan.batch_size_at(plan.steps_in(epoch)), trial.micro_batch_size) == n_train
@@ -57,8 +58,8 @@ def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def part_of(order: Tensor, plan: BatchPlan, epoch: int, first: int, end: int) -> Tensor:
-    """Return the part of `order`, the examples of `epoch`, that steps `first` to `end` - 1 use."""
-    taken = plan.samples_at(plan.steps_in(epoch))  # examples processed before this epoch
+    """Return the example indices of steps `first` to `end` - 1, cut from the epoch's `order`."""
+    taken = plan.samples_at(plan.steps_in(epoch))  # the number of examples in earlier epochs
     return order[plan.samples_at(first) - taken : plan.samples_at(end) - taken]
 
 
@@ -196,7 +197,7 @@ def _resident_epoch(
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
-    """One epoch's steps as a Dataset: item k is the micro-batches of step `first_step + k`."""
+    """The steps of one epoch as a Dataset; item 0 is the micro-batches of step `first_step`."""
 
     def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
         self._workload = workload
@@ -210,7 +211,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         return self._n_steps
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
-        step = self._first_step + position  # within the epoch
+        step = self._first_step + position  # the number of the step within the epoch
         plan = self._trial.plan
         at = plan.steps_in(self._epoch) + step
         # Seed each step, because a dataset's random crops must not depend on the worker, nor on
@@ -232,8 +233,8 @@ def _fetched_epoch(
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     context = None
     if workload.workers:
-        # Not the default: in a trial's process, workers would be started by a fork server and get
-        # the user's functions by plain pickle, which can't serialize them.
+        # Do not use the default start method, which in a trial's process is a fork server: it sends
+        # the user's functions to workers by plain pickle, which can't serialize these functions.
         context = "fork"
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
@@ -259,7 +260,7 @@ def _streamed_epoch(
     reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
     for step in range(begin + first_step, end):
         examples = reading.take(plan.batch_size_at(step))
-        if step == end - 1:  # check the length now, as a run may end here
+        if step == end - 1:  # check the stream's length now: a run may stop after the last batch
             reading.check_end()
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)

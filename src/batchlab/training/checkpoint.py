@@ -56,9 +56,11 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON header of a checkpoint; `random` and the values of `kept` are results of `_packed`.
+    """The JSON header of a checkpoint.
 
-    `not_in_state_dict` lists the names of buffers that the model's `state_dict` leaves out.
+    `kept` contains the states of optimizers and schedulers by name, and `random` the random state;
+    `_packed` has converted both to JSON types. `not_in_state_dict` lists the names of buffers that
+    the model's `state_dict` leaves out.
     """
 
     progress: Progress
@@ -69,7 +71,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 MODEL, AVERAGED = "model", "averaged"
 """The names of the trained model and of the model with averaged weights in a checkpoint."""
-# Reading a file that is damaged, foreign or from another model can raise these errors.
+# Reading a file raises one of these errors if the file is damaged or not a checkpoint of the model.
 _UNREADABLE = (
     OSError,
     SafetensorError,
@@ -121,7 +123,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StoreError: the disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # overwrites the file of a killed process
+    temporary = path.with_name(f"{path.name}.tmp")  # a killed process may have left this file
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -146,7 +148,7 @@ def peek_checkpoint(path: Path) -> Progress | None:
 
 
 def load_checkpoint(path: Path, *, kept: Mapping[str, Stateful]) -> Progress:
-    """Restore the `kept` objects and random streams; return the checkpoint's progress.
+    """Restore the objects in `kept` and the random streams; return the checkpoint's progress.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -196,7 +198,7 @@ def _header(metadata: dict[str, str]) -> _Header:
 
 def _tensors_of(module: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the parameters and buffers of a module, by names that start with `name`."""
-    # Include buffers that are in no state dict, without which a resumed run would differ.
+    # Include buffers that `state_dict` leaves out, because a resumed run needs these buffers too.
     state = dict(module.named_parameters(name, remove_duplicate=False))
     return state | dict(module.named_buffers(name, remove_duplicate=False))
 
@@ -221,8 +223,9 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return
-    # `load_state_dict` converts the state's wider or integer tensors to the parameter's type, and
-    # breaks texts. So restore the saved values, on the devices that `load_state_dict` chose.
+    # `load_state_dict` converts state tensors (of float64 or int64, say) to the parameter's type,
+    # and corrupts texts. So replace all values by the saved values, on the devices that
+    # `load_state_dict` chose.
     parameters: list[Tensor] = []
     for group in stateful.param_groups:
         parameters += group["params"]
@@ -247,7 +250,7 @@ def _placed(value: Any, like: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return `value` as JSON types; put tensors into `tensors`, by names that start with `name`."""
+    """Convert `value` to JSON types; put its tensors into `tensors`, named with prefix `name`."""
     if isinstance(value, np.ndarray):
         numbers = _packed(value.ravel().tolist(), tensors, name)
         return {"array": numbers, "dtype": value.dtype.str, "shape": value.shape}
@@ -277,7 +280,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value that `_packed` converted to `packed` and `tensors`."""
+    """Reverse `_packed`: return the value from which `packed` and `tensors` were made."""
     if isinstance(packed, list):
         return [_unpacked(item, tensors) for item in packed]
     if not isinstance(packed, dict):

@@ -44,8 +44,10 @@ def is_over_all(workload: Workload, name: str) -> bool:
 def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
     """Convert an exception in the `with` block's user code to a WorkloadError of one line.
 
+    A BatchlabError or an out-of-memory error is raised unchanged.
+
     Raises:
-        WorkloadError: `what` raised anything but a BatchlabError or an out-of-memory error.
+        WorkloadError: the user's code, which the message calls `what`, raised an exception.
     """
     try:
         yield
@@ -58,7 +60,7 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Return a context that adds metric `name` and data `where` to errors; no-op for the loss."""
+    """Return a context in which errors name the metric and its data; no effect for the loss."""
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL
@@ -147,8 +149,8 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     memory than a training step), at least 64, for speed, and at most 1000. In a trial with
     micro-batches, the number is also at most twice the micro-batch size, but at least 64.
 
-    The batch size of the training has no effect on the number, because values of a loss that
-    couples the examples of a batch can be compared only for equal numbers.
+    The number does not depend on the batch size of the training. Otherwise, a loss that compares
+    the examples of a batch with each other would have different values at each batch size.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -175,7 +177,7 @@ class Evaluator:
         *,
         batch_size: int,
     ) -> None:
-        """Prepare the batches of each split; of a large training set, use only a fixed subset."""
+        """Prepare the batches of each split; a large training set is reduced to a fixed subset."""
         self._workload = workload
         self._device = device
         self.fast: MetricSums | None = None
@@ -235,7 +237,7 @@ class Evaluator:
                 )
 
     def _added_up(self, split: Split) -> dict[str, float]:
-        """Return the values of the metrics that `fast` computes, or {} if `fast` can't be used."""
+        """Return the metrics that the function `fast` computes; {} if `fast` can't be used."""
         data = self._splits[split]
         if self.fast is None or data.columns is None or data.rows is None:
             return {}
@@ -270,7 +272,7 @@ class _Sums:
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
-            batch_sum = batch_sum.long()  # because booleans add as "or", and bytes overflow
+            batch_sum = batch_sum.long()  # a sum of booleans is "or", and a sum of bytes overflows
         self._total = self._total.to(batch_sum.device) + batch_sum
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
@@ -290,13 +292,13 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 class _SplitData:
     """The examples of one split on which metrics are computed."""
 
-    batches: Callable[[], Iterable[Batch]]  # returns the same batches at each call
-    columns: Sequence[Tensor] | None = None  # all examples, if the data are in memory
-    rows: Tensor | None = None  # the indices of the evaluated rows of `columns`
+    batches: Callable[[], Iterable[Batch]]  # `batches()` returns the same batches at each call.
+    columns: Sequence[Tensor] | None = None  # `columns` has all examples if they are in memory.
+    rows: Tensor | None = None  # `rows` has the indices of the evaluated rows of `columns`.
 
 
 def _split_data(workload: Workload, split: Split, device: torch.device, at_once: int) -> _SplitData:
-    """Prepare a whole split for evaluation; of `train`, at most 10,000 fixed examples."""
+    """Prepare a split's examples for evaluation; reduce `train` to 10,000 fixed examples."""
     data, collate = opened(getattr(workload, split), workload.collate)
     n = size_of(data)
     rows = torch.arange(n)
@@ -358,7 +360,7 @@ def shares_of(workload: Workload, batches: Sequence[Batch]) -> list[float]:
 def as_metric(workload: Workload, name: str) -> Metric:
     """Return metric `name` as a `Metric` with sum and count, even if the user gave a mean."""
     metric = workload.metrics.get(name)
-    if metric is None:  # the loss, which is not in the workload's metrics
+    if metric is None:  # `name` is "loss", which is not in the workload's metrics
         metric = workload.loss
 
     count = partial(weight_of, workload)

@@ -33,7 +33,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeOptimizers:
-    """What the workload's `optimizer` function returned, and the optimizers in that result.
+    """The result of the workload's `optimizer` function, and the optimizers in that result.
 
     Attributes:
         given: the unchanged result, which the workload's own `step` receives.
@@ -149,11 +149,11 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     """
     averages, values, present = [], [], dict(named_tensors(model))
     for name, average in named_tensors(averaged):
-        value = present[name]  # a buffer that the model's first pass has made has no average
+        value = present[name]  # `present` may have more buffers, made in the model's first pass
         if average.is_floating_point() or average.is_complex():
             averages.append(average)
             values.append(value)
-        else:  # PyTorch would round an average of whole numbers down
+        else:  # copy whole numbers, because PyTorch would round their average down
             average.copy_(value)
     get_ema_multi_avg_fn(decay)(averages, values, None)
 
@@ -175,8 +175,8 @@ class RateSchedule:
         """Make the workload's schedulers, which set the rates of the first step.
 
         Raises:
-            WorkloadError: `scheduler` returned no scheduler, a ReduceLROnPlateau in the wrong mode
-                for the first metric, or a scheduler although the plan changes the rate.
+            WorkloadError: `scheduler` returned no scheduler; or a ReduceLROnPlateau whose `mode`
+                contradicts the first metric; or a scheduler although the plan changes the rate.
         """
         self._workload = workload
         self._trial = trial
@@ -190,8 +190,8 @@ class RateSchedule:
             self._is_by_step = "n_steps" in horizons_of(workload.scheduler)
             self._schedulers = _make_schedulers(workload, trial, made.given)
             for optimizer in made.optimizers:
-                # A resumed run's optimizer took its first step before the interruption. Mark this,
-                # or PyTorch warns that the scheduler is stepped before the optimizer.
+                # In a resumed run, the optimizer stepped before the interruption. Mark the
+                # optimizer as stepped, or PyTorch warns that the scheduler steps first.
                 optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = []
         for scheduler in self._schedulers:
@@ -210,7 +210,7 @@ class RateSchedule:
 
     @property
     def follows_metric(self) -> bool:
-        """Whether the rate depends on the first metric, so that every epoch end is evaluated."""
+        """Whether the rate depends on the first metric, so that each epoch end needs the metric."""
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:

@@ -83,7 +83,7 @@ def divergence(
 
 
 def training_loss(evaluation: Evaluation) -> float | None:
-    """Return the validation loss or, without validation data, training loss; None if unknown."""
+    """Return the validation loss; without validation data, the training loss; None if unknown."""
     if any(score.split == "validation" for score in evaluation.scores):
         return evaluation.score("validation", "loss")
     if evaluation.step == 0:
@@ -108,10 +108,11 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
 
 
 # Losses and `stop` are checked after each block of consecutive steps.
-_BLOCK_S = 0.05  # the intended seconds per block
-_BLOCK_STEPS = 256  # the most steps per block
-_CHECKPOINT_EVERY_S = 0.25  # the fewest seconds between two checkpoints
-_CHECKPOINT_FRACTION = 0.02  # the largest fraction of a run's time to spend on checkpoints
+_BLOCK_S = 0.05  # A block is intended to take this many seconds
+_BLOCK_STEPS = 256  # and has at most this many steps.
+
+_CHECKPOINT_EVERY_S = 0.25  # Two checkpoints are at least this many seconds apart.
+_CHECKPOINT_FRACTION = 0.02  # Checkpoints take at most this fraction of a run's time.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,8 +163,8 @@ def train(
         task: the trial and the length of its run.
         measures: functions that measure the model at an evaluation, by name; each may return None.
         emit: called first with a resumed checkpoint's evaluations, then with each new evaluation.
-        stop: called every few hundredths of a second; True makes the run write its checkpoint
-            and end without a status.
+        stop: called every few hundredths of a second; when it returns True, the run writes its
+            checkpoint and ends with the status None.
 
     Returns:
         The outcome of the run. Exceptions of the user's own code are raised unchanged.
@@ -200,7 +201,7 @@ class _TrainingRun:
         self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
         self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
         self._evaluator.fast = self._stepper.fast
-        self._initial = self._weights()  # untrained: no checkpoint is loaded yet
+        self._initial = self._weights()  # the untrained weights: no checkpoint is loaded yet
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
@@ -246,7 +247,10 @@ class _TrainingRun:
         return None
 
     def _ended(self) -> Outcome | None:
-        """Return the outcome if the run must end, else None; on success, score missing splits."""
+        """Return the outcome if the run must end, else None.
+
+        If the run ends well, first evaluate the splits that the last evaluation left out.
+        """
         outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
@@ -284,7 +288,7 @@ class _TrainingRun:
         stream: Iterator[Sequence[Batch]],
         stop: Callable[[], bool],
     ) -> Outcome | None:
-        """Train to the step of `pause`; return an outcome only if the run ends earlier."""
+        """Train up to the next evaluation, `pause`; return an outcome if the run ends earlier."""
         while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -295,8 +299,9 @@ class _TrainingRun:
                 self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
-            # Write no checkpoint after a failure: a resumed run would report another step. Nor at
-            # the step of the evaluation: a resumed run would skip the evaluation.
+            # Write no checkpoint after a failure, because a resumed run would report another step.
+            # Write no checkpoint at the step of the next evaluation, because a resumed run would
+            # skip the evaluation.
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
@@ -305,14 +310,15 @@ class _TrainingRun:
         return None
 
     def _steps_to_beginning(self) -> int:
-        """Return the number of steps to the next of `Task.beginnings`; if none, `last_step`."""
+        """Return the steps left to the next step in `Task.beginnings`; if none, `last_step`."""
         here = self._progress.step
         steps_left = [step - here for step, _ in self._task.beginnings if step > here]
         return min(steps_left, default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
-        """Return the remaining evaluations; early stopping or ReduceLROnPlateau adds epoch ends.
+        """Return the planned evaluations after the current step.
 
+        With early stopping or ReduceLROnPlateau, there is an evaluation at the end of every epoch.
         The steps depend only on the trial and the run's length, never on a clock, because a run
         that was killed and resumed must be evaluated at the same steps as an uninterrupted run.
         """
@@ -363,7 +369,7 @@ class _TrainingRun:
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
         # If an untrained model's loss is not finite either, the learning rate is not the reason.
-        with suppress(torch.OutOfMemoryError):  # a second model may not fit into memory
+        with suppress(torch.OutOfMemoryError):  # A second model may not fit into memory.
             fresh = Stepper(self._workload, self._trial, self._device)
             untrained = fresh.step(next(fresh.stream(step))).item()
             if not math.isfinite(untrained):
@@ -375,7 +381,7 @@ class _TrainingRun:
         on_all_splits = self._on_all_splits(pause)
         splits = SPLITS if on_all_splits else ("validation",)
         scores, eval_s = self._scores(splits)
-        n_trained = 0  # examples since the last evaluation
+        n_trained = 0  # the number of examples since the last evaluation
         if before.evaluations:
             n_trained = before.samples - before.evaluations[-1].samples
         batch_loss = before.loss_sum / n_trained if n_trained > 0 else None
@@ -398,8 +404,8 @@ class _TrainingRun:
     def _complete(self) -> None:
         """Evaluate the model unless the current step is already evaluated on all required splits.
 
-        Splits are missing if the trial ended before the planned last step; the whole evaluation is
-        missing if a longer run of the trial was stopped between two evaluations.
+        Splits are missing if the run ended before its planned last step. The whole evaluation is
+        missing if the checkpoint is from a longer run that was stopped between two evaluations.
         """
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))

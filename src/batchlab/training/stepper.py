@@ -35,7 +35,7 @@ class Stepper:
         name: the name of the trainer, "plain" or (in a subclass) "native".
         model: the model that is trained.
         optimizers: the optimizers that train the model.
-        optimizer: the first optimizer; only a workload with its own `step` may have several.
+        optimizer: the first optimizer; only a workload with a `step` may have several optimizers.
         rates: the learning rate of each step.
         averaged: a copy of the model with averaged weights; None if the workload has no `ema`.
         fast: a function that computes some metrics of `evaluated` without PyTorch, or None.
@@ -50,14 +50,15 @@ class Stepper:
         """Seed everything, then make the model and the optimizer.
 
         The model is made on the CPU, so that its weights don't depend on the device. If the
-        workload compiles the model, the uncompiled module is trained, unless `is_compiled`.
+        workload applies `torch.compile` to the model, the compilation is undone, unless
+        `is_compiled` is True.
         """
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
         self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
-            torch.cuda.init()  # only initialized random streams can be seeded
+            torch.cuda.init()  # before this call, CUDA's random stream can't be seeded
         seed_everything(trial.seed)
         model = workload.model() if is_compiled else uncompiled(workload.model())
         self.model = model.to(device)

@@ -16,9 +16,9 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
     """Put the model into eval mode, without gradients, and restore the model's state afterwards.
 
     Modes, buffers, the parameters' `.grad` and the global random streams are restored, also after
-    an exception. In the context every `.grad` is None, because a resumed run lacks the last
-    step's gradient, so a metric that reads `.grad` would differ. Weights are not restored: a metric
-    that changes weights has to restore them.
+    an exception. In the context every `.grad` is None: a resumed run lacks the gradient of the last
+    step, so a metric that reads `.grad` would otherwise have another value in a resumed run.
+    Weights are not restored: a metric that changes weights has to restore the weights.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]

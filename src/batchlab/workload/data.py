@@ -25,7 +25,7 @@ Collate = Callable[[list[Any]], Batch]
 
 
 def is_container(value: object) -> bool:
-    """Return whether a value is a tuple, list or mapping without a `to` method of its own."""
+    """Return whether a value is a tuple, list or mapping and has no `to` method."""
     return isinstance(value, (Mapping, tuple, list)) and not callable(getattr(value, "to", None))
 
 
@@ -42,7 +42,7 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, item) for each item of nested containers; a path is such as `['x'][0]`."""
+    """Yield (path, item) for each item of nested containers; a path looks like `['x'][0]`."""
     if not is_container(value):
         yield place, value
         return
@@ -52,7 +52,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class Columns:
-    """Tensors and arrays in nested containers, with one row per example in each.
+    """Tensors and arrays in nested containers; each tensor or array has one row per example.
 
     A batch has the same nested containers, with tensors of the chosen examples.
 
@@ -125,8 +125,8 @@ def shared_tensor(array: np.ndarray[Any, Any]) -> Tensor:
 class Collated:
     """A validation or test set with a collate function other than the training set's."""
 
-    dataset: Any  # the data set whose examples are collated
-    collate: Collate | None  # list of examples -> batch; None for PyTorch's default
+    dataset: Any  # The data set whose examples are collated.
+    collate: Collate | None  # The collate function, or None for PyTorch's default.
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -151,7 +151,7 @@ class ChosenPart(Subset[Any]):
     """
 
     def __init__(self, dataset: Any, indices: Tensor) -> None:
-        """Store the data set and the int64 `indices` of the examples, shape (n,), uncopied."""
+        """Store the data set and the examples' `indices` (int64, shape (n,)) without a copy."""
         self.dataset = dataset
         self.indices: Any = indices
 
@@ -196,7 +196,8 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 def n_examples(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    If that length is not the number of examples, a check before the study demands a `weight`.
+    If this length is not the number of examples, the workload needs a `weight`: without a `weight`,
+    a check before the study raises an error.
 
     Raises:
         BatchSizeError: the batch contains neither a tensor with a dimension nor a packed sequence.
@@ -212,7 +213,7 @@ def n_examples(batch: Batch) -> int:
 
 
 def _lengths(batch: Batch) -> Iterator[int]:
-    if isinstance(batch, PackedSequence):  # all examples have a first time step
+    if isinstance(batch, PackedSequence):  # its first time step has an entry of every example
         yield int(batch.batch_sizes[0])
     elif isinstance(batch, Tensor):
         if batch.ndim:
@@ -233,7 +234,7 @@ def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """Return the examples at indices `chosen` in batches of `most`; the last may be smaller."""
+    """Return the examples at indices `chosen` in batches of `most` (the last may be smaller)."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     data, collate = opened(data, collate)
@@ -252,7 +253,7 @@ def collated(examples: list[Any], collate: Collate | None, *, most: int) -> tupl
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """Return the examples at indices `chosen`, by one call of `__getitems__` if that exists.
+    """Return the examples at indices `chosen`, in one call if the data have `__getitems__`.
 
     A stream is read from the start of its first epoch up to the largest index.
     """
@@ -273,19 +274,20 @@ def is_stream(data: object) -> bool:
     return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 
-# Examples per read of a stream. Each read also saves the random states, so few reads are faster.
+# To skip examples, a stream is read in portions of this size: each read also saves the random
+# states, so a few large reads are faster than many small reads.
 _READ_AT_ONCE = 1000
 
 
 class StreamPass:
-    """One epoch of a stream, with a random state separate from that of the process."""
+    """One epoch of a stream; reading it does not change the random state of the process."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
         """Copy `data`, call the copy's `set_epoch(epoch)` if it exists, and start reading."""
         self._what = what
         self._n = len(data)
         self._taken = 0
-        data = copy.copy(data)  # so that `set_epoch` does not change other passes
+        data = copy.copy(data)  # a copy, because `set_epoch` must not change other passes
         with untouched_randomness(seed):
             if callable(getattr(data, "set_epoch", None)):
                 data.set_epoch(epoch)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Batch = Any  # the argument of a user's function: a tuple of tensors, or the result of `collate`
-Data = Any  # any type that `Workload.train` accepts, or the result of its conversion at loading
+Batch = Any  # The argument of a user's function: a tuple of tensors, or the result of `collate`.
+Data = Any  # Any type that `Workload.train` accepts, or the result of its conversion at loading.
 VALIDATION_EVERY = 10
 """With `validation="split"`, one of this many training examples becomes validation data."""
-_BATCH_SIZE = 64  # the default reference batch size
-_LEARNING_RATE = 0.01  # the default reference rate, for the default optimizer (SGD with momentum)
+_BATCH_SIZE = 64  # The default reference batch size.
+_LEARNING_RATE = 0.01  # The reference learning rate of the default optimizer, SGD with momentum.
 
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
@@ -41,7 +41,7 @@ def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function by name; none if the function has no signature."""
     try:
         return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # written in C, without a signature
+    except (TypeError, ValueError):  # such as a C function without a signature
         return {}
 
 
@@ -93,7 +93,7 @@ def loader_batch_size(data: Any) -> int | None:
     if not hasattr(data, "batch_sampler"):
         return None
     size = data.batch_size
-    if size is None:  # a batch sampler or the data set makes the batches
+    if size is None:  # a batch sampler or the data set sets the size of batches
         size = getattr(data.batch_sampler, "batch_size", None)
     return size if isinstance(size, int) else None
 
@@ -170,9 +170,9 @@ class Workload:
             dict that `optimizer` returns. None for batchlab's own optimizer step on `loss`.
         accumulates: whether `step` accepts a tuple of micro-batches in place of a batch; if not,
             batches are never divided.
-        validation: like `train`; "split" for a tenth of `train`, drawn with a fixed seed, or with
-            each training's own seed if the tenth has fewer than 2,000 examples; None for no
-            validation data; methods that need validation data then raise an error.
+        validation: like `train`; or "split" for a tenth of `train`, which is drawn with a fixed
+            seed or, if the tenth has fewer than 2,000 examples, with each training's own seed.
+            With None, methods that need validation data raise an error.
         test: like `train`, or None. Used only for the report, never to choose a configuration.
         metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
             object. Configurations are compared by the first metric; without metrics, by the loss.
@@ -182,7 +182,8 @@ class Workload:
             GradScaler. None for SGD with momentum 0.9.
         clip_norm: the norm to which a larger gradient is scaled down, or None for no limit.
         ema: decay per step of an exponential average of the weights, which is evaluated in place of
-            the weights: `ema` at the reference batch size, ema ** (B / reference) at B, or None.
+            the weights. At batch size B, the decay is ema ** (B / reference batch size). None for
+            no average.
         schedule: function(fraction of training done, 0 to 1) -> factor on the rate; or None.
         scheduler: function(optimizer) or (optimizer, n_epochs) -> a scheduler of
             torch.optim.lr_scheduler that is called after each epoch; or function(optimizer,
@@ -198,7 +199,8 @@ class Workload:
         epochs: the number of epochs of a whole training; None to train until the metric stops
             improving (10 epochs in a sweep).
         target: the default target on validation data, or None.
-        collate: function(list of examples) -> batch, unused for tuples; PyTorch's if None.
+        collate: function(list of examples) -> batch; None for PyTorch's default. Not used if the
+            data are a tuple.
         workers: the number of processes that fetch training examples of a Dataset.
         augment: function(batch) -> batch, applied to training batches only.
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
@@ -249,7 +251,7 @@ class Workload:
             of_loader = loader_batch_size(self.train)
             object.__setattr__(self, "is_usual", of_loader is None)
             object.__setattr__(self, "batch_size", of_loader or _BATCH_SIZE)
-        if self.batch_size != _BATCH_SIZE:  # `replace` gave another size
+        if self.batch_size != _BATCH_SIZE:  # `replace` has changed the size
             object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
@@ -291,7 +293,7 @@ class Workload:
 
     @property
     def takes_micro_batches(self) -> bool:
-        """Whether batches may be divided into micro-batches: without `step` or if `accumulates`."""
+        """Whether batches may be divided: if there is no `step`, or if `accumulates` is True."""
         return self.step is None or self.accumulates
 
     @property
@@ -317,7 +319,7 @@ def _makes_model(value: object) -> bool:
 
 
 def _is_loss(value: object) -> bool:
-    """Return whether a value can be a `loss`; torch.nn's losses (of outputs and labels) cannot."""
+    """Return whether a value can be a `loss`; torch.nn's losses can't, as they take no model."""
     is_of_torch = str(getattr(value, "__module__", "")).startswith("torch.nn.")
     return _is_function(value) and not is_of_torch
 

@@ -16,9 +16,9 @@ import numpy as np
 class FileRegion:
     """A range of bytes in a file, such as the numbers of a memory-mapped array."""
 
-    path: str  # the path of the file
-    offset: int  # the position of the first number in the file, in bytes
-    n_bytes: int  # the number of bytes from the first number to the end of the last number
+    path: str  # The path of the file.
+    offset: int  # The number of bytes in the file before the range.
+    n_bytes: int  # The number of bytes in the range.
 
 
 def file_region(value: object) -> FileRegion | None:
@@ -34,17 +34,17 @@ def file_region(value: object) -> FileRegion | None:
     first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
     map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
     offset = map_begins + value.__array_interface__["data"][0] - first_byte
-    last = np.dot(np.array(value.shape) - 1, value.strides)  # offset of the last number
+    last = np.dot(np.array(value.shape) - 1, value.strides)  # bytes before the last number
     return FileRegion(path=str(owner.filename), offset=offset, n_bytes=int(last) + value.itemsize)
 
 
-_WHOLE_BYTES = 64 * 1024**2  # of a larger region, only sampled blocks are hashed
-_BLOCK_BYTES = 64 * 1024  # the bytes to read and hash at a time
-_BLOCKS = 512  # the number of blocks, evenly spaced, sampled from a larger region
+_WHOLE_BYTES = 64 * 1024**2  # Regions up to this size are hashed completely.
+_BLOCK_BYTES = 64 * 1024  # Files are read and hashed in blocks of this size.
+_BLOCKS = 512  # A larger region is hashed in this number of evenly spaced blocks only.
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Add a file region to a hash: all bytes up to 64 MiB, else sampled blocks, size and time."""
+    """Add a region to a hash: all bytes or, above 64 MiB, sampled blocks, file size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

@@ -131,7 +131,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
     if not is_stream(data):
         workers = workers or loader.num_workers
     size = workload.batch_size
-    if size == of_loader and hasattr(data, "__len__"):  # limit to the number of examples
+    if size == of_loader and hasattr(data, "__len__"):  # limit `size` to the number of examples
         n_train = len(data)
         if isinstance(workload.validation, str):
             n_train -= n_train // VALIDATION_EVERY
@@ -158,7 +158,7 @@ def _taken(workload: Workload, split: str, loader: DataLoader[Any]) -> Any:
             )
         raise WorkloadError(f"{what} with a {type(sampler).__name__} of its own; {to_do}")
     collate = _collate_of(loader)
-    if split == "train" or collate == workload.collate:  # `workload.collate` applies to train
+    if split == "train" or collate == workload.collate:  # the same collate as in training
         return loader.dataset
     return Collated(dataset=loader.dataset, collate=collate)
 
@@ -249,7 +249,7 @@ def _check(data: Any, split: str, what: str) -> None:
         )
     is_dataset = hasattr(data, "__len__") and (is_stream(data) or hasattr(data, "__getitem__"))
     is_array = isinstance(data, Tensor | np.ndarray)
-    if isinstance(data, list) and data:  # the user probably meant a tuple
+    if isinstance(data, list) and data:  # refuse, because a tuple was probably meant
         is_array = all(isinstance(item, Tensor | np.ndarray) for item in data)
     if is_array or not is_dataset:
         raise WorkloadError(
@@ -270,8 +270,8 @@ def check_sampling(workload: Workload, sampling: Sampling) -> None:
         )
 
 
-# The most validation examples to split off. With these, an accuracy has a standard error of 0.0008;
-# evaluating more examples would take as long as training.
+# The most validation examples to split off. With 400,000 examples, an accuracy has a standard error
+# of at most 0.0008; evaluating more examples would take as long as training.
 _MOST_HELD = 400_000
 # The seed that draws the validation tenth. Another seed would change the data of every study.
 _SPLIT_SEED = 20_170_308
@@ -288,7 +288,7 @@ def draws_by_seed(workload: Workload) -> bool:
 def redraw_validation(workload: Workload, seed: int) -> None:
     """Draw new validation examples with `seed` from the training and validation sets together.
 
-    The sets exchange examples in place. Call this only in a child, whose memory is private.
+    The sets exchange examples in place, so call this only in a child process, which has a copy.
     """
     n_held = size_of(workload.validation)
     drawn = shuffled(n_held + size_of(workload.train), seed=_SPLIT_SEED + seed)[:n_held]
@@ -301,14 +301,14 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(data: Data | None) -> tuple[Tensor, ...]:
-    """Return the tensors of a split, or the tensor of indices of a `ChosenPart`."""
+    """Return a split's tensors; for a `ChosenPart`, which has none, the tensor of its indices."""
     if isinstance(data, ChosenPart):
         return (data.indices,)
     return tensors_of(data)
 
 
 def with_validation(workload: Workload) -> Workload:
-    """Return `workload`, with a fixed tenth of `train` as validation if `validation="split"`."""
+    """Return `workload`; if `validation="split"`, move a fixed tenth of `train` to validation."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload

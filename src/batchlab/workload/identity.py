@@ -84,9 +84,10 @@ def workload_identity(
 ) -> tuple[str, dict[str, SourceFile]]:
     """Return a workload's id (16 hexadecimal digits of a SHA-256) and the hashed modules.
 
-    The modules, by name, are `code` and the user's modules from which objects in the workload are
-    imported. Without `code`, the code of the workload's functions is hashed. `read` contains
-    other files that the workload read, by their paths relative to its folder.
+    `code` contains the workload's source files by module name; if it is empty, the fields of the
+    workload are hashed with the code of their functions. `read` contains other files that the
+    workload read, by their paths relative to its folder. The returned modules, by name, are `code`
+    and the user's modules from which objects in the workload are imported.
     """
     digest = _Digest()
     if not code:
@@ -115,7 +116,7 @@ def value_digest(value: Any, modules: set[str] | None = None) -> str:
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), tuple, CodeType, np.generic)
-# Version 2 of marshal writes no references to repeated objects: references vary by process.
+# Version 2 of marshal writes no references to repeated objects, which would vary by process.
 _MARSHAL_VERSION = 2
 
 
@@ -136,13 +137,13 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         # id -> (number, value) of each hashed value; Python cannot reuse the id of a stored value.
         self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        self.fast = True  # no memo: equal texts would hash differently if they are one object
+        self.fast = True  # no memo, so that equal texts hash the same, as one object or two
 
     def add(self, value: Any) -> None:
         """Add any value to the hash; for a value that cannot be pickled, add random bytes."""
         try:
             self.dump(value)
-        except Exception:  # the code of the user's own objects may raise anything
+        except Exception:  # classes of the user may raise anything when pickled
             self.update(os.urandom(16))
 
     def add_data(self, data: Data | None, what: str) -> None:
@@ -162,10 +163,10 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: Any) -> str | None:
         """Return a text to hash in place of a list, set, array or repeated value, else None."""
-        if isinstance(obj, _ATOMS):  # ids are useless: the compiler may merge equal constants
+        if isinstance(obj, _ATOMS):  # not by id, because equal constants may be one object
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
-            # Hash a list of plain values in C: half a second for ten million numbers.
+            # For a list of plain values, marshal is fast: 0.5 s for ten million numbers.
             return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
         if isinstance(obj, frozenset | set):
             return " ".join(sorted(value_digest(member, self.modules) for member in obj))
@@ -220,7 +221,7 @@ def _sha256(add: Callable[[Any, Any], None], value: Any) -> str:
     digest = hashlib.sha256()
     try:
         add(digest, value)
-    except (TypeError, ValueError, RuntimeError):  # unreadable numbers: hash the type
+    except (TypeError, ValueError, RuntimeError):  # unreadable: hash only the type
         digest.update(type(value).__qualname__.encode())
     return digest.hexdigest()
 
@@ -254,7 +255,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
 
 
 def _copied(data: Data) -> Data:
-    """Copy a data set and its nested data sets, so that reading opens files only in the copy."""
+    """Copy a data set and its nested data sets, so that reading stores open files in the copy."""
     try:
         copied = copy.copy(data)
         for name, value in vars(copied).items():
@@ -262,7 +263,7 @@ def _copied(data: Data) -> Data:
                 vars(copied)[name] = _copied(value)
             elif isinstance(value, list) and all(isinstance(item, Dataset) for item in value):
                 vars(copied)[name] = [_copied(item) for item in value]
-    except Exception:  # a class may refuse to be copied: read the original
+    except Exception:  # if a class refuses to be copied, read the original
         return data
     return copied
 
@@ -309,15 +310,16 @@ def _is_plain(kind: type) -> bool:
     return kind in _PLAIN or issubclass(kind, np.number)
 
 
-# Shorter lists are not hashed: most contain options, whose effect shows in the hashed examples.
+# Lists with fewer items than this are not hashed, because most short lists contain options, whose
+# effect shows in the hashed examples.
 _LONG = 33
-_DEEPEST = 4  # how many levels of nested values are searched
+_DEEPEST = 4  # values that are nested more deeply are not searched
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     """Yield the tensors, arrays and long lists in a Dataset and in its nested Datasets.
 
-    The whole Dataset is not hashed: its caches, random generators and folders may vary.
+    The whole Dataset is not hashed, because its caches, random generators and folders may vary.
     """
     inside: Iterable[Any] = ()
     if isinstance(value, Tensor | np.ndarray):
@@ -325,7 +327,7 @@ def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         if len(value) < _LONG:
             inside = value
-        elif all(item is not None for item in value):  # with None, the list is a cache
+        elif all(item is not None for item in value):  # lists with None are caches, which may vary
             yield value
     elif depth == 0 or isinstance(value, Dataset):
         inside = getattr(value, "__dict__", {}).values()

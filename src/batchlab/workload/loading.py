@@ -37,24 +37,35 @@ from batchlab.workload.source import (
     told,
 )
 
-# Prefix of the key of a workload's own file; the keys of imported files are their module names.
+# The key of a workload's file starts with this; the keys of imported files are module names.
 _MAIN = "workload "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedWorkload:
-    """A workload that is ready to train, and its identity."""
+    """A workload that is ready to train, and its identity.
 
-    workload: Workload  # with validation data already split off, if requested
-    # A hash of the workload's source, settings and data, and of its model after a child process has
-    # made the model (`with_model`).
+    Attributes:
+        workload: the workload; validation data are already split off, if requested.
+        workload_id: a hash of the workload's source, settings and data; `with_model` includes the
+            model in the hash, after a child process has made the model.
+        reference: the name by which the workload was loaded.
+        settings: all settings and the values used, sorted by name.
+        notes: sentences for the report on how the data are read.
+        files: the user's files that child processes import or read.
+        folder: files that the workload reads below this folder are hashed; None for the current
+            folder.
+        draws_by_seed: whether each seed draws its own validation examples.
+    """
+
+    workload: Workload
     workload_id: str
-    reference: str  # the name by which the workload was loaded
-    settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
-    notes: tuple[str, ...] = ()  # sentences for the report on how the data are read
-    files: tuple[SourceFile, ...] = ()  # the user's files that child processes import or read
-    folder: Path | None = None  # files read below this (if None, the current) folder are hashed
-    draws_by_seed: bool = False  # whether each seed draws its own validation examples
+    reference: str
+    settings: tuple[tuple[str, Setting], ...]
+    notes: tuple[str, ...] = ()
+    files: tuple[SourceFile, ...] = ()
+    folder: Path | None = None
+    draws_by_seed: bool = False
 
 
 def load_workload(
@@ -106,7 +117,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, text: str, files: tuple[SourceFile, ...]) -> LoadedWorkload:
-    """Return `loaded` with the model's description `text` in its id, and with `files` added."""
+    """Return `loaded` with a new id that includes the model's description `text`; add `files`."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{text}".encode())
     files = tuple(dict.fromkeys([*loaded.files, *files]))
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
@@ -124,13 +135,14 @@ def _loaded(
 ) -> LoadedWorkload:
     """Apply the settings that are not in `used`, convert the data and compute the identity.
 
-    The identity hashes settings, data and files; without `code`, functions in place of files.
+    The identity is a hash of settings, data and files. If `code` is empty, the workload's functions
+    are hashed in place of the files.
     """
     workload, used = _with_other_settings(workload, reference, settings, used)
     in_order = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
-    ready = with_validation(workload)  # before hashing, because this refuses unusable data
-    read: dict[str, SourceFile] = {}  # files other than code, by their paths below the folder
+    ready = with_validation(workload)  # Unusable data must be refused before they are hashed.
+    read: dict[str, SourceFile] = {}  # Files other than code, by their paths below the folder.
     if main is not None:
         sources = [Path(file.path) for file in code.values()]
         texts = [path.read_text(errors="replace") for path in sources if path.suffix == ".py"]
@@ -161,12 +173,12 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, Source
         )
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
-    # The version stands for all other code of batchlab that the workload uses.
+    # The version in the key stands for all other code of batchlab that the workload uses.
     return module.workload, {f"{_MAIN}{__version__}": SourceFile.now(module.__file__)}
 
 
 def _make_ready(file: Path) -> None:
-    """Check that a workload's file exists; unload it and its modules, to import edits."""
+    """Check that a workload's file exists; unload its modules, so that edits take effect."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -174,7 +186,7 @@ def _make_ready(file: Path) -> None:
     path = file.resolve()
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    with suppress(OSError):  # if a file is unreadable, importing it raises a clearer error
+    with suppress(OSError):  # importing an unreadable file will raise a clearer error
         forget_imported(path)
 
 
@@ -196,8 +208,9 @@ def _in_file(
             f"{file}: {name!r} is {_kind_of(workload)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
-    imported = imported_by(file)  # only now, because running the file may change sys.path
-    # Include the name: two workloads of one file have the same code and perhaps the same data.
+    imported = imported_by(file)  # Search only now: running the file may have changed sys.path.
+    # Include the workload's name, because two workloads of one file have the same code and may have
+    # the same data.
     return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
 
 
@@ -219,8 +232,8 @@ def _imported(file: Path) -> ModuleType:
         if isinstance(error, Exception | SystemExit):
             raise WorkloadError(_why_not_run(file, error)) from error
         raise
-    # Pickle the file's functions by value. By name, each child would run the file again, perhaps
-    # edited by then, and could not import a file such as my-train.py.
+    # Pickle the file's functions by value. Functions pickled by name would make each child import
+    # the file again, perhaps after an edit, and a file such as my-train.py can't be imported.
     cloudpickle.register_pickle_by_value(module)
     return module
 
@@ -285,9 +298,10 @@ def _called(
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
-    """Return, by keyword, the defaults that are a text, number, bool or None.
+    """Return the default of each keyword whose default is a text, number, bool or None.
 
-    The first `positional` parameters are skipped. The default of `momentum: float = 0` is 0.0.
+    The first `positional` parameters are skipped. If a parameter is annotated as float, an integer
+    default becomes a float.
     """
     keywords: dict[str, Setting] = {}
     for parameter in [*parameters_of(function).values()][positional:]:
@@ -312,7 +326,7 @@ def _with_other_settings(
 ) -> tuple[Workload, dict[str, Setting]]:
     """Apply settings not in `used` to optimizer and schedule; return (workload, all settings)."""
     of_optimizer: dict[str, Setting] = {}
-    if workload.optimizer is not None:  # skip `parameters` and `learning_rate`
+    if workload.optimizer is not None:  # the first two parameters are no settings
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", **of_optimizer}
     rest: dict[str, Setting] = {}
@@ -351,8 +365,8 @@ _KINDS: dict[type, str] = {
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """Convert `value` to the type of `default`; if `default` is None, to a number if possible."""
     given: Any = value
-    if hasattr(given, "item"):  # a NumPy number
-        with suppress(ValueError, RuntimeError):  # an array of several numbers is refused below
+    if hasattr(given, "item"):  # NumPy numbers have `item`.
+        with suppress(ValueError, RuntimeError):  # An array of several numbers is refused below.
             given = given.item()
     kind: Any = next(kind for kind in _KINDS if isinstance(default, kind))
     expected = _KINDS[kind]
@@ -362,7 +376,7 @@ def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
             given = msgspec.convert(given, int | float, strict=False)
     try:
         setting: Setting = msgspec.convert(given, kind, strict=False)
-        rfc8785.dumps(setting)  # refuses NaN and large numbers, which trial ids cannot contain
+        rfc8785.dumps(setting)  # raises for NaN and large numbers, which trial ids can't contain
     except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
         raise UsageError(
             f"setting {name}={value}: expected {expected} (default: {default!r})"

@@ -123,14 +123,15 @@ class Pixels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # A buffer, so that the constant moves with the model to a device or type (`.double()`), but
-        # not persistent, because checkpoints need no constants.
+        # Register the constant as a buffer, so that it moves with the model to a device or type
+        # (`.double()`). The buffer is not persistent, because checkpoints need no constants.
         self.register_buffer("factor", torch.tensor(1 / 255), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the pixels as floating-point numbers."""
-        # Compute in place in one new tensor: with two new tensors for 1024 examples, this takes 30
-        # times as long if the allocator returns the first to the system. `copy` protects the data.
+        # Convert and multiply in one new tensor. With two new tensors for 1024 examples, this takes
+        # 30 times as long if the allocator returns the first tensor's memory to the system. `copy`
+        # protects the original images from the multiplication.
         return images.to(self.factor.dtype, copy=True).mul_(self.factor)
 
 

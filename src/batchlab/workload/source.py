@@ -29,8 +29,8 @@ _INSTALLED = {"site-packages", "dist-packages"}
 class SourceFile:
     """A file of the user's code, with a hash of its content."""
 
-    path: str  # the full path of the file
-    sha256: str  # of all bytes, or, above 64 MiB, of sampled blocks, size and time
+    path: str  # The full path of the file.
+    sha256: str  # The hash of all bytes or, above 64 MiB, of sampled blocks, file size and time.
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
@@ -44,7 +44,7 @@ class SourceFile:
         """Return whether the file still has the content with this hash."""
         try:
             return SourceFile.now(self.path) == self
-        except OSError:  # the file is gone
+        except OSError:  # the file no longer exists
             return False
 
 
@@ -88,7 +88,7 @@ def _imported_names(importer: str, file: Path) -> set[str]:
         return set()
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # running the file will report the error
+    except (SyntaxError, ValueError):  # ignore: running the file will report the error
         return set()
     package = importer if file.name == "__init__.py" else importer.rpartition(".")[0]
     names: set[str] = set()
@@ -104,7 +104,7 @@ def _imported_names(importer: str, file: Path) -> set[str]:
 
 
 def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (module, file) of `a`, then of `a.b`, for the name `a.b`; stop at a library's file."""
+    """Yield (module, file) of `a`, then of `a.b`, if `name` is "a.b"; stop at a library's file."""
     path: Sequence[str] = [str(folder), *sys.path]
     packages = name.split(".")
     for n in range(1, len(packages) + 1):
@@ -126,16 +126,17 @@ def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
-_COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS  # files recorded when opened to read
+_COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS  # kinds of files whose paths are recorded
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# By id, the sets to which the audit hook adds paths. A hook can't be removed, so add only one.
+# The sets to which the audit hook adds paths, by id of the set. An audit hook can't be removed, so
+# one hook serves all sets.
 _listening: dict[int, set[str]] = {}
 
 
 @contextmanager
 def heard_opening() -> Iterator[set[str]]:
-    """Collect the paths of code, configuration and weight files that the block opens to read."""
+    """Collect the paths of code, configuration and weight files that the `with` block reads."""
     _add_hook()
     opened: set[str] = set()
     _listening[id(opened)] = opened
@@ -167,8 +168,9 @@ def files_below(
 ) -> dict[str, SourceFile]:
     """Return, by relative path, the user's opened files below `folder` that are not hidden.
 
-    The audit hook misses `.safetensors` files. Such a file is included if the text `named_in`
-    contains its path, or if a configuration file in its subfolder was opened.
+    The audit hook that records opened files misses `.safetensors` files. Such a file is included if
+    its path is in the text `named_in` (source code and settings), or if a configuration file in the
+    same subfolder was opened.
     """
     folder = folder.resolve()
     paths = [folder / name for name in _SAFETENSORS.findall(named_in)]
@@ -207,8 +209,8 @@ def _place_in(folder: Path, path: Path) -> str | None:
 def forget_imported(main: Path) -> None:
     """Make Python import a file's modules again, because the user may have edited files.
 
-    Modules that the file imports, and all modules in its folder, are removed from `sys.modules`:
-    the file may import modules of its folder by names computed at run time.
+    Modules that the file imports, and all modules in its folder, are removed from `sys.modules`,
+    because the file may import modules of its folder by names computed at run time.
 
     Raises:
         OSError: a file cannot be read.
@@ -217,7 +219,7 @@ def forget_imported(main: Path) -> None:
     near = f"{main.parent}{os.sep}"
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__dict__", {}).get("__file__") or ""
-        if name == "__main__" or not path.endswith(".py"):  # extension modules cannot load twice
+        if name == "__main__" or not path.endswith(".py"):  # extension modules can't load twice
             continue
         if name in named or (path.startswith(near) and not is_library(Path(path))):
             del sys.modules[name]
@@ -237,7 +239,7 @@ def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
 def told(error: BaseException) -> str:
     """Describe an error, such as `ValueError: expected 3 columns (train.py, line 12)`.
 
-    The file and line are of the deepest call in code outside of libraries and batchlab.
+    The file and the line are the place of the innermost call outside of libraries and batchlab.
     """
     text = type(error).__name__
     lines = str(error).strip().splitlines()

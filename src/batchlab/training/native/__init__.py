@@ -1,1 +1,1 @@
-"""Native: a small model's training steps and evaluations as one C function."""
+"""Native: training and evaluation of small models by generated C code instead of PyTorch."""

@@ -16,12 +16,13 @@ from batchlab.training.native.graph import RefusedError
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _PROCESSOR = ("-march=native", "-mprefer-vector-width=512") if _IS_X86 else ("-mcpu=native",)
-# Not -ffast-math, which would reorder sums and ignore NaN.
+# Do not add -ffast-math, which would reorder sums and ignore NaN.
 FLAGS = (
     "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
 )  # fmt: skip
-COMPILER_S = 15.0  # stop a compiler after this many seconds; usually it takes two
+
+COMPILER_S = 15.0  # the compiler is stopped after this many seconds; usually it takes 2 s
 
 
 def built(text: str) -> Path:
@@ -33,17 +34,17 @@ def built(text: str) -> Path:
     compiler = compiler_of_this_machine()
     if compiler is None:
         raise RefusedError("there is no C compiler (cc, gcc or clang)")
-    file = os.stat(compiler)  # size and time differ between versions of the compiler
+    file = os.stat(compiler)  # size and time identify the version of the compiler
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     try:
         folder = cache_folder() / "native"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its files are loaded as code
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # only the user may put code here
         library = folder / f"{key[:32]}.so"
         if not library.exists():
             _compile(text, compiler, library)
         return library
-    except (OSError, RuntimeError) as error:  # the folder is full, or there is no home folder
+    except (OSError, RuntimeError) as error:  # such as a full disk, or a user without a home folder
         raise RefusedError(f"its C code could not be built: {error}") from error
 
 
@@ -71,12 +72,12 @@ def compiler_of_this_machine() -> str | None:
 
 @cache
 def _processor() -> str:
-    """Return a description of the processor, on which a library depends (`-march=native`)."""
+    """Return a description of the processor; compiled code may not run on other processors."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() + platform.machine()
-    lines = text.split("\n\n")[0].splitlines()  # the first processor
+    lines = text.split("\n\n")[0].splitlines()  # the lines that describe the first processor
     return "\n".join(
         filter(lambda line: line.startswith(("model name", "flags", "Features")), lines)
     )

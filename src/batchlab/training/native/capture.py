@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
 
-_ANOTHER = 1_000_033  # the batch size of the second run, also a prime
+_ANOTHER = 1_000_033  # the batch size of the second run; a prime, like STAND_IN of the first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,17 @@ class _Recorder(TorchDispatchMode):
         self.tape = Tape()
         self._places: dict[int, int] = {}
         self._twins: dict[int, Tensor] = {}
-        self._alive: list[Tensor] = []  # a freed tensor's id could be reused
-        self._of_memory: dict[int, list[int]] = {}  # the indices of tensors by their storage
+        self._alive: list[Tensor] = []  # Tensors are kept alive, so that no id is used twice.
+        self._of_memory: dict[int, list[int]] = {}  # For each storage, the indices of its tensors.
         self._stale: set[int] = set()
-        self._n_writable = n_writable  # the last sources are the batch, which may be written to
+        self._n_writable = n_writable  # the function may write to the last sources, the batch
         for place, tensor in enumerate(sources):
             self._hold(tensor, source=place)
         self._n_sources = len(sources)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # otherwise PyTorch loads its own compiler, which takes seconds
+        return False  # with True, PyTorch would load its own compiler, which takes seconds
 
     def place_of(self, tensor: Tensor) -> int:
         """Return a tensor's index on the tape; refuse unknown tensors and outdated views."""
@@ -97,7 +97,7 @@ class _Recorder(TorchDispatchMode):
         return place
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Record one operation, and run the operation on meta tensors for the results' shapes."""
+        """Record one operation; run the operation on meta tensors to get the results' shapes."""
         kwargs = kwargs or {}
         if not any(tensor.is_meta for tensor in _tensors_in((args, kwargs))):
             return self._created(func, args, kwargs)
@@ -112,7 +112,7 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operation without meta inputs (such as `ones`), and record its meta results."""
+        """Run an operation without meta tensors as input, such as `ones`; record a meta result."""
         results = func(*args, **kwargs)
         for result in _tensors_in(results):
             if result.is_meta:
@@ -121,11 +121,12 @@ class _Recorder(TorchDispatchMode):
         return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
-        """Return a meta tensor unchanged; record any other as a constant and return a meta copy."""
+        """Return a meta tensor unchanged; record other tensors as constants, return meta copies."""
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            # Copy without gaps; of an expanded dimension (stride 0), copy one entry.
+            # Make a copy without gaps in memory. The entries along an expanded dimension (stride 0)
+            # are all the same entry, so copy only the first.
             constant = tensor.detach()
             for dim, step in enumerate(tensor.stride()):
                 if not step:
@@ -149,7 +150,7 @@ class _Recorder(TorchDispatchMode):
         name = _name(func)
         if func._schema.is_mutable:
             self._check_may_write(func, tensors[0])
-            places = {}  # record the result as a new tensor, not as a view
+            places = {}  # so that the result is recorded as a new tensor, not as a view
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
         call = len(self.tape.calls)
         self.tape.calls.append((name, arguments))
@@ -227,7 +228,7 @@ def _tape(
     for at, tensor in enumerate(tensors):
         if isinstance(tensor, nn.Parameter):
             twins[at] = nn.Parameter(twins[at], tensor.requires_grad)
-    # A deep copy uses the objects of its memo as copies, so the twin's tensors are `twins`.
+    # `deepcopy` uses the copies in its memo, so the copied model has the meta tensors `twins`.
     twin = copy.deepcopy(model, dict(zip(map(id, tensors), twins, strict=True)))
     with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
         results = function(twin, batch)
@@ -266,7 +267,7 @@ def captured(
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Merge a value of the runs at two batch sizes; a number that differs becomes a `Scaled`."""
+    """Merge the values from both runs; a number that depends on the batch size becomes `Scaled`."""
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

@@ -1,7 +1,7 @@
 """Emit: the text of a C function that runs a graph for many steps or evaluated batches.
 
-The function computes tiles of examples, by matrix products and loops over lines (rows of the last
-dimension), and updates the parameters. Each loop over lines becomes a separate C function.
+The function processes the examples in tiles, by matrix products and loops over lines (rows of the
+last dimension), and updates the parameters. Each loop over lines becomes a separate C function.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from batchlab.training.native.graph import (
 from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, loops
 from batchlab.training.native.updates import rule_of
 
-TILE = 256  # the most examples per tile, but a batch of up to 1.5 times as many is one tile
-_NEAR = 2**20  # bytes of a tile's data that fit into the processor's cache
+TILE = 256  # The most examples per tile, but a batch of up to 1.5 times this number is one tile.
+_NEAR = 2**20  # The number of bytes of a tile's data that fit into the processor's cache.
 
 
 class _CWriter:
@@ -42,12 +42,12 @@ class _CWriter:
         self._function = name
         self._graph = graph
         self._optimizer = optimizer
-        self._groups = groups  # the index of each parameter's group
+        self._groups = groups  # the index of each parameter's group in the optimizer
         self._plan = LoopSchedule(graph)
         self._numbers = dict(zip(self._plan.nodes, count()))
         self._tile = self._examples_of_tile()
         self._loops: list[str] = []
-        self._memory: list[tuple[str, str, str]] = []  # (C type, name, number of elements)
+        self._memory: list[tuple[str, str, str]] = []  # each C array's type, name and size
         self._uses: Counter[Node] = Counter()
         for node in self._plan.nodes:
             self._uses.update(node.inputs)
@@ -55,7 +55,10 @@ class _CWriter:
             self._uses[view.node] += 1
 
     def _examples_of_tile(self) -> int:
-        """Return how many examples (8 to 256) fit into 1 MiB or, if more, 16 bytes per weight."""
+        """Return the number of examples per tile, a multiple of 8 from 8 to 256.
+
+        If possible, the data of a tile take at most 1 MiB, or 16 bytes per weight if that is more.
+        """
         stored = weights = 0
         for node in self._plan.nodes:
             if node.kind == "parameter":
@@ -71,7 +74,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether the update may compute the product `node`, a gradient, line by line."""
+        """Return whether `node` is a gradient that can be computed line by line in the update."""
         if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -79,7 +82,7 @@ class _CWriter:
         return any(view.node is node and view.is_whole for view in self._graph.results)
 
     def text(self) -> str:
-        """Return the C code of the function, without kernels.c."""
+        """Return the C code of the function, without the code of kernels.c."""
         body = list(self._step())
         taken, spaces = [], ["64"]
         for kind, name, n in self._memory:
@@ -129,7 +132,7 @@ class _CWriter:
                     self._memory.append((node.c_type, f"all{name}", times_rows(n, "most")))
                 else:
                     self._memory.append((node.c_type, name, times_rows(n, "room")))
-        gradients = []  # index of the parameter, name in C, number of elements
+        gradients = []  # each gradient's parameter index, name in C and number of elements
         for place, gradient in enumerate(graph.gradients):
             if gradient is not None:
                 gradients.append((place, self._name(gradient.node), math.prod(gradient.shape)))
@@ -185,7 +188,7 @@ class _CWriter:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
     def _called(self, lines: list[str]) -> str:
-        """Put a loop into a C function, because long functions compile slowly; return the call."""
+        """Put a loop into a C function and return the call; one long function compiles slowly."""
         text = "\n".join(lines)
         nodes = dict(zip(map(self._name, self._plan.nodes), self._plan.nodes, strict=True))
         arguments = ["n", "t0", "B", "noise", "bad"]
@@ -206,7 +209,10 @@ class _CWriter:
         yield f"        column{node.place} + index[t0 + e] * {per}, {per} * sizeof(*{name}));"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return C arguments for matrix `r` of a view, in a tile or, if `after`, in the batch."""
+        """Return C arguments for matrix `r` of a view: address, row stride and column stride.
+
+        The matrix covers one tile of examples or, if `after`, the whole batch.
+        """
         *_, rows, columns = view.strides
         name = self._name(view.node)
         if after and view.node in self._plan.crossing:
@@ -215,7 +221,7 @@ class _CWriter:
         return f"{name} + {view.offset} + {matrix}, {rows}, {columns}"
 
     def _few(self, node: Node) -> str:
-        """Return the C condition under which the update computes the gradient `node` by lines."""
+        """Return the C condition for computing the gradient `node` line by line in the update."""
         return f"at_once && {times_rows(node.operands[0].shape[1], 'B')} <= FEW"
 
     def _product(self, node: Node) -> Iterator[str]:
@@ -270,7 +276,7 @@ class _CWriter:
 
 
 def _sizes(a: View, b: View, rows: str) -> str:
-    """Return a product's rows, columns and terms per sum as C arguments."""
+    """Return a product's sizes as C arguments: rows, columns, and number of terms per element."""
     return ", ".join(times_rows(n, rows) for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
 
 
@@ -282,7 +288,7 @@ class _Lines:
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._values: dict[str, tuple[str, str]] = {}  # by expression: a variable's type and name
+        self._values: dict[str, tuple[str, str]] = {}  # C expression -> type, name of its variable
         self._begin_segment()
 
     def text(self) -> Iterator[str]:
@@ -303,7 +309,7 @@ class _Lines:
         return f"v{self._writer._numbers[node]}"
 
     def _begin_segment(self) -> None:
-        """Start a loop over elements: C before, inside and after the loop, and OpenMP clauses."""
+        """Make empty lists for C lines before, inside and after a loop, and for OpenMP clauses."""
         self._before: list[str] = []
         self._clauses: list[str] = []
         self._inside: list[str] = []
@@ -361,7 +367,7 @@ class _Lines:
         for at, view in enumerate(node.operands):
             text = text.replace(f"{{{at}}}", self._read(view, node))
         text = self._with_places(text, node)
-        per = self._kernel.n_lines // STAND_IN  # lines per example, or 0 without rows
+        per = self._kernel.n_lines // STAND_IN  # lines per example; 0 in a loop without examples
         element = f"(t0 * {per} + r) * {node.space[-1]} + c"
         return text.replace("{element}", element)
 
@@ -402,7 +408,7 @@ class _Lines:
             self._after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return C for the part of the sum `node` to which the current element is added."""
+        """Return C for the element of the sum `node` to which the loop adds its current element."""
         shape = node.space
         left = list(shape)
         for dim in node.dims:
@@ -424,15 +430,15 @@ class _Lines:
         return self._values.setdefault(place, (node.c_type, unused))[1]
 
     def _place(self, view: View) -> str:
-        """Return C for a view's element at row `r`, column `c` of the loops over the view."""
+        """Return C for a view's element at line `r` and column `c`, the loop variables in C."""
         shape, strides = loops(view)
         line = _line_offset(shape[:-1], strides[:-1]) or 0
         return f"{self._writer._name(view.node)}[{line} + {view.offset} + c * {strides[-1]}]"
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
-    """Return C for the offset of line `r`; dimensions adjacent in memory share one term."""
-    groups: list[tuple[int, int]] = []  # (size, stride) of each group
+    """Return C for the memory offset of line `r`, with one term for dimensions without gaps."""
+    groups: list[tuple[int, int]] = []  # size and stride of each group of adjacent dimensions
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:
             continue

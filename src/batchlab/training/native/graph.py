@@ -1,7 +1,7 @@
 """Graph: the computation of a step as expressions, sums, matrix products and views of them.
 
-In a shape, `STAND_IN` replaces the batch size. Only the first dimension may be a multiple of
-`STAND_IN`; the shape then has rows (equally many elements per example).
+In a shape, the number `STAND_IN` stands for the batch size. Only the size of the first dimension
+may be a multiple of `STAND_IN`; the shape then has rows: each example has equally many elements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-STAND_IN = 1_000_003  # a prime, larger than the width of any layer
+STAND_IN = 1_000_003  # a prime larger than any layer's width, so that no other size has this factor
 
 Shape = tuple[int, ...]
 
@@ -31,11 +31,11 @@ C_TYPES = {
 
 
 class RefusedError(Exception):
-    """The refusal to train a workload natively; the error's text is a clause with the reason."""
+    """Raised if a workload can't be trained in C; the error's text is a clause with the reason."""
 
 
 def unsupported(operation: str) -> RefusedError:
-    """Return the refusal of an operation, type or optimizer that has no C code."""
+    """Return the error to raise for an operation, type or optimizer that has no C code."""
     return RefusedError(f"batchlab's C code does not cover {operation}")
 
 
@@ -57,7 +57,7 @@ Number = int | float | Scaled
 
 
 def has_rows(shape: Shape) -> bool:
-    """Return whether the shape depends on the batch size, so that each example has a part."""
+    """Return whether a tensor of this shape has a part for each example of the batch."""
     return any(size and size % STAND_IN == 0 for size in shape)
 
 
@@ -70,13 +70,13 @@ def contiguous(shape: Shape) -> Shape:
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
-    """Return the product of the sizes of `dims`: `Scaled` if the batch size is a factor."""
+    """Return the product of the sizes of `dims`, as a `Scaled` if it depends on the batch size."""
     n = math.prod(map(shape.__getitem__, dims))
     return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
 
 def times_rows(n: int, rows: str) -> str:
-    """Return C for the number of elements `n`, in which `rows` replaces the factor `STAND_IN`."""
+    """Return the number of elements `n` as C, with `rows` in place of the factor `STAND_IN`."""
     if n % STAND_IN:
         return str(n)
     if n == STAND_IN:
@@ -157,7 +157,7 @@ class Node:
 
 
 def loops_of(shape: Shape) -> Shape:
-    """Return `shape` extended to at least two dimensions, of which the last is not the examples."""
+    """Return `shape` with at least two dimensions; the examples are never the last dimension."""
     if len(shape) >= 2:
         return shape
     if not shape:
@@ -191,7 +191,7 @@ class View:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the view has all elements of the node, in the order of memory, in any shape."""
+        """Whether the view has all the node's elements in memory order; its shape may differ."""
         dims = [dim for dim, size in enumerate(self.shape) if size != 1]
         view = self.permuted(dims)
         is_all = math.prod(self.shape) == self.node.size
@@ -242,7 +242,7 @@ def literal(number: Number, suffix: str | None) -> str:
     return f"({float(number)!r}{suffix})"
 
 
-_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # a call of a single-precision function
+_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # matches a call of a C function for floats
 
 
 @dataclass(slots=True)
@@ -251,7 +251,7 @@ class Graph:
 
     Attributes:
         outputs: the scalars that are reported for each batch: in a step, only the loss.
-        gradients: the gradient of each parameter, or None if the loss does not depend on it.
+        gradients: each parameter's gradient; None if the parameter has no effect on the loss.
         constants: tensors that belong neither to the model nor to the data.
         n_draws: the number of operations that draw random numbers.
     """
@@ -275,7 +275,7 @@ class Graph:
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
         """Add a node unless there is an equal node, and return a view of the whole node.
 
-        Metrics repeat calls of the model, whose nodes are then equal.
+        Several metrics may call the model; equal nodes are then computed only once.
         """
         if dtype not in C_TYPES:
             raise unsupported(f"numbers of type {dtype}")
@@ -323,12 +323,12 @@ class Graph:
             names.append(name)
             shaped.append(operand.expanded(shape))
         text = re.sub(r"\{(\d+)\}", lambda place: names[int(place[1])], text)
-        if dtype == torch.bool:  # convert to 0 or 1, as true + true is true, not two
+        if dtype == torch.bool:  # convert to 0 or 1, because true + true must be true, not 2
             text = f"(({text}) != 0)"
         return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
 
     def draw(self, x: View, chance: float) -> View:
-        """Add random draws, shaped like `x`: 1 with probability `chance`, else 0; new each step."""
+        """Add random numbers shaped like `x`, new each step: 1 with probability `chance`, or 0."""
         text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.n_draws += 1
         return self.point(text, shape=x.shape)
@@ -364,7 +364,7 @@ class Graph:
         whole = list(x.shape)
         for dim in gone:
             whole[dim] = 1
-        # Add 1, because `loops_of` puts a dimension in front of a single dimension without rows.
+        # Shift indices by 1 if `loops_of` will insert a dimension before the only dimension.
         is_widened = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + is_widened for dim in gone)
         reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)
@@ -382,7 +382,7 @@ class Graph:
         return self.add("product", shape, torch.float32, operands=tuple(operands))
 
     def plain(self, x: View) -> View:
-        """Return `x` as kernels.c reads it: a float32 sum that C stores as double becomes float."""
+        """Return `x` as float if it is a float32 sum that C stores as double, else `x` itself."""
         return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 

@@ -52,7 +52,7 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
 
 
 def _uncopied(x: View) -> View:
-    """If `x` is just a copy of a batch of matrices, return the copied view, else `x` itself."""
+    """Return the view that was copied if `x` is only a copy of other matrices, else return `x`."""
     copy = x.node
     if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
         return x
@@ -78,7 +78,7 @@ def _amax(g: Graph, a: Arguments) -> View:
 
 
 def _one_per_line(a: Arguments, x: View) -> View:
-    """Return `x` without its last dimension (of size 1), or `x` itself if `keepdim`."""
+    """Return `x` without its last dimension, which has size 1, unless `keepdim` is set."""
     return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
@@ -89,7 +89,8 @@ def _argmax(g: Graph, a: Arguments) -> View:
 
 
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
-    # As in PyTorch, return the first index of equal maxima. A line with a NaN has no such index.
+    # Return the first index among equal maxima, as PyTorch does. In a line with a NaN, the index is
+    # arbitrary.
     text = f"({{0}} == {{1}} ? -(int64_t){{d{len(x.shape) - 1}}} : -INT64_MAX)"
     places = g.point(text, x, peak, dtype=torch.int64)
     return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
@@ -133,7 +134,7 @@ def _clamp(g: Graph, a: Arguments) -> View:
 
 
 def _gelu(text: str) -> Operation:
-    """Return an operation that adds C `text`, with `gelu` replaced by the requested variant."""
+    """Return an operation that applies the C `text`, with `gelu` or `gelu_tanh` as requested."""
 
     def function(g: Graph, a: Arguments) -> View:
         name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
@@ -169,7 +170,7 @@ def _shares(g: Graph, x: View, peak: View) -> View:
 
 
 def _triangle(sign: str) -> Operation:
-    """Return a function that sets elements to 0 unless `column - row <sign> diagonal`."""
+    """Return `triu` or `tril`: all elements are 0 unless `column - row <sign> diagonal`."""
 
     def function(g: Graph, a: Arguments) -> View:
         x: View = a["self"]
@@ -208,7 +209,10 @@ def _labels(a: Arguments) -> View:
 
 
 def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Return (n, classes) values: `text` at each label's class, else 0; 0 for an ignored label."""
+    """Return an (n, classes) tensor: the C `text` in the column of each row's label, else 0.
+
+    A row is all 0 if its label is `ignore_index`.
+    """
     shape, labels = a["self"].shape, _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
     checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
@@ -250,7 +254,7 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Operation:
-    """Return a function that adds a loss: `text` of input {0} and target {1}, then mean or sum."""
+    """Return an operation for a loss; C `text` is one element's loss for input {0}, target {1}."""
 
     def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -264,7 +268,10 @@ def _loss_of(text: str) -> Operation:
 
 
 def _slope_of(text: str) -> Operation:
-    """Return a function that adds a loss's gradient: `text` of input, target, upstream gradient."""
+    """Return an operation for the gradient of a loss; C `text` is one element's gradient.
+
+    In `text`, {0} is the input, {1} the target, and {2} the gradient of the loss.
+    """
 
     def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
@@ -334,10 +341,13 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return a view of `shape` that has `x` at index `start` of `dim`; other parts are invalid."""
+    """Return a view of a larger `shape`, in which `x` begins at index `start` of dimension `dim`.
+
+    Elements outside of `x` must not be read.
+    """
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # else the loop loads `x` without a bounds test, perhaps outside `x`
+    if shape[-1] == 1:  # refuse: C would load `x` without a bounds test, perhaps outside `x`
         raise unsupported("a part of a tensor with nothing in its last dimension")
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
@@ -398,16 +408,18 @@ def _cat(g: Graph, a: Arguments) -> View:
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
-    if dim == 0 and tensors[0].rows:  # keep the examples first: insert the dimension after them
+    if dim == 0 and tensors[0].rows:  # stack along dimension 1, because examples must be first
         return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
     return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
 
 def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
-    """Describe in C the windows of a convolution or pooling over (n, C, H, W) or (n, C, W).
+    """Describe in C the windows that a convolution or pooling moves over images.
+
+    The images have the `shape` (n, channels, height, width) or (n, channels, width).
 
     Returns:
-        A `struct windows` in C; the numbers of window rows and columns; a padded image's size.
+        A `struct windows` in C; the number of windows down and across; a padded image's size.
     """
     n_dims = len(shape) - 2
     if n_dims not in (1, 2) or {*a["dilation"]} != {1} or a.get("ceil_mode"):
@@ -445,7 +457,7 @@ def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str
         raise unsupported("convolution transposed or in groups")
     windows, places, framed = _windows(x.shape, weight.shape[2:], a)
     unfolded = math.prod(weight.shape[1:]) * math.prod(places)
-    if unfolded + framed > 2**24:  # elements of the arrays of each thread
+    if unfolded + framed > 2**24:  # refuse, because each thread would need such large arrays
         raise unsupported("convolution of large images")
     text = (
         f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
@@ -485,7 +497,7 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
     windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # C stores a line of windows on the stack
+    if n[1] > 4096:  # refuse, because kernels.c stores a line of windows on the stack
         raise unsupported("windows, more than 4096 in a line")
     shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
     text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
@@ -527,7 +539,7 @@ def _means_backward(g: Graph, a: Arguments) -> View:
 
 
 def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """Return the height and width of windows that divide an image into `n` rows and columns."""
+    """Return the height and width of windows if an image has n[0] rows of n[1] windows each."""
     if shape[-2] % n[0] or shape[-1] % n[1]:
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
@@ -554,7 +566,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
     "sigmoid": "sigmoid_of({self})",
     "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
-    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # with <=, NaN gives NaN, as in PyTorch
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # NaN stays NaN, as in PyTorch
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
     "silu": "{self} * sigmoid_of({self})",
     "silu_backward": "silu_slope({self}) * {grad_output}",
@@ -589,7 +601,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
-    "empty_like": "0",  # overwritten later, so any value is right
+    "empty_like": "0",  # the elements are overwritten later, so any value is right
     "fill.Scalar": "{value}",
     "zero": "0",
     "mm": lambda g, a: g.product(a["self"], a["mat2"]),
@@ -657,7 +669,7 @@ OPERATIONS: dict[str, str | Operation] = {
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
 }
-for _kind in ("Tensor", "Scalar"):  # whether `other` is a tensor or a number
+for _kind in ("Tensor", "Scalar"):  # the type of the second operand, `other`
     OPERATIONS |= {
         f"add.{_kind}": "{self} + {alpha} * {other}",
         f"sub.{_kind}": "{self} - {alpha} * {other}",
@@ -685,7 +697,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     """
     graph = Graph(constants=tape.constants)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    results: dict[int, dict[int, View | None]] = {}  # by call, then by result
+    results: dict[int, dict[int, View | None]] = {}  # by call index, then by result index
     views: dict[int, View | None] = {}
 
     def view(place: int | None) -> View | None:
@@ -700,7 +712,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # C code sees only a tile of examples
+            if base.rows and not has_rows(held.shape):  # refuse: C reads only a tile of examples
                 raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
         if held.source >= 0:
@@ -732,7 +744,7 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 def _results(
     g: Graph, name: str, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
-    """Add the nodes of a call; return the call's results listed in `held`, by result index."""
+    """Add a call's nodes to the graph; return the results in `held` as views, by result index."""
     row = OPERATIONS.get(name)
     if row is None:
         raise unsupported(name)
@@ -783,8 +795,12 @@ def _order(name: str, result: Held) -> tuple[int, ...]:
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Convert strides and offset of `held`, a PyTorch view of `was`, to the memory of `base`."""
-    blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride in `base`
+    """Return the strides and the offset of a PyTorch view, `held`, in the memory of the graph.
+
+    `held` is a view of the PyTorch tensor `was`. The graph has that tensor as `base`, perhaps with
+    the dimensions in another memory order.
+    """
+    blocks: list[tuple[int, int, int]] = []  # each block's size, stride in PyTorch and in `base`
     dims = zip(was.shape, was.strides, base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
         if size == 1:

@@ -74,7 +74,7 @@ def native_build(workload: Workload) -> NativeBuild:
         model = uncompiled(workload.model()).train()
         made = made_optimizers(workload, model, workload.learning_rate)
         optimizer = made.optimizers[0]
-        rule_of(optimizer)  # refuse an optimizer without a rule before the model is captured
+        rule_of(optimizer)  # before the model is captured, refuse an optimizer without a rule
         check_tensors(model, optimizer)
         step = _step_graph(workload, model, columns)
         model.eval()
@@ -113,7 +113,10 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse tensors with gaps or shared memory, and parameters not float32 or not optimized."""
+    """Refuse tensors with gaps or shared memory, and parameters of other types than float32.
+
+    Also refuse an optimizer that lacks a trained parameter, or has parameters of another model.
+    """
     used_memory: set[int] = set()
     for name, tensor in named_tensors(model):
         memory = tensor.untyped_storage().data_ptr()
@@ -160,7 +163,7 @@ def _scores_graph(
     try:
         graph, views = _graph(scores, model, columns)
         _settle(graph, list(filter(None, views)), [])
-        if graph.n_draws:  # refuse: C would draw new numbers where PyTorch has a seed
+        if graph.n_draws:  # refuse: PyTorch draws equal numbers in all evaluations, C would not
             raise unsupported("random numbers in an evaluation")
     except RefusedError:
         return None, ()
@@ -179,7 +182,7 @@ def _graph(
         raise RefusedError(
             f"its steps could not be recorded: {type(error).__name__}: {error}"
         ) from error
-    if not before.is_now():  # refuse: in C, every step would repeat the same draws
+    if not before.is_now():  # refuse: every step in C would repeat the numbers drawn just now
         raise unsupported("random numbers outside of a model's layers")
     kinds = ["parameter"] * len(list(model.parameters()))
     kinds += ["buffer"] * len(list(model.buffers()))
@@ -202,7 +205,7 @@ def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> 
 
 
 class Call(ctypes.Structure):
-    """The `struct call` of kernels.c."""
+    """The arguments of a C function, laid out like `struct call` in kernels.c."""
 
     _fields_ = (
         *zip(("parameters", "buffers", "constants", "columns", "states", "counts", "index",
@@ -222,7 +225,7 @@ class Program:
         """Load the function `name` for `model`.
 
         Raises:
-            RefusedError: the library can't be loaded, or the model's layout is not the build's.
+            RefusedError: the library can't be loaded, or was built for a model with other tensors.
         """
         check_same(build.tensors == layout_of(named_tensors(model)))
         self._tensors: dict[str, Sequence[Tensor | None]] = {
@@ -276,7 +279,7 @@ class Program:
 
 
 def check_same(is_same: bool) -> None:
-    """Raise a RefusedError unless `is_same` (model and optimizer match the build)."""
+    """Raise a RefusedError if `is_same` is False, because model or optimizer has changed."""
     if not is_same:
         raise RefusedError("model or optimizer changed after the build")
 
@@ -289,8 +292,9 @@ def _pointers(tensors: Sequence[Tensor | None]) -> Any:
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
     """Return a function that computes the metrics of `build` for `model`, in C.
 
-    The function returns each metric's sum over each batch, as float64, or {} for columns in another
-    layout. The caller divides sums by the metric's counts, which do not depend on the model.
+    The function returns each metric's sum over each batch as float64, or {} if the columns have
+    another layout than in the build. The caller divides the sums by the metric's counts, which do
+    not depend on the model.
     """
     function = Program(build, SCORES, model)
 

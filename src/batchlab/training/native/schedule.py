@@ -1,11 +1,13 @@
 """Schedule: for each value, the pass over the examples and the loop that compute the value.
 
 Examples are processed in tiles of a few hundred, so that a tile's data stay in the cache. A sum
-over examples is complete only after the last tile, so a value that uses the sum needs another pass
-over the tiles (a level). Each value is computed in the last possible pass: most share one pass.
+over examples is complete only after the last tile, so a value that uses the sum must be computed in
+another pass over the tiles (a level). Each value is computed in the last pass that is early enough
+for its users, so that most values share one pass.
 
-In a pass, values with equally many lines (rows of the last dimension) share one loop over lines. In
-each line, loops over elements run in sequence, each with all expressions whose operands are known.
+In a pass, values with equally many lines (rows of the last dimension) share one loop over lines.
+For each line, several loops over its elements run in sequence. A loop over elements computes all
+values of equal line length whose operands are known by then.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Kernel:
 
 
 class LoopSchedule:
-    """For each node of a graph: the pass and the loop that compute it, and whether it is stored."""
+    """The pass and the loop that compute each node of a graph, and which nodes are stored."""
 
     def __init__(self, graph: Graph) -> None:
         ends = [view.node for view in graph.results]
@@ -51,9 +53,9 @@ class LoopSchedule:
         self.level = _levels(self.nodes)
         self.n_levels = max(self.level.values(), default=0) + 1
         self.kernels: dict[tuple[int, bool], list[Kernel]] = {}
-        self._at: dict[Node, tuple[Kernel, int]] = {}  # by node: its kernel, the segment's index
+        self._at: dict[Node, tuple[Kernel, int]] = {}  # each node's kernel and segment index
         self.stored: set[Node] = {node for node in ends if node.kind not in SOURCES}
-        self.crossing: set[Node] = set()  # used in a later pass, so stored for all examples
+        self.crossing: set[Node] = set()  # nodes used in a later pass, stored for all examples
         for node in self.nodes:
             if node.kind not in SOURCES:
                 self._place(node)
@@ -109,7 +111,7 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _may_share_loop(self, view: View, user: Node) -> bool:
-        """Return whether `user` can be computed in the loop over lines (rows) of `view.node`."""
+        """Return whether the node `user` of a view can share the loop over lines of `view.node`."""
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return False
@@ -127,7 +129,7 @@ class LoopSchedule:
         return shape[-1] == width and strides[-1] == 1
 
     def is_here(self, view: View, user: Node) -> bool:
-        """Return whether `user` can read a view's value from a local C variable."""
+        """Return whether the node `user` can read a view's value from a local C variable."""
         if view.node not in self._at or not self._may_share_loop(view, user):
             return False
         (kernel, segment), (other, others_segment) = self._at[view.node], self._at[user]
@@ -136,7 +138,7 @@ class LoopSchedule:
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
-    """Return a view's shape and strides, extended to at least two dimensions as by `loops_of`."""
+    """Return a view's shape and strides, extended by `loops_of` to at least two dimensions."""
     shape = loops_of(view.shape)
     if len(shape) == len(view.shape):
         return shape, view.strides
@@ -155,8 +157,8 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return each node's pass: the last pass that is early enough for all users of the node."""
-    levels = dict.fromkeys(nodes, 0)  # counted from the last pass, 0, down to the first
+    """Return the number of each node's pass: the last pass that is early enough for its users."""
+    levels = dict.fromkeys(nodes, 0)  # 0 is the last pass, -1 the pass before
     for node in reversed(nodes):
         for operand in node.inputs:
             is_after = operand.rows and not node.rows

@@ -1,4 +1,4 @@
-"""Trainer: a stepper that takes many steps per call in C, on PyTorch's own tensors; its check."""
+"""Trainer: a stepper that takes many steps per call in C, and a check of C against PyTorch."""
 
 from __future__ import annotations
 
@@ -137,13 +137,13 @@ class NativeStepper(Stepper):
                 row += self._rule.numbers(group)
             rows.append(row)
         numbers = torch.tensor(rows, dtype=torch.float64).expand(n_steps, -1).contiguous()
-        if self._begins():  # as in PyTorch, momentum starts as the first gradient
+        if self._begins():  # as in PyTorch, the first gradient is the initial momentum
             n_numbers = len(self._rule.numbers(self.optimizer.param_groups[0]))
             numbers[0, n_numbers - 1 :: n_numbers] = 0.0
         return numbers
 
     def _begins(self) -> bool:
-        """Create missing optimizer state; return whether momentum starts with the next step."""
+        """Create missing optimizer state; return whether the next step initializes the momentum."""
         names = self._rule.states(self.optimizer.param_groups[0])
         states: dict[Any, dict[str, Any]] = self.optimizer.state
         trained = [parameter for parameter in self._trained if parameter is not None]
@@ -160,7 +160,7 @@ class NativeStepper(Stepper):
         return n_fresh > 0 and not self._rule.counts
 
     def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return the optimizer state `names` of each parameter, None if it is not trained."""
+        """Return each parameter's optimizer tensors `names`; None for an untrained parameter."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
@@ -177,19 +177,19 @@ def _differs(what: str, step: int) -> RefusedError:
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return True
-    replaced_step = vars(optimizer).get("step")  # a scheduler of PyTorch replaces `step` too
+    replaced_step = vars(optimizer).get("step")  # also set by a scheduler, which is no hook
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
-_STEPS = 4  # the number of steps in a check
-# Tolerances of a check, because C and PyTorch add numbers in different orders.
-_OF_WAY = 5e-3  # for a parameter: this fraction of the parameter's change in all steps, plus
-_OF_SIZE = 1e-6  # this fraction of the parameter's norm
-_OF_LOSS = 2e-5  # for a loss: this fraction of |loss| + 1
+_STEPS = 4  # The number of steps in a check.
+# C and PyTorch add numbers in different orders, so a check allows small differences.
+_OF_WAY = 5e-3  # A parameter may differ by this fraction of its change in all steps,
+_OF_SIZE = 1e-6  # plus this fraction of its norm.
+_OF_LOSS = 2e-5  # A loss may differ by this fraction of |loss| + 1.
 
 
 def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
-    """Compare the results of each trial's first steps in C with PyTorch's, from equal weights.
+    """Compare each trial's first steps in C with the same steps in PyTorch, from equal weights.
 
     Raises:
         RefusedError: the results differ by more than rounding.
@@ -232,14 +232,14 @@ def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
 
 
 def _mixed(z: Any) -> Any:
-    """Return `mixed` of kernels.c for an array of type uint64."""
+    """Apply the hash function `mixed` of kernels.c to an array of type uint64."""
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """A context for one step: PyTorch's `bernoulli_` draws the numbers that C would draw."""
+    """A context for one step, in which PyTorch's `bernoulli_` draws the same numbers as C does."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -250,13 +250,13 @@ class _NoiseOfC(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace draws of `bernoulli_` by those of kernels.c; run other operations unchanged."""
+        """Draw the numbers of `bernoulli_` as kernels.c does; run other operations unchanged."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
-        target, chance = (*args, 0.5)[:2]  # PyTorch leaves out the default chance
+        target, chance = (*args, 0.5)[:2]  # PyTorch leaves out a probability of 0.5
         elements = np.arange(target.numel(), dtype=np.uint64)
         noise = _mixed(self._start + elements * 0xD1B54A32D192ED03)
-        self._start = self._start + 0x9E3779B97F4A7C15  # for the next draw of the step
+        self._start = self._start + 0x9E3779B97F4A7C15  # advance to the next draw of the step
         mask = torch.from_numpy((noise >> 40) * 2.0**-24 < chance).to(target).view(target.shape)
         return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
@@ -290,7 +290,7 @@ _CHECKED_SIZES = (5, 200)
 def stepper_of(
     workload: Workload, trial: Trial, device: torch.device, build: NativeBuild | None
 ) -> tuple[Stepper, Reason | None]:
-    """Return a native stepper, or a plain stepper with the reason if `build` refused the trial."""
+    """Return a native stepper, or a plain stepper and the reason why C can't train the trial."""
     note = None
     if build is not None:
         try:
@@ -301,7 +301,7 @@ def stepper_of(
 
 
 def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
-    """Build and check native code for a workload's trials; return the build, or why it failed.
+    """Build and check native code for a workload's trials; return the build or why it failed.
 
     Args:
         workload: the workload to train.
