@@ -1,1 +1,1 @@
-"""Processes: child processes, workloads that are sent to children, and limits of memory."""
+"""Child processes, the workloads that are sent to child processes, and limits of their memory."""

@@ -21,7 +21,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-_SERVER_GONE = 255  # exit code that multiprocessing reports for a child if the server died
+_SERVER_GONE = 255  # the exit code that multiprocessing reports for a child if the fork server died
 OWN_END_S = 0.25
 """Seconds to wait after the death of a child before reporting it. If the whole job is being killed,
 this process is dead by then, so it does not report the child's death as a result."""
@@ -31,11 +31,11 @@ this process is dead by then, so it does not report the child's death as a resul
 class Ended:
     """How a child process ended: with its function's result or with an error."""
 
-    value: Any = None  # the result of the child's function; None if the function failed
-    status: Status | None = None  # None if the function returned, else oom, killed, error, ...
-    reason: Reason | None = None  # why the function failed; None if it returned
-    traceback: str | None = None  # the full traceback of an exception
-    error: str | None = None  # the class name of the exception
+    value: Any = None  # The result of the child's function; None if the function failed.
+    status: Status | None = None  # Such as oom, killed or error; None if the function returned.
+    reason: Reason | None = None  # Why the function failed; None if the function returned.
+    traceback: str | None = None  # The full traceback of the exception that the function raised.
+    error: str | None = None  # The class name of that exception.
 
 
 class Line:
@@ -69,8 +69,8 @@ class Child:
     """A running child process; `receive` returns its messages and, finally, an `Ended`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Pickle the arguments, and start `function(line, *arguments)` in a new process."""
-        self.connection: Connection  # readable when `receive` has a message to return
+        """Start `function(line, *arguments)` in a new process; `line` leads to the parent."""
+        self.connection: Connection  # This is readable when `receive` has a message to return.
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
         # The process is no daemon, because a daemon may not start the workers of a DataLoader.
@@ -127,10 +127,12 @@ class Child:
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
-    """Call `function(line, *arguments)` in a child, which is killed after `timeout_s` seconds.
+    """Call `function(line, *arguments)` in a child; kill the child after `timeout_s` seconds.
+
+    The `line` is the child's connection to this process.
 
     Raises:
-        EditedError: the child found an edited file of the workload.
+        EditedError: the child found that a file of the workload was edited.
     """
     child = Child(function, *arguments)
     try:
@@ -148,10 +150,10 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise `EditedError` if a child ended with that error: all further children would fail.
+    """Raise `EditedError` if a child ended with that error, since all later children would fail.
 
     Raises:
-        EditedError: the child found an edited file of the workload.
+        EditedError: the child found that a file of the workload was edited.
     """
     if ended.error == EditedError.__name__ and ended.reason is not None:
         raise EditedError(reason_text(ended.reason))
@@ -159,7 +161,7 @@ def refuse_edited(ended: Ended) -> None:
 
 def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
     """Run the child process: call the function, and send the parent its result or error."""
-    # Ctrl-C reaches every process of the terminal. Ignore it: the parent decides when to stop.
+    # Ignore Ctrl-C, which reaches every process of a terminal: the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     line = Line(connection)

@@ -1,4 +1,4 @@
-"""Memory of this process: its peak and limit, free memory, and the kernel's kills for memory."""
+"""The peak and the limit of a process's memory, free memory, and out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 # The root folder of Linux's system files. On a system without these files, functions that read them
 # return None.
 ROOT = Path("/")
-_STATUS = "proc/self/status"  # this process's present and peak memory
-# For cgroup v2 and v1: a control group's folder, file with the limit and file with the usage.
+_STATUS = "proc/self/status"  # This file contains the present and peak memory of this process.
+# For cgroup v2 and v1: the folder of a control group, its limit file and its usage file.
 _GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -25,10 +25,10 @@ _GROUPS = (
 class PeakMemory:
     """The peak memory of this process since this object was made.
 
-    On the CPU: the kernel's peak of resident memory (Linux), minus the resident memory at
-    construction; pages shared with other processes count as soon as they are touched. On CUDA: the
-    peak of memory reserved by the allocator, plus all other memory in use on the device, by the
-    driver and by other processes.
+    On the CPU, this is the peak of resident memory that the Linux kernel records, minus the
+    resident memory at construction. A page shared with other processes counts as soon as this
+    process touches it. On CUDA, this is the peak of the memory that PyTorch's allocator reserved,
+    plus all other memory in use on the device, including that of the driver and other processes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,7 +60,7 @@ def _bytes_in(file: str, field: str) -> int | None:
 
 
 def _number_in(file: Path, pattern: str) -> int | None:
-    """Return the number that `pattern` matches in a file; None without a file or a match."""
+    """Return the number that `pattern` matches in a file; None if there is no file or match."""
     try:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
@@ -71,8 +71,9 @@ def _number_in(file: Path, pattern: str) -> int | None:
 def available_bytes(device: torch.device) -> int | None:
     """Return how many bytes a new process can allocate, or None if the number is not known.
 
-    On the CPU: the free memory, including droppable caches, of the machine or of its control group,
-    whichever is less. On CUDA: the device's whole memory: `PeakMemory` includes other processes.
+    On the CPU, this is the free memory of the machine or of this process's control group, whichever
+    is less; caches that the kernel can drop count as free. On CUDA, this is the device's whole
+    memory, because `PeakMemory` includes the memory of other processes.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -88,8 +89,8 @@ def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
 
     The limit is not exact: on the CPU the kernel counts all allocated memory, touched or not. An
     allocation beyond the limit raises an error in this process; without a limit, the kernel would
-    kill some process, perhaps another one. If `limit_bytes` is None, or if the system does not
-    report the present memory, there is no limit.
+    kill a process, perhaps not this one. If `limit_bytes` is None, or if the system does not report
+    the present memory, do not set a limit.
     """
     if limit_bytes is None:
         return
@@ -115,7 +116,7 @@ def _group_available() -> Iterator[int]:
         try:
             text = (group / limit).read_text().strip()
             if text != "max":
-                # Add the file caches, which count as used until a process needs their memory.
+                # The usage includes file caches, which the kernel frees on demand, so add them.
                 given_back = _number_in(group / "memory.stat", r"^inactive_file (\d+)$") or 0
                 yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):
@@ -123,10 +124,10 @@ def _group_available() -> Iterator[int]:
 
 
 def kills_for_memory() -> int | None:
-    """Return how many processes the kernel has killed for memory since boot; None if unknown.
+    """Return how many processes the kernel has killed since boot to free memory; None if unknown.
 
-    If the number rose while a child ended by signal 9, the kernel killed the child for memory; if
-    the number did not change, a user or program killed the child.
+    If the number rose while a child ended by signal 9, the kernel killed the child to free memory.
+    If the number did not change, a user or a program killed the child.
     """
     return _number_in(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
@@ -134,8 +135,8 @@ def kills_for_memory() -> int | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that memory ran out, on the CPU or on a device.
 
-    Most out-of-memory errors have their own type. PyTorch's CPU allocator raises a bare
-    `RuntimeError`, which is recognized by the allocator's name in the text.
+    Most out-of-memory errors have a specific type. PyTorch's CPU allocator raises a plain
+    `RuntimeError`, which is recognized by the allocator's name in the error message.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True

@@ -33,7 +33,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return the call (function, arguments) that reopens a memory map; None for other values."""
+    """Return the function and arguments that reopen a memory map; None if `value` is no map."""
     region = file_region(value)
     if region is None:
         return None
@@ -50,7 +50,7 @@ def _opened(
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
-    """Refuse to train if a file has changed since the workload was identified.
+    """Raise an error if a file has changed since the identity of the workload was computed.
 
     Raises:
         EditedError: a file was edited, moved or deleted; the message names the first such file.
@@ -63,7 +63,7 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
             )
 
 
-_ALIGNMENT = 64  # bytes; vector instructions are fastest at multiples of 64
+_ALIGNMENT = 64  # Arrays begin at multiples of 64 bytes, where vector instructions are fastest.
 
 
 class PackedWorkload:
@@ -85,8 +85,8 @@ class PackedWorkload:
     ) -> None:
         """Pack a workload, with copies of all CPU tensors and arrays in shared memory.
 
-        A child imports or reads `files`, so `unpack` refuses edited files. `draws_by_seed` says
-        whether each seed draws its own validation examples.
+        A child imports or reads `files`, so `unpack` raises an error if a file was edited. If
+        `draws_by_seed` is True, each seed draws a different validation set.
 
         Raises:
             WorkloadError: the workload contains an object that cannot be pickled (such as a lock).
@@ -99,7 +99,7 @@ class PackedWorkload:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
             # Copy the metrics into a dict, because pickle refuses their read-only view.
             packer.dump(named | {"metrics": dict(workload.metrics)})
-        except Exception as error:  # the pickling of a user's own objects may raise anything
+        except Exception as error:  # pickling a user's objects may raise any exception
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
                 f"make open files, locks and connections inside the functions that use them, in a "
@@ -121,7 +121,7 @@ class PackedWorkload:
                 memory[place] = content
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle; the arrays are a file descriptor for a child, else bytes."""
+        """Return the state to pickle, with arrays as a file descriptor (for a child) or bytes."""
         memory: Any = np.empty(0, np.uint8)
         if get_spawning_popen() is not None:
             memory = DupFd(self._memory)
@@ -141,7 +141,7 @@ class PackedWorkload:
             mmap.mmap(self._memory, memory.nbytes)[:] = memory.data
 
     def __del__(self) -> None:
-        """Close the file descriptor; the kernel frees memory that no process maps any longer."""
+        """Close the file descriptor of the memory, which the kernel frees after its last use."""
         memory = vars(self).get("_memory")
         if isinstance(memory, int):
             os.close(memory)
@@ -154,7 +154,7 @@ class PackedWorkload:
         return workload
 
     def unpack(self) -> Workload:
-        """Return the workload, with arrays in shared memory; writes to arrays stay in this process.
+        """Return the workload, with arrays in shared memory; other processes see no writes to them.
 
         Raises:
             EditedError: one of `files` has changed since the workload was packed.
@@ -164,7 +164,7 @@ class PackedWorkload:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [memoryview(memory)[place] for place in self._places]
         workload = Workload(**pickle.loads(self._blob, buffers=numbers))
-        check_unedited(self.files)  # last, because unpacking may have imported an edited file
+        check_unedited(self.files)  # check last: unpacking may have imported an edited file
         return workload
 
 
@@ -174,7 +174,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
-        self.maps: list[str] = []  # the files of the memory maps
+        self.maps: list[str] = []  # the paths of the memory maps' files
 
     def reducer_override(self, obj: Any) -> Any:
         inner = getattr(obj, "_torchdynamo_orig_callable", None)
@@ -183,14 +183,14 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             and inner is not None
             and not is_of_library(obj.__module__)
         ):
-            return _as_written, (inner,)  # the wrapper of torch.compile cannot be pickled
+            return _as_written, (inner,)  # The wrapper of torch.compile cannot be pickled.
         reduced = reduced_map(obj)
         if reduced is not None:
             self.maps.append(reduced[1][0].path)
             return reduced
         if _is_plain_tensor(obj):
             return _tensor, (pickle.PickleBuffer(bytes_of(obj)), obj.dtype, tuple(obj.shape))
-        if _is_scattered(obj):  # else NumPy would put the numbers into the pickle
+        if _is_scattered(obj):  # NumPy would copy a noncontiguous array into the pickle.
             return np.asarray, (np.ascontiguousarray(obj),)
         return super().reducer_override(obj)
 
@@ -217,7 +217,7 @@ def _is_scattered(obj: Any) -> bool:
 
 
 def _anonymous_memory(n_bytes: int) -> int:
-    """Return a file descriptor of `n_bytes` of memory, freed when no process uses it."""
+    """Return a file descriptor of `n_bytes` of memory; the kernel frees unused memory."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
     else:  # not on Linux: use an unnamed temporary file instead
@@ -228,9 +228,9 @@ def _anonymous_memory(n_bytes: int) -> int:
 
 
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
-    """Return `loaded` with an identity that includes the model, which a child process makes.
+    """Return `loaded` with an identity that includes the model; a child process makes the model.
 
-    If the model cannot be made in time, return `loaded` unchanged; a later check reports why.
+    If the child fails or exceeds `timeout_s`, return `loaded` unchanged; a later check reports why.
 
     Raises:
         EditedError: files of the workload were edited after loading.

@@ -1,7 +1,7 @@
 """Preloaded: the last module that the fork server imports, to prepare the child processes.
 
-This module excludes all present objects from garbage collection. Otherwise, a collection in a child
-would write into all of these objects, so the kernel would copy the server's memory for the child.
+This module excludes all objects of the server from garbage collection. Otherwise, a collection in a
+child would write into all of these objects, so the kernel would copy them for the child.
 """
 
 import gc
@@ -16,12 +16,12 @@ import torch
 # Turn off torch.compile: compiling in each child for each batch size often outlasts the training.
 torch.compiler.set_stance("force_eager")
 
-_SHOWN = mmap.mmap(-1, 2**16)  # shared by the children; byte i is 1 if a text of hash i was shown
+_SHOWN = mmap.mmap(-1, 2**16)  # Shared by all children: byte i is 1 if a text of hash i was shown.
 _show = warnings.showwarning
 
 
 def _show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Show a warning unless a child has already shown the same text, ignoring numbers."""
+    """Show a warning unless a child has shown it already, perhaps with other numbers."""
     text = re.sub(r"\d+", "#", f"{category.__name__} {message}")
     byte = zlib.crc32(text.encode()) % len(_SHOWN)
     if not _SHOWN[byte]:

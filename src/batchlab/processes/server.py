@@ -13,8 +13,9 @@ from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
 # With these modules preloaded, a child starts in 40 ms, not in 3 s. A process's first optimizer
-# imports torch._dynamo, which takes as long as torch itself, and the functions run in children are
-# in files that import SciPy (0.2 s). No module may initialize CUDA: forks could not use CUDA then.
+# imports torch._dynamo, which takes as long as importing torch. The functions that run in children
+# are in files that import SciPy, which takes 0.2 s. No module may initialize CUDA, because forked
+# children could not use CUDA then.
 _PRELOAD = [
     "torch",
     "torch._dynamo",
@@ -27,9 +28,9 @@ _PRELOAD = [
 
 
 # Settings of glibc's memory allocator, which each process reads once, when it starts. By default,
-# glibc keeps the memory of freed large tensors. With freed memory returned at once and memory
-# allocated in huge pages, a full batch of MNIST needs 40 % less memory and 15 % less time than by
-# default. Tensors below 20 MB are allocated in the default way.
+# glibc keeps the memory of freed large tensors. These settings return freed memory at once and
+# allocate memory in huge pages, so a full batch of MNIST needs 40 % less memory and 15 % less time.
+# Tensors below 20 MB are allocated in the default way.
 _TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=20000000:"
     "glibc.malloc.trim_threshold=33554432"
@@ -55,11 +56,12 @@ def sheltered() -> Iterator[None]:
     """Protect processes started in the block from Ctrl-C and from importing the caller's script.
 
     `multiprocessing` would run the script again in every child, so a script that calls batchlab
-    outside an `if __name__ == "__main__"` block would start itself without end. Children need no
-    script: its objects are pickled by value. Ctrl-C, which reaches all processes of a terminal, is
-    blocked while the server starts, because a server that is importing would print a traceback.
+    outside an `if __name__ == "__main__"` block would start itself without end. Children do not
+    need the script, because objects of the script are pickled by value. Ctrl-C, which reaches all
+    processes of a terminal, is blocked while the server starts: a server that is interrupted during
+    its imports would print a traceback.
     """
-    # Start multiprocessing's tracker before blocking: a start of the tracker unblocks the signal.
+    # Start multiprocessing's resource tracker before blocking Ctrl-C: its start unblocks Ctrl-C.
     resource_tracker.ensure_running()
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

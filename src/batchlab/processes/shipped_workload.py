@@ -19,7 +19,7 @@ class ShippedWorkload:
 
     Attributes:
         packed: the packed workload, whose shared memory is pickled as an array of its bytes.
-        files: the bytes of the user's own files that are imported or read.
+        files: the contents of the user's files that are imported or read during unpacking.
         in_place: files of memory maps, not sent; each machine must have equal files at these paths.
         import_from: folders of Python's module search path that contain some of the files.
         folder: the current folder, because code may open files by paths relative to this folder.
@@ -40,7 +40,7 @@ class ShippedWorkload:
         """
         check_unedited(packed.files)
         files = tuple(Path(file.path).read_bytes() for file in packed.files)
-        check_unedited(packed.files)  # again, because a user may edit a file during the reading
+        check_unedited(packed.files)  # Check again: a user may edit a file while it is read.
         return cls(
             packed=packed,
             files=files,
@@ -52,11 +52,11 @@ class ShippedWorkload:
     def arrived(self, new_folder: Path) -> PackedWorkload:
         """Return the workload, and let this process import its files.
 
-        If all files exist here with the same path and content (a shared folder), use them.
+        If this machine has all files, with equal paths and contents (in a shared folder), use them.
         Otherwise, write all files below `new_folder`.
 
         Raises:
-            WorkloadError: a file of `in_place` is missing here, or has other content.
+            WorkloadError: this machine lacks a file of `in_place`, or the file's content differs.
         """
         for file in self.in_place:
             if not file.is_unchanged():
@@ -93,7 +93,7 @@ def _below(root: Path | None, path: str) -> str:
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
     """Return the folders of Python's module search path that contain some of the files."""
     places = [Path(file.path) for file in files if file.path.endswith(".py")]
-    folders: dict[str, None] = {}  # a set that keeps the order
+    folders: dict[str, None] = {}  # a dict, because a set would not keep the order
     for entry in sys.path:
         folder = Path(entry).resolve()
         if any(place.is_relative_to(folder) for place in places):

@@ -1,4 +1,4 @@
-"""Progress bars of Lightning, Keras and tqdm, read as progress along the whole run."""
+"""Reading of progress bars (Lightning, Keras, rich, tqdm) as positions in the whole run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _ELSEWHERE = re.compile(
     r"fetch|process|read|cach|extract|sav|convert|warm",
     re.IGNORECASE,
 )
-# A description that begins with another word in -ing ("Packing train dataset") is not training.
+# A description that begins with a word in -ing, such as "Packing", names an activity other than
+# training, unless the word is one of training, such as "Fitting".
 _DOES_ELSE = re.compile(
     r"(?!train|fit|learn|tun|optim|pre|fine|.*\b(?:epoch|step|iter|batch))\w+ing\b", re.IGNORECASE
 )
@@ -33,7 +34,7 @@ _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """One drawn state of a progress bar: description `words`, count `n` of `total`, and values."""
+    """A progress bar as drawn in one line: its description, count `n` of `total`, and values."""
 
     words: str
     n: int
@@ -76,7 +77,7 @@ _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
 # If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
 _NEARLY = 0.9
-# A bar over epochs is drawn at most ten times a second, so its count may lag by this many epochs.
+# tqdm draws a bar at most ten times a second, so a bar over epochs may lag by this many epochs.
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
@@ -89,13 +90,14 @@ _UNSEEN_END = (
 )
 
 _NUMBERED = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
-# Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
+# A bar of rich: Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
 _RICH = re.compile(
     r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
 _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-# Lightning prints these texts before its first epoch, number 0. Other scripts may count from 1.
+# Lightning, which counts epochs from 0, prints one of these texts before its first epoch. Other
+# scripts may count epochs from 1.
 _FROM_0 = ("Sanity Checking", "Training: |")
 
 # Keras prints `Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`.
@@ -103,7 +105,7 @@ _KERAS_EPOCH = re.compile(r"^Epoch (\d{1,9})/(\d{1,9})$")
 _KERAS = re.compile(r"^(?P<n>\d{1,12})/(?P<total>[1-9]\d{0,11})\s.{0,400}?s/step(?P<rest> - .+)$")
 _KERAS_VALUE = re.compile(rf" - (?P<name>[^:]{{1,200}}?): (?P<value>{NUMBER})(?= |$)")
 
-# A bar is identified by its description, in which # replaces each number, and its total.
+# The key of a bar: its description, with # in place of each number, and its total.
 BarKey = tuple[str, int]
 
 
@@ -111,17 +113,18 @@ class Bars(LineReader):
     """Bars of tqdm, rich and Keras, such as ` 40%|████      | 120/300 [00:10<00:15, loss=0.3]`.
 
     A bar shows a value until a new value replaces it, so an unchanged value is not read again
-    before the end of the epoch. At the end, all values that the bar shows are read, because a
+    during an epoch. At the end of the epoch, all values that the bar shows are read, because a
     validation after the last batch may have changed some of the values.
 
-    The training bar is a bar with an epoch number, in the bar (Lightning) or in a line above it
-    (Keras), or else the first bar whose description names no other activity. The description and
-    total identify this bar when it restarts in the next epoch. If a second bar starts before the
-    first bar has advanced, the first bar counts epochs and the second is the training bar.
+    The training bar has an epoch number, in the bar (Lightning) or in a line above it (Keras). If
+    no bar has an epoch number, the first bar whose description names no other activity is the
+    training bar; its description and total identify it when it restarts in the next epoch. If a
+    second bar starts before the first bar has advanced, the first bar counts epochs, and the second
+    bar is the training bar.
 
-    A bar that is at 0, or counts no steps, may count something else, such as examples that are
-    tokenized before the training. It gives readings once it counts steps, shows values or restarts.
-    Until then, another bar that starts takes its place.
+    The first bar may count something else, such as examples that are tokenized before the training.
+    So it gives no readings until it counts steps, shows values or restarts. If another bar starts
+    before that, the other bar is assumed to be the training bar.
     """
 
     shape = "tqdm"
@@ -129,26 +132,26 @@ class Bars(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        self._here: Reading | None = None  # the position at the last drawn state
-        self._shown: dict[str, float] = {}  # the last value shown for each name
-        self._state = (0, 0, 1)  # epoch counted from 0, steps done in that epoch, its total steps
+        self._here: Reading | None = None  # The position when the bar was last drawn.
+        self._shown: dict[str, float] = {}  # The last value that was shown for each name.
+        self._state = (0, 0, 1)  # The epoch (from 0), its steps done, and its total steps.
         self._keras_epoch: int | None = None
-        self._keras_state: tuple[int, int] | None = None  # count and total in this epoch
-        self._first_pass: int | None = None  # the initial count of the bar that counts epochs
+        self._keras_state: tuple[int, int] | None = None  # The count and total in this epoch.
+        self._first_pass: int | None = None  # The initial count of the bar that counts epochs.
         self._moves_first: bool | None = None
-        self._pass: Reading | None = None  # the last state of the bar that counts epochs
+        self._pass: Reading | None = None  # the last reading of the bar that counts epochs
         self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
+        self._counts_epochs: bool | None = None  # whether the numbered bar counts epochs, not steps
         self._training: BarKey | None = None
-        self._is_sure = False  # whether `_training` is certainly the training bar
-        self._outer: BarKey | None = None  # the bar that counts epochs, around the training bar
+        self._is_sure = False  # Whether `_training` is certainly the training bar.
+        self._outer: BarKey | None = None  # The bar that counts epochs, around the training bar.
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}
         self._n_epochs = 0
-        self._others: set[BarKey] = set()  # bars that started since the training bar advanced
+        self._others: set[BarKey] = set()  # bars that were drawn since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a line's bar, [] if it is no training bar, None without a bar."""
+        """Return the readings of a line; [] if its bar is not the training bar, None if no bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._counters.epoch_number(0, None)
@@ -159,7 +162,7 @@ class Bars(LineReader):
         if header := _KERAS_EPOCH.match(line):
             self._keras_epoch = self._counters.epoch_number(int(header[1]), int(header[2]))
             self._keras_state = None
-            return None  # Other formats may use an equal header, so let them read the line.
+            return None  # Other formats may print an equal line, so let them read it.
         if self._keras_epoch is not None and (keras := _KERAS.match(line)):
             return self._of_keras(keras, self._keras_epoch, at_s)
         drawn = bar_of(line)
@@ -175,7 +178,7 @@ class Bars(LineReader):
         n, total = int(keras["n"]), int(keras["total"])
         before, self._keras_state = self._keras_state, (n, total)
         if before is not None and (total != before[1] or n < before[0]):
-            # A bar that restarts without a new header belongs to `evaluate` or `predict`.
+            # A Keras bar that restarts without a new header belongs to `evaluate` or `predict`.
             self._keras_state = 0, 0
             return []
         values = _values(_KERAS_VALUE, keras["rest"])
@@ -186,7 +189,8 @@ class Bars(LineReader):
     ) -> list[Reading]:
         """Return the readings that are final once `bar` is drawn in `epoch`, counted from 0.
 
-        Unless `is_epoch`, the bar may span the training: readings have its total as `epoch_length`.
+        If `is_epoch` is False, the bar may span the whole training instead of one epoch, so the
+        `epoch_length` of the readings is the total of the bar.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._counters.complaint is not None:
@@ -219,16 +223,16 @@ class Bars(LineReader):
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
-            return []  # Until the bar was full, each drawing already returned new values.
+            return []  # The bar was not full, so its values were already returned.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that are final once a bar over epochs shows `n` and these values.
+        """Return the readings that are final once a bar that counts epochs shows count `n`.
 
         Most scripts set an epoch's values before they advance the bar. If the first values appear
-        at the initial count, the script is assumed to do so, and values belong to the next count.
-        Else the script advances the bar first: values belong to the count shown with them, and the
-        last values drawn at that count are used.
+        at the bar's initial count, the script is assumed to do so: values belong to the next count.
+        Otherwise, the script is assumed to advance the bar first: values belong to the count that
+        is shown with them, and the last values drawn at that count are used.
         """
         before, here = self._pass, Reading(at_s=at_s, shape=self.shape, epoch=float(n))
         if values and self._moves_first is None:
@@ -243,14 +247,14 @@ class Bars(LineReader):
         return [here] if before is None else [before, here]
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the readings of a bar described as `Epoch 3`, which counts steps or epochs."""
+        """Return the readings of a bar with a description like `Epoch 3`: of steps or of epochs."""
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
         number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
-                return []  # Unclear yet: a bar of 30 steps in each of 30 epochs starts like this.
+                return []  # Wait: 30 epochs of 30 steps begin with the same line as 30 epochs do.
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
             return self._show_pass(bar.n, at_s, bar.values)
@@ -283,7 +287,7 @@ class Bars(LineReader):
         return shown if self._is_sure else []
 
     def finish(self) -> list[Reading]:
-        """Return the final readings of the training bar and of a bar that counts epochs."""
+        """Return, at the end of a run, the last readings of the training bar and the epoch bar."""
         readings = []
         if self._training is None or self._is_sure:
             readings = self._ended()
@@ -301,7 +305,7 @@ class Bars(LineReader):
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
-        # Bar `first` counts epochs if it is still at 0 when bar `key` starts.
+        # The first bar counts epochs if it is still at 0 when the bar `key` starts.
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
@@ -318,7 +322,7 @@ class Bars(LineReader):
         if begins and key in self._others and key[0] == self._training[0]:
             return self._lost(_NOT_TOLD_APART, at_s)
         self._others.add(key)
-        # A bar that fills up below a full training bar shows a validation after the epoch.
+        # A bar that becomes full while the training bar is full shows a validation after the epoch.
         is_below = self._n[self._training] == self._training[1] and bar.n == bar.total
         if not (is_below and bar.values):
             return []

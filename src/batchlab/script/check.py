@@ -37,17 +37,18 @@ _SILENCE = (
 )
 # Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
-# If an epoch takes this many times as long with larger batches, raise or warn: it probably has a
-# fixed number of steps. A pass over the data rarely takes longer with larger batches.
+# If an epoch takes this many times as long with larger batches, raise or warn: epochs probably have
+# a fixed number of steps. A pass over the data rarely takes longer with larger batches.
 _LONGER_EPOCH = 2.0
-_TIMED_S = 1.0  # time the epochs of a batch size for this many seconds, unless the training ends
+_TIMED_S = 1.0  # Time the epochs of a batch size for this many seconds, or until the training ends.
 # A learning rate multiplied by this factor is too small to train: the metric does not change.
 _NO_TRAINING = 1e-6
-# Other batch sizes to check: the user's batch size times these factors, or else divided by them.
+# Other batch sizes to check are the user's batch size times these factors. If that is more than the
+# number of training examples, they are the user's batch size divided by these factors.
 _SIZE_FACTORS = (8, 4)
-# Time limit of a later check run, in durations of the first run: its batches may be larger.
+# A later check run may take this many times as long as the first: its batches may be larger.
 _LONGER_RUN = 8
-# If two values of a flag give equal numbers, rerun both and read this many times as many lines.
+# If two values of a flag give equal numbers, rerun both and read this many times as many readings.
 _READ_FURTHER = 4
 # The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
@@ -86,15 +87,15 @@ class CommandCheck:
         self._folder = folder
         self._limit_s = limit_s
         self._tell = tell
-        # Dicts instead of lists, so that each text is stored once, in order.
+        # Use dicts instead of lists, so that each text is stored only once, in order.
         self._warnings: dict[str, None] = {}
-        self._unchecked: dict[str, None] = {}  # questions that there was no time to check
+        self._unchecked: dict[str, None] = {}  # Questions that there was no time to check.
         # Check runs after the first, by purpose and trial; None if the run raised an error.
         self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all check runs, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
-        """Make the check runs and return the findings; with `proves`, also test each flag's effect.
+        """Make the check runs, and return the findings; if `proves`, test each flag's effect too.
 
         Raises:
             WorkloadError: the command does not train, or never prints its metric.
@@ -183,9 +184,10 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Run `trial` for purpose `what`, but only once; return the run, or None if the run failed.
+        """Return the check run of `trial` for the purpose `what`, made at the first such call only.
 
-        If fewer than `least_s` seconds are left, list `question` as unchecked and return None.
+        Return None if an earlier such call raised an error. If fewer than `least_s` seconds are
+        left for the run, list `question` as unchecked and return None.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -198,9 +200,10 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return a check run of `trial`, ended once `look.has_trained()` or `shown(look)` is True.
+        """Return a check run of `trial`, which ends once `look.has_trained()` or `shown(look)`.
 
-        Return None if no time is left (list the run as unchecked) or if the run failed (warn).
+        If no time is left, list the run as unchecked and return None. If the run failed, warn and
+        return None.
         """
         look = self._other(
             what,
@@ -224,11 +227,11 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Try a run with a learning rate near 0; if it fails, list `question` as unchecked."""
+        """Return a run at a learning rate near 0; if that fails, list `question` as unchecked."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
-        # Suppress contradictions: the check run that trains at this batch size reports them.
+        # Suppress progress errors: the check run that trains at this batch size reports them.
         with suppress(ProgressError):
             return self._other(
                 f"without training, at batch size {size}",
@@ -325,7 +328,7 @@ class CommandCheck:
         }
         unproven = []
         for flag, other in others.items():
-            if flag == "batch_size":  # this run also shows its epochs, so is not ended early
+            if flag == "batch_size":  # This run also shows its epochs, so do not end it early.
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
@@ -371,7 +374,7 @@ class CommandCheck:
     def _differ_later(self, own: Trial, other: Trial) -> bool:
         """Return whether longer check runs of two trials print different numbers.
 
-        A flag may act only later, such as a batch size to which the batches grow gradually.
+        A flag may have no effect at first, such as a batch size to which batches grow gradually.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
@@ -393,11 +396,11 @@ class CommandCheck:
         if len(self._first.trained) < VALUES:
             return
         far = self._far_sizes(examples)
-        if len(far) < len(_SIZE_FACTORS):  # a single other size would confirm nothing
+        if len(far) < len(_SIZE_FACTORS):  # a trend needs two other batch sizes
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        for size in (now, *far):  # the last size confirms the trend of the first two
+        for size in (now, *far):  # The last size confirms the trend of the first two.
             look = self._untrained(size, question)
             if look is None:
                 return
@@ -419,7 +422,7 @@ class CommandCheck:
         return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
-        """Warn if steps or batches may be counted wrongly, or the learning rate is not used."""
+        """Warn if batch sizes may be wrong, or if the script changes the given learning rate."""
         command, first = self._command, self._first
         # Printed steps do not show whether each step trains on one batch or several, so warn.
         if fixed := self._set(MULTIPLIERS):
@@ -482,7 +485,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return bounds on the examples from runs at two batch sizes; raise if the two disagree."""
+        """Return bounds on the examples by runs at two batch sizes; raise if the runs disagree."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:

@@ -42,7 +42,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
 
 
 def _with_values(text: str, values: Mapping[str, PlaceholderValue | None]) -> str:
-    """Return the text with each placeholder replaced by its value, and {{name}} by {name}.
+    """Return the text with a value in place of each placeholder, and {name} in place of {{name}}.
 
     Raises:
         UsageError: a placeholder has no value.
@@ -64,19 +64,19 @@ def _written_value(name: str, value: PlaceholderValue | None) -> str:
         UsageError: there is no value.
     """
     if value is None and name == "resume_from":
-        return ""  # there is nothing to resume from yet
+        return ""  # There is no checkpoint to resume from yet.
     if value is None:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
     if isinstance(value, str | Path):
         return str(value)
     if name == "learning_rate":
-        # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
+        # YAML 1.1 reads 1e-05 as text, because numbers need a decimal point: write 1.0e-05.
         return re.sub(r"^(\d+)e", r"\1.0e", repr(float(value)))
     return str(int(value))
 
 
 def plain_flag(name: str) -> str:
-    """Return a flag in a form to compare flags by: `--trainer.max-epochs` becomes `max_epochs`."""
+    """Return a flag in a normal form for comparison: `max_epochs` for `--trainer.max-epochs`."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
@@ -139,8 +139,9 @@ def filled_arguments(
 ) -> list[str]:
     """Return the arguments with their placeholders replaced; ignore values of unused placeholders.
 
-    If `resume_from` has no value, the argument that contains it is left out. If that argument is
-    only the placeholder, the flag before it (`--resume {resume_from}`) is left out too.
+    If `resume_from` has no value, leave out the argument that contains its placeholder. If that
+    argument consists of the placeholder only, as in `--resume {resume_from}`, leave out the flag
+    before it too.
 
     Raises:
         UsageError: a placeholder of the command has no value, or an invalid value.
@@ -172,9 +173,10 @@ def _template(path: Path) -> str:
 
 # The batch size that the user is assumed to train with now if none is given.
 _BATCH_SIZE = 64
-# A command without {learning_rate} uses its own rate; its trials have this number as their rate.
+# If a command has no {learning_rate}, its trials have this number as their learning rate.
 _NO_RATE = 1.0
-# Steps assumed in an epoch: a prime, so that `assumed_examples` rarely equals a true number.
+# The assumed number of steps per epoch: a prime number, so that the assumed number of training
+# examples rarely equals the true number of a data set.
 _STEPS_OF_EPOCH = 97
 
 
@@ -186,10 +188,10 @@ class TrainingCommand:
         arguments: the program and its arguments, such as ("python", "train.py", "--batch-size",
             "{batch_size}", "--lr", "{learning_rate}"). No shell interprets them.
         metric: the validation metric of the study, by the name that the script prints.
-        better: whether higher or lower metric values are better; None to decide by `metric`.
+        better: whether higher or lower metric values are better; None to decide by the name.
         examples: the number of training examples; None to derive the number from the progress.
         batch_size: the batch size that the user trains with now.
-        learning_rate: the rate that the user trains with now; None without {learning_rate}.
+        learning_rate: the rate that the user trains with now; None if no {learning_rate}.
         epochs: how many epochs the user's training takes; None if it was not given.
         pattern: a regular expression that finds progress in the output; None to detect the format.
         config: the template of a configuration file, for {config}; None if there is none.
@@ -271,7 +273,8 @@ class TrainingCommand:
 
     def trained_size(self, trial: Trial) -> TrainedSize:
         """Return a checker of whether the output of a run agrees with the batch size of `trial`."""
-        # The steps of an epoch leave the number of examples uncertain by up to one batch.
+        # A number of examples that was derived from the steps of an epoch may be too low by almost
+        # one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1
         if self.assumes_examples(trial.n_train):
             most = math.inf
@@ -283,7 +286,7 @@ class TrainingCommand:
         return Trial(
             workload_id=self.name,
             workload=self.name,
-            n_train=self.examples or size,  # the batch size until the number is known
+            n_train=self.examples or size,  # the batch size until `n_train` is known
             batch_size=size,
             learning_rate=self.learning_rate or _NO_RATE,
             seed=0,
@@ -342,7 +345,8 @@ def trial_values(trial: Trial, *, last_step: int) -> dict[str, PlaceholderValue 
     """Return the placeholder values of one training, except for its folders.
 
     {steps} and {epochs} give the trial's horizon, over which the script may decay its learning
-    rate, or without a horizon `last_step`, at which batchlab ends the training at the latest.
+    rate. If the trial has no horizon, they give `last_step`, at which batchlab ends the training at
+    the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

@@ -14,14 +14,14 @@ from pathlib import Path
 from batchlab.script.command import plain_flag
 from batchlab.script.identity import named_files
 
-# Flags that make one update use several batches of the given size.
+# Flags that make each optimizer update use several batches of the given batch size.
 MULTIPLIERS = (
     *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
     *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
     *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
     *("num_nodes", "nnodes", "world_size"),
 )
-# Flags that let the batch grow during a training, up to the given size.
+# Flags that let the batch grow during a training, up to the given batch size.
 RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
     *("batch_warmup", "bs_warmup", "batch_rampup"),
@@ -31,12 +31,12 @@ _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
 def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
-    """Return the default numbers of a command's flags, by plain flag name.
+    """Return the numbers that are defaults of a command's flags, by the names of the flags.
 
-    The scripts of the command, whose working directory is `place`, are parsed, never run, and so
-    are the modules in their folders that they import. Defaults are found in calls that declare
-    flags, such as those of argparse, click or absl. A flag with several defaults is left out, and
-    so is a flag with a default that is no number.
+    The scripts of the command, and modules that they import from nearby folders or from the working
+    directory `place`, are parsed but never run. Defaults are found in calls that declare flags,
+    such as calls of argparse, click or absl. Names are in the normal form of `plain_flag`. A flag
+    with several defaults, or with a default that is no number, is left out.
     """
     declared: dict[str, set[float | None]] = defaultdict(set)
     for node in _code_of(arguments, place):
@@ -53,7 +53,7 @@ def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
 def flags_set(
     names: Collection[str], arguments: Sequence[str], defaults: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """Return the flags among `names` that a command or a default sets above 1: "--gpus 4"."""
+    """Return the flags in `names` that a command or a default sets above 1, as in "--gpus 4"."""
     typed, set_to = set(), []
     for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
         flag, equals, value = argument.partition("=")
@@ -84,7 +84,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files that `node`, a node of file `path`, imports from near `path` or `place`."""
+    """Yield the files that a node of the file `path` imports from nearby folders or `place`."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]

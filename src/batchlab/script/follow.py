@@ -19,8 +19,8 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# `follow` passes readings on at this interval, in seconds, because each time the receiver checks
-# the whole run.
+# `follow` collects readings for this many seconds before it passes them on, because the receiver
+# checks the whole run each time.
 _TAKE_EVERY_S = 0.05
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -29,7 +29,7 @@ _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
 
 class FollowedTraining(Launched):
-    """One running training of a command: the progress that it reports, and how it ended."""
+    """A running training of a command: the progress that the script reports, and how it ended."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class FollowedTraining(Launched):
             due_s = now_s + _TAKE_EVERY_S
             readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
-            # Once `batchlab.log` is used, ignore the output, which may repeat values, rounded.
+            # Once the script uses `batchlab.log`, ignore its output, which may repeat the values.
             logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
             is_enough = take(logged if self._has_log else readings)
@@ -100,9 +100,9 @@ class FollowedTraining(Launched):
         while not self._is_flood and (piece := self.read_output()):
             self._readings += self._reader.feed(piece, time.monotonic())
             if time.monotonic() >= until_s:
-                is_last = False  # There may be more. It can take longer to read than to print.
+                is_last = False  # More output may follow: reading can be slower than printing.
                 break
-        # If the script has removed the log file, its printed output may still report progress.
+        # Ignore a missing log file: if the script removed it, the output may still show progress.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)
             piece = file.read()
@@ -143,7 +143,7 @@ _TIMES_RESOLUTION = 20.0
 def step_intervals(
     points: Sequence[MetricPoint], *, resolution_s: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Return the seconds per step of each stretch in the warm-up, then of each stretch after it.
+    """Return the seconds per step of each stretch of steps, during and after the warm-up.
 
     The third item says whether the step times include the script's evaluations. The time before a
     point with the metric includes an evaluation. That time is excluded if enough other time remains
@@ -154,7 +154,7 @@ def step_intervals(
     clear_s = _TIMES_RESOLUTION * resolution_s
     whole_s = sum(map(_seconds, pieces))
     if whole_s <= clear_s:
-        pieces = []  # All lines came at once, from a buffer, so their times are no step times.
+        pieces = []  # All lines came at once from a buffer, so their times say nothing.
     shortest_s = min(max(_SHORTEST_S, clear_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if piece[1].value is None]
     stretches = _stretches(bare, shortest_s)
@@ -169,13 +169,14 @@ def step_intervals(
 
 
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
-    """Return the points at which the step rose, each at the time of its last evaluation, if any.
+    """Return the points at which the step number rose.
 
-    If the step decreases and then rises again, something else was counted before or after, such as
-    tokenized examples. So only the longest rising sequence is returned.
+    If a step was evaluated, its point has the time of its last evaluation. If the step number
+    decreases and then rises again, something else was counted before or after, such as tokenized
+    examples. So only the longest rising sequence is returned.
     """
     sequences: list[list[MetricPoint]] = []
-    last: list[MetricPoint] | None = None  # the sequence of the last point
+    last: list[MetricPoint] | None = None  # the sequence that the last point belongs to
     for point in points:
         if point.value is not None and last and point.step <= last[-1].step:
             # The next timed interval starts after the evaluation.

@@ -57,9 +57,9 @@ class Logged(LineReader):
         step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
-            # Many scripts log the number of the current epoch instead of the passes done. Steps or
-            # samples give the position already, so use the epoch only if all lines have an equal
-            # count per epoch: then each line ends an epoch.
+            # Many scripts log the number of the current epoch, not the number of passes done. Steps
+            # or samples give the position already, so use the epoch only if the count per epoch is
+            # equal in all lines, which shows that each line ends an epoch.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -72,8 +72,8 @@ class Logged(LineReader):
         )
 
 
-_LONGEST_LITERAL = 4000  # skip Python dicts with more characters
-_DEEPEST_LITERAL = 50  # skip Python dicts with more opening brackets
+_LONGEST_LITERAL = 4000  # Skip Python dicts with more characters.
+_DEEPEST_LITERAL = 50  # Skip Python dicts with more opening brackets.
 
 
 def _dict_in(line: str) -> dict[str, Any] | None:
@@ -100,7 +100,7 @@ def _dict_in(line: str) -> dict[str, Any] | None:
 
 
 class NamedNumbers(LineReader):
-    """Base of formats that name each number; the name says whether the number is a counter."""
+    """Base class of formats in which the name of each number says whether it is a counter."""
 
     def __init__(self) -> None:
         self._counters = Counters()
@@ -108,14 +108,17 @@ class NamedNumbers(LineReader):
     def _kind(self, name: str) -> str | None:
         """Return what `name` counts ("step", "epoch" or "samples"), or None if it is no counter."""
         column = name.lower().rpartition("/")[2]
-        return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # spaCy's columns
+        # spaCy's tables name the column of epochs "E" and the column of steps "#".
+        return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
         """Return the reading of named numbers; the text `before` them may name the data split.
 
-        Of several step (or sample) counters, use the highest rank, then the largest count.
+        If a line has several step counters, use the largest count of those with the highest rank.
+        The same applies to sample counters.
         """
-        counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # (rank, count)
+        # The (rank, count) pairs of the step counters and of the sample counters.
+        counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}
         epochs, measured = [], []
         for name, text in printed.items():
             kind, number = self._kind(name), text.partition("/")[0]
@@ -148,17 +151,17 @@ class JsonLines(NamedNumbers):
     shape = "json-lines"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
-    # A dict with one of these names is from a Hugging Face Trainer, whose epoch is passes done.
+    # A dict with one of these names is from a Hugging Face Trainer: `epoch` is the passes done.
     _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
 
     def __init__(self) -> None:
         super().__init__()
-        self._bars: dict[int, int] = {}  # the count of each bar without a description, by its total
-        self._total: int | None = None  # the total of the training bar
+        self._bars: dict[int, int] = {}  # The counts of bars without a description, by total.
+        self._total: int | None = None  # The total of the training bar.
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a dict, or at a training bar the reading that waited for a step."""
+        """Return the reading of a dict, or of a dict that waited for the step in a training bar."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -182,7 +185,7 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # A bar full before the first printed dict counted data preparation: prefer another.
+            # A bar that was full before the first dict counted prepared data: prefer another bar.
             self._total = next(reversed(self._bars))
             for total, n in self._bars.items():
                 if n < total:
@@ -192,7 +195,7 @@ class JsonLines(NamedNumbers):
         return before
 
     def finish(self) -> list[Reading]:
-        """Return the reading that still waits for the training bar, if any, without a step."""
+        """Return any reading that still waits for its step; the reading then has no step."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -209,7 +212,7 @@ class JsonLines(NamedNumbers):
         return [replace(reading, step=bar.n) for reading in waiting]
 
 
-_DEEPEST = 4  # levels of dicts inside a dict that are read
+_DEEPEST = 4  # read dicts inside dicts down to this depth
 
 
 def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -224,7 +227,8 @@ def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterat
 class Table(NamedNumbers):
     """Rows of numbers below a header that names the columns, one of which is a counter.
 
-    A later header without a counter may start a table with a row per class: its row `all` is read.
+    A later header without a counter may begin a table with one row per class. Only the row `all` of
+    such a table is read.
     """
 
     shape = "table"
@@ -232,15 +236,16 @@ class Table(NamedNumbers):
 
     _LIKELY = re.compile(b"|".join(needles).decode(), re.IGNORECASE)
     _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
-    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # allows names with spaces
+    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # for columns whose names contain spaces
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
-    _UNNAMED = ("+", "*", "cp")  # skorch marks epochs whose weights it kept
+    _UNNAMED = ("+", "*", "cp")  # With these, skorch marks epochs whose weights were kept.
     # A progress bar may be drawn to the right of a row.
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
     def __init__(self) -> None:
         super().__init__()
-        self._headers: dict[tuple[int, bool], list[str]] = {}  # names, by (length, has a counter)
+        # The names of columns, by the number of columns and by whether one of them is a counter.
+        self._headers: dict[tuple[int, bool], list[str]] = {}
         self._n_headers = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -257,11 +262,12 @@ class Table(NamedNumbers):
             return None
         cells = self._cells(self._COLUMNS, text)
         if "".join(cells[:1]).isdigit() and (len(cells), True) not in self._headers:
-            cells.pop(0)  # pandas prints row numbers first
+            cells.pop(0)  # Drop the row number, which pandas prints first.
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
         numbers = [number_of(cell.strip("%")) for cell in cells if cell]
-        if names is None or 2 * numbers.count(None) >= len(numbers):  # mostly words: a sentence
+        # A row that consists mostly of words is a sentence.
+        if names is None or 2 * numbers.count(None) >= len(numbers):
             return None
         if bar and int(bar[1]) < int(bar[2]):
             return []
@@ -289,12 +295,12 @@ class Table(NamedNumbers):
         return is_header
 
 
-_LONGEST_LINE = 2000  # read only this many characters of a line
+_LONGEST_LINE = 2000  # Read only this many characters of a line.
 # Only this many characters of a line are searched for words of progress, because the search is slow
 # and progress is near the beginning of its line.
 _LONGEST_SEARCHED = 500
 _WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
-# "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
+# A name and its number, as in "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000" or "acc 0.9".
 _PAIR = re.compile(
     rf"(?<![\w@./\-])(?P<name>(?>{_WORD}(?: {_WORD}){{0,3}}))"
     r"(?P<sign>\s*[:=]\s*|\s+|(?=\[))\[?\s*"
@@ -303,41 +309,43 @@ _PAIR = re.compile(
     r"(?![A-Za-z_\d]|[:/,.]\d| (?:m?s|secs?|seconds|min(?:ute)?s?|h|hours)\b)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
-# Lines in other notations are rewritten for `_PAIR`. Each row contains a text that such a line
-# includes (a fast test), the pattern to replace, and its replacement.
+# Lines in other notations are rewritten so that `_PAIR` recognizes them. Each row contains a text
+# that lines of this notation contain (a fast test), the pattern to replace, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
-    ("{", re.compile(r"[{}\"']"), " "),  # a dict behind "epoch 3: "
+    ("{", re.compile(r"[{}\"']"), " "),  # A dict after "epoch 3: ".
     # Remove the source position that a logger prints: "solver.cpp:228]" or "(main.py 180)".
     (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
-    ("/", re.compile(r"/(?=(?:micro|global)_step=)"), " "),  # DeepSpeed
-    # CleanRL's global_step and the iters of pix2pix count examples.
+    ("/", re.compile(r"/(?=(?:micro|global)_step=)"), " "),  # DeepSpeed puts "/" before a counter.
+    # CleanRL's "global_step" and pix2pix's "iters" count examples.
     ("episodic", re.compile(r"\bglobal_step=(?=\d+, episodic)"), "samples="),
     ("iters: ", re.compile(r"^\((epoch: \d+), iters: (?=\d+, time: )"), r"\1 samples: "),
-    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS, in its evaluation
+    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS prints this in evaluations.
     ("total_iters", re.compile(r"\(epoch \d+, total_iters \d+\)"), ""),
     # XGBoost and LightGBM print tree 3 as "[3]". Flax prints step 3 as "[3]", CatBoost as "3:".
     ("[", re.compile(r"(^|\] )\[(\d+)\](?:\t| (?=\w+=))"), r"\1step \2 "),
     (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),
-    # "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" and "Train: [0/300][10/1251]"
+    # Epoch and step, as in "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" or "Train: [0/300][10/1251]".
     (
         "[",
         re.compile(r"(?:^|(?<=\b[Tt]rain: ))\[(\d+(?:/\d+)?)(?:,\s*|: |\]\[)(\d+(?:/\d+)?)\]"),
         r"epoch \1 step \2 ",
     ),
     ("#", re.compile(r"(?i:\b(epoch|step|iteration|batch)) ?#(?=\d)"), r"\1 "),
-    ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),  # Marian
+    # Marian prints "Ep. 3 : Up. 100 :".
+    ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),
     # mmengine prints "Epoch(train) [1][50/188]". Drop the counters of its validation batches.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\bEpoch\((val|test)\)\s*\[(\d+)\]\s*\[\d+/\d+\]"), r"\1: epoch \2 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
-    ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
-    (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
+    # ESPnet prints "3epoch", and Catalyst prints "train (3/10)".
+    ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),
+    (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),
     # An iteration of scikit-learn's networks is a pass over the data.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
     # "Train: 0 [  50/1251 (  4%)]" has the epoch number before the position in that epoch.
     ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
-    # "Accuracy of the network on the 10000 test images: 54 %"
+    # A metric in words, such as "Accuracy of the network on the 10000 test images: 54 %".
     (
         " on ",
         re.compile(r"^(\w[\w ]{0,40}?) (?:of|on) [^:=\d]{0,80}\d+ ([A-Za-z ]{1,40}):"),
@@ -359,7 +367,7 @@ _EVALUATION = re.compile(
 )
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(  # "11/26 06:50" is a time
+_WITHOUT_NAME = re.compile(  # except a time, such as "11/26 06:50"
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
 # A line that says which data (train, val or test) the lines below it were measured on.
@@ -374,8 +382,8 @@ _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
     *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "cost"),
 )
-# A fast test that a number comes soon after one of these words. A match starts only at words, with
-# bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
+# A fast test of whether a number follows soon after one of these words. Matches start only at words
+# and have bounded repetitions: otherwise, a line of a thousand times "loss" would take seconds.
 _LIKELY = re.compile(
     rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"
     r"|^\[\d+, *\d+\]"
@@ -397,10 +405,10 @@ class PlainLines(LineReader):
         # The last (epoch, count, total) of the training loop, and the total of a validation loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
-        self._has_named_total = False  # as in "iter: 50/2000"
-        self._least_rank = 0  # without an epoch, ignore step counters of lower `rank_of`
-        self._header = ""  # the data split in the last header line
-        self._is_new = False  # whether no line with a counter has come after the header
+        self._has_named_total = False  # Whether a named step had a total, as in "iter: 50/2000".
+        self._least_rank = 0  # In lines without an epoch, ignore step counters of lower rank.
+        self._header = ""  # The data split in the last header line.
+        self._is_new = False  # Whether no line with a counter has come since that header.
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a line; the name before a number says what the number is."""
@@ -426,7 +434,7 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and the line's values by data split."""
-        counted: dict[str, Any] = {}  # by kind: the first epoch, the largest step and samples
+        counted: dict[str, Any] = {}  # the first epoch, the largest counts of steps and samples
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
@@ -436,7 +444,7 @@ class PlainLines(LineReader):
             self._least_rank = sorted(ranks)[-2] + 1
         least_rank = self._least_rank
         if len(ranks) == 1 and "epoch" in kinds:
-            least_rank = 0  # A batch number next to its epoch number gives a position.
+            least_rank = 0  # A batch number with its epoch number gives a position.
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -483,7 +491,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # a line without metrics may give a data set's size
+        if has_values:  # A line without metrics may print the size of a data set as its samples.
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
@@ -494,7 +502,7 @@ class PlainLines(LineReader):
         return readings or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
-        """Return whether the count `n` of `whole` is from a loop other than the training loop."""
+        """Return whether a count `n` of total `whole` is of a loop other than the training loop."""
         of_epoch, before, length = self._loop
         if epoch != of_epoch:
             self._other_loop = 0
@@ -507,7 +515,7 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return (count, total) within an epoch, if any, and whether the line has a nameless count."""
+    """Return (count, total) within an epoch, if any, and whether any count has no name."""
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
@@ -523,9 +531,10 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names precede the best value at a line's end; all if there is no such value.
+    """Return how many names in a line come before a best value and its counters at the end.
 
-    In "PSNR: 17.0, best PSNR: 17.3 at iter: 200" the result is 1, so step 200 gives no position.
+    If the line does not end with a best value, return the number of all names. In "PSNR: 17.0, best
+    PSNR: 17.3 at iter: 200" the result is 1, so 200 is not taken for the current step.
     """
     n_before = len(names)
     for place, name in reversed([*enumerate(names)]):
@@ -579,7 +588,7 @@ class LinePattern(NamedNumbers):
         return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a line in which a group of the pattern is a number, else None."""
+        """Return the reading of a line if any group of the pattern matches a number, else None."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None

@@ -16,7 +16,7 @@ _MOST_FILES = 2000
 _MOST_BYTES = 4 << 20
 _SHELL = {".sh", ".bash", ".zsh"}
 _CODE = {".py", *_SHELL}
-# Files in a command with other endings, such as checkpoints, change often and are not hashed.
+# Files with other endings in a command, such as checkpoints, are not hashed: they change often.
 _NAMED = {
     *_CODE,
     *(".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".gin", ".jsonnet", ".ipynb"),
@@ -31,11 +31,12 @@ _WORD = re.compile(r"[^\s'\"`=:;,&|<>()]+")
 def command_identity(command: TrainingCommand) -> str:
     """Return the first 16 hexadecimal digits of a SHA-256 over the command and its files' text.
 
-    These files are the configuration template; the code and configuration files in the arguments,
-    or in shell scripts among the arguments; the modules after `-m`; and the Python and shell files
-    and packages in the folders of these scripts and in the working directory. So an edited script
-    never gets the results of old trainings. Data, installed packages and outputs are excluded, and
-    so are hidden folders, virtual environments and the `.trials` folders of stores.
+    The hash changes if a file is edited, so an edited script never gets the results of old
+    trainings. The files are the configuration template, the modules after `-m`, and the code and
+    configuration files that are named in the arguments or in shell scripts among the arguments. The
+    Python and shell files in the folders of these scripts, in the working directory, and in
+    packages there are included too. Data, installed packages, outputs, hidden folders, virtual
+    environments and the `.trials` folders of stores are excluded.
     """
     digest = hashlib.sha256()
     for text in (*command.arguments, command.metric, command.direction, command.pattern or ""):
@@ -52,7 +53,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files to hash, some repeatedly: files in the arguments, then code in folders."""
+    """Yield the files to hash: files in the arguments, then code in folders; some occur twice."""
     place = command.place
     if command.config is not None:
         yield place / command.config
@@ -83,7 +84,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
-    """Yield candidates: each word of `text` as a path in each folder, `-m` modules in the first."""
+    """Yield possible paths: each word of `text` in each folder, and modules after `-m`."""
     for word in _WORD.findall(text):
         yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):

@@ -23,17 +23,17 @@ from batchlab.script.trained_size import Span, TrainedSize, common_span
 # A probe run waits for this many metric values after the first step, because two trainings may
 # print one equal value by chance.
 VALUES = 2
-_GRACE_S = 5.0  # seconds from SIGTERM to SIGKILL, or less if the time limit is short
+_GRACE_S = 5.0  # Seconds from SIGTERM to SIGKILL, or less if the time limit is short.
 # The values of {epochs} and {steps} in a probe run, which batchlab ends long before.
 _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # wait for a second epoch up to this many times as long as `seen_s`
+_PATIENCE = 5.0  # Wait for a second epoch up to this many times as long as `seen_s`.
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
 
-# The names of a learning rate, and of all values that a script may print without using them.
+# The names of a learning rate, and of all settings that a script may print without using them.
 _RATES = {
     *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
     *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
@@ -59,7 +59,7 @@ class Look:
         progress: the points with the metric, and what was recognized in the output.
         readings: all progress that was read.
         points: the position and time of each progress report.
-        resolution_s: the largest delay of times in `points`; 0.0 if the script reads the clock.
+        resolution_s: the largest delay of the times in `points`; 0.0 if the script reads the clock.
         first_values: by step, the metric as printed first; a bar may print the metric again, with
             a value that depends on when the run ended.
         took_s: seconds from the start of the run to its end, or until now while it runs.
@@ -76,10 +76,10 @@ class Look:
         *,
         is_timed: bool = False,
     ) -> None:
-        """Prepare to run `trial` to its horizon, or without a horizon as a very long training.
+        """Prepare to run `trial` to its horizon, or as a very long training if it has no horizon.
 
-        With `is_timed`, training with another batch size is an error, and values of a metric named
-        `loss` or `train_loss` are ignored, because they may be of batches, not of evaluations.
+        If `is_timed` is True, training with another batch size is an error. A metric named `loss`
+        or `train_loss` is ignored then, because it may be of a batch instead of an evaluation.
         """
         self.trial = trial
         self._values = trial_values(trial, last_step=_STEPS)
@@ -97,7 +97,7 @@ class Look:
         self._is_timed = is_timed
 
     def run(self, is_enough: Enough, *, folder: Path, marker: str, limit_s: float) -> Self:
-        """Run the command until `is_enough(self)`, or for `limit_s` seconds; then end it.
+        """Run the command until `is_enough(self)` or for `limit_s` seconds; then end the command.
 
         Raises:
             ProgressError: the progress that the command reports contradicts itself.
@@ -144,8 +144,9 @@ class Look:
     def has_trained(self, least_s: float = 0.0) -> bool:
         """Return whether the metric was seen `VALUES` times and enough is known about the epochs.
 
-        If the progress counts only epochs, time the epochs for `least_s` seconds first. In the
-        first epoch, wait up to 5 × `seen_s` for the second, to learn how many steps an epoch has.
+        If the progress counts only epochs, they must be timed for `least_s` seconds first. While
+        the first epoch lasts, return False for up to 5 × `seen_s` seconds: the beginning of the
+        second epoch shows how many steps an epoch has.
         """
         if self.seen_s == math.inf:
             return False
@@ -177,7 +178,8 @@ class Look:
 
         Samples give the exact number; steps leave the size of an epoch's last batch unknown.
         """
-        # Prefer the metric's format: a bar over the whole training looks like a bar of an epoch.
+        # Prefer readings of the format that printed the metric: a bar over the whole training looks
+        # like a bar over one epoch.
         shape = self.progress.first and self.progress.first.shape
         for reading in sorted(reversed(self.readings), key=lambda reading: reading.shape != shape):
             if reading.epoch and reading.samples:
@@ -191,7 +193,7 @@ class Look:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds on the training examples, by epoch numbers and steps since the start, or None."""
+        """Bounds on the training examples by epoch numbers and total steps; None if unclear."""
         fewest, most = 0, math.inf  # bounds on the steps of an epoch
         for reading in self.readings:
             step, number = reading.step, reading.epoch_number
@@ -246,7 +248,7 @@ class Look:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """Printed (count, total) pairs within an epoch, in examples or batches: (640, 60000)."""
+        """Printed (count, total) pairs within an epoch, such as (640, 60000) for examples."""
         counts = []
         for reading in self.readings:
             if reading.epoch is not None and reading.epoch_length and reading.step is None:
@@ -255,13 +257,16 @@ class Look:
         return counts
 
     def contradiction(self, examples: Span) -> str | None:
-        """Return evidence of another batch size, or None, for a data set of `examples` examples."""
+        """Return evidence that the run trained with another batch size, or None.
+
+        `examples` are bounds on the number of training examples.
+        """
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
         size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the examples, from `within_epochs` of both runs; None if unclear.
+        """Return bounds on the examples by the `within_epochs` of two runs; None if unclear.
 
         A counter of examples has an equal total at both batch sizes and rises by one batch at a
         time. A counter of batches has a smaller total at the larger batch size.
@@ -278,21 +283,21 @@ class Look:
     @property
     def _counts_by_the_batch(self) -> bool:
         counts = {count for count, _ in self.within_epochs}
-        # Only the count after a smaller last batch need not be a multiple of the batch size.
+        # Each count is a multiple of the batch size, except the count after a smaller last batch.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples in an epoch of `steps` steps; exact if `steps` is not whole."""
+    """Return bounds on the examples of an epoch by its steps; equal if `steps` is a fraction."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
     return (whole - 1) * size + 1, whole * size
 
 
-_ALIKE = 10  # two runs hardly print this many equal losses by chance
-_Numbers = dict[tuple[str, object], str]  # printed numbers as text, by name and counters
+_ALIKE = 10  # Two runs hardly print this many equal losses by chance.
+_Numbers = dict[tuple[str, object], str]  # Printed numbers as text, by name and counters.
 
 
 class LookComparison:
@@ -303,7 +308,7 @@ class LookComparison:
 
     Attributes:
         is_repeatable: whether the two runs print exactly equal numbers.
-        is_telling: whether any number changes during a run; if none does, equality proves nothing.
+        is_telling: whether any number changes during a run; otherwise, equality proves nothing.
     """
 
     def __init__(self, first: Look, again: Look | None) -> None:
@@ -322,7 +327,7 @@ class LookComparison:
     def acts(self, look: Look) -> bool | None:
         """Return whether the changed arguments of `look` changed its numbers, or None if unclear.
 
-        Numbers in which the two reference runs differ vary by chance, so are no evidence.
+        Numbers that differ between the two reference runs vary by chance, so are no evidence.
         """
         numbers = _numbers(look)
         if _differing(self._steady, numbers):

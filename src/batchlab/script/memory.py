@@ -39,7 +39,7 @@ class GpuMemory:
                 gpu = nvml.nvmlDeviceGetHandleByIndex(index)
                 taken = int(nvml.nvmlDeviceGetMemoryInfo(gpu).used)
                 users = nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
-            except Exception as error:  # NVML's own errors, such as for a removed GPU
+            except Exception as error:  # an error of NVML, such as for a removed GPU
                 _log.debug("GPU %d: %s", index, error)
                 continue
             self._first.setdefault(index, taken)
@@ -123,11 +123,11 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return a process's bytes; if it is not the only process, with its share of shared pages."""
+    """Return a process's bytes; of several processes, count shared pages only by their share."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:
             return int(process.memory_info().rss)
-        return int(process.memory_full_info().pss)  # takes 30 ms per gigabyte
+        return int(process.memory_full_info().pss)  # This takes 30 ms per gigabyte.
     except (psutil.Error, OSError):  # The process has ended.
         return 0

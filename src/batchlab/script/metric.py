@@ -29,11 +29,12 @@ BATCH_LOSSES = ("train_loss", "loss")
 def _is_near(asked: str, name: str) -> bool:
     """Return whether a printed name may mean the requested metric `asked`."""
     if name != asked and name.lower() == asked.lower():
-        return asked.islower()  # because a script may print both `PSNR` and `psnr`
+        # A name with capitals must be equal, because a script may print both `PSNR` and `psnr`.
+        return asked.islower()
     wanted = plain_name(asked)
     if name == asked or plain_name(name) in (wanted, f"val_{wanted}"):
         return True
-    group, _, name_in_group = name.rpartition("/")  # such as rollout/ep_rew_mean
+    group, _, name_in_group = name.rpartition("/")  # "rollout" in rollout/ep_rew_mean is a group
     return plain_name(name_in_group) == wanted and not plain_name(group).startswith("train")
 
 
@@ -57,29 +58,31 @@ def _kind_of(reading: Reading, name: str) -> str:
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
     """Return a metric name in a normal form for comparison: `Final Eval/Acc` is `val_accuracy`."""
-    # LightGBM numbers its validation sets: "valid_0's auc".
+    # LightGBM numbers its validation sets, as in "valid_0's auc": leave the number out.
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric that changes as batch size ** p with |p| above this depends on the batch size. The loss
-# over all pairs of a batch is about log(batch size): its p is 1 / log(batch size).
+# A metric that is proportional to a power of the batch size depends on the batch size if the size
+# of the exponent is above this. The loss over all pairs of examples of a batch is about log(batch
+# size), which is like a power with the exponent 1 / log(batch size).
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # the largest spread at one batch size, over the gap between two sizes
-_ALIKE = 0.15  # the largest relative difference of two powers
-_LEAST_FACTOR = 1.9  # the least ratio of two batch sizes that are compared
+_STEADY = 0.1  # Values at one batch size may spread by this share of the gap between two sizes.
+_ALIKE = 0.15  # Two exponents are equal up to this relative difference.
+_LEAST_FACTOR = 1.9  # Compare only batch sizes with at least this ratio.
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     """Return whether the metric of an untrained model changes as a power of the batch size.
 
-    A sum over batches does so, and nearly also the loss over all pairs of a batch.
+    A sum over batches changes like this, and so, roughly, does a loss over all pairs of examples of
+    a batch.
 
     Args:
         found: metric values by batch size. The result is False if a batch size has fewer than two
-            values, or is less than `_LEAST_FACTOR` times the smallest batch size.
+            values, or if another size is less than `_LEAST_FACTOR` times the smallest batch size.
     """
     (least, base), *others = sorted(found.items())
     powers = []
@@ -99,14 +102,15 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     return is_alike and (lowest > _LEAST_POWER or highest < -_LEAST_POWER)
 
 
-# Readings of this shape come from bars, which may count anything; steps of other shapes count
-# optimizer updates.
+# Readings of this shape come from progress bars, whose steps may be batches or anything else. Steps
+# of other shapes are optimizer updates.
 _BARS = "tqdm"
 # Describe only this many repeated or ignored values.
 _MOST_CONTRADICTIONS = 10
-# Two values for a step may differ by _ROUNDED (relative); _MOST_DOUBLES larger differences raise.
+# Two values that are printed for one step may differ by the fraction _ROUNDED. If they differ by
+# more at _MOST_DOUBLES steps, raise an error.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
-_MOST_COMPLAINTS = 3  # show only this many non-numbers given to `batchlab.log`
+_MOST_COMPLAINTS = 3  # Show only this many values given to `batchlab.log` that are no numbers.
 # A few values before any counter may be of the untrained model, but this many are an error.
 _MOST_UNPLACED = 5
 _MOST_NAMES = 30  # list only this many printed names if the metric is missing
@@ -116,31 +120,32 @@ _MOST_NAMES = 30  # list only this many printed names if the metric is missing
 class MetricPoint:
     """The position of a training at one reading, and the metric value if the reading has one."""
 
-    at_s: float  # when the line was printed, by a monotonic clock
-    samples: int  # training examples seen
-    step: int  # printed updates, or else the fewest updates that train on `samples`
-    value: float | None  # may be infinite or NaN
+    at_s: float  # When the line was printed, by a monotonic clock.
+    samples: int  # The number of training examples seen.
+    step: int  # The printed updates; if not printed, the fewest that train on `samples` examples.
+    value: float | None  # The value may be infinite or NaN.
 
 
 class ProgressPoints:
     """The points of one run, built from its readings, and what was recognized in its output.
 
-    The metric is read by the requested name, even if that name appears late; else by a name with
-    an equal meaning (`eval/loss` for `val_loss`); else by the name of the validation metric
-    (`eval_loss` for `loss`).
+    The metric is read under the requested name, even if this name appears late. If it does not
+    appear, the metric is read under a name of equal meaning (`eval/loss` for `val_loss`) or a name
+    of the validation metric (`eval_loss` for `loss`).
 
-    The samples of a point are printed, or else steps × batch size, or else epochs × training
-    examples plus steps since the last epoch. Steps of different batch sizes are never compared.
+    The number of samples at a point is the printed number, or else steps × batch size, or else
+    epochs × training examples plus the examples since the last epoch.
 
-    If several formats print the metric, `batchlab.log` is preferred, then a pattern with a group
-    for the metric, then the format that printed the metric first.
+    If several formats print the metric, `batchlab.log` is preferred, then the user's pattern if it
+    has a group for the metric, then the format that printed the metric first.
 
-    Values before any counter are ignored, because they may be of the untrained model. After such
-    values, each value needs its own counter: a counter may belong to the value above or below.
+    Values before the first counter are ignored, because they may be of the untrained model. In such
+    a run, a counter may belong to the value above or to the value below. So every later value is
+    used only if its line has a counter.
 
     A script may end with a line about its best epoch. So the first value whose counter went back is
-    ignored, but then a value at another position is an error. A value without a counter never
-    replaces a value with a counter.
+    ignored, but a later value at yet another position raises an error. A value without a counter
+    never replaces a value with a counter.
     """
 
     def __init__(
@@ -153,36 +158,38 @@ class ProgressPoints:
     ) -> None:
         """Start without points for a run of `trial`.
 
-        `size` checks that the run trains with its batch size; None checks nothing.
+        `size` checks that the run trains with its batch size; if it is None, nothing is checked.
         """
         self.metric = metric
         self.pattern = pattern
         self._size = size
-        self.printed: str | None = None  # the metric's name as printed; None until seen
-        self.names: dict[str, set[str]] = {}  # kinds of data (val, ...), by printed name
-        self.points: list[MetricPoint] = []  # points with a valid value, by rising samples
-        self.first: Reading | None = None  # the first reading with the metric
-        self.contradictions: list[str] = []  # about repeated or ignored values; at most ten
-        self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
+        self.printed: str | None = None  # The metric's name as printed; None until printed.
+        self.names: dict[str, set[str]] = {}  # Data splits (val, ...) by printed name.
+        self.points: list[MetricPoint] = []  # The points with the metric, by rising samples.
+        self.first: Reading | None = None  # The first reading with the metric.
+        self.contradictions: list[str] = []  # Texts on at most ten repeated or ignored values.
+        self.not_understood: dict[str, None] = {}  # Non-numbers given to `batchlab.log`.
         self._trial = trial
         is_near = partial(_is_near, metric)
         self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
-        self._followed: str | None = None  # shape of the readings whose values are used
-        self._n_unplaced = 0  # values that may belong to the counter before or after them
+        self._followed: str | None = None  # The shape of the readings whose values are used.
+        self._n_unplaced = 0  # The number of values without a clear position.
         self._last: dict[str, Reading] = {}
-        self._at_metric: Reading | None = None  # the position of the last point with a value
-        self._is_placed = False  # whether the line of that point had a counter
+        self._at_metric: Reading | None = None  # The position of the last point with a value.
+        self._is_placed = False  # Whether the line of that point had a counter.
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # ignored position; error for others
-        self._asked_kind: str | None = None  # the only kind of data to use; None for any
-        self._kind: str | None = None  # the kind of data of the values in use
-        self._n_doubles = 0  # steps for which exactly two different values were printed
-        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # repeated values, by counters
+        # The position of an ignored value, and the error to raise if a value elsewhere follows.
+        self._left_out: tuple[Reading, str] | None = None
+        self._asked_kind: str | None = None  # The only data split to use; None for any.
+        self._kind: str | None = None  # The data split of the values in use.
+        self._n_doubles = 0  # The number of steps with exactly two different printed values.
+        # By counters: how often another value was printed for the same counters.
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Add a reading; return its point, or None if the position of the reading is unknown.
 
-        A second value at the same samples replaces the first.
+        A second value at the same number of samples replaces the first value.
 
         Raises:
             ProgressError: the counter went backward, is missing or contradicts the batch size, or
@@ -200,7 +207,7 @@ class ProgressPoints:
             self._complaints.setdefault(reading.shape, reading.complaint)
         is_logged = reading.shape == LOG_SHAPE
         if self._is_patterned and reading.shape not in (LOG_SHAPE, LinePattern.shape):
-            reading = replace(reading, values=())  # the reading only gives a position
+            reading = replace(reading, values=())  # use only the position of this reading
         value = self._value_in(reading)
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
@@ -226,7 +233,7 @@ class ProgressPoints:
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
         point = self._point(place, reading.at_s, value)
-        assert point is not None  # a position without a complaint gives samples
+        assert point is not None  # a clear position always gives samples
         if self.points and self.points[-1].samples == point.samples:
             if self._is_placed and not reading.has_position:
                 self._note(point, place, f"without a counter {value:g}; the first one counts")
@@ -249,7 +256,10 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric under `name` if `name` may mean the metric; prefer the requested name."""
+        """Read the metric under the name `name` if that may be a name of the metric.
+
+        The requested name is preferred to all other names.
+        """
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -259,7 +269,7 @@ class ProgressPoints:
                 self._asked_kind = kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
-            self._restart()  # earlier values had a name that only resembles the requested name
+            self._restart()  # Earlier values had a name that only resembles the requested name.
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
@@ -271,7 +281,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return the latest reading with a position: `reading`, else of its format, else of any."""
+        """Return the latest reading with a position, if possible `reading`, else of its format."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -374,7 +384,7 @@ class ProgressPoints:
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
             self._n_more[place.counters] += 1
-            # A third value for a step means that a bar is redrawn, so don't count this step.
+            # A third value for a step shows that a line is drawn repeatedly: don't count this step.
             self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(

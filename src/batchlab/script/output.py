@@ -17,12 +17,12 @@ from typing import BinaryIO
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
 from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
-_KEPT_BYTES = 4 << 20  # bytes to keep from the start of an output, before compression
-_LAST_BYTES = 1 << 16  # bytes to keep from the end of a longer output
-_SHOWN_CHARACTERS = 400  # lines longer than this are cut for display
-_LONGEST_LINE_BYTES = 64 * 1024  # of a longer line, only this many bytes are read
-# Control characters to remove: colors, cursor movements, window titles and others, such as the
-# backspaces with which progress bars are redrawn.
+_KEPT_BYTES = 4 << 20  # Keep this many bytes from the start of an output.
+_LAST_BYTES = 1 << 16  # Keep also this many bytes from the end of a longer output.
+_SHOWN_CHARACTERS = 400  # Lines with more characters are cut for display.
+_LONGEST_LINE_BYTES = 64 * 1024  # Read only this many bytes of a line.
+# Control characters that are removed: colors, cursor movements, window titles, and others such as
+# the backspaces with which progress bars are redrawn.
 _CONTROLS = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
@@ -40,7 +40,7 @@ def plain_text(line: bytes) -> str:
 
 
 def last_lines(output: BinaryIO, n: int) -> tuple[str, ...]:
-    """Return at most `n` last lines with content, as a terminal would show the lines.
+    """Return the last lines that have content, at most `n`, as a terminal would show them.
 
     An overwritten line (a progress bar) is returned in its last state. Colors and other control
     characters are left out, and a long line is cut.
@@ -57,7 +57,7 @@ def last_lines(output: BinaryIO, n: int) -> tuple[str, ...]:
 
 
 def free_read_output(output: BinaryIO, n_read_bytes: int) -> None:
-    """Free the disk space of output that was read and that `pack_output` leaves out, on Linux."""
+    """On Linux, free the disk space of output that was read and that `pack_output` would drop."""
     make_hole, n_bytes = getattr(ctypes.CDLL(None), "fallocate", None), n_read_bytes - _LAST_BYTES
     if make_hole is not None and n_bytes > _KEPT_BYTES:
         mode = 3  # FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: only the disk space is freed
@@ -105,7 +105,8 @@ class OutputReader:
         needles: set[bytes] = set()
         for reader in self._readers:
             needles.update(reader.needles)
-        # Search the last word only: "val kappa" may be printed as `kappa` below "Validation:".
+        # Search lines for the last word of the metric only, because scripts may print "val kappa"
+        # as "kappa" below a header "Validation:".
         self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
         if self._metric:
             needles.add(self._metric.encode())
@@ -126,7 +127,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s)
         *whole, self._rest = others
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
-        # Most output is not progress: skip a piece at once if it contains none of the needles.
+        # Most output is not progress: skip all lines of `data` if it contains none of the needles.
         if self._may_be_progress(data):
             for line in whole:
                 readings += self._read(line[:_LONGEST_LINE_BYTES], at_s)
@@ -174,8 +175,8 @@ class OutputReader:
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
-_LARGEST_BYTES = 1 << 24  # A larger file contains data, not progress.
-_COST_FRACTION = 0.05  # spend at most about this share of the time on reading files
+_LARGEST_BYTES = 1 << 24  # Ignore larger files, which contain data instead of progress.
+_COST_FRACTION = 0.05  # Spend at most about this share of the time on reading files.
 
 
 class GrowingFiles:
@@ -214,7 +215,7 @@ class GrowingFiles:
             return []
         content = path.read_bytes()
         if path.name.endswith((".jsonl", ".json")):
-            content += b"\n"  # The last JSON line of a file may lack its newline.
+            content += b"\n"  # The last JSON line of a file may lack a newline, so add a newline.
         shapes, name = (Table.shape, JsonLines.shape), str(path.relative_to(self._folder))
         split = split_of(re.sub(r"[\W_]+", " ", name))
         rows = [row for row in OutputReader().feed(content, at_s) if row.shape in shapes]

@@ -26,7 +26,7 @@ from batchlab.script.output import free_read_output, last_lines, pack_output
 MARK = "BATCHLAB_TRIAL"
 """The environment variable that marks the processes of a trial, as `study/trial`."""
 
-_LOOK_AGAIN_S = 0.02  # seconds until the next search for remaining processes
+_LOOK_AGAIN_S = 0.02  # seconds between two searches for remaining processes
 
 
 def end_marked(marker: str) -> None:
@@ -43,7 +43,7 @@ def end_marked(marker: str) -> None:
 
 def _marked(marker: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # it has ended, or belongs to another user
+        with suppress(psutil.Error, OSError):  # the process has ended, or is another user's
             is_of_trial = process.pid != os.getpid() and process.environ().get(MARK) == marker
             if is_of_trial and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
@@ -62,26 +62,26 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
     return tuple(lines), ()
 
 
-# The line with which Python ends a traceback.
+# This matches the last line of a Python traceback.
 _ERROR = re.compile(r"(?:\[rank\d+\]: )?(?:\w+\.)*\w*(?:Error|Exception)\b(?::|$)")
 # Patterns of the last lines of a command that failed because memory ran out.
 OUT_OF_MEMORY = (
     r"torch(\.cuda)?\.OutOfMemoryError",
-    r"(CUDA|HIP|MPS backend|XPU) out of memory",  # older PyTorch; ROCm, Apple, Intel
-    r"DefaultCPUAllocator: (can't|not enough memory|cannot) ",  # PyTorch on a CPU
+    r"(CUDA|HIP|MPS backend|XPU) out of memory",  # Printed by older PyTorch, ROCm, Apple and Intel.
+    r"DefaultCPUAllocator: (can't|not enough memory|cannot) ",  # Printed by PyTorch on a CPU.
     r"CUDA(_| )?(runtime )?error[^\n]*out of memory",
     r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation",
     r"(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
-    r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED",  # JAX
-    r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)",  # JAX and TensorFlow
-    r"ResourceExhaustedError|OOM when allocating tensor",  # TensorFlow
-    r"^(\[rank\d+\]: )?(\w+\.)*(_Array)?MemoryError\b",  # Python
+    r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED",  # Printed by JAX.
+    r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)",  # Printed by JAX and TensorFlow.
+    r"ResourceExhaustedError|OOM when allocating tensor",  # Printed by TensorFlow.
+    r"^(\[rank\d+\]: )?(\w+\.)*(_Array)?MemoryError\b",  # Printed by Python.
     r"_ArrayMemoryError|numpy.*Unable to allocate .* for an array",
-    r"std::bad_alloc",  # C++
-    r"memory allocation of \d+ bytes failed",  # Rust
-    r"cannot allocate vector of size",  # R
+    r"std::bad_alloc",  # Printed by C++.
+    r"memory allocation of \d+ bytes failed",  # Printed by Rust.
+    r"cannot allocate vector of size",  # Printed by R.
     r"java\.lang\.OutOfMemoryError",
-    r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # the C library
+    r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # printed by the C library
 )
 # Lines of PyTorch workers, torchrun, Python pools and shells about a killed process. They mean that
 # memory ran out only if the kernel killed a process for memory meanwhile.
@@ -118,16 +118,16 @@ class CommandEnd:
     """How a command ended, once all of its processes have ended.
 
     The status is OK only if the command ended by itself with exit code 0; otherwise the duration
-    means nothing. If batchlab requested the end, the status is KILLED; callers may replace it.
+    means nothing. If batchlab requested the end, the status is KILLED, unless callers replace it.
     """
 
     status: Status
-    reason: Reason | None  # why the status is not OK; None if it is OK
-    last_lines: tuple[str, ...]  # the last lines of the output, without control characters
-    duration_s: float  # seconds from the start of the command to the end of its first process
-    peak_bytes: int | None  # peak main memory of the command's processes, with mapped files
-    gpu_peak_bytes: int | None  # peak on the most used GPU; None without a GPU or if unknown
-    was_asked: bool = False  # whether batchlab requested the end of the command
+    reason: Reason | None  # Why the status is not OK; None if the status is OK.
+    last_lines: tuple[str, ...]  # The last lines of the output, without control characters.
+    duration_s: float  # Seconds from the start of the command to the end of its first process.
+    peak_bytes: int | None  # Peak main memory of the command's processes, with mapped files.
+    gpu_peak_bytes: int | None  # Peak on the most used GPU; None without a GPU or if unknown.
+    was_asked: bool = False  # Whether batchlab requested the end of the command.
 
 
 def status_and_reason(
@@ -151,7 +151,7 @@ def status_and_reason(
     number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
-    with suppress(ValueError):  # the number is not that of a signal
+    with suppress(ValueError):  # `number` is not the number of a signal
         return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
     # Loggers and bars may print below the error, so prefer the last line with an error.
     errors = list(filter(_ERROR.match, last_lines))
@@ -167,12 +167,12 @@ GRACE_S = 10.0
 """Seconds from SIGTERM to SIGKILL when a command is ended."""
 READ_EVERY_S = 0.01
 """The output of a command is read at this interval, in seconds, so printed times are this late."""
-_READ_BYTES = 1 << 16  # read at most this many bytes of output at once
-_FREE_BYTES = 1 << 24  # free the disk space of output each time that this many bytes were read
+_READ_BYTES = 1 << 16  # Read at most this many bytes of output at once.
+_FREE_BYTES = 1 << 24  # Free the disk space of output each time that this many bytes were read.
 # A command whose output takes more of the disk is killed. This happens only to a command that
 # prints faster than batchlab reads, or on a disk whose files cannot have holes.
 _MOST_BYTES = 1 << 30
-_N_LAST_LINES = 20  # lines of output in a `CommandEnd`
+_N_LAST_LINES = 20  # A `CommandEnd` has this many lines of output.
 # Search this many last lines for an error: a launcher may print many lines below the error.
 _N_READ_LINES = 1000
 
@@ -193,9 +193,9 @@ class Launched:
         """Start the command without a shell; if that fails, `receive` returns the failure.
 
         Only `BATCHLAB_TRIAL` and `PYTHONUNBUFFERED=1` are added to `environment`. The `folder` is
-        created if missing. The command writes into its file `output.txt`, which becomes `output.gz`
-        at the end. The `marker`, `study/trial`, identifies the processes of the trial. SIGKILL
-        follows SIGTERM after `grace_s` seconds.
+        created if missing. The command's output goes to the file `output.txt` in this folder, which
+        becomes `output.gz` at the end. The `marker`, `study/trial`, identifies the processes of the
+        trial. When the command is ended, SIGKILL follows SIGTERM after `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
@@ -219,8 +219,9 @@ class Launched:
             stderr=self._output,
             start_new_session=True,  # so that Ctrl-C reaches only batchlab
         )
-        # Python keeps the Popen of a living process, with its pipes. So take stdin out: it must
-        # close when this object is dropped, to make the supervisor end the command.
+        # Python keeps the Popen object of a running process, with its pipes. So take the stdin pipe
+        # out of that object: the pipe must close when this `Launched` is dropped, because the
+        # supervisor then ends the command.
         self._control, self._supervisor.stdin = self._supervisor.stdin, None
         self._memory = MemoryWatch(self._supervisor.pid)
 
@@ -244,7 +245,7 @@ class Launched:
         """Return at most `_READ_BYTES` bytes of new output, or no bytes if there is none."""
         file = self._output.fileno()
         if os.fstat(file).st_size < self._n_read_bytes:
-            self._n_read_bytes = 0  # Truncated, as a shell does for `> /dev/stdout`.
+            self._n_read_bytes = 0  # The command truncated the file, as for `> /dev/stdout`.
         piece = os.pread(file, _READ_BYTES, self._n_read_bytes)
         self._n_read_bytes += len(piece)
         if self._n_read_bytes % _FREE_BYTES < len(piece):
@@ -282,7 +283,7 @@ class Launched:
 
     def _tell(self, word: bytes) -> None:
         if self._ended is None:
-            with suppress(BrokenPipeError):  # it has just ended: `receive` returns how
+            with suppress(BrokenPipeError):  # the command has just ended, as `receive` reports
                 assert self._control is not None
                 self._control.write(word)
 
@@ -325,6 +326,6 @@ class Launched:
         )
 
 
-# With these, the library rich draws its bars into a pipe too, each bar in one line.
+# With these variables, the library rich draws its bars into a pipe too, each bar in one line.
 WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
 """Environment variables of a training whose output is read, unless the user has set them."""

@@ -12,31 +12,32 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """One line of progress. `ProgressPoints` turns its counters into samples.
+    """The counters and values of one line of progress.
 
-    A counter is None if it was not printed. Values may be infinite or NaN.
+    A counter is None if it was not printed. Values may be infinite or NaN. `ProgressPoints` turns
+    the counters into a number of samples.
     """
 
-    at_s: float  # when the line was printed, by `time.monotonic`
+    at_s: float  # When the line was printed, by `time.monotonic`.
     # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
-    step: int | None = None  # updates since the start, or batches if a bar was printed
-    epoch: float | None = None  # passes over the training data, whole or fractional
+    step: int | None = None  # Updates since the start, or batches if a bar was printed.
+    epoch: float | None = None  # Passes over the training data, whole or fractional.
     # Steps or examples since `epoch`, if the printed counter restarts in each epoch and has no
     # total.
     epoch_step: int | None = None
     epoch_samples: int | None = None
-    epoch_number: int | None = None  # number, from 0, of the epoch under way or just ended
-    is_below: bool = False  # whether a line without counter is placed at its epoch's end
-    samples: int | None = None  # training examples seen so far
-    # The total of the counter within an epoch, in batches or examples; for a bar that has not
-    # restarted yet, the total of the bar.
+    epoch_number: int | None = None  # Number, from 0, of the epoch that is under way or just ended.
+    is_below: bool = False  # Whether a line without counters is placed at the end of its epoch.
+    samples: int | None = None  # Training examples seen so far.
+    # The total of the counter within an epoch, in batches or examples. If a bar has not restarted
+    # yet, this is the total of the bar.
     epoch_length: int | None = None
-    values: tuple[tuple[str, float], ...] = ()  # (name as printed, number) pairs
-    split: str = ""  # the data of the values: `train`, `val`, `test`, or empty if unknown
-    unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (used) or 2.531
-    complaint: str | None = None  # why further lines of this format give no position
-    not_understood: tuple[str, ...] = ()  # `name=value` of each non-number in `batchlab.log`
+    values: tuple[tuple[str, float], ...] = ()  # Pairs (name as printed, number).
+    split: str = ""  # The data of the values: `train`, `val` or `test`; empty if unknown.
+    unsure: tuple[str, ...] = ()  # Names of values like 2,531, which may mean 2531 (used) or 2.531.
+    complaint: str | None = None  # Why further lines of this format give no position.
+    not_understood: tuple[str, ...] = ()  # `name=value` of each non-number in `batchlab.log`.
 
     def __post_init__(self) -> None:
         """Drop an epoch that is not finite, because it gives no position."""
@@ -93,7 +94,7 @@ def split_of(text: str) -> str:
     return split
 
 
-# Names of numbers about the machine, such as times, which differ even between equal runs.
+# Names of numbers about the machine, such as durations, which differ even between equal runs.
 _OF_MACHINE = re.compile(
     r"(?:.*[^a-z])?(?:time|runtime|took|elapsed|duration|dur|eta|wall|dt|ms|secs?|seconds?)"
     r"(?:[^a-z]+(?:cost|used|taken|spent|consumed|elapsed|m?s|secs?|seconds|min|per[^a-z].*))*[^a-z]*"
@@ -118,26 +119,26 @@ ONE_FOLD = (
 class Counters:
     """Conversion of one run's printed counters to positions in the run.
 
-    Epoch numbers with a total may start at 1 and numbers without a total at 0: "Epoch 1/5",
-    "epoch=0". If they restart with another total, as after training with frozen layers, counting
-    continues. If they restart with an equal total, another model may be trained, so `complaint` is
-    set.
+    A script may print epoch numbers that start at 1 with a total ("Epoch 1/5"), and numbers that
+    start at 0 without a total ("epoch=0"). If epoch numbers restart with another total, as after
+    training with frozen layers, the earlier epochs are added to them. If they restart with an equal
+    total, the script may be training another model, so `complaint` is set.
 
-    A line with an epoch number and no finer counter is at the end of that epoch. If fractional
-    epochs are printed, every epoch means passes done. A step counter that does not rise when the
-    epoch rises restarts in each epoch. If the total steps rise by an equal amount in every epoch,
-    the lines are at the ends of epochs.
+    A line with an epoch number, but no step or sample counter, is at the end of that epoch. If
+    fractional epochs are printed, every printed epoch is the passes done. A step counter that does
+    not rise when the epoch rises restarts in each epoch. If the total steps rise by an equal amount
+    in every epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
         self._first: dict[bool, int] = {}  # the first printed epoch, by whether it has a total
         self._n_epochs: int | None = None
         self._epoch_in_count = 0
-        self._lengths: list[int] = []  # the number of epochs in each count before a restart
-        self.complaint: str | None = None  # why further epoch numbers can't be understood
-        self._epoch: int | None = None  # the number of the current epoch, counted from 0
+        self._lengths: list[int] = []  # The number of epochs counted before each restart.
+        self.complaint: str | None = None  # Why further epoch numbers can't be understood.
+        self._epoch: int | None = None  # The number of the current epoch, counted from 0.
         self.has_fractions = self._inside_epoch = False
-        self._restarted: set[str] = set()  # counters that restart in each epoch
+        self._restarted: set[str] = set()  # Counters that restart in each epoch.
         # The last epoch of each counter, and its first and last count in that epoch.
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
@@ -150,7 +151,7 @@ class Counters:
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
-            # The first number in another notation is that of the epoch that was printed last.
+            # The first number in a new notation is assumed to mean the epoch that was printed last.
             if self._first and printed - self._epoch_in_count in (0, 1):
                 first = printed - self._epoch_in_count
             self._first[has_total] = first
@@ -183,12 +184,12 @@ class Counters:
         """Return the reading with its printed counters replaced by counters that give the position.
 
         An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
-        total of the step counter, `part` a count within the epoch and its total. A line
-        without a counter is at the end of the epoch if the previous lines were inside an epoch.
+        total of the step counter, and `part` is a count within the epoch with its total. A line
+        without a counter is placed at the end of the epoch if the lines before it were inside.
         """
         step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
-            epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
+            epoch = float(epoch)  # After 0.85, an epoch of 1 means the passes done too.
         samples = self._samples_at(step, printed.samples)
         number = self.number(epoch, n_epochs)
         bare = replace(
@@ -263,7 +264,7 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if all lines until now, two or more, ended epochs; else None.
+        """Return the passes done if all lines until now, at least two, ended epochs; else None.
 
         Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
         """
@@ -277,13 +278,13 @@ class Counters:
         return number + 1
 
 
-# Only singular names are counters, because "steps: 1000" is the planned number of steps.
+# Names of step counters are in the singular, because "steps: 1000" is the planned number of steps.
 COUNTERS = {
     **dict.fromkeys(("step", "_step", "global_step", "iteration", "iter", "it"), "step"),
     **dict.fromkeys(("num_updates", "update"), "step"),
     **dict.fromkeys(("samples", "samples_seen", "examples", "examples_seen"), "samples"),
-    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # Megatron
-    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # reinforcement learning
+    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # By Megatron.
+    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # By RL libraries.
     **dict.fromkeys(("epoch", "epoche"), "epoch"),
 }
 """What a printed counter counts ("step", "samples" or "epoch"), by the name of the counter."""
@@ -310,7 +311,7 @@ def spoken_kind(name: str) -> str | None:
 def rank_of(name: str) -> int:
     """Return the rank of a step counter; the counter of highest rank in a line gives the step.
 
-    An `iter`, a `batch` or a `micro_step` next to a step may count the micro-batches of each step.
+    An `iter`, a `batch` or a `micro_step` may count the micro-batches of a step, so its rank is 0.
     """
     plain = name.lower()
     is_update = re.search(r"(?<!micro_)step|update", plain) is not None

@@ -9,7 +9,7 @@ from typing import Any
 from batchlab.errors import UsageError
 
 # The keys of a run file: the command, its working directory (`cwd`), and options of batchlab's
-# command line. In a file, a key may have - for _.
+# command line. A run file may write a key with - instead of _.
 _KEYS = (
     *("command", "metric", "better", "examples", "batch_size", "learning_rate", "batch_sizes"),
     *("learning_rates", "seeds", "epochs", "steps", "target", "budget", "pattern", "config", "cwd"),
@@ -50,7 +50,7 @@ def _is_command(value: object) -> bool:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # from TOML or from UTF-8
+    except ValueError as error:  # invalid TOML or invalid UTF-8
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None

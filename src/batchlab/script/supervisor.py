@@ -1,15 +1,17 @@
-"""Supervisor: the small process between batchlab and a command, which leaves no process behind.
+"""Supervisor: a small process between batchlab and a command, which leaves no process running.
 
-It is run by its path with `python -I -S -E`: it starts in a few hundredths of a second and imports
-little, and nothing of batchlab. It does the following:
+Batchlab runs this file by its path with `python -I -S -E`. The file imports little, and nothing of
+batchlab, so that the supervisor starts in a few hundredths of a second.
 
-- It starts the command in a session of its own, receives messages of batchlab, and checks that
+- The supervisor starts the command in a new session, receives messages of batchlab, and checks that
   batchlab runs.
-- When the command ends, or batchlab requests its end or is gone (perhaps by kill -9), it ends every
-  process that the command started: by SIGTERM and, after a grace period, by SIGKILL. On Linux it
-  finds all of these processes, because orphans become its children (it is a subreaper), and it is
-  done when the kernel reports no children. Elsewhere it ends the process group.
-- If the supervisor is killed, the kernel kills the command, and `end_marked` the other processes.
+- When the command ends, when batchlab requests the end, or when batchlab is gone (perhaps by kill
+  -9), the supervisor ends every process that the command started: by SIGTERM and, after a grace
+  period, by SIGKILL. On Linux, the supervisor finds all of these processes, because orphaned
+  processes become its children (it is a subreaper). It is done when the kernel reports no children.
+  On other systems, the supervisor ends the process group of the command.
+- If the supervisor is killed, the kernel kills the command, and `end_marked` kills the other
+  processes that the command started.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ memory meanwhile, seconds on the monotonic clock, and bytes of the largest proce
 END, KILL = b"e", b"k"
 """Batchlab's messages: end the command with a grace period, or end it at once."""
 
-# Wait this long for processes left behind to end by themselves, as Python's resource tracker does.
+# Wait this many seconds for the command's remaining processes to end by themselves, as Python's
+# resource tracker does.
 LINGER_S = 1.0
 REST_S = 0.02  # seconds between checks for messages and for processes that have ended
 
@@ -45,7 +48,7 @@ class Supervisor:
     """One command, from its start until none of its processes is left."""
 
     def __init__(self, *, owner: int, grace_s: float) -> None:
-        """Prepare to receive the messages of batchlab, process `owner`, on the standard input."""
+        """Prepare to receive messages of batchlab (process `owner`) on the standard input."""
         self._owner, self._grace_s = owner, grace_s
         self._command = 0
         self._wait_status = -1
@@ -53,8 +56,8 @@ class Supervisor:
         self._largest_bytes = 0
         self._is_asked = self._is_owner_gone = False
         self._signaled: set[int] = set()
-        self._end_s: float | None = None  # when SIGTERM is due
-        self._kill_s: float | None = None  # when SIGKILL is due
+        self._end_s: float | None = None  # The time at which to send SIGTERM.
+        self._kill_s: float | None = None  # The time at which to send SIGKILL.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._ask(self._grace_s))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,7 +66,7 @@ class Supervisor:
         """Run the command in a folder until all of its processes have ended; return the report."""
         kills_before = kills_for_memory()
         supervisor = os.getpid()
-        # A SIGTERM for the new process waits until the process has no handlers of the supervisor.
+        # Block SIGTERM until the new process no longer has the signal handlers of the supervisor.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._command = os.fork()
         if self._command == 0:
@@ -134,8 +137,8 @@ class Supervisor:
         own_group = os.getpgrp()
         alive = descendants(os.getpid()) if _LINUX else {self._command: self._command}
         if now_s >= self._kill_s:
-            # Kill whole groups, so that no process of a group can fork meanwhile. A process that
-            # has moved to another group gets a signal of its own, or one in the next round.
+            # Kill whole groups, so that no process of a group can fork meanwhile. Also kill each
+            # process separately, because it may have moved to another group.
             for group in {*alive.values()} - {own_group}:
                 _send_signal(os.killpg, group, signal.SIGKILL)
             for pid in alive:
@@ -176,7 +179,7 @@ def descendants(ancestor: int) -> dict[int, int]:
 
 
 def kills_for_memory() -> int:
-    """Return how many processes the kernel has killed for memory since boot, 0 if unknown."""
+    """Return how many processes the kernel has killed since boot to free memory; 0 if unknown."""
     try:
         with open("/proc/vmstat", "rb") as counts:
             for line in counts:
@@ -195,7 +198,7 @@ def _become(argv: list[str], folder: str, supervisor: int) -> None:
         if _LINUX:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != supervisor:
-                os._exit(1)  # the supervisor died before the line above
+                os._exit(1)  # The supervisor died before it could be watched.
             _offer_to_the_kernel()
         for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -212,7 +215,7 @@ def _become(argv: list[str], folder: str, supervisor: int) -> None:
 
 
 def _offer_to_the_kernel() -> None:
-    """Have the kernel end the training rather than batchlab if memory runs out."""
+    """Make the kernel kill the training, instead of batchlab, if memory runs out."""
     try:
         with open("/proc/self/oom_score_adj", "r+b", buffering=0) as score:
             if int(score.read()) < 500:
@@ -233,7 +236,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise a command, given owner, grace_s, folder and command; write a report at the end."""
+    """Supervise a command, and write a report at the end.
+
+    `arguments` are the process id of batchlab, the grace period, the folder and the command.
+    """
     if _LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     owner = int(arguments[0])

@@ -1,4 +1,4 @@
-"""TrainedSize: the check, by printed counters, that a script trains with its given batch size."""
+"""TrainedSize: checks by printed counters that a script trains with the batch size it is given."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
-_EPOCHS_WITHOUT = 2  # after this many epochs without the expected total, other totals are evidence
-# Fractional epochs are printed with two decimals or more, so are off by this at most.
+# Other totals of a counter are evidence after this many epochs without the expected total.
+_EPOCHS_WITHOUT = 2
+# Fractional epochs are printed with at least two decimals, so they are off by at most this number.
 _ROUNDING = 0.01
 Span = tuple[int, int]
 """The least and the greatest possible number of training examples."""
@@ -42,28 +43,28 @@ _Mark = tuple[int, int | None, tuple[float, float]]
 class TrainedSize:
     """The printed counters of one run, compared with the given batch size.
 
-    Steps and epochs give bounds on the steps of an epoch; steps and samples, on the examples of a
-    step. Exact numbers are not known: a counter may be printed before or after its step, and an
-    epoch number says only that the run is somewhere in that epoch.
+    Printed steps and epochs give bounds on the steps of an epoch. Printed steps and samples give
+    bounds on the examples of a step. The exact numbers are not known: a counter may be printed
+    before or after its step, and an epoch number says only that the run is somewhere in that epoch.
     """
 
     def __init__(self, trial: Trial, *, most_examples: float, is_limit: bool = False) -> None:
-        """Start without readings, for `trial.n_train` to `most_examples` training examples.
+        """Prepare to check a run on `trial.n_train` to `most_examples` training examples.
 
-        If `most_examples` is infinite, only printed batch sizes are compared. If the batch size is
-        only an upper limit (`is_limit`), such as a number of tokens, or the size at the end of a
-        ramp-up, only larger batches are a contradiction.
+        If `most_examples` is infinite, only printed batch sizes are compared. If `is_limit` is
+        True, the batch size is only an upper limit, such as a number of tokens or the size at the
+        end of a ramp-up, so only larger batches are a contradiction.
         """
         self._trial = trial
         self._is_limit = is_limit
         self._most_examples = most_examples
-        # If gradients are accumulated, a printed step may be any of these numbers of examples.
+        # If gradients are accumulated, a printed step may cover any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, _Mark] = {}  # by shape, where the step counter started
+        self._begun: dict[str, _Mark] = {}  # where the step counter of a shape started
         self._last_step: dict[str, int] = {}
         # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
-        self._off = 1.0  # uncertainty of printed passes: a whole number may be an epoch number
+        self._off = 1.0  # The error of printed passes: a whole number may be an epoch number.
         # A smaller batch size after the right batch size may be that of an epoch's last batch.
         self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # the contradiction by the batch size that was printed last
@@ -78,7 +79,8 @@ class TrainedSize:
                 self._other = None
                 if not (self._has_printed_right or is_last):
                     self._other = f"it tells {name} = {value:g}"
-        # Before training, a script may print a default or sizes that it tries: use the last size.
+        # Before the training, a script may print a default batch size, or sizes that it tries. So
+        # use the size that is printed last.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
@@ -90,7 +92,7 @@ class TrainedSize:
 
     def _bounds_by(self, reading: Reading) -> Iterator[Bounds]:
         if reading.epoch_step is not None and reading.epoch is not None:
-            yield "steps", reading.epoch_step, math.inf  # the epoch may have continued unseen
+            yield "steps", reading.epoch_step, math.inf  # more steps may follow in this epoch
         elif reading.step is not None:
             if reading.epoch is None and reading.epoch_length is not None:
                 yield "steps", reading.epoch_length, reading.epoch_length
@@ -118,7 +120,7 @@ class TrainedSize:
         if counts_anew or shape not in self._begun:
             self._begun[shape] = here
             if passes[0] <= 1:
-                # The first epoch number seen may already be that of the second epoch.
+                # The first epoch number that was seen may already be that of the second epoch.
                 n_hidden = int(reading.epoch_number is not None)
                 self._begun[shape] = 0, 0, (-n_hidden, 0)
         return self._begun[shape]
@@ -126,7 +128,8 @@ class TrainedSize:
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
         """Yield bounds on an epoch's steps if a counter's total contradicts the batch size.
 
-        Validation loops also print totals: require a training loss, two epochs without right total.
+        Loops over validation data print totals too. So a total is evidence only in a line with a
+        training loss, after two epochs in which no total was as expected.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
@@ -139,7 +142,7 @@ class TrainedSize:
     # ---- what is expected
 
     def _refuted(self, bounds: Bounds) -> str | None:
-        """Return a text if the given batch size cannot explain the printed bounds, else None."""
+        """Return why the given batch size cannot explain the printed bounds, or None if it can."""
         what, fewest, most = bounds
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
@@ -152,7 +155,7 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """Return bounds on `what` for batches of `size`; a smaller last batch may be dropped."""
+        """Return the bounds on `what` at batch size `size`; a smaller last batch may be dropped."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
@@ -166,7 +169,7 @@ def _between(before: _Mark, here: _Mark) -> Iterator[Bounds]:
     if steps <= 0:
         return
     fewest, most = passes[0] - passes_before[1], passes[1] - passes_before[0]
-    if most > 0:  # ignore epochs that decrease
+    if most > 0:  # Epochs that decrease give no bounds.
         yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
     if samples is not None and samples_before is not None:
         samples -= samples_before
@@ -178,7 +181,7 @@ def _over(count: float, n: float) -> float:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Return whether `fewest` to `most` overlaps `low` to `high`, up to `_TOLERANCE`."""
+    """Return whether the range `fewest` to `most` meets `low` to `high`, up to `_TOLERANCE`."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 
