@@ -32,7 +32,7 @@ class Ended:
     """How a child process ended: with its function's result or with an error."""
 
     value: Any = None  # The result of the child's function; None if the function failed.
-    status: Status | None = None  # Such as oom, killed or error; None if the function returned.
+    status: Status | None = None  # For example oom or killed; None if the function returned.
     reason: Reason | None = None  # Why the function failed; None if the function returned.
     traceback: str | None = None  # The full traceback of the exception that the function raised.
     error: str | None = None  # The class name of that exception.
@@ -69,8 +69,8 @@ class Child:
     """A running child process; `receive` returns its messages and, finally, an `Ended`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Start `function(line, *arguments)` in a new process; `line` leads to the parent."""
-        self.connection: Connection  # This is readable when `receive` has a message to return.
+        """Start `function(line, *arguments)` in a child; `line` is its connection to the parent."""
+        self.connection: Connection  # The connection is readable when `receive` has a message.
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
         # The process is no daemon, because a daemon may not start the workers of a DataLoader.

@@ -50,7 +50,7 @@ def _opened(
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
-    """Raise an error if a file has changed since the identity of the workload was computed.
+    """Raise an error if one of `files` has changed since the workload's identity was computed.
 
     Raises:
         EditedError: a file was edited, moved or deleted; the message names the first such file.
@@ -121,7 +121,7 @@ class PackedWorkload:
                 memory[place] = content
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, with arrays as a file descriptor (for a child) or bytes."""
+        """Return the state to pickle; arrays are a file descriptor for a child, bytes otherwise."""
         memory: Any = np.empty(0, np.uint8)
         if get_spawning_popen() is not None:
             memory = DupFd(self._memory)
@@ -154,7 +154,7 @@ class PackedWorkload:
         return workload
 
     def unpack(self) -> Workload:
-        """Return the workload, with arrays in shared memory; other processes see no writes to them.
+        """Return the workload, with arrays in shared memory; writes to arrays stay in this process.
 
         Raises:
             EditedError: one of `files` has changed since the workload was packed.
@@ -183,7 +183,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             and inner is not None
             and not is_of_library(obj.__module__)
         ):
-            return _as_written, (inner,)  # The wrapper of torch.compile cannot be pickled.
+            return _as_written, (inner,)  # The wrapper of torch.compile can't be pickled.
         reduced = reduced_map(obj)
         if reduced is not None:
             self.maps.append(reduced[1][0].path)
@@ -217,7 +217,7 @@ def _is_scattered(obj: Any) -> bool:
 
 
 def _anonymous_memory(n_bytes: int) -> int:
-    """Return a file descriptor of `n_bytes` of memory; the kernel frees unused memory."""
+    """Return a file descriptor of `n_bytes` of memory that is freed once no process uses it."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
     else:  # not on Linux: use an unnamed temporary file instead

@@ -21,7 +21,7 @@ _show = warnings.showwarning
 
 
 def _show_once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Show a warning unless a child has shown it already, perhaps with other numbers."""
+    """Show a warning unless a child has already shown it, perhaps with other numbers in it."""
     text = re.sub(r"\d+", "#", f"{category.__name__} {message}")
     byte = zlib.crc32(text.encode()) % len(_SHOWN)
     if not _SHOWN[byte]:

@@ -1,1 +1,1 @@
-"""Training commands of any script: arguments, processes, output and progress."""
+"""Training by a command of any script: its arguments, processes, output and progress."""

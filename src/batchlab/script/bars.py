@@ -1,4 +1,4 @@
-"""Reading of progress bars (Lightning, Keras, rich, tqdm) as positions in the whole run."""
+"""Reads progress bars of Lightning, Keras, rich and tqdm as positions in the whole training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 # A description that begins with a word in -ing, such as "Packing", names an activity other than
-# training, unless the word is one of training, such as "Fitting".
+# training, unless the word means training, such as "Fitting".
 _DOES_ELSE = re.compile(
     r"(?!train|fit|learn|tun|optim|pre|fine|.*\b(?:epoch|step|iter|batch))\w+ing\b", re.IGNORECASE
 )
@@ -117,14 +117,14 @@ class Bars(LineReader):
     validation after the last batch may have changed some of the values.
 
     The training bar has an epoch number, in the bar (Lightning) or in a line above it (Keras). If
-    no bar has an epoch number, the first bar whose description names no other activity is the
-    training bar; its description and total identify it when it restarts in the next epoch. If a
-    second bar starts before the first bar has advanced, the first bar counts epochs, and the second
-    bar is the training bar.
+    no bar has an epoch number, the training bar is the first bar whose description names no
+    activity other than training. When the training bar restarts in the next epoch, it is recognized
+    by its description and total. If a second bar starts before the first bar has advanced, the
+    first bar counts epochs, and the second bar is the training bar.
 
     The first bar may count something else, such as examples that are tokenized before the training.
-    So it gives no readings until it counts steps, shows values or restarts. If another bar starts
-    before that, the other bar is assumed to be the training bar.
+    So the first bar gives no readings until it counts steps, shows values or restarts. If another
+    bar starts before that, the other bar is assumed to be the training bar.
     """
 
     shape = "tqdm"
@@ -136,12 +136,12 @@ class Bars(LineReader):
         self._shown: dict[str, float] = {}  # The last value that was shown for each name.
         self._state = (0, 0, 1)  # The epoch (from 0), its steps done, and its total steps.
         self._keras_epoch: int | None = None
-        self._keras_state: tuple[int, int] | None = None  # The count and total in this epoch.
+        self._keras_state: tuple[int, int] | None = None  # The Keras bar's count and total.
         self._first_pass: int | None = None  # The initial count of the bar that counts epochs.
         self._moves_first: bool | None = None
         self._pass: Reading | None = None  # the last reading of the bar that counts epochs
         self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # whether the numbered bar counts epochs, not steps
+        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
         self._is_sure = False  # Whether `_training` is certainly the training bar.
         self._outer: BarKey | None = None  # The bar that counts epochs, around the training bar.
@@ -151,7 +151,7 @@ class Bars(LineReader):
         self._others: set[BarKey] = set()  # bars that were drawn since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a line; [] if its bar is not the training bar, None if no bar."""
+        """Return the line's readings; [] for a bar other than the training bar, None for no bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._counters.epoch_number(0, None)
@@ -187,7 +187,7 @@ class Bars(LineReader):
     def _show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that are final once `bar` is drawn in `epoch`, counted from 0.
+        """Return the readings that no later line changes once `bar` is drawn in `epoch` (from 0).
 
         If `is_epoch` is False, the bar may span the whole training instead of one epoch, so the
         `epoch_length` of the readings is the total of the bar.
@@ -227,7 +227,7 @@ class Bars(LineReader):
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that are final once a bar that counts epochs shows count `n`.
+        """Return the readings that no later line changes once a bar over epochs shows count `n`.
 
         Most scripts set an epoch's values before they advance the bar. If the first values appear
         at the bar's initial count, the script is assumed to do so: values belong to the next count.
@@ -247,14 +247,14 @@ class Bars(LineReader):
         return [here] if before is None else [before, here]
 
     def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
-        """Return the readings of a bar with a description like `Epoch 3`: of steps or of epochs."""
+        """Return the readings of a bar described as `Epoch 3`; the bar counts steps or epochs."""
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
         number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
-                return []  # Wait: 30 epochs of 30 steps begin with the same line as 30 epochs do.
+                return []  # Wait: this bar may count 30 epochs, or 30 steps of epoch 1 of 30.
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
             return self._show_pass(bar.n, at_s, bar.values)
@@ -287,7 +287,7 @@ class Bars(LineReader):
         return shown if self._is_sure else []
 
     def finish(self) -> list[Reading]:
-        """Return, at the end of a run, the last readings of the training bar and the epoch bar."""
+        """Return the last readings of the training bar and of the bar over epochs as a run ends."""
         readings = []
         if self._training is None or self._is_sure:
             readings = self._ended()

@@ -184,10 +184,10 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return the check run of `trial` for the purpose `what`, made at the first such call only.
+        """Return the check run of `trial` for the purpose `what`; only the first call runs it.
 
-        Return None if an earlier such call raised an error. If fewer than `least_s` seconds are
-        left for the run, list `question` as unchecked and return None.
+        Return None if that first call raised an error. If fewer than `least_s` seconds are left for
+        the run, list `question` as unchecked and return None.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -285,7 +285,7 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Raise or warn if larger batches make epochs longer, as if each had a fixed step count."""
+        """Raise or warn if larger batches make epochs longer, as with a fixed number of steps."""
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -337,7 +337,7 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # this late in a run, even runs with equal flags may differ
+                acts = None  # after many steps, even runs with equal flags may differ
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -500,7 +500,7 @@ class CommandCheck:
             return examples
         if both := common_span(one, two):
             return both
-        # A script may drop the last batch of each epoch, so the bounds may be one batch apart.
+        # A script may drop the last batch of each epoch, so the two bounds may be one batch apart.
         is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one

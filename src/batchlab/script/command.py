@@ -188,11 +188,11 @@ class TrainingCommand:
         arguments: the program and its arguments, such as ("python", "train.py", "--batch-size",
             "{batch_size}", "--lr", "{learning_rate}"). No shell interprets them.
         metric: the validation metric of the study, by the name that the script prints.
-        better: whether higher or lower metric values are better; None to decide by the name.
+        better: whether higher or lower values are better; None to decide by the metric's name.
         examples: the number of training examples; None to derive the number from the progress.
         batch_size: the batch size that the user trains with now.
-        learning_rate: the rate that the user trains with now; None if no {learning_rate}.
-        epochs: how many epochs the user's training takes; None if it was not given.
+        learning_rate: the user's present rate; None if the command has no {learning_rate}.
+        epochs: how many epochs the user's training takes; None if the number was not given.
         pattern: a regular expression that finds progress in the output; None to detect the format.
         config: the template of a configuration file, for {config}; None if there is none.
         folder: the working directory of the command; None for batchlab's working directory.
@@ -286,7 +286,7 @@ class TrainingCommand:
         return Trial(
             workload_id=self.name,
             workload=self.name,
-            n_train=self.examples or size,  # the batch size until `n_train` is known
+            n_train=self.examples or size,  # use the batch size until the number is known
             batch_size=size,
             learning_rate=self.learning_rate or _NO_RATE,
             seed=0,

@@ -84,7 +84,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files that a node of the file `path` imports from nearby folders or `place`."""
+    """Yield the files that `node` (of the file `path`) imports from nearby folders or `place`."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]

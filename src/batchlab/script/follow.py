@@ -143,7 +143,7 @@ _TIMES_RESOLUTION = 20.0
 def step_intervals(
     points: Sequence[MetricPoint], *, resolution_s: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Return the seconds per step of each stretch of steps, during and after the warm-up.
+    """Return the seconds per step of each stretch of steps in the warm-up, and then after it.
 
     The third item says whether the step times include the script's evaluations. The time before a
     point with the metric includes an evaluation. That time is excluded if enough other time remains
@@ -154,7 +154,7 @@ def step_intervals(
     clear_s = _TIMES_RESOLUTION * resolution_s
     whole_s = sum(map(_seconds, pieces))
     if whole_s <= clear_s:
-        pieces = []  # All lines came at once from a buffer, so their times say nothing.
+        pieces = []  # All lines came at once from a buffer, so steps cannot be timed.
     shortest_s = min(max(_SHORTEST_S, clear_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if piece[1].value is None]
     stretches = _stretches(bare, shortest_s)

@@ -151,7 +151,7 @@ class JsonLines(NamedNumbers):
     shape = "json-lines"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
-    # A dict with one of these names is from a Hugging Face Trainer: `epoch` is the passes done.
+    # A dict with one of these names is of a Hugging Face Trainer, whose `epoch` is passes done.
     _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class JsonLines(NamedNumbers):
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a dict, or of a dict that waited for the step in a training bar."""
+        """Return the reading of a dict; at a training bar, of the dict that waited for a step."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -185,7 +185,7 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # A bar that was full before the first dict counted prepared data: prefer another bar.
+            # A bar that was full before the first dict did not count steps: prefer another bar.
             self._total = next(reversed(self._bars))
             for total, n in self._bars.items():
                 if n < total:
@@ -195,7 +195,7 @@ class JsonLines(NamedNumbers):
         return before
 
     def finish(self) -> list[Reading]:
-        """Return any reading that still waits for its step; the reading then has no step."""
+        """Return the reading that still waits for its step, if any; this reading has no step."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -313,14 +313,14 @@ _PAIR = re.compile(
 # that lines of this notation contain (a fast test), the pattern to replace, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
-    ("{", re.compile(r"[{}\"']"), " "),  # A dict after "epoch 3: ".
+    ("{", re.compile(r"[{}\"']"), " "),  # Drop the braces and quotes of a dict.
     # Remove the source position that a logger prints: "solver.cpp:228]" or "(main.py 180)".
     (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
     ("/", re.compile(r"/(?=(?:micro|global)_step=)"), " "),  # DeepSpeed puts "/" before a counter.
     # CleanRL's "global_step" and pix2pix's "iters" count examples.
     ("episodic", re.compile(r"\bglobal_step=(?=\d+, episodic)"), "samples="),
     ("iters: ", re.compile(r"^\((epoch: \d+), iters: (?=\d+, time: )"), r"\1 samples: "),
-    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS prints this in evaluations.
+    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Drop a step of Coqui TTS's evaluation.
     ("total_iters", re.compile(r"\(epoch \d+, total_iters \d+\)"), ""),
     # XGBoost and LightGBM print tree 3 as "[3]". Flax prints step 3 as "[3]", CatBoost as "3:".
     ("[", re.compile(r"(^|\] )\[(\d+)\](?:\t| (?=\w+=))"), r"\1step \2 "),
@@ -367,7 +367,7 @@ _EVALUATION = re.compile(
 )
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(  # except a time, such as "11/26 06:50"
+_WITHOUT_NAME = re.compile(  # times such as "11/26 06:50" do not match
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
 # A line that says which data (train, val or test) the lines below it were measured on.
@@ -382,7 +382,7 @@ _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
     *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "cost"),
 )
-# A fast test of whether a number follows soon after one of these words. Matches start only at words
+# A fast test of whether a number closely follows one of these words. Matches start only at words
 # and have bounded repetitions: otherwise, a line of a thousand times "loss" would take seconds.
 _LIKELY = re.compile(
     rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"

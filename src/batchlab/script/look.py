@@ -59,7 +59,7 @@ class Look:
         progress: the points with the metric, and what was recognized in the output.
         readings: all progress that was read.
         points: the position and time of each progress report.
-        resolution_s: the largest delay of the times in `points`; 0.0 if the script reads the clock.
+        resolution_s: how late the times in `points` are at most; 0.0 if the script reads the clock.
         first_values: by step, the metric as printed first; a bar may print the metric again, with
             a value that depends on when the run ended.
         took_s: seconds from the start of the run to its end, or until now while it runs.
@@ -144,7 +144,7 @@ class Look:
     def has_trained(self, least_s: float = 0.0) -> bool:
         """Return whether the metric was seen `VALUES` times and enough is known about the epochs.
 
-        If the progress counts only epochs, they must be timed for `least_s` seconds first. While
+        If progress counts only epochs, epochs must be timed for `least_s` seconds first. While
         the first epoch lasts, return False for up to 5 × `seen_s` seconds: the beginning of the
         second epoch shows how many steps an epoch has.
         """
@@ -266,7 +266,7 @@ class Look:
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the examples by the `within_epochs` of two runs; None if unclear.
+        """Return bounds on the examples by the `within_epochs` of both runs; None if unclear.
 
         A counter of examples has an equal total at both batch sizes and rises by one batch at a
         time. A counter of batches has a smaller total at the larger batch size.
@@ -289,7 +289,7 @@ class Look:
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples of an epoch by its steps; equal if `steps` is a fraction."""
+    """Return bounds on the examples in an epoch of `steps` steps; a fraction gives equal bounds."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -325,7 +325,7 @@ class LookComparison:
         self.is_telling = len(shown) > len({name for name, _ in shown})
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether the changed arguments of `look` changed its numbers, or None if unclear.
+        """Return whether other arguments changed the numbers that a run prints; None if unclear.
 
         Numbers that differ between the two reference runs vary by chance, so are no evidence.
         """

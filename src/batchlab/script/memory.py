@@ -25,7 +25,7 @@ class GpuMemory:
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Prepare to measure with `nvml`, or else with `pynvml`; if that fails, measure no GPU."""
+        """Prepare to measure with `nvml`, else with `pynvml`; measure nothing if `pynvml` fails."""
         self._nvml = nvml or _library()
         self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self._first: dict[int, int] = {}
@@ -123,7 +123,7 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return a process's bytes; of several processes, count shared pages only by their share."""
+    """Return the bytes of a process; unless `is_one`, count only its share of shared pages."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

@@ -29,7 +29,7 @@ BATCH_LOSSES = ("train_loss", "loss")
 def _is_near(asked: str, name: str) -> bool:
     """Return whether a printed name may mean the requested metric `asked`."""
     if name != asked and name.lower() == asked.lower():
-        # A name with capitals must be equal, because a script may print both `PSNR` and `psnr`.
+        # A name with capitals must match exactly: a script may print both `PSNR` and `psnr`.
         return asked.islower()
     wanted = plain_name(asked)
     if name == asked or plain_name(name) in (wanted, f"val_{wanted}"):
@@ -63,9 +63,9 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric that is proportional to a power of the batch size depends on the batch size if the size
-# of the exponent is above this. The loss over all pairs of examples of a batch is about log(batch
-# size), which is like a power with the exponent 1 / log(batch size).
+# A metric that changes as a power of the batch size depends on the batch size if the exponent is
+# above this number, or below its negative. The loss over all pairs of examples of a batch is about
+# log(batch size), which changes as a power with the exponent 1 / log(batch size).
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
@@ -102,8 +102,8 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     return is_alike and (lowest > _LEAST_POWER or highest < -_LEAST_POWER)
 
 
-# Readings of this shape come from progress bars, whose steps may be batches or anything else. Steps
-# of other shapes are optimizer updates.
+# Readings of this shape come from progress bars, whose steps may be batches. The steps of all other
+# readings are optimizer updates.
 _BARS = "tqdm"
 # Describe only this many repeated or ignored values.
 _MOST_CONTRADICTIONS = 10
@@ -183,7 +183,7 @@ class ProgressPoints:
         self._asked_kind: str | None = None  # The only data split to use; None for any.
         self._kind: str | None = None  # The data split of the values in use.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
-        # By counters: how often another value was printed for the same counters.
+        # How often another value was printed for the same counters.
         self._n_more: Counter[tuple[float | None, ...]] = Counter()
 
     def add(self, reading: Reading) -> MetricPoint | None:
@@ -256,10 +256,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric under the name `name` if that may be a name of the metric.
-
-        The requested name is preferred to all other names.
-        """
+        """Read the metric under `name` if `name` may mean the metric; prefer the requested name."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -281,7 +278,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return the latest reading with a position, if possible `reading`, else of its format."""
+        """Return the last reading with a position; prefer `reading`, then those of its format."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading

@@ -127,7 +127,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s)
         *whole, self._rest = others
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
-        # Most output is not progress: skip all lines of `data` if it contains none of the needles.
+        # Most output is not progress: skip all lines of `data` if it contains no word of progress.
         if self._may_be_progress(data):
             for line in whole:
                 readings += self._read(line[:_LONGEST_LINE_BYTES], at_s)

@@ -32,7 +32,7 @@ _LOOK_AGAIN_S = 0.02  # seconds between two searches for remaining processes
 def end_marked(marker: str) -> None:
     """Kill all processes of one trial, whoever started them; `marker` is `study/trial`.
 
-    Only the process that has the claim on a trial may call this.
+    Only the process that has claimed the trial may call this.
     """
     while processes := list(_marked(marker)):
         for process in processes:
@@ -67,7 +67,7 @@ _ERROR = re.compile(r"(?:\[rank\d+\]: )?(?:\w+\.)*\w*(?:Error|Exception)\b(?::|$
 # Patterns of the last lines of a command that failed because memory ran out.
 OUT_OF_MEMORY = (
     r"torch(\.cuda)?\.OutOfMemoryError",
-    r"(CUDA|HIP|MPS backend|XPU) out of memory",  # Printed by older PyTorch, ROCm, Apple and Intel.
+    r"(CUDA|HIP|MPS backend|XPU) out of memory",  # Older PyTorch, or ROCm, Apple or Intel GPUs.
     r"DefaultCPUAllocator: (can't|not enough memory|cannot) ",  # Printed by PyTorch on a CPU.
     r"CUDA(_| )?(runtime )?error[^\n]*out of memory",
     r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation",

@@ -185,7 +185,7 @@ class Counters:
 
         An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
         total of the step counter, and `part` is a count within the epoch with its total. A line
-        without a counter is placed at the end of the epoch if the lines before it were inside.
+        without a counter is at the end of the epoch if the lines before it were inside the epoch.
         """
         step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
@@ -283,8 +283,9 @@ COUNTERS = {
     **dict.fromkeys(("step", "_step", "global_step", "iteration", "iter", "it"), "step"),
     **dict.fromkeys(("num_updates", "update"), "step"),
     **dict.fromkeys(("samples", "samples_seen", "examples", "examples_seen"), "samples"),
-    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # By Megatron.
-    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # By RL libraries.
+    # Megatron prints the first two names, and reinforcement learning libraries the last two.
+    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),
+    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),
     **dict.fromkeys(("epoch", "epoche"), "epoch"),
 }
 """What a printed counter counts ("step", "samples" or "epoch"), by the name of the counter."""
@@ -318,8 +319,8 @@ def rank_of(name: str) -> int:
     return 2 if "global" in plain else int(is_update)
 
 
-# Commas separate thousands if they are before every group of three digits, and the number does not
-# begin with 0. Another comma between digits is a decimal comma.
+# Commas before every group of three digits separate thousands if the number does not begin with 0.
+# Any other comma between digits is a decimal comma.
 _THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)"
 # The group is atomic, so that no pattern matches only a part of a number, such as 0.4 in "0.41s".
 NUMBER = (

@@ -1,4 +1,4 @@
-"""Supervisor: a small process between batchlab and a command, which leaves no process running.
+"""Supervisor: a small process that starts a command and ends all processes of the command.
 
 Batchlab runs this file by its path with `python -I -S -E`. The file imports little, and nothing of
 batchlab, so that the supervisor starts in a few hundredths of a second.
@@ -138,7 +138,7 @@ class Supervisor:
         alive = descendants(os.getpid()) if _LINUX else {self._command: self._command}
         if now_s >= self._kill_s:
             # Kill whole groups, so that no process of a group can fork meanwhile. Also kill each
-            # process separately, because it may have moved to another group.
+            # process separately, because a process may have moved to another group.
             for group in {*alive.values()} - {own_group}:
                 _send_signal(os.killpg, group, signal.SIGKILL)
             for pid in alive:

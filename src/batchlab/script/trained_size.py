@@ -155,7 +155,8 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """Return the bounds on `what` at batch size `size`; a smaller last batch may be dropped."""
+        """Return the bounds on `what` ("steps" or "examples") that fit the batch size `size`."""
+        # A script may drop a last batch that is smaller than the others.
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
@@ -181,7 +182,7 @@ def _over(count: float, n: float) -> float:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Return whether the range `fewest` to `most` meets `low` to `high`, up to `_TOLERANCE`."""
+    """Return whether `fewest` to `most` overlaps `low` to `high`, give or take `_TOLERANCE`."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 
