@@ -1,1 +1,1 @@
-"""Advice: choose training runs, and recommend a batch size from their records; no torch."""
+"""Choose which trainings to run, and recommend a batch size from their records; needs no torch."""

@@ -26,7 +26,8 @@ TargetOrigin = Literal["given", "pilot", "easier"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-# A probability is called sure from 0.95 and likely from 0.8. Recommendations are at least likely.
+# The least probability that is called sure, and the least that is called likely. A configuration is
+# recommended only if it is likely no worse than the present one.
 SURE, LIKELY = 0.95, 0.8
 
 
@@ -40,7 +41,7 @@ def is_same_rate(one: float, other: float) -> bool:
 
 
 def tenths_of(chance: float) -> int:
-    """Return a probability as rounded tenths: at most 9, and at most 7 if below `LIKELY`."""
+    """Round a probability to tenths, at most 9; 0.79, which is below `LIKELY`, gives 7, not 8."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -78,14 +79,14 @@ class Configuration:
 class Option:
     """A batch size that may be recommended, as the profile measured it."""
 
-    batch_size: int  # examples per optimizer step
-    micro_batch_size: int  # examples per pass; fewer than `batch_size` if memory is short
-    # Seconds per step with nothing else running, from a fit to the times of all batch sizes. It is
-    # the mean over an epoch, because the last batch may be smaller.
+    batch_size: int  # Examples per optimizer step.
+    micro_batch_size: int  # Examples per pass; fewer than `batch_size` if memory is short.
+    # Seconds per step with nothing else running, from a fit to the times of all batch sizes; a mean
+    # over the steps of an epoch, because the last batch of an epoch may be smaller.
     step_s: Estimate
-    peak_bytes: int | None  # peak memory above an idle process; None if not reported
-    note: Reason | None = None  # why the profile failed (no memory, an error); None if it ran
-    adam: AdamSettings | None = None  # Adam's settings; None if equal to the reference's
+    peak_bytes: int | None  # Peak memory without that of an idle process; None if not reported.
+    note: Reason | None = None  # Why the profile failed (memory or an error); None if it ran.
+    adam: AdamSettings | None = None  # Adam's settings; None if equal to the reference's.
 
     @property
     def runs(self) -> bool:
@@ -97,22 +98,24 @@ class Option:
 class Question:
     """The question that an advice answers."""
 
-    objective: Objective  # "time", "samples" or "quality"
-    metric: str  # the validation metric that decides what counts as trained
-    better: Better  # whether "higher" or "lower" values of the metric are better
-    # The value that counts as trained; None if a pilot run of the reference sets it.
+    objective: Objective  # The quantity to optimize: "time", "samples" or "quality".
+    metric: str  # The validation metric by which a model counts as trained.
+    better: Better  # Whether "higher" or "lower" values of the metric are better.
+    # A model that reaches this value counts as trained; None if a run of the reference sets it.
     target: Target | None
-    reference: Configuration  # the user's present configuration
-    # True if the reference is a default: its batch size at the best rate is then the baseline.
+    reference: Configuration  # The user's present configuration, or a default.
+    # True if the reference is a default. All configurations are then compared with the reference
+    # batch size at its best learning rate.
     is_usual: bool = False
     # Every batch size that may be recommended, ascending, including the reference's.
     options: tuple[Option, ...]
-    n_train: int  # examples in the training set
-    n_validation: int | None = None  # examples in the validation set; None if not known
-    # A final value worse by up to this margin counts as no worse; None for `belief.margin`'s rule.
+    n_train: int  # Examples in the training set.
+    n_validation: int | None = None  # Examples in the validation set; None if not known.
+    # A final value that is worse by up to this margin counts as no worse; None if the rule of
+    # `belief.margin` sets the margin.
     margin: float | None = None
-    delta: float = 0.1  # flat set: sizes that cost at most 1 + `delta` times the least
-    budget_s: float  # seconds that all runs together may take, by the engine's clock
+    delta: float = 0.1  # `Advice.flat_set`: sizes that cost at most 1 + `delta` times the least.
+    budget_s: float  # Seconds that all runs together may take, by the engine's clock.
     # The epochs that the user plans for one training; None if only the budget limits a training.
     # For objective quality, the number of epochs that every batch size is trained for.
     planned_epochs: float | None = None
@@ -120,13 +123,13 @@ class Question:
     at_most_epochs: float | None = None
     # True if the learning-rate schedule can span another number of epochs than `planned_epochs`.
     may_stretch: bool = True
-    # The first fraction of a training in which the schedule keeps the rate constant. Until then
-    # trainings of all lengths are identical, so a longer training can resume from a shorter one.
+    # The schedule keeps the rate constant for this first fraction of a training. Two trainings of
+    # different lengths are identical in that part of the shorter, so the longer can resume there.
     constant_until: float = 0.0
     # True if the workload stops a training whose metric has not improved for some evaluations.
     stops_early: bool = False
-    # By batch size, (rule, factor) of every scaling rule that applies: the rule multiplies the rate
-    # that is best at the reference batch size by the factor.
+    # For each batch size, the (name, factor) pairs of the scaling rules that apply to the size. A
+    # rule multiplies the best learning rate of the reference batch size by the factor.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
     # The reason why the metric cannot compare batch sizes, so nothing is trained; None if it can.
     not_comparable: Reason | None = None
@@ -143,7 +146,7 @@ class Question:
     def final_value(
         self, record: TrialRecord, keeps_best: bool, *, steps: float = math.inf
     ) -> float | None:
-        """Return the final validation value of a run's first `steps` steps; see `final_of`."""
+        """Return a run's final validation value, ignoring evaluations after `steps` steps."""
         metric, better = self.metric, self.better
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=keeps_best)
 
@@ -175,12 +178,12 @@ class RateTried:
             fastest configuration), "whole" (trained to its planned end or the user's target).
         status: how the run ended.
         steps: optimizer steps that the run took.
-        steps_to_target: the middle of the two evaluations between which the run reached the
-            target; None if it never did.
+        steps_to_target: the step halfway between the two evaluations between which the run reached
+            the target; None if the run never reached the target.
         best_value: the best validation value of the metric; None if the run was never evaluated.
         end: the final value on validation data; None if the run failed or was no whole training.
-        end_test: the metric on test data after the last step, which decides nothing; None if `end`
-            is None or if not known.
+        end_test: the metric on test data after the last step, used in no decision; None if `end` is
+            None or the metric is not known.
         epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
 
@@ -199,14 +202,16 @@ class RateTried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """What the joint model of all runs expects of one configuration, trained or not.
+    """The expected results of one configuration, trained or not, by a model fitted to all runs.
 
     Attributes:
         batch_size: examples per step.
         learning_rate: the learning rate of the configuration.
         end: the final value of a whole training; `end.n` counts the whole trainings that ran.
-        ends_better_by: improvement of `end` over that of `Advice.named`, in the metric's unit.
-        cost: seconds or samples to the target, or distance from perfect, as the objective says.
+        ends_better_by: how much better `end` is than the final value of `Advice.named`, in the
+            metric's unit.
+        cost: what the objective minimizes: seconds or samples to the target, or the distance of the
+            final value from a perfect value.
         epochs: the epochs that the schedule spans; None if as many as the reference's.
     """
 
@@ -226,19 +231,20 @@ class Candidate:
         batch_size: examples per step.
         micro_batch_size: examples per pass; fewer than `batch_size` if memory is short.
         fits: whether the batch size ran within the memory limit.
-        learning_rate: the rate that all estimates below are for: the recommended rate, or else the
-            best trained rate (if any rate reached the target, the best of the rates that did).
-            None if the batch size was not trained, or failed at every rate.
-        step_s: seconds per step with nothing else running, from the times of all batch sizes.
+        learning_rate: the rate to which all estimates below apply: the recommended rate if this
+            batch size is recommended, else the best trained rate. A rate that reached the target
+            is preferred to a rate that did not. None if the batch size was not trained, or failed
+            at every rate.
+        step_s: seconds per step with nothing else running, from a fit to the times of all sizes.
         steps_to_target: steps to the target at `learning_rate`, estimated from all runs; a lower
             bound if no run at that rate reached the target.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
         cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        in_flat_set: whether the cost is at most 1 + `delta` times the least and trainings end no
-            worse than the reference's, each with a probability of 95 % or more.
-        peak_bytes: peak memory of a step above an idle process; None if not reported.
+        in_flat_set: whether two statements each have a probability of 95 % or more: the cost is at
+            most 1 + `delta` times the least, and trainings end no worse than the reference's.
+        peak_bytes: peak memory of a step, without that of an idle process; None if not reported.
         rule_learning_rates: (rule, learning rate) of every scaling rule that applies, computed from
             the best rate at the reference batch size.
         note: why the batch size cannot be trained; None if it can.
@@ -265,23 +271,23 @@ class Candidate:
 class EndQuality:
     """The comparison of whole trainings of `Advice.named` with those of the reference."""
 
-    # The final value's improvement over the reference (at its best rate if that is a default), in
-    # the metric's unit, negative if worse; estimated from all runs.
+    # The improvement of the final value of `Advice.named` over the reference's, in the metric's
+    # unit; negative if worse. A default reference is compared at its best learning rate.
     difference: Estimate
-    margin: float  # a value worse by up to this counts as no worse; from a rule fixed beforehand
-    # "no_worse" or "worse" if that has a probability of 95 % or more, else "open".
+    margin: float  # A final value that is worse by up to this counts as no worse.
+    # "no_worse" or "worse" if the verdict has a probability of 95 % or more, else "open".
     verdict: EndingVerdict
-    named_epochs: float  # epochs of a whole training of `Advice.named`
-    own_epochs: float  # epochs of a whole training of the reference
+    named_epochs: float  # The epochs of a whole training of `Advice.named`.
+    own_epochs: float  # The epochs of a whole training of the reference.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """An action of the advice with its reason; `--explain` prints all steps."""
 
-    spent_s: float  # seconds that the study had spent before
-    did: Reason  # what was done
-    why: Reason  # why it was done
+    spent_s: float  # The seconds that the study had spent before the action.
+    did: Reason  # What the action was.
+    why: Reason  # The reason for the action.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -289,8 +295,8 @@ class Advice(Reported):
     """The answer to "which batch size should I use?".
 
     Attributes:
-        verdict: "recommend" (another configuration is likely to do as well as the reference, and
-            is the best choice by all runs together) or "cannot_tell".
+        verdict: "recommend" if a configuration other than the reference is likely no worse than
+            the reference and is the best choice by all runs together, else "cannot_tell".
         reason: the reason for the verdict.
         objective: what to optimize: "time", "samples" or "quality".
         metric: the validation metric that decides what counts as trained.
@@ -300,23 +306,24 @@ class Advice(Reported):
         target: the value that counts as trained; None for objective quality, or if none was set.
         target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
             "easier" (from the value of a reference run that was cut before its end).
-        delta: the flat set has only sizes that cost at most 1 + `delta` times the least.
+        delta: `flat_set` has only sizes that cost at most 1 + `delta` times the least.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
-        provisional: the reference, if the verdict is "cannot_tell"; None if nothing ran.
-        chance: the probability that the recommendation is neither slower than the reference nor
-            ends worse, over five more trainings of both; None without a recommendation.
+        provisional: the configuration to keep if the verdict is "cannot_tell": the reference, or
+            if that is a default, its batch size at the best rate; None if nothing ran.
+        chance: the probability that the recommendation neither costs more nor ends worse than the
+            reference, as means of five more trainings; None without a recommendation.
         flat_set: the batch sizes whose `Candidate.in_flat_set` is true; empty if not known.
-        gain: the cost of the reference divided by the cost of the recommendation, over five more
-            trainings of both: 2.0 is twice as good. If the reference is a default, its batch size
-            at the best expected rate replaces the reference.
+        gain: the cost of the reference divided by the cost of the recommendation, as means of five
+            more trainings: 2.0 is twice as good. A default reference is replaced by its batch size
+            at the best expected rate.
         gain_from_batch_size: the gain over the reference batch size at its best expected rate,
             trained or not; for objective quality, over its best trained rate.
         reference: the user's present configuration.
         is_usual: whether `reference` is a default: a built-in workload or the default batch size.
         reference_tuned: the reference batch size at its best trained rate; None if not trained.
         candidates: all batch sizes that the advice considered, ascending.
-        believed: the model's belief about the reference, the named configuration, and one
-            configuration per batch size that fits, trained or not.
+        believed: what the model expects of the reference, of `named`, and of one configuration for
+            each batch size that fits in memory, trained or not.
         laws: the fitted law of the steps; None if nothing could be fitted.
         end_quality: whether whole trainings of the named configuration end no worse than the
             reference's; None if the user gave the target or no whole training ran.
@@ -365,7 +372,7 @@ class Advice(Reported):
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        """Show only the verdict and the named configuration, to stay short."""
+        """Show only the verdict and the configuration `named`, to stay short."""
         named = self.named
         if named is None:
             return f"Advice(verdict={self.verdict!r})"
@@ -374,15 +381,15 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or else the unchanged reference; None if nothing ran."""
+        """The recommendation, or without one the configuration to keep; None if nothing ran."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
         """Set the learning rate of `named` in all parameter groups of an optimizer.
 
-        If the trainings also changed settings of Adam or AdamW, betas, eps and the decoupled weight
-        decay are set too. A group without weight decay gets none. Set the batch size in your
-        data loader yourself.
+        If the trainings changed settings of Adam or AdamW, also set betas, eps and the decoupled
+        weight decay; groups without weight decay stay without. This method does not change the
+        batch size, which you set in your data loader.
 
         Raises:
             UsageError: `named` is None.
@@ -433,7 +440,7 @@ def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a printed advice comes from; fields that `Advice.to_dict()` does not know are null."""
+    """The study and command behind a printed advice; unknown fields are null."""
 
     schema: int = SCHEMA
     command: str = "advise"

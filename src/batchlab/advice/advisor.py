@@ -18,7 +18,7 @@ from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.runs.contract import Engine
 
-# With a budget of fewer whole trainings, the belief has too little data, so use `EarlyRace`.
+# A budget of fewer whole trainings gives the statistical model too little data: use `EarlyRace`.
 _RACES_BELOW = 2.0
 # The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
@@ -37,10 +37,10 @@ def advise(
     in_turn: TimeInTurn | None = None,
     prior: SurfacePrior = PRIOR,
 ) -> Advice:
-    """Answer the question with runs of the engine, within its budget.
+    """Answer the question by training runs on the engine, within the budget of the question.
 
-    Deterministic: the same records and clock times from the engine lead to the same requests and
-    the same advice, so an interrupted study can be replayed.
+    The answer is deterministic: the same records and clock times from the engine lead to the same
+    requests and the same advice, so an interrupted study can be replayed.
 
     Args:
         question: what to find out, and the budget.
@@ -49,7 +49,7 @@ def advise(
         with_all_options: profiles all batch sizes and returns the question with all options; called
             after the first part of the pilot. Until then, only the reference's option is used.
         in_turn: returns step_time(second) / step_time(first) of two batch sizes, measured by
-            alternating between them, or None if it cannot be measured.
+            alternating between both sizes, or None if the ratio cannot be measured.
         prior: the belief about costs and final values before any run.
 
     Raises:
@@ -92,7 +92,7 @@ def decide(
     procedure = Procedure(study, n_whole=n_whole)
     races = end is not None and n_whole < _RACES_BELOW
     if races:
-        study.keeps_epochs = True  # a longer run would take most of this budget
+        study.keeps_epochs = True  # prolonged runs would use up this small budget
         named = _raced(EarlyRace(procedure), procedure, in_turn)
     else:
         named = procedure.explore()
@@ -106,7 +106,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether to compare only whole trainings: with a schedule and budget for two."""
+    """Return whether a schedule makes only whole trainings comparable, and two are affordable."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -116,7 +116,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs to the study, or else run the reference; return why that failed."""
+    """Add the pilot's runs to the study; without a pilot, run the reference; return any failure."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -144,7 +144,8 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
         study.end = end_so_far(question, record)
     if study.log.until is not None:
         study.most_cost = request.last_step * study.weight[own.batch_size]
-    # A script's last evaluation may lie well before its last step, so guess from the last step.
+    # A script's last evaluation may come well before its last step, so guess how many steps the
+    # target needs from the last step.
     study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
 
@@ -159,7 +160,7 @@ def _n_whole(study: AdviceStudy) -> float:
 
 
 def _n_trainings(log: RunLog, one_s: float) -> float:
-    """Return how many trainings of `one_s` seconds the budget can pay for, with all workers."""
+    """Return how many trainings of `one_s` seconds the budget can pay for on all workers."""
     at_once = min(_MOST_AT_ONCE, max(1, log.engine.n_workers))
     return log.question.budget_s * at_once / one_s
 
@@ -178,7 +179,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     before = study.options[own_size].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
-    # Scale the times of sizes timed in earlier calls, to keep their ratios to the reference.
+    # Scale the step times from earlier calls, to keep their ratios to the reference's step time.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
     study.time_again(again | {own_size: own_s, size: size_s})
@@ -188,7 +189,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
-    """Race single runs; return the winner that remains after alternate timing and more seeds."""
+    """Choose by an early race; confirm the winner with new step times and more seeds."""
     study = procedure.study
     race.run()
     while True:

@@ -35,22 +35,23 @@ from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
-# A diverged run warns of a rate if its own rate is up to this factor higher (2 plus rounding).
+# Warn of a learning rate if a run diverged at up to this many times the rate (2 plus rounding).
 _UP_TO = 2.1
-# The chance reported for a race's winner, no higher than winners' success rate in recorded races:
-# `_RACED_FAR` for rates >= `_FAR_RATE` octaves above the reference's ridge, else `_RACED_NEAR`.
+# The chance to report for a configuration that an early race chose, at most the success rate in
+# recorded races. The chance is `_RACED_FAR` if the learning rate is at least `_FAR_RATE` octaves
+# above the reference's rate scaled to the batch size, else `_RACED_NEAR`.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
-_HALF = 0.5  # show no expected cost if a training misses the target with a higher probability
+_HALF = 0.5  # if a training misses the target with a higher probability, show no expected cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
     """The outcome of a study."""
 
-    cell: CellKey  # the recommended configuration, or the baseline if no change is recommended
-    stopped: Reason | None = None  # why nothing could be compared; None if there were comparisons
-    procedure: Procedure | None = None  # has the runs and the final belief; None if `stopped`
-    raced: bool = False  # whether an early race chose the configuration
+    cell: CellKey  # The recommended configuration, or the baseline if no change is recommended.
+    stopped: Reason | None = None  # Why nothing could be compared; None after comparisons.
+    procedure: Procedure | None = None  # The procedure with all runs; None if `stopped` is set.
+    raced: bool = False  # Whether an early race chose the configuration.
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
@@ -102,7 +103,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
     steps_to_target = None if crossing is None else crossing.middle
     if study is not None:
         one = study.cells[i := study.at(cell)]
-        if study.whole_only and seed in one.met_on:  # the target counts only at the end
+        if study.whole_only and seed in one.met_on:  # only final values count
             steps_to_target = record.steps
         if seed in one.ended_on:
             end = study.final_value(i, one.records[seed])
@@ -205,7 +206,8 @@ class _Answer:
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
-        # At the user's batch size, another rate may count as a change, another training length not.
+        # At the reference batch size, another rate counts as a change unless the reference is a
+        # default. Another training length does not count.
         is_other = study.sizes != study.sizes[study.own]
         if not self._question.is_usual:
             is_other |= study.places.horizon == 0
@@ -218,7 +220,7 @@ class _Answer:
         return Reason.of(_NOTHING_LIKELY[self._question.objective])
 
     def _none_met(self, target: Target) -> Reason:
-        """Return the reason that no run reached the target, with the best value of any run."""
+        """Return a reason that says: no run reached the target, and the best value was `best`."""
         fine: list[TrialRecord] = []
         for one in self._study.cells:
             fine += [record for record in one.records.values() if not record.has_failed]
@@ -230,7 +232,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return the configuration shown for a size: the recommended, else the best that ran."""
+        """Return the configuration to show for a size: the recommended, or the best that ran."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -239,7 +241,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of i reached the target or, if there is no target, its end."""
+        """Return whether a run of i reached the target or, without a target, its last step."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -248,7 +250,7 @@ class _Answer:
         return bool(one.met_on)
 
     def _tuned(self) -> int | None:
-        """Return the best configuration of the reference's size that `_is_known`, or None."""
+        """Return the best configuration of the reference batch size that `_is_known`, or None."""
         at = [*filter(self._is_known, self._study.same_size)]
         return self._outlook.most_useful(at) if at else None
 
@@ -268,7 +270,7 @@ class _Answer:
     # ---- estimates
 
     def _steps(self, i: int) -> Estimate:
-        """Return i's steps to the target; only a lower bound if no run reached the target."""
+        """Return i's steps to the target: a lower bound if no run of i reached the target."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -281,7 +283,7 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the steps to the target that the belief expects of a configuration."""
+        """Return the steps that a configuration is expected to need to the target."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
@@ -293,12 +295,12 @@ class _Answer:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
         ends = study.end.value - self._question.sign * worse
-        if self._question.metric in FRACTION_METRICS:  # expected values may exceed 100 %
+        if self._question.metric in FRACTION_METRICS:  # the model may exceed 100 %
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the belief about the reference, the answer and, per size, the shown configuration.
+        """Yield the belief about the reference, the answer and the configuration shown per size.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -365,7 +367,7 @@ class _Answer:
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
-        """Return (rule, rate) of each scaling rule, from the best rate at the reference's size."""
+        """Return (rule, rate) of each scaling rule, which scales the reference size's best rate."""
         tuned = self._tuned()
         if tuned is None:
             return ()
@@ -386,7 +388,7 @@ class _Answer:
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return how many times as far from perfect `one` ends as `other` (configurations)."""
+        """Return final distance from perfect of configuration `one` / that of `other`."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -398,7 +400,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return whether i is in the flat set, as `Candidate.in_flat_set` defines it."""
+        """Return the value of `Candidate.in_flat_set` for configuration i."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -408,7 +410,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _chance(self) -> float | None:
-        """Return the probability that the recommendation does no worse than the reference."""
+        """Return the chance that the recommendation costs no more and ends no worse."""
         study, named = self._study, self._named
         if self._stays:
             return None
@@ -418,7 +420,7 @@ class _Answer:
         return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost / the answer's cost, both as means of 5 trainings."""
+        """Return the reference's cost / the answer's cost, each the mean of 5 more trainings."""
         study, reference = self._study, self._study.cells[self._study.own]
         if self._stays:
             return _exactly(1.0)
@@ -426,7 +428,7 @@ class _Answer:
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
             return self._gain_draws(over_tuned=False)
-        # The reference missed the target, so the steps that it ran give a lower bound of its cost.
+        # The reference missed the target, so the steps that ran give a lower bound of its cost.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
@@ -500,7 +502,7 @@ class _Answer:
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
-        """Yield a caveat if a run of `cell` at its rate or up to an octave higher diverged."""
+        """Yield a caveat if a run of `cell`, with its rate or up to twice that, diverged."""
         size, rate = cell.batch_size, cell.learning_rate
         above = 0.0
         for (other, _), record in self._log.records.items():

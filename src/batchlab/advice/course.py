@@ -1,4 +1,4 @@
-"""Courses of runs: compare two runs by the cost at which each first reached a value."""
+"""Compare two runs by the costs at which they first reached the same value."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Array = NDArray[np.float64]
 
 
 def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Array:
-    """Return the cost of a run and its best value so far, at each of n evaluations, shape (2, n).
+    """Return a run's cost and best value until each of its n evaluations, shape (2, n).
 
-    A step costs `per_step`. Values are negated if lower is better, and -inf without evaluations.
+    A step costs `per_step`. Values are negated if lower is better. A run without evaluations gets
+    cost 0 and value -inf.
     """
     curve = list(record.curve("validation", question.metric))
     costs = [evaluation.step * per_step for evaluation, _ in curve] or [0.0]
@@ -25,10 +26,11 @@ def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Ar
 
 
 def slower_by(challenger: Array, leader: Array, *, most: float) -> float:
-    """Return the challenger's cost / the leader's cost, up to the best value that both reached.
+    """Return the challenger's cost to reach a value / the leader's cost to reach the same value.
 
-    Values better than `most` are not compared. The result is infinite if the challenger never
-    improved on its first evaluation, and 0 if only the leader never improved.
+    The value is the best that both runs reached, or `most` if both reached more. The result is
+    infinite if the challenger never improved after its first evaluation, and 0 if only the leader
+    never improved.
     """
     if challenger[1, -1] <= challenger[1, 0]:
         return math.inf
@@ -40,7 +42,7 @@ def slower_by(challenger: Array, leader: Array, *, most: float) -> float:
 
 
 def _cost_to(level: float, course: Array) -> float:
-    """Return the cost to reach `level`, interpolated between two evaluations."""
+    """Return the cost at which a run reached `level`, interpolated between two evaluations."""
     costs, values = course
     k = int(np.searchsorted(values, level))
     if k == 0:

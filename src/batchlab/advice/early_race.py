@@ -1,4 +1,4 @@
-"""EarlyRace: choose by single runs if the budget is too small for two whole trainings."""
+"""EarlyRace: choose a configuration by single runs, for budgets below two whole trainings."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from collections.abc import Iterable, Sequence
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
 
-# The first configuration of a race: its batch size as a multiple of the reference's, and its
-# learning rate in octaves above the reference's.
+# The first configuration that a race tries: its batch size as a multiple of the reference's, and
+# its learning rate in octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size is raced only if its throughput is at least this many times the reference's, a
-# smaller batch size only if the reference's throughput is less than this many times higher.
+# A larger batch size is tried only if its throughput (examples per second) is at least this many
+# times the reference's. A smaller batch size is tried only if the reference's throughput is less
+# than this many times the smaller size's.
 HARDLY_FASTER = 1.25
-# Neighboring rates of a configuration this many margins worse than the reference are not tried.
+# If a configuration ends worse than the reference by more margins, skip its neighboring rates.
 _FAR_WORSE = 4.0
-# After a pilot shorter than this fraction of a training, race twice the reference's size and rate.
+# After a pilot shorter than this fraction of a training, first try twice the batch size and rate.
 _HARDLY_SEEN = 1 / 8
 
 
 class EarlyRace:
     """The search for a faster configuration by single runs of a study.
 
-    The search starts at eight times the reference batch size, which is cheap on most machines,
-    finds the best rate there, and trains that configuration for as long as the pilot. If the result
-    is worse than the reference's, a rate or batch size nearer to the reference's is tried.
+    The search starts at eight times the reference batch size, where an epoch is fast on most
+    machines. It finds the best rate there, and trains that configuration for as many epochs as the
+    pilot. If the final value is worse than the reference's, the search goes on with a rate or a
+    batch size nearer to the reference's.
     """
 
     def __init__(self, procedure: Procedure) -> None:
@@ -57,17 +59,18 @@ class EarlyRace:
                 continue
             worse = self._worse(place)
             if worse is None or worse <= 1:
-                break  # even larger sizes would look fast if the pilot was cut, but end worse
+                break  # stop here: after a cut pilot, larger sizes look fast but end worse
             place = self._instead_of(place, worse)
         self._study.log.reserved_s = 0.0
 
     @property
     def soonest(self) -> int:
-        """The fastest configuration that ends no worse than the reference after equal training.
+        """The fastest configuration that ended no worse than the reference after equal training.
 
-        Instead of the reference, return a faster configuration: the last raced, if the pilot was
-        cut and the budget can't pay for that training; or, after a very short pilot, twice the size
-        and rate, which ends no worse in 90 % of records (benchmarks/results/branched-training.md).
+        If that is the reference, a faster configuration may replace the reference. After a cut
+        pilot, it is the last configuration tried, if the budget was too small to train it as long
+        as the pilot. After a very short pilot, it is twice the batch size and rate, which ended no
+        worse in 90 % of recorded trainings (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:
@@ -82,7 +85,7 @@ class EarlyRace:
     # ---- which configuration is next
 
     def _twice_both(self) -> int | None:
-        """Return the configuration of twice the batch size and rate; None if not worth a race."""
+        """Return the configuration of twice the reference's size and rate; None if no use."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
@@ -105,7 +108,7 @@ class EarlyRace:
         return self._study.nearest(size, octave)
 
     def _climb(self, start: int, *, stride: int) -> int:
-        """Find the best rate: move up or down by `stride` octaves while that is faster."""
+        """Find the fastest rate: move up or down by `stride` octaves while runs get faster."""
         if start not in self._raced:
             self._challenge([start])
         best, to_come = start, self._new_beside(start, stride)
@@ -118,7 +121,7 @@ class EarlyRace:
         return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """Find a substitute for i, given that i ends `worse` margins worse than the reference."""
+        """Find a replacement for i, which ended `worse` margins worse than the reference."""
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -135,7 +138,10 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate at a new batch size between i's and the reference's, or None."""
+        """Find the best rate at an untried size between i's and the reference's.
+
+        Return None if no size is left.
+        """
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
         nearer = self._new_size(apart, wanted=apart / times)
@@ -147,14 +153,17 @@ class EarlyRace:
     # ---- runs
 
     def _challenge(self, some: Sequence[int]) -> None:
-        """Run configurations while they may be faster than the leader; update the leader."""
+        """Run each configuration while it may be faster than the leader; then update the leader."""
         self._reserve()
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Train i if needed; return its margins worse than the reference; None without budget."""
+        """Return how many margins worse than the reference i ends, after training i if needed.
+
+        Return None if the budget is too small for the training.
+        """
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -185,7 +194,7 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether i lost: no final value, not fastest, and failed or missed the target."""
+        """Return whether i is out: it failed or missed the target, and others are faster."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
@@ -197,7 +206,7 @@ class EarlyRace:
         return min(fine or [self._own], key=self._order)
 
     def _order(self, i: int) -> tuple[float, float]:
-        """Return a key that sorts by cost to the target, then by best value; failed runs last."""
+        """Return a sort key: cost to the target, then best value; failed configurations last."""
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
@@ -209,7 +218,7 @@ class EarlyRace:
     # ---- neighboring rates and batch sizes
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """Return the unraced neighbors of i in rate, in groups of one configuration per worker."""
+        """Return untried rates `stride` octaves from i's, in groups of one per worker."""
         new = []
         for octaves in (stride, -stride):
             beside = self._study.beside(i, octaves)
@@ -223,7 +232,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the unraced size whose factor `_apart` is < `below` and nearest to `wanted`."""
+        """Return the untried size whose `_apart` is nearest to `wanted`, among those < `below`."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:
@@ -238,7 +247,7 @@ def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
 
     The race starts at eight times the reference batch size if throughput is higher there; if not,
     larger batch sizes gain nothing, so the race tries `own` and smaller sizes of about equal
-    throughput, and starts nearest to an eighth of `own`.
+    throughput, and starts at the size nearest to an eighth of `own`.
 
     Args:
         own: the reference batch size.

@@ -1,4 +1,4 @@
-"""Fit the law of steps to the target by batch size that an advice reports."""
+"""Fit the law that an advice reports: how many steps the target needs at each batch size."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Array = NDArray[np.float64]
 
 
 def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLaw | None:
-    """Fit the law of the steps; return None if fewer than three batch sizes reached the target.
+    """Fit the law of steps; return None if fewer than three batch sizes reached the target.
 
     Args:
         study: the configurations and their runs.
         outlook: the belief after all runs.
-        met: one configuration for each batch size that reached the target.
+        met: for each batch size that reached the target, a configuration of the batch size.
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
@@ -38,10 +38,11 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLa
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
-    """Fit the law to the steps of the shortest trainings that end at the target, at best rates.
+    """Fit the law to the shortest training, in steps, that ends at the target at the best rate.
 
-    For each batch size, interpolate between the two successive lengths that enclose the target. If
-    all or no lengths of a size reach the target, drop the draws of the law that contradict this.
+    For each batch size, interpolate between the first training length that reaches the target and
+    the next shorter length. If all or no lengths of a batch size reach the target, drop the draws
+    of the law that contradict this.
     """
     enclosed: dict[int, Array] = {}
     bounds: list[Bound] = []
@@ -52,7 +53,8 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
         if True in meets[1:] and not meets[0]:
             k = meets.index(True)
             short, long = worse[k - 1], worse[k]
-            # Clip draws where the longer training hardly ends better or the target is outside.
+            # Limit the interpolation of draws in which the longer training hardly ends better, or
+            # in which the two final values do not enclose the target.
             share = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
             enclosed[size] = steps[k - 1] + share * (steps[k] - steps[k - 1])
         elif meets:
@@ -65,7 +67,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return, per training length, log2(steps) and draws of the final value at the best rate."""
+    """Return log2(steps) and draws of the best rate's final value, per training length."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):
@@ -77,9 +79,10 @@ def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[fl
 
 
 def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
-    """Return draws of log2(steps to the target) for i's batch size at its best rate.
+    """Return draws of log2(steps to the target) for the batch size of i, at its best rate.
 
-    Untrained rates count too, because a size that only ran at a poor rate would look too slow.
+    Untrained rates are included, because otherwise a size that ran only at poor rates would look
+    too slow.
     """
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)

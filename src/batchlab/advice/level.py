@@ -1,4 +1,4 @@
-"""The target set by pilot runs: a margin worse than the reference's final value, or easier."""
+"""The target that pilot runs set: the reference's final value, made one margin easier."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ EndedBy = Literal["end", "overfitting", "cut"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """The final value of the run whose length defines a whole training."""
+    """The final value of the run that defines how many epochs a whole training has."""
 
-    value: float  # final value of the validation metric (belief/final_value)
-    ended_by: EndedBy  # "end" at the planned end or a plateau; "cut" if cut before
-    why: Reason  # the reason to set the target from this value
-    margin: float  # a value worse by up to this counts as no worse; > 0, in the metric's unit
-    epochs: float  # passes over the training set in the run
-    learning_rate: float  # the learning rate of the run
+    value: float  # The final value of the validation metric (see `belief.final_value`).
+    ended_by: EndedBy  # "end" at the planned end or a plateau, "overfitting", or "cut" before.
+    why: Reason  # The reason to set the target from this value.
+    margin: float  # A value worse by up to this (in the metric's unit, > 0) counts as no worse.
+    epochs: float  # Passes over the training set in the run.
+    learning_rate: float  # The learning rate of the run.
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
@@ -50,7 +50,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
-    # A run that was getting worse when the budget cut it also counts as overfitting.
+    # Without planned epochs, a run that was still getting worse at its end also overfits.
     is_worse = plateau.turned or (plateau.worsens and question.planned_epochs is None)
     overfits = plateau.verdict == "reached" and is_worse
     return _ended(question, record, "overfitting" if overfits else "end")
@@ -59,11 +59,11 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
 def ends_early(question: Question, record: TrialRecord) -> bool:
     """Return whether the final value of a reference run is known before its planned end.
 
-    Without a planned end, it is known at the plateau. A run that is about to overfit is trained
-    until its metric gets worse, and its best value is then the final value. With a planned end,
-    only an overfitting run ends early, because recorded losses still fell by up to two margins
-    after the plateau. With a learning-rate schedule no run ends early, because the metric improves
-    when the rate falls.
+    Without a planned end, the final value is known at the plateau. A run that begins to overfit is
+    trained until its metric is clearly worse; the best value is then the final value. With a
+    planned end, only an overfitting run ends early, because losses of recorded runs fell by up to
+    two more margins after the plateau. With a learning-rate schedule, no run ends early, because
+    the metric improves when the rate falls.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _is_over(question, record, plateau) and not plateau.worsens
@@ -76,13 +76,13 @@ def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) ->
 
 
 def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
-    """Return whether a run got worse after its best value, or has a plateau and ran long enough."""
+    """Return whether a run got worse after its best value, or reached a plateau in a long run."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the final value of a cut run; None if the run failed or was not evaluated."""
+    """Return the final value of a run that was cut; None if it failed or was not evaluated."""
     return None if record.has_failed else _ended(question, record, "cut")
 
 
@@ -142,7 +142,7 @@ _SHARE = 0.5
 
 
 class Pilots:
-    """Runs of the reference batch size that may set the target, the reference's own run first."""
+    """Pilot runs at one or more learning rates, the reference's first; one sets the target."""
 
     def __init__(
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
@@ -159,8 +159,8 @@ class Pilots:
         if start is not None:
             clear *= STARTED_DELTAS
         else:
-            # No untrained model was evaluated, and most may be learned before the first evaluation,
-            # so measure improvements from the worst first value of all runs.
+            # If the untrained model was not evaluated, measure improvements from the worst first
+            # value of all runs, because a run may learn most before its first evaluation.
             firsts = [curve[0] for curve in map(question.values, records) if curve]
             start = min(firsts, key=lambda value: question.sign * value, default=0.0)
         gains = question.sign * np.array(self._values) - question.sign * start
@@ -169,7 +169,8 @@ class Pilots:
         best_delta = _delta(question, records[self._most])
         is_near = bool(gains[0] < clear)
         self._are_near = is_near and most < STARTED_DELTAS * best_delta
-        # Try a higher rate if the reference hardly improved, and only the highest rate or none did.
+        # Try higher rates if the reference hardly improved and the highest rate was best, while
+        # all runs improved little or the highest rate improved far more than all others.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
@@ -181,7 +182,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """Why the reference hardly learns, and a rate that learns; None if the reference learns."""
+        """Why the reference hardly learns, with a better learning rate; None if it learns."""
         reference, metric = self._records[0], self._question.metric
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
@@ -201,8 +202,8 @@ class Pilots:
     def end(self) -> EndLevel | None:
         """The final value that sets the target; None if no run learned or higher rates come first.
 
-        If the reference hardly learns, the best other run sets the target. For a cut run, its value
-        at the cut is used.
+        If the reference hardly learns, the best run at another rate sets the target. For a run that
+        was cut before its end, the final value up to the cut is used.
         """
         question = self._question
         if not self._learned:
@@ -236,7 +237,7 @@ def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> T
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run hardly beats the untrained model: by `end`, or by its curve if None."""
+    """Return whether a run hardly beats the untrained model; without `end`, judge its curve."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"

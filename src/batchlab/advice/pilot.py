@@ -15,7 +15,7 @@ from batchlab.records.trial import TrialRecord
 # The fraction of the budget that a pilot may take. If this cuts the pilot before its planned end,
 # the value at the cut sets the target.
 _SHARE = 0.5
-# After this fraction of the pilot, its limit is computed again from measured costs of runs.
+# After this fraction of the pilot, its longest length is computed again from measured costs.
 _FIRST_PART = 1 / 8
 # Pairs of learning rates for pilots, in octaves above the reference rate. If a pair diverges or
 # learns nothing, try the next pair, because the reference rate may be far too low or too high.
@@ -30,7 +30,7 @@ class Pilot:
     """
 
     def __init__(self, log: RunLog, with_all_options: Callable[[], Question] | None) -> None:
-        """Prepare a pilot whose runs `log` requests.
+        """Prepare a pilot; `log` requests its runs.
 
         `with_all_options` profiles all batch sizes and returns the question with all options; it is
         called after the first part of the pilot, while nothing runs.
@@ -59,7 +59,7 @@ class Pilot:
             longest = log.planned_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
-                # The rates tried look too low, so try the higher rates first.
+                # The rates that ran look too low, so try the higher rates of `todo` first.
                 todo.sort(key=lambda octaves: octaves[0] < 0)
             if log.run_s(self._size, records[-1].steps) > log.left_s():
                 todo = []
@@ -83,7 +83,7 @@ class Pilot:
         return reason
 
     def _limit(self) -> int:
-        """Return the most steps of a pilot: as planned, but at most what half the budget allows."""
+        """Return the most steps of a pilot: as planned, or fewer if half the budget ends first."""
         share_s = _SHARE * self._question.budget_s
         return min(
             self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
@@ -96,7 +96,8 @@ class Pilot:
         resumes = self._log.engine.resumes
         is_one_piece = self._question.planned_epochs is not None and not resumes
         longest = self._log.planned_steps(self._size)
-        # Start with few steps: only runs show the cost of evaluations and of parallel steps.
+        # Start with few steps, because the limit depends on the costs of evaluations and of steps
+        # in parallel runs, which are known only after a run.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._limit())

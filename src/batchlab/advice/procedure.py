@@ -23,10 +23,11 @@ from batchlab.records.trial import Status, TrialRecord
 _COVERS_FROM = 10.0
 # If only whole trainings are compared, the reference is trained this many times at first.
 _REFERENCES = 3
-# The most confirming trainings of the present answer and of each baseline. Without this limit
-# a study would train until doubt arises or the budget is spent, and so favor the reference.
+# To confirm an answer, train the answer and each baseline at most this many times. Without a limit
+# a study would go on until the answer looks doubtful, which would favor the reference.
 _CONFIRMED = 5
-# Compute the gain of 1, 3 or 8 further seeds together; start at most `_AT_ONCE` of them.
+# For each configuration, compute the gain from 1, 3 or 8 further seeds together, but start at most
+# `_AT_ONCE` seeds before gains are computed again.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
 # The most seeds of a configuration, because further seeds hardly add information.
 _MOST_SEEDS = 12
@@ -37,34 +38,36 @@ _LEAST_GAIN = 0.002
 # A new configuration is at most this many octaves from one that reached the target: in batch size,
 # and in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
 _REACH, _REACH_ACROSS = 3.0, 2.0
-# The first stretch of a challenger, as a fraction of the leader's cost; growth per next stretch.
+# A challenger's cost at the end of its first stretch, as a fraction of the leader's cost, and the
+# factor by which the cost grows with each further stretch.
 _STRETCH, _GROWTH = 0.25, 1.3
-# Drop a challenger that took this fraction longer than the leader to a value that both reached.
-# The second number is added to the fraction at the start of a run, and shrinks to 0.
+# Stop a challenger that cost this fraction more than the leader to reach the same value. At the
+# start of a run, the second number is added to the fraction; it shrinks to 0 during the run.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
 # Up to this fraction of the leader's cost, a challenger is evaluated only rarely.
 _WATCHED_FROM = 0.2
-# The cost inferred for a stopped run is at most this many times the leader's.
+# The cost to the target inferred for a stopped run is at most this many times the leader's.
 _MOST_SLOWER = 8.0
-# SD, in octaves, of the cost inferred for a run stopped as slower, and for one cut by the budget.
-# The earlier the stop, the more of the third number is added to the SD.
+# The standard error, in octaves, of the cost inferred for a run that was stopped as too slow, and
+# for a run that the budget cut. The earlier the run stopped, the more of the third number is added.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
-# A run may begin if it costs at most this many times the budget left: little is then cut off.
+# A run may begin if it costs up to 2 % more than the budget left, because little is then cut off.
 _SLACK_OF_BUDGET = 1.02
-_LEAST_SHARE = 0.02  # the least cost assumed of a run, as a fraction of a whole training's
+_LEAST_SHARE = 0.02  # The least cost assumed of a run, as a fraction of a whole training's.
 
 
 class Flight(NamedTuple):
-    """A run in progress: a training to its end, or a stretch of a challenger.
+    """A run in progress: a training to its end, or one stretch of a challenger's training.
 
-    A challenger is trained in stretches while it may be faster than the leading configuration.
+    A challenger is a configuration that is trained stretch by stretch, while it may be faster than
+    the leader, which is the best configuration so far.
     """
 
     at: int  # the index of the configuration
     seed: int
-    leader: int | None = None  # None for a training to its end
-    lead_cost: float = 0.0  # the leader's cost to the target
-    asked: float = 0.0  # the cost at which the challenger's present stretch ends
+    leader: int | None = None  # The index of the leader; None for a training to its end.
+    lead_cost: float = 0.0  # The leader's cost to the target.
+    asked: float = 0.0  # The challenger's cost at the end of the present stretch.
 
 
 class Procedure:
@@ -87,13 +90,14 @@ class Procedure:
     def named(self) -> int:
         """The configuration that the advice would report if the study ended now.
 
-        This is the best configuration that is likely no worse than the baseline, or the baseline.
+        This is the best configuration that is likely no worse than the baseline, else the baseline:
+        the reference, or if that is a default, its batch size at the best rate.
         """
         study, outlook, nameable = self.study, self.outlook, self.study.nameable
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
-        # Choose the largest batch size whose examples are likely within `delta` of the fewest.
+        # Choose the largest batch size likely to need at most 1 + `delta` times the least examples.
         behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         is_likely = np.minimum(near, outlook.chance) >= LIKELY
@@ -114,11 +118,11 @@ class Procedure:
         return self.named
 
     def confirm(self, at: int) -> None:
-        """Train more seeds of a configuration and its baselines, if the budget allows."""
+        """Train a configuration and the baselines on more seeds, as far as the budget allows."""
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
-        """Run each challenger while it may be faster than the leader, one per worker."""
+        """Train each challenger while it may be faster than the leader, one per free worker."""
         todo = deque(self.study.where(lambda one: not one.is_over, among=challengers))
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
@@ -129,7 +133,7 @@ class Procedure:
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Call `begin` whenever a worker is free; return when no run was begun and none is left."""
+        """Call `begin`, which starts a run, whenever a worker is free, until all runs ended."""
         while True:
             if self._has_room:
                 self.look()
@@ -164,14 +168,14 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference again, up to 3 times in all, if only whole trainings are compared."""
+        """Train the reference up to 3 times in total if only whole trainings are compared."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
         return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
-        """Train the untrained batch size of the least cost per example, at its most useful rate."""
+        """Train the batch size with the least cost per example, of those that have not run yet."""
         study = self.study
         new = {*study.options} - study.ran_sizes - {*study.sizes[self._flying]}
         for size in sorted(new, key=lambda size: (study.weight[size] / size, size)):
@@ -182,14 +186,14 @@ class Procedure:
         return False
 
     def _begin_most_promising(self) -> bool:
-        """Begin the run with the highest gain / sqrt(seconds); return False if all gain little."""
+        """Begin the run with the highest gain / sqrt(seconds); return False if gains are small."""
         named, nameable = self.named, self._in_question()
         possible = dict(self._possible(named))
         runs, costs_s = [*possible], [*possible.values()]
         both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
         gains = np.reshape(both, (-1, 2))
-        # If no single run can make another configuration likely no worse, use the gains that do not
-        # require this (the second column).
+        # The first column of gains requires an answer that is likely no worse than the baseline. If
+        # no single run can lead to a new answer of this kind, use the second column, without it.
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if not len(promising):
             return False
@@ -201,9 +205,10 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train one more seed to confirm the answer `named`, if needed; return whether begun.
+        """Begin one more training to confirm the answer `named`; return False if none is needed.
 
-        It is of the least trained of `named`, the baseline, and the user's size at its best rate.
+        The training is of the configuration with the fewest trainings among `named`, the baseline,
+        and the user's batch size at its likely best rate.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -229,7 +234,7 @@ class Procedure:
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return the configurations to compute gains for: reference, baseline, answer, best few."""
+        """Return configurations that may be the answer: reference, baseline, answer, best few."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
@@ -266,7 +271,7 @@ class Procedure:
                         yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """Return the expected seconds of a new challenger, including its whole run if it wins."""
+        """Return the expected seconds of a new challenger, which trains to the end if it wins."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s
@@ -306,7 +311,7 @@ class Procedure:
         return np.asarray(np.any(near, axis=1))
 
     def _leader(self) -> int:
-        """Return the best configuration whose run on seed 0 reached the target or came nearest."""
+        """Return the best configuration that reached the target on seed 0, or else came nearest."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -372,7 +377,7 @@ class Procedure:
         return self.log.request(cell, 0, steps=steps, watched_from_samples=watched)
 
     def _note(self, at: int, why: Reason) -> None:
-        """Log that the latest run, of configuration `at`, has started, and the reason `why`."""
+        """Log that the latest run, which is of configuration `at`, has begun, and why."""
         cell, seed = self.study.cells[at].cell, next(reversed(self._flights.values())).seed
         size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
@@ -389,14 +394,15 @@ class Procedure:
             return
         self.study.take_in(flight.at, flight.seed, record, guess=self._if_missed(flight, record))
         if flight.seed not in self._shown(flight.at):
-            self.study.cells[flight.at].is_over = True  # another run would be cut too
+            self.study.cells[flight.at].is_over = True  # the budget would cut another run too
         if flight.at in self.study.same_size:
             self.study.set_level()
 
     def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
-        """Guess log2 of the steps that a run short of the user's target would need, and the error.
+        """Guess log2 of the steps to the user's target for a run that missed it, and the error.
 
-        None if the run was cut before its expected steps, so that the miss shows nothing.
+        Return None if the run had fewer steps than it was expected to need, because then the miss
+        shows nothing.
         """
         if self.study.compares_ends or not record.steps:
             return None
@@ -418,7 +424,8 @@ class Procedure:
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
             if not (came_to_end and study.cells[flight.leader].met):
-                # If neither run reached the target, compare them at values that both reached.
+                # Only a whole training counts as a miss, and only if the leader reached the target.
+                # Otherwise infer the cost from values that both runs reached.
                 self._stop(flight, record, was_cut=True)
                 return
         if is_over or (crossing is not None and crossing.held):
@@ -442,12 +449,12 @@ class Procedure:
             self._stop(flight, record, was_cut=True)
 
     def _has_lost(self, flight: Flight, record: TrialRecord) -> bool:
-        """Return whether a run costs more than the leader, or far more to a value both reached."""
+        """Return whether a run costs more than the leader's, or far more to an equal value."""
         share, slower = self._compared(flight, record)
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
     def _compared(self, flight: Flight, record: TrialRecord) -> tuple[float, float]:
-        """Return a challenger's cost so far / the leader's cost, and `slower_by` of both runs."""
+        """Return a challenger's cost so far / the leader's cost, and the runs' `slower_by`."""
         study, level = self.study, self.log.until
         assert flight.leader is not None
         runs = record, study.cells[flight.leader].records[0]
@@ -459,7 +466,7 @@ class Procedure:
         return float(course[0, -1]) / flight.lead_cost, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, record: TrialRecord, *, was_cut: bool) -> None:
-        """Stop a challenger, and add the cost inferred from its last stretch to the study."""
+        """Stop a challenger, and add a guess of its cost to the target to the study."""
         share, slower = self._compared(flight, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

@@ -31,11 +31,11 @@ HORIZONS: Final = (0.5, 1.5, 2.0)
 """Schedule lengths to try, as multiples of the reference's schedule length."""
 NEARLY_WHOLE: Final = 0.95
 """A run with this fraction of the steps counts as whole: recorded runs end up to 5 % early."""
-MOST_STEPS = 10**9  # the limit of a training that has no other limit
-# At the reference batch size, the training between two evaluations takes this many times as long
-# as an evaluation, so evaluations take at most a third of a run. Denser evaluations would show the
-# steps to a target more exactly, but seeds differ by more than that. Factors of three and five gave
-# fewer right answers (benchmarks/regret_whole.py).
+MOST_STEPS = 10**9  # The most steps of a training that has no other limit.
+# At the reference batch size, training from one evaluation to the next takes this many times as
+# long as an evaluation, so evaluations take at most a third of a run. More evaluations would show
+# the steps to a target more exactly, but seeds differ by more. Factors of three and five led to
+# fewer right recommendations (benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
 # However long an evaluation takes, the next evaluation comes after at most this fraction of a whole
 # training, or of 20 epochs if no end is planned.
@@ -48,7 +48,7 @@ class CellKey(NamedTuple):
 
     batch_size: int
     learning_rate: float
-    horizon: float = 1.0  # schedule length, as a multiple of the reference's
+    horizon: float = 1.0  # the schedule length, as a multiple of the reference's
 
 
 RunKey = tuple[CellKey, int]
@@ -77,23 +77,23 @@ def why_it_failed(record: TrialRecord) -> Reason:
 class RunLog:
     """The runs requested from an engine, their records, and the budget that is left."""
 
-    question: Question  # the question to answer
-    engine: Engine  # makes the runs
+    question: Question  # The question to answer.
+    engine: Engine  # The engine that makes the runs.
     # The target at which runs may stop; None if not set yet, or for objective quality.
     until: Target | None
     # The record of each run, by configuration and seed.
     records: dict[RunKey, TrialRecord] = field(default_factory=dict)
     # The purpose of each run when it was first requested.
     purposes: dict[RunKey, Purpose] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)  # every action with its reason
-    reserved_s: float = 0.0  # seconds reserved for the leader's whole training
-    # Batch sizes that are no longer compared, each with its reason.
+    steps: list[Step] = field(default_factory=list)  # Every action with its reason.
+    reserved_s: float = 0.0  # Seconds reserved for a whole training of the leader.
+    # The batch sizes that are no longer compared, each with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
-    watcher: RunWatcher | None = None  # only observes; no decision depends on it
-    leading: CellKey | None = None  # the leading configuration; None before comparisons
-    whole_epochs: float | None = None  # epochs of a whole training; None before the pilot
-    # True if only whole trainings are compared, because a learning-rate schedule spans each: values
-    # before the end, at a high rate, say little about a shorter training.
+    watcher: RunWatcher | None = None  # An observer; no decision depends on it.
+    leading: CellKey | None = None  # The leading configuration; None before comparisons.
+    whole_epochs: float | None = None  # The epochs of a whole training; None before the pilot.
+    # True if only whole trainings are compared. With a learning-rate schedule, the rate is still
+    # high before the end, so values there say little about a shorter training.
     whole_only: bool = False
     # The reason why the reference hardly learns; None if the reference learns, or before the pilot.
     hardly_learns: Reason | None = None
@@ -141,12 +141,12 @@ class RunLog:
         return self._keys[request.trial]
 
     def expected_s(self, request: RunRequest) -> float:
-        """Return the expected seconds of the budget that a run costs; stored steps cost nothing."""
+        """Return the seconds that a run is expected to cost; steps that are stored cost nothing."""
         size, steps = request.trial.batch_size, self._new_steps(request)
         return self.run_s(size, steps, all_splits=request.length.all_splits)
 
     def run_s(self, batch_size: int, steps: int, *, all_splits: AllSplits = "at_end") -> float:
-        """Return the expected seconds of the budget that one run of `steps` new steps costs."""
+        """Return the seconds that one run of `steps` new steps is expected to cost."""
         length = RunLength(
             steps=steps,
             interval_samples=self.interval_samples,
@@ -156,7 +156,7 @@ class RunLog:
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
         """Return how many steps of one run fit into `seconds`, to within 1 %; at least 1."""
-        # Early evaluations are dense, so cost is not proportional to steps: double, then bisect.
+        # Evaluations are more frequent early, so the cost is not proportional to steps: search.
         low, high = 1, 2
         while high < MOST_STEPS and self.run_s(batch_size, high) <= seconds:
             low, high = high, 2 * high
@@ -214,7 +214,7 @@ class RunLog:
 
     def plan(self, batch_size: int) -> BatchPlan:
         """Return the plan of a training at this batch size: how many examples each step takes."""
-        # An engine with fixed rates may lack the reference's rate at this size, so use its first.
+        # An engine with fixed rates may lack the reference's rate at this size: use its first.
         rates = self.engine.learning_rates(batch_size) or [self.question.reference.learning_rate]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rates[0], seed=0)
         return trial.plan
@@ -229,7 +229,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the steps of the planned or allowed epochs (the fewer), else `MOST_STEPS`."""
+        """Return the fewer of the planned and the allowed steps; without both, `MOST_STEPS`."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:
@@ -243,7 +243,7 @@ class RunLog:
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
         """Make the runs, wait for all, and return their records in the order of the requests.
 
-        Each record is stored under its configuration and seed, with its first purpose.
+        Each record is stored under its configuration and seed, with the purpose that came first.
         """
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)

@@ -32,30 +32,33 @@ _BELOW, _ABOVE = 4, 8
 # The rates for training lengths other than the reference's: fewer, because every length has its own
 # configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
-# A training has at least this many times the length to the target, because some seeds take longer.
+# Plan trainings at least this many times as long as the target needs: some seeds take longer.
 _ROOM = 1.15
-# The most margins worse than the reference that a training counts as; failed trainings get this.
+# A training counts as at most this many margins worse than the reference, a failed one as exactly.
 FAILED = 20.0
-# Priors of the standard deviation over seeds, for log2 of the steps to the target and for final
-# values / margin (used if no recorded metric is similar).
+# Priors of standard deviations over seeds: of log2 of the steps to the target, and of final values
+# in margins. The latter prior is used only if no metric like this one was recorded.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
 # The least variance over seeds, in squared octaves of steps or squared margins of final values,
 # because evaluations are too far apart to resolve less.
 _LEAST_VARIANCE = 1e-4
-# The belief is drawn with this many equally likely standard deviations of final values.
+# The standard deviation of final values is uncertain: use this many equally likely guesses.
 _N_SCATTERS = 4
-# Final values this many margins worse than the reference's vary more by seed: don't pool them.
+# If no run of a configuration ends less than this many margins worse than the reference, its final
+# values vary more over seeds than others, so don't use them to estimate the usual variance.
 _NEAR = 4.0
-_MISSED_BY = 0.5  # a run that missed the target is assumed to reach it this many octaves later
-# A failed run counts as needing this many octaves more steps than a whole training, +- as many.
+_MISSED_BY = 0.5  # A run that missed the target is assumed to need this many octaves more steps.
+# A failed run is assumed to need this many octaves more steps than a whole training. The assumed
+# number of octaves is also its standard error.
 _FAILED_BY = 1.0
-# The standard error assumed of log(step time) if none is known; the normal quantile of 97.5 %.
+# The standard error of log(step time) to assume if none is known; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# For rates up to an octave below a failed rate, assume 5 more successful trainings and 1 failed.
+# For the chance of success at rates up to an octave below a failed rate, add this many successful
+# trainings and one failed training to the trainings that ran.
 _HELD = 5
 # The final value of a configuration that reached the target but was not trained further is assumed
-# to lie this fraction of the way from the reference's final value to the target, +- a margin.
+# to lie this fraction of the way from the reference's final value to the target.
 _HELD_AT = 0.5
 
 
@@ -65,22 +68,22 @@ class Configured:
 
     cell: CellKey
     records: dict[int, TrialRecord] = field(default_factory=dict)
-    # log2 of the steps to the target (a guess if the run missed the target), and the standard error
-    # of this number, without the variation over seeds.
+    # By seed, log2 of the steps to the target (a guess if the run missed the target), and the
+    # standard error of this number, which does not include variation over seeds.
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
-    met_on: set[int] = field(default_factory=set)  # seeds whose trainings reached the target
-    missed_on: set[int] = field(default_factory=set)  # seeds that missed the target at the end
-    # Margins by which a whole training ended worse than the reference.
+    met_on: set[int] = field(default_factory=set)  # Seeds whose trainings reached the target.
+    missed_on: set[int] = field(default_factory=set)  # Seeds whose trainings missed the target.
+    # By seed, how many margins worse than the reference a whole training ended.
     ends: dict[int, float] = field(default_factory=dict)
-    # The standard error of the final value in the metric's unit, if known.
+    # By seed, the standard error of the final value in the metric's unit, if known.
     end_errors: dict[int, float | None] = field(default_factory=dict)
-    is_over: bool = False  # True if no further run is possible
-    was_slower: bool = False  # True if a run was stopped because it was slower than the leader
-    failed: bool = False  # True if a training failed
+    is_over: bool = False  # True if no further run is possible.
+    was_slower: bool = False  # True if a run was stopped because it was slower than the leader.
+    failed: bool = False  # True if a training failed.
 
     @property
     def met(self) -> bool:
-        """Whether a run reached the target, at most as many missed it, and no training failed."""
+        """Whether runs reached the target, at least as many as missed it, and none failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
@@ -125,7 +128,7 @@ class AdviceStudy:
         """Create all configurations, without the results of any run.
 
         Args:
-            log: requests the runs; the configurations of runs in the log are included.
+            log: requests the runs; the configurations of all runs in the log are created too.
             prior: the belief about costs and final values before any run.
         """
         question = log.question
@@ -170,16 +173,17 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # For a batch size timed alternately with the reference's: SD of log(ratio of step times).
+        # For each batch size timed alternately with the reference's, the standard error of log(step
+        # time / the reference's step time).
         self.timed: dict[int, float] = {}
-        # Final value of the reference's training, or of the first whole one if that failed; None if
-        # the user gave the target.
+        # The final value of the reference's training, or of the first whole training if the
+        # reference failed; None if the user gave the target.
         self.end: EndLevel | None = None
         # The most that a run to the user's target may cost; None if the user gave no target.
         self.most_cost: float | None = None
         # True if a training is never prolonged beyond its planned epochs to reach the target.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
-        # By configuration with more epochs than the reference: the steps of a whole training.
+        # The steps of a whole training, for configurations with more epochs than the reference.
         self._longer: dict[int, int] = {}
         self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
@@ -203,7 +207,7 @@ class AdviceStudy:
 
     @property
     def _allowed_horizons(self) -> list[float]:
-        """The `HORIZONS` that make a whole number of epochs, from 1 to `at_most_epochs`."""
+        """The lengths in `HORIZONS` that are a whole number of epochs, at most `at_most_epochs`."""
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
         epochs = {horizon: horizon * planned for horizon in HORIZONS}
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
@@ -242,7 +246,7 @@ class AdviceStudy:
     # ---- configurations
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with the settings of `cell`; without one, the nearest rate."""
+        """Return the configuration with the settings of `cell`, or with the nearest rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self.nearest(cell.batch_size, octave, horizon=cell.horizon)
 
@@ -266,7 +270,7 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return octaves of each rate above the ridge through each of `others`, (n, others)."""
+        """Return how many octaves each rate lies above the ridge through each of `others`."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -284,9 +288,9 @@ class AdviceStudy:
     def nameable(self) -> list[int]:
         """The user's own configuration, and all configurations that the advice may recommend.
 
-        The latter never failed, reached the target and, if final values are compared, have a final
-        value. If only whole trainings are compared, the target may be missed: a lucky reference run
-        may have set it too high, so the belief judges the final values.
+        A configuration may be recommended if it never failed, reached the target and, where final
+        values are compared, has a final value. If only whole trainings are compared, it may miss
+        the target, which a lucky reference run may have set too high.
         """
         at = self.where(lambda one: not one.failed)
         if self.follows:
@@ -336,13 +340,13 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """Batch sizes that `at_most_epochs` stops before the target, below the reference's cost."""
+        """Batch sizes that may reach the target, at a lower cost, if `at_most_epochs` is raised."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own_size], []
         longest, beyond = allowed, allowed
-        if self._stretches:  # the next longer schedule must also take less time
+        if self._stretches:  # only certain lengths are possible
             planned = self.question.planned_epochs or allowed
             longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
@@ -373,7 +377,7 @@ class AdviceStudy:
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a whole training, without steps copied from other runs."""
+        """Return the expected seconds of a whole training, not counting steps copied from a run."""
         cell = self.cells[i].cell
         shared = self.log.shared_steps((cell, seed))
         if not shared:
@@ -419,7 +423,7 @@ class AdviceStudy:
         if crossing is not None and has_met:
             self._set_length(i, self.whole_steps(i, met_at=crossing.step))
         elif self.follows and record.steps > self.whole_steps(i):
-            self._set_length(i, most)  # the run missed the target: use `most_steps`
+            self._set_length(i, most)  # the target was missed, so train longer
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
         if self.log.until is None and self.end is None and came_to_end:
@@ -518,7 +522,7 @@ class AdviceStudy:
     def scatter(self) -> tuple[float, Array]:
         """Return standard deviations over seeds: of log2 of the steps, and of final values.
 
-        Each configuration has `_N_SCATTERS` equally likely guesses for final values, in margins.
+        The latter, in margins, are `_N_SCATTERS` equally likely guesses for each configuration.
         """
         cost, steps, ends = 0.0, [], []
         for one in self.cells:
@@ -557,7 +561,7 @@ class AdviceStudy:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        # Assume a final value for configurations that reached the target but never ran whole.
+        # Assume a final value for configurations that reached the target but not their end.
         ends = {i: (*one.ends.values(),) for i, one in enumerate(self.cells) if one.ends}
         held_on = self.where(lambda one: one.met_on and not one.ends)
         if self.compares_ends:
@@ -566,7 +570,7 @@ class AdviceStudy:
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # Add variance to final values after a cut pilot, assumed final values and failures.
+        # Add variance to all final values if the pilot was cut, and to assumed and failed values.
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -610,7 +614,7 @@ class AdviceStudy:
         return self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
-        """Return, per configuration, the SD of log2(step time / the reference's step time)."""
+        """Return the standard error of log2(step time / the reference's) of each configuration."""
         if self.question.objective != "time":
             return np.zeros(len(self.cells))
         own_size = self.question.reference.batch_size
@@ -625,11 +629,11 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return a run's chance of success: < 1 for rates up to an octave below failed rates."""
+        """Return the chance that a run succeeds: < 1 up to an octave below a failed rate."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
-        # Trainings that reached the target or ended without failure.
+        # Count the trainings that reached the target or ended without failure.
         n_held = np.array([len(one.met_on | one.ended_on) for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), n_held / (n_held + 1), 1.0)
 

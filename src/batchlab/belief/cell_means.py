@@ -17,7 +17,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 
 Array = NDArray[np.float64]
-Values = Sequence[float]  # the values of a cell, one per seed
+Values = Sequence[float]  # the values of one cell, one value per seed
 
 # With this many draws, sampling shifts a bound at 2.5 % by about 1 % of the interval's width.
 _N_DRAWS = 16_384
@@ -34,8 +34,8 @@ class CellMeans:
 
     cells: tuple[Values, ...]
     scale: MetricScale
-    prior: ScatterPrior | None  # the prior of the standard deviation over seeds, on `scale`
-    draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN if a cell is empty
+    prior: ScatterPrior | None  # The prior of the standard deviation over seeds, on `scale`.
+    draws: Array | None  # Draws of the means in the metric's unit, (n_draws, cells); NaN if empty.
 
     @classmethod
     def of(
@@ -70,7 +70,8 @@ class CellMeans:
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
         """Estimate each cell's mean gap: train metric minus the held-out metric in `self`.
 
-        Train metrics hardly differ by seed, so gaps get the seed-scatter prior of `self`.
+        Train metrics hardly differ by seed, so gaps vary over seeds as the held-out metric does:
+        use the prior of `self` for the variance.
         """
         require_finite(chain(*gaps))
         prior, values = self.prior, [*chain(*self.cells)]

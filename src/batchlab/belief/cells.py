@@ -32,7 +32,7 @@ def held_out_split(study: Study) -> Split | None:
 
 
 def budget_split(study: Study) -> Split:
-    """Return the split to compare equal budgets on: validation, else test, else train."""
+    """Return the split on which equal budgets are compared: validation, else test, else train."""
     if study.workload.has_validation:
         return "validation"
     return held_out_split(study) or "train"

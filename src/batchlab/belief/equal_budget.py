@@ -18,8 +18,8 @@ class EqualBudget:
     """The largest number of epochs, steps or seconds that every compared trial has spent."""
 
     study: Study
-    name: str  # one of `NAMES`
-    amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
+    name: str  # The kind of budget, one of `NAMES`.
+    amount: float  # The number of epochs, steps, or seconds (by the profiled step time).
 
     def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
         """Return the epochs, steps or seconds that a trial had spent at an evaluation."""
@@ -52,7 +52,7 @@ class EqualBudget:
     def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
         at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
         points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
-        # The budget is the end of one trial, so tolerate rounding when comparing with that end.
+        # The budget equals the length of the shortest trial, so tolerate rounding in comparisons.
         slack = 1e-9 * abs(at)
         until_then = [point for point in points if point[0] <= at + slack]
         if not until_then or until_then[-1][0] >= at - slack:

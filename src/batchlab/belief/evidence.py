@@ -25,16 +25,16 @@ from batchlab.records.trial import Split, TrialRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of every compared batch size and plan, at the end or at an equal budget."""
+    """The values of one metric for each batch size and plan, at the end or at an equal budget."""
 
     study: Study
     split: Split
-    is_gap: bool = False  # True for the gap: train minus `split`
-    budget: EqualBudget | None = None  # None for the end of each training
+    is_gap: bool = False  # True if the values are gaps: train metric minus metric on `split`.
+    budget: EqualBudget | None = None  # The equal budget; None for the end of each training.
     cells: tuple[Cell, ...]
-    means: CellMeans  # in the order of `cells`
+    means: CellMeans  # the means, in the order of `cells`
     better: Better
-    margin: float  # a value worse by up to this counts as no worse; >= 0
+    margin: float  # a value that is worse by up to this counts as no worse; >= 0
 
     @property
     def _kinds(self) -> list[Kind]:
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """Batch sizes and plans that may be as good as the best cell; None if `draws` is None."""
+        """Batch sizes and plans that may be as good as the best; None if there are no draws."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
@@ -98,15 +98,15 @@ class Evidence:
     """The measurements from which the statements about a sweep are derived."""
 
     study: Study
-    cells: tuple[Cell, ...]  # the best cell of each batch size and plan, if a trial ended well
-    budgets: tuple[EqualBudget, ...]  # the equal budgets that are known, epochs first
+    cells: tuple[Cell, ...]  # The best cell of each batch size and plan, if a trial ended well.
+    budgets: tuple[EqualBudget, ...]  # The equal budgets that are known, epochs first.
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
         """Choose the cells of a study and compute their equal budgets."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         evidence = cls(study=study, cells=cells, budgets=())
-        # A plan changes settings during its run, so its trials can be compared only at their end.
+        # A plan changes settings during a trial, so its trials can be compared only at their end.
         # All trials end after equal epochs, so with plans only epochs are an equal budget.
         names = NAMES[:1] if has_plans(cells) else NAMES
         budgets = map(partial(equal_budget, study, evidence._ended_well), names)
@@ -166,7 +166,7 @@ class Evidence:
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return each cell's final values, or the values if trials had stopped at `budget`."""
+        """Return each cell's final values, as if trials had stopped at `budget` if it is given."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:
@@ -227,5 +227,5 @@ class Evidence:
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
-        """Return `value` of each cell's trials that ended well, without unknown values."""
+        """Apply `value` to each cell's trials that ended well, and leave out unknown results."""
         return [known(map(value, cell.ended_well)) for cell in self.cells]

@@ -20,8 +20,8 @@ V = TypeVar("V", float, float | None)
 
 # A final value is read off a line fitted to this last part of a run.
 _TAIL = 0.25
-_BOUNDS = (1.0, 100.0)  # upper bounds of a final value: as a fraction, and in percent
-# A line is fitted to at least this many evaluations: through two it would show no scatter.
+_BOUNDS = (1.0, 100.0)  # The upper bounds of a final value: as a fraction, and in percent.
+# A line is fitted to at least this many evaluations, because two would always lie on the line.
 _FEWEST = 3
 # If the best model is kept, the final value is the best mean of this many successive evaluations.
 _IN_A_ROW = 3
@@ -56,12 +56,12 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     mean = math.fsum(values) / len(values)
     line = StraightLine.through(places, values)
     assert line.residual_sd is not None
-    # Shrink the slope by its error: if it is no larger than its error, the mean is returned.
+    # Shrink the slope by its standard error; a slope no larger than the error becomes 0.
     error_sq, end = line.residual_sd**2 / line.spread, mean
     if line.slope:
         share = max(0.0, 1 - error_sq / line.slope**2)
         end += share * line.slope * (1.0 - line.mean_x)
-    # A line may exceed an accuracy of 1, 100 percent or a loss of 0, so bound its final value.
+    # A line may lead above an accuracy of 1 or 100 percent, or below a loss of 0, so limit its end.
     if min(values) >= 0:
         end = max(end, 0.0)
     for most in _BOUNDS:
@@ -109,7 +109,7 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     if len(late) <= _FEWEST:
         return None
     places, values = zip(*late, strict=True)
-    # Shift x so that the end of the run is at 0, where the error is wanted.
+    # The error is wanted at the end of the run, so shift x to put the end at 0.
     line = StraightLine.through(np.subtract(places, 1), values)
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)

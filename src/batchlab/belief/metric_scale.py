@@ -1,4 +1,4 @@
-"""MetricScale: the scale on which good and bad configurations have similar seed variance."""
+"""MetricScale: a scale on which good and bad configurations vary similarly over seeds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Array = NDArray[np.float64]
 ScaleKind = Literal["share", "loss", "plain"]
 
 _PERCENT = 100.0
-# Assumed if the number of examples is unknown, to keep the log odds of 0 and 1 finite.
+# The number of examples to assume if unknown, to keep the log odds of 0 and 1 finite.
 _EXAMPLES = 10_000
-# The largest exponent, so that draws far out in a tail stay finite.
+# The largest exponent in a conversion to a loss, so that extreme draws stay finite.
 _HIGHEST = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricScale:
-    """A conversion: log odds of a share (0 to 1), logarithm of a positive loss, or identity."""
+    """A conversion of metrics: log odds of a share (0 to 1), logarithm of a loss, or identity."""
 
     kind: ScaleKind
-    whole: float = 1.0  # the largest share: 1, or 100 for percent
-    n_examples: int | None = None  # number of examples that a value is a mean over, if known
+    whole: float = 1.0  # The largest share: 1, or 100 for percent.
+    n_examples: int | None = None  # The number of examples that a value is a mean over, if known.
 
     @classmethod
     def of(
@@ -72,7 +72,7 @@ class MetricScale:
         return places
 
     def variance(self, values: Sequence[float]) -> float:
-        """Return the sample variance of values on this scale, at least the variance of rounding."""
+        """Return the variance of metric values on this scale, at least the variance by rounding."""
         level = float(np.mean(values))
         variance = max(float(np.var(values, ddof=1)), self._resolution(level) ** 2 / 12)
         return variance * self.slope(level) ** 2
@@ -87,12 +87,12 @@ class MetricScale:
         return 1.0
 
     def _resolution(self, level: float) -> float:
-        """Return the least gap between two values near `level`: one example, or float32 spacing."""
+        """Return the least difference of values near `level`: one example, or float32 spacing."""
         if self.kind == "share" and self.n_examples is not None:
             return self.whole / self.n_examples
         return float(np.spacing(np.float32(abs(level))))
 
     def _inside(self, value: float) -> float:
-        """Convert a value to a share at least half an example from 0 and 1 (finite log odds)."""
+        """Convert a value to a share; keep half an example away from 0 and 1 (finite log odds)."""
         half_example = 0.5 / (self.n_examples or _EXAMPLES)
         return min(max(value / self.whole, half_example), 1 - half_example)

@@ -17,19 +17,20 @@ from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 
-N_DRAWS = 1024  # the least number of draws; many configurations need more
+N_DRAWS = 1024  # The least number of draws; many configurations need more.
 # A chance compares the means of this many further trainings of each configuration, because a single
-# training may be worse by bad luck only.
+# training may be worse only by bad luck.
 _N_JUDGING = 5
 # The loss of utility, in octaves of cost, if trainings end worse than the user's configuration, and
 # if they end worse than the user's batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
-# A training that ends worse than the target by this many standard deviations over seeds reaches it
-# with probability 1/2, because a noisy curve has to stay beyond the target only for a tenth more
-# examples. Fitted to recorded trainings (benchmarks/results/coverage.md, "Missed trainings").
+# If a final value is worse than the target by this many standard deviations over seeds, half of the
+# trainings still reach the target, because a noisy curve has to stay beyond the target only for a
+# tenth more examples. Fitted to recordings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
-_NEVER = -1e3  # the utility of a configuration that failed
-# Shrink fitted slopes by this many times the share of variance that chance would explain.
+_NEVER = -1e3  # The utility of a configuration that failed.
+# Slopes fitted to draws explain some variance by chance. Shrink the slopes by this many times the
+# share of variance that unrelated numbers would explain.
 _SHRINK = 4.0
 
 
@@ -38,8 +39,8 @@ def standard_noise(n: int, n_draws: int) -> Array:
     """Generate n standard normal numbers for each draw, with a fixed random seed.
 
     The numbers are fixed so that results change only with observations. Draws come in pairs of
-    opposite sign, and the columns of numbers are uncorrelated. So the mean of a quantity that is
-    linear in the belief is exact.
+    opposite sign, and the columns are uncorrelated. So the mean of a quantity that is linear in the
+    numbers is exact.
     """
     half = max(n_draws // 2, n)
     drawn = np.random.default_rng(0).standard_normal((half, n))
@@ -54,18 +55,18 @@ class Aim:
     Arrays have the shape (n,) for n configurations.
     """
 
-    own: int  # the index of the user's own configuration
-    same_size: Sequence[int]  # the indices of the configurations with the user's batch size
-    is_tuned: bool  # True if the baseline is the user's batch size at its best rate, not `own`
-    ends_count: bool  # whether final values matter; False if the user gave a target
-    costs_count: bool  # whether costs matter; False if only the best final value is wanted
-    most_cost: Array  # log2 of the cost of a whole training; infinite if not known
-    level: float  # how many margins worse the target is than the reference's final value
-    step_error: Array  # standard deviation of log2(cost of a step / cost of a step of `own`)
-    # log2 of the cost of a whole training if only these are compared; None if costs are those to
-    # the target.
+    own: int  # The index of the user's own configuration.
+    same_size: Sequence[int]  # The indices of the configurations with the user's batch size.
+    is_tuned: bool  # True if the baseline is the user's batch size at its best rate, not `own`.
+    ends_count: bool  # Whether final values matter; False if the user gave a target.
+    costs_count: bool  # Whether costs matter; False if only the best final value is wanted.
+    most_cost: Array  # log2 of the cost of a whole training; infinite if not known.
+    level: float  # How many margins worse the target is than the reference's final value.
+    step_error: Array  # The standard error of log2(cost of a step / cost of a step of `own`).
+    # log2 of the cost of a whole training, if only whole trainings are compared; None if the costs
+    # to the target are compared.
     known_cost: Array | None = None
-    # Standard deviation of asinh(final value in margins) of a run, without the scatter over seeds.
+    # The standard deviation that a cut pilot adds to asinh(a run's final value in margins).
     end_error: float = 0.0
 
     @property
@@ -89,30 +90,31 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return by how much each chance must rise in a linear model to reach `least_chance`.
+    """Return the rise that a linear model must predict for each chance to reach `least_chance`.
 
-    The model predicts chances from a run's result, maybe below 0 or above 1. So treat a chance as
-    a probit: the probability that a normal variable correlated with the result is above 0.
+    The rise is predicted from a run's result by a linear model, which can lead below 0 or above 1.
+    The true rise is therefore computed from a probit model: a chance is the probability that a
+    normal variable, which is correlated with the result, is above 0.
 
     Args:
         least_chance: the chance to reach.
         chance: the chances before the run, shape (n,).
-        sd: standard deviations of the changes of chances in the linear model, shape (n,).
+        sd: the standard deviations of the predicted rises over possible results, shape (n,).
 
     Returns:
-        Shape (n,): if the model changes a chance by less, the chance stays below `least_chance`.
+        Shape (n,): after a smaller predicted rise, the chance stays below `least_chance`.
     """
     sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # With x the normal variable of a chance (variance 1) and z the standardized result of the
-    # run, cov(z, [x > 0]) is the density of x at 0 times cov(x, z).
+    # Let x be the normal variable of a chance (variance 1), and z the standardized result. The
+    # covariance of z and the indicator of x > 0 is cov(x, z) times the density of x at 0.
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     needed = ndtri(least_chance) * np.sqrt(1 - correlation**2) - before
     return np.asarray(needed * sd / correlation)
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
-    """Return the probability that a normal variable with each mean and sd is above 0."""
+    """Return the probability that a normal variable with mean `mean` and SD `sd` is above 0."""
     return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
 
 
@@ -124,9 +126,9 @@ class Outlook:
             below, has shape (draws, n).
         end: how many margins worse than the reference a training ends.
         misses: the probability that a training misses the target.
-        mean_cost: log2 of the mean cost of trainings; a miss costs a whole training.
-        worse: the probability that five more trainings end, on average, more than a margin worse
-            than five of the baseline (the configuration that `Aim.is_tuned` selects).
+        mean_cost: log2 of the mean cost of trainings, where a miss costs a whole training.
+        worse: the probability that the mean final value of five more trainings is more than a
+            margin worse than that of the baseline (`Aim.is_tuned` says which that is).
         slower: the probability that five more trainings cost more than five of the baseline.
         likely_tuned: the index most likely to have the best rate at the user's batch size.
     """
@@ -154,11 +156,11 @@ class Outlook:
         """
         self._aim, self._cost_sd, n = aim, cost_sd, len(aim.most_cost)
         noise = standard_noise(5 + 2 * n, N_DRAWS)
-        # Noise of: a further run's cost and final value; the difference of two mean costs; for each
-        # of two configurations, how many of its trainings miss the target.
+        # Noise of the cost and the final value of a further run, of the difference of two mean
+        # costs, and of the number of trainings that miss the target, for two configurations.
         self._run_noise, self._luck, self._miss_noise = noise[:, :2], noise[:, 2], noise[:, 3:5]
         draws = np.arange(len(noise))
-        # A pair of opposite draws shares one surface.
+        # Both draws of a pair of opposite sign use the same surface.
         surface_of = draws % (len(draws) // 2) % len(surfaces)
         self.cost, end = np.empty((2, len(draws), n))
         for k, surface in enumerate(surfaces):
@@ -170,7 +172,7 @@ class Outlook:
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
-            # The extra cost of a miss, divided by the cost of reaching the target.
+            # The extra cost of a training that misses the target / the cost of reaching the target.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
@@ -204,7 +206,7 @@ class Outlook:
         self._variance = self._outcomes.var(axis=1)
 
     def _utility(self, tuned_end: Array) -> Array:
-        """Return the utilities in each draw: octaves of cost, or margins if costs do not count."""
+        """Return all utilities per draw, in octaves of cost or, if costs do not count, margins."""
         aim = self._aim
         if not aim.costs_count:
             return np.asarray(-self.end)
@@ -222,7 +224,7 @@ class Outlook:
 
     @property
     def chance(self) -> Array:
-        """Chance that trainings succeed, cost no more and end no worse than the baseline's."""
+        """Chance to succeed and neither cost more nor end worse than the baseline, shape (n,)."""
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int, *, over_tuned: bool = False) -> Array:
@@ -242,13 +244,13 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the most useful of `stays` and all `nameable` with `chance` >= `least_chance`."""
+        """Return the most useful of `stays` and those `nameable` that have the least chance."""
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})
 
     def most_useful(self, some: Iterable[int]) -> int:
-        """Return the configuration of the highest expected utility among `some`."""
+        """Return the configuration with the highest expected utility among `some`."""
         return int(max(some, key=lambda i: (self.utility[i], -i)))
 
     def stays(self, nameable: Sequence[int]) -> int:
@@ -266,9 +268,9 @@ class Outlook:
     ) -> tuple[float, float]:
         """Return by how many octaves a run is expected to raise the utility of the answer.
 
-        The first number assumes that the answer must likely be no worse than the baseline, the
+        The first number assumes that an answer must likely be no worse than the baseline, the
         second that any configuration may be the answer. Utilities are modeled as linear in the
-        run's result, and chances as probits of the result (see `move_to_reach`).
+        run's result. `move_to_reach` describes the model of chances.
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

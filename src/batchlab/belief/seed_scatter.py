@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 # "Unlikeness" is the standard deviation over configurations of log(sd), where sd is the standard
 # deviation over the seeds of one configuration. The prior of the unlikeness is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
-_LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
+_LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and standard deviation of log(unlikeness).
 # The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # the grid's reach beyond log variances, without a prior
-_LEAST_WEIGHT = 1e-6  # drop weights below this fraction of the largest; bounds hardly change
+_BELOW, _ABOVE = 24.0, 18.0  # The grid's reach below and above log variances, without a prior.
+_LEAST_WEIGHT = 1e-6  # Drop weights below this fraction of the largest; bounds hardly change.
 # The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
 
@@ -34,8 +34,9 @@ _RECORDED_EXAMPLES = 10_000
 class ScatterPrior:
     """The prior of the standard deviation over seeds, on the scale of the metric.
 
-    The logarithm has Student's t distribution with center `log_sd`, scale `log_sd_sd`, and few
-    `degrees` of freedom (heavy tails) because few families of workloads were recorded.
+    The logarithm of the standard deviation has Student's t distribution with center `log_sd` and
+    scale `log_sd_sd`. The `degrees` of freedom are few (heavy tails) because few families of
+    workloads were recorded.
     """
 
     log_sd: float
@@ -93,29 +94,31 @@ OwnScatter = tuple[float, int]
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return the `variance` and number of the values; with fewer than two, an unused 1.0 and 1."""
+    """Return `variance(values)` and the number of values; one or none gives (1.0, 1), not used."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of s0², the usual variance over seeds, and d0, how alike variances are.
+    """The posterior of s0² and d0, which describe the variances over seeds of all configurations.
 
-    Given both, a configuration's variance has the prior s0² d0 / chi²(d0). A sample variance s² of
-    d degrees gives the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth fits s0² and d0 to thousands
-    of genes. Two to ten configurations are too few, so a grid of both is summed over.
+    The usual variance is s0²; d0 is a number of degrees of freedom, higher if variances are more
+    alike. Given both, the prior of a configuration's variance is s0² d0 / chi²(d0). A sample
+    variance s² with d degrees of freedom gives the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth
+    estimates s0² and d0 from thousands of genes. A study has two to ten configurations, too few
+    for one estimate, so results are averaged over a grid of both numbers.
 
     Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
     """
 
-    prior_degrees: Array  # d0, shape (m,)
-    prior_variance: Array  # s0², shape (m,)
-    weight: Array  # probability of each pair (d0, s0²), shape (m,), sums to 1
+    prior_degrees: Array  # The grid's values of d0, shape (m,).
+    prior_variance: Array  # The grid's values of s0², shape (m,).
+    weight: Array  # The probability of each pair (d0, s0²), shape (m,); the sum is 1.
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
-        """Compute the posterior; None with neither a prior nor a configuration of several seeds."""
+        """Compute the posterior; None without a prior if no configuration has several seeds."""
         repeated = [(math.log(variance), n) for variance, n in cells if n > 1]
         if not repeated and prior is None:
             return None
@@ -139,8 +142,8 @@ class SeedScatter:
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
         """Return k equally likely standard deviations over seeds for each of `cells`.
 
-        The posterior, sorted by s0², is divided into k parts of equal weight. Row i has the root of
-        each moderated variance (d0 s0² + d s²) / (d0 + d), averaged over part i.
+        The posterior, sorted by s0², is divided into k parts of equal weight. In row i, the
+        variance of each cell is (d0 s0² + d s²) / (d0 + d), averaged over part i.
 
         Returns:
             Shape (k, cells), rows in ascending order of s0².

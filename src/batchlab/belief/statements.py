@@ -13,15 +13,15 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 
-# A statement is made if its probability is at least this. The shown 95 % interval then lies on the
-# statement's side as a whole, so readers can check the verdict.
+# A statement is made if its probability is at least this. The 95 % interval in the report then lies
+# completely on the statement's side of the limit, so readers can check the verdict.
 SURE = 0.975
 
 
 def as_good(draws: Array, leader: int, margin: float) -> list[int]:
     """Return the indices of the other cells that may be as good as the leader.
 
-    Left out are cells that are surely worse than the leader and not surely within the margin.
+    A cell is left out if it is surely worse than the leader, but not surely within the margin.
 
     Args:
         draws: draws of the mean of every cell, shape (n_draws, cells).
@@ -73,7 +73,8 @@ def rises(draws: Array) -> list[int]:
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
     """Estimate how many seeds per cell would decide a comparison; inf if unknown.
 
-    The interval, which shrinks with the root of the number of seeds, must exclude 0 or the margin.
+    It is decided when the interval of the difference excludes 0 or the margin. The interval is
+    assumed to shrink with the root of the number of seeds.
     """
     value, low, high = difference.estimate, difference.low, difference.high
     if value is None or low is None or high is None:

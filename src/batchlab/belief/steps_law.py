@@ -1,4 +1,4 @@
-"""StepsLaw: S(B) = S_min (1 + B_crit / B), fitted to joint draws of the steps to a target."""
+"""StepsLaw: the steps to a target at batch size B, s_min (1 + b_crit / B), fitted to draws."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# The law does not hold if the mean log2 steps deviate from it by more than this many times the
-# deviation of the draws from their mean (both root mean squares).
+# The law is rejected if the means of log2 steps deviate from the law by more than this many times
+# the deviation of the draws from the means (both deviations are root mean squares).
 _LACKS_FIT = 2.0
-# The law does not hold either if fewer than this fraction of draws agree with all `Bound`s.
+# The law is also rejected if less than this fraction of the draws agrees with every `Bound`.
 _LEAST_LEFT = 0.05
 
 Bound = tuple[int, float, NDArray[np.bool_]]
@@ -51,7 +51,8 @@ class StepsLaw:
         Args:
             batch_sizes: at least two different batch sizes, shape (k,).
             log2_steps: draws of log2 of the steps to the target, shape (n_draws, k).
-            bounds: of further batch sizes; draws whose law contradicts a bound are dropped.
+            bounds: limits of the steps of further batch sizes; draws of the law that contradict a
+                limit are dropped.
         """
         fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)

@@ -15,20 +15,20 @@ Array = NDArray[np.float64]
 # The prior variance of the constant that all costs share, and of the constant that all final values
 # share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
-_JITTER = 1e-6  # added to each variance, so that rounding does not prevent a Cholesky factor
+_JITTER = 1e-6  # Added to each variance, so that rounding does not prevent a Cholesky factor.
 # Twice the epochs give as many steps as half the batch size, with similar final values. So an
 # octave more epochs counts as a batch size that is smaller by this many octaves.
 AS_HALF_THE_SIZE: Final = 0.8
-HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, octaves
+HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, in octaves
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
     """The coordinates of n configurations, in octaves from the reference, the user's own."""
 
-    size: Array  # log2 of the batch size over the reference's, shape (n,)
-    rate: Array  # log2 of the learning rate over the reference's, shape (n,)
-    horizon: Array  # log2 of the training length in epochs over the reference's, shape (n,)
+    size: Array  # log2(batch size / the reference's), shape (n,).
+    rate: Array  # log2(learning rate / the reference's), shape (n,).
+    horizon: Array  # log2(training length in epochs / the reference's), shape (n,).
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,19 +38,19 @@ class SurfacePrior:
     Costs are log2 of steps to the target. Final values are asinh(margins by which a training ends
     worse than the reference). Each follows a quadratic trend in octaves of rate (u) and batch size
     (b), with Gaussian coefficients of u, b, u² / 4, b u / 4 and b² / 4, plus a smooth residual and
-    roughness. In each array of two, costs come first.
-    `python -m benchmarks.surface_prior` fits the prior by likelihood.
+    roughness. The first row of an array with two rows is for costs, the second for final values.
+    `python -m benchmarks.surface_prior` fits the prior by maximum likelihood.
     """
 
-    mean: Array  # means of the coefficients, shape (2, 5)
-    sd: Array  # standard deviations of the coefficients, shape (2, 5)
-    correlation: Array  # correlation of the two trends' coefficients, shape (5,)
-    size_scale: float  # length scale of the residuals along batch size, in octaves
-    rate_scale: float  # length scale of the residuals along the rate, in octaves
-    residual: Array  # standard deviations of the residuals, shape (2,)
-    residual_correlation: float  # correlation of the two residuals
-    roughness: Array  # SDs of deviations that are independent between configurations, shape (2,)
-    ridge: float  # slope of the line of best rates, octaves of rate per octave of batch size
+    mean: Array  # The means of the coefficients, shape (2, 5).
+    sd: Array  # The standard deviations of the coefficients, shape (2, 5).
+    correlation: Array  # The correlations of the two trends' coefficients, shape (5,).
+    size_scale: float  # The length scale of the residuals along batch size, in octaves.
+    rate_scale: float  # The length scale of the residuals along the rate, in octaves.
+    residual: Array  # The standard deviations of the residuals, shape (2,).
+    residual_correlation: float  # The correlation of the two residuals.
+    roughness: Array  # The SDs of deviations independent between configurations, shape (2,).
+    ridge: float  # The slope of the line of best rates: octaves of rate per octave of batch size.
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> SurfacePrior:
@@ -74,7 +74,7 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return how many octaves each rate is above the ridge through the reference."""
+        """Return how many octaves each rate is above the reference's line of best rates."""
         return places.rate - self.ridge * places.size
 
 
@@ -86,8 +86,8 @@ class Surface:
     2.7 (explicit basis functions); the residual has the Matérn kernel with smoothness 3/2.
     """
 
-    mean: Array  # shape (2 n,)
-    covariance: Array  # shape (2 n, 2 n)
+    mean: Array  # The expected values, shape (2 n,).
+    covariance: Array  # The covariances, shape (2 n, 2 n).
 
     @classmethod
     def before_any_run(cls, prior: SurfacePrior, places: Places, log_weight: Array) -> Surface:
@@ -165,13 +165,13 @@ def scatter_at(margins: Array, sd: float | Array) -> Array:
 
 # The arguments of `SurfacePrior.of`, as `python -m benchmarks.surface_prior` prints them.
 _NUMBERS = (
-    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # trend of costs: means of coefficients
-    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # trend of costs: log standard deviations
-    *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),  # trend of final values: means
-    *(-1.488, -2.457, -2.133, -2.161, -2.766),  # trend of final values: log standard deviations
-    *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),  # correlations of the two trends' coefficients
-    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # scales; residual SDs, correlation
-    *(-3.179, -1.305, 0.6638),  # roughness (2), ridge
+    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # Trend of costs: means of coefficients.
+    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # Trend of costs: log standard deviations.
+    *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),  # Trend of final values: means of coefficients.
+    *(-1.488, -2.457, -2.133, -2.161, -2.766),  # Trend of final values: log standard deviations.
+    *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),  # Correlations of the two trends' coefficients.
+    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # Residuals: scales (2), SDs (2) and correlation.
+    *(-3.179, -1.305, 0.6638),  # Roughness (2) and ridge.
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
 """The prior, fitted to fifteen recorded workloads, with references at three rates each."""
