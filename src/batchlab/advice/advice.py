@@ -41,7 +41,7 @@ def is_same_rate(one: float, other: float) -> bool:
 
 
 def tenths_of(chance: float) -> int:
-    """Round a probability to tenths, at most 9; 0.79, which is below `LIKELY`, gives 7, not 8."""
+    """Return a probability in tenths, rounded, but at most 9 and, below `LIKELY`, at most 7."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -77,7 +77,7 @@ class Configuration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """A batch size that may be recommended, as the profile measured it."""
+    """A batch size that may be recommended, with its step time and memory from the profile."""
 
     batch_size: int  # Examples per optimizer step.
     micro_batch_size: int  # Examples per pass; fewer than `batch_size` if memory is short.
@@ -240,8 +240,8 @@ class Candidate:
             bound if no run at that rate reached the target.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
-        cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for quality
-            the metric's distance from perfect.
+        cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for
+            objective quality the distance of the final value from a perfect value.
         in_flat_set: whether two statements each have a probability of 95 % or more: the cost is at
             most 1 + `delta` times the least, and trainings end no worse than the reference's.
         peak_bytes: peak memory of a step, without that of an idle process; None if not reported.
@@ -322,8 +322,8 @@ class Advice(Reported):
         is_usual: whether `reference` is a default: a built-in workload or the default batch size.
         reference_tuned: the reference batch size at its best trained rate; None if not trained.
         candidates: all batch sizes that the advice considered, ascending.
-        believed: what the model expects of the reference, of `named`, and of one configuration for
-            each batch size that fits in memory, trained or not.
+        believed: the estimates for the reference, for `named`, and for one configuration of each
+            batch size that fits in memory, trained or not.
         laws: the fitted law of the steps; None if nothing could be fitted.
         end_quality: whether whole trainings of the named configuration end no worse than the
             reference's; None if the user gave the target or no whole training ran.
@@ -387,9 +387,9 @@ class Advice(Reported):
     def apply(self, optimizer: Any) -> None:
         """Set the learning rate of `named` in all parameter groups of an optimizer.
 
-        If the trainings changed settings of Adam or AdamW, also set betas, eps and the decoupled
-        weight decay; groups without weight decay stay without. This method does not change the
-        batch size, which you set in your data loader.
+        If the trainings changed settings of Adam or AdamW, also set betas, eps and, in groups with
+        weight decay, the decoupled weight decay. This method does not change the batch size, which
+        you set in your data loader.
 
         Raises:
             UsageError: `named` is None.
@@ -415,7 +415,7 @@ class Advice(Reported):
         return _document(self, Source())
 
     def variant(self, trial: Trial) -> Variant:
-        """Return a trial's batch size and schedule epochs (None if as many as the reference's)."""
+        """Return a trial's batch size and schedule epochs (None if equal to the reference's)."""
         epochs = None
         if trial.horizon_steps is not None:
             epochs = trial.plan.epoch_at(trial.horizon_steps)
@@ -435,7 +435,7 @@ class Advice(Reported):
 
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
-    """Return batch size and schedule epochs (None if as many as the reference's)."""
+    """Return batch size and schedule epochs (epochs are None if equal to the reference's)."""
     return at.batch_size, at.epochs
 
 

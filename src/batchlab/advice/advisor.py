@@ -106,7 +106,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether a schedule makes only whole trainings comparable, and two are affordable."""
+    """Return whether only whole trainings are comparable (rate schedule) and two are affordable."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -116,7 +116,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs to the study; without a pilot, run the reference; return any failure."""
+    """Add the pilot's runs to the study, or a run of the reference; return why that run failed."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -144,8 +144,8 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
         study.end = end_so_far(question, record)
     if study.log.until is not None:
         study.most_cost = request.last_step * study.weight[own.batch_size]
-    # A script's last evaluation may come well before its last step, so guess how many steps the
-    # target needs from the last step.
+    # A script's last evaluation may come well before its last step, so base the guess of the steps
+    # to the target on the last step.
     study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
 

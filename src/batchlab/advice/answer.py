@@ -1,4 +1,4 @@
-"""Answer: build the `Advice` record from the runs and the final belief of a study.
+"""Answer: build the `Advice` record from the runs and the final estimates of a study.
 
 The reference is the user's own configuration, or a default; the answer is `Advice.named`.
 """
@@ -103,7 +103,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
     steps_to_target = None if crossing is None else crossing.middle
     if study is not None:
         one = study.cells[i := study.at(cell)]
-        if study.whole_only and seed in one.met_on:  # only final values count
+        if study.whole_only and seed in one.met_on:  # only final values can meet it
             steps_to_target = record.steps
         if seed in one.ended_on:
             end = study.final_value(i, one.records[seed])
@@ -241,7 +241,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of i reached the target or, without a target, its last step."""
+        """Return whether a run of i reached the target, or its planned end if no target is set."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -270,7 +270,7 @@ class _Answer:
     # ---- estimates
 
     def _steps(self, i: int) -> Estimate:
-        """Return i's steps to the target: a lower bound if no run of i reached the target."""
+        """Return the steps to the target of configuration i; a lower bound if i missed it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
             return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
@@ -283,7 +283,7 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the steps that a configuration is expected to need to the target."""
+        """Return the steps that a configuration is expected to need to reach the target."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
@@ -295,12 +295,12 @@ class _Answer:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
         ends = study.end.value - self._question.sign * worse
-        if self._question.metric in FRACTION_METRICS:  # the model may exceed 100 %
+        if self._question.metric in FRACTION_METRICS:  # estimates may exceed 100 %
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the belief about the reference, the answer and the configuration shown per size.
+        """Yield the estimates for the reference, the answer and each size's shown configuration.
 
         A batch size that was not trained is shown at its best expected rate.
         """
@@ -367,7 +367,7 @@ class _Answer:
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
-        """Return (rule, rate) of each scaling rule, which scales the reference size's best rate."""
+        """Return (rule, rate) of each scaling rule, applied to the reference size's best rate."""
         tuned = self._tuned()
         if tuned is None:
             return ()
@@ -388,7 +388,7 @@ class _Answer:
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return final distance from perfect of configuration `one` / that of `other`."""
+        """Return how far from perfect configuration `one` ends / how far `other` ends."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -410,7 +410,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _chance(self) -> float | None:
-        """Return the chance that the recommendation costs no more and ends no worse."""
+        """Return the chance that the answer costs no more and ends no worse than the reference."""
         study, named = self._study, self._named
         if self._stays:
             return None
@@ -502,7 +502,7 @@ class _Answer:
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
-        """Yield a caveat if a run of `cell`, with its rate or up to twice that, diverged."""
+        """Yield a caveat if a run diverged with the settings of `cell` at up to twice its rate."""
         size, rate = cell.batch_size, cell.learning_rate
         above = 0.0
         for (other, _), record in self._log.records.items():

@@ -28,9 +28,8 @@ def course_of(record: TrialRecord, question: Question, *, per_step: float) -> Ar
 def slower_by(challenger: Array, leader: Array, *, most: float) -> float:
     """Return the challenger's cost to reach a value / the leader's cost to reach the same value.
 
-    The value is the best that both runs reached, or `most` if both reached more. The result is
-    infinite if the challenger never improved after its first evaluation, and 0 if only the leader
-    never improved.
+    The value is the best that both runs reached, but at most `most`. The result is infinite if the
+    challenger never improved after its first evaluation, and 0 if only the leader never improved.
     """
     if challenger[1, -1] <= challenger[1, 0]:
         return math.inf

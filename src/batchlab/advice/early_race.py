@@ -15,7 +15,7 @@ _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 # times the reference's. A smaller batch size is tried only if the reference's throughput is less
 # than this many times the smaller size's.
 HARDLY_FASTER = 1.25
-# If a configuration ends worse than the reference by more margins, skip its neighboring rates.
+# Try no other rate of a batch size if a configuration ends more margins worse than this.
 _FAR_WORSE = 4.0
 # After a pilot shorter than this fraction of a training, first try twice the batch size and rate.
 _HARDLY_SEEN = 1 / 8
@@ -85,7 +85,7 @@ class EarlyRace:
     # ---- which configuration is next
 
     def _twice_both(self) -> int | None:
-        """Return the configuration of twice the reference's size and rate; None if no use."""
+        """Return the configuration of twice the reference's size and rate; None if not worth it."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
@@ -102,7 +102,7 @@ class EarlyRace:
         return self._study.nearest(size, _FIRST_OCTAVE + octave)
 
     def _scaled(self, i: int, size: int) -> int:
-        """Return configuration i at another batch size, its rate scaled by the square-root rule."""
+        """Return i's counterpart at another batch size, with the rate scaled by the square root."""
         times = size / int(self._study.sizes[i])
         octave = float(self._study.places.rate[i]) + round(math.log2(times) / 2)
         return self._study.nearest(size, octave)
@@ -138,7 +138,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate at an untried size between i's and the reference's.
+        """Find the best rate of an untried batch size between the sizes of i and the reference.
 
         Return None if no size is left.
         """
@@ -194,7 +194,7 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether i is out: it failed or missed the target, and others are faster."""
+        """Return whether i failed or missed the target while another configuration is faster."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
@@ -218,7 +218,7 @@ class EarlyRace:
     # ---- neighboring rates and batch sizes
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """Return untried rates `stride` octaves from i's, in groups of one per worker."""
+        """Return i's untried neighbors, `stride` octaves away in rate, grouped for the workers."""
         new = []
         for octaves in (stride, -stride):
             beside = self._study.beside(i, octaves)
@@ -232,7 +232,10 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the untried size whose `_apart` is nearest to `wanted`, among those < `below`."""
+        """Return the untried batch size whose factor `_apart` is nearest to `wanted`.
+
+        Only factors less than `below` are considered.
+        """
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
         if not left:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLaw | None:
-    """Fit the law of steps; return None if fewer than three batch sizes reached the target.
+    """Fit the law; return None if fewer than three batch sizes reached the target.
 
     Args:
         study: the configurations and their runs.
@@ -38,7 +38,7 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLa
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
-    """Fit the law to the shortest training, in steps, that ends at the target at the best rate.
+    """Fit the law to the steps of the shortest training that ends at the target, at best rates.
 
     For each batch size, interpolate between the first training length that reaches the target and
     the next shorter length. If all or no lengths of a batch size reach the target, drop the draws

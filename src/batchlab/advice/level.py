@@ -50,7 +50,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
-    # Without planned epochs, a run that was still getting worse at its end also overfits.
+    # Without planned epochs, a run that was getting worse at its end counts as overfitting.
     is_worse = plateau.turned or (plateau.worsens and question.planned_epochs is None)
     overfits = plateau.verdict == "reached" and is_worse
     return _ended(question, record, "overfitting" if overfits else "end")
@@ -142,7 +142,7 @@ _SHARE = 0.5
 
 
 class Pilots:
-    """Pilot runs at one or more learning rates, the reference's first; one sets the target."""
+    """The pilot runs, one of which sets the target; the reference's own run comes first."""
 
     def __init__(
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
@@ -200,7 +200,7 @@ class Pilots:
 
     @property
     def end(self) -> EndLevel | None:
-        """The final value that sets the target; None if no run learned or higher rates come first.
+        """The final value that sets the target; None if no run learned or a higher rate may learn.
 
         If the reference hardly learns, the best run at another rate sets the target. For a run that
         was cut before its end, the final value up to the cut is used.

@@ -15,7 +15,7 @@ from batchlab.records.trial import TrialRecord
 # The fraction of the budget that a pilot may take. If this cuts the pilot before its planned end,
 # the value at the cut sets the target.
 _SHARE = 0.5
-# After this fraction of the pilot, its longest length is computed again from measured costs.
+# After this fraction of the pilot, the limit of its steps is updated by the measured costs.
 _FIRST_PART = 1 / 8
 # Pairs of learning rates for pilots, in octaves above the reference rate. If a pair diverges or
 # learns nothing, try the next pair, because the reference rate may be far too low or too high.

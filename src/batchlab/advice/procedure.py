@@ -35,8 +35,8 @@ _MOST_SEEDS = 12
 _IN_QUESTION = 16
 # The procedure ends if no run is expected to gain more than this many octaves of cost.
 _LEAST_GAIN = 0.002
-# A new configuration is at most this many octaves from one that reached the target: in batch size,
-# and in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
+# Try configurations at most this many octaves from one that reached the target: in batch size, and
+# in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
 _REACH, _REACH_ACROSS = 3.0, 2.0
 # A challenger's cost at the end of its first stretch, as a fraction of the leader's cost, and the
 # factor by which the cost grows with each further stretch.
@@ -74,7 +74,7 @@ class Procedure:
     """The choice of the most useful runs; `explore` returns when no run promises enough gain."""
 
     def __init__(self, study: AdviceStudy, *, n_whole: float) -> None:
-        """Compute the belief from the pilot's runs.
+        """Compute the first belief about all configurations, from the pilot's runs.
 
         Args:
             study: the configurations and their runs.
@@ -97,7 +97,7 @@ class Procedure:
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
-        # Choose the largest batch size likely to need at most 1 + `delta` times the least examples.
+        # Choose the largest size likely to need at most 1 + `delta` times the fewest examples.
         behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         is_likely = np.minimum(near, outlook.chance) >= LIKELY
@@ -106,7 +106,7 @@ class Procedure:
         return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
     def look(self) -> None:
-        """Update the belief from all runs."""
+        """Update the belief about all configurations from all runs."""
         self.outlook = self.study.outlook()
         self.log.leading = self.study.cells[self.named].cell
 
@@ -133,7 +133,7 @@ class Procedure:
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Call `begin`, which starts a run, whenever a worker is free, until all runs ended."""
+        """Call `begin`, which starts a run, whenever a worker is free, until no run is left."""
         while True:
             if self._has_room:
                 self.look()
@@ -192,8 +192,8 @@ class Procedure:
         runs, costs_s = [*possible], [*possible.values()]
         both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
         gains = np.reshape(both, (-1, 2))
-        # The first column of gains requires an answer that is likely no worse than the baseline. If
-        # no single run can lead to a new answer of this kind, use the second column, without it.
+        # Use the gains that require an answer likely no worse than the baseline (first column). If
+        # no run has such a gain, use the gains without that requirement (second column).
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if not len(promising):
             return False
@@ -205,7 +205,7 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Begin one more training to confirm the answer `named`; return False if none is needed.
+        """Begin one more training to confirm the answer `named`; return whether one was begun.
 
         The training is of the configuration with the fewest trainings among `named`, the baseline,
         and the user's batch size at its likely best rate.
@@ -296,7 +296,7 @@ class Procedure:
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
         one = self.study.cells[i]
-        # A run that already reached the target and is only continued shows no new cost.
+        # Continuing a run that already reached the target shows nothing new about the cost.
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(i, n_seeds, shows_cost=self.study.follows and not is_continued)
 
@@ -449,7 +449,7 @@ class Procedure:
             self._stop(flight, record, was_cut=True)
 
     def _has_lost(self, flight: Flight, record: TrialRecord) -> bool:
-        """Return whether a run costs more than the leader's, or far more to an equal value."""
+        """Return whether a run costs more than the leader's, or far more until an equal value."""
         share, slower = self._compared(flight, record)
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
@@ -466,7 +466,7 @@ class Procedure:
         return float(course[0, -1]) / flight.lead_cost, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, record: TrialRecord, *, was_cut: bool) -> None:
-        """Stop a challenger, and add a guess of its cost to the target to the study."""
+        """Stop a challenger; guess its cost to the target, and add the guess to the study."""
         share, slower = self._compared(flight, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

@@ -34,8 +34,8 @@ NEARLY_WHOLE: Final = 0.95
 MOST_STEPS = 10**9  # The most steps of a training that has no other limit.
 # At the reference batch size, training from one evaluation to the next takes this many times as
 # long as an evaluation, so evaluations take at most a third of a run. More evaluations would show
-# the steps to a target more exactly, but seeds differ by more. Factors of three and five led to
-# fewer right recommendations (benchmarks/regret_whole.py).
+# the steps to a target more exactly, but results of different seeds differ by more. Factors of
+# three and five led to fewer right recommendations (benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
 # However long an evaluation takes, the next evaluation comes after at most this fraction of a whole
 # training, or of 20 epochs if no end is planned.
@@ -156,7 +156,7 @@ class RunLog:
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
         """Return how many steps of one run fit into `seconds`, to within 1 %; at least 1."""
-        # Evaluations are more frequent early, so the cost is not proportional to steps: search.
+        # Evaluations are more frequent early, so cost is not proportional to steps: use bisection.
         low, high = 1, 2
         while high < MOST_STEPS and self.run_s(batch_size, high) <= seconds:
             low, high = high, 2 * high
@@ -243,7 +243,7 @@ class RunLog:
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
         """Make the runs, wait for all, and return their records in the order of the requests.
 
-        Each record is stored under its configuration and seed, with the purpose that came first.
+        Each record is stored under its configuration and seed; its first purpose is kept.
         """
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)

@@ -34,14 +34,15 @@ _BELOW, _ABOVE = 4, 8
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
 # Plan trainings at least this many times as long as the target needs: some seeds take longer.
 _ROOM = 1.15
-# A training counts as at most this many margins worse than the reference, a failed one as exactly.
+# Final values count as at most this many margins worse than the reference's. A failed training
+# counts as exactly this many margins worse.
 FAILED = 20.0
 # Priors of standard deviations over seeds: of log2 of the steps to the target, and of final values
 # in margins. The latter prior is used only if no metric like this one was recorded.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
 # The least variance over seeds, in squared octaves of steps or squared margins of final values,
-# because evaluations are too far apart to resolve less.
+# because evaluations are too far apart to show less.
 _LEAST_VARIANCE = 1e-4
 # The standard deviation of final values is uncertain: use this many equally likely guesses.
 _N_SCATTERS = 4
@@ -88,7 +89,7 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether no run failed and some run ended < `_NEAR` margins worse than the reference."""
+        """Whether none failed and one ended less than `_NEAR` margins worse than the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -270,7 +271,7 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return how many octaves each rate lies above the ridge through each of `others`."""
+        """Return how many octaves each rate is above the lines of best rates through `others`."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -522,7 +523,7 @@ class AdviceStudy:
     def scatter(self) -> tuple[float, Array]:
         """Return standard deviations over seeds: of log2 of the steps, and of final values.
 
-        The latter, in margins, are `_N_SCATTERS` equally likely guesses for each configuration.
+        Final values have `_N_SCATTERS` equally likely guesses per configuration, in margins.
         """
         cost, steps, ends = 0.0, [], []
         for one in self.cells:
@@ -629,7 +630,7 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the chance that a run succeeds: < 1 up to an octave below a failed rate."""
+        """Return the chance that a run succeeds; < 1 at rates up to an octave below failed ones."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
@@ -639,7 +640,7 @@ class AdviceStudy:
 
 
 def horizon_for(needed: float) -> float:
-    """Return the shortest of 1, 1.5, 2, 3, 4, 6, 8, ... that is at least 1.15 times `needed`.
+    """Return the first of 1, 1.5, 2, 3, 4, 6, 8, ... that is at least 1.15 times `needed`.
 
     Args:
         needed: the training needed to reach the target, as a multiple of the reference's.
@@ -652,7 +653,7 @@ def horizon_for(needed: float) -> float:
 def missed(steps: int) -> tuple[float, float]:
     """Return a guess of log2 of the steps to a target that a run missed, and the guess's error.
 
-    The run is assumed to reach the target half an octave later, plus or minus half an octave.
+    The run is assumed to need half an octave more steps, plus or minus half an octave.
     """
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 

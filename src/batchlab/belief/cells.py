@@ -99,7 +99,7 @@ class Cell:
 
 
 def kind_of(trial: Trial) -> Kind:
-    """Return a trial's batch size, or its plan: "grow" (of batch size) or "decay" (of rate)."""
+    """Return a trial's batch size, or its plan's name: "grow" (batch size) or "decay" (rate)."""
     if not trial.stages:
         return trial.batch_size
     return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
@@ -118,7 +118,7 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 
 def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sort cells: first without plan, then "grow", then "decay"; each by batch size and rate."""
+    """Sort cells: without a plan, then "grow", then "decay"; each group by batch size and rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
         plans: list[Kind] = [cell.batch_size, "grow", "decay"]

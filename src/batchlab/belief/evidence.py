@@ -118,13 +118,13 @@ class Evidence:
 
     @property
     def of_sizes(self) -> Evidence:
-        """The evidence without trials of a plan (`kind_of`), for statements about batch sizes."""
+        """The evidence without trials whose batch size or learning rate changes by a plan."""
         constant = tuple(r for r in self.study.records if not r.trial.stages)
         return Evidence.of(replace(self.study, records=constant))
 
     @property
     def metric(self) -> str:
-        """The name of the metric that decides: the first of the workload."""
+        """The name of the deciding metric, which is the first metric of the workload."""
         return self.study.workload.metrics[0].name
 
     @property
@@ -166,7 +166,7 @@ class Evidence:
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return each cell's final values, as if trials had stopped at `budget` if it is given."""
+        """Return each cell's final values; with `budget`, as if trials had stopped there."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:

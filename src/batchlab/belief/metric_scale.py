@@ -72,7 +72,7 @@ class MetricScale:
         return places
 
     def variance(self, values: Sequence[float]) -> float:
-        """Return the variance of metric values on this scale, at least the variance by rounding."""
+        """Return the variance of metric values on this scale, at least that due to rounding."""
         level = float(np.mean(values))
         variance = max(float(np.var(values, ddof=1)), self._resolution(level) ** 2 / 12)
         return variance * self.slope(level) ** 2

@@ -71,7 +71,7 @@ class Aim:
 
     @property
     def counts_misses(self) -> bool:
-        """Whether to add the cost of trainings that miss the target; needs finite `most_cost`."""
+        """Whether costs include trainings that miss the target; needs finite `most_cost`."""
         return self.ends_count and bool(np.isfinite(self.most_cost).all())
 
 
@@ -92,9 +92,9 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
     """Return the rise that a linear model must predict for each chance to reach `least_chance`.
 
-    The rise is predicted from a run's result by a linear model, which can lead below 0 or above 1.
-    The true rise is therefore computed from a probit model: a chance is the probability that a
-    normal variable, which is correlated with the result, is above 0.
+    The linear model predicts from a run's result how much each chance rises, possibly above 1. So a
+    probit model decides which results raise a chance to `least_chance`: it takes a chance as the
+    probability that a normal variable, which is correlated with the result, is above 0.
 
     Args:
         least_chance: the chance to reach.
@@ -130,7 +130,7 @@ class Outlook:
         worse: the probability that the mean final value of five more trainings is more than a
             margin worse than that of the baseline (`Aim.is_tuned` says which that is).
         slower: the probability that five more trainings cost more than five of the baseline.
-        likely_tuned: the index most likely to have the best rate at the user's batch size.
+        likely_tuned: the configuration most likely to have the best rate at the user's batch size.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the most useful of `stays` and those `nameable` that have the least chance."""
+        """Return the most useful of `stays` and of all `nameable` with a sufficient chance."""
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})

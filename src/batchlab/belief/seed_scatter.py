@@ -25,7 +25,7 @@ _LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and standard deviation of log(unlike
 # The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
 _STEP, _REACH_SDS = 0.2, 6.0
 _BELOW, _ABOVE = 24.0, 18.0  # The grid's reach below and above log variances, without a prior.
-_LEAST_WEIGHT = 1e-6  # Drop weights below this fraction of the largest; bounds hardly change.
+_LEAST_WEIGHT = 1e-6  # Drop grid points with less than this fraction of the largest weight.
 # The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
 
@@ -94,7 +94,7 @@ OwnScatter = tuple[float, int]
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return `variance(values)` and the number of values; one or none gives (1.0, 1), not used."""
+    """Return `variance(values)` and the number of values, or (1.0, 1) for fewer than two."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 
@@ -193,14 +193,14 @@ def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
 
 
 def _log_unlikeness() -> Array:
-    """Return the log prior density of each unlikeness in `_UNLIKENESS`."""
+    """Return the log prior density of each value in `_UNLIKENESS`."""
     mean, sd = _LOG_UNLIKENESS
     return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
 
 
 @cache
 def _prior_degrees() -> Array:
-    """Return the degrees of freedom d0 that produce each unlikeness in `_UNLIKENESS`."""
+    """Return the degrees of freedom d0 that lead to each value in `_UNLIKENESS`."""
     # log chi² with d degrees has the variance trigamma(d / 2); invert it as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance

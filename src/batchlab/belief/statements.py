@@ -73,8 +73,8 @@ def rises(draws: Array) -> list[int]:
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
     """Estimate how many seeds per cell would decide a comparison; inf if unknown.
 
-    It is decided when the interval of the difference excludes 0 or the margin. The interval is
-    assumed to shrink with the root of the number of seeds.
+    A comparison is decided when the interval of the difference excludes 0 or the margin. The
+    interval is assumed to shrink with the root of the number of seeds.
     """
     value, low, high = difference.estimate, difference.low, difference.high
     if value is None or low is None or high is None:

@@ -24,7 +24,7 @@ HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, in octa
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The coordinates of n configurations, in octaves from the reference, the user's own."""
+    """The coordinates of n configurations, in octaves from the user's (the reference)."""
 
     size: Array  # log2(batch size / the reference's), shape (n,).
     rate: Array  # log2(learning rate / the reference's), shape (n,).
@@ -38,8 +38,8 @@ class SurfacePrior:
     Costs are log2 of steps to the target. Final values are asinh(margins by which a training ends
     worse than the reference). Each follows a quadratic trend in octaves of rate (u) and batch size
     (b), with Gaussian coefficients of u, b, u² / 4, b u / 4 and b² / 4, plus a smooth residual and
-    roughness. The first row of an array with two rows is for costs, the second for final values.
-    `python -m benchmarks.surface_prior` fits the prior by maximum likelihood.
+    independent deviations (roughness). In arrays with two rows, the first row is for costs, and the
+    second for final values. `python -m benchmarks.surface_prior` fits the prior by likelihood.
     """
 
     mean: Array  # The means of the coefficients, shape (2, 5).
