@@ -15,7 +15,7 @@ from batchlab.records.estimate import Estimate, Reason
 
 T = TypeVar("T")
 
-# scipy.stats.linregress gives the same line, but is not used: its import takes 0.3 s longer.
+# scipy.stats.linregress gives the same line, but is not used, because its import takes 0.3 s.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +27,11 @@ class StraightLine:
     n: int
     mean_x: float
     spread: float  # sum of squares of the points' x around their mean
-    residual_sd: float | None  # standard deviation of y from the line; None with two points
+    residual_sd: float | None  # of the points' y from the line; None with two points
 
     @classmethod
     def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:
-        """Fit the line to finite points with at least two distinct x."""
+        """Fit the line to points that are all finite; at least two must differ in x."""
         at, height = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         n, mean_x = len(at), float(at.mean())
         around = at - mean_x
@@ -65,7 +65,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of `value`; `variance` is in units of the residual variance."""
+        """Return the 95 % interval of `value`, whose variance is `variance` × residual_sd^2."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -77,7 +77,9 @@ SIZES_FOR_LAW = 3
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Remove the full batch (fast, as no examples are gathered) if at least three points remain.
+    """Remove the point of the full batch if at least three other points remain.
+
+    The full batch fits no law, because its steps are fast: they gather no examples.
 
     Args:
         points: (batch size, measurement at this batch size).
@@ -127,8 +129,8 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
         points: (batch size in examples, peak in bytes), in any order.
 
     Returns:
-        Both coefficients with Student's 95 % intervals from the residuals. With two batch sizes
-        the coefficients have no interval; with fewer they are unknown, with a reason.
+        Intercept and slope with Student's 95 % intervals. With two batch sizes, they have no
+        interval; with fewer, they are unknown, with a reason.
     """
     n, n_distinct = len(points), len(dict(points))
     if n_distinct < 2:

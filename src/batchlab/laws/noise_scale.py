@@ -47,8 +47,8 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
         sample: a sample of three or more blocks.
 
     Returns:
-        The three estimates, whose n is the number of blocks. If |G|^2 is not significantly above 0,
-        the scale has only a lower bound, and its reason says how many examples would be needed.
+        The three estimates; their `n` is the number of blocks. If |G|^2 is not significantly above
+        0, the scale has only a lower bound, and its reason says how many examples would be needed.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1 (the estimators); Fieller 1954
         (the interval of the ratio).
@@ -84,8 +84,9 @@ def _covariance(sample: GradientSample) -> Array:
     left = sample.n_examples - sample.block_examples
     without = _estimators(sample, left, block_sq, mean_sq)
     spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # A sample of all N examples gives the exact |G|^2. Only the cut into blocks is still random;
-    # the products of different blocks' gradients show the variance of tr Sigma due to the cut.
+    # A sample of all N examples has the exact |G|^2, but its tr Sigma still depends on which
+    # examples share a block. The variance due to this random division is estimated from the
+    # products of the gradients of different blocks.
     unseen = 1 - sample.n_examples * _of_set(sample)
     centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
     apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
@@ -101,9 +102,13 @@ def _of_set(sample: GradientSample) -> float:
 
 
 def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
-    """Estimate (tr Sigma, |G|^2) from |mean gradient|^2 of a block and of all `n` examples."""
+    """Estimate (tr Sigma, |G|^2) from the squared norms of mean gradients.
+
+    `block_sq` is |mean gradient of a block|^2, averaged over the blocks; `mean_sq` is |mean
+    gradient of all `n` examples|^2.
+    """
     of_set = _of_set(sample)
-    # This estimates the trace with denominator N - 1; the result has the denominator N.
+    # This is the variance with the denominator N - 1; the returned one has the denominator N.
     sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
@@ -160,10 +165,12 @@ def _ratio(
 def _fieller(
     trace: float, grad_sq: float, covariance: Array, quantile: float
 ) -> tuple[float | None, float | None]:
-    """Return Fieller's interval: all r with tr Sigma - r |G|^2 at most `quantile` sd away from 0.
+    """Return Fieller's interval of the ratio tr Sigma / |G|^2.
 
-    The upper bound is None if |G|^2 is not significantly above 0, because the interval is then
-    unbounded. The lower bound is None if tr Sigma is not significantly different from 0.
+    The interval contains every ratio r for which tr Sigma - r |G|^2 is at most `quantile` standard
+    deviations away from 0. The upper bound is None if |G|^2 is not significantly above 0, because
+    the interval is then unbounded. The lower bound is None if tr Sigma is not significantly
+    different from 0.
     """
     square = quantile**2
     a = grad_sq**2 - square * covariance[1, 1]
@@ -174,4 +181,5 @@ def _fieller(
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)
-    return low, None  # with a < 0, `low` is the larger root, where the unbounded interval starts
+    # If a < 0, `low` is the larger of both roots, and the interval contains all ratios above it.
+    return low, None

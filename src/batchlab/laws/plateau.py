@@ -36,7 +36,10 @@ _LIKELY = 1e-4  # curves with less than this fraction of the largest weight are 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """Shapes of m learning curves: exp(-rate t) or (t + offset)^-power of a rise is left at t."""
+    """Shapes of m learning curves: the fraction of each curve's rise that remains at epoch t.
+
+    The fraction is exp(-rate t) for an exponential, and (t + offset)^-power for a power law.
+    """
 
     exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
     rate: Array  # rate per epoch of an exponential, or power of a power law, shape (m,)
@@ -59,11 +62,12 @@ class Shapes:
 def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
     """Fit exponential and power-law curves to a noisy learning curve, weighted by probability.
 
-    Level and rise (over the fitted points) have flat priors. The noise has a scaled inverse
-    chi-square prior with the weight of one observation of `resolution` / 4, so that even a curve
-    without noise gives an uncertain result. Each family has half of the prior, uniform in the logs
-    of its parameters. A fit may skip first points, since the first epochs of a real run fit no law;
-    the skipped points count as uniform over the range of y.
+    A curve's level (its limit) and rise (over the fitted points) have flat priors. The noise has a
+    scaled inverse chi-square prior with the weight of one observation of `resolution` / 4, so that
+    even a curve without noise gives an uncertain result. Exponentials and power laws each have the
+    prior probability 1/2, uniform in the logs of their parameters. A fit may leave out the first
+    points, because the first epochs of a real training follow neither law. Points that are left out
+    are assumed to be uniformly distributed over the range of y.
 
     Args:
         t: epochs, shape (n,), increasing, >= 0, n >= MIN_POINTS.
@@ -89,7 +93,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
 
 
 def _all_shapes() -> tuple[Shapes, Array]:
-    """Return all exponentials, then all powers with each offset, and the log prior of each."""
+    """Return the shapes to fit, exponentials before power laws, and each shape's log prior."""
     rate = np.linspace(*_RATE, _N_RATES)
     offset = np.repeat(2.0 ** np.linspace(*_OFFSET, _N_OFFSETS) - 1, _N_POWERS)
     power = np.tile(np.linspace(*_POWER, _N_POWERS), _N_OFFSETS)
@@ -104,7 +108,7 @@ def _all_shapes() -> tuple[Shapes, Array]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fit:
-    """Least-squares fits of each grid shape (rows) to the points from each start on (columns)."""
+    """Least-squares fits: one row for each shape, one column for each point where a fit starts."""
 
     rise: Array  # the rise over the fitted points
     error: Array  # standard error of `rise`
@@ -114,13 +118,13 @@ class _Fit:
 
     @classmethod
     def of(cls, shapes: Shapes, t: Array, y: Array, *, resolution: float) -> _Fit:
-        """Fit level and rise of every shape to the points from each start to the last point."""
+        """Fit every shape's level and rise to the points from each starting point to the last."""
         starts = _starts(len(t))
         n = len(t) - starts
         left = shapes.left(t)
         ahead, value = left - left[:, -1:], y - y[-1]
         span = ahead[:, starts]
-        visible = span > 1e-9 * left[:, :1]  # otherwise the shape is flat from this start on
+        visible = span > 1e-9 * left[:, :1]  # if false, the shape is flat over these points
         span = np.where(visible, span, 1.0)
         sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
         square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
@@ -129,7 +133,7 @@ class _Fit:
         rise = -product / square
         total = _tails(value**2)[starts] - sum_value**2 / n
         residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
-        degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 (level, rise) + 1 (prior)
+        degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 parameters + 1 for the prior
         log_weight = (
             -0.5 * np.log(square)
             - 0.5 * degrees * np.log(residual)
@@ -163,7 +167,7 @@ def _representatives(weight: Array) -> tuple[Index, Index, Array]:
 
     If more than MAX_CURVES entries are likely (every shape fits a flat curve), MAX_CURVES of them
     are chosen in proportion to their weights by systematic sampling, at evenly spaced values of the
-    cumulated weight. So the result is not random.
+    cumulative weight. So the result is not random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
     shares = weight[row, column] / weight[row, column].sum()
@@ -185,7 +189,8 @@ def _in_blocks(t: Array, y: Array) -> tuple[Array, Array]:
 
 PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
 
-# Five epochs are what people call "a few more"; one epoch is within the noise of most curves.
+# A plateau is judged by the gain in this many epochs, because the gain in a single epoch is smaller
+# than the noise of most curves.
 HORIZON_EPOCHS = 5
 # This is 1.4 standard errors of an accuracy of 0.98 on 10,000 validation examples, so a single run
 # could not show a smaller gain on such a validation set.
@@ -196,7 +201,7 @@ REACHED_PROBABILITY = 0.5  # "reached" needs this probability of a plateau withi
 NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau
 # "reached" also needs a probability below this of a gain >= 2 delta in HORIZON_EPOCHS epochs.
 STILL_RISING_PROBABILITY = 0.02
-# Without this many deltas of improvement over the untrained model, a flat curve is no plateau.
+# A flat curve is a plateau only if it is better than the untrained model by this many deltas.
 STARTED_DELTAS = 10
 _NO_GAIN = 1e-3  # gains below this fraction of delta are reported as 0
 TURN_STANDARD_ERRORS = 4.0
@@ -212,7 +217,7 @@ class MetricPlateau:
         epoch: the first epoch of the plateau, or None if the verdict is not "reached".
         turned: whether the curve has become significantly worse after its best epoch.
         worsens: whether `HORIZON_EPOCHS` more epochs are expected to worsen the metric by more than
-            delta, though the curve is not `turned` yet.
+            delta, although `turned` is still false.
     """
 
     verdict: PlateauVerdict
@@ -252,8 +257,9 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
         better: whether a better value of the metric is higher or lower.
 
     Returns:
-        The verdict with the default delta; also "cannot_tell" if the trial has no validation data,
-        has diverged, or has a plateau hardly better than the untrained model.
+        The verdict of `find_plateau` with the default delta. The verdict is "cannot_tell" if the
+        trial has no validation data or diverged, or if its plateau is hardly better than the
+        untrained model.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
@@ -287,8 +293,8 @@ def find_plateau(
         delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
-        The verdict; unless the curve is too short or has turned, its reason contains the expected
-        improvement after the last epoch.
+        The verdict. Its reason contains the expected improvement after the last epoch, except for
+        a curve that is too short or has turned.
 
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
@@ -363,13 +369,14 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
 def _plateaus(
     t: Array, y: Array, *, first: int, last: int, delta: float
 ) -> tuple[Index, Array, Array]:
-    """Return the plateau epoch, the gain after the last epoch and the weight of each likely curve.
+    """Return the plateau epoch, the gain and the weight of each likely curve.
 
-    Each array has shape (m,). The epoch `last` + 1 means that the plateau is not reached by `last`.
+    The gain is the improvement in HORIZON_EPOCHS epochs after the epoch `last`. Each array has
+    shape (m,). The plateau epoch `last` + 1 means that the plateau is not reached by `last`.
     """
     whole = np.arange(first, last + 1, dtype=float)
     laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
-    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # decreases along each row
+    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # each row is decreasing
     gain = rise * drop[:, -1:]
     # The plateau is the first epoch at which rise * drop < delta, or `first` if there is no rise.
     epoch = np.array(

@@ -1,4 +1,4 @@
-"""StepTimeFit: the law of seconds per step by batch size, nearly constant for small batches."""
+"""StepTimeFit: a law of the seconds per training step as a function of the batch size."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# Limits of the roundness 1/p. At 1, overhead and time of the examples add up, as in one thread. At
-# 0, only the longer of the two times counts, as on a device that overlaps them. Above 1, batches
-# slow down long before the machine is full, because of caches and vector units.
+# Limits of the roundness 1/p, where p is the exponent of `StepTimeFit`. At roundness 1, a step
+# takes the overhead plus the time of the examples, as in one thread. At 0, a step takes the longer
+# of the two times, as on a device that overlaps them. Above 1, steps become slower long before the
+# machine is full, because of caches and vector units.
 _ROUNDNESS = (0.1, 1.6)
 # The search for the log knee extends this far beyond the measured log batch sizes. The prior
 # falls exponentially there, so the exact number does not matter.
 _REACH = 7.0
-# Kernels and caches change with the batch size, so single sizes deviate from every smooth law. This
-# is the median of the half-Cauchy prior of log times' deviations; it matters if points are few.
+# Kernels and caches change with the batch size, so single sizes deviate from every smooth law. The
+# standard deviation of log times from the law has a half-Cauchy prior with this median. The value
+# matters only if few batch sizes were measured.
 _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (math.log(1e-3), math.log(1.0))
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
 # Each zoom of a search narrows the range to three grid spacings around the best point.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
-# A fit is acceptable if its log likelihood is at most this below the best (chi squared, 95 %).
+# A knee of 0 or infinity is likely if it lowers the log likelihood at most this much (chi squared).
 _LOG_LIKELIHOOD_95 = 1.92
 
 
@@ -64,7 +66,7 @@ def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def _edges_around(centre: float, limits: tuple[float, float], *, fine: float, n: int) -> Array:
-    """Divide `limits` into `n` cells; cells within `fine` of `centre` are the narrowest."""
+    """Return the edges of `n` intervals between `limits`, narrowest within `fine` of `centre`."""
     low, high = (math.asinh((limit - centre) / fine) for limit in limits)
     return np.asarray(centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
@@ -74,13 +76,13 @@ def _centres(edges: Array) -> Array:
 
 
 def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator) -> Array:
-    """Draw one value uniformly within each of the cells with the indices `cells`."""
+    """Draw, for each index in `cells`, a value uniformly between the two edges of this cell."""
     return np.asarray(edges[cells] + generator.random(len(cells)) * np.diff(edges)[cells])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Posterior:
-    """The posterior probability of each cell of a grid of log knee, roundness and log deviation."""
+    """A grid of log knee, roundness and log deviation, and each cell's posterior probability."""
 
     log_sizes: Array
     log_s: Array  # log seconds per step
@@ -160,9 +162,10 @@ def _log_likelihood(
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
     """Fit the least-squares curve by a grid search over roundness and, for each, the knee."""
-    # scipy.optimize.least_squares needs half the time for equal sums of squares (400 simulated
-    # machines, 6e-13). But for 21 of them, with a knee outside the measured sizes, the sum is flat
-    # and SciPy finds another knee; the intervals' coverage was measured with the knee found here.
+    # scipy.optimize.least_squares takes half the time and gives equal sums of squares (within 6e-13
+    # on 400 simulated machines). It is not used, because on the 21 machines whose knee is outside
+    # the measured sizes, many knees fit equally well, and SciPy finds another one. The intervals'
+    # coverage was measured with the knee that is found here.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
@@ -182,7 +185,7 @@ def _best_knees(
 ) -> tuple[Array, Array, Array]:
     """Return, per roundness, the least-squares log knee, the log overhead and the sum of squares.
 
-    A joint search over knee and roundness would stop early in a narrow, curved valley.
+    The sum of squares has a narrow, curved valley, in which a joint search would stop too early.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)
@@ -199,8 +202,8 @@ def _best_knees(
 
 
 _NORMAL_95 = 1.959964
-# These quantiles are also used for a single bound. A one-sided 95 % bound would contain the true
-# knee in only 89 % of cases, because the same times decide that only one bound is given.
+# An estimate with only one bound uses one of these quantiles too. A one-sided 95 % bound would hold
+# in only 89 % of cases, because the measured times also decide whether there is only one bound.
 _BOTH = (0.025, 0.975)
 
 
@@ -215,9 +218,10 @@ class StepTimeFit:
         knee_batch_size: overhead_s / s_per_example. Well below the knee, larger batches cost
             little more time; well above it, time grows in proportion to the batch size. Outside
             the measured range only a bound is known.
-        sharpness: p; 1 gives a straight line, a large p a constant up to the knee, then a line.
-        off_the_law_fraction: standard deviation of single batch sizes' log times from the law, in
-            addition to the uncertainty of the measured times.
+        sharpness: p. With p = 1, the law is a straight line; with a large p, time is constant up to
+            the knee, and beyond it in proportion to the batch size.
+        off_the_law_fraction: standard deviation of the batch sizes' log times from the law, without
+            the part that is due to errors of measurement.
         residuals: log(measured time / time on the law), one per batch size.
     """
 
@@ -241,7 +245,7 @@ class StepTimeFit:
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return the law's seconds per step; the interval excludes the scatter of measurements.
+        """Return the law's seconds per step, with the law's interval (measurements scatter more).
 
         Args:
             batch_size: examples per step, >= 1; outside the measured range, time is extrapolated.
@@ -255,9 +259,9 @@ class StepTimeFit:
     def measured_step_s(self, batch_size: int) -> Estimate:
         """Return a weighted mean of the measured and the law's seconds per step of a batch size.
 
-        The weights are inverse variances: of the measured time, and of single batch sizes'
-        times around the law. So the result is near the measured time on a quiet machine, and near
-        the law on a machine whose times scatter.
+        The weight of the measured time is 1 / its variance; the weight of the law's time is 1 / the
+        variance of single batch sizes' times around the law. So the result is near the measured
+        time on a quiet machine, and near the law on a machine whose times scatter.
 
         Args:
             batch_size: one of `batch_sizes`.
@@ -288,7 +292,7 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
-            any order; a time with a bound that is None counts as exactly known.
+            any order; a time without a bound counts as exactly known.
 
     Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2 (the form); Gelman 2006,
         "Prior distributions for variance parameters in hierarchical models" (the deviations).
@@ -332,8 +336,9 @@ def _parameters(
 ) -> dict[str, Estimate]:
     """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound.
 
-    If the knee may be 0, so may the overhead; if it may be infinite, the time of an example may be
-    0. A knee outside the measured batch sizes is unknown, and so is the parameter that may be 0.
+    If the knee may be 0, the overhead may be 0 too. If the knee may be infinite, the time of an
+    example may be 0. If the estimated knee is outside the measured batch sizes, the knee is
+    unknown, and so is the parameter that may be 0.
     """
     log_overheads = np.append(point.log_overhead, draws.log_overhead)
     log_knees = np.append(point.log_knee, draws.log_knee)
@@ -370,8 +375,8 @@ def _parameters(
     }
 
 
-# Efficiency of a variance from the median of many squared normal deviations, relative to the sample
-# variance. It multiplies the degrees of freedom; with few deviations it is higher.
+# If a variance is estimated from the median of many squared normal deviations, it has this
+# fraction of the sample variance's degrees of freedom; with few deviations, a larger fraction.
 _EFFICIENCY = 0.37
 
 
@@ -379,8 +384,8 @@ _EFFICIENCY = 0.37
 class ProcessScatter:
     """The standard deviation of log step times between processes of the same batch size.
 
-    The blocks of one process do not show this scatter, because they share memory addresses, the
-    core that feeds the device, and the machine's other load.
+    The blocks of a single process do not show this scatter, because all of them have the same
+    memory addresses, the same core that feeds the device, and the same other load.
 
     Attributes:
         log_sd: standard deviation of the log time of one process.
@@ -394,7 +399,7 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """Estimate the scatter by a median over batch sizes, as a few sizes may be unsteady.
+        """Estimate the scatter by a median over batch sizes, since a few may have unsteady times.
 
         Args:
             times_s: for each batch size, the seconds per step in each process.
@@ -409,7 +414,8 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares / variance is chi squared, n - 1 degrees: divide by chi squared's median.
+        # A sum of squares / its variance has a chi-squared distribution, so half of the sums of
+        # squares, divided by this distribution's median, are below the variance.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -431,7 +437,7 @@ class ProcessScatter:
 
         Args:
             processes_s: seconds per step in each process, at least one.
-            blocks: the step time from the blocks only; its estimate is returned unchanged.
+            blocks: the step time estimated from blocks only; the returned estimate is the same.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -446,7 +452,7 @@ class ProcessScatter:
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
         """Return the scatter of all batch sizes, pooled with one size's sum of squares `square`."""
-        if degrees == 0 or self.n_sizes == 1:  # `self` is then this size's own scatter already
+        if degrees == 0 or self.n_sizes == 1:  # nothing to pool, or `self` has only this size
             return self
         together = self.degrees + degrees
         moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
@@ -460,16 +466,17 @@ def _square(times_s: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # the least standard deviation assumed of a log time, a relative error of 0.1 %
+_EXACTLY = 1e-3  # a log time has at least this standard deviation (a time error of 0.1 %)
 
 
 def timed_in_turn(
     one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Correct two step times by `ratio` = other / one, measured while the two sizes took turns.
+    """Correct the step times of two batch sizes by their ratio, measured while they took turns.
 
-    Also return the standard error of the corrected ratio's log. Other load may have slowed one size
-    when it was timed, so both variances are raised if other / one deviates far from `ratio`.
+    `ratio` is the second time / the first time. If the two given times have a very different ratio,
+    other load has probably slowed one of them, so the variances of both are raised. Also return
+    the standard error of the log of the ratio of the corrected times.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

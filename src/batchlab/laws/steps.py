@@ -1,12 +1,13 @@
 """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
-The log steps of a run are normally distributed around the law. A run that reached its target
-between two evaluations counts as their mean in log steps; a run that missed the target, as the mean
-of the normal distribution beyond its last evaluation. The law is fitted to joint draws of the mean
-log steps of all batch sizes, and the quantiles of these fits are the 95 % intervals.
+The logs of the runs' steps to target are assumed to be normally distributed around the law. For a
+run that reached its target between two evaluations, the mean of their log steps is used. For a run
+that missed the target, the mean of the normal distribution beyond its last evaluation is used. The
+law is fitted to random draws of the mean log steps of all batch sizes; the quantiles of these fits
+are the 95 % intervals.
 
-The variance of a run's log steps is the variance between seeds, or around the best curve if that is
-larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
+The variance of a run's log steps is the variance between seeds, or the variance around the best
+curve if it is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
 _LARGEST_EXPONENT = 4.0  # the exponents tried range from 1/4 to 4
-# The grid of exponents is narrowed around the best this many times, each time 100-fold.
+# The best exponent is searched on this many grids, each 100 times as fine as the grid before.
 _ZOOMS, _EXPONENTS = 3, np.linspace(-math.log(_LARGEST_EXPONENT), math.log(_LARGEST_EXPONENT), 401)
-# Limits of the variance of log steps: less is rounding of the arithmetic, more would overflow.
+# Limits of the variance of log steps: below are only rounding errors, above is overflow.
 _LEAST_SQ, _LARGEST_SQ = 1e-14, 100.0
 _N_DRAWS = 4000
 
@@ -50,7 +51,7 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """The bounds of the log steps of a run that reached its target; equal if exact."""
+        """The bounds of the log steps to target of a run that reached it; equal if exact."""
         assert self.steps is not None
         return math.log(self.after_steps or self.steps), math.log(self.steps)
 
@@ -118,7 +119,8 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     means = _Means.of(runs)
     (fewest,), (slope,) = means.laws(np.zeros(1))
     for run in observations:
-        # Where no run reached the target, a missed run counts only if its steps exceed the law's.
+        # At a batch size where no run reached the target, a run counts only if it took more steps
+        # than the law predicts.
         steps = fewest + slope / run.batch_size
         if run.steps is None and (run.batch_size in reached or run.after_steps > steps):
             steps *= math.exp(_excess(math.log(run.after_steps / steps), math.sqrt(means.seed_sq)))
@@ -161,7 +163,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 
 
 def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Fit S = a + c / B to each row by least squares of relative residuals; return all a and c."""
+    """Fit S = a + c / B to each row by least squares of relative residuals; return a and c."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(-1), (x * z).sum(-1), (z * z).sum(-1)
@@ -171,13 +173,14 @@ def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
 
 
 def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Array, Array]:
-    """Fit S = a + c / B^exponent to each row of log steps; return all a >= 0 and c >= 0."""
+    """Fit S = a + c / B^exponent to each row of log steps; return the rows' a and c (both >= 0)."""
     # Divide sizes and steps by their geometric means, so that no power overflows.
     middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
     powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
     with np.errstate(divide="ignore", invalid="ignore"):
         fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # Steps may fall at most as 1/B^a and may not rise; at a limit, fit only the mean log steps.
+        # With larger batches, steps may not increase, and may decrease at most as 1 / B^exponent.
+        # In these two limiting cases, fit only the mean log steps.
         is_flat = ~((slope > 0) & np.isfinite(fewest + slope))
     is_steepest = ~(fewest > 0)
     fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
@@ -186,7 +189,7 @@ def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Arra
 
 
 def _estimate(draws: Array, *, n: int, unknown: Reason | None = None) -> Estimate:
-    """Return the first of the draws, or `unknown`, with the 95 % interval of all draws."""
+    """Return the first draw, or why it is `unknown`, with the 95 % interval of all draws."""
     value = float(draws[0])
     low, high = np.quantile(draws, (0.025, 0.975), method="lower").tolist()
     low, high = min(low, value), max(high, value)
@@ -212,7 +215,7 @@ class _Means:
     batch_sizes: Array  # shape (k,)
     count: Array  # number of runs of each batch size, shape (k,)
     log_steps: Array  # mean log steps of the runs, shape (k,)
-    rounding_sq: Array  # variance of log steps from gaps between evaluations, shape (k,)
+    rounding_sq: Array  # variance of log steps due to gaps between evaluations, shape (k,)
     seed_sq: float  # variance of log steps between seeds; a lower limit if no size has two runs
 
     @classmethod
@@ -222,7 +225,7 @@ class _Means:
         )
         low, high = np.array([run.log_range for run in runs]).T
         mean, rounding_sq = np.bincount(group, (low + high) / 2) / count, (high - low) ** 2 / 12
-        # Seeds may agree more closely than evaluations can resolve, so set a lower limit.
+        # Seeds may differ by less than the gaps between evaluations, so set a lower limit.
         seed_sq = max(_LEAST_SQ, float(rounding_sq.mean()))
         if len(runs) > len(sizes):
             off_sq = float(np.sum(((low + high) / 2 - mean[group]) ** 2))
@@ -254,11 +257,11 @@ class _Means:
     def laws(self, variance: Array) -> tuple[Array, Array]:
         """Return S_min and E_min of the laws fitted to draws of the mean steps, shapes (draws,).
 
-        `variance` has the variance of a run in each draw. The first must be 0, so that the first
-        law is fitted to the mean steps themselves.
+        `variance` contains, for each draw, the variance of a run's log steps. The first variance
+        must be 0, so that the first law is fitted to the measured mean steps.
         """
         stream, n = np.random.default_rng(0), len(variance)
-        # Rounding errors may have the same sign at all batch sizes, so one draw serves all of them.
+        # Rounding errors may have the same sign at all batch sizes, so draw one for all sizes.
         rounding = stream.standard_normal((n, 1)) * np.sqrt(self.rounding_sq)
         rounding[0] = 0.0
         error = np.sqrt(variance[:, None] / self.count)
@@ -269,7 +272,8 @@ class _Means:
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
     """Estimate the exponent of the curve through the means, and draw the variance of a run.
 
-    The interval contains the exponents of all curves whose worse fit may be due to chance.
+    The interval contains each exponent whose curve fits worse than the best curve by at most the
+    amount that chance may cause.
     """
     k, best, half = len(means.count), 0.0, 1.0
     for _ in range(_ZOOMS if k >= _SIZES_FOR_AN_EXPONENT else 0):

@@ -38,7 +38,7 @@ from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
 _POOL = 512  # If a chosen example has no label or token to average, search this many examples.
 _CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
-# The standard deviation of noise added to an initial weight tensor / the tensor's own deviation.
+# Noise with this fraction of a weight tensor's standard deviation is added to the initial weights.
 _MOVED = 0.05
 # The largest relative difference between gradients that rounding may cause, by precision.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -93,7 +93,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Return a `_Few` that makes a new model, with equal perturbed weights, for each gradient."""
+    """Choose a few examples; each gradient uses a new model with the same noise on its weights."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -106,7 +106,7 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield each cause of a wrong gradient; disable a found cause before the next check."""
+    """Yield each cause of a wrong accumulated gradient; disable it before checking for the next."""
     layers = list[str]()
     for name, layer in few.model().named_modules():
         if isinstance(layer, _BatchNorm) and layer.training:
@@ -142,7 +142,7 @@ def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
 def look_at_loss(
     workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
 ) -> CheckResult:
-    """Check, in evaluation mode, that a loss is finite and (from gradients) a mean over examples.
+    """Check, in evaluation mode, that the loss is finite and, if `with_gradients`, a mean.
 
     Raises:
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
@@ -186,7 +186,7 @@ NEEDS_GRADIENTS = (
 
 
 def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
-    """Return the loss of a few examples; if this fails, raise an error, with a remedy if found."""
+    """Return the loss of a few examples; raise an error, with a remedy if found, if it fails."""
     workload, batch = few.workload, few.batch(few.all)
     own_size = min(workload.batch_size, size_of(workload.train))
 
@@ -346,9 +346,11 @@ class _Few:
         return replace(self, workload=replace(self.workload, augment=None))
 
     def with_grains(self, whole: Tensor) -> _Few:
-        """Return a copy whose `rounding` includes the error of gradient(3 × loss) / 3.
+        """Return a copy whose `rounding` includes the rounding errors of the model's arithmetic.
 
-        Return `self` if the error is above 1 %, or if clipping makes gradient(2 × loss) / 2 differ.
+        The errors are estimated by the difference between gradient(3 × loss) / 3 and
+        gradient(loss). Return `self` if this difference is above 1 %, or if gradients are clipped,
+        as a different gradient(2 × loss) / 2 shows.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -372,9 +374,9 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over `pieces`; without pieces, that of all examples.
+        """Return the gradient accumulated over `pieces`, or of all examples as one batch if empty.
 
-        With a single piece or none, the loss is multiplied by `factor`.
+        If there is only one batch, its loss is multiplied by `factor`.
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
@@ -432,7 +434,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether losses of batch and parts differ by > 5 % and by > 6 standard errors."""
+        """Return whether batch and parts differ in mean loss by > 5 % and > 6 standard errors."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, list(map(self.batch, cut)))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -456,7 +458,7 @@ class _Few:
 
 
 def _few_of(workload: Workload, device: torch.device) -> _Few:
-    """Choose a few training examples, if possible with a label or token that the loss averages."""
+    """Choose a few training examples, if possible with labels or tokens that the loss averages."""
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 
@@ -493,7 +495,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # the loss fails on so few examples, so assume that they have units
+            return True  # assume that they have units, because the loss rejects few examples
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)

@@ -134,7 +134,7 @@ class LossSurface:
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's fraction of the total weight and its loss, with fixed randomness."""
+        """Yield each pass's fraction of the total weight, and its loss with a fixed seed."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -157,7 +157,7 @@ def sharpness(surface: LossSurface, *, epsilon: float = _EPSILON) -> float:
     The box is x + z with |z_i| <= epsilon (|x_i| + 1) around the weights x. L-BFGS-B takes ten
     iterations from the weights and ten from a random point in a tenth of the box; the larger
     maximum is used. (The paper does not specify the starting points.) Sharpness is >= 0, and can be
-    compared between solutions of one workload, but not between workloads.
+    compared between trainings of one workload, but not between workloads.
 
     Source: Keskar et al. 2017, arXiv:1609.04836, section 2.2.2.
     """
@@ -167,7 +167,8 @@ def sharpness(surface: LossSurface, *, epsilon: float = _EPSILON) -> float:
         return -loss, -gradient
 
     box = epsilon * (np.abs(surface.weights) + 1)
-    # Convert a million bounds to tuples once; `minimize` would convert arrays three times.
+    # There may be a million bounds. Convert them to tuples here, only once, because
+    # `scipy.optimize.minimize` would convert them three times.
     bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
     beside = _BESIDE * box * np.random.default_rng(0).uniform(-1, 1, len(box))
     highest = []
@@ -201,13 +202,14 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
 
 # ---- at a step of a training
 
-# Most examples per noise scale, to limit cost; a scale above a quarter of this number is inexact.
+# A noise scale is estimated from at most this many examples, to limit the time. An estimate above a
+# quarter of this number is inexact.
 _MOST_EXAMPLES = 16_384
 # A variance is estimated from as many batches as an epoch has, but at least 4 and at most 16.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 # Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
-_TOLERANCE = 1e-3  # The allowed relative error of an eigenvalue; seeds differ by more than this.
+_TOLERANCE = 1e-3  # the relative error of an eigenvalue, which varies more between seeds
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -277,7 +279,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """Return, by name, functions that measure the default and requested (`asked`) quantities."""
+    """Return, by name, functions that measure the default quantities and the quantities `asked`."""
     rows = measurement_rows()
     functions: AtSteps = {}
     for name, at_step in AT_STEP.items():

@@ -1,4 +1,4 @@
-"""Workload check: whether it trains, its loss is a mean, and its metrics can be computed."""
+"""Check that a workload can be trained, its loss is a mean, and its metrics can be computed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_opt
 from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
-_MANY, _AT_ONCE = 1000, 64  # the most examples to check a metric on, and examples per batch
-_SHORT = 10_000  # the most examples of a stream that is read to its end
+_MANY, _AT_ONCE = 1000, 64  # the most examples for checking a metric, in total and per batch
+_SHORT = 10_000  # a stream of at most this many examples is read to its end
 COMPILED: Final = (
     "torch.compile is left out of all trainings, because compiling in every run would take longer "
     "than a short one. Results are the same up to rounding. Compiled steps may be faster, at some "
@@ -50,7 +50,7 @@ def check_workload(
 ) -> WorkloadSummary:
     """Make the model and check its loss, its metrics, batches of every split and training steps.
 
-    Return `known` with the results added, including warnings that do not prevent training.
+    Return `known` with the results added, including warnings about what does not prevent training.
     If `with_steps` is false, compute no gradient, because memory may not suffice.
 
     Raises:
@@ -157,7 +157,8 @@ def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch
     if not is_over_all(workload, name):
         few = places(workload, min(_AT_ONCE, n_train))
         first = range(max(1, min(_AT_ONCE, n_validation)))
-        # Add examples without computing the value: an F1 without a positive example is 0 / 0.
+        # Add examples without computing the value, which may be undefined for a few examples: an
+        # F1 score without a positive example is 0 / 0.
         explained(
             model,
             lambda: add("train", few, to_end=False),

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """Findings that do not prevent training, from one part of the check of a workload."""
+    """What a part of the check of a workload has found that does not prevent training."""
 
     warnings: tuple[str, ...] = ()
     loss_couples: bool = False  # whether the loss depends on which examples share a batch
@@ -63,7 +63,7 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call `function`; extend the message of a WorkloadError by the first remedy that helps.
+    """Call `function`; add the text of the first remedy that helps to a WorkloadError's message.
 
     A remedy is a text and a test that succeeds if the remedy helps; training mode is tried last.
 
@@ -126,8 +126,8 @@ def places(workload: Workload, n: int) -> list[int]:
     """Return the indices of `n` training examples that resemble a batch of a training.
 
     One random example comes from each of `n` equal parts of the data, because the first examples
-    may all have one class, and evenly spaced examples may match a pattern of the data. For a
-    stream or the workload's own sampler, the first `n` examples are used.
+    may all have one class, and evenly spaced examples may match a pattern of the data. From a
+    stream or the workload's own sampler, the first `n` examples are taken.
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):
@@ -165,8 +165,9 @@ def batches_of_few(
     """Return a function (positions in `chosen`) -> batch, and whether that function is random.
 
     Each example is fetched only once, because a random data set would return different examples. If
-    `collate` is random (masks, negative samples), all batches are rows of a single collated batch,
-    unless `accepts` fails on half of the rows: a target may contain row numbers of the whole batch.
+    `collate` is random (masks, negative samples), it is called only once, and every batch is made
+    of rows of its result. This is not possible if `accepts` fails on half of the rows, because a
+    target may contain row numbers of the whole batch.
 
     Raises:
         WorkloadError: fetching or collating the examples failed.
@@ -175,7 +176,7 @@ def batches_of_few(
     order, source = torch.tensor(chosen), data
     while isinstance(source, ChosenPart):
         source = source.dataset
-    # Tensors, and tables without a `collate`, are never random, so their rows are not stored.
+    # Store the examples, except of tensors and of tables without `collate`: these are never random.
     if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))
@@ -221,10 +222,10 @@ def check_batch_counts(workload: Workload) -> None:
 
     Without a `weight`, the size of a batch is the length of its first tensor. Two rows per example
     (two views of each) are accepted, because only ratios of sizes matter. The count is wrong if the
-    first dimension is time, or for joined sequences or a list of images.
+    first dimension is time, if sequences are joined, or if the batch contains a list of images.
 
     Raises:
-        WorkloadError: the sizes do not have the ratio of the numbers of examples.
+        WorkloadError: the two sizes do not have the ratio 2 : 3.
     """
     by_length = []
     for name in workload.metric_names:
@@ -236,7 +237,7 @@ def check_batch_counts(workload: Workload) -> None:
     for split in SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # tensors of a tuple are known to have examples first
+        if n == 0 or isinstance(data, tuple):  # a tuple's tensors always have examples first
             continue
         of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
         of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))

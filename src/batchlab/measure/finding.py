@@ -11,14 +11,14 @@ from batchlab.words.document import SCHEMA
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One cause of a difference between the accumulated and the whole batch's gradient.
+    """One cause of a difference between the accumulated gradient and the whole batch's gradient.
 
     Attributes:
         cause: a code; `CAUSES` of `batchlab.words.catalogue` explains it and says what to do.
         where: the layers, parameters or function in which the cause lies.
         size: |accumulated gradient - whole gradient| / |whole gradient|; None if the two could not
             be compared.
-        by_chance: whether only random draws cause the difference, so that differences average to 0.
+        by_chance: whether only random numbers cause the difference, which is then 0 on average.
     """
 
     cause: str
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accumulation:
-    """Whether micro-batches accumulate the gradient of the whole batch.
+    """Whether accumulation over micro-batches gives the gradient of the whole batch.
 
     Attributes:
         workload: the workload's name.
@@ -64,5 +64,5 @@ class Accumulation:
 
     @property
     def equal(self) -> bool:
-        """Whether the accumulated gradient equals the whole batch's, except for random draws."""
+        """Whether the accumulated gradient is the whole batch's, except for random differences."""
         return all(finding.by_chance for finding in self.findings)

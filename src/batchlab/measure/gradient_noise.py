@@ -71,8 +71,9 @@ class GradientNoise:
         self._device = device
         self._n_train = size_of(workload.train)
         self._pass_examples = max(_PASS_EXAMPLES, workload.batch_size)
-        # The number of training examples, or None (infinite) if gradients are random; and the fixed
-        # number of examples per pass if examples are coupled, else None.
+        # Two numbers, which the first sample determines: the number of training examples (None,
+        # which means infinite, if gradients are random), and the number of examples per pass (None,
+        # which means any number, unless the examples of a batch are coupled).
         self._source: tuple[int | None, int | None] | None = None
         if self._n_train < _FEWEST_EXAMPLES:
             raise WorkloadError(
@@ -92,8 +93,8 @@ class GradientNoise:
 
         Examples are drawn without replacement, and their number is doubled repeatedly. Sampling
         stops when both bounds of the 95 % interval are within the fraction `PRECISION` of the noise
-        scale, when all examples (or `most_examples`) are used, or after the first block that ends
-        later than `until_s` on the clock `time.monotonic()`.
+        scale, when all examples (or `most_examples`) are used, or when the clock `time.monotonic()`
+        has passed `until_s` (but not before eight blocks).
         """
         with untouched_randomness():
             copied = copy.deepcopy(model)
@@ -151,7 +152,7 @@ class GradientNoise:
         return _sample_of(blocks, n_next, n_train)
 
     def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
-        """Compute a block in passes of `n_pass` examples; if None, of as many as memory allows."""
+        """Compute a block in passes of `n_pass` examples; None means as many as fit in memory."""
         while True:
             n_at_once = n_pass or self._pass_examples
             try:
@@ -183,7 +184,7 @@ def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
     try:
         whole = batch_gradient(workload, model, batch)
         summed = accumulated_gradient(workload, model, halves, shares_of(workload, halves))
-    except Exception:  # half a batch, or evaluation mode with cuDNN, fails: assume coupling
+    except Exception:  # the model rejects half a batch or evaluation mode: assume coupling
         return True
     return _distance(whole, summed) > _COUPLED
 
@@ -282,7 +283,7 @@ def measure_noise_along(
 ) -> Reason | None:
     """Train in this process, and send a `NoisePoint` through `line` at each of the sorted `steps`.
 
-    A measurement stops sampling after `point_s` seconds; this process may allocate `wall_bytes`.
+    A measurement samples for about `point_s` seconds. The process may allocate `wall_bytes` bytes.
     Return the reason if the training diverged before the last step, otherwise None.
     """
     on = torch.device(device)

@@ -133,7 +133,10 @@ def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
-    """Return each example's |back^T value|^2, shape (n,): value (n, T, i), back (n, T, o)."""
+    """Return the squared norm of the matrix back^T value of each example, shape (n,).
+
+    `value` has shape (n, T, inputs), and `back` has shape (n, T, outputs).
+    """
     (_, length, n_in), n_out = value.shape, back.shape[2]
     if length * (n_in + n_out) < n_in * n_out:
         inside, outside = value @ value.transpose(1, 2), back @ back.transpose(1, 2)
@@ -170,7 +173,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# By type of layer: a function that computes the part of `squared_norms` for the layer's weight.
+# For each type of layer, a function that computes the squared norms of the weight's gradients.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,

@@ -1,7 +1,7 @@
 """The table of the quantities that are measured of a model during training.
 
-Each row of `MEASUREMENTS` describes one quantity for store, CSV, page and `--help`. The module
-`at_steps` contains the functions that measure the quantities.
+Each row of `MEASUREMENTS` describes one quantity for the store, the CSV files, the report page and
+`--help`. The module `at_steps` contains the functions that measure the quantities.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from batchlab.records.study import Study
 
 
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
-    """Return the gradient variance expected from sampling, tr Sigma / B, by batch size B.
+    """Return, for each batch size B, the gradient variance tr Sigma / B that theory predicts.
 
-    Without replacement, multiply by (N - B) / (N - 1) for N examples. tr Sigma, the variance of one
-    example's gradient, is a geometric mean of estimates from `seen` (measured variance by size).
+    If batches are drawn without replacement from N examples, the prediction is multiplied by
+    (N - B) / (N - 1). tr Sigma is the variance of one example's gradient: each measured variance in
+    `seen` gives an estimate of tr Sigma, and the geometric mean of these estimates is used.
     """
     n_train = study.workload.n_train
     samplings = {record.trial.sampling for record in study.records}

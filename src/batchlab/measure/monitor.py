@@ -30,7 +30,8 @@ _EVERY = 50
 # The noise scale is estimated from the last 40 measured steps, and needs at least 3.
 _KEPT = 40
 _FEWEST = 3
-_MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1  # bounds on noise scale / batch size, for the hint
+# The hint depends on whether noise scale / batch size is above the first or below the second bound.
+_MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
 
 
 class Monitor:
@@ -148,7 +149,7 @@ class _MeasuredStep:
     def __init__(self, layers: list[nn.Module]) -> None:
         # The length of the first dimension of each layer's outputs, one number per call.
         self._lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
-        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # with the tensor's version
+        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # first inputs and their versions
         self._backs: dict[nn.Module, Tensor] = {}
         self._grad_sq: dict[int, Tensor] = {}
         # The layers that had been called exactly once before the first backward pass.
@@ -189,7 +190,7 @@ class _MeasuredStep:
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """Return estimates of noise tr Sigma and signal |G|^2; None if infinite or < 2 examples."""
+        """Return estimates of tr Sigma and |G|^2; None if not finite, or from < 2 examples."""
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             (value, version), back = self._inputs[layer], self._backs.get(layer)

@@ -45,8 +45,8 @@ class ProfilePoint:
         gpu_peak_bytes: the peak memory that a script used on one GPU; None if zero or unknown.
         with_evaluations: whether the times include a script's evaluations, because the script
             evaluated before every line of its progress.
-        at_most_step_s: an upper bound of the step time, a script's whole duration / its number of
-            steps, if the script ran but could not be timed; otherwise None.
+        at_most_step_s: the whole duration of a script / its number of steps, which is an upper
+            bound of the step time; None unless the script ran but could not be timed.
     """
 
     batch_size: Count
@@ -116,9 +116,10 @@ class ProfilePoint:
         """The median seconds per step over the blocks, with a 95 % interval.
 
         With six or more blocks, the bounds are two of the sorted block times (with fifteen, the
-        fourth smallest and fourth largest), for any distribution. With two to five, the bounds
-        are Student's, from the log times; one block gives no bounds. With several processes, the
-        estimate is the geometric mean of their medians, and `Profile.timed_s` adds their scatter.
+        fourth smallest and fourth largest), which is valid for any distribution of times. With two
+        to five blocks, the bounds are Student's, from the log times; one block gives no bounds.
+        With several processes, the estimate is the geometric mean of their medians; only
+        `Profile.timed_s` includes the scatter between processes in the interval.
         """
         if self.timing is None:
             reason = self.reason or Reason.as_written(self.status.value)
@@ -137,8 +138,8 @@ class ProfilePoint:
         return step_s and self.batch_size / step_s
 
 
-# On a quiet machine, the log ratio of two sizes' step times has this standard deviation between
-# processes. Its square is averaged with the measured variance, with 3 degrees of freedom.
+# On a quiet machine, the log ratio of two sizes' step times has the standard deviation 0.04 between
+# processes. Its square is averaged with the measured variance, weighted as 3 degrees of freedom.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
@@ -278,7 +279,7 @@ class Profile(ShownInNotebook):
         return self._by_shape.get((batch_size, micro_batch_size))
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
-        """Return a profile with `points` added, in place of present points with equal sizes."""
+        """Return a profile with `points` added; they replace points of equal (micro-)batch size."""
         by_shape = self._by_shape | {point.shape: point for point in points}
         in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
         return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
@@ -349,7 +350,7 @@ class Profile(ShownInNotebook):
         return step_s * max(1.0, batch_size / nearest)
 
     def _measured_s(self, batch_size: int) -> Estimate:
-        """Return a timed size's seconds per step, smoothed by the law if it includes the size."""
+        """Return a timed size's seconds per step, smoothed if the law was fitted to this size."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time
@@ -362,7 +363,7 @@ class Profile(ShownInNotebook):
         document: dict[str, Any] = plain(self)
         for point, row in zip(self.points, document["points"], strict=True):
             step_s = self.timed_s(point)
-            # If one of two processes takes ten times as long, the interval is meaningless: omit it.
+            # Omit a meaningless interval, as if one process takes ten times as long as another.
             if step_s.is_too_wide:
                 step_s = replace(step_s, low=None, high=None)
             row["step_s"] = plain(step_s)

@@ -26,10 +26,10 @@ _OVERHEAD_S = 0.3
 # The warm-up takes as long as about three steps; then at least three steps are timed.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A workload's probe is stopped after ten times its expected time, but not before 10 s.
+# A probe run of a workload is stopped after ten times its expected time, but not before 10 s.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
-# The first of several sizes gets at most this fraction of the budget, to leave time for the rest.
+# The first of several sizes gets at most this fraction of the budget, to leave time for the others.
 _FIRST_SHARE = 0.45
 # A command's batch size is timed again only if 1.3 times its first duration is left of the budget.
 _AGAIN_FACTOR = 1.3
@@ -51,12 +51,12 @@ def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int
 
 
 class _OutOfTime(Exception):
-    """The remaining budget is too short for a run of the batch size in the argument."""
+    """The remaining budget is too short to run a batch size (the argument of the exception)."""
 
 
 @dataclass(eq=False)
 class ProfileSearch:
-    """A search that times batch sizes, finds the memory limit, and cuts larger batches into parts.
+    """A search that times batch sizes, in micro-batches if they are above the memory limit.
 
     Each batch size is tried once: the workload's own size, then larger and then smaller sizes.
     Then the sizes that ran without accumulation are timed again. Sizes already in the profile are
@@ -75,7 +75,7 @@ class ProfileSearch:
     may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     is_command: bool = False  # whether a command is timed, not a workload
     are_given: bool = False  # whether the user has given the batch sizes
-    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # seconds taken, by size
+    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # by batch size
     _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
     _too_large: int | None = field(default=None, init=False)  # the smallest size known not to fit
     _n_probed: int = field(default=0, init=False)
@@ -116,7 +116,7 @@ class ProfileSearch:
     def _that_may_run(self) -> list[int]:
         """Return multiples of the command's own size to try, if at least half of the sizes failed.
 
-        If the command's size divides `n_train`, so must multiples: small last batches often fail.
+        If the command's size divides `n_train`, multiples must too: small last batches often fail.
         """
         points, n_train = self.profile.points, self.profile.workload.n_train
         failed = [point for point in points if point.status is Status.ERROR]
@@ -161,14 +161,15 @@ class ProfileSearch:
             self._stop("memory")
         largest = self.profile.largest_batch_size
         if self.may_accumulate and largest is not None:
-            # A part is at most half of what fits, because the sum of gradients takes memory too.
-            # Parts are nearly equal, because a small last part would save little time.
+            # A micro-batch is at most half of the largest batch that fits, because the sum of
+            # gradients takes memory too. Micro-batches are nearly equal, because a small last one
+            # would save little time.
             most = largest if self.is_command else max(1, largest // 2)
             n_pieces = -(-size // most)
             if not self.is_command or size % n_pieces == 0:  # a command may need equal parts
                 point = self._tried(size, -(-size // n_pieces))
                 if point.status is Status.OOM and not self.is_command:
-                    # Equal runs differ by some megabytes in memory, so half as much may fit.
+                    # The memory of equal runs varies by some megabytes, so half the size may fit.
                     point = self._tried(size, -(-size // (2 * n_pieces)))
                 self.may_accumulate = point.status is Status.OK
 
@@ -249,7 +250,7 @@ class ProfileSearch:
             limit_s = left_s
         if len(to_come) > FEWEST_PROCESSES and not self.profile.ran_points:
             limit_s = _FIRST_SHARE * left_s
-            if not self.is_command:  # a command's process lasts until its steps are timed
+            if not self.is_command:  # a command may take all the time until its limit
                 limit_s = max(_HANGS_AFTER_S, limit_s)
         self._tell(text, len(to_come), min(left_s, sum(map(self._expected_s, to_come))))
         began_s = time.monotonic()
@@ -279,7 +280,7 @@ class ProfileSearch:
         return replace(point, status=Status.OOM, reason=reason)
 
     def _expected_s(self, batch_size: int) -> float:
-        """Predict the seconds of a process for a batch size; 0 for a command that never ran."""
+        """Predict the seconds of a process at a batch size; 0 for a command that never ran."""
         if self.is_command:
             if batch_size in self._took_s:
                 return _AGAIN_FACTOR * self._took_s[batch_size]
@@ -288,10 +289,11 @@ class ProfileSearch:
         return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(TIMED_S, _FEWEST_STEPS * step_s)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Extrapolate a step time from the smallest timed size and the largest <= `batch_size`.
+        """Extrapolate a step time linearly from two timed sizes; return 0 if no size was timed.
 
-        The result is 0 if no size was timed. Times in proportion to the size would be far too long,
-        because small batches take nearly equal times.
+        The two sizes are the smallest, and the largest that is at most `batch_size`. Predicting a
+        time in proportion to the size would be far too long, as small batches take nearly equal
+        times.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)

@@ -30,7 +30,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import SPLITS, size_of
 
 # A probe process may reserve twice the memory limit plus 1 GiB, because reserved memory counts
-# against the limit only when it is touched.
+# against the limit only once it is used.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3  # warn about timings with a larger `unsteadiness_fraction`
@@ -50,10 +50,11 @@ def measure_profile(
 ) -> Profile:
     """Measure time and memory of the batch sizes, each in a child process, one at a time.
 
-    Apart from the batch sizes, `trial` has the settings to use. The memory limit may be that of a
-    smaller device. At `deadline_s` on the clock `time.monotonic()`, the profile so far is returned,
-    perhaps empty. Sizes in a `known` profile are only timed again. If `known` is None, the
-    memory of an evaluation, equal for all sizes, is measured once, at the first size that fits.
+    `trial` has all settings except the batch sizes. The memory limit may be lower than this
+    device's memory, to represent a smaller device. When the clock `time.monotonic()` reaches
+    `deadline_s`, the profile measured until then is returned, perhaps without points. Sizes in a
+    `known` profile are only timed again. If `known` is None, the memory of an evaluation, which is
+    the same for all sizes, is measured once, at the first size that fits.
 
     Raises:
         WorkloadError: no batch size could be trained, or nothing fits in memory.
@@ -141,7 +142,7 @@ def with_compiled_times(
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
-    """Raise an error if an evaluation exceeds the memory limit, as then no batch size can fit."""
+    """Raise an error if an evaluation exceeds the memory limit, because then no batch size fits."""
     if limit is None:
         return
     used = evaluation.value

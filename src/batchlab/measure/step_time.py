@@ -1,4 +1,4 @@
-"""Step time: the seconds that one optimizer step takes with nothing else running."""
+"""Measure how many seconds an optimizer step takes, on a machine that runs nothing else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Batch, Workload
 
-_ROUNDS = 17  # rounds of blocks: the first two are warm-up, so fifteen blocks are used
+_ROUNDS = 17  # each number of threads is timed in at most this many blocks of steps
 _FEWEST_ROUNDS = 3
-# Clocks and the allocator need time to stabilize: of ten or more rounds, the first two are warm-up.
+# The clock speed and the allocator need time to become steady, so the first two blocks count as
+# warm-up if at least ten blocks were timed.
 _SETTLING_ROUNDS = 2
 _SETTLED_OF = 10
 # More threads are chosen only if they are 1.1 times as fast as fewer threads, because other work on
@@ -56,8 +57,9 @@ def measure_step_time(
     of them equally. The result is for the number of threads with the best median, and includes the
     time to fetch and copy batches.
 
-    Timing takes about `timed_s` seconds after the warm-up, and may allocate `wall_bytes` above the
-    current memory. `threads_to_try` is ascending; None stands for `thread_choices(device)`.
+    Timing takes about `timed_s` seconds after the warm-up. The process may allocate `wall_bytes`
+    more bytes than at present. `threads_to_try` is ascending; if None, the numbers of threads are
+    `thread_choices(device)`.
     """
     on = torch.device(device)
     limit_memory(on, wall_bytes)
@@ -74,7 +76,7 @@ def _timed(
     timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
     """Time blocks of steps with each number of threads; return the times of the best number."""
-    # Start with all cores, because the slow first step is fastest on them.
+    # Start with the most threads, because the first step is slow, and slower with few threads.
     choices = threads_to_try[::-1]
     # The first steps also select kernels and fill the allocator, so store them as warm-up.
     warmup_s, latest_s = list[float](), dict[int, float]()

@@ -31,15 +31,16 @@ _EXAMPLES = 8  # the batch size of most checked steps
 _MOST_STEPS = 20
 # A training is stopped after at least three steps, and resumed for as many steps.
 _LEAST_STEPS = 3
-# A resumed run fails if its weights differ from those of a run without a stop by more than this
-# fraction of the update. Kernels that add in random order cause far smaller differences.
+# A resumed training fails the check if its final weights differ from those of an uninterrupted
+# training by more than this fraction of the weights' total change. Kernels that add in random order
+# cause far smaller differences.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # rounding changes a weight by at most _GRAINS × machine epsilon × the weight
-_MOST_S = 0.5  # seconds; resuming is not tested if making a model and a step takes longer
+_MOST_S = 0.5  # resuming is not tested if making a model and taking a step takes more seconds
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
-    """Take training steps with a few examples, with a smaller last batch, and after a resume.
+    """Check steps with a few examples, with an epoch's smaller last batch, and after resuming.
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
@@ -67,7 +68,8 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
             # Remove `workload 'mine': `, because every warning is printed with this prefix.
             warnings += (str(error).partition(": ")[2],)
             last_batch_runs = False
-    # If weights change only after several steps, stop before that update, to test the state so far.
+    # If the weights first change after several steps, stop the training just before this change, to
+    # test whether the checkpoint contains the state that has led to it.
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)
@@ -92,7 +94,7 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take 1 step, or up to 20 of a user's `step`, until a weight changes; return (n, warnings).
+    """Take 1 step (of a user's `step`, up to 20, until a weight changes); return (n, warnings).
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
@@ -127,7 +129,7 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
 
 
 def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
-    """Return a warning if reading `n` examples, by all workers, takes longer than their step."""
+    """Return a warning if all workers together read `n` examples more slowly than a step takes."""
     in_memory = workload.collate is None and resident(workload.train) is not None
     if in_memory or is_stream(workload.train):  # the advice to use workers does not apply
         return ()
