@@ -23,11 +23,11 @@ class StraightLine:
     """The least-squares line through n points."""
 
     slope: float
-    level: float  # the line's y at x = 0
+    level: float  # The line's y at x = 0.
     n: int
     mean_x: float
-    spread: float  # sum of squares of the points' x around their mean
-    residual_sd: float | None  # of the points' y from the line; None with two points
+    spread: float  # Sum of (x - mean_x)^2 over the points.
+    residual_sd: float | None  # Standard deviation of y from the line; None with two points.
 
     @classmethod
     def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:

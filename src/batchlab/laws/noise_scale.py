@@ -108,7 +108,7 @@ def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array)
     gradient of all `n` examples|^2.
     """
     of_set = _of_set(sample)
-    # This is the variance with the denominator N - 1; the returned one has the denominator N.
+    # `sample_trace` has the denominator N - 1, but the returned tr Sigma has the denominator N.
     sample_trace = (block_sq - mean_sq) / (1 / sample.block_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
@@ -181,5 +181,5 @@ def _fieller(
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)
-    # If a < 0, `low` is the larger of both roots, and the interval contains all ratios above it.
+    # The interval has no upper bound. If a < 0, it begins at the larger root of a r^2 - 2 b r + c.
     return low, None

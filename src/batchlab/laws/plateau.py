@@ -20,18 +20,18 @@ Index = NDArray[np.int64]
 
 # A fit has up to five parameters (level, rise, rate, noise, offset), so it needs six points.
 MIN_POINTS = 6
-MAX_POINTS = 200  # longer curves are averaged in blocks, which saves time and changes no verdict
-MAX_CURVES = 400  # the most curves that `fit_learning_curves` returns
+MAX_POINTS = 200  # Longer curves are averaged in blocks; this saves time and changes no verdict.
+MAX_CURVES = 400  # The most curves that `fit_learning_curves` returns.
 
-_RATE = (math.log(0.004), math.log(5.0))  # limits of the log rate per epoch of an exponential
-_POWER = (math.log(0.1), math.log(6.0))  # limits of the log exponent of a power law
-_OFFSET = (-1.0, 5.0)  # limits of log2(1 + offset) of a power law, with the offset in epochs
+_RATE = (math.log(0.004), math.log(5.0))  # Limits of the log rate per epoch of an exponential.
+_POWER = (math.log(0.1), math.log(6.0))  # Limits of the log exponent of a power law.
+_OFFSET = (-1.0, 5.0)  # Limits of log2(1 + offset) of a power law, with the offset in epochs.
 _N_RATES, _N_POWERS, _N_OFFSETS = 300, 40, 12
-# A fit may skip the first points of a curve: one of these numbers or fractions of its points.
+# A fit may skip the first points of a curve: one of these numbers, or one of these fractions.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
-_LEVELS = (np.arange(15) + 0.5) / 15  # the quantiles that represent the distribution of a rise
-_LIKELY = 1e-4  # curves with less than this fraction of the largest weight are dropped
+_LEVELS = (np.arange(15) + 0.5) / 15  # The quantiles that represent the distribution of a rise.
+_LIKELY = 1e-4  # Curves with less than this fraction of the largest weight are dropped.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +41,9 @@ class Shapes:
     The fraction is exp(-rate t) for an exponential, and (t + offset)^-power for a power law.
     """
 
-    exponential: NDArray[np.bool_]  # whether each shape is exponential, shape (m,)
-    rate: Array  # rate per epoch of an exponential, or power of a power law, shape (m,)
-    offset: Array  # in epochs, shape (m,); 0 for an exponential
+    exponential: NDArray[np.bool_]  # True for each curve that is an exponential, shape (m,).
+    rate: Array  # Rate per epoch of an exponential, or power of a power law, shape (m,).
+    offset: Array  # Offset of a power law in epochs, shape (m,); 0 for an exponential.
 
     def left(self, t: Array) -> Array:
         """Return the remaining fraction of the rise at epochs `t`, shape (m, len(t))."""
@@ -110,11 +110,11 @@ def _all_shapes() -> tuple[Shapes, Array]:
 class _Fit:
     """Least-squares fits: one row for each shape, one column for each point where a fit starts."""
 
-    rise: Array  # the rise over the fitted points
-    error: Array  # standard error of `rise`
-    span: Array  # the fraction of the total rise that lies within the fitted points
-    degrees: Array  # degrees of freedom of `error`, one per column
-    log_weight: Array  # log probability of the points, up to a constant, without the prior
+    rise: Array  # The rise over the fitted points.
+    error: Array  # The standard error of `rise`.
+    span: Array  # The fraction of the total rise that lies within the fitted points.
+    degrees: Array  # The degrees of freedom of `error`, one per column.
+    log_weight: Array  # The log probability of the points, up to a constant, without the prior.
 
     @classmethod
     def of(cls, shapes: Shapes, t: Array, y: Array, *, resolution: float) -> _Fit:
@@ -124,7 +124,7 @@ class _Fit:
         left = shapes.left(t)
         ahead, value = left - left[:, -1:], y - y[-1]
         span = ahead[:, starts]
-        visible = span > 1e-9 * left[:, :1]  # if false, the shape is flat over these points
+        visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat here.
         span = np.where(visible, span, 1.0)
         sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
         square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
@@ -197,8 +197,8 @@ HORIZON_EPOCHS = 5
 FRACTION_DELTA = 0.002
 # Losses have no common scale, so delta is this fraction of the loss at the end of the curve.
 RELATIVE_DELTA = 0.01
-REACHED_PROBABILITY = 0.5  # "reached" needs this probability of a plateau within the curve
-NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau
+REACHED_PROBABILITY = 0.5  # "reached" needs at least this probability of a plateau in the curve.
+NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau in the curve.
 # "reached" also needs a probability below this of a gain >= 2 delta in HORIZON_EPOCHS epochs.
 STILL_RISING_PROBABILITY = 0.02
 # A flat curve is a plateau only if it is better than the untrained model by this many deltas.

@@ -33,7 +33,7 @@ _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
 # Each zoom of a search narrows the range to three grid spacings around the best point.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
-# A knee of 0 or infinity is likely if it lowers the log likelihood at most this much (chi squared).
+# A knee of 0 or infinity is likely if it lowers the log likelihood by at most this (chi squared).
 _LOG_LIKELIHOOD_95 = 1.92
 
 
@@ -52,7 +52,10 @@ class Curves:
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Return log(t(B) / overhead) = log(1 + (B/knee)^p) / p, p = 1/roundness, one row per knee."""
+    """Return log(t(B) / overhead), with one row per knee.
+
+    By the law, this is log(1 + (B / knee)^p) / p with p = 1 / roundness.
+    """
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
@@ -66,7 +69,7 @@ def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def _edges_around(centre: float, limits: tuple[float, float], *, fine: float, n: int) -> Array:
-    """Return the edges of `n` intervals between `limits`, narrowest within `fine` of `centre`."""
+    """Return the edges of `n` intervals between `limits`, the narrowest of them near `centre`."""
     low, high = (math.asinh((limit - centre) / fine) for limit in limits)
     return np.asarray(centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
@@ -85,14 +88,14 @@ class _Posterior:
     """A grid of log knee, roundness and log deviation, and each cell's posterior probability."""
 
     log_sizes: Array
-    log_s: Array  # log seconds per step
-    own_sq: Array  # measurement variance of each log time
-    knee: Array  # the edges of the cells along the log knee, ascending
-    round: Array  # the edges of the cells along the roundness 1/p
-    off: Array  # the edges along log(standard deviation of log times from the law)
-    weight: Array  # probability of each cell, shape (knee, round, off)
-    no_overhead: bool  # whether a line through the origin (a knee at 0) is also likely
-    no_slope: bool  # whether a constant time (a knee at infinity) is also likely
+    log_s: Array  # Log seconds per step.
+    own_sq: Array  # Variance of the measurement of each log time.
+    knee: Array  # The edges of the cells along the log knee, ascending.
+    round: Array  # The edges of the cells along the roundness 1/p.
+    off: Array  # The edges along log(standard deviation of log times from the law).
+    weight: Array  # Probability of each cell, shape (knee, round, off).
+    no_overhead: bool  # Whether a line through the origin (a knee of 0) is also likely.
+    no_slope: bool  # Whether a constant time (a knee of infinity) is also likely.
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
@@ -129,7 +132,7 @@ class _Posterior:
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ _centres(self.off)))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
-        """Draw curves, each with a standard deviation of log times from the curve."""
+        """Draw curves, and for each curve a standard deviation of log times from the curve."""
         # Systematic sampling of the cells gives less noisy quantiles than independent draws.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
@@ -161,10 +164,10 @@ def _log_likelihood(
 
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
-    """Fit the least-squares curve by a grid search over roundness and, for each, the knee."""
+    """Fit the least-squares curve by a grid search for the best knee of each roundness."""
     # scipy.optimize.least_squares takes half the time and gives equal sums of squares (within 6e-13
-    # on 400 simulated machines). It is not used, because on the 21 machines whose knee is outside
-    # the measured sizes, many knees fit equally well, and SciPy finds another one. The intervals'
+    # on 400 simulated machines). It is not used, because on 21 machines, whose knee is outside the
+    # measured sizes, many knees fit equally well, and SciPy finds another one. The intervals'
     # coverage was measured with the knee that is found here.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
@@ -414,8 +417,8 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares / its variance has a chi-squared distribution, so half of the sums of
-        # squares, divided by this distribution's median, are below the variance.
+        # A sum of squares / the variance has a chi-squared distribution, so the median of the sums
+        # of squares, each divided by the median of its distribution, estimates the variance.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -431,9 +434,9 @@ class ProcessScatter:
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
         """Return a batch size's step time; the interval includes the scatter between processes.
 
-        The variance between this size's processes is averaged with that of all sizes, weighted by
-        degrees of freedom, so the interval is too narrow if this size scatters far more than most.
-        The interval contains the interval of `blocks`, which shows the scatter within processes.
+        The variance between this size's processes is averaged with the variance of all sizes,
+        weighted by degrees of freedom. So the interval is too narrow if this size scatters far more
+        than most. The interval contains the interval of `blocks` (the scatter within processes).
 
         Args:
             processes_s: seconds per step in each process, at least one.
@@ -452,7 +455,7 @@ class ProcessScatter:
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
         """Return the scatter of all batch sizes, pooled with one size's sum of squares `square`."""
-        if degrees == 0 or self.n_sizes == 1:  # nothing to pool, or `self` has only this size
+        if degrees == 0 or self.n_sizes == 1:  # Only one process or one size: no pooling.
             return self
         together = self.degrees + degrees
         moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
@@ -466,7 +469,7 @@ def _square(times_s: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # a log time has at least this standard deviation (a time error of 0.1 %)
+_EXACTLY = 1e-3  # Each log time has at least this standard deviation (0.1 % of the time).
 
 
 def timed_in_turn(
@@ -475,8 +478,8 @@ def timed_in_turn(
     """Correct the step times of two batch sizes by their ratio, measured while they took turns.
 
     `ratio` is the second time / the first time. If the two given times have a very different ratio,
-    other load has probably slowed one of them, so the variances of both are raised. Also return
-    the standard error of the log of the ratio of the corrected times.
+    other load has probably slowed one of them, so the variances of both are raised. The third
+    result is the standard error of the log ratio of the corrected times.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

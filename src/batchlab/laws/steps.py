@@ -26,7 +26,7 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
-_LARGEST_EXPONENT = 4.0  # the exponents tried range from 1/4 to 4
+_LARGEST_EXPONENT = 4.0  # The exponents tried range from 1/4 to 4.
 # The best exponent is searched on this many grids, each 100 times as fine as the grid before.
 _ZOOMS, _EXPONENTS = 3, np.linspace(-math.log(_LARGEST_EXPONENT), math.log(_LARGEST_EXPONENT), 401)
 # Limits of the variance of log steps: below are only rounding errors, above is overflow.
@@ -212,11 +212,11 @@ def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]
 class _Means:
     """The mean log steps of k batch sizes, without fitting a curve, and the scatter of the runs."""
 
-    batch_sizes: Array  # shape (k,)
-    count: Array  # number of runs of each batch size, shape (k,)
-    log_steps: Array  # mean log steps of the runs, shape (k,)
-    rounding_sq: Array  # variance of log steps due to gaps between evaluations, shape (k,)
-    seed_sq: float  # variance of log steps between seeds; a lower limit if no size has two runs
+    batch_sizes: Array  # Shape (k,).
+    count: Array  # Number of runs of each batch size, shape (k,).
+    log_steps: Array  # Mean log steps of the runs of each batch size, shape (k,).
+    rounding_sq: Array  # Variance of log steps due to gaps between evaluations, shape (k,).
+    seed_sq: float  # Variance of log steps between seeds; a lower limit if no size has two runs.
 
     @classmethod
     def of(cls, runs: Sequence[StepsObservation]) -> _Means:
@@ -261,7 +261,7 @@ class _Means:
         must be 0, so that the first law is fitted to the measured mean steps.
         """
         stream, n = np.random.default_rng(0), len(variance)
-        # Rounding errors may have the same sign at all batch sizes, so draw one for all sizes.
+        # Rounding errors may have the same sign at all batch sizes, so all sizes share a draw.
         rounding = stream.standard_normal((n, 1)) * np.sqrt(self.rounding_sq)
         rounding[0] = 0.0
         error = np.sqrt(variance[:, None] / self.count)
@@ -270,7 +270,7 @@ class _Means:
 
 
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
-    """Estimate the exponent of the curve through the means, and draw the variance of a run.
+    """Estimate the exponent of the curve through the means; draw variances of a run's log steps.
 
     The interval contains each exponent whose curve fits worse than the best curve by at most the
     amount that chance may cause.

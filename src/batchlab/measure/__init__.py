@@ -1,1 +1,1 @@
-"""Measurements, one file per quantity; they change neither models nor random states of callers."""
+"""Measurements, one file per quantity; they leave the caller's model and random state as is."""

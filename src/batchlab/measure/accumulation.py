@@ -58,7 +58,7 @@ _ADDS, _SAME = 1e-2, 0.1
 
 
 def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accumulation:
-    """Compare the gradient of a batch with that of its micro-batches; find causes of a difference.
+    """Compare a batch's gradient with its accumulated gradient; find the causes of a difference.
 
     Raises:
         WorkloadError: a gradient cannot be computed, is 0 or is infinite; the message says why.
@@ -142,7 +142,9 @@ def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
 def look_at_loss(
     workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
 ) -> CheckResult:
-    """Check, in evaluation mode, that the loss is finite and, if `with_gradients`, a mean.
+    """Check, in evaluation mode, that the loss is finite and is a mean over the examples.
+
+    Without `with_gradients`, check only that it is finite.
 
     Raises:
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
@@ -243,7 +245,7 @@ def _coupling(few: _Few) -> Finding | None:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # for "weight", another cut may reveal coupling
+            if coupling.cause != "weight":  # After "weight", another cut may show coupling.
                 break
     return coupling
 
@@ -319,13 +321,13 @@ Cut = Sequence[Sequence[int]]
 class _Few:
     """A few fixed examples whose loss and gradient are computed as one batch and in parts."""
 
-    workload: Workload  # its `model` must return a model with the same weights at each call
-    n: int  # the number of examples
-    batch: Callable[[Sequence[int]], Batch]  # makes a batch of the examples at these indices
-    collate_draws: bool  # whether `collate` makes random batches
-    rounding: float  # the largest relative difference between gradients that rounding explains
-    evaluated: tuple[type[nn.Module], ...] = ()  # the types of layers that run in evaluation mode
-    n_draws: int = _DRAWS  # the number of random seeds over which a loss is averaged
+    workload: Workload  # Its `model` must return a model with the same weights at each call.
+    n: int  # The number of examples.
+    batch: Callable[[Sequence[int]], Batch]  # Makes a batch of the examples at these indices.
+    collate_draws: bool  # Whether `collate` makes random batches.
+    rounding: float  # Rounding explains a relative difference of gradients up to this.
+    evaluated: tuple[type[nn.Module], ...] = ()  # Layers of these types run in evaluation mode.
+    n_draws: int = _DRAWS  # The number of random seeds over which a loss is averaged.
 
     @property
     def all(self) -> list[int]:
@@ -374,7 +376,7 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over `pieces`, or of all examples as one batch if empty.
+        """Return the gradient accumulated over `pieces`, or of all examples at once if it is empty.
 
         If there is only one batch, its loss is multiplied by `factor`.
         """
@@ -415,7 +417,7 @@ class _Few:
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
         """Return the sum of factor × loss over `terms`, averaged over seeds, and 6 standard errors.
 
-        Each term is a factor and the indices of a batch's examples. If the loss fails on a batch,
+        A term is a factor and the indices of the examples of a batch. If the loss fails on a batch,
         the result is 0 with an infinite error.
         """
         total = torch.zeros(self.n_draws, dtype=torch.float64)
@@ -427,7 +429,7 @@ class _Few:
                     total[seed] += factor * self.workload.loss(model, self.batch(few)).item()
                 except Exception:  # the loss does not accept this number of examples
                     return 0.0, math.inf
-        values = total[total.isfinite()]  # NaN if a batch has nothing to average
+        values = total[total.isfinite()]  # A loss is NaN if a batch has nothing to average.
         if len(values) < 2:
             return 0.0, math.inf
         standard_error = float(values.std()) / len(values) ** 0.5
@@ -495,7 +497,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # assume that they have units, because the loss rejects few examples
+            return True  # The loss may reject so few examples, so assume that they have units.
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)

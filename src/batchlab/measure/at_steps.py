@@ -144,7 +144,7 @@ class LossSurface:
             yield share, loss
 
 
-_EPSILON = 1e-3  # a weight w may change by at most this × (|w| + 1), as in the paper
+_EPSILON = 1e-3  # A weight w may change by at most this × (|w| + 1), as in the paper.
 # The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
 _ITERATIONS = 10
 # The gradient at trained weights is near 0, so also start at a random point in 0.1 × the box.
@@ -209,7 +209,7 @@ _MOST_EXAMPLES = 16_384
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 # Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
-_TOLERANCE = 1e-3  # the relative error of an eigenvalue, which varies more between seeds
+_TOLERANCE = 1e-3  # An eigenvalue may have this relative error; it differs more between seeds.
 
 
 def _gradient_norm(moment: Moment) -> float | None:

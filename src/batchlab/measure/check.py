@@ -34,8 +34,8 @@ from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_opt
 from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
-_MANY, _AT_ONCE = 1000, 64  # the most examples for checking a metric, in total and per batch
-_SHORT = 10_000  # a stream of at most this many examples is read to its end
+_MANY, _AT_ONCE = 1000, 64  # The most examples to check a metric on, in total and per batch.
+_SHORT = 10_000  # A stream of at most this many examples is read to its end.
 COMPILED: Final = (
     "torch.compile is left out of all trainings, because compiling in every run would take longer "
     "than a short one. Results are the same up to rounding. Compiled steps may be faster, at some "
@@ -50,7 +50,7 @@ def check_workload(
 ) -> WorkloadSummary:
     """Make the model and check its loss, its metrics, batches of every split and training steps.
 
-    Return `known` with the results added, including warnings about what does not prevent training.
+    Return `known` with the results, including warnings about problems that allow training.
     If `with_steps` is false, compute no gradient, because memory may not suffice.
 
     Raises:

@@ -41,11 +41,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """What a part of the check of a workload has found that does not prevent training."""
+    """Warnings and results of one part of the check of a workload that can be trained."""
 
     warnings: tuple[str, ...] = ()
-    loss_couples: bool = False  # whether the loss depends on which examples share a batch
-    last_batch_runs: bool = True  # whether a step with an epoch's smaller last batch runs
+    loss_couples: bool = False  # True if the loss depends on which examples share a batch.
+    last_batch_runs: bool = True  # True if a step with an epoch's smaller last batch runs.
 
 
 def succeeds(function: Callable[[], object]) -> bool:
@@ -165,9 +165,9 @@ def batches_of_few(
     """Return a function (positions in `chosen`) -> batch, and whether that function is random.
 
     Each example is fetched only once, because a random data set would return different examples. If
-    `collate` is random (masks, negative samples), it is called only once, and every batch is made
-    of rows of its result. This is not possible if `accepts` fails on half of the rows, because a
-    target may contain row numbers of the whole batch.
+    `collate` is random (masks, negative samples), every batch is made of rows of a single collated
+    batch. This is not possible if `accepts` fails on half of the rows, because a target may contain
+    row numbers of the whole batch.
 
     Raises:
         WorkloadError: fetching or collating the examples failed.
@@ -176,7 +176,7 @@ def batches_of_few(
     order, source = torch.tensor(chosen), data
     while isinstance(source, ChosenPart):
         source = source.dataset
-    # Store the examples, except of tensors and of tables without `collate`: these are never random.
+    # Store the examples, unless they are tensors or a table without `collate` (never random).
     if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))
@@ -237,7 +237,7 @@ def check_batch_counts(workload: Workload) -> None:
     for split in SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # a tuple's tensors always have examples first
+        if n == 0 or isinstance(data, tuple):  # A tuple's tensors have one row per example.
             continue
         of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
         of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))

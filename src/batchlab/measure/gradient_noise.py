@@ -40,10 +40,10 @@ _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
 # The number of examples in each of the first blocks.
 _FIRST_BLOCK = 16
-_PASS_EXAMPLES = 256  # examples per forward and backward pass; halved if memory runs out
+_PASS_EXAMPLES = 256  # Examples per forward and backward pass; halved if memory runs out.
 # Sampling stops when both bounds of the interval are within this fraction of the noise scale.
 PRECISION = 0.2
-_FEWEST_EXAMPLES = 3  # an interval needs three blocks of one or more examples
+_FEWEST_EXAMPLES = 3  # An interval needs three blocks of one or more examples.
 # A gradient that changes by more than this fraction when repeated depends on random numbers.
 _OTHER_GRADIENT = 1e-5
 # Examples are coupled if cutting a batch in half changes its gradient by more than this fraction.
@@ -132,7 +132,7 @@ class GradientNoise:
     ) -> GradientSample:
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
-        most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two, to join blocks in pairs
+        most_blocks = 1 << (n_kept.bit_length() - 1)  # A power of two, to join blocks in pairs.
         # Make the blocks small enough for at least eight of them; fewer give a poor interval.
         n_next = max(1, min(unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
         n_pass = None if unit is None else n_next
@@ -236,8 +236,8 @@ def drawn_variance(
 ) -> float:
     """Estimate the variance (trace of the covariance) of the gradient of a random mini-batch.
 
-    The result is the unbiased sample variance over `n_batches` batches, sampled as in the trial. It
-    is 0 if each batch is the whole training set, without replacement.
+    The result is the unbiased sample variance over `n_batches` batches, sampled as in the trial.
+    Without replacement, the result is 0 if a batch is the whole training set.
 
     Source: Welford 1962, Technometrics 4 (3): a variance in one pass without cancellation.
     """

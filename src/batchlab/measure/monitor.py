@@ -149,7 +149,7 @@ class _MeasuredStep:
     def __init__(self, layers: list[nn.Module]) -> None:
         # The length of the first dimension of each layer's outputs, one number per call.
         self._lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
-        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # first inputs and their versions
+        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # The first input and its version.
         self._backs: dict[nn.Module, Tensor] = {}
         self._grad_sq: dict[int, Tensor] = {}
         # The layers that had been called exactly once before the first backward pass.

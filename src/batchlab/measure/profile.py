@@ -279,7 +279,7 @@ class Profile(ShownInNotebook):
         return self._by_shape.get((batch_size, micro_batch_size))
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
-        """Return a profile with `points` added; they replace points of equal (micro-)batch size."""
+        """Return a profile with `points` added; present points of the same `shape` are replaced."""
         by_shape = self._by_shape | {point.shape: point for point in points}
         in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
         return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
@@ -363,7 +363,7 @@ class Profile(ShownInNotebook):
         document: dict[str, Any] = plain(self)
         for point, row in zip(self.points, document["points"], strict=True):
             step_s = self.timed_s(point)
-            # Omit a meaningless interval, as if one process takes ten times as long as another.
+            # If a process takes ten times as long as another, the interval is meaningless: omit it.
             if step_s.is_too_wide:
                 step_s = replace(step_s, low=None, high=None)
             row["step_s"] = plain(step_s)

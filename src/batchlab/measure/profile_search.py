@@ -36,7 +36,7 @@ _AGAIN_FACTOR = 1.3
 _MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
 # The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
-_ROUND_TO = 8  # prefer multiples of 8, which are common and often faster
+_ROUND_TO = 8  # Prefer multiples of 8, which are common and often faster.
 
 
 Probe = Callable[..., ProfilePoint]
@@ -72,12 +72,12 @@ class ProfileSearch:
     _: KW_ONLY
     left_s: Callable[[], float]  # returns the remaining seconds of the budget
     listener: ProgressListener
-    may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
-    is_command: bool = False  # whether a command is timed, not a workload
-    are_given: bool = False  # whether the user has given the batch sizes
-    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # by batch size
-    _to_come: list[int] = field(default_factory=list, init=False)  # the batch sizes not yet tried
-    _too_large: int | None = field(default=None, init=False)  # the smallest size known not to fit
+    may_accumulate: bool = True  # True if a batch that does not fit may be cut into micro-batches.
+    is_command: bool = False  # True if a command is timed, not a workload.
+    are_given: bool = False  # True if the user has given the batch sizes.
+    _took_s: dict[int, float] = field(default_factory=dict, init=False)  # Seconds to run each size.
+    _to_come: list[int] = field(default_factory=list, init=False)  # The batch sizes not yet tried.
+    _too_large: int | None = field(default=None, init=False)  # The smallest size known not to fit.
     _n_probed: int = field(default=0, init=False)
     _done_fraction: float = field(default=0.0, init=False)
 
@@ -291,9 +291,8 @@ class ProfileSearch:
     def _expected_step_s(self, batch_size: int) -> float:
         """Extrapolate a step time linearly from two timed sizes; return 0 if no size was timed.
 
-        The two sizes are the smallest, and the largest that is at most `batch_size`. Predicting a
-        time in proportion to the size would be far too long, as small batches take nearly equal
-        times.
+        The two sizes are the smallest, and the largest that is at most `batch_size`. A time in
+        proportion to the size would be far too long, as small batches take nearly equal times.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
         ran: list[tuple[int, float]] = sorted(times)

@@ -25,7 +25,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of
 
-_EXAMPLES = 8  # the batch size of most checked steps
+_EXAMPLES = 8  # The batch size of most checked steps.
 # The most steps until a weight must change: a GradScaler skips its first steps until its scale is
 # small enough, and a GAN may train one of its parts only every few steps.
 _MOST_STEPS = 20
@@ -35,8 +35,8 @@ _LEAST_STEPS = 3
 # training by more than this fraction of the weights' total change. Kernels that add in random order
 # cause far smaller differences.
 _TOLERANCE = 1e-3
-_GRAINS = 4  # rounding changes a weight by at most _GRAINS × machine epsilon × the weight
-_MOST_S = 0.5  # resuming is not tested if making a model and taking a step takes more seconds
+_GRAINS = 4  # Rounding changes a weight by at most _GRAINS × machine epsilon × the weight.
+_MOST_S = 0.5  # Resuming is not tested if making a model and taking a step takes more seconds.
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
@@ -44,8 +44,8 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
-            workload's own step changes no weight, a schedule or patience needs missing validation
-            data, or the optimizer has state that a checkpoint cannot store.
+            workload's own step changes no weight, a schedule or patience needs validation data,
+            but there are none, or the optimizer has state that a checkpoint cannot store.
     """
     workload = packed.unpack()
     _check_validation(workload, device)
@@ -94,7 +94,9 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 
 
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
-    """Take 1 step (of a user's `step`, up to 20, until a weight changes); return (n, warnings).
+    """Take a training step, and return the number of steps taken, and warnings.
+
+    If the workload has its own `step`, take up to 20 steps, until a weight changes.
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
