@@ -1,7 +1,8 @@
-"""Capture: all operations of a function, with its backward pass, recorded without values.
+"""Capture: a function, with its backward pass, converted to a graph while it runs without values.
 
 The function is run at two batch sizes, on meta tensors (without memory). A number that differs
-between the two runs must be proportional to the batch size, or to 1 / batch size.
+between the two runs must be proportional to the batch size, or to 1 / batch size. The second run
+adds each operation to the graph.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,107 +18,89 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
+from batchlab.training.native.graph import STAND_IN, Graph, RefusedError, Scaled, View
+from batchlab.training.native.operations import lowered, viewed
 
-_ANOTHER = 1_000_033  # the batch size of the second run; a prime, like STAND_IN of the first run
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A tensor recorded on a `Tape`: its origin, and its layout in memory.
-
-    Attributes:
-        source: the tensor's index among the function's inputs and constants, or -1 if computed.
-        call: the index of the call that returned the tensor, or -1.
-        result: the tensor's index in the results of that call.
-        base: the index of the tensor that this tensor is a view of, or -1 if it is no view.
-    """
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-    dtype: torch.dtype
-    source: int = -1
-    call: int = -1
-    result: int = 0
-    base: int = -1
+_ANOTHER = 1_000_033  # the batch size of the first run; a prime, like STAND_IN of the second run
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
-    """An argument of a captured call that is a tensor: the tensor's index on the tape."""
+class _Ref:
+    """An argument of a recorded operation that is a tensor: the tensor's number in its run."""
 
-    place: int
+    number: int
 
 
-@dataclass(slots=True)
-class Tape:
-    """The record of the operations in one run of a function.
+@dataclass(eq=False, slots=True)
+class _Recorded:
+    """A tensor of one run.
 
     Attributes:
-        held: all tensors that the function used or made.
-        calls: the function's operations, in order: the ATen name, and the arguments by name.
-        constants: tensors that the function used in addition to its arguments.
-        results: the indices of the returned tensors; None for a returned None.
+        tensor: the meta tensor; it is kept alive, so that no other tensor gets its id.
+        ref: the tensor's number.
+        view: in the second run, the tensor in the graph, or the reason why C can't use the tensor.
+        is_writable: whether the function may write into the tensor.
+        is_stale: whether the function has written into the tensor's memory by another name.
     """
 
-    held: list[Held] = field(default_factory=list)
-    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    constants: list[Tensor] = field(default_factory=list)
-    results: list[int | None] = field(default_factory=list)
+    tensor: Tensor
+    ref: _Ref
+    view: View | RefusedError | None
+    is_writable: bool
+    is_stale: bool = False
 
 
 class _Recorder(TorchDispatchMode):
-    """The PyTorch mode that records a function's operations on a tape while the function runs."""
+    """The PyTorch mode that records a function's operations while the function runs.
 
-    def __init__(self, sources: Sequence[Tensor], n_writable: int) -> None:
+    Attributes:
+        graph: the graph; the first run adds only constants to it.
+        calls: each operation's name, arguments and result shapes.
+    """
+
+    def __init__(self, first_run: _Recorder | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tape = Tape()
-        self._places: dict[int, int] = {}
-        self._twins: dict[int, Tensor] = {}
-        self._alive: list[Tensor] = []  # Tensors are kept alive, so that no id is used twice.
-        self._of_memory: dict[int, list[int]] = {}  # For each storage, the indices of its tensors.
-        self._stale: set[int] = set()
-        self._n_writable = n_writable  # the function may write to the last sources, the batch
-        for place, tensor in enumerate(sources):
-            self._hold(tensor, source=place)
-        self._n_sources = len(sources)
+        self.graph = Graph()
+        self.calls: list[tuple[str, dict[str, Any], list[list[int]]]] = []
+        self._first_run = first_run
+        self._in_order: list[_Recorded] = []
+        self._by_id: dict[int, _Recorded] = {}
+        self._twins: dict[int, tuple[Tensor, Tensor]] = {}  # by id: a constant and its meta copy
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # with True, PyTorch would load its own compiler, which takes seconds
 
-    def place_of(self, tensor: Tensor) -> int:
-        """Return a tensor's index on the tape; refuse unknown tensors and outdated views."""
-        place = self._places.get(id(tensor))
-        if place is None:
+    def recorded(self, tensor: Tensor) -> _Recorded:
+        """Return the record of a tensor; refuse unknown tensors and outdated views."""
+        recorded = self._by_id.get(id(tensor))
+        if recorded is None:
             raise RefusedError("it uses a tensor of unknown origin")
-        if place in self._stale:
+        if recorded.is_stale:
             raise RefusedError("it uses a view of a tensor that changes")
-        return place
+        return recorded
+
+    def hold_source(self, kind: str, place: int, tensor: Tensor) -> None:
+        """Record a parameter, buffer or constant, or a column of the batch."""
+        view = None
+        if self._first_run is not None:
+            view = self.graph.add(kind, tuple(tensor.shape), tensor.dtype, place=place)
+        self._hold(tensor, view, is_writable=kind == "column")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Record one operation; run the operation on meta tensors to get the results' shapes."""
+        """Run one operation on meta tensors, and record the operation."""
         kwargs = kwargs or {}
-        if not any(tensor.is_meta for tensor in _tensors_in((args, kwargs))):
-            return self._created(func, args, kwargs)
-        args, kwargs = tree_map_only(Tensor, self._twin, (args, kwargs))
+        is_meta = any(tensor.is_meta for tensor in _tensors_in((args, kwargs)))
+        if is_meta:
+            args, kwargs = tree_map_only(Tensor, self._twin, (args, kwargs))
         try:
             results = func(*args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if "meta" in str(error).lower():
                 raise RefusedError("what it computes depends on values of its data") from error
             raise
-        self._record(func, args, kwargs, results)
-        return results
-
-    def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operation without meta tensors as input, such as `ones`; record a meta result."""
-        results = func(*args, **kwargs)
-        for result in _tensors_in(results):
-            if result.is_meta:
-                self.tape.calls.append((_name(func), _by_name(func, args, kwargs)))
-                self._hold(result, call=len(self.tape.calls) - 1)
+        if is_meta or any(tensor.is_meta for tensor in _tensors_in(results)):
+            self._record(func, args, kwargs, results)
         return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
@@ -133,60 +116,91 @@ class _Recorder(TorchDispatchMode):
                     constant = constant.narrow(dim, 0, min(1, tensor.shape[dim]))
             constant = constant.clone(memory_format=torch.contiguous_format)
             twin = torch.empty_like(constant, device="meta")
-            self._alive.append(tensor)
-            self.tape.constants.append(constant)
-            self._hold(twin, source=self._n_sources + len(self.tape.constants) - 1)
+            self.hold_source("constant", len(self.graph.constants), twin)
+            self.graph.constants.append(constant)
             if constant.shape != tensor.shape:
-                twin = twin.expand(tensor.shape)
-                self._hold(twin, base=len(self.tape.held) - 1)
-            self._twins[id(tensor)] = twin
-        return self._twins[id(tensor)]
+                expanded = twin.expand(tensor.shape)
+                self._hold(expanded, self._view(expanded, self.recorded(twin)), is_writable=False)
+                twin = expanded
+            self._twins[id(tensor)] = tensor, twin
+        return self._twins[id(tensor)][1]
 
     def _record(self, func: Any, args: Any, kwargs: Any, results: Any) -> None:
-        tensors = _tensors_in((args, kwargs))
-        refs = tree_map_only(Tensor, lambda tensor: Ref(self.place_of(tensor)), (args, kwargs))
-        arguments = _by_name(func, *refs)
-        places = dict(zip(map(_memory, tensors), map(self.place_of, tensors), strict=True))
-        name = _name(func)
+        name, tensors = _name(func), _tensors_in((args, kwargs))
+        by_memory = {_memory(tensor): self.recorded(tensor) for tensor in tensors}
+        arguments = _by_name(func, args, kwargs)
+        arguments = tree_map_only(Tensor, lambda tensor: self.recorded(tensor).ref, arguments)
         if func._schema.is_mutable:
-            self._check_may_write(func, tensors[0])
-            places = {}  # so that the result is recorded as a new tensor, not as a view
-            name = re.sub(r"_(?=\.|$)", "", name, count=1)
-        call = len(self.tape.calls)
-        self.tape.calls.append((name, arguments))
-        if not isinstance(results, (tuple, list)):
-            results = [results]
-        for number, result in enumerate(results):
-            if isinstance(result, Tensor):
-                base = places.get(_memory(result), -1)
-                self._hold(result, call=call, result=number, base=base)
+            self._write(name, tensors[0])
+            by_memory = {}  # so that the result is recorded as a new tensor, not as a view
+        arguments = self._joined_with_first_run(name, arguments, _tensors_in(results))
+        computed = {}  # the results with memory of their own, by index
+        for place, result in enumerate(
+            results if isinstance(results, (tuple, list)) else [results]
+        ):
+            if not isinstance(result, Tensor):
+                continue
+            base = by_memory.get(_memory(result))
+            if base is None:
+                computed[place] = result
+            else:
+                self._hold(result, self._view(result, base), is_writable=False)
+        views: dict[int, View | None] = {}
+        if computed and self._first_run is not None:
+            views = lowered(self.graph, name, self.in_graph(arguments), computed)
+        for place, result in computed.items():
+            self._hold(result, views.get(place), is_writable=True)
 
-    def _check_may_write(self, func: Any, target: Tensor) -> None:
-        """Accept only in-place writes into the batch or a call's result, not into a view."""
-        place = self.place_of(target)
-        held = self.tape.held[place]
-        writable = held.call >= 0 or (
-            self._n_sources - self._n_writable <= held.source < self._n_sources
-        )
-        name = _name(func)
-        if held.base >= 0 or not writable or not name.split(".")[0].endswith("_"):
+    def _write(self, name: str, target: Tensor) -> None:
+        """Accept only in-place writes into the batch or an operation's result, not into a view."""
+        if not self.recorded(target).is_writable:
             raise RefusedError(f"it writes into a tensor that it was given: {name}")
-        self._stale.update(self._of_memory[_memory(target)])
+        for recorded in self._in_order:
+            if _memory(recorded.tensor) == _memory(target):
+                recorded.is_stale = True
 
-    def _hold(self, tensor: Tensor, *, base: int = -1, **origin: int) -> None:
-        held = Held(
-            tuple(tensor.shape),
-            tuple(tensor.stride()),
-            int(tensor.storage_offset()),
-            tensor.dtype,
-            base=base,
-            **origin,
-        )
-        place = len(self.tape.held)
-        self.tape.held.append(held)
-        self._places[id(tensor)] = place
-        self._alive.append(tensor)
-        self._of_memory.setdefault(_memory(tensor), []).append(place)
+    def _joined_with_first_run(
+        self, name: str, arguments: dict[str, Any], results: Sequence[Tensor]
+    ) -> Any:
+        """Store an operation; in the second run, return arguments that hold at any batch size."""
+        shapes = [list(result.shape) for result in results]
+        self.calls.append((name, arguments, shapes))
+        if self._first_run is None:
+            return arguments
+        place = len(self.calls) - 1
+        if place >= len(self._first_run.calls) or self._first_run.calls[place][0] != name:
+            raise _DIFFERS
+        _, other_arguments, other_shapes = self._first_run.calls[place]
+        _joined(shapes, other_shapes, "a shape")
+        return _joined(arguments, other_arguments, name)
+
+    def in_graph(self, arguments: Any) -> Any:
+        """Return arguments in which the view in the graph replaces each `_Ref`."""
+
+        def view(ref: _Ref) -> View | None:
+            view = self._in_order[ref.number].view
+            if isinstance(view, RefusedError):
+                raise view
+            return view
+
+        return tree_map_only(_Ref, view, arguments)
+
+    def _view(self, tensor: Tensor, base: _Recorded) -> View | RefusedError | None:
+        """Return a view of a recorded tensor in the graph, or the reason why C can't use it."""
+        if not isinstance(base.view, View):
+            return base.view
+        try:
+            return viewed(tensor, base.tensor, base.view)
+        except RefusedError as refused:
+            return refused
+
+    def _hold(self, tensor: Tensor, view: View | RefusedError | None, *, is_writable: bool) -> None:
+        recorded = _Recorded(tensor, _Ref(len(self._in_order)), view, is_writable)
+        self._in_order.append(recorded)
+        self._by_id[id(tensor)] = recorded
+
+
+_DIFFERS = RefusedError("it computes something else at another batch size")
 
 
 def _tensors_in(values: Any) -> list[Tensor]:
@@ -195,7 +209,9 @@ def _tensors_in(values: Any) -> list[Tensor]:
 
 
 def _name(func: Any) -> str:
-    return str(func).removeprefix("aten.").removesuffix(".default")
+    """Return the name of an operation in `OPERATIONS`, in which `add_` has the row of `add`."""
+    name = str(func).removeprefix("aten.").removesuffix(".default")
+    return re.sub(r"_(?=\.|$)", "", name, count=1) if func._schema.is_mutable else name
 
 
 def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -213,57 +229,54 @@ def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _tape(
+def _run(
     function: Callable[..., Sequence[Tensor | None]],
     model: nn.Module,
     columns: Sequence[Tensor],
     batch_size: int,
-) -> Tape:
+    first_run: _Recorder | None = None,
+) -> tuple[_Recorder, list[_Ref | None]]:
+    """Run a function at one batch size; return the recorder, and the numbers of the results."""
+    recorder = _Recorder(first_run)
+    twins: dict[int, Tensor] = {}
+    for place, parameter in enumerate(model.parameters()):
+        twin = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        recorder.hold_source("parameter", place, twin)
+        twins[id(parameter)] = twin
+    for place, buffer in enumerate(model.buffers()):
+        twins[id(buffer)] = torch.empty_like(buffer, device="meta")
+        recorder.hold_source("buffer", place, twins[id(buffer)])
     batch = []
-    for column in columns:
+    for place, column in enumerate(columns):
         shape = (batch_size, *column.shape[1:])
         batch.append(torch.empty(shape, dtype=column.dtype, device="meta"))
-    tensors = [*model.parameters(), *model.buffers()]
-    twins = [torch.empty_like(tensor, device="meta") for tensor in tensors]
-    for at, tensor in enumerate(tensors):
-        if isinstance(tensor, nn.Parameter):
-            twins[at] = nn.Parameter(twins[at], tensor.requires_grad)
-    # `deepcopy` uses the copies in its memo, so the copied model has the meta tensors `twins`.
-    twin = copy.deepcopy(model, dict(zip(map(id, tensors), twins, strict=True)))
-    with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
-        results = function(twin, batch)
-    tape: Tape = recorder.tape
-    for result in results:
-        place = recorder.place_of(result) if result is not None else None
-        tape.results.append(place)
-    return tape
+        recorder.hold_source("column", place, batch[-1])
+    # `deepcopy` uses the copies in its memo, so the copied model has the meta tensors.
+    twin_model = copy.deepcopy(model, twins)
+    with recorder:
+        results = function(twin_model, batch)
+    return recorder, [None if it is None else recorder.recorded(it).ref for it in results]
 
 
 def captured(
     function: Callable[..., Sequence[Tensor | None]],
     model: nn.Module,
     columns: Sequence[Tensor],
-) -> Tape:
-    """Record the operations of `function(model, batch)`, in a form valid at any batch size.
+) -> tuple[Graph, list[View | None]]:
+    """Convert `function(model, batch)` to a graph for any batch size; return graph and results.
 
     Raises:
-        RefusedError: the operations differ between batch sizes, or can't be recorded.
+        RefusedError: the operations differ between batch sizes, can't be recorded, or have no row
+            in `OPERATIONS`; or a memory layout is unsupported.
     """
-    first = _tape(function, model, columns, STAND_IN)
-    second = _tape(function, model, columns, _ANOTHER)
-    names = [name for name, _ in first.calls]
-    other_names = [name for name, _ in second.calls]
-    is_same_size = len(first.held) == len(second.held)
-    if names != other_names or not is_same_size or first.results != second.results:
-        raise RefusedError("it computes something else at another batch size")
-    for one, other in zip(first.constants, second.constants, strict=True):
+    first, first_results = _run(function, model, columns, _ANOTHER)
+    second, results = _run(function, model, columns, STAND_IN, first)
+    if len(second.calls) < len(first.calls) or results != first_results:
+        raise _DIFFERS
+    for one, other in zip(second.graph.constants, first.graph.constants, strict=True):
         if one.shape != other.shape or not torch.equal(one, other):
             raise RefusedError("a tensor depends on the batch size")
-    for tensor, twin in zip(first.held, second.held, strict=True):
-        _joined(list(tensor.shape), list(twin.shape), "a shape")
-    for place, (name, arguments) in enumerate(first.calls):
-        first.calls[place] = name, _joined(arguments, second.calls[place][1], name)
-    return first
+    return second.graph, second.in_graph(results)
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:

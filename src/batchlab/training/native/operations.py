@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
+from torch import Tensor
 
-from batchlab.training.native.capture import Held, Ref, Tape
 from batchlab.training.native.graph import (
     STAND_IN,
     Graph,
@@ -685,79 +683,27 @@ for _kind in ("Tensor", "Scalar"):  # the type of the second operand, `other`
     }
 
 
-def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
-    """Convert a tape to a graph; return the graph, and the tape's results as views.
-
-    Args:
-        tape: the captured tape.
-        kinds: the kind of each source of the tape: "parameter", "buffer" or "column".
+def lowered(
+    g: Graph, name: str, arguments: dict[str, Any], results: Mapping[int, Tensor]
+) -> dict[int, View | None]:
+    """Add an operation's nodes to the graph; return the results as views, by result index.
 
     Raises:
-        RefusedError: an operation is not in `OPERATIONS`, or a memory layout is unsupported.
+        RefusedError: the operation is not in `OPERATIONS`, or a memory layout is unsupported.
     """
-    graph = Graph(constants=tape.constants)
-    places = _places([*kinds, *["constant"] * len(tape.constants)])
-    results: dict[int, dict[int, View | None]] = {}  # by call index, then by result index
-    views: dict[int, View | None] = {}
-
-    def view(place: int | None) -> View | None:
-        if place is None:
-            return None
-        if place not in views:
-            views[place] = _view(tape.held[place])
-        return views[place]
-
-    def _view(held: Held) -> View | None:
-        if held.base >= 0:
-            base = view(held.base)
-            if base is None or base.dtype != held.dtype:
-                raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # refuse: C reads only a tile of examples
-                raise unsupported("a view of some of the examples")
-            return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
-        if held.source >= 0:
-            kind, place = places[held.source]
-            return graph.add(kind, held.shape, held.dtype, place=place)
-        return results[held.call][held.result]
-
-    held_of: dict[int, list[Held]] = {}
-    for held in tape.held:
-        if held.call >= 0 and held.base < 0:
-            held_of.setdefault(held.call, []).append(held)
-    for number, (name, arguments) in enumerate(tape.calls):
-        if number in held_of:
-            arguments = tree_map_only(Ref, lambda ref: view(ref.place), arguments)
-            results[number] = _results(graph, name, arguments, held_of[number])
-    return graph, list(map(view, tape.results))
-
-
-def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
-    """Return each source's kind, and the source's index among the sources of that kind."""
-    counts: Counter[str] = Counter()
-    places = []
-    for kind in kinds:
-        places.append((kind, counts[kind]))
-        counts[kind] += 1
-    return places
-
-
-def _results(
-    g: Graph, name: str, arguments: dict[str, Any], held: list[Held]
-) -> dict[int, View | None]:
-    """Add a call's nodes to the graph; return the results in `held` as views, by result index."""
     row = OPERATIONS.get(name)
     if row is None:
         raise unsupported(name)
     if isinstance(row, str):
-        (result,) = held
+        (result,) = results.values()
         return {0: _pointwise(g, row, name, arguments, result)}
     views = row(g, arguments)
     if not isinstance(views, tuple):
         views = (views,)
-    return {tensor.result: _laid_out(g, name, views[tensor.result], tensor) for tensor in held}
+    return {place: _laid_out(g, name, views[place], result) for place, result in results.items()}
 
 
-def _pointwise(g: Graph, text: str, name: str, arguments: dict[str, Any], result: Held) -> View:
+def _pointwise(g: Graph, text: str, name: str, arguments: dict[str, Any], result: Tensor) -> View:
     order = _order(name, result)
     operands: list[View | Number] = []
     for argument in dict.fromkeys(re.findall(r"\{(\w+)\}", text)):
@@ -768,40 +714,48 @@ def _pointwise(g: Graph, text: str, name: str, arguments: dict[str, Any], result
         operands.append(operand)
     shape = tuple(map(result.shape.__getitem__, order))
     point = g.point(text, *operands, shape=shape, dtype=result.dtype)
-    return point.reshaped(result.shape, result.strides)
+    return point.reshaped(tuple(result.shape), result.stride())
 
 
-def _laid_out(g: Graph, name: str, view: View | None, result: Held) -> View | None:
+def _laid_out(g: Graph, name: str, view: View | None, result: Tensor) -> View | None:
     """Return a result laid out as in PyTorch, because later views depend on the memory order."""
     if view is None:
         return None
-    if (view.shape, view.dtype) != (result.shape, result.dtype):
+    if (view.shape, view.dtype) != (tuple(result.shape), result.dtype):
         raise unsupported(f"{name} to this shape or type")
     order = _order(name, result)
     if order == tuple(range(len(order))):
         return view
     copy = g.point("{0}", view.permuted(order), dtype=view.dtype)
-    return copy.reshaped(result.shape, result.strides)
+    return copy.reshaped(tuple(result.shape), result.stride())
 
 
-def _order(name: str, result: Held) -> tuple[int, ...]:
+def _order(name: str, result: Tensor) -> tuple[int, ...]:
     """Return a result's dimensions in memory order, the innermost last; refuse memory with gaps."""
-    order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
+    strides = result.stride()
+    order = sorted(range(len(strides)), key=lambda dim: -strides[dim])
     real = [dim for dim in order if result.shape[dim] != 1]
     packed = contiguous(tuple(map(result.shape.__getitem__, real)))
-    if tuple(map(result.strides.__getitem__, real)) != packed:
+    if tuple(map(strides.__getitem__, real)) != packed:
         raise unsupported(f"{name} in another order of memory")
     return tuple(range(len(order))) if real == sorted(real) else tuple(order)
 
 
-def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Return the strides and the offset of a PyTorch view, `held`, in the memory of the graph.
+def viewed(tensor: Tensor, was: Tensor, base: View) -> View:
+    """Return a PyTorch view, `tensor`, in the graph, in which the viewed tensor `was` is `base`.
 
-    `held` is a view of the PyTorch tensor `was`. The graph has that tensor as `base`, perhaps with
-    the dimensions in another memory order.
+    The graph may have the dimensions of `was` in another memory order.
+
+    Raises:
+        RefusedError: the view has another type, only some of the examples, or another memory order.
     """
+    if was.dtype != tensor.dtype:
+        raise unsupported("a view of another type")
+    shape, begin = tuple(tensor.shape), int(tensor.storage_offset())
+    if base.rows and not has_rows(shape):  # refuse: C reads only a tile of examples
+        raise unsupported("a view of some of the examples")
     blocks: list[tuple[int, int, int]] = []  # each block's size, stride in PyTorch and in `base`
-    dims = zip(was.shape, was.strides, base.strides, strict=True)
+    dims = zip(was.shape, was.stride(), base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
         if size == 1:
             continue
@@ -809,15 +763,15 @@ def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
             size *= blocks.pop()[0]
         blocks.append((size, there, here))
     if all(there == here for _, there, here in blocks):
-        return held.strides, held.offset
+        return View(base.node, shape, tensor.stride(), begin)
     strides = []
-    for size, step in zip(held.shape, held.strides, strict=True):
+    for size, step in zip(shape, tensor.stride(), strict=True):
         most, there, here = next((block for block in blocks if block[1] <= step), (0, 1, 0))
         if size != 1 and step and (step % there or (size - 1) * (step // there) >= most):
             raise unsupported("a view across dimensions in another order of memory")
         strides.append(step // there * here)
-    offset, rest = base.offset, held.offset - was.offset
+    offset, rest = base.offset, begin - int(was.storage_offset())
     for _, there, here in blocks:
         offset += rest // there * here
         rest %= there
-    return tuple(strides), offset
+    return View(base.node, shape, tuple(strides), offset)

@@ -19,7 +19,6 @@ from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
 from batchlab.training.native.emit import program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
-from batchlab.training.native.operations import lowered
 from batchlab.training.native.schedule import SOURCES
 from batchlab.training.native.updates import group_numbers, rule_of
 from batchlab.training.optimizers import made_optimizers, named_tensors
@@ -175,7 +174,7 @@ def _graph(
 ) -> tuple[Graph, list[View | None]]:
     before = RandomState.now()
     try:
-        tape = captured(function, model, columns.parts)
+        graph, results = captured(function, model, columns.parts)
     except RefusedError:
         raise
     except Exception as error:  # the user's code may fail on tensors without memory
@@ -184,10 +183,7 @@ def _graph(
         ) from error
     if not before.is_now():  # refuse: every step in C would repeat the numbers drawn just now
         raise unsupported("random numbers outside of a model's layers")
-    kinds = ["parameter"] * len(list(model.parameters()))
-    kinds += ["buffer"] * len(list(model.buffers()))
-    kinds += ["column"] * len(columns.parts)
-    return lowered(tape, kinds)
+    return graph, results
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
