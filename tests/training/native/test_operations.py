@@ -36,6 +36,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu tanh": lambda x: functional.gelu(x, approximate="tanh"),
     "silu": functional.silu,
+    "without a row, in place": lambda x: functional.mish(x, inplace=True),
     "leaky": functional.leaky_relu,
     "elu": functional.elu,
     "softplus": functional.softplus,

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from batchlab.training.native.graph import STAND_IN, Graph, RefusedError, Scaled, View
-from batchlab.training.native.operations import lowered, viewed
+from batchlab.training.native.operations import OPERATIONS, lowered, viewed
 
 _ANOTHER = 1_000_033  # the batch size of the first run; a prime, like STAND_IN of the second run
 
@@ -93,6 +94,11 @@ class _Recorder(TorchDispatchMode):
         is_meta = any(tensor.is_meta for tensor in _tensors_in((args, kwargs)))
         if is_meta:
             args, kwargs = tree_map_only(Tensor, self._twin, (args, kwargs))
+            if _name(func) not in OPERATIONS:
+                with self:
+                    results = _in_parts(func, args, kwargs)
+                if results is not NotImplemented:
+                    return results
         try:
             results = func(*args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
@@ -201,6 +207,25 @@ class _Recorder(TorchDispatchMode):
 
 
 _DIFFERS = RefusedError("it computes something else at another batch size")
+
+
+def _in_parts(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Compute an operation by other operations, by PyTorch's own rule.
+
+    The result is NotImplemented for a view, and for an operation without a rule.
+    """
+    results = func.decompose(*args, **kwargs)
+    if results is not NotImplemented:
+        return results
+    if func._schema.is_mutable:  # as `silu_`, which becomes `silu` and a copy
+        packet = getattr(torch.ops.aten, func._schema.name.removeprefix("aten::")[:-1], None)
+        out_of_place = getattr(packet, func._overloadname, None)
+        if out_of_place is not None:
+            return args[0].copy_(out_of_place(*args, **kwargs))
+    is_view = any(result.alias_info for result in func._schema.returns)
+    if is_view or func not in decomposition_table:
+        return NotImplemented
+    return decomposition_table[func](*args, **kwargs)
 
 
 def _tensors_in(values: Any) -> list[Tensor]:

@@ -112,22 +112,6 @@ INLINE float erf_of(float x) {  // N. Juffa's erff, exact to 1 unit in the last 
     q = q * s + 1.28379166e-1f;
     return t > 0.927734375f ? large : q * x + x;
 }
-INLINE float silu_slope(float x) {
-    const float s = sigmoid_of(x);
-    return s * (1 + x * (1 - s));
-}
-INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
-INLINE float gelu_slope(float x) {
-    const float slope = x * 0.39894228040143268f * exp_of(-0.5f * x * x);
-    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + slope;
-}
-INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
-INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
-INLINE float gelu_tanh_slope(float x) {
-    const float t = tanh_of(gelu_inner(x));
-    return 0.5f * (1 + t) +
-           0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
-}
 
 // ---- Random numbers: each depends only on seed, step, draw and element, not on earlier draws.
 // `mixed` is the finalizer of splitmix64 (Steele, Lea and Flood 2014).

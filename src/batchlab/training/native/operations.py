@@ -1,8 +1,10 @@
 """Operations: for each supported ATen operation, a C expression or a function that adds nodes.
 
-To support another operation, add a row to `OPERATIONS`. The row of an elementwise operation is a C
-expression with the argument names of ATen's schema. Any other row is a function of the graph and of
-the arguments by name. Each result has the shape and type that PyTorch reports.
+An operation without a row in `OPERATIONS` is divided by PyTorch's own rules into operations that
+may have rows, so a row is needed only for speed, or if PyTorch has no rule. The row of an
+elementwise operation is a C expression with the argument names of ATen's schema. Any other row is a
+function of the graph and of the arguments by name. Each result has the shape and type that PyTorch
+reports.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from batchlab.training.native.graph import (
     contiguous,
     has_rows,
     literal,
-    number_of,
     times_rows,
     unsupported,
 )
@@ -131,24 +132,6 @@ def _clamp(g: Graph, a: Arguments) -> View:
     return x
 
 
-def _gelu(text: str) -> Operation:
-    """Return an operation that applies the C `text`, with `gelu` or `gelu_tanh` as requested."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
-        return g.point(text.replace("gelu", name), a["self"], a.get("grad_output", 0))
-
-    return function
-
-
-def _elu_backward(g: Graph, a: Arguments) -> View:
-    text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
-    if a["is_result"]:
-        text = "({0} <= 0.0f ? {1} * {3} * ({0} + {2} * {4}) : {1} * {4})"
-    x, up = a["self_or_result"], a["grad_output"]
-    return g.point(text, x, up, a["alpha"], a["input_scale"], a["scale"])
-
-
 def _peak(g: Graph, a: Arguments) -> View:
     """Return the maximum over the last dimension; the result's last dimension has size 1."""
     x: View = a["self"]
@@ -178,24 +161,6 @@ def _triangle(sign: str) -> Operation:
         return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
 
     return function
-
-
-def _log_softmax(g: Graph, a: Arguments) -> View:
-    x, peak = a["self"], _peak(g, a)
-    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [len(x.shape) - 1], keep=True)
-    return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
-
-
-def _softmax_backward(g: Graph, a: Arguments) -> View:
-    up, y = a["grad_output"], a["output"]
-    total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
-    return g.point("{1} * ({0} - {2})", up, y, total)
-
-
-def _log_softmax_backward(g: Graph, a: Arguments) -> View:
-    up, y = a["grad_output"], a["output"]
-    total = g.sum(up, [_last(y, a["dim"])], keep=True)
-    return g.point("{0} - exp_of({1}) * {2}", up, y, total)
 
 
 def _labels(a: Arguments) -> View:
@@ -251,73 +216,13 @@ def _nll_backward(g: Graph, a: Arguments) -> View:
     return _picked(g, _signed(a), a, up)
 
 
-def _loss_of(text: str) -> Operation:
-    """Return an operation for a loss; C `text` is one element's loss for input {0}, target {1}."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        if a.get("weight") is not None or a.get("pos_weight") is not None:
-            raise unsupported("a loss with weights")
-        losses = g.point(text, a["self"], a["target"], *_settings(a))
-        if a["reduction"] == 0:
-            return losses
-        return g.mean(losses, ()) if a["reduction"] == 1 else g.sum(losses, ())
-
-    return function
-
-
-def _slope_of(text: str) -> Operation:
-    """Return an operation for the gradient of a loss; C `text` is one element's gradient.
-
-    In `text`, {0} is the input, {1} the target, and {2} the gradient of the loss.
-    """
-
-    def function(g: Graph, a: Arguments) -> View:
-        up = a["grad_output"]
-        if a["reduction"] == 1:
-            n = number_of(a["self"].shape, range(len(a["self"].shape)))
-            up = g.point("{0} / {1}", up, n)
-        return g.point(text, a["self"], a["target"], up, *_settings(a))
-
-    return function
-
-
-def _settings(a: Arguments) -> list[Number]:
-    return [a[name] for name in ("beta", "delta") if name in a]
-
-
-def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
-    x: View = a["input"]
-    if len(a["normalized_shape"]) != 1:
-        raise unsupported("layer_norm over several dimensions")
-    last = [len(x.shape) - 1]
-    mean = g.mean(x, last, keep=True)
-    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
-    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
-    normed = g.point("({0} - {1}) * {2}", x, mean, spread)
-    if a["weight"] is not None:
-        normed = g.point("{0} * {1}", normed, a["weight"])
-    if a["bias"] is not None:
-        normed = g.point("{0} + {1}", normed, a["bias"])
-    return normed, mean, spread
-
-
-def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
-    x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
-    last = [len(x.shape) - 1]
-    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
-    inner = up
-    if weight is not None:
-        inner = g.point("{0} * {1}", up, weight)
-    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
-    middle = g.mean(inner, last, keep=True)
-    back = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, middle, spread, along)
-    rest = list(range(len(x.shape) - 1))
-    scale = shift = None
-    if a["output_mask"][1]:
-        scale = g.sum(g.point("{0} * {1}", up, unit), rest)
-    if a["output_mask"][2]:
-        shift = g.sum(up, rest)
-    return back, scale, shift
+def _variance_and_mean(g: Graph, a: Arguments) -> tuple[View, View]:
+    x, dims = a["self"], a["dim"] or ()
+    if a["correction"] != 0:
+        raise unsupported("a variance of a sample")
+    mean = g.mean(x, dims, keep=True)
+    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), dims, keep=a["keepdim"])
+    return variance, mean if a["keepdim"] else g.mean(x, dims)
 
 
 def _embedding(g: Graph, a: Arguments) -> View:
@@ -546,7 +451,6 @@ def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
 OPERATIONS: dict[str, str | Operation] = {
     "pow.Tensor_Tensor": "powf({self}, {exponent})",
     "pow.Scalar": "powf({self}, {exponent})",
-    "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
     "neg": "-{self}",
     "abs": "fabsf({self})",
     "sgn": "(({self} > 0) - ({self} < 0))",
@@ -555,45 +459,30 @@ OPERATIONS: dict[str, str | Operation] = {
     "sqrt": "sqrtf({self})",
     "rsqrt": "1.0f / sqrtf({self})",
     "exp": "exp_of({self})",
+    "expm1": "exp_of({self}) - 1.0f",
     "log": "logf({self})",
     "log1p": "log1pf({self})",
     "sin": "sinf({self})",
     "cos": "cosf({self})",
     "erf": "erf_of({self})",
     "tanh": "tanh_of({self})",
-    "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
     "sigmoid": "sigmoid_of({self})",
-    "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
     "relu": "({self} <= 0.0f ? 0.0f : {self})",  # NaN stays NaN, as in PyTorch
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
-    "silu": "{self} * sigmoid_of({self})",
-    "silu_backward": "silu_slope({self}) * {grad_output}",
-    "leaky_relu": "({self} > 0.0f ? {self} : {self} * {negative_slope})",
-    "leaky_relu_backward": "({self} > 0.0f ? {grad_output} : {grad_output} * {negative_slope})",
-    "elu": "({self} > 0.0f ? {self} * {scale} : "
-    "(exp_of({self} * {input_scale}) - 1.0f) * {alpha} * {scale})",
-    "hardtanh": "({self} < {min_val} ? {min_val} : {self} > {max_val} ? {max_val} : {self})",
-    "hardtanh_backward": "({self} <= {min_val} || {self} >= {max_val} ? 0.0f : {grad_output})",
     "softplus": "({self} * {beta} > {threshold} ? {self} : "
     "log1pf(exp_of({self} * {beta})) / {beta})",
     "softplus_backward": "({self} * {beta} > {threshold} ? {grad_output} : "
     "{grad_output} * sigmoid_of({self} * {beta}))",
     "maximum": "({self} > {other} || {self} != {self} ? {self} : {other})",
     "minimum": "({self} < {other} || {self} != {self} ? {self} : {other})",
-    "clamp_min": "({self} < {min} ? {min} : {self})",
-    "clamp_max": "({self} > {max} ? {max} : {self})",
     "where.self": "({condition} ? {self} : {other})",
-    "masked_fill.Scalar": "({mask} ? {value} : {self})",
     "logical_not": "!{self}",
     "logical_and": "{self} && {other}",
     "logical_or": "{self} || {other}",
     "clone": "{self}",
+    "copy": "{src}",
     "_to_copy": "{self}",
-    "ones_like": "1",
-    "zeros_like": "0",
     "full_like": "{fill_value}",
-    "new_zeros": "0",
-    "new_ones": "1",
     "new_full": "{fill_value}",
     "ones": "1",
     "zeros": "0",
@@ -614,18 +503,11 @@ OPERATIONS: dict[str, str | Operation] = {
     "max.dim": _max_with_place,
     "pow.Tensor_Scalar": _power,
     "clamp": _clamp,
-    "gelu": _gelu("gelu({0})"),
-    "gelu_backward": _gelu("gelu_slope({0}) * {1}"),
-    "elu_backward": _elu_backward,
     "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
     "_safe_softmax": _safe_softmax,
-    "_log_softmax": _log_softmax,
-    "_softmax_backward_data": _softmax_backward,
-    "_log_softmax_backward_data": _log_softmax_backward,
     "nll_loss_forward": _nll,
     "nll_loss_backward": _nll_backward,
-    "native_layer_norm": _layer_norm,
-    "native_layer_norm_backward": _layer_norm_backward,
+    "var_mean.correction": _variance_and_mean,
     "embedding": _embedding,
     "embedding_dense_backward": _embedding_backward,
     "bernoulli.float": _bernoulli,
@@ -647,25 +529,6 @@ OPERATIONS: dict[str, str | Operation] = {
     "bitwise_or.Tensor": _logical("{0} || {1}"),
     "tril": _triangle("<="),
     "triu": _triangle(">="),
-    "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
-    "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
-    "smooth_l1_loss": _loss_of(
-        "(fabsf({0} - {1}) < {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) / {2} : "
-        "fabsf({0} - {1}) - 0.5f * {2})"
-    ),
-    "smooth_l1_loss_backward": _slope_of(
-        "({0} - {1} <= -{3} ? -{2} : {0} - {1} >= {3} ? {2} : {2} * ({0} - {1}) / {3})"
-    ),
-    "huber_loss": _loss_of(
-        "(fabsf({0} - {1}) <= {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) : "
-        "{2} * (fabsf({0} - {1}) - 0.5f * {2}))"
-    ),
-    "huber_loss_backward": _slope_of(
-        "({0} - {1} <= -{3} ? -{2} * {3} : {0} - {1} >= {3} ? {2} * {3} : {2} * ({0} - {1}))"
-    ),
-    "binary_cross_entropy_with_logits": _loss_of(
-        "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
-    ),
 }
 for _kind in ("Tensor", "Scalar"):  # the type of the second operand, `other`
     OPERATIONS |= {
