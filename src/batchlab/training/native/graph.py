@@ -317,6 +317,11 @@ class Graph:
             if not isinstance(operand, View):
                 names.append(literal(operand, suffix))
                 continue
+            node = operand.node
+            if node.kind == "point" and not node.operands and "{" not in node.text:
+                # Write a constant itself into the expression, so that no loop stores the constant.
+                names.append(f"(({node.c_type})({node.text}))")
+                continue
             name = f"{{{len(shaped)}}}"
             if is_float and not operand.dtype.is_floating_point:
                 name = f"(float){name}"

@@ -126,11 +126,7 @@ INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
     return (float)(mixed(z) >> 40) * 0x1p-24f;
 }
 
-// ---- Labels and indices: a value out of range sets `bad`, and is not used to read memory.
-INLINE int64_t label_of(int64_t label, int64_t ignored, int64_t n, int *bad) {
-    if (label != ignored && (label < 0 || label >= n)) *bad = 1;
-    return label == ignored ? -1 : label;
-}
+// ---- Indices: a value out of range sets `bad`, and is not used to read memory.
 INLINE int64_t place_of(int64_t place, int64_t n, int *bad) {
     if (place >= 0 && place < n) return place;
     *bad = 1;

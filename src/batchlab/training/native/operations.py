@@ -163,57 +163,27 @@ def _triangle(sign: str) -> Operation:
     return function
 
 
-def _labels(a: Arguments) -> View:
-    """Return the labels with shape (n, 1), because the scores have shape (n, classes)."""
-    if len(a["self"].shape) != 2:
-        raise unsupported("nll_loss of one example")
-    labels: View = a["target"]
-    return labels.with_dimension(1)
+def _gather(g: Graph, a: Arguments) -> View:
+    x, dim = a["self"], a["dim"] % len(a["self"].shape)
+    if a["index"].shape[dim] != 1:
+        raise unsupported("gather of several places")
+    chosen = g.point("({0} ? {1} : 0)", _is_place(g, x.shape, a), x, dtype=x.dtype)
+    return g.sum(chosen, [dim], keep=True)
 
 
-def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Return an (n, classes) tensor: the C `text` in the column of each row's label, else 0.
-
-    A row is all 0 if its label is `ignore_index`.
-    """
-    shape, labels = a["self"].shape, _labels(a)
-    label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
-    checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
-    is_label = g.point("{0} == {d1}", checked, shape=shape, dtype=torch.bool)
-    if a["weight"] is not None:
-        more = (*more, a["weight"])
-    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, shape=shape)
+def _scatter(g: Graph, a: Arguments) -> View:
+    x, dim = a["self"], a["dim"] % len(a["self"].shape)
+    if a["index"].shape[dim] != 1:
+        raise unsupported("scatter to several places")
+    return g.point("({0} ? {1} : {2})", _is_place(g, x.shape, a), a["value"], x, dtype=x.dtype)
 
 
-def _weight_total(g: Graph, a: Arguments) -> View:
-    if a["weight"] is not None:
-        return g.sum(_picked(g, "{1}", a), ())
-    counts = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", _labels(a))
-    return g.sum(counts, ())
-
-
-def _signed(a: Arguments) -> str:
-    return "-{1}" if a["weight"] is None else "-{1} * {2}"
-
-
-def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
-    losses = _picked(g, _signed(a), a, a["self"])
-    weights = _weight_total(g, a)
-    if a["reduction"] == 0:
-        return g.sum(losses, [1]), weights
-    loss = g.sum(losses, ())
-    if a["reduction"] == 1:
-        loss = g.point("{0} / {1}", loss, weights)
-    return loss, weights
-
-
-def _nll_backward(g: Graph, a: Arguments) -> View:
-    up = a["grad_output"]
-    if a["reduction"] == 0:
-        up = up.with_dimension(1)
-    elif a["reduction"] == 1:
-        up = g.point("{0} / {1}", up, a["total_weight"])
-    return _picked(g, _signed(a), a, up)
+def _is_place(g: Graph, shape: Shape, a: Arguments) -> View:
+    """Return, for each element of `shape`, whether `index` names the element's place in `dim`."""
+    dim, index = a["dim"] % len(shape), a["index"]
+    text = f"place_of({{0}}, {shape[dim]}, bad)"
+    checked = g.add("point", index.shape, torch.int64, operands=(index,), text=text)
+    return g.point(f"{{0}} == {{d{dim}}}", checked, shape=shape, dtype=torch.bool)
 
 
 def _variance_and_mean(g: Graph, a: Arguments) -> tuple[View, View]:
@@ -505,8 +475,8 @@ OPERATIONS: dict[str, str | Operation] = {
     "clamp": _clamp,
     "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
     "_safe_softmax": _safe_softmax,
-    "nll_loss_forward": _nll,
-    "nll_loss_backward": _nll_backward,
+    "gather": _gather,
+    "scatter.value": _scatter,
     "var_mean.correction": _variance_and_mean,
     "embedding": _embedding,
     "embedding_dense_backward": _embedding_backward,
