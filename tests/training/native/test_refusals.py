@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "means that overlap": (lambda: with_function(lambda x: functional.avg_pool2d(
         x.view(-1, 1, 1, CLASSES), (1, 2), 1).flatten(1)), "not beside one another"),
     "one example": (lambda: with_function(lambda x: x + x[0]), "some of the examples"),
-    "triangle": (lambda: with_function(lambda x: x.tril()), "a triangle of examples"),
+    "triangle": (lambda: with_function(lambda x: x.tril()), "arange of examples"),
     "large images": (lambda: with_function(lambda x: functional.conv1d(
         x[:, :1, None].expand(-1, 1, 2**23), torch.ones(1, 1, 2)).sum(-1)), "large images"),
     "places first": (lambda: with_function(lambda x: x.t().contiguous().t()), "first dimension"),

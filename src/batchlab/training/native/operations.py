@@ -150,17 +150,12 @@ def _shares(g: Graph, x: View, peak: View) -> View:
     return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
 
 
-def _triangle(sign: str) -> Operation:
-    """Return `triu` or `tril`: all elements are 0 unless `column - row <sign> diagonal`."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        x: View = a["self"]
-        if has_rows(x.shape[-2:]):
-            raise unsupported("a triangle of examples")
-        row, column = f"{{d{len(x.shape) - 2}}}", f"{{d{len(x.shape) - 1}}}"
-        return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
-
-    return function
+def _arange(g: Graph, a: Arguments) -> View:
+    start, end, step = a.get("start", 0), a["end"], a.get("step", 1)
+    if not all(isinstance(number, int) for number in (start, end, step)):
+        raise unsupported("arange of examples or of fractions")
+    shape = (len(range(start, end, step)),)
+    return g.point(f"{start} + {step} * {{d0}}", shape=shape, dtype=torch.int64)
 
 
 def _gather(g: Graph, a: Arguments) -> View:
@@ -229,13 +224,6 @@ def _bernoulli(g: Graph, a: Arguments) -> View:
     if a.get("generator") is not None or not isinstance(a["p"], float):
         raise unsupported("random numbers of a generator")
     return g.draw(a["self"], a["p"])
-
-
-def _select_backward(g: Graph, a: Arguments) -> View:
-    up, shape = a["grad_output"], _sizes(a["input_sizes"])
-    dim = a["dim"] % len(shape)
-    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
-    return g.point(text, up.with_dimension(dim), shape=shape, dtype=up.dtype)
 
 
 def _slice_backward(g: Graph, a: Arguments) -> View:
@@ -475,6 +463,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "clamp": _clamp,
     "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
     "_safe_softmax": _safe_softmax,
+    **dict.fromkeys(("arange", "arange.start", "arange.start_step"), _arange),
     "gather": _gather,
     "scatter.value": _scatter,
     "var_mean.correction": _variance_and_mean,
@@ -482,7 +471,6 @@ OPERATIONS: dict[str, str | Operation] = {
     "embedding_dense_backward": _embedding_backward,
     "bernoulli.float": _bernoulli,
     "bernoulli.p": _bernoulli,
-    "select_backward": _select_backward,
     "slice_backward": _slice_backward,
     "cat": _cat,
     "stack": _stack,
@@ -497,8 +485,6 @@ OPERATIONS: dict[str, str | Operation] = {
     "bitwise_not": _logical("!{0}"),
     "bitwise_and.Tensor": _logical("{0} && {1}"),
     "bitwise_or.Tensor": _logical("{0} || {1}"),
-    "tril": _triangle("<="),
-    "triu": _triangle(">="),
 }
 for _kind in ("Tensor", "Scalar"):  # the type of the second operand, `other`
     OPERATIONS |= {
