@@ -89,7 +89,7 @@ def test_what_nobody_gave_is_the_usual():
     [
         ("x = 1\nraise ValueError('no data\\nhere')\n", "ValueError: no data (odd.py, line 2)"),
         ("x = 1\nimport sys; sys.exit(3)\n", "SystemExit: 3 (odd.py, line 2)"),
-        ("from .model import Net\n", ".odd import workload`, and name that file"),
+        ("from .model import Net\n", "write a file outside the package"),
         ("import numpy\nnumpy.load('no.npy')\n", "no.npy"),
         ("x = 1\nclass:\n", "SyntaxError: invalid syntax (odd.py, line 2)"),
     ],

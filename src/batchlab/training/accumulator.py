@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 
 from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes.memory import is_out_of_memory
+from batchlab.random_state import RandomState
 from batchlab.training.optimizers import asks_for_closure
 from batchlab.workload.data import n_examples
 
@@ -91,7 +92,8 @@ class Accumulator:
             Exception: the loss raised an error; or memory ran out for a micro-batch of one example
                 or, with several processes, for a micro-batch of any size.
         """
-        put_back = _remembered(list(self._model.buffers()))
+        buffers = list(self._model.buffers())
+        buffers_before, random_before = list(map(torch.clone, buffers)), RandomState.now()
         while True:
             for parameter in self._model.parameters():
                 parameter.grad = None
@@ -106,7 +108,10 @@ class Accumulator:
                 if size == 1:
                     raise
             # Retry outside `except`, because the error keeps tensors of the failed pass in memory.
-            put_back()
+            with torch.no_grad():
+                for buffer, before in zip(buffers, buffers_before, strict=True):
+                    buffer.copy_(before)
+            random_before.restore()
             self.micro_batch_size = -(-size // 2)
             _log.warning(
                 "out of memory with %d examples: micro-batches of %d from here on",
@@ -216,19 +221,3 @@ def _piece(value: Any, place: slice, n: int) -> Any:
 
 def _may_be_cut(value: Any) -> bool:
     return isinstance(value, (Tensor, Mapping, tuple, list))
-
-
-def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
-    """Return a function that restores buffers and random streams to their present state."""
-    copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-    @torch.no_grad()
-    def put_back() -> None:
-        for buffer, before in zip(buffers, copies, strict=True):
-            buffer.copy_(before)
-        torch.set_rng_state(stream)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
-
-    return put_back

@@ -25,6 +25,7 @@ from batchlab.workload.data import (
     fetched,
     fetched_in_parts,
     is_stream,
+    leaves,
     mapped,
     resident,
 )
@@ -142,15 +143,8 @@ def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
 
 def versions_of(batch: Batch) -> list[int]:
     """Return the number of in-place writes into each tensor of a batch, to detect new writes."""
-    versions: list[int] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        if not tensor.is_inference():
-            versions.append(tensor._version)
-        return tensor
-
-    with_tensors(batch, note)
-    return versions
+    tensors = [value for _, value in leaves(batch) if isinstance(value, Tensor)]
+    return [tensor._version for tensor in tensors if not tensor.is_inference()]
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:

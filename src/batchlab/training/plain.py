@@ -95,16 +95,15 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     first, last = evaluations[0], evaluations[-1]
     # Without a loss, check the first metric, because other metrics may not have a value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
-    lost_splits = []
-    for score in last.scores:
-        # Ignore test data, which must not affect training.
-        if score.metric == watched and score.split != "test" and score.value is None:
-            lost_splits.append(score.split)
-    if not lost_splits:
+    # Ignore test data, which must not affect training.
+    others = [split for split in SPLITS if split != "test"]
+    splits = [split for split in others if last.is_not_finite(split, watched)]
+    if not splits:
         return None
-    if all(first.is_not_finite(split, watched) for split in lost_splits):
-        return Reason.of("not_finite_at_any_rate", metric=watched, step=last.step)
-    return Reason.of("metric_not_finite", metric=watched, step=last.step)
+    code = "metric_not_finite"
+    if all(first.is_not_finite(split, watched) for split in splits):
+        code = "not_finite_at_any_rate"
+    return Reason.of(code, metric=watched, step=last.step)
 
 
 # Losses and `stop` are checked after each block of consecutive steps.

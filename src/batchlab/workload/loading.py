@@ -243,14 +243,9 @@ def _why_not_run(file: Path, error: Exception | SystemExit) -> str:
         return f"{file}: {error}"
     how = f"python {file} shows the whole report"
     if isinstance(error, ImportError) and "relative import" in str(error):
-        folder = file.resolve().parent
-        dotted = f"{folder.name}.{file.stem}"
-        while (folder.parent / "__init__.py").is_file():
-            folder = folder.parent
-            dotted = f"{folder.name}.{dotted}"
         how = (
-            f"it belongs to a package: write a file beside the folder {folder.name} that "
-            f"says `from {dotted} import workload`, and name that file"
+            "it belongs to a package: write a file outside the package that imports the workload, "
+            "and name that file"
         )
     return f"{file}: running it raised {told(error)}; {how}"
 
