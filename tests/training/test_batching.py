@@ -15,7 +15,6 @@ from tests.reference.data_kinds import Streamed, kinds, workload_of
 from tests.reference.engine_run import taken
 from tests.reference.small_workloads import (
     cropped_workload,
-    jitter,
     points,
     small_trial,
     small_workload,
@@ -158,17 +157,6 @@ def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch() -> None:
 
     assert sorted(first) == sorted(second) == list(range(40))
     assert first != second
-
-
-@pytest.mark.parametrize("batch_size", [8, 40])
-def test_what_writes_into_a_batch_leaves_the_training_set_alone(batch_size: int) -> None:
-    workload = small_workload()
-    before = workload.train[0].clone()
-
-    for (batch,) in steps_of(workload, batch_size=batch_size):
-        jitter(batch)
-
-    assert torch.equal(workload.train[0], before)
 
 
 def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None:

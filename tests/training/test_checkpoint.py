@@ -168,18 +168,6 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
     assert peek_checkpoint(written) == progress(9)
 
 
-def test_arrays_of_a_scheduler_come_back_as_arrays(tmp_path: Path) -> None:
-    optimizer = made()["optimizer"]
-    kept = torch.optim.lr_scheduler.StepLR(optimizer, 2)
-    kept.rates = np.array([[0.1, np.inf]], np.float32)
-    save_checkpoint(tmp_path / "c", kept={"scheduler": kept}, progress=progress())
-
-    resumed = torch.optim.lr_scheduler.StepLR(optimizer, 2)
-    load_checkpoint(tmp_path / "c", kept={"scheduler": resumed})
-
-    np.testing.assert_array_equal(resumed.rates * 2, kept.rates * 2, strict=True)
-
-
 # ---- files that are refused
 
 

@@ -25,7 +25,7 @@ from torch.utils import data
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Target
-from batchlab.workload.builtin import least_squares, mnist_cnn, moby_dick
+from batchlab.workload.builtin import least_squares, mnist_cnn
 from batchlab.workload.data import Collated
 from batchlab.workload.definition import Metric, check_has_loss
 from batchlab.workload.loading import as_type_of, load_workload
