@@ -81,12 +81,6 @@ def _one_per_line(a: Arguments, x: View) -> View:
     return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
-def _argmax(g: Graph, a: Arguments) -> View:
-    if a["dim"] is None:
-        raise unsupported("argmax")
-    return _one_per_line(a, _place_of_peak(g, a["self"], _peak(g, a)))
-
-
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
     # Return the first index among equal maxima, as PyTorch does. In a line with a NaN, the index is
     # arbitrary.
@@ -96,6 +90,8 @@ def _place_of_peak(g: Graph, x: View, peak: View) -> View:
 
 
 def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
+    if a["dim"] is None:
+        raise unsupported("argmax of a whole tensor")
     peak = _peak(g, a)
     return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, a["self"], peak))
 
@@ -108,19 +104,9 @@ def _power(g: Graph, a: Arguments) -> View:
     return g.point(f"powf({{0}}, {literal(exponent, 'f')})", x)
 
 
-def _logical(text: str) -> Operation:
-    """Return an operation that applies the C expression `text` to booleans and refuses numbers."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        operands = [a["self"]]
-        if a.get("other") is not None:
-            operands.append(a["other"])
-        for operand in operands:
-            if not isinstance(operand, View) or operand.dtype != torch.bool:
-                raise unsupported("bits of numbers")
-        return g.point(text, *operands, dtype=torch.bool)
-
-    return function
+def _inverted(g: Graph, a: Arguments) -> View:
+    x: View = a["self"]
+    return g.point("!{0}" if x.dtype == torch.bool else "~{0}", x, dtype=x.dtype)
 
 
 def _clamp(g: Graph, a: Arguments) -> View:
@@ -437,6 +423,8 @@ OPERATIONS: dict[str, str | Operation] = {
     "logical_not": "!{self}",
     "logical_and": "{self} && {other}",
     "logical_or": "{self} || {other}",
+    "bitwise_and.Tensor": "{self} & {other}",
+    "bitwise_or.Tensor": "{self} | {other}",
     "clone": "{self}",
     "copy": "{src}",
     "_to_copy": "{self}",
@@ -457,7 +445,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "mean": lambda g, a: g.mean(a["self"], ()),
     "mean.dim": lambda g, a: g.mean(a["self"], a["dim"] or (), keep=a["keepdim"]),
     "amax": _amax,
-    "argmax": _argmax,
+    "argmax": lambda g, a: _max_with_place(g, a)[1],
     "max.dim": _max_with_place,
     "pow.Tensor_Scalar": _power,
     "clamp": _clamp,
@@ -482,9 +470,7 @@ OPERATIONS: dict[str, str | Operation] = {
     "_adaptive_avg_pool2d": _means,
     "avg_pool2d_backward": _means_backward,
     "_adaptive_avg_pool2d_backward": _means_backward,
-    "bitwise_not": _logical("!{0}"),
-    "bitwise_and.Tensor": _logical("{0} && {1}"),
-    "bitwise_or.Tensor": _logical("{0} || {1}"),
+    "bitwise_not": _inverted,
 }
 for _kind in ("Tensor", "Scalar"):  # the type of the second operand, `other`
     OPERATIONS |= {
