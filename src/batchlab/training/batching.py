@@ -254,8 +254,6 @@ def _streamed_epoch(
     reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
     for step in range(begin + first_step, end):
         examples = reading.take(plan.batch_size_at(step))
-        if step == end - 1:  # check the stream's length now: a run may stop after the last batch
-            reading.check_end()
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)
         yield on_device(micro_batches, device)

@@ -329,8 +329,6 @@ def _streamed(
     reading = StreamPass(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
-    if n == len(data):
-        reading.check_end()
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:
