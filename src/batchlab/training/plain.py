@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
@@ -200,7 +199,8 @@ class _TrainingRun:
         self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
         self._stepper, self._note = stepper_of(workload, task.trial, self._device, task.build)
         self._evaluator.fast = self._stepper.fast
-        self._initial = self._weights()  # the untrained weights: no checkpoint is loaded yet
+        # Copy the untrained weights now: no checkpoint is loaded yet.
+        self._initial = [weight.detach().clone() for weight in self._stepper.model.parameters()]
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._block_steps = 1
@@ -233,16 +233,26 @@ class _TrainingRun:
         """Train and evaluate to the last step; return an outcome only if the run ends earlier."""
         stream = self._stepper.stream(self._progress.step)
         for pause in self._pauses():
-            outcome = self._train_to(pause, stream, stop)
-            if outcome is not None:
-                return outcome
-            self._evaluate(pause)
-            self._tell_schedule()
-            self._keep_beginning()
-            outcome = self._ended()
-            if outcome is not None:
-                return outcome
-            self._keep_if_due()
+            while self._progress.step < pause.step:
+                if stop():
+                    return Outcome(status=None)
+                # Write no checkpoint after a failure, because a resumed run would report another
+                # step. Write no checkpoint before a planned evaluation at the same step, because a
+                # resumed run would skip the evaluation.
+                outcome = self._train_block(stream, until=pause.step)
+                if outcome is not None:
+                    return outcome
+                is_evaluated = self._progress.step == pause.step
+                if is_evaluated:
+                    self._evaluate(pause)
+                    self._tell_schedule()
+                self._keep_beginning()
+                if is_evaluated:
+                    outcome = self._ended()
+                if outcome is not None:
+                    return outcome
+                if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
+                    self._keep()
         return None
 
     def _ended(self) -> Outcome | None:
@@ -281,39 +291,6 @@ class _TrainingRun:
         )
         return None if note is None else Outcome(status=Status.OK, notes=(note,))
 
-    def _train_to(
-        self,
-        pause: Pause,
-        stream: Iterator[Sequence[Batch]],
-        stop: Callable[[], bool],
-    ) -> Outcome | None:
-        """Train up to the next evaluation, `pause`; return an outcome if the run ends earlier."""
-        while (steps_left := pause.step - self._progress.step) > 0:
-            if stop():
-                return Outcome(status=None)
-            started_s = time.perf_counter()
-            most = min(steps_left, self._steps_to_beginning())
-            outcome = self._train(stream, min(self._block_steps, most))
-            if time.perf_counter() - started_s < _BLOCK_S:
-                self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
-            elif self._block_steps > 1:
-                self._block_steps //= 2
-            # Write no checkpoint after a failure, because a resumed run would report another step.
-            # Write no checkpoint at the step of the next evaluation, because a resumed run would
-            # skip the evaluation.
-            if outcome is not None:
-                return outcome
-            if self._progress.step < pause.step:
-                self._keep_beginning()
-                self._keep_if_due()
-        return None
-
-    def _steps_to_beginning(self) -> int:
-        """Return the steps left to the next step in `Task.beginnings`; if none, `last_step`."""
-        here = self._progress.step
-        steps_left = [step - here for step, _ in self._task.beginnings if step > here]
-        return min(steps_left, default=self._task.last_step)
-
     def _pauses(self) -> Iterator[Pause]:
         """Return the planned evaluations after the current step.
 
@@ -339,12 +316,23 @@ class _TrainingRun:
             if value is not None:
                 self._stepper.rates.saw(value)
 
-    def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
-        """Take `steps` steps; return an outcome only if a loss is not a finite number."""
+    def _train_block(self, stream: Iterator[Sequence[Batch]], *, until: int) -> Outcome | None:
+        """Take a block of steps, at most to step `until`; return an outcome if a loss is not finite.
+
+        A block also ends at each step in `Task.beginnings`.
+        """
         before, plan = self._progress, self._trial.plan
+        steps = min(self._block_steps, until - before.step)
+        for step, _ in self._task.beginnings:
+            if step > before.step:
+                steps = min(steps, step - before.step)
         started_s = time.perf_counter()
         losses = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
+        if train_s < _BLOCK_S:
+            self._block_steps = min(_BLOCK_STEPS, 2 * self._block_steps)
+        elif self._block_steps > 1:
+            self._block_steps //= 2
         loss_sum = before.loss_sum
         outcome = None
         # Add losses one by one, so that the sum does not depend on where a run was interrupted.
@@ -437,9 +425,6 @@ class _TrainingRun:
         crossing = crossing_of(self._progress.evaluations, target)
         return crossing is not None and crossing.would_hold_at(self._progress.samples, target)
 
-    def _weights(self) -> list[Tensor]:
-        return [weight.detach().clone() for weight in self._stepper.model.parameters()]
-
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
         """Return each measure's name and value; None replaces a value of NaN or infinity."""
         step = self._progress.step
@@ -468,10 +453,6 @@ class _TrainingRun:
         started_s = time.perf_counter()
         scores = self._evaluator.scores(self._stepper.evaluated, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s
-
-    def _keep_if_due(self) -> None:
-        if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
-            self._keep()
 
     def _keep_beginning(self) -> None:
         for step, path in self._task.beginnings:
