@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from operator import index, itemgetter
 from typing import Any
 
@@ -76,19 +77,22 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     with untouched_randomness(seed):
         drawn = list(workload.make_sampler(size, seed))
     what = f"workload {workload.name!r}: make_sampler(batch_size={size})"
-    if drawn and all(map(is_group, drawn)):
-        order = []
-        for number, group in enumerate(drawn, start=1):
-            indices = _indices(group, what)
-            is_smaller_last = number == len(drawn) and len(indices) < size
-            if len(indices) != size and not is_smaller_last:
-                raise WorkloadError(
-                    f"{what} gave a batch of {len(indices)} examples; expected {size} in each but "
-                    f"a smaller last one: fill up the batches across buckets"
-                )
-            order += indices
-    else:
-        order = _indices(drawn, what)
+    if drawn and all(map(_is_group, drawn)):
+        lengths = list(map(len, drawn))
+        if {*lengths[:-1]} - {size} or lengths[-1] > size:
+            raise WorkloadError(
+                f"{what} gave a batch of {max(lengths)} examples and one of {min(lengths)}; "
+                f"expected {size} in each but a smaller last one: fill up the batches across "
+                f"buckets"
+            )
+        drawn = list(chain.from_iterable(drawn))
+    try:
+        order = list(map(index, drawn))
+    except TypeError as error:
+        raise WorkloadError(
+            f"{what} gave something that is no index; expected whole numbers, or lists of "
+            f"them, one for each batch"
+        ) from error
     n_train = plan.n_train
     is_whole = plan.samples_at(end) - plan.samples_at(begin) <= len(order) <= n_train
     if not (is_whole and 0 <= min(order) <= max(order) < n_train):
@@ -100,21 +104,11 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     return torch.tensor(order, dtype=torch.int64)
 
 
-def is_group(part: object) -> bool:
+def _is_group(part: object) -> bool:
     """Return whether an item of a sampler is a batch of indices rather than a single index."""
     return isinstance(part, (list, tuple)) or (
         isinstance(part, Tensor | np.ndarray) and part.ndim == 1
     )
-
-
-def _indices(drawn: Iterable[Any], what: str) -> list[int]:
-    try:
-        return list(map(index, drawn))
-    except TypeError as error:
-        raise WorkloadError(
-            f"{what} gave something that is no index; expected whole numbers, or lists of "
-            f"them, one for each batch"
-        ) from error
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

@@ -317,9 +317,9 @@ class _TrainingRun:
                 self._stepper.rates.saw(value)
 
     def _train_block(self, stream: Iterator[Sequence[Batch]], *, until: int) -> Outcome | None:
-        """Take a block of steps, at most to step `until`; return an outcome if a loss is not finite.
+        """Take steps, at most to step `until`; return an outcome only if a loss is not finite.
 
-        A block also ends at each step in `Task.beginnings`.
+        The steps also end at each step in `Task.beginnings`.
         """
         before, plan = self._progress, self._trial.plan
         steps = min(self._block_steps, until - before.step)
