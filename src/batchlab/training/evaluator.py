@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -158,9 +158,9 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     return min(usual, max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size))
 
 
-MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
+MetricSums = Callable[[Sequence[Tensor], int], Mapping[str, Tensor]]
 """A function that computes metrics without PyTorch: it receives columns (tensors with one row per
-example), row indices and a batch size, and returns each metric's sums by batch, or {} if unable."""
+example) and a batch size, and returns each metric's sums by batch, or {} if unable."""
 
 
 class Evaluator:
@@ -181,7 +181,7 @@ class Evaluator:
         self._workload = workload
         self._device = device
         self.fast: MetricSums | None = None
-        self._splits: dict[Split, _SplitData] = {}
+        self._splits: dict[Split, tuple[_Batches, Sequence[Tensor]]] = {}
         self._batch_size = batch_size
         for split in SPLITS:
             if getattr(workload, split) is not None:
@@ -223,7 +223,8 @@ class Evaluator:
     def _add_batches(
         self, tallies: Mapping[str, _Sums | _WholeSet], model: nn.Module, split: Split
     ) -> None:
-        for batch in self._splits[split].batches():
+        batches, _ = self._splits[split]
+        for batch in batches():
             batch = on_device(batch, self._device)
             versions = versions_of(batch)
             for name, tally in tallies.items():
@@ -238,14 +239,14 @@ class Evaluator:
 
     def _added_up(self, split: Split) -> dict[str, float]:
         """Return the metrics that the function `fast` computes; {} if `fast` can't be used."""
-        data = self._splits[split]
-        if self.fast is None or data.columns is None or data.rows is None:
+        batches, columns = self._splits[split]
+        if self.fast is None or not columns:
             return {}
         values = {}
-        for name, sums in self.fast(data.columns, data.rows, self._batch_size).items():
+        for name, sums in self.fast(columns, self._batch_size).items():
             metric = as_metric(self._workload, name)
             assert metric.count is not None
-            count = sum(map(float, map(metric.count, data.batches())))
+            count = sum(map(float, map(metric.count, batches())))
             values[name] = quotient(metric, sums.sum(), count)
         return values
 
@@ -288,17 +289,16 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
     return _Sums(as_metric(workload, name))
 
 
-@dataclass(frozen=True, slots=True)
-class _SplitData:
-    """The examples of one split on which metrics are computed."""
-
-    batches: Callable[[], Iterable[Batch]]  # `batches()` returns the same batches at each call.
-    columns: Sequence[Tensor] | None = None  # `columns` has all examples if they are in memory.
-    rows: Tensor | None = None  # `rows` has the indices of the evaluated rows of `columns`.
+_Batches = Callable[[], Iterable[Batch]]  # a function that returns the same batches at each call
 
 
-def _split_data(workload: Workload, split: Split, device: torch.device, at_once: int) -> _SplitData:
-    """Prepare a split's examples for evaluation; reduce `train` to 10,000 fixed examples."""
+def _split_data(
+    workload: Workload, split: Split, device: torch.device, at_once: int
+) -> tuple[_Batches, Sequence[Tensor]]:
+    """Return the batches on which a split is evaluated; `train` is reduced to 10,000 examples.
+
+    The second value has all these examples as tensors; it is empty if they are not in memory.
+    """
     data, collate = opened(getattr(workload, split), workload.collate)
     n = size_of(data)
     rows = torch.arange(n)
@@ -307,19 +307,18 @@ def _split_data(workload: Workload, split: Split, device: torch.device, at_once:
         rows = drawn.sort().values
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
-        return _SplitData(partial(_streamed, data, collate, len(rows), at_once, what))
+        return partial(_streamed, data, collate, len(rows), at_once, what), ()
     columns = columns_in_memory(data, collate)
     if columns is None:
-        return _SplitData(
-            lambda: (fetched(data, indices, collate) for indices in rows.split(at_once))
-        )
-    on_device_by_column = []
+        return lambda: (fetched(data, indices, collate) for indices in rows.split(at_once)), ()
+    chosen = []
     for column in columns.parts:
         if len(rows) < n:
             column = column.index_select(0, rows.to(column.device))
-        on_device_by_column.append(column.to(device).split(at_once))
-    batches = [columns.filled(parts) for parts in zip(*on_device_by_column, strict=True)]
-    return _SplitData(lambda: batches, columns.parts, rows)
+        chosen.append(column.to(device))
+    by_batch = zip(*(column.split(at_once) for column in chosen), strict=True)
+    batches = list(map(columns.filled, by_batch))
+    return lambda: batches, chosen
 
 
 def _streamed(

@@ -294,14 +294,15 @@ def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
     """
     function = Program(build, SCORES, model)
 
-    def scores(columns: Sequence[Tensor], index: Tensor, batch_size: int) -> Mapping[str, Tensor]:
+    def scores(columns: Sequence[Tensor], batch_size: int) -> Mapping[str, Tensor]:
         is_packed = all(column.is_contiguous() for column in columns)
         if not is_packed or examples_layout(columns) != build.columns:
             return {}
+        index = torch.arange(len(columns[0]))
         sizes = torch.tensor(list(map(len, index.split(batch_size))))
         sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
         function(
-            index=index.contiguous(),
+            index=index,
             sizes=sizes,
             told=sums,
             tensors={"columns": columns},
