@@ -434,7 +434,8 @@ OPERATIONS: dict[str, str | Operation] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
-    "empty_like": "0",  # the elements are overwritten later, so any value is right
+    # The elements of these are overwritten later, so any value is right.
+    **dict.fromkeys(("empty_like", "empty.memory_format"), "0"),
     "fill.Scalar": "{value}",
     "zero": "0",
     "mm": lambda g, a: g.product(a["self"], a["mat2"]),
