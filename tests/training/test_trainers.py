@@ -295,7 +295,19 @@ def noisy(name: str, **fields: Any) -> Workload:
     return workload_with(name, clip_norm=0.5, **(noise | fields))
 
 
-BY_CYCLE = {"schedule": None, "scheduler": one_cycle, "ema": None}  # several steps a call
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: str) -> None:
+    workload = noisy(name, ema=None)  # with an average each step is a call
+    trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=1)
+
+    whole, losses = kind.taken(workload, trial, 20)
+    cut, losses_of_calls = kind.taken(workload, trial, 20, cuts=(1, 6, 8, 19))
+
+    assert losses_of_calls == losses
+    assert all(map(torch.equal, whole.model.parameters(), cut.model.parameters()))
+
+
+BY_CYCLE = {"schedule": None, "scheduler": one_cycle}
 GROWN = {"batch_size": 10, "micro_batch_size": N, "stages": STAGES, "horizon_steps": None}
 STOPPED: dict[str, tuple[Workload, dict[str, Any]]] = {
     "adam": (noisy("adam"), {}),
