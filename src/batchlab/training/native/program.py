@@ -18,7 +18,7 @@ from batchlab.training.evaluator import MetricSums, as_metric, is_over_all
 from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
 from batchlab.training.native.emit import program
-from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
+from batchlab.training.native.graph import Graph, RefusedError, unsupported
 from batchlab.training.native.schedule import SOURCES
 from batchlab.training.native.updates import group_numbers, rule_of
 from batchlab.training.optimizers import made_optimizers, named_tensors
@@ -143,10 +143,7 @@ def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph
         gradients = [next(computed) if it.requires_grad else None for it in model.parameters()]
         return [loss.detach(), *gradients]
 
-    graph, (loss, *gradients) = _graph(step, model, columns)
-    assert loss is not None
-    _settle(graph, [loss], gradients)
-    return graph
+    return _graph(step, model, columns, n_outputs=1)
 
 
 def _scores_graph(
@@ -160,8 +157,7 @@ def _scores_graph(
             return [metric.sum(model, columns.filled(batch)) for metric in metrics]
 
     try:
-        graph, views = _graph(scores, model, columns)
-        _settle(graph, list(filter(None, views)), [])
+        graph = _graph(scores, model, columns, n_outputs=len(metrics))
         if graph.n_draws:  # refuse: PyTorch draws equal numbers in all evaluations, C would not
             raise unsupported("random numbers in an evaluation")
     except RefusedError:
@@ -170,8 +166,13 @@ def _scores_graph(
 
 
 def _graph(
-    function: Callable[..., Sequence[Tensor | None]], model: nn.Module, columns: Columns
-) -> tuple[Graph, list[View | None]]:
+    function: Callable[..., Sequence[Tensor | None]],
+    model: nn.Module,
+    columns: Columns,
+    *,
+    n_outputs: int,
+) -> Graph:
+    """Return the graph of a function whose first results are outputs and the others gradients."""
     before = RandomState.now()
     try:
         graph, results = captured(function, model, columns.parts)
@@ -183,21 +184,18 @@ def _graph(
         ) from error
     if not before.is_now():  # refuse: every step in C would repeat the numbers drawn just now
         raise unsupported("random numbers outside of a model's layers")
-    return graph, results
-
-
-def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
-    """Add outputs and gradients to the graph, as computed nodes without gaps in memory."""
-    for view in outputs:
-        if view.rows or any(size != 1 for size in view.shape):
+    # Outputs and gradients must be computed nodes without gaps in memory.
+    for view in results[:n_outputs]:
+        if view is None or view.rows or any(size != 1 for size in view.shape):
             raise RefusedError("its loss or a metric is not one number")
         graph.outputs.append(graph.point("{0}", view, dtype=view.dtype))
-    for gradient in gradients:
+    for gradient in results[n_outputs:]:
         if gradient is not None:
             node = gradient.node
             if node.kind in SOURCES or not gradient.is_whole or node.c_type != "float":
                 gradient = graph.point("{0}", gradient)
         graph.gradients.append(gradient)
+    return graph
 
 
 class Call(ctypes.Structure):
