@@ -10,11 +10,10 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,11 @@ def imported_by(file: Path) -> dict[str, SourceFile]:
     while waiting:
         importer = waiting.pop()
         for name in sorted(_imported_names(importer, files[importer])):
-            for module, path in _users_modules(name, main.parent):
-                if module not in files and path != main:
+            parts = name.split(".")
+            for n in range(1, len(parts) + 1):
+                module = ".".join(parts[:n])
+                path = _users_file(module, main.parent)
+                if module not in files and path not in (None, main):
                     files[module] = path
                     waiting.append(module)
     del files[""]
@@ -103,25 +105,16 @@ def _imported_names(importer: str, file: Path) -> set[str]:
     return names
 
 
-def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (module, file) of `a`, then of `a.b`, if `name` is "a.b"; stop at a library's file."""
-    path: Sequence[str] = [str(folder), *sys.path]
-    packages = name.split(".")
-    for n in range(1, len(packages) + 1):
-        module = ".".join(packages[:n])
-        # PathFinder misses some editable installs, so use the spec of an imported module instead.
-        loaded_spec = getattr(sys.modules.get(module), "__spec__", None)
-        spec = PathFinder.find_spec(module, path) or loaded_spec
-        if spec is None:
-            return
-        if spec.origin is not None and spec.has_location:
-            file = Path(spec.origin).resolve()
-            if is_library(file):
-                return
-            yield module, file
-        path = list(spec.submodule_search_locations or ())
-        if not path:
-            return
+def _users_file(module: str, folder: Path) -> Path | None:
+    """Return the file of one of the user's modules; None for a library or an unknown module."""
+    name = module.replace(".", "/")
+    for place in (str(folder), *sys.path):
+        for path in (Path(place, name, "__init__.py"), Path(place, f"{name}.py")):
+            if path.is_file():
+                return None if is_library(path) else path.resolve()
+    # Some editable installs are in no folder of `sys.path`; their imported modules name the file.
+    path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    return path.resolve() if path.is_file() and not is_library(path) else None
 
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
