@@ -38,6 +38,7 @@ from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_o
 from batchlab.training import checkpoint
 from batchlab.training.plain import Task, divergence, stopped_early, train, training_loss
 from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import Metric
 
 EASY = Target(metric="loss", value=0.7, better="lower")
 MET = Target(metric="accuracy", value=0.1, better="higher")  # before the first step
@@ -273,10 +274,12 @@ def naive(values: list[float | None], better: Better, patience: int) -> bool:
 @pytest.mark.parametrize("better", ["higher", "lower"])
 @pytest.mark.parametrize("patience", [1, 2, 3])
 def test_patience_is_the_usual_counter_at_epoch_ends(patience: int, better: Better) -> None:
+    metrics = {"f1": Metric(sum=cross_entropy, better=better)}
+    workload = small_workload(metrics=metrics, patience_epochs=patience)
+
     def is_over(values: Sequence[float | None], *, every: int) -> bool:
         found = [evaluation(every * n, validation_f1=value) for n, value in enumerate(values)]
-        reason = stopped_early(found, PLAN, metric="f1", better=better, patience_epochs=patience)
-        return reason is not None
+        return stopped_early(found, PLAN, workload) is not None
 
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)

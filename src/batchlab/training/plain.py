@@ -16,7 +16,6 @@ from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
-from batchlab.records.quantities import Better
 from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import (
@@ -33,25 +32,21 @@ from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
 
 def stopped_early(
-    evaluations: Sequence[Evaluation],
-    plan: BatchPlan,
-    *,
-    metric: str,
-    better: Better,
-    patience_epochs: int,
+    evaluations: Sequence[Evaluation], plan: BatchPlan, workload: Workload
 ) -> Reason | None:
-    """Return why to stop if `metric` did not improve for `patience_epochs` epochs, else None."""
+    """Return why to stop if the metric did not improve for `patience_epochs` epochs, else None."""
     epoch, steps_since = plan.position(evaluations[-1].step)
-    if steps_since:
+    if workload.patience_epochs is None or steps_since:
         return None
-    sign = {"higher": 1, "lower": -1}[better]
+    metric = workload.metric_names[0]
+    sign = {"higher": 1, "lower": -1}[workload.better(metric)]
     best_value, best_epoch = -math.inf, 0
     for evaluation in evaluations:
         epochs, steps_since = plan.position(evaluation.step)
         value = evaluation.score("validation", metric)
         if epochs > 0 and steps_since == 0 and value is not None and sign * value > best_value:
             best_value, best_epoch = sign * value, epochs
-    if best_epoch == 0 or epoch - best_epoch < patience_epochs:
+    if best_epoch == 0 or epoch - best_epoch < workload.patience_epochs:
         return None
     return Reason.of("stopped_early", epochs=epoch, best=best_epoch, metric=metric)
 
@@ -279,16 +274,9 @@ class _TrainingRun:
             crossing = crossing_of(evaluations, self._task.length.until)
             if crossing is not None and crossing.held:
                 return Outcome(status=Status.TARGET_REACHED)
-        if not is_evaluated or workload.patience_epochs is None:
+        if not is_evaluated:
             return None
-        metric = workload.metric_names[0]
-        note = stopped_early(
-            evaluations,
-            self._trial.plan,
-            metric=metric,
-            better=workload.better(metric),
-            patience_epochs=workload.patience_epochs,
-        )
+        note = stopped_early(evaluations, self._trial.plan, workload)
         return None if note is None else Outcome(status=Status.OK, notes=(note,))
 
     def _pauses(self) -> Iterator[Pause]:
