@@ -63,10 +63,7 @@ def has_rows(shape: Shape) -> bool:
 
 def contiguous(shape: Shape) -> Shape:
     """Return the strides of a tensor that has this shape and no gaps in memory."""
-    strides = [1]
-    for size in reversed(shape[1:]):
-        strides.append(strides[-1] * max(size, 1))
-    return tuple(reversed(strides))[: len(shape)]
+    return torch.empty(shape, device="meta").stride()
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
@@ -199,13 +196,8 @@ class View:
 
     def expanded(self, shape: Shape) -> View:
         """Return the view broadcast to a larger shape, by PyTorch's rules."""
-        missing = len(shape) - len(self.shape)
-        strides = [0] * missing
-        for size, new, step in zip(self.shape, shape[missing:], self.strides, strict=True):
-            if size == 1 and new != 1:
-                step = 0
-            strides.append(step)
-        return self.reshaped(shape, tuple(strides))
+        view = torch.empty_strided(self.shape, self.strides, device="meta").expand(shape)
+        return self.reshaped(shape, view.stride())
 
     def reshaped(self, shape: Shape, strides: Shape) -> View:
         """Return a view of the node from the same offset, with another shape and other strides."""

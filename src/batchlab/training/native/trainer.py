@@ -119,11 +119,11 @@ class NativeStepper(Stepper):
             end = min(last, plan.steps_in(epoch + 1))
             of_epoch, order = self._order
             if of_epoch != epoch:
-                order = resident_order(self._workload, self._trial, epoch).contiguous()
+                order = resident_order(self._workload, self._trial, epoch)
                 self._order = (epoch, order)
             by_epoch.append(part_of(order, plan, epoch, step, end))
             step = end
-        return by_epoch[0] if len(by_epoch) == 1 else torch.cat(by_epoch)
+        return torch.cat(by_epoch)
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
         """Return the optimizer settings of all parameter groups, with one row per step."""
