@@ -413,6 +413,8 @@ OPERATIONS: dict[str, str | Operation] = {
     "sigmoid": "sigmoid_of({self})",
     "relu": "({self} <= 0.0f ? 0.0f : {self})",  # NaN stays NaN, as in PyTorch
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
+    "leaky_relu_backward": "({self} > 0.0f ? {grad_output} : {grad_output} * {negative_slope})",
+    "hardtanh_backward": "({self} <= {min_val} || {self} >= {max_val} ? 0.0f : {grad_output})",
     "softplus": "({self} * {beta} > {threshold} ? {self} : "
     "log1pf(exp_of({self} * {beta})) / {beta})",
     "softplus_backward": "({self} * {beta} > {threshold} ? {grad_output} : "
