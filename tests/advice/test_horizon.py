@@ -160,7 +160,7 @@ def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well(is_us
     assert advice.recommendation.epochs == EPOCHS / 2
     if is_usual:
         return
-    topics = {said.topic: said.text for said in advice_sentences(advice, None)}
+    topics = {said.topic: said.text for said in advice_sentences(advice)}
     assert advice.named.batch_size == advice.reference.batch_size
     assert "with its schedule over 6 epochs" in topics["answer"]
     assert "learning rate" not in topics

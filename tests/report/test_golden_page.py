@@ -40,7 +40,7 @@ from batchlab.measure.finding import Accumulation, Finding
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.advice_answer import advice_sentences, cost_text
+from batchlab.report.advice_answer import advice_sentences, cost_text, trained_model
 from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_page import advice_text, explain_text
 from batchlab.report.advice_rows import answer_table
@@ -215,9 +215,8 @@ ADVICES: dict[str, Callable[[], Advice]] = {
 
 def _of_advice(advice: Advice) -> Lines:
     study = advice_study(advice)
-    for found in advice_sentences(advice, study):
-        verdict = f" [{found.verdict}]" if found.verdict else ""
-        yield f"{found.topic}{verdict}: {found} {found.command}".rstrip()
+    for found in (*advice_sentences(advice), *trained_model(advice, study)):
+        yield f"{found.topic}: {found} {found.command}".rstrip()
     yield cost_text(advice)
 
 
@@ -301,11 +300,8 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "nobody chose it": named(is_usual=True),
     },
     # Another configuration ends better.
-    "ends best": {
+    "best end": {
         "surely": with_endings(ADVICE, better_by=-0.01, verdict="open"),
-        "perhaps, not surely": OPEN_END,
-    },
-    "still open": {
         "perhaps": OPEN_END,
         "what is named": ENDED,
         "of a level that was given": replace(OPEN_END, target_origin="given"),
@@ -328,7 +324,8 @@ def _of_cases() -> Lines:
     """One sentence each, "nothing" where it is not told."""
     study = advice_study(made_up_advice())
     for case, (topic, advice) in CASES.items():
-        told = {found.topic: found for found in advice_sentences(advice, study)}
+        sentences = (*advice_sentences(advice), *trained_model(advice, study))
+        told = {found.topic: found for found in sentences}
         said = f"{told[topic]} {told[topic].command}".strip() if topic in told else "nothing"
         yield f"{topic}, {case}: {said}"
 

@@ -96,7 +96,7 @@ def test_tables_are_files_in_the_page_unless_too_large(pages, name, monkeypatch)
 
 def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):
     advice, sweep = read(pages["advice"]), read(pages["sweep"])
-    answer, why, *others = advice_sentences(ADVICE, BEHIND)
+    answer, why, *others = advice_sentences(ADVICE)
     claims = claim_sentences(Evidence.of(SWEEP))
 
     assert f"<h1>{answer.text}</h1>" in advice

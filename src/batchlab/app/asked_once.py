@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 from batchlab.errors import ProgressError, UsageError
 from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
-from batchlab.report.advice_answer import follow_up
 from batchlab.script.command import TrainingCommand, flag_of, placeholders_of, plain_flag
 from batchlab.script.flags import RAMP_UPS, defaults_in_code, flags_set
 from batchlab.script.look import Look
@@ -94,12 +94,26 @@ def completed(
     request = f"{name} needs {', '.join(requests)}{trouble}"
     if look is None:  # offer no command to paste, because this command failed
         raise UsageError(f"{request}. Have it run first")
-    paste = follow_up(command_line, values)
+    paste = _with_options(command_line, values)
     if unsure:
         raise UsageError(
             f"{request}. To paste, with your own in place of {', '.join(unsure)}: {paste}"
         )
     raise UsageError(f"{request}. To paste: {paste}")
+
+
+def _with_options(command_line: str, options: Mapping[str, str]) -> str:
+    """Set options of a command line; for a call in Python, return only the new arguments."""
+    if not command_line.startswith("batchlab "):
+        return ", ".join(f"{name.removeprefix('--')}={value}" for name, value in options.items())
+    head, dashes, command = command_line.partition(" -- ")
+    words = shlex.split(head)
+    for name, value in options.items():
+        if name in words:  # replace the value that the user gave
+            at = words.index(name)
+            del words[at : at + 2]
+        words += [name, value]
+    return f"{shlex.join(words)}{dashes}{command}"
 
 
 def _trained_with_now(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
@@ -21,35 +20,23 @@ from batchlab.report.advice_rows import (
     runs_of,
 )
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
-from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
-
-_Sentences = Iterator[str | Sentence]  # the sentences of one topic
+from batchlab.words.catalogue import listing, number_text, sentence, text
 
 
-def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
-    """Return all sentences of an advice except its caveats, the answer first.
-
-    Args:
-        advice: the advice.
-        study: the study of the advice, needed to write commands to copy; if None, no commands.
-    """
+def advice_sentences(advice: Advice) -> tuple[Sentence, ...]:
+    """Return all sentences of an advice except its caveats, the answer first."""
     sentences = []
     for topic, say in _TOPICS.items():
-        texts: list[str] = []
-        command = ""
-        for words in say(advice, study):
-            texts.append(capitalized(str(words)))
-            if isinstance(words, Sentence):
-                command = words.command
-        if texts:
-            sentences.append(Sentence(topic=topic, text=" ".join(texts), command=command))
+        words = " ".join(say(advice))
+        if words:
+            sentences.append(Sentence(topic=topic, text=words))
     return tuple(sentences)
 
 
 # ---- the answer
 
 
-def _answer(advice: Advice, study: Study | None) -> _Sentences:
+def _answer(advice: Advice) -> Iterator[str]:
     named, reference = advice.named, advice.reference
     if named is None:
         yield sentence("no_answer_yet")
@@ -82,7 +69,7 @@ def _pieces(named: Configuration) -> Iterator[str]:
 _WHY = {"time": "why_time", "samples": "why_samples", "quality": "why_quality"}
 
 
-def _why(advice: Advice, study: Study | None) -> _Sentences:
+def _why(advice: Advice) -> Iterator[str]:
     if advice.hardly_learns is not None:
         yield whole_sentence(advice.hardly_learns)
     if advice.recommendation is None:
@@ -155,7 +142,7 @@ def how_sure_text(chance: float) -> str:
 _LONGER = 1.2  # a smaller increase of the epochs is not reported: rounding can cause it
 
 
-def _epochs(advice: Advice, study: Study | None) -> _Sentences:
+def _epochs(advice: Advice) -> Iterator[str]:
     """Yield a sentence on epochs if the answer sets them or needs > 1.2 times the user's epochs."""
     ends = advice.end_quality
     if advice.recommendation is None or advice.objective != "time" or ends is None:
@@ -174,7 +161,7 @@ _FAR = 2.0
 _GAINS = 1.2
 
 
-def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
+def _learning_rate(advice: Advice) -> Iterator[str]:
     """Yield the speed gained by the best learning rate, if the user's rate is far from the best."""
     reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
     whole, of_size = advice.gain, advice.gain_from_batch_size
@@ -206,50 +193,71 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     )
 
 
-def _rival(advice: Advice) -> tuple[AnswerRow, AnswerRow, Estimate, dict[str, str]] | None:
-    """Compare the configuration with the best final value to the answer's configuration.
-
-    Return the table rows of both, the difference of their final values (> 0 if the first is
-    better), and the names and final values for sentences. Return None if the difference is unknown
-    or not relevant for the advice, or if the answer itself has the best final value.
-    """
+def _best_end(advice: Advice) -> Iterator[str]:
+    """Yield a sentence if another configuration surely or perhaps ends better than the answer."""
     named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
-        return None
+        return
     ended: dict[Configuration, AnswerRow] = {}
     for row in answer_rows(advice):
         if row.at is not None and row.has_end:
             ended[row.at] = row
     if named not in ended:
-        return None
+        return
     best = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
     believed = believed_at(advice, best)
     if best == named or believed is None or believed.ends_better_by.low is None:
-        return None
-    texts = {
-        "best": _name(best),
-        "best_end": quantity_text(advice.metric, ended[best].end.estimate),
-        "named": _name(named),
-        "named_end": quantity_text(advice.metric, ended[named].end.estimate),
-    }
-    return ended[best], ended[named], believed.ends_better_by, texts
-
-
-def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield a sentence if another configuration surely has a better final value than the answer."""
-    rival = _rival(advice)
-    if rival is None or rival[2].holds(0.0):
         return
-    best, named, _, texts = rival
-    takes = ""
-    cost, best_cost = named.cost.estimate, best.cost.estimate
-    if cost is not None and best_cost is not None:
-        what = text({"time": "time", "samples": "examples"}[advice.objective])
-        takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
-    yield sentence("ends_best", takes=takes, **texts)
+    ahead, of_best, of_named = believed.ends_better_by, ended[best], ended[named]
+    names = {
+        "best": _name(best),
+        "best_end": quantity_text(advice.metric, of_best.end.estimate),
+        "named": _name(named),
+        "named_end": quantity_text(advice.metric, of_named.end.estimate),
+    }
+    if not ahead.holds(0.0):
+        takes, cost, best_cost = "", of_named.cost.estimate, of_best.cost.estimate
+        if cost is not None and best_cost is not None:
+            what = text({"time": "time", "samples": "examples"}[advice.objective])
+            takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
+        yield sentence("ends_best", takes=takes, **names)
+    elif best.batch_size != advice.reference.batch_size or (advice.chance or 0.0) < SURE:
+        # At the user's own batch size a sure answer ends no worse, so nothing is open there.
+        yield from _open(advice, ahead, (of_best, of_named), names)
 
 
-def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
+# If two final values need more seeds than this to be distinguished, no budget is proposed.
+_MOST_SEEDS = 12
+
+
+def _open(
+    advice: Advice, ahead: Estimate, rows: tuple[AnswerRow, AnswerRow], names: dict[str, str]
+) -> Iterator[str]:
+    """Yield that a configuration may end better, unless by too little, and the time to be sure."""
+    assert ahead.estimate is not None
+    assert ahead.low is not None
+    assert ahead.high is not None
+    margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
+    if max(abs(ahead.low), abs(ahead.high)) <= margin:
+        return  # even the largest possible difference is within the margin
+    half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
+    needed = math.ceil(min(row.end.n for row in rows) * (half / apart) ** 2)
+    if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
+        return  # the difference is small, and too many seeds would be needed to be sure
+    yield sentence("may_end_better", **names)
+    if needed <= _MOST_SEEDS:
+        more_s = math.fsum(_seconds_for(row, needed) for row in rows)
+        minutes = math.ceil((advice.spent_s + more_s) / 60)
+        yield sentence("more_time_tells", more=more_s, minutes=minutes)
+
+
+def _seconds_for(row: AnswerRow, n: int) -> float:
+    """Return the seconds of further training until a configuration has `n` complete runs."""
+    steps = max(map(attrgetter("steps"), row.runs), default=0)
+    return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
+
+
+def _flat_set(advice: Advice) -> Iterator[str]:
     """Yield a sentence on other batch sizes that cost at most 1 + `delta` times the least cost."""
     others = list(map(str, advice.flat_set))
     if advice.named is not None and advice.named.batch_size in advice.flat_set:
@@ -259,74 +267,22 @@ def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
         yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
 
 
-# If two final values need more seeds than this to be distinguished, no command is proposed.
-_MOST_SEEDS = 12
-
-
-def _open(advice: Advice, study: Study | None) -> _Sentences:
-    """Yield sentences on a configuration that may end better, and the time needed to be sure."""
-    rival = _rival(advice)
-    if rival is None or not rival[2].holds(0.0):
-        return
-    best, named, ahead, texts = rival
-    is_own_size = best.candidate.batch_size == advice.reference.batch_size
-    if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # it is sure that the answer ends no worse, so nothing is open
-    assert ahead.estimate is not None
-    assert ahead.low is not None
-    assert ahead.high is not None
-    margin = 0.0 if advice.end_quality is None else advice.end_quality.margin
-    if max(abs(ahead.low), abs(ahead.high)) <= margin:
-        return  # even the largest possible difference is within the margin
-    half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
-    needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
-    if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
-        return  # the difference is small, and too many seeds would be needed to be sure
-    yield sentence("may_end_better", **texts)
-    if needed > _MOST_SEEDS:
-        yield sentence("more_runs_do_not_tell")
-        return
-    more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
-    minutes = math.ceil((advice.spent_s + more_s) / 60)
-    command = "" if study is None else follow_up(study.command, {"--budget": f"{minutes}m"})
-    words = sentence("more_time_tells", more=more_s)
-    yield Sentence(topic="", text=words, command=command)
-
-
-def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds of further training until a configuration has `n` complete runs."""
-    steps = max(map(attrgetter("steps"), row.runs), default=0)
-    return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
-
-
-def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
-    named = advice.named
-    if named is None or study is None or study.workload.is_own_command:
-        return  # the user's own command saves its models itself
-    if any(run.end is not None for run in runs_of(advice, named)):
-        words = sentence("writes_model", named=_name(named))
-        yield Sentence(topic="", text=words, command=weights_command(study))
-
-
 # ---- laws, for researchers
 
 
-def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
-    if advice.laws is None:
+def _laws(advice: Advice) -> Iterator[str]:
+    laws = advice.laws
+    if laws is None:
         return
-    b_crit = advice.laws.b_crit
+    b_crit = laws.b_crit
     if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
         yield sentence("critical_size_unknown", why=clause(b_crit.reason) or "no fit")
-        return
-    value = estimate_text("critical_batch_size", b_crit)
-    if b_crit.estimate is None and b_crit.reason is not None:
-        value = f"{value}: {clause(b_crit.reason)}"
-    yield sentence("critical_size", value=value)
-
-
-def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
-    laws = advice.laws
-    if laws is not None and laws.law_holds:
+    else:
+        value = estimate_text("critical_batch_size", b_crit)
+        if b_crit.estimate is None and b_crit.reason is not None:
+            value = f"{value}: {clause(b_crit.reason)}"
+        yield sentence("critical_size", value=value)
+    if laws.law_holds:
         yield sentence(
             "law_of_steps",
             s_min=estimate_text("steps_to_target", laws.s_min),
@@ -335,20 +291,17 @@ def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
 
 
 # The function that yields the sentences of each topic, in reading order.
-_TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
+_TOPICS: dict[str, Callable[[Advice], Iterator[str]]] = {
     "answer": _answer,
     "why": _why,
     "epochs": _epochs,
     "learning rate": _learning_rate,
-    "ends best": _ends_best,
-    "still open": _open,
+    "best end": _best_end,
     "also fine": _flat_set,
-    "trained model": _trained_model,
-    "critical batch size": _critical_batch_size,
-    "law of the steps": _law_of_steps,
+    "law of the steps": _laws,
 }
-RESEARCH_TOPICS = ("critical batch size", "law of the steps")
-"""Topics for researchers, which the page shows only after a click."""
+RESEARCH_TOPIC = "law of the steps"
+"""The topic for researchers, which the page shows only after a click."""
 
 
 def cost_text(advice: Advice) -> str:
@@ -360,44 +313,20 @@ def cost_text(advice: Advice) -> str:
     return f"{spent} ({advice.trainings:.4g} of your trainings)"
 
 
-# ---- commands and lines to copy, which continue an advice or apply its answer
+# ---- commands and lines to copy, which show or apply an advice
 
-_PROGRAM = "batchlab "
-# Both options limit the time spent, so a new value for one option removes the other option.
-_AMOUNTS = {"--budget", "--trainings"}
 _ID_CHARACTERS = 8  # length of a shortened study id; enough for a million studies
 
 
-def follow_up(command: str, options: Mapping[str, str]) -> str:
-    """Return the command that started a study, with new values of some options.
-
-    For a study started from Python, whose code is unknown, return only the new arguments.
-    """
-    if not command.startswith(_PROGRAM):
-        return ", ".join(map(_argument, options, options.values()))
-    replaced = set(options)
-    if _AMOUNTS & replaced:
-        replaced |= _AMOUNTS
-    new: list[str] = []
-    words = iter(shlex.split(command))
-    for word in words:
-        if word == "--":
-            words = itertools.chain([word], words)  # keep the user's command after "--"
-            break
-        if word in replaced:
-            next(words, None)  # skip the option's value
-        elif word.partition("=")[0] not in replaced:
-            new.append(word)
-    return shlex.join([*new, *itertools.chain.from_iterable(options.items()), *words])
-
-
-def _argument(option: str, value: str) -> str:
-    if option == "--budget":
-        value = f'"{value}"'
-    elif option == "--target":
-        metric, _, level = value.rpartition("=")
-        value = f'("{metric}", {level})'
-    return f"{option.removeprefix('--')}={value}"
+def trained_model(advice: Advice, study: Study) -> list[Sentence]:
+    """Return the command that writes the answer's trained model; nothing if there is no model."""
+    named = advice.named
+    if named is None or study.workload.is_own_command:
+        return []  # the user's own command saves its models itself
+    if all(run.end is None for run in runs_of(advice, named)):
+        return []
+    words = sentence("writes_model", named=_name(named))
+    return [Sentence(topic="trained model", text=words, command=weights_command(study))]
 
 
 def weights_command(study: Study) -> str:
@@ -412,8 +341,9 @@ def report_command(study: Study) -> str:
 
 
 def _store_option(study: Study) -> list[str]:
-    if not study.command.startswith(_PROGRAM):
-        return []
+    """Return the option `--store` of the command that started a study, if the command has it."""
+    if not study.command.startswith("batchlab "):
+        return []  # a call in Python
     words = shlex.split(study.command.partition(" -- ")[0])
     for word, value in zip(words, [*words[1:], ""], strict=True):
         if word == "--store":

@@ -12,11 +12,12 @@ from batchlab.belief.evidence import Evidence
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice_answer import (
-    RESEARCH_TOPICS,
+    RESEARCH_TOPIC,
     advice_sentences,
     cost_text,
     lines_to_paste,
     report_command,
+    trained_model,
 )
 from batchlab.report.advice_figures import advice_figures, advice_looks, whole_trainings
 from batchlab.report.advice_rows import (
@@ -52,7 +53,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes beyond
     these lines are shown only on the page.
     """
-    answer, *others = advice_sentences(advice, study)
+    answer, *others = advice_sentences(advice)
     head = _wrapped(answer.text)
     for other in others:
         if other.topic == "why":
@@ -77,10 +78,7 @@ def _wrapped(sentence: str) -> list[str]:
 
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     """Yield at most three notes to show below the table, then the number of notes left out."""
-    notes: list[str] = []
-    for note in sentences:
-        if note.topic not in (*RESEARCH_TOPICS, "why", "trained model"):
-            notes.append(f"{note.text} {note.command}".rstrip())
+    notes = [note.text for note in sentences if note.topic not in ("why", RESEARCH_TOPIC)]
     notes += map(whole_sentence, advice.caveats)
     yield from notes[:MOST_NOTES]
     left = len(notes) - MOST_NOTES
@@ -126,7 +124,7 @@ def _paste(advice: Advice, study: Study) -> str:
 
 def advice_sections(advice: Advice) -> list[Section]:
     """Return the sections of a notebook cell, the answer first."""
-    answer, *others = advice_sentences(advice, None)
+    answer, *others = advice_sentences(advice)
     reasons = tuple(one.text for one in others if one.topic == "why")
     return [
         Section(title=answer.text, facts=reasons, table=answer_table(advice)),
@@ -143,9 +141,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
     Without a profile, step times and memory on the page come only from the advice.
     """
-    said = {one.topic: one for one in advice_sentences(advice, study)}
-    answer, why = said.pop("answer"), said.pop("why")
-    research = [said.pop(topic) for topic in RESEARCH_TOPICS if topic in said]
+    answer, why, *others = advice_sentences(advice)
+    findings = [one for one in others if one.topic != RESEARCH_TOPIC]
     caveats = [Sentence(topic="caveats", text=whole_sentence(one)) for one in advice.caveats]
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
@@ -159,7 +156,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         lead=why.text,
         compared=answer_table(advice, rows),
         below=untried_text(advice),
-        findings=[*said.values(), *caveats],
+        findings=[*findings, *trained_model(advice, study), *caveats],
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
         runs={
             "steps": steps_table(advice),
@@ -168,7 +165,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         files=advice_files(advice, study),
         paste=_paste(advice, study),
         claims=claim_sentences(Evidence.of(planned)),
-        research=research,
+        research=[one for one in others if one.topic == RESEARCH_TOPIC],
     )
 
 
