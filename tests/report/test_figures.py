@@ -73,12 +73,14 @@ def test_images_for_paper_have_plain_colours_and_a_legend():
 
 
 def test_words_of_two_marks_stand_above_the_higher_and_below_the_lower():
-    rows = [mark(kind, y, batch_size=64, text=kind) for kind, y in (("words", 1.0), ("named", 2.0))]
+    rows = [
+        mark(kind, y, batch_size=64, text=kind) for kind, y in (("point", 1.0), ("verified", 2.0))
+    ]
 
     layers = plot(Panel("p", "time", "time_to_target_s", rows), LOOKS)["layer"]
 
     down = {row["text"]: row["down"] for layer in layers for row in layer["data"]["values"]}
-    assert down["named"] < 0 < down["words"]
+    assert down["verified"] < 0 < down["point"]
 
 
 def axis(low: float, high: float, *, is_metric: bool = False) -> dict:

@@ -36,6 +36,7 @@ from batchlab.report.figure import (
     kinds_of,
     looks,
     mark,
+    rows_of_kinds,
 )
 from batchlab.report.short_reports import law_notes
 from batchlab.report.text import label_text, quantity_text, spread_text
@@ -156,19 +157,16 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
         yield "Line by seconds: the best final value for the time."
 
 
-def _framed(rows: Sequence[Row]) -> list[Row]:
+def _framed(rows: list[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
     If there are measured points, the intervals of bands and open marks are ignored, because wide
     intervals would squeeze the points into a small part of the axis.
     """
-    framed: list[Row] = []
-    has_points = bool(kinds_of(rows) & {"point", "verified"})
-    for row in rows:
-        if has_points and row["kind"] in ("band", "expected"):
-            row = {**row, "low": None, "high": None}
-        framed.append(row)
-    return framed
+    points = rows_of_kinds(rows, "point", "verified")
+    if not points:
+        return rows
+    return [*points, *({**row, "low": None, "high": None} for row in rows)]
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
@@ -180,7 +178,7 @@ def _end_rows(advice: Advice) -> Iterator[Row]:
     for row in rows:
         size = row.candidate.batch_size
         if row.has_end:
-            yield from _answer_marks(advice, row, row.end, advice.metric)
+            yield _answer_mark(advice, row, row.end, advice.metric)
         elif row.is_tried and size not in ended and size in believed:
             yield from interval_mark("expected", believed[size].end, batch_size=size)
 
@@ -191,13 +189,12 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
         yield from interval_mark("band", believed.cost, series="belief", batch_size=size)
     for row in answer_rows(advice):
         if row.at is not None and row.cost.estimate is not None:
-            yield from _answer_marks(advice, row, row.cost, quantity)
+            yield _answer_mark(advice, row, row.cost, quantity)
         elif row.at is not None and row.cost.low is not None:
-            size, bound = row.at.batch_size, row.cost.low
-            yield mark("bound", bound, batch_size=size)
+            words = None
             if row.at.is_same(advice.reference):
                 words = f"{own_label(advice)}: {spread_text(quantity, row.cost)}"
-                yield mark("words", bound, batch_size=size, text=words)
+            yield mark("bound", row.cost.low, batch_size=row.at.batch_size, text=words)
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
@@ -216,26 +213,20 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
         for seconds, _, row in unbeaten:
             yield from interval_mark("band", row.end, series="frontier", train_s=seconds)
     for seconds, _, row in timed:
-        for drawn in _answer_marks(advice, row, row.end, advice.metric):
-            yield {**drawn, "train_s": seconds}
+        yield _answer_mark(advice, row, row.end, advice.metric) | {"train_s": seconds}
 
 
-def _answer_marks(
-    advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
-) -> Iterator[Row]:
-    """Yield the chart rows of an estimate; the answer's and the user's estimates get a label."""
+def _answer_mark(advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str) -> Row:
+    """Return the chart row of an estimate, with a label if it is the answer's or the user's."""
     assert row.at is not None
-    assert estimate.estimate is not None
-    size, value = row.at.batch_size, quantity_text(quantity, estimate.estimate)
+    kind, label = "point", None
     if row.at == advice.named:
-        yield from interval_mark("verified", estimate, batch_size=size)
-        words = f"{named_label(advice)}: {value}"
-        yield mark("named", estimate.estimate, batch_size=size, text=words)
-        return
-    yield from interval_mark("point", estimate, batch_size=size)
-    if row.at.is_same(advice.reference):
-        words = f"{own_label(advice)}: {value}"
-        yield mark("words", estimate.estimate, batch_size=size, text=words)
+        kind, label = "verified", named_label(advice)
+    elif row.at.is_same(advice.reference):
+        label = own_label(advice)
+    words = label and f"{label}: {quantity_text(quantity, estimate.estimate)}"
+    (drawn,) = interval_mark(kind, estimate, batch_size=row.at.batch_size, text=words)
+    return drawn
 
 
 _EDGE = 2**0.25  # a shade extends by this factor beyond its least and its largest batch size

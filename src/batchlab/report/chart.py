@@ -9,9 +9,8 @@ Each row of a panel (see `figure`) is drawn as a mark that depends on the row's 
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, span         a horizontal line across the chart; a shaded range of batch sizes
     verified            an estimate for the recommended configuration, in a ring
-    words, named        text next to a point; bold text next to the recommended configuration
 
-Rows of other kinds are not drawn. The field `text` of a row contains its text.
+Rows of other kinds are not drawn. The field `text` of a row is written next to its mark.
 """
 
 from __future__ import annotations
@@ -76,8 +75,8 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
     ("verified", "kind", {"type": "point", "size": 260, "strokeWidth": 1.6, "color": _INK}, ""),
     ("level", "text", {**_TEXT, "align": "right", "dx": -3, "dy": -8}, "text at_right"),
     ("rule", "text", {**_TEXT, "align": "right", "dx": -6, "dy": -9}, "text"),
-    ("words", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN}, "text"),
-    ("named", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN, "fontWeight": "bold"}, "text"),
+    ("point bound", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN}, "text"),
+    ("verified", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN, "fontWeight": "bold"}, "text"),
     ("run", "kind", {**_POINT, "size": 26, "strokeWidth": 1.2}, "color said"),
     ("bound", "kind", {**_CROSS, "text": "↑", "dy": -5}, "color said"),
     ("expected", "kind", {**_POINT, "size": 70, "strokeWidth": 1.6}, "color shape said"),
@@ -174,7 +173,7 @@ def _place_words(panel: Panel, rows: Iterable[Row]) -> None:
     Each text is on that side of its point which faces the middle of the chart. The text of the
     higher point is above the point, and the text of the lower point is below.
     """
-    marked = rows_of_kinds(rows, "words", "named")
+    marked = [row for row in rows_of_kinds(rows, "point", "bound", "verified") if row.get("text")]
     marked.sort(key=lambda row: float(row["mean"] or 0.0))
     for row in marked:
         places = _places(panel)

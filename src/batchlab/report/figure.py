@@ -25,7 +25,7 @@ Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
 _ASIDE = ("level", "span", "rule")
-_NO_POINTS = (*_ASIDE, "band", "words", "named")
+_NO_POINTS = (*_ASIDE, "band")
 # A chart with a single value on one of these axes compares nothing and is therefore left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
@@ -58,8 +58,7 @@ class Panel:
     @property
     def has_marks(self) -> bool:
         """Whether the chart has marks, at two positions or more if `_SIDE_BY_SIDE` has the axis."""
-        aside = (*_ASIDE, "words", "named")
-        places = {row.get(self.axis) for row in self.rows if row["kind"] not in aside}
+        places = {row.get(self.axis) for row in self.rows if row["kind"] not in _ASIDE}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
