@@ -234,15 +234,12 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 def _seeds_text(difference: Estimate, margin: float) -> str:
     if difference.low is None:
         return sentence("one_seed_each")
-    n, n_now = seeds_to_tell(difference, margin), difference.n / 2
-    seeds = f"about {n} seeds of each"
-    if n_now <= 1:
-        # With one seed each, the interval comes from an assumed scatter, so report no number.
-        seeds = "a second seed of each, and perhaps more,"
-    elif n <= n_now:
-        seeds = "more seeds"
-    elif n > _MOST_SEEDS:
-        seeds = f"more than {_MOST_SEEDS} seeds of each"
+    # With one seed each, the interval comes from an assumed scatter, so report no number.
+    seeds = "a second seed of each, and perhaps more,"
+    if difference.n > 2:
+        n = max(seeds_to_tell(difference, margin), difference.n // 2 + 1)
+        about = f"about {n}" if n <= _MOST_SEEDS else f"more than {_MOST_SEEDS}"
+        seeds = f"{about} seeds of each"
     return sentence("seeds_would_tell", seeds=seeds)
 
 

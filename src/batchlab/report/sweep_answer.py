@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from operator import attrgetter, itemgetter
@@ -125,15 +124,11 @@ def _rates_text(study: Study) -> str:
     if not study.workload.takes_rate:
         return "at the learning rate of the command"
     trained = {(cell.kind, cell.learning_rate) for cell in cells(study)}
-    n_rates = Counter(map(itemgetter(0), trained))
-    most = max(n_rates.values())
-    if most > 1 and len(n_rates) == 1:
-        return f"at the best of {most} learning rates"
-    if most > 1:
+    if len(trained) > len(set(map(itemgetter(0), trained))):
         return f"at the best learning rate of each on {term_text(deciding_split(study))} data"
-    distinct = set(map(itemgetter(1), trained))
-    if len(distinct) == 1:
-        return f"at learning rate {quantity_text('learning_rate', min(distinct))}, not tuned"
+    rates = set(map(itemgetter(1), trained))
+    if len(rates) == 1:
+        return f"at learning rate {quantity_text('learning_rate', min(rates))}, not tuned"
     rule, *others = set(map(attrgetter("trial.scaling_rule"), study.records))
     if others or rule == "none":
         return "at one learning rate each, not tuned"

@@ -197,8 +197,6 @@ def spread_text(name: str, estimate: Estimate) -> str:
         digits = max(2, -math.floor(math.log10(scale * half)))
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     digits = max(0, 1 - math.floor(math.log10(half)))
-    if value and digits > 6 - math.floor(math.log10(abs(value))):
-        return shown  # the interval is narrower than the last digit of the value
     return f"{value:.{digits}f} ± {half:.{digits}f}"
 
 

@@ -14,20 +14,11 @@ def reason_text(reason: Reason | None) -> str:
     """
     if reason is None:
         return ""
-    words = _known_words(reason)
-    if words is not None:
-        return words
-    if not reason.values:
-        return reason.code
-    values = ", ".join(f"{name} {_shown(value)}" for name, value in reason.values)
-    return f"{reason.code.replace('_', ' ')} ({values})"
-
-
-def _known_words(reason: Reason) -> str | None:
+    values = {name: _shown(value) for name, value in reason.values}
     try:
-        return sentence(reason.code, **{name: _shown(value) for name, value in reason.values})
+        return sentence(reason.code, **values)
     except (KeyError, ValueError, TypeError):
-        return None
+        return " ".join([reason.code, *(f"{name}={value}" for name, value in values.items())])
 
 
 def _shown(value: Value) -> Shown:
