@@ -57,7 +57,12 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
     return (
         answer_figure(advice),
         curve_figure(study, trained, shown, train_s=train_s, target=advice.target),
-        _rates_figure(advice),
+        rates_figure(
+            study,
+            best={c.batch_size: c.learning_rate for c in advice.candidates if c.learning_rate},
+            start=advice.reference.batch_size,
+            believed={size: at.learning_rate for size, at in believed_by_size(advice).items()},
+        ),
         _machine_figure(advice, profile),
         gap_figure(study, ended),
     )
@@ -242,31 +247,6 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
             first, last = together[0] / _EDGE, together[-1] * _EDGE
             yield {"kind": "span", "batch_size": first, "to_size": last}
             together = []
-
-
-# ---- learning rates
-
-_WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
-
-
-def _rates_figure(advice: Advice) -> Figure:
-    taken = []
-    for run in advice.tried:
-        taken.append((run.batch_size, run.learning_rate, run.status in _WENT_WRONG))
-    rules: dict[str, dict[int, float]] = {}
-    best: dict[int, float] = {}
-    for candidate in advice.candidates:
-        if candidate.learning_rate is not None:
-            best[candidate.batch_size] = candidate.learning_rate
-            for rule, rate in candidate.rule_learning_rates:
-                rules.setdefault(rule, {})[candidate.batch_size] = rate
-    return rates_figure(
-        taken,
-        best=best,
-        believed={size: at.learning_rate for size, at in believed_by_size(advice).items()},
-        rules=rules,
-        tuned_at=advice.reference.batch_size,
-    )
 
 
 # ---- the machine

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-from batchlab.belief.cells import Cell, chosen_cells, held_out_split
+from batchlab.belief.cells import Cell, cells, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
 from batchlab.belief.evidence import Measured
 from batchlab.records.quantities import FRACTION_METRICS
@@ -358,53 +358,59 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
 # ---- learning rates
 
 
-RateTaken = tuple[int, float, bool]
-"""The batch size and learning rate of one run, and whether it failed."""
-
-
 def rates_figure(
-    taken: Iterable[RateTaken],
+    study: Study,
     *,
     best: Mapping[int, float],
+    start: int,
     believed: Mapping[int, float],
-    rules: Mapping[str, Mapping[int, float]],
-    tuned_at: int,
     by_rate: Panel | None = None,
 ) -> Figure:
-    """Draw the learning rates of runs by batch size; add the panel `by_rate` if given.
+    """Draw the learning rates of a study by batch size, if there are several rates.
 
-    `best` has the rate of each batch size in the report's other figures, `believed` the best rate
-    as estimated from all runs, `rules` the rates that scaling rules compute from `best[tuned_at]`.
+    Args:
+        study: the study, whose trials took the rates.
+        best: the rate of each batch size in the report's other figures.
+        start: the batch size from whose best rate the scaling rules compute the other rates.
+        believed: the best rate of each batch size, as estimated from all runs.
+        by_rate: a panel to add, if any.
     """
-    rows = tuple(_rate_rows(taken, best, believed, rules))
+    tried: dict[tuple[int, float], bool] = {}  # whether a trial at a batch size and rate ended well
+    for cell in cells(study):
+        if isinstance(cell.kind, int):
+            at = (cell.kind, cell.learning_rate)
+            tried[at] = tried.get(at, False) or bool(cell.ended_well)
+    rows: list[Row] = []
+    if study.workload.takes_rate and len({rate for _, rate in tried}) > 1:
+        rows += _rule_rows(best, start)
+        if len(believed) > 1:
+            for size, rate in believed.items():
+                line = mark("band", rate, series="belief", batch_size=size)
+                rows.append(line | {"low": rate, "high": rate})
+        for (size, rate), ended_well in tried.items():
+            rows.append(mark("run" if ended_well else "failed", rate, batch_size=size))
+        rows += [mark("point", rate, batch_size=size) for size, rate in best.items()]
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
     if rows and by_rate is not None:
         panels.append(by_rate)
-    notes = list(explained(_RATE_LEGEND, rows, size=tuned_at))
+    notes = list(explained(_RATE_LEGEND, rows, size=start))
     if "rule" in kinds_of(rows):
         notes.append(sentence("rates_are_rough"))
     return Figure("c", "learning-rates", "Learning rate by batch size", panels, notes=notes)
 
 
-def _rate_rows(
-    taken: Iterable[RateTaken],
-    best: Mapping[int, float],
-    believed: Mapping[int, float],
-    rules: Mapping[str, Mapping[int, float]],
-) -> Iterator[Row]:
-    if len(best) > 1:  # at one batch size all rules agree and their names would overlap
-        for rule, rates in rules.items():
-            names = {max(rates, default=0): rule}  # put the name at the end of the line
-            for size, rate in rates.items():
-                yield mark("rule", rate, series=rule, text=names.get(size), batch_size=size)
-    if len(believed) > 1:
-        for size, rate in believed.items():
-            yield mark("band", rate, series="belief", batch_size=size) | {"low": rate, "high": rate}
-    for size, rate, has_failed in dict.fromkeys(taken):
-        kind = "failed" if has_failed else "run"
-        yield mark(kind, rate, batch_size=size)
-    for size, rate in best.items():
-        yield mark("point", rate, batch_size=size)
+# The scaling rules to draw: rate ~ batch size ** power.
+_RULES = {"linear": 1.0, "sqrt": 0.5}
+
+
+def _rule_rows(best: Mapping[int, float], start: int) -> Iterator[Row]:
+    if start not in best or len(best) == 1:
+        return  # at one batch size all rules agree, and their names would overlap
+    for rule, power in _RULES.items():
+        for size in best:
+            name = rule if size == max(best) else None  # put the name at the end of the line
+            rate = best[start] * (size / start) ** power
+            yield mark("rule", rate, series=rule, text=name, batch_size=size)
 
 
 # The sentence below the chart that explains each kind of mark.

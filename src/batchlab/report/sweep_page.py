@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -198,35 +197,23 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
 
 
 def _rates_figure(study: Study) -> Figure:
-    of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
-    if len(set(map(attrgetter("shown_rate"), of_sizes))) < 2:
-        of_sizes = []
     best: dict[int, float] = {}
     for cell in chosen_cells(study):
-        if cell.ended_well and cell in of_sizes:
-            best[cell.batch_size] = cell.learning_rate
+        if cell.ended_well and isinstance(cell.kind, int):
+            best[cell.kind] = cell.learning_rate
     start = study.workload.batch_size
     if start not in best:
         start = min(best, default=0)
-    rules: dict[str, dict[int, float]] = {}
-    for rule, power in (("linear", 1.0), ("sqrt", 0.5)):
-        rules[rule] = {size: best[start] * (size / start) ** power for size in best}
-    return rates_figure(
-        [(cell.batch_size, cell.learning_rate, not cell.ended_well) for cell in of_sizes],
-        best=best,
-        believed={},
-        rules=rules,
-        tuned_at=start,
-        by_rate=_by_rate_panel(study, of_sizes),
-    )
+    by_rate = _by_rate_panel(study)
+    return rates_figure(study, best=best, start=start, believed={}, by_rate=by_rate)
 
 
-def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
+def _by_rate_panel(study: Study) -> Panel:
     metric, split = study.workload.metrics[0].name, deciding_split(study)
     rows: list[Row] = []
-    for cell in of_sizes:
+    for cell in cells(study):
         values = cell.final(study, split)
-        if values:
+        if values and isinstance(cell.kind, int):
             at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
             rows.append({**at, "kind": "curve", "run": "mean", "marked": True, **seeds_row(values)})
     title = f"final {split_label(split, metric)} by learning rate"
