@@ -303,7 +303,7 @@ def tried_table(advice: Advice) -> Table:
         Column("epochs", label="schedule over other epochs"),
         Column("seed"),
         Column("purpose", of=lambda run: _PURPOSES[run.purpose]),
-        Column("status", has_terms=True),
+        Column("status"),
         Column("steps", "step", "steps"),
         Column("steps_to_target"),
     )

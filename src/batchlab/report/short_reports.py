@@ -78,7 +78,7 @@ def _profile_table(profile: Profile) -> Table:
         Column("peak_bytes", label="memory"),
         Column("gpu_peak_bytes", "peak_bytes", "GPU memory"),
         Column("threads", of=lambda point: point.timing and point.timing.threads),
-        Column("status", has_terms=True, of=lambda point: point.status.value),
+        Column("status", of=lambda point: point.status.value),
     ).without_empty_columns()
     for key in ("threads", "status"):  # leave out these columns if all rows have the same value
         if len({*table.by_key().get(key, ())} - {None}) < 2:

@@ -21,7 +21,7 @@ from batchlab.report.text import (
     wrapped_lines,
     wrapped_text,
 )
-from batchlab.words.catalogue import term_text
+from batchlab.words.catalogue import TERMS
 from batchlab.words.numbers import UNKNOWN
 
 CellValue = str | float | int | None
@@ -36,7 +36,6 @@ class Column:
         key: the column's header in a CSV file.
         quantity: the quantity that gives the unit and the format; if None, the quantity `key`.
         label: the header for people; if None, the quantity's label.
-        has_terms: whether the column's texts are codes, which are replaced by words for people.
         of: a function that returns the column's value for an item; if None, the value is the
             item's attribute `key`.
         is_minor: whether a phone or a narrow terminal leaves the column out.
@@ -45,7 +44,6 @@ class Column:
     key: str
     quantity: str | None = None
     label: str | None = None
-    has_terms: bool = False
     of: Callable[[Any], TableCell] | None = None
     is_minor: bool = False
 
@@ -60,9 +58,9 @@ class Column:
         return value
 
     def shown(self, value: TableCell) -> str:
-        """Return a value of this column as text for people."""
+        """Return a value of this column as text for people, with words in place of codes."""
         if isinstance(value, str):
-            return term_text(value) if self.has_terms else value
+            return TERMS.get(value, value)
         quantity = self.quantity or self.key
         if isinstance(value, Estimate):
             shown = spread_text(quantity, value)
