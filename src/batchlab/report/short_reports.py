@@ -57,12 +57,11 @@ def _profile_title(profile: Profile) -> str:
         return sentence("none_in_one_piece", within=within)
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    throughput = "throughput_stops"
-    if plateau == largest:
-        throughput = "throughput_grows"
-    best = sentence(throughput, size=plateau, speed=point.samples_per_s)
+    code = "throughput_grows" if plateau == largest else "throughput_stops"
     largest_text = size_text(largest, profile.workload.n_train)
-    return f"{best} {sentence('largest_in_one_piece', within=within, largest=largest_text)}"
+    return sentence(
+        code, size=plateau, speed=point.samples_per_s, within=within, largest=largest_text
+    )
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -235,12 +234,12 @@ class FitDocument:
 def fit_section(law: StepsToTargetFit) -> Section:
     """Report whether the law fits the points, with its parameters and a table by batch size."""
     facts: list[str] = []
-    notes: dict[str, None] = {}  # a dict, so that a reason of several parameters is shown once
     for name, (quantity, label) in _PARAMETERS.items():
         parameter: Estimate = getattr(law, name)
-        facts.append(f"{label}: {estimate_text(quantity, parameter)}")
-        if parameter.reason is not None:
-            notes[whole_sentence(parameter.reason)] = None
+        fact = f"{label}: {estimate_text(quantity, parameter)}"
+        if parameter.reason is not None and law.law_holds:
+            fact += f" ({clause(parameter.reason)})"
+        facts.append(fact)
     if not law.law_holds:
         title = capitalized(clause(law.e_min.reason)) + "."
     elif law.exponent.estimate is None:
@@ -254,8 +253,7 @@ def fit_section(law: StepsToTargetFit) -> Section:
         Column("measured", "steps_to_target", "measured"),
         Column("expected", "steps_to_target", "on the curve"),
     )
-    notes.pop(title, None)
-    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes)[:MOST_NOTES])
+    return Section(title=title, facts=tuple(facts), table=table)
 
 
 # ---- a check of accumulation
