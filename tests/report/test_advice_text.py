@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import re
 from dataclasses import replace
@@ -21,7 +20,6 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     tried,
     with_belief,
-    with_endings,
 )
 from tests.reference.shown import table_rows
 from torch.nn import functional as F
@@ -242,33 +240,3 @@ def test_what_would_tell_is_a_budget_with_room_for_so_many_more_trainings() -> N
 
     budgets_s = [ADVICE.spent_s + more * 1000 * sum(step_s) for more in range(1, 9)]
     assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}
-
-
-# Sentences that must not stand side by side.
-CONTRADICT = (
-    ("ends as well: sure", "Open: whether 64 at"),
-    ("ends best", "Open: whether"),
-    ("how it ends was not seen", "ends best"),
-    ("how it ends was not seen", "Open: whether"),
-    ("Nothing else that was trained is likely to be faster", "As fast within"),
-    ("Stay with", "too low"),
-    ("There is no answer yet", "× as fast"),
-)
-ENDS = (None, (0.0004, "no_worse"), (-0.0006, "open"), (-0.01, "worse"), (0.01, "no_worse"))
-
-
-@pytest.mark.slow
-def test_no_two_sentences_of_one_advice_contradict_each_other() -> None:
-    """Over 200 advices: every kind with other ends, gains, chances and references."""
-    pages = []
-    for kind, end in itertools.product(KINDS, ENDS):
-        advice = KINDS[kind]()
-        if end is not None and advice.named is not None and advice.end_quality is None:
-            advice = with_endings(advice, better_by=end[0], verdict=end[1])
-        for usual, chance in itertools.product((False, True), (0.55, 0.85, 0.97)):
-            said = advice_sentences(replace(advice, is_usual=usual, chance=chance))
-            pages.append(" ".join(map(str, said)))
-
-    assert len(pages) > 200
-    pairs = itertools.product(CONTRADICT, pages)
-    assert [(pair, page) for pair, page in pairs if all(each in page for each in pair)] == []

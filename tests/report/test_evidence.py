@@ -129,27 +129,12 @@ def test_what_was_not_measured_is_not_called_trained_apart(split):
     assert text(found, GENERALIZE).startswith(f"Not measured: {split} accuracy")
 
 
-def learning_at(rates):
-    """Batch sizes that learn at these rates an epoch."""
-    curves = lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed)  # noqa: E731
-    settings = {"seeds": 3, "epochs": 12, "evaluations_per_epoch": 8}
-    return made_up_study(
-        batch_sizes=tuple(rates), curves=curves, step_s=lambda size: 1e-6 * size, **settings
-    )
-
-
 # ---- the claims: reversed stores reverse them
 
 
 def study_of(levels, *, scatter=0.0005, rate=1.0, seeds=4, **study):
     curves = by_size(levels, scatter=scatter, rate=rate)
     return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
-
-
-def start_study(small):
-    """64 beside a larger size that is worse, and a smaller one."""
-    levels = {16: (0.99, small, small), 64: (0.99, 0.97, 0.97), 1024: WORSE[1024]}
-    return study_of(levels, scatter=0.0001, step_s=lambda b: b * 1e-6)
 
 
 LOSS = (("loss", "lower"),)
@@ -168,10 +153,6 @@ FAR_APART = {64: (0.99, 0.9705, 0.9705), 256: WORSE[256], 1024: (0.99, 0.9371, 0
         (lambda: study_of(WORSE, n_validation=0), GENERALIZE, "held"),
         (lambda: study_of(WORSE, n_validation=0, n_test=0), GENERALIZE, "cannot_tell"),
         (lambda: made_up_study(batch_sizes=(256, 1024), seeds=3), GOOD_START, "not_tested"),
-        (lambda: learning_at({64: 0.5, 4096: 0.1}), FULL_BATCH, "did_not_hold"),
-        (lambda: learning_at({64: 0.1, 4096: 0.3}), FULL_BATCH, "held"),
-        (lambda: start_study(0.97), GOOD_START, "held"),
-        (lambda: start_study(0.99), GOOD_START, "did_not_hold"),
     ],
 )
 def test_a_claim_follows_the_numbers(study, claim, verdict):

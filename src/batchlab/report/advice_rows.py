@@ -269,24 +269,25 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
 
 def untried_text(advice: Advice) -> str:
     """Return a text on batch sizes that were only timed or did not run; "" if there are none."""
-    ran: list[int] = []
-    failed: dict[str, list[int]] = {}  # batch sizes that failed, by the code of the reason
-    reasons: dict[str, Reason] = {}
+    timed: list[str] = []
+    failed: dict[str, list[Candidate]] = {}  # batch sizes that failed, by the code of the reason
     for row in answer_rows(advice):
-        size, note = row.candidate.batch_size, row.candidate.note
-        if not row.is_tried and row.candidate.fits:
-            ran.append(size)
-        elif not row.is_tried and note:
-            failed.setdefault(note.code, []).append(size)
-            reasons.setdefault(note.code, note)
+        candidate = row.candidate
+        if row.is_tried:
+            continue
+        if candidate.fits:
+            timed.append(str(candidate.batch_size))
+        elif candidate.note:
+            failed.setdefault(candidate.note.code, []).append(candidate)
     texts = []
-    if ran:
-        texts.append(f"Timed only: {', '.join(map(str, ran))}.")
-    for code, sizes in failed.items():
-        reason = ""
-        if reasons[code] != advice.reason:  # do not repeat a reason that the answer gives
-            reason = f" ({clause(reasons[code])})"
-        texts.append(f"Did not run: {', '.join(map(str, sizes))}{reason}.")
+    if timed:
+        texts.append(f"Timed only: {', '.join(timed)}.")
+    for candidates in failed.values():
+        sizes = ", ".join(str(candidate.batch_size) for candidate in candidates)
+        reason = candidates[0].note
+        if reason != advice.reason:  # do not repeat a reason that the answer gives
+            sizes += f" ({clause(reason)})"
+        texts.append(f"Did not run: {sizes}.")
     return " ".join(texts)
 
 
