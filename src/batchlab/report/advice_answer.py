@@ -360,13 +360,17 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     _, dashes, command = study.command.partition(" -- ")
     if not dashes:
         return ()
-    for name in ("batch_size", "micro_batch_size", "accumulation_steps"):
-        command = command.replace(f"{{{name}}}", str(getattr(chosen, name)))
-    command = command.replace("{learning_rate}", f"{chosen.learning_rate:.6g}")
+    values = {
+        "batch_size": f"{chosen.batch_size}",
+        "micro_batch_size": f"{chosen.micro_batch_size}",
+        "accumulation_steps": f"{chosen.accumulation_steps}",
+        "learning_rate": f"{chosen.learning_rate:.6g}",
+    }
     if chosen.epochs is not None:
-        command = command.replace("{epochs}", f"{chosen.epochs:g}")
         steps = math.ceil(study.workload.n_train / chosen.batch_size) * chosen.epochs
-        command = command.replace("{steps}", f"{steps:.0f}")
+        values |= {"epochs": f"{chosen.epochs:g}", "steps": f"{steps:.0f}"}
+    for name, value in values.items():
+        command = command.replace(f"{{{name}}}", value)
     return (command,)
 
 

@@ -68,14 +68,11 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
     )
 
 
-def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
-    """Return the study with only the runs that were trained to their end.
-
-    If `only_as_planned`, leave out runs with another number of epochs than the user's training.
-    """
+def whole_trainings(advice: Advice, study: Study) -> Study:
+    """Return the study with only the runs that were trained for as many epochs as the user's."""
     whole = set()
     for run in advice.tried:
-        if run.end is not None and (run.epochs is None or not only_as_planned):
+        if run.end is not None and run.epochs is None:
             whole.add((variant_of(run), run.learning_rate, run.seed))
     records = []
     for record in study.records:
@@ -109,11 +106,8 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
-    """Return the color, dash and shape of the user's batch size and of each measured batch size."""
-    sizes = {advice.reference.batch_size, *map(attrgetter("batch_size"), advice.tried)}
-    for candidate in advice.candidates:
-        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None:
-            sizes.add(candidate.batch_size)
+    """Return the color, dash and shape of each batch size that an advice considered."""
+    sizes = map(attrgetter("batch_size"), advice.candidates)
     return looks(sizes, n_train=advice.n_train)
 
 

@@ -146,7 +146,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     caveats = [Sentence(topic="caveats", text=whole_sentence(one)) for one in advice.caveats]
     asked = text(_ASKED[advice.objective])
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
-    planned = whole_trainings(advice, study, only_as_planned=True)
     return render_page(
         study,
         advice_figures(advice, study, profile),
@@ -164,7 +163,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         },
         files=advice_files(advice, study),
         paste=_paste(advice, study),
-        claims=claim_sentences(Evidence.of(planned)),
+        claims=claim_sentences(Evidence.of(whole_trainings(advice, study))),
         research=[one for one in others if one.topic == RESEARCH_TOPIC],
     )
 

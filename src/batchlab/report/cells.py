@@ -325,9 +325,9 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
         for record in cell.records:
             averaged_to = int(mean[-1]["step"] or 0) if mean and record.ended_well else 0
             values = dict(_by_step(record, split, metric))
-            if max(values, default=0) <= averaged_to:
-                continue
             alone = [step for step in values if step >= max(averaged_to, 1)]
+            if alone == [averaged_to]:
+                continue
             for step in thinned(alone, MOST_POINTS):
                 place = _place(cell, step, (values[step],), train_s)
                 is_end = step == alone[-1] and not record.ended_well
@@ -345,8 +345,6 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
     for view, (_, equal) in _VIEWS.items():
         if view in drawn:
             yield sentence(equal)
-    if panels and "time" not in drawn:
-        yield "Equal time: no step times."
     yield "Vertical axis: made for what comes after the first tenth of a training."
     n, n_train = study.workload.n_train_evaluated, study.workload.n_train
     if 0 < n < n_train and any("train" in panel.key for panel in panels):

@@ -75,7 +75,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     for where, trained in (("from", inside), ("outside", outside)):
         if not trained:
             what = f"a whole training with a batch size {where} {low} to {high}"
-            return "not_tested", _not_measured(what)
+            return "not_tested", sentence("not_measured", what=what)
     # Choose by size, not by result, because the best of several noisy results would be too good.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
@@ -89,7 +89,7 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
     by_size = dict(zip(map(attrgetter("batch_size"), evidence.cells), evidence.cells, strict=True))
     full = by_size.pop(n_train, None)
     if full is None:
-        return "not_tested", _not_measured("a whole training with full batch")
+        return "not_tested", sentence("not_measured", what="a whole training with full batch")
     others, how = list(by_size.values()), "better than every other size"
     return _against_others(evidence, full, others, evidence.budgets, better_than_all, how=how)
 
@@ -127,12 +127,12 @@ def _falls_with_size(
     """
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
-        return "cannot_tell", _not_measured("test or validation data")
+        return "cannot_tell", sentence("not_measured", what="test or validation data")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
     compared = list(filter(measured.values, alike))
     if len(fits.ranked) < 2:
-        return "not_tested", _not_measured(f"{measured_text(fits)} {_EQUALLY}")
+        return "not_tested", sentence("not_measured", what=f"{measured_text(fits)} {_EQUALLY}")
     if len(alike) < 2:
         return "not_tested", sentence(
             "trained_unequally",
@@ -142,7 +142,7 @@ def _falls_with_size(
             worst=level_text(fits, fits.ranked[-1]),
         )
     if len(compared) < 2:
-        return "not_tested", _not_measured(f"{measured_text(measured)} {_EQUALLY}")
+        return "not_tested", sentence("not_measured", what=f"{measured_text(measured)} {_EQUALLY}")
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     reason = _pair_text(measured, compared[0], compared[-1], verdict)
@@ -194,7 +194,8 @@ def _against_others(
                 n_seeds = seeds_to_tell(measured.difference(cell, other), measured.margin)
                 undecided[_pair_text(measured, cell, other, verdict)] = n_seeds
     if not compared:
-        return "not_tested", _not_measured(f"{split_label(split, evidence.metric)} {_EQUALLY}")
+        what = f"{split_label(split, evidence.metric)} {_EQUALLY}"
+        return "not_tested", sentence("not_measured", what=what)
     if undecided:
         return "cannot_tell", max(undecided, key=undecided.__getitem__)
     size = batch_text(evidence.study, cell.kind)
@@ -203,10 +204,6 @@ def _against_others(
 
 
 # ---- in words
-
-
-def _not_measured(what: str) -> str:
-    return sentence("not_measured", what=what)
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
