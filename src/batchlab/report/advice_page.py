@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from batchlab.report.advice_answer import (
 )
 from batchlab.report.advice_figures import advice_figures, advice_looks, whole_trainings
 from batchlab.report.advice_rows import (
-    AnswerRow,
     answer_rows,
     answer_table,
     steps_table,
@@ -41,7 +41,7 @@ from batchlab.report.text import (
 )
 from batchlab.words.catalogue import sentence, text
 
-MOST_LINES, WIDTH = 24, 100
+WIDTH = 100  # the width of a text that is not for a terminal
 
 # ---- on one screen
 
@@ -50,61 +50,36 @@ MOST_LINES, WIDTH = 24, 100
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """Return the answer on one screen: what to set, why, a table of trained sizes, and notes.
 
-    The text has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes beyond
-    these lines are shown only on the page.
+    Unless very many batch sizes were trained, the text has at most 24 lines of 100 columns. Notes
+    beyond the first three are shown only on the page.
     """
-    answer, *others = advice_sentences(advice)
-    head = _wrapped(answer.text)
-    for other in others:
-        if other.topic == "why":
-            head += _wrapped(other.text)
+    sentences = advice_sentences(advice)
+    rows = filter(attrgetter("is_tried"), answer_rows(advice))
+    table = answer_table(advice, rows).without("end_test").to_text(width=WIDTH)
     page = "" if report is None else f" Page: {report}."
-    last = _wrapped(f"{cost_text(advice)}.{page} Why: {report_command(study)}")
-    room = MOST_LINES * WIDTH // (terminal_width() or WIDTH) - len(head) - len(last) - 2
-    table = _table_lines(advice, most=room - 3)
-    room -= len(table)
-    notes: list[str] = []
-    for note in _notes(advice, others):
-        lines = _wrapped(note)
-        if len(notes) + len(lines) + 1 <= room:
-            notes += lines
-    blocks = map("\n".join, (head, table, notes, last))
+    blocks = (
+        _wrapped(one.text for one in sentences if one.topic in ("answer", "why")),
+        f"{table}\n{_wrapped([untried_text(advice)])}".strip("\n"),
+        _wrapped(_notes(advice, sentences)),
+        _wrapped([f"{cost_text(advice)}.{page} Why: {report_command(study)}"]),
+    )
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _wrapped(sentence: str) -> list[str]:
-    return wrapped_lines(sentence, terminal_width() or WIDTH)
+def _wrapped(paragraphs: Iterable[str]) -> str:
+    width = terminal_width() or WIDTH
+    return "\n".join(chain.from_iterable(wrapped_lines(line, width) for line in paragraphs))
 
 
-def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
+def _notes(advice: Advice, sentences: Iterable[Sentence]) -> Iterator[str]:
     """Yield at most three notes to show below the table, then the number of notes left out."""
-    notes = [note.text for note in sentences if note.topic not in ("why", RESEARCH_TOPIC)]
+    elsewhere = ("answer", "why", RESEARCH_TOPIC)
+    notes = [note.text for note in sentences if note.topic not in elsewhere]
     notes += map(whole_sentence, advice.caveats)
     yield from notes[:MOST_NOTES]
     left = len(notes) - MOST_NOTES
     if left > 0:
         yield sentence("more_notes", n=left)
-
-
-def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of trained batch sizes as lines, then lines that name all other sizes.
-
-    The table has at most `most` rows. If there are more, the rows of the answer and of the user's
-    configuration are the last to be left out.
-    """
-
-    def is_first(row: AnswerRow) -> bool:
-        return row.at in (advice.named, advice.reference)
-
-    tried = list(filter(attrgetter("is_tried"), answer_rows(advice)))
-    first = sorted(tried, key=is_first, reverse=True)[:most]
-    rows = [row for row in tried if row in first]
-    left = [row.candidate.batch_size for row in tried if row not in first]
-    table = answer_table(advice, rows).without("end_test")
-    lines = table.to_text(width=WIDTH).splitlines()
-    if left:
-        lines += _wrapped(f"Also trained: {', '.join(map(str, left))}.")
-    return lines + _wrapped(untried_text(advice))
 
 
 @in_its_unit
@@ -124,10 +99,9 @@ def _paste(advice: Advice, study: Study) -> str:
 
 def advice_sections(advice: Advice) -> list[Section]:
     """Return the sections of a notebook cell, the answer first."""
-    answer, *others = advice_sentences(advice)
-    reasons = tuple(one.text for one in others if one.topic == "why")
+    answer, why, *others = advice_sentences(advice)
     return [
-        Section(title=answer.text, facts=reasons, table=answer_table(advice)),
+        Section(title=answer.text, facts=(why.text,), table=answer_table(advice)),
         Section(facts=(*_notes(advice, others), f"{cost_text(advice)}.")),
     ]
 
