@@ -7,7 +7,7 @@ import functools
 import gzip
 import html
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from batchlab.records.study import Study
 from batchlab.report.figure import Figure, SizeLook, drawn_looks
 from batchlab.report.table import Table
-from batchlab.report.text import Sentence, unbroken
+from batchlab.report.text import unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
 
@@ -104,7 +104,7 @@ def render_page(
         say_sentence=sentence,
         term_text=term_text,
         csv_address=csv_address,
-        by_topic=_by_topic,
+        by_topic=functools.partial(itertools.groupby, key=attrgetter("topic")),
         version=__version__,
         outlines=_OUTLINES,
         study=study,
@@ -118,13 +118,6 @@ def render_page(
         charts=charts,
         **parts,
     )
-
-
-def _by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
-    topics: dict[str, list[Sentence]] = {}
-    for finding in sentences:
-        topics.setdefault(finding.topic, []).append(finding)
-    return topics
 
 
 _STATUS = (
