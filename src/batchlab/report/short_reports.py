@@ -97,11 +97,7 @@ def _problems(profile: Profile) -> Iterator[str]:
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
-        problem = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))
-        problem = f"{capitalized(problem)}."
-        if others:
-            problem += f" Also not: {', '.join(others)}."
-        yield problem
+        yield f"Did not run: {', '.join([f'{size} ({clause(failed[0].reason)})', *others])}."
     if profile.stopped in _STOPPED:
         yield sentence("not_all_tried", why=_STOPPED[profile.stopped])
     if profile.evaluations_in_steps is not None:

@@ -32,7 +32,7 @@ WIDTH = 88  # the width of a text that is not for a terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
 # Matches the space between a number and its unit or percent sign, where no line may break.
-_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|points|in \d+)(?!\w))")
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]?/s|[µm]?s|min|h|points|in \d+)(?!\w))")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, quantity
@@ -32,8 +33,8 @@ def english_number(value: float, form: str) -> str:
     """
     if form.startswith(_OF_METRIC):
         form = form_of(form.removeprefix(_OF_METRIC), "")
-    if form in FRACTION_METRICS:
-        return f"{in_percent(value):.2f} %"
+    if form in FRACTION_METRICS:  # a value above 1 is taken to be in percent already
+        return f"{value if abs(value) > 1 else 100 * value:.2f} %"
     if form in NAMED_QUANTITIES:
         return _quantity_text(form, value)
     if form in FORMS:
@@ -53,13 +54,6 @@ def form_of(name: str, unit: str) -> str:
     return "metric"
 
 
-def in_percent(share: float) -> float:
-    """Return an accuracy or error in percent; a value above 1 is taken to be in percent already."""
-    if abs(share) > 1:
-        return share
-    return 100 * share
-
-
 def _quantity_text(name: str, value: float) -> str:
     """Return a quantity's value with its unit; the quantity decides how the value is rounded."""
     unit = quantity(name).unit
@@ -70,7 +64,7 @@ def _quantity_text(name: str, value: float) -> str:
     if name == "epochs_to_target" and abs(value) < 100:
         return f"{value:#.3g}"  # keep zeros, so that a column aligns
     if name in THREE_DIGITS:
-        return _three_digits_text(value)
+        return _rounded_text(value, 3)
     if isinstance(value, int) and name == "step":
         return f"{value:,}"
     if isinstance(value, int):
@@ -100,37 +94,25 @@ def _as_shown(value: float) -> float:
     return abs(float(f"{value:.3g}"))
 
 
-def _three_digits_text(value: float) -> str:
-    digits = f"{value:.3g}"
-    if abs(value) < 100:
-        return digits
-    return f"{float(digits):,.0f}"
-
-
-def _bytes_text(n_bytes: float) -> str:
-    return _si_text(n_bytes, "B") or f"{n_bytes:.3g} B"
-
-
-def _per_second_text(rate: float) -> str:
-    return _si_text(rate, "/s") or f"{rate:.3g}/s"
+def _rounded_text(value: float, n_digits: int) -> str:
+    """Return a number rounded to two or three digits, without an exponent: "0.94", "4,560"."""
+    rounded = float(f"{value:.{n_digits}g}")
+    if abs(rounded) < 100:
+        return f"{value:.{n_digits}g}"
+    return f"{rounded:,.0f}"
 
 
 def _si_text(value: float, unit: str) -> str:
-    """Return a number with k, M or G before its unit, or "" if the number is below 1,000."""
+    """Return a number with its unit, with k, M or G before the unit from 1,000 on."""
     for limit, prefix in _SI:
         if _as_shown(value) >= limit:
             return f"{value / limit:.3g} {prefix}{unit}"
-    return ""
+    return f"{value:.3g} {unit}"
 
 
 def _compared_text(ratio: float) -> str:
     """Return a ratio with two decimals (below 1.2) or two digits: "0.94", "1.8", "210"."""
-    if ratio < 1.2:
-        return f"{ratio:.2f}"
-    digits = f"{ratio:.2g}"
-    if ratio < 99.5:
-        return digits
-    return f"{float(digits):,.0f}"
+    return f"{ratio:.2f}" if ratio < 1.2 else _rounded_text(ratio, 2)
 
 
 def _rate_text(learning_rate: float) -> str:
@@ -146,8 +128,8 @@ def _rate_text(learning_rate: float) -> str:
 
 _OF_UNIT: dict[str, Callable[[float], str]] = {
     "s": _seconds_text,
-    "B": _bytes_text,
-    "1/s": _per_second_text,
+    "B": partial(_si_text, unit="B"),
+    "1/s": partial(_si_text, unit="/s"),
 }
 FORMS: dict[str, Callable[[float], str]] = {
     "percent": lambda fraction: f"{100 * fraction:.3g} %",
