@@ -15,6 +15,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.app.output_file import write_output_file
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.report import text
 from batchlab.report.short_reports import noise_section, profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, sections_text
@@ -24,7 +25,7 @@ UNTOLD = Reason.as_written("nothing ran")
 
 
 @pytest.mark.parametrize(
-    ("estimate", "text"),
+    ("estimate", "said"),
     [
         (Estimate.of(2.0, interval=(1.5, 2.5), n=3), "2 s (95 %: 1.5 s to 2.5 s)"),
         (Estimate.of(2.0, interval=(1.5, None), n=3), "2 s (95 %: at least 1.5 s)"),
@@ -35,8 +36,8 @@ UNTOLD = Reason.as_written("nothing ran")
         (Estimate.cannot_tell(UNTOLD), "can't be told"),
     ],
 )
-def test_an_estimate_is_written_with_as_much_as_is_known_of_it(estimate, text):
-    assert estimate_text("time_to_target_s", estimate) == text
+def test_an_estimate_is_written_with_as_much_as_is_known_of_it(estimate, said):
+    assert estimate_text("time_to_target_s", estimate) == said
 
 
 def test_csv_keeps_full_precision_and_leaves_unknown_values_empty():
@@ -87,10 +88,12 @@ No room for: highest.
 
 
 @pytest.mark.parametrize("case", NARROWER.split("\n\n"))
-def test_a_table_that_is_too_wide_is_made_narrower(case: str) -> None:
+def test_a_table_that_is_too_wide_is_made_narrower(case: str, monkeypatch) -> None:
+    monkeypatch.setattr(text, "LEAST", 1)
     width, *lines = case.splitlines()
 
-    assert SIZES.to_text(width=int(width)).splitlines() == lines
+    with on_a_terminal(int(width)):
+        assert SIZES.to_text().splitlines() == lines
 
 
 @pytest.mark.parametrize("width", [40, 50, 60])
@@ -98,7 +101,8 @@ def test_words_are_wrapped_and_a_number_keeps_its_unit(width: int) -> None:
     columns = (Column("what", label=" "), Column("yours"), Column("best", label="best so far"))
     row = ("time to target, validation accuracy", "13.2 s", "1.28 s (1.21 s to 1.34 s)")
 
-    lines = Table(caption="", columns=columns, rows=(row,)).to_text(width=width).splitlines()
+    with on_a_terminal(width):
+        lines = Table(caption="", columns=columns, rows=(row,)).to_text().splitlines()
 
     assert max(map(len, lines)) <= width
     assert "13.2 s" in lines[1]

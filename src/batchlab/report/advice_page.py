@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -35,13 +34,10 @@ from batchlab.report.table import MOST_NOTES, Section, Table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
-    terminal_width,
     whole_sentence,
-    wrapped_lines,
+    wrapped_text,
 )
 from batchlab.words.catalogue import sentence, text
-
-WIDTH = 100  # the width of a text that is not for a terminal
 
 # ---- on one screen
 
@@ -55,20 +51,15 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """
     sentences = advice_sentences(advice)
     rows = filter(attrgetter("is_tried"), answer_rows(advice))
-    table = answer_table(advice, rows).without("end_test").to_text(width=WIDTH)
+    table = answer_table(advice, rows).without("end_test").to_text()
     page = "" if report is None else f" Page: {report}."
     blocks = (
-        _wrapped(one.text for one in sentences if one.topic in ("answer", "why")),
-        f"{table}\n{_wrapped([untried_text(advice)])}".strip("\n"),
-        _wrapped(_notes(advice, sentences)),
-        _wrapped([f"{cost_text(advice)}.{page} Why: {report_command(study)}"]),
+        "\n".join(wrapped_text(one.text) for one in sentences if one.topic in ("answer", "why")),
+        f"{table}\n{wrapped_text(untried_text(advice))}".strip("\n"),
+        "\n".join(map(wrapped_text, _notes(advice, sentences))),
+        wrapped_text(f"{cost_text(advice)}.{page} Why: {report_command(study)}"),
     )
     return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def _wrapped(paragraphs: Iterable[str]) -> str:
-    width = terminal_width() or WIDTH
-    return "\n".join(chain.from_iterable(wrapped_lines(line, width) for line in paragraphs))
 
 
 def _notes(advice: Advice, sentences: Iterable[Sentence]) -> Iterator[str]:

@@ -125,19 +125,19 @@ class Table:
         writer.writerows(zip(*by_key.values(), strict=True))
         return file.getvalue()
 
-    def to_text(self, *, width: int | None = None) -> str:
-        """Return the table as aligned text, without its caption, fitted to the terminal.
+    def to_text(self) -> str:
+        """Return the table as aligned text, without its caption, fitted to the terminal, if any.
 
-        Without a terminal the limit is `width` characters, or none if `width` is None. If the table
-        is too wide, headers and words are wrapped, then minor columns are left out, then the last
-        columns; a line below the table names the omitted last columns. No number is wrapped.
+        If the table is too wide, headers and words are wrapped, then minor columns are left out,
+        then the last columns; a line below the table names the omitted last columns. No number is
+        wrapped.
         """
         headers = tuple(map(attrgetter("header"), self.columns))
         cells = list(zip(headers, *self.texts(), strict=True))
         are_numbers = self.are_numbers()
         widths = [max(map(len, texts)) for texts in cells]
         least = list(map(_least_width, cells, are_numbers))
-        room = terminal_width() or width or _total(widths)
+        room = terminal_width() or _total(widths)
         minor = [i for i, column in enumerate(self.columns) if column.is_minor]
         major = [i for i, column in enumerate(self.columns) if not column.is_minor]
         shown = list(range(len(cells)))
