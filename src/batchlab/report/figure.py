@@ -64,11 +64,8 @@ class Panel:
     @property
     def series(self) -> list[str]:
         """The names of the series of means, in order; several series have different dashes."""
-        series: dict[str, None] = {}
-        for row in rows_of_kinds(self.rows, "mean"):
-            if "series" in row:
-                series[str(row["series"])] = None
-        return list(series)
+        means = [row for row in rows_of_kinds(self.rows, "mean") if "series" in row]
+        return list(dict.fromkeys(str(row["series"]) for row in means))
 
     @property
     def alternative(self) -> str:
@@ -294,15 +291,13 @@ def looks(
     unused = [style for size, style in _FIXED.items() if size not in sizes]
     fixed: dict[Kind, _Style] = {n_train: _FULL}
     fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
+    others = zip(itertools.cycle(_OTHERS), itertools.cycle(_OTHER_DASHES), strict=False)
     shown: list[SizeLook] = []
-    n_others = 0
     for kind in [*sizes, *plans]:
         if kind in fixed:
             light, dark, dash, shape = fixed[kind]
         else:
-            light, dark, shape = _OTHERS[n_others % len(_OTHERS)]
-            dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
-            n_others += 1
+            (light, dark, shape), dash = next(others)
         label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
         look = SizeLook(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
         shown.append(look)

@@ -263,7 +263,10 @@ def measured_figure(study: Study) -> Figure:
         name = measurement.quantity.name
         rows, axis = list(_by_size_rows(study, chosen, measurement)), "batch_size"
         if measurement.figure == "along_training":
-            rows, axis = list(_along_rows(chosen, name)), "step"
+            rows, axis = [], "step"
+            for cell in chosen:
+                by_seed = [_measured_by_step(record, name) for record in cell.ended_well]
+                rows += mean_rows(cell, cell_fields(cell), by_seed)
         title = label_text(name) + _TITLES[measurement.figure]
         panels.append(Panel(f"f-{name}", title, name, rows, axis=axis))
         if panels[-1].has_marks:
@@ -279,12 +282,6 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
         if value is not None:
             values[evaluation.step] = value
     return values
-
-
-def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
-    for cell in chosen:
-        by_seed = [_measured_by_step(record, name) for record in cell.ended_well]
-        yield from mean_rows(cell, cell_fields(cell), by_seed)
 
 
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
