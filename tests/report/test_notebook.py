@@ -18,7 +18,6 @@ from tests.reference.page import Page
 from batchlab.app.compare import compare
 from batchlab.measure.profile import Profile
 from batchlab.report.advice_rows import answer_table
-from batchlab.report.notebook import notebook_view
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_answer import conclusion, trials_table
 from batchlab.report.table import sections_text
@@ -62,11 +61,6 @@ def test_a_frame_has_a_row_a_trial_or_a_batch_size(monkeypatch: pytest.MonkeyPat
 
     assert SWEEP.to_pandas() == trials_table(SWEEP).by_key()
     assert ADVICE.to_pandas() == answer_table(ADVICE).by_key()
-
-
-def test_what_has_no_view_is_refused() -> None:
-    with pytest.raises(TypeError, match="a str has no view; an Advice, Study, Profile"):
-        notebook_view("words")
 
 
 # ---- the tables of a profile

@@ -103,17 +103,14 @@ _LEAST_GAIN = 1.01  # a lower bound of the gain (a speed ratio) is reported only
 def _faster(advice: Advice) -> str:
     gain, other = advice.gain, _compared_with(advice)
     if gain.estimate is None and gain.low is not None and gain.low >= _LEAST_GAIN:
-        return f"At least {_least_text(gain.low)}× as fast as {other}"
+        # Round the bound down, to two digits, or to two decimals if below 1.2.
+        digits = 2 if gain.low < 1.2 else 1 - math.floor(math.log10(gain.low))
+        least = math.floor(gain.low * 10.0**digits + 1e-9) / 10.0**digits
+        return f"At least {number_text(least, 'times')}× as fast as {other}"
     if gain.estimate is None:
         return f"No slower than {other}"
     message = "{value:times}× as fast as {other} (95 %: {low:times} to {high:times})"
     return text(message, value=gain.estimate, other=other, low=gain.low, high=gain.high)
-
-
-def _least_text(ratio: float) -> str:
-    """Write a ratio's lower bound, rounded down to two digits, or to two decimals if below 1.2."""
-    digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
-    return number_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits, "times")
 
 
 def _compared_with(advice: Advice) -> str:

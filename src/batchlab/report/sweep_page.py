@@ -131,11 +131,9 @@ def answer_section(study: Study) -> Section:
 
 def claims_text(evidence: Evidence) -> Iterator[str]:
     """Yield one line with the verdict on each tested claim, or nothing if no claim was tested."""
-    claims = []
-    for claim in claim_sentences(evidence):
-        if claim.verdict is not None and claim.verdict != "not_tested":
-            claims.append(f"“{claim.topic}” {term_text(claim.verdict)}")
-    if claims:
+    tested = [claim for claim in claim_sentences(evidence) if claim.verdict != "not_tested"]
+    if tested:
+        claims = [f"“{claim.topic}” {term_text(str(claim.verdict))}" for claim in tested]
         yield f"Folklore: {', '.join(claims)}."
 
 
