@@ -108,12 +108,6 @@ def _full(level: float, **study) -> Study:
     return _sweep({64: (0.99, 0.97, 0.97), 4096: (0.99, level, level)}, **study)
 
 
-def _on_two_machines() -> Study:
-    study = made_up_study(epochs=1)
-    places = zip(study.records, ("NVIDIA H100", "AMD EPYC, 2 cores", "NVIDIA H100"), strict=True)
-    return replace(study, records=tuple(replace(record, place=place) for record, place in places))
-
-
 SWEEPS: dict[str, Callable[[], Study]] = {
     "worse": lambda: _sweep(WORSE),
     "better": lambda: _sweep(BETTER),
@@ -136,7 +130,6 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "one size": lambda: made_up_study(batch_sizes=(64,), epochs=30),
     "without an answer": lambda: replace(made_up_study(epochs=1), awaits_answer=True),
     "plans": plan_study,
-    "two machines": _on_two_machines,
     "nothing": lambda: made_up_study(batch_sizes=()),
 }
 

@@ -213,11 +213,7 @@ def _best_end(advice: Advice) -> Iterator[str]:
         "named_end": quantity_text(advice.metric, of_named.end.estimate),
     }
     if not ahead.holds(0.0):
-        takes, cost, best_cost = "", of_named.cost.estimate, of_best.cost.estimate
-        if cost is not None and best_cost is not None:
-            what = text({"time": "time", "samples": "examples"}[advice.objective])
-            takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
-        yield sentence("ends_best", takes=takes, **names)
+        yield sentence("ends_best", **names)
     elif best.batch_size != advice.reference.batch_size or (advice.chance or 0.0) < SURE:
         # At the user's own batch size a sure answer ends no worse, so nothing is open there.
         yield from _open(advice, ahead, (of_best, of_named), names)
@@ -271,14 +267,10 @@ def _laws(advice: Advice) -> Iterator[str]:
     laws = advice.laws
     if laws is None:
         return
-    b_crit = laws.b_crit
-    if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
-        yield sentence("critical_size_unknown", why=clause(b_crit.reason) or "no fit")
-    else:
-        value = estimate_text("critical_batch_size", b_crit)
-        if b_crit.estimate is None and b_crit.reason is not None:
-            value = f"{value}: {clause(b_crit.reason)}"
-        yield sentence("critical_size", value=value)
+    critical = estimate_text("critical_batch_size", laws.b_crit)
+    if laws.b_crit.estimate is None and laws.b_crit.reason is not None:
+        critical += f" ({clause(laws.b_crit.reason)})"
+    yield sentence("critical_size", value=critical)
     if laws.law_holds:
         yield sentence(
             "law_of_steps",

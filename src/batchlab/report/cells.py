@@ -29,7 +29,7 @@ from batchlab.report.figure import (
 )
 from batchlab.report.table import CellValue, Column, Table
 from batchlab.report.text import batch_text, label_text, quantity_text, size_text, split_label
-from batchlab.words.catalogue import listing, number_text, sentence, term_text, text
+from batchlab.words.catalogue import number_text, sentence, term_text, text
 
 # ---- names of configurations
 
@@ -120,18 +120,12 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Return the number of trials by status, and by processor or GPU if there are several."""
+    """Return the number of trials by status."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
     ended = ", ".join(f"{count} {term_text(status)}" for status, count in counts.most_common())
-    trials = text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
-    places = Counter(map(attrgetter("place"), study.records))
-    del places[None]
-    if len(places) < 2:
-        return trials
-    where = listing([f"{n} on {place}" for place, n in places.most_common()])
-    return f"{trials} Places: {where}."
+    return text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
 
 
 # ---- every observation

@@ -386,6 +386,7 @@ def trials_table(study: Study) -> Table:
         Column("eval_s"),
         Column("peak_bytes"),
         Column("engine"),
+        Column("place"),
         Column("threads"),
         Column("plateau"),
         Column("plateau_epoch", label="plateau epoch"),
