@@ -198,7 +198,6 @@ ADAM = AdamSettings(betas=(0.9, 0.999**8), weight_decay=0.1 * 8**0.5)
 ADVICES: dict[str, Callable[[], Advice]] = {
     **KINDS,
     "usual": _changed("ends_no_worse", is_usual=True),
-    "trainings": _changed("cannot_tell", trainings=2.0),
     "with Adam": lambda: replace(ADVICE, recommendation=replace(ADVICE.recommendation, adam=ADAM)),
     "of a loss": _changed("quality", metric="loss", better="lower"),
     "easier target": _changed("recommend", target_origin="easier"),
@@ -417,7 +416,7 @@ def _golden() -> dict[str, list[str]]:
 
 
 QUICK = {
-    *("advice: recommend", "advice: cannot_tell", "advice: ends_no_worse", "advice: trainings"),
+    *("advice: recommend", "advice: cannot_tell", "advice: ends_no_worse"),
     *("sweep: bad ends", "sweep: nothing", "sweep: one size", "sweep: without an answer"),
     *("sweep: plans", "sweep: one seed", "sweep: turned", "sweep: nothing held out"),
 }

@@ -296,10 +296,7 @@ RESEARCH_TOPIC = "law of the steps"
 def cost_text(advice: Advice) -> str:
     """Write the number of runs and the time spent of the budget: "9 runs in 40 s of 60 s"."""
     message = "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}"
-    spent = text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
-    if advice.trainings is None:  # the budget was given as a time
-        return spent
-    return f"{spent} ({advice.trainings:.4g} of your trainings)"
+    return text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
 
 
 # ---- commands and lines to copy, which show or apply an advice

@@ -52,14 +52,11 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
     Each prediction is for the learning rate that the advice chose for the batch size. If there is
     no such prediction, it is for the rate that is expected to be best.
     """
-    best: dict[int, Believed] = {}
-    for believed in advice.believed:
-        best.setdefault(believed.batch_size, believed)
     by_size = {}
     for candidate in advice.candidates:
-        size = candidate.batch_size
-        if size in best:
-            by_size[size] = believed_at(advice, candidate) or best[size]
+        of_size = [one for one in advice.believed if one.batch_size == candidate.batch_size]
+        if of_size:
+            by_size[candidate.batch_size] = believed_at(advice, candidate) or of_size[0]
     return by_size
 
 

@@ -219,8 +219,6 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
     if n_seeds > 1:
         yield "Lines and large marks: means over the seeds. Bands and bars: their range."
         yield "Small circles: single seeds."
-    elif n_seeds:
-        yield "One seed: no spread between seeds."
 
 
 # ---- learning curves
