@@ -2,14 +2,12 @@
 
 import math
 from dataclasses import replace
-from unittest.mock import Mock
 
 import pytest
 
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial
-from batchlab.runs import script_course
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand
 from batchlab.script.reading import Reading
@@ -46,19 +44,6 @@ def test_values_of_a_near_name_are_forgotten():
         seen.take(Reading(at_s=0.0, shape="words", step=step, values=((name, 1.0),)))
 
     assert [(each.step, seen.is_renamed) for each in seen.evaluations] == [(20, True)]
-
-
-def test_evaluations_are_judged_again_only_if_an_earlier_one_comes(monkeypatch):
-    judged = Mock(wraps=script_course.crossing_of)
-    monkeypatch.setattr(script_course, "crossing_of", judged)
-    seen = course(until=Target(metric="m", value=0.5, better="lower", held_for=0.01))
-    for step, value in ((10, 0.4), (30, 0.9), (40, 0.9), (50, 0.9)):
-        add(seen, step, m=value)
-        assert seen.verdict() is None
-    assert len(judged.call_args.args[0]) == 2
-    add(seen, 20, m=0.4)
-
-    assert seen.verdict().status is Status.TARGET_REACHED
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -132,10 +132,10 @@ class CommandRun:
         # A run that added no evaluation does not count as a resumed run.
         if from_step is None:
             resumed = ()
-        elif not course.counted or from_step < course.counted[-1].step:
+        elif not course.evaluations or from_step < course.last_step:
             resumed = (*resumed, from_step)
         self.opening = replace(self.opening, resumed_from_steps=resumed)
-        self._store.put_record(replace(self.opening, evaluations=course.counted), keep_until=-1)
+        self._store.put_record(replace(self.opening, evaluations=course.evaluations), keep_until=-1)
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
@@ -206,31 +206,23 @@ class CommandRun:
         except OSError as error:
             raise _cannot_be_written(folder, str(error.strerror)) from error
 
-    def _look_at_time(self, training: FollowedTraining) -> None:
-        """Shortly before the budget ends, ask the script to end; after the budget, stop reading."""
-        left_s = self._left_s()
-        if self._verdict is None and left_s <= self._grace_s:
-            self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
-            training.end()  # now, because the grace period starts with this call
-        if left_s <= 0:
-            training.stop_reading()
-
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
-        """Process the script's new progress, and return whether the script has to end."""
-        for reading in readings:
-            if self.course.ended is not None:
-                break
-            self._look_at_time(training)
-            try:
+        """Process the script's new progress, and return whether the script has to end.
+
+        Shortly before the budget ends, the script has to end; after the budget, stop reading.
+        """
+        with suppress(ProgressError):  # the course has noted the error as its end
+            for reading in readings:
                 self.course.take(reading)
-            except ProgressError:
-                break
-            finally:
-                self._verdict = self._verdict or self.course.ended
+        self._verdict = self._verdict or self.course.ended
         if readings:
             self._put()
             self._tell(min(1.0, self.course.step / self._request.last_step))
-        self._look_at_time(training)
+        left_s = self._left_s()
+        if self._verdict is None and left_s <= self._grace_s:
+            self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
+        if left_s <= 0:
+            training.stop_reading()
         return self._verdict is not None
 
     def _verdict_of_end(self, end: CommandEnd) -> Outcome:

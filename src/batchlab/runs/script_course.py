@@ -24,7 +24,10 @@ _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100
 
 
 class ScriptCourse:
-    """The evaluations that a script has reported, and whether its training has to end now."""
+    """The evaluations that a script has reported, and whether its training has to end now.
+
+    Once the training has to end, further progress is ignored.
+    """
 
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
@@ -38,11 +41,9 @@ class ScriptCourse:
         self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # In the order of their steps.
-        self._n_missed = 0  # The number of first evaluations that are known to miss the target.
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
-        self._counted: tuple[Evaluation, ...] | None = None
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
         self.unstored: dict[int, Evaluation] = {}  # By step; the caller stores and clears them.
@@ -60,17 +61,14 @@ class ScriptCourse:
         return tuple(self._evaluations)
 
     @property
-    def counted(self) -> tuple[Evaluation, ...]:
-        """The evaluations up to the step at which the training has to end."""
-        return self.evaluations if self._counted is None else self._counted
-
-    @property
     def last_step(self) -> int:
-        """The step of the last evaluation in `counted`, or 0 without evaluations."""
-        return max(map(_step_of, self.counted[-1:]), default=0)
+        """The step of the last evaluation, or 0 without evaluations."""
+        return self._evaluations[-1].step if self._evaluations else 0
 
     def take(self, reading: Reading) -> None:
         """Process a progress line, or raise an error; set `ended` if the training has to end."""
+        if self.ended is not None:
+            return
         near = self.points.printed
         try:
             point = self.points.add(reading)
@@ -78,7 +76,7 @@ class ScriptCourse:
             reason = Reason.as_written(str(error))
             if isinstance(error, OtherBatchSizeError):
                 reason = Reason.of("other_batch_size", error=str(error))
-            self._decide(Outcome(status=Status.ERROR, reason=reason))
+            self.ended = Outcome(status=Status.ERROR, reason=reason)
             raise
         if near not in (None, self.points.printed):
             self._forget()
@@ -88,18 +86,25 @@ class ScriptCourse:
         values.pop(self._metric, None)  # `point.value` replaces this value
         if point.value is not None:
             values[self._metric] = point.value
-        self._judge(self.add(values, step=point.step, at_s=reading.at_s))
+        self.add(values, step=point.step, at_s=reading.at_s)
 
     def add(self, values: Mapping[str, float], *, step: int, at_s: float) -> Evaluation | None:
-        """Add a progress report; return its evaluation, or None if the report lacks the metric."""
+        """Add a progress report, and set `ended` if the training has to end.
+
+        Return the evaluation of the report; None if the report lacks the metric, or if evaluations
+        of an earlier run already end the training.
+        """
         self._begin(step, at_s)
         assert self._began_s is not None
+        if self.ended is not None:
+            return None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
         for name, value in values.items():
             if direction_of(name) and self._first_told.setdefault(name, value) != value:
                 self._has_moved = True
         if self._metric not in values:
+            self.ended = self.verdict()
             return None
         value = values[self._metric]
         finite = value if math.isfinite(value) else None
@@ -113,8 +118,8 @@ class ScriptCourse:
             scores=(Score(split="validation", metric=self._metric, value=finite),),
         )
         self._losses.clear()
-        self._put(evaluation)
         self.n_made += 1
+        self._put(evaluation)
         return evaluation
 
     def verdict(self) -> Outcome | None:
@@ -165,17 +170,6 @@ class ScriptCourse:
         self.unstored.clear()
         self.is_renamed = True
 
-    def _judge(self, evaluation: Evaluation | None) -> None:
-        """Add an evaluation, if any, to `unstored`; set `ended` if the training has to end."""
-        if self.ended is None:
-            if evaluation is not None:
-                self.unstored[evaluation.step] = evaluation
-            self._decide(self.verdict())
-
-    def _decide(self, verdict: Outcome | None) -> None:
-        if self.ended is None and verdict is not None:
-            self.ended, self._counted = verdict, self.evaluations
-
     def _begin(self, step: int, at_s: float) -> None:
         """At the first report, copy the earlier run's evaluations before `step` to this training.
 
@@ -186,29 +180,32 @@ class ScriptCourse:
             return
         self._began_s = at_s
         for evaluation in self._earlier:
-            if evaluation.step < step:
-                self._put(evaluation)
+            if evaluation.step < step and self.ended is None:
                 self.taken_up_at = evaluation.step
                 self._began_s = at_s - evaluation.train_s
-                self._judge(evaluation)
+                self._put(evaluation)
 
     def _put(self, evaluation: Evaluation) -> None:
-        """Insert an evaluation in the order of steps; replace an evaluation at the same step."""
+        """Add an evaluation in the order of steps; set `ended` if the training has to end.
+
+        An earlier evaluation at the same step is replaced.
+        """
         place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
         end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
         self._evaluations[place:end] = [evaluation]
-        if place < self._n_missed:
-            self._n_missed = 0
+        self.unstored[evaluation.step] = evaluation
+        self.ended = self.verdict()
 
     def _has_met_target(self) -> bool:
         until = self._request.length.until
         if until is None:
             return False
-        last_ones = self._evaluations[self._n_missed :]
-        if crossing_of(last_ones[:-1], until) is None:
-            # Skip these evaluations from now on, because a script may report thousands.
-            self._n_missed = len(self._evaluations) - 1
-        crossing = crossing_of(last_ones, until)
+        # A run has met its target at an evaluation that meets the target or follows such an
+        # evaluation. Only then read all evaluations, because a script may report thousands.
+        last_values = [seen.score("validation", self._metric) for seen in self._evaluations[-2:]]
+        if not any(value is not None and until.met_by(value) for value in last_values):
+            return False
+        crossing = crossing_of(self._evaluations, until)
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
