@@ -1,4 +1,4 @@
-"""The metric asked for along a run: its name, its places, its contradictions."""
+"""The metric asked for along a run: its name, its places, what is left out."""
 
 import math
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_the_metric_is_followed_at_these_points(row):
 
     found = ", ".join(f"{point.samples} {point.step} {point.value}" for point in run.points)
     assert found == points
-    assert not said or run.contradictions == [said]
+    assert not said or run.left_out == said
 
 
 def test_a_point_is_where_its_place_is_and_bars_alone_count_micro_batches():

@@ -333,7 +333,9 @@ class CommandEngine(StoredEngine):
         ran = (run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         warned = [reason_text(note) for note in outcome.notes if note.code in _WARNED]
-        for text in filter(self._is_new, (*warned, *run.course.points.contradictions)):
+        if run.course.points.left_out is not None:
+            warned.append(run.course.points.left_out)
+        for text in filter(self._is_new, warned):
             self._listener.warning(f"{self._named(trial)}: {text}")
         self._warn_of_bad_end(trial, outcome)
         if outcome.status is Status.ERROR and outcome.reason and self._is_as_long(trial):

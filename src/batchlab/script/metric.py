@@ -105,8 +105,6 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
 # Readings of this shape come from progress bars, whose steps may be batches. The steps of all other
 # readings are optimizer updates.
 _BARS = "tqdm"
-# Describe only this many repeated or ignored values.
-_MOST_CONTRADICTIONS = 10
 # Two values that are printed for one step may differ by the fraction _ROUNDED. If they differ by
 # more at _MOST_DOUBLES steps, raise an error.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
@@ -167,7 +165,7 @@ class ProgressPoints:
         self.names: dict[str, set[str]] = {}  # Data splits (val, ...) by printed name.
         self.points: list[MetricPoint] = []  # The points with the metric, by rising samples.
         self.first: Reading | None = None  # The first reading with the metric.
-        self.contradictions: list[str] = []  # Texts on at most ten repeated or ignored values.
+        self.left_out: str | None = None  # The text on an ignored value; None without one.
         self.not_understood: dict[str, None] = {}  # Non-numbers given to `batchlab.log`.
         self._trial = trial
         is_near = partial(_is_near, metric)
@@ -179,7 +177,7 @@ class ProgressPoints:
         self._is_placed = False  # Whether the line of that point had a counter.
         self._complaints: dict[str, str] = {}
         # The position of an ignored value, and the error to raise if a value elsewhere follows.
-        self._left_out: tuple[Reading, str] | None = None
+        self._refusal: tuple[Reading, str] | None = None
         self._asked_kind: str | None = None  # The only data split to use; None for any.
         self._kind: str | None = None  # The data split of the values in use.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
@@ -235,10 +233,9 @@ class ProgressPoints:
         point = self._point(place, reading.at_s, value)
         assert point is not None  # a clear position always gives samples
         if self.points and self.points[-1].samples == point.samples:
+            self._refuse_doubles(value, place)
             if self._is_placed and not reading.has_position:
-                self._note(point, place, f"without a counter {value:g}; the first one counts")
                 return self._point(reading, reading.at_s)
-            self._note(point, place, f"{value:g}; the last one counts")
             self.points.pop()
         self._at_metric, self._is_placed = place, reading.has_position
         self.points.append(point)
@@ -274,7 +271,7 @@ class ProgressPoints:
             )
 
     def _restart(self) -> None:
-        self._followed = self._at_metric = self._kind = self._left_out = None
+        self._followed = self._at_metric = self._kind = self._refusal = None
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
@@ -340,8 +337,8 @@ class ProgressPoints:
         One such value is ignored, because scripts may end with a line about the best epoch. Raise
         an error if a value at another position follows.
         """
-        if self._left_out is not None:
-            first, refusal = self._left_out
+        if self._refusal is not None:
+            first, refusal = self._refusal
             if place.counters != first.counters:
                 raise ProgressError(refusal)
             return True
@@ -365,36 +362,27 @@ class ProgressPoints:
             )
         else:
             return False
-        self._left_out = place, refusal
-        self.contradictions.append(f"{name} = {value:g} {oddity}; it is left out")
+        self._refusal = place, refusal
+        self.left_out = f"{name} = {value:g} {oddity}; it is left out"
         return True
 
-    def _note(self, second: MetricPoint, place: Reading, rest: str) -> None:
-        """Record a second value for one step; raise if `_MOST_DOUBLES` steps have two values."""
-        before, after = self.points[-1].value, second.value
+    def _refuse_doubles(self, value: float, place: Reading) -> None:
+        """Raise if a second `value` was printed for each of `_MOST_DOUBLES` steps."""
+        before = self.points[-1].value
         assert before is not None
-        assert after is not None
-        if before == after or (math.isnan(before) and math.isnan(after)):
-            return
-        if place.shape == _BARS:
-            return
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
-        if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
-            self._n_more[place.counters] += 1
-            # A third value for a step shows that a line is drawn repeatedly: don't count this step.
-            self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
+        is_rounded = math.isnan(before) or math.isclose(before, value, rel_tol=_ROUNDED)
+        if place.shape == _BARS or is_rounded or not is_same:
+            return
+        self._n_more[place.counters] += 1
+        # A third value for a step shows that a line is drawn repeatedly: don't count this step.
+        self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
                 f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "
-                f"{after:g}: print the two under different names, such as train_loss and "
+                f"{value:g}: print the two under different names, such as train_loss and "
                 f"val_loss, or log one with batchlab.log"
             )
-        if len(self.contradictions) >= _MOST_CONTRADICTIONS:
-            return
-        where = f"sample {second.samples}" if place.step is None else f"step {place.step}"
-        self.contradictions.append(
-            f"{self.printed} was printed twice at {where}, as {before:g} and {rest}"
-        )
 
     def text(self) -> str:
         """Return a line for users with the metric's printed name and its first value."""
