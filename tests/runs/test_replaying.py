@@ -67,7 +67,7 @@ def test_what_was_written_is_replayed_in_its_order(store):
     again = Journal(store, STUDY)
 
     assert (store.study().margin, store.study().target) == (0.02, LENGTH.until)
-    assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
+    assert (again.profiles, again.first.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
     assert [again.reading_s(lambda: 9.0) for _ in range(3)] == [1.5, 0.1 + 0.2, 9.0]
     assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
     *end, entry = again.replayed_end([OTHER, REQUEST]) or (None, None)
@@ -260,7 +260,7 @@ def test_how_many_runs_went_at_a_time_is_replayed(store, packed, monkeypatch):
         monkeypatch.setattr(ProcessEngine, "n_workers", property(lambda self: nodes[0]))
         journal = Journal(store, STUDY)
         inner = engine_on(store, packed)
-        if journal.budget_s is None:
+        if journal.first.budget_s is None:
             journal.begin(JournalEntry(budget_s=9.0, n_workers=inner.n_workers))
         engine = ReplayingEngine(inner, journal)
         found = [engine.n_workers]

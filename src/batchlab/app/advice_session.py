@@ -149,7 +149,7 @@ class AdviceSession:
         self._tell_of_budget(journal)
         # A continued study keeps the stored budget for runs. A new budget would differ slightly,
         # because the time that this process needed to start is subtracted.
-        budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
+        budget_s = self._runs_s if journal.first.budget_s is None else journal.first.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(options)
         if not journal.profiles:

@@ -286,10 +286,6 @@ class CommandEngine(StoredEngine):
         """Return None (any rate) if the command accepts a learning rate, else the plan's rate."""
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
-    def evaluation_steps(self, batch_size: int) -> float:
-        """Return 0.0 (unknown), because a script does not report how long evaluations take."""
-        return 0.0
-
     # ---- one training
 
     @property

@@ -58,7 +58,10 @@ class CostModel:
 
     def evaluation_steps(self, *, step_s: float) -> float:
         """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
-        return _mean(self.validations) / (step_s * self.slowness)
+        validation_s = _mean(self.validations)
+        if not validation_s:
+            return 0.0
+        return validation_s / (step_s * self.slowness)
 
     @property
     def slowness(self) -> float:

@@ -108,6 +108,10 @@ class StoredEngine:
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        """Return how many steps take as long as one evaluation; 0.0 if unknown or not timed."""
+        return self.cost_model.evaluation_steps(step_s=self._step_s(batch_size))
+
     def submit(self, request: RunRequest) -> None:
         """Queue a run; nothing is trained if the whole run is already stored.
 

@@ -67,10 +67,6 @@ class ProcessEngine(StoredEngine):
         """The number of runs that the workers train at a time."""
         return self._workers.n
 
-    def evaluation_steps(self, batch_size: int) -> float:
-        """Return how many steps take as long as one evaluation, or 0.0 before the first timing."""
-        return self.cost_model.evaluation_steps(step_s=self._step_s(batch_size))
-
     def cancel(self) -> None:
         """Make every run write its checkpoint and end, so that the run can be resumed later."""
         try:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 from batchlab.records.run import RunLength, RunRequest
@@ -65,22 +66,19 @@ class Journal:
         """
         self._store = store
         self._study = study
-        self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        self.spent_before_s = 0.0  # seconds of the budget spent by earlier sessions
+        entries = stored_journal(store, study.study_id)
+        self._written = [*entries]
+        # Seconds of the budget spent by earlier sessions.
+        self.spent_before_s = max((entry.spent_s for entry in entries), default=0.0)
         self._readings: list[float] = []
-        self._readings_to_come: deque[float] = deque()
-        self._ends_to_come: deque[JournalEntry] = deque()
-        self._in_turn_to_come: deque[InTurn] = deque()
+        self._readings_to_come = deque(chain.from_iterable(entry.readings_s for entry in entries))
+        self._ends_to_come = deque(entry for entry in entries if entry.record is not None)
+        self._in_turn_to_come = deque(
+            entry.in_turn for entry in entries if entry.in_turn is not None
+        )
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
         self._trials_put: tuple[str, ...] = ()
-        for entry in self._written:
-            self.spent_before_s = max(self.spent_before_s, entry.spent_s)
-            self._readings_to_come.extend(entry.readings_s)
-            if entry.record is not None:
-                self._ends_to_come.append(entry)
-            if entry.in_turn is not None:
-                self._in_turn_to_come.append(entry.in_turn)
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -88,14 +86,9 @@ class Journal:
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
-    def n_workers(self) -> int | None:
-        """The number of runs trained at a time when the study started; None without entries."""
-        return self._written[0].n_workers if self._written else None
-
-    @property
-    def budget_s(self) -> float | None:
-        """The seconds that all runs may take by the engine's clock; None without entries."""
-        return self._written[0].budget_s if self._written else None
+    def first(self) -> JournalEntry:
+        """The first entry, which has the budget of the runs; an empty entry if there is none."""
+        return self._written[0] if self._written else JournalEntry()
 
     def begin(self, entry: JournalEntry) -> None:
         """Start the journal with a new first entry, and delete all earlier entries.
@@ -239,7 +232,7 @@ class ReplayingEngine:
     def __init__(self, inner: Engine, journal: Journal) -> None:
         self.name, self.resumes, self.n_seeds = inner.name, inner.resumes, inner.n_seeds
         # The number of workers of a cluster may change, so a replay uses the stored number.
-        self.n_workers = journal.n_workers or inner.n_workers
+        self.n_workers = journal.first.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
         # `expected_s` and `evaluation_steps` use the inner engine's current cost model.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps

@@ -70,7 +70,8 @@ def _files(command: TrainingCommand) -> Iterator[Path]:
 def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     """Yield the files whose paths are in the arguments, or in shell scripts among the arguments."""
     program = place / arguments[0]
-    if os.sep in arguments[0] and _is_own_script(program, place):
+    # A program that is given by its path may be a script without an ending.
+    if os.sep in arguments[0] and _counts(program, {""}) and _content(program).startswith(b"#!"):
         yield program
     for path in (*map(place.joinpath, arguments), *_named_in(" ".join(arguments), place)):
         if not _counts(path, _NAMED):
@@ -112,15 +113,6 @@ def _is_searched(folder: Path) -> bool:
     if name in _SKIPPED or name.startswith(".") or name.endswith(_TRIALS_SUFFIX):
         return False
     return folder.is_dir() and not (folder / "pyvenv.cfg").exists()
-
-
-def _is_own_script(path: Path, place: Path) -> bool:
-    """Return whether `path` is a script without suffix in `place`, outside skipped folders."""
-    if not _counts(path, {""}) or not path.is_relative_to(place):
-        return False
-    folders = list(path.relative_to(place).parents)[:-1]
-    is_near = all(_is_searched(place / folder) for folder in folders)
-    return is_near and _content(path).startswith(b"#!")
 
 
 def _counts(path: Path, suffixes: set[str]) -> bool:
