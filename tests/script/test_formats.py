@@ -177,15 +177,9 @@ def test_a_bad_pattern_is_refused_in_one_line(pattern, said):
 
 
 def test_what_is_printed_below_a_full_bar_has_its_place():
-    readings = readings_of(sample("tqdm_train_val.txt"))
+    validated = points_of(sample("tqdm_train_val.txt"))
 
-    places = [
-        [each.step for each in readings[:number] if each.step is not None][-1]
-        for number, reading in enumerate(readings)
-        if "val_loss" in dict(reading.values)
-    ]
-
-    assert places == [40, 80]
+    assert [step for step, _ in validated] == [40, 80]
     assert points_of(sample("lightning_rich.txt")) == [(36, 0.002)]  # the bar filled the screen
 
 

@@ -25,7 +25,6 @@ from tests.reference.stored_study import (
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.run import Outcome
 from batchlab.records.study import StudyName, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
@@ -151,17 +150,6 @@ def test_evaluations_go_by_their_step_and_a_trial_that_goes_on_keeps_them(store)
     assert store.record(TRIAL_ID) == replace(BEGUN, evaluations=(second,))
     store.put_evaluations(TRIAL_ID, [an_evaluation(3, np.float64(0.1))])  # a float as others
     assert repr(store.record(TRIAL_ID).evaluations[-1]) == repr(an_evaluation(3, 0.1))
-
-
-def test_the_record_of_a_run_that_ended_has_its_beginning_and_its_end():
-    begun = replace(RECORD, status=None, notes=(Reason.as_written("a"),))
-    why, note = Reason.as_written("b"), Reason.as_written("c")
-
-    ended = Outcome(status=Status.NAN, reason=why, peak_bytes=9, notes=(note,)).ends(begun)
-
-    assert (ended.status, ended.reason, ended.traceback) == (Status.NAN, why, None)
-    assert (ended.engine, ended.peak_bytes) == (begun.engine, 9)
-    assert ended.notes == (*begun.notes, note)
 
 
 def test_of_several_timings_of_a_batch_size_the_latest_of_its_place_counts(store):
