@@ -60,8 +60,6 @@ class Look:
         readings: all progress that was read.
         points: the position and time of each progress report.
         resolution_s: how late the times in `points` are at most; 0.0 if the script reads the clock.
-        first_values: by step, the metric as printed first; a bar may print the metric again, with
-            a value that depends on when the run ended.
         took_s: seconds from the start of the run to its end, or until now while it runs.
         seen_s: seconds until the metric was seen `VALUES` times; infinite until then.
         end: how the run ended; not set while it runs.
@@ -90,7 +88,6 @@ class Look:
         self.readings: list[Reading] = []
         self.points: list[MetricPoint] = []
         self.resolution_s = 0.0
-        self.first_values: dict[int, float] = {}
         self.took_s, self.seen_s = 0.0, math.inf
         self._began_s = 0.0
         self._command = command
@@ -103,19 +100,16 @@ class Look:
             ProgressError: the progress that the command reports contradicts itself.
         """
         began_s = self._began_s = time.monotonic()
-        is_over = False
 
         def take(readings: Sequence[Reading]) -> bool:
-            nonlocal is_over
             for reading in readings:
-                if not is_over:
-                    self._add(reading)
+                self._add(reading)
             self.took_s = time.monotonic() - began_s
             if len(self.trained) >= VALUES:
                 self.seen_s = min(self.seen_s, self.took_s)
-            is_over = is_over or self.took_s >= limit_s or bool(is_enough(self))
+            is_over = self.took_s >= limit_s or bool(is_enough(self))
             if is_over:
-                training.stop_reading()
+                training.stop_reading()  # so that no reading follows
             return is_over
 
         with FollowedTraining(
@@ -133,13 +127,10 @@ class Look:
         if self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES:
             reading = replace(reading, values=())
         point = self.progress.add(reading)
-        if point is None:
-            return
-        self.points.append(point)
-        if reading.shape != LOG_SHAPE:
-            self.resolution_s = READ_EVERY_S
-        if point.value is not None and point.step > 0:
-            self.first_values.setdefault(point.step, point.value)
+        if point is not None:
+            self.points.append(point)
+            if reading.shape != LOG_SHAPE:
+                self.resolution_s = READ_EVERY_S
 
     def has_trained(self, least_s: float = 0.0) -> bool:
         """Return whether the metric was seen `VALUES` times and enough is known about the epochs.
@@ -343,8 +334,13 @@ def _numbers(look: Look) -> _Numbers:
         for name, value in reading.values:
             if not is_of_machine(name) and plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
-    # The metric is keyed by evaluation number, because its steps depend on the batch size.
-    for number, value in enumerate(look.first_values.values()):
+    # Key the metric by evaluation number, because its steps depend on the batch size. Use its first
+    # value at each step, because a bar may print a later one that depends on when the run ended.
+    first_values: dict[int, float] = {}
+    for point in look.points:
+        if point.value is not None and point.step > 0:
+            first_values.setdefault(point.step, point.value)
+    for number, value in enumerate(first_values.values()):
         numbers["the metric", number] = repr(value)
     return numbers
 
