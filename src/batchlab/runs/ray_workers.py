@@ -48,7 +48,6 @@ class _Node:
     settling: Any  # The call of `NodeAgent.settle`; None if answered.
     hearing: Any = None  # The call of `NodeAgent.hear`; None if answered.
     running: dict[str, Path | None] = field(default_factory=dict)  # Checkpoint files by trial id.
-    is_gone: bool = False  # Whether the node was lost or released, so that answers are ignored.
 
 
 class RayWorkers:
@@ -208,7 +207,6 @@ class RayWorkers:
         self._forget(node)
 
     def _forget(self, node: _Node) -> None:
-        node.is_gone = True
         del self._nodes[node.node_id]
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(node.agent)
@@ -216,8 +214,8 @@ class RayWorkers:
     # ---- messages
 
     def _answered(self, node: _Node, call: Any) -> None:
-        if node.is_gone:
-            return
+        if self._nodes.get(node.node_id) is not node:
+            return  # the node was lost or released
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:

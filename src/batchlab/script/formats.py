@@ -72,22 +72,15 @@ class Logged(LineReader):
         )
 
 
-_LONGEST_LITERAL = 4000  # Skip Python dicts with more characters.
-_DEEPEST_LITERAL = 50  # Skip Python dicts with more opening brackets.
-
-
 def _dict_in(line: str) -> dict[str, Any] | None:
     """Return the JSON or Python dict at the end of a line, after any logger prefix, or None."""
     start = line.find("{")
     if start < 0 or not line.endswith("}"):
         return None
     text = line[start:]
-    braces = text.count("{") + text.count("[") + text.count("(")
     try:
         if not text.startswith("{'"):
             content = json.loads(text)
-        elif len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
-            return None
         else:
             # Python prints nan and inf without quotes, which `literal_eval` refuses: add quotes.
             text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
