@@ -200,7 +200,8 @@ class StoredEngine:
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
-        """Receive the messages of runs, for at most `timeout_s` seconds."""
+        """Receive the messages of runs, for at most `timeout_s` seconds; wait if no run goes on."""
+        time.sleep(timeout_s)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """End all queued runs; a subclass first ends started runs with `status` and `reason`."""
@@ -219,15 +220,12 @@ class StoredEngine:
             if self._is_out_of_time():
                 self._stop(Status.TIMEOUT, OUT_OF_TIME)
                 return
-            all_claimed_elsewhere = self._start_waiting()
-            if self._ended:
-                return
-            if not self._n_running and all_claimed_elsewhere:
-                time.sleep(_LOOK_EVERY_S)
-            self._listen(_LOOK_EVERY_S)
+            self._start_waiting()
+            if not self._ended:
+                self._listen(_LOOK_EVERY_S)
 
-    def _start_waiting(self) -> bool:
-        """Start queued runs; return whether other processes claim all runs left in the queue."""
+    def _start_waiting(self) -> None:
+        """Start queued runs, except runs whose trials other processes have claimed."""
         claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
             entry = heapq.heappop(self._waiting)
@@ -237,10 +235,8 @@ class StoredEngine:
                     self._start(request, claim)
                 else:
                     claimed_elsewhere.append(entry)
-        are_all = bool(claimed_elsewhere) and not self._waiting
         for entry in claimed_elsewhere:
             heapq.heappush(self._waiting, entry)
-        return are_all
 
     # ---- records
 
