@@ -86,8 +86,8 @@ class CommandRun:
 
     def _earlier(self) -> tuple[Evaluation, ...]:
         """Return the stored evaluations of the earlier run, then later evaluations from its log."""
-        logged: tuple[Evaluation, ...] = ()
-        for readings in logged_runs(self._folder):  # each run resumed the run before it
+        logged: tuple[Evaluation, ...] = ()  # each run resumed the run before it
+        for readings in logged_runs(self._folder, metric=self._command.metric):
             course = ScriptCourse(self._request, self._command, earlier=logged)
             with suppress(ProgressError):  # this error ended the logged run
                 for reading in readings:

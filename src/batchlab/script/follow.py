@@ -54,7 +54,7 @@ class FollowedTraining(Launched):
             log.write(_RUN_BEGINS)
             self._n_read = log.tell()
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
-        self._log_reader = OutputReader()
+        self._log_reader = OutputReader(metric=command.metric)
         self._files = GrowingFiles(output_dir)
         self._readings: list[Reading] = []
         self._is_read, self._has_log = True, False
@@ -114,7 +114,7 @@ class FollowedTraining(Launched):
             self.stop_reading()
 
 
-def logged_runs(folder: Path) -> Iterator[list[Reading]]:
+def logged_runs(folder: Path, *, metric: str) -> Iterator[list[Reading]]:
     """Yield the readings that `batchlab.log` stored for a training, one list per start or resume.
 
     Because the script itself writes this log, the readings remain even if batchlab was killed.
@@ -123,7 +123,7 @@ def logged_runs(folder: Path) -> Iterator[list[Reading]]:
     with suppress(OSError):
         content = (folder / _LOG_NAME).read_bytes()
     for run in content.split(_RUN_BEGINS):
-        reader = OutputReader()
+        reader = OutputReader(metric=metric)
         yield [*reader.feed(run, 0.0), *reader.finish()]
 
 

@@ -17,7 +17,7 @@ from batchlab.script.follow import FollowedTraining
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, MetricPoint, ProgressPoints, plain_name
 from batchlab.script.process import READ_EVERY_S, CommandEnd
-from batchlab.script.reading import Reading, is_of_machine
+from batchlab.script.reading import Reading
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
 # A probe run waits for this many metric values after the first step, because two trainings may
@@ -332,7 +332,7 @@ def _numbers(look: Look) -> _Numbers:
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
-            if not is_of_machine(name) and plain_flag(name) not in _GIVEN:
+            if plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
     # Key the metric by evaluation number, because its steps depend on the batch size. Use its first
     # value at each step, because a bar may print a later one that depends on when the run ended.

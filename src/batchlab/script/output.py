@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
+from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
 from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
 _KEPT_BYTES = 4 << 20  # Keep this many bytes from the start of an output.
@@ -138,7 +138,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s)
         self._rest = b""
         for reader in self._readers:
-            readings += self._of_training(reader, reader.finish())
+            readings += self._of_training(reader.finish())
         return readings
 
     def _read(self, line: bytes, at_s: float) -> list[Reading]:
@@ -148,7 +148,7 @@ class OutputReader:
         for reader in self._readers:
             readings = reader.read(text, at_s)
             if readings is not None:
-                return self._of_training(reader, readings)
+                return self._of_training(readings)
         return []
 
     def _may_be_progress(self, data: bytes) -> bool:
@@ -156,20 +156,15 @@ class OutputReader:
         is_open = any(reader.is_open for reader in self._readers)
         return is_open or any(needle in lower for needle in self._needles)
 
-    def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
-        """Remove values about the machine, such as times and speeds, from readings.
+    def _of_training(self, readings: list[Reading]) -> list[Reading]:
+        """Remove values about the machine, such as speeds, unless they may be the metric."""
+        kept = []
+        for reading in readings:
+            values = tuple(pair for pair in reading.values if self._is_of_training(pair[0]))
+            kept.append(replace(reading, values=values))
+        return kept
 
-        Values of `batchlab.log` or of the user's pattern remain, and so do values that may be the
-        metric.
-        """
-        if isinstance(reader, Logged | LinePattern):
-            return readings
-        return [replace(reading, values=self._counted(reading)) for reading in readings]
-
-    def _counted(self, reading: Reading) -> tuple[tuple[str, float], ...]:
-        return tuple(pair for pair in reading.values if self._counts(pair[0]))
-
-    def _counts(self, name: str) -> bool:
+    def _is_of_training(self, name: str) -> bool:
         may_be_metric = self._metric != "" and self._metric in name.lower()
         return may_be_metric or not is_of_machine(name)
 
