@@ -265,6 +265,8 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return real_with_run(self, replace(record, evaluations=tuple(timed)), **named)
 
     class OneAtATime(ProcessEngine):
+        _clock = staticmethod(lambda: now_s)
+
         @property
         def n_workers(self) -> int:  # side by side, the order of the ends is a matter of luck
             return 1
@@ -277,7 +279,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             super()._end(run, outcome)
 
     def made(store: Store, plan: RunPlan, workers: Workers) -> ProcessEngine:
-        return OneAtATime(store, replace(plan, started_s=0.0), workers, clock=lambda: now_s)
+        return OneAtATime(store, replace(plan, started_s=0.0), workers)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "ProcessEngine", made)

@@ -61,7 +61,9 @@ def command_engine(
         started_s=time.monotonic() if clock is time.monotonic else 0.0,
         budget_s=budget_s,
     )
-    return CommandEngine(store, command, plan, clock=clock)
+    engine = CommandEngine(store, command, plan)
+    engine._clock = clock
+    return engine
 
 
 def asked(engine: Engine, steps=60, *, batch_size=16, seed=0) -> TrialRecord:

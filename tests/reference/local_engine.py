@@ -28,7 +28,9 @@ class Clock:
 def engine_on(store: Store, packed: PackedWorkload, *, budget_s=1e6) -> ProcessEngine:
     trial = small_trial(small_workload(n=40), batch_size=10)
     plan = plan_on(trial, budget_s=budget_s)
-    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=Clock())
+    engine = ProcessEngine(store, plan, LocalWorkers(packed, plan))
+    engine._clock = Clock()
+    return engine
 
 
 def plan_on(trial: Trial, *, budget_s: float | None = None) -> RunPlan:

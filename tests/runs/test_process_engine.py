@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.local_engine import STEP_S, Clock, ask, engine_on, plan_on, shape
+from tests.reference.local_engine import STEP_S, ask, engine_on, plan_on, shape
 from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import everything_workload, points, small_trial, small_workload
 from tests.reference.told import Told
@@ -274,14 +274,13 @@ def everything():
 def engine_at(path: Path, everything: PackedWorkload, *, until: float = 0.8) -> ProcessEngine:
     trial = small_trial(everything_workload(n=40), batch_size=SIZE)
     plan = replace(
-        plan_on(trial, budget_s=1e6),
+        plan_on(trial),
         horizon_epochs=PLANNED,
         horizons=LENGTHS,
         constant_until=until,
         micro_batch_sizes={},
     )
-    store = store_with_study(path)
-    return ProcessEngine(store, plan, LocalWorkers(everything, plan), clock=Clock())
+    return ProcessEngine(store_with_study(path), plan, LocalWorkers(everything, plan))
 
 
 def whole_trainings(engine: ProcessEngine, *lengths: float) -> list[TrialRecord]:

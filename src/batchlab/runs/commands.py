@@ -268,15 +268,8 @@ class CommandEngine(StoredEngine):
     _longest_grace_s = 10.0  # seconds from SIGTERM to SIGKILL
     _grace_fraction = 0.05
 
-    def __init__(
-        self,
-        store: Store,
-        command: TrainingCommand,
-        plan: RunPlan,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(store, plan, clock=clock)
+    def __init__(self, store: Store, command: TrainingCommand, plan: RunPlan) -> None:
+        super().__init__(store, plan)
         self.resumes = command.takes("resume_from")
         self._command = command
         self._takes_rate = command.takes("learning_rate")

@@ -55,14 +55,13 @@ class StoredEngine:
     _longest_grace_s = 5.0
     _grace_fraction = 0.1
 
-    def __init__(
-        self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    _clock: Callable[[], float] = staticmethod(time.monotonic)  # the clock of the budget
+
+    def __init__(self, store: Store, plan: RunPlan) -> None:
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
         self._listener = plan.listener
-        self._clock = clock
         # For progress messages: for each trial id, the fraction done and the whole run's seconds.
         self._fractions: dict[str, tuple[float, float]] = {}
         self._expected_s = self._done_s = 0.0

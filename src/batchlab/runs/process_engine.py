@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,15 +49,8 @@ class ProcessEngine(StoredEngine):
     name = Stepper.name
     resumes = keeps_cadence = True
 
-    def __init__(
-        self,
-        store: Store,
-        plan: RunPlan,
-        workers: Workers,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(store, plan, clock=clock)
+    def __init__(self, store: Store, plan: RunPlan, workers: Workers) -> None:
+        super().__init__(store, plan)
         self._workers = workers
         self._running: dict[str, _Run] = {}  # The runs in training, by trial id.
         self._lost_once: set[str] = set()  # The ids of trials whose node was lost during a run.
