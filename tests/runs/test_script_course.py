@@ -7,7 +7,7 @@ import pytest
 
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Evaluation, Status, Target, Trial
+from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand
 from batchlab.script.reading import Reading
@@ -21,19 +21,20 @@ def course(*, steps=1000, until=None, better="lower", earlier=()) -> ScriptCours
     return ScriptCourse(request, command, earlier=earlier)
 
 
-def add(seen: ScriptCourse, step: int, **values: float) -> Evaluation | None:
-    return seen.add(values, step=step, at_s=float(step))
+def add(seen: ScriptCourse, step: int, **values: float) -> None:
+    seen.add(values, step=step, at_s=float(step))
 
 
 def test_only_what_has_the_metric_is_an_evaluation_with_the_mean_loss_since_the_one_before():
     seen = course()
 
-    assert add(seen, 1, train_loss=4.0) is None
+    add(seen, 1, train_loss=4.0)
     add(seen, 2, train_loss=2.0)
-    first = add(seen, 5, m=1.0)
+    add(seen, 5, m=1.0)
     add(seen, 6, train_loss=1.0)
-    second = add(seen, 7, m=0.9)
+    add(seen, 7, m=0.9)
 
+    first, second = seen.evaluations
     assert (first.step, first.samples, first.train_s, first.batch_loss) == (5, 50, 4.0, 3.0)
     assert (first.score("validation", "m"), second.batch_loss) == (1.0, 1.0)
 

@@ -88,16 +88,12 @@ class ScriptCourse:
             values[self._metric] = point.value
         self.add(values, step=point.step, at_s=reading.at_s)
 
-    def add(self, values: Mapping[str, float], *, step: int, at_s: float) -> Evaluation | None:
-        """Add a progress report, and set `ended` if the training has to end.
-
-        Return the evaluation of the report; None if the report lacks the metric, or if evaluations
-        of an earlier run already end the training.
-        """
+    def add(self, values: Mapping[str, float], *, step: int, at_s: float) -> None:
+        """Add a progress report, and set `ended` if the training has to end."""
         self._begin(step, at_s)
         assert self._began_s is not None
         if self.ended is not None:
-            return None
+            return  # evaluations of the earlier run end the training
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
         for name, value in values.items():
@@ -105,7 +101,7 @@ class ScriptCourse:
                 self._has_moved = True
         if self._metric not in values:
             self.ended = self.verdict()
-            return None
+            return
         value = values[self._metric]
         finite = value if math.isfinite(value) else None
         losses = list(filter(math.isfinite, self._losses))
@@ -120,7 +116,6 @@ class ScriptCourse:
         self._losses.clear()
         self.n_made += 1
         self._put(evaluation)
-        return evaluation
 
     def verdict(self) -> Outcome | None:
         """Return the outcome if the progress so far ends the training; None to continue."""
