@@ -29,7 +29,8 @@ SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 
 
 def launched_in(place: Path, *argv: str, folder: Path, marker: str) -> Launched:
-    return Launched(argv, cwd=place, environment=os.environ, folder=folder, marker=marker)
+    of = {"environment": os.environ, "folder": folder, "marker": marker, "grace_s": 10.0}
+    return Launched(argv, cwd=place, **of)
 
 
 def ended(started) -> CommandEnd:

@@ -34,6 +34,11 @@ from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
 
 
+def following(command: TrainingCommand, folder: Path, **values: int) -> FollowedTraining:
+    marker = f"followed-{uuid.uuid4().hex}/1"
+    return FollowedTraining(command, values, folder=folder, marker=marker, grace_s=10.0)
+
+
 def test_a_line_that_is_printed_after_some_quiet_is_read_at_once(tmp_path):
     prints = "print('step', step, 'late', time.monotonic(), flush=True)"
 
@@ -57,8 +62,7 @@ def test_a_command_that_fills_the_disk_is_ended_with_its_reason(start, monkeypat
 def test_output_that_takes_longer_to_read_than_to_print_ends_in_time(tmp_path: Path) -> None:
     arguments = ("seq", "-f", "step %.0f val_loss 0.5", "{batch_size}")
     command = TrainingCommand(arguments=arguments, metric="val_loss", folder=tmp_path)
-    values, marker = {"batch_size": 100_000}, f"followed-{uuid.uuid4().hex}/1"
-    with FollowedTraining(command, values, folder=tmp_path, marker=marker) as training:
+    with following(command, tmp_path, batch_size=100_000) as training:
         training.follow(lambda _: training._ended is not None and training.stop_reading())
 
         assert training._n_read_bytes < 1_000_000
@@ -129,8 +133,8 @@ def followed(folder: Path, code: str, *arguments: str) -> tuple[list[Reading], C
         metric="val_loss",
         folder=folder,
     )
-    marker, readings = f"followed-{uuid.uuid4().hex}/1", []
-    with FollowedTraining(command, {"batch_size": 8}, folder=folder, marker=marker) as training:
+    readings: list[Reading] = []
+    with following(command, folder, batch_size=8) as training:
         end = training.follow(lambda new: bool(readings.extend(new)))
     return readings, end
 

@@ -16,7 +16,7 @@ from batchlab.script.command import PlaceholderValue, TrainingCommand
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import MetricPoint
 from batchlab.script.output import GrowingFiles, OutputReader
-from batchlab.script.process import GRACE_S, READ_EVERY_S, WIDE, CommandEnd, Launched
+from batchlab.script.process import READ_EVERY_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
 # `follow` collects readings for this many seconds before it passes them on, because the receiver
@@ -38,7 +38,7 @@ class FollowedTraining(Launched):
         *,
         folder: Path,
         marker: str,
-        grace_s: float = GRACE_S,
+        grace_s: float,
         goes_on: bool = False,
     ) -> None:
         """Start the training, with values for all placeholders but `output_dir` and `config`.

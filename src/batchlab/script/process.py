@@ -163,8 +163,6 @@ def status_and_reason(
     )
 
 
-GRACE_S = 10.0
-"""Seconds from SIGTERM to SIGKILL when a command is ended."""
 READ_EVERY_S = 0.01
 """The output of a command is read at this interval, in seconds, so printed times are this late."""
 _READ_BYTES = 1 << 16  # Read at most this many bytes of output at once.
@@ -188,7 +186,7 @@ class Launched:
         environment: Mapping[str, str],
         folder: Path,
         marker: str,
-        grace_s: float = GRACE_S,
+        grace_s: float,
     ) -> None:
         """Start the command without a shell; if that fails, `receive` returns the failure.
 
