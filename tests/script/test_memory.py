@@ -93,9 +93,10 @@ def test_nothing_seen_is_not_zero():
         ([([{1: GB}, {}], [1, 0]), ([{99: 60 * GB}, {}], [60, 0])], [1, 0]),
     ],
 )
-def test_the_peak_on_each_gpu_is_what_the_command_held(looks, peaks):
+def test_the_peak_on_each_gpu_is_what_the_command_held(looks, peaks, monkeypatch):
     nvml = FakeNvml(users=[{}, {}], used=[0, 0])
-    memory = GpuMemory(nvml)
+    monkeypatch.setattr("batchlab.script.memory._library", lambda: nvml)
+    memory = GpuMemory()
 
     for users, used in looks:
         nvml.users, nvml.used = users, [n * GB for n in used]

@@ -196,8 +196,7 @@ class Bars(LineReader):
         if self._counters.complaint is not None:
             return [Reading(at_s=at_s, shape=self.shape, complaint=self._counters.complaint)]
         before_epoch, before_n, _ = self._state
-        is_same_epoch = self._here is not None and before_epoch == epoch
-        if is_same_epoch and n < before_n:
+        if self._here is not None and before_epoch == epoch and n < before_n:
             return []  # The bar was cleared for the next epoch, whose number is not shown yet.
         if n == 0:
             # At the start of an epoch the bar still shows the final values of the previous epoch,
@@ -216,8 +215,7 @@ class Bars(LineReader):
         self._here, self._state = here, (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
-        if is_same_epoch and n == before_n:
-            return ended  # Wait: the full bar may be drawn again with validation values.
+        # The full bar may be drawn again with validation values, so the values wait.
         return [*ended, here]
 
     def _ended(self) -> list[Reading]:

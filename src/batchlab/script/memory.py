@@ -24,9 +24,9 @@ class GpuMemory:
     of the command. Then the rise of the GPU's used memory since the first measurement is recorded.
     """
 
-    def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Prepare to measure with `nvml`, else with `pynvml`; measure nothing if `pynvml` fails."""
-        self._nvml = nvml or _library()
+    def __init__(self) -> None:
+        """Prepare to measure with `pynvml`; measure nothing without `pynvml` or a GPU driver."""
+        self._nvml = _library()
         self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self._first: dict[int, int] = {}
         self._is_named = False
