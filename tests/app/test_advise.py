@@ -44,6 +44,7 @@ from batchlab.report.advice_figures import advice_figures
 from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import CostModel, Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.replay import stored_journal
 from batchlab.runs.workers import LocalWorkers, Workers
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
@@ -279,7 +280,9 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             super()._end(run, outcome)
 
     def made(store: Store, plan: RunPlan, workers: Workers) -> ProcessEngine:
-        return OneAtATime(store, replace(plan, started_s=0.0), workers)
+        entries = stored_journal(store, store.study().study_id)
+        before_s = max((entry.spent_s for entry in entries), default=0.0)
+        return OneAtATime(store, replace(plan, started_s=-before_s), workers)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "ProcessEngine", made)

@@ -149,6 +149,7 @@ def advised(path: Path, engine: Toy) -> Advice:
     with store_with_study(path) as store:
         journal = Journal(store, STUDY)
         asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))
+        engine.elapsed_s = journal.spent_before_s
         advice = advise(asked, ReplayingEngine(engine, journal))
         journal.put_study(advice.target)
         journal.put_readings(spent_s=engine.spent_s())

@@ -150,7 +150,7 @@ class AdviceSession:
         # A continued study keeps the stored budget for runs. A new budget would differ slightly,
         # because the time that this process needed to start is subtracted.
         budget_s = self._runs_s if journal.first.budget_s is None else journal.first.budget_s
-        inner = self._engine(budget_s=budget_s - journal.spent_before_s)
+        inner = self._engine(budget_s=budget_s, spent_before_s=journal.spent_before_s)
         self._plan(options)
         if not journal.profiles:
             first = JournalEntry(
@@ -187,7 +187,7 @@ class AdviceSession:
             caveats=caveats_of(advice, subject, self._here, options),
         )
         journal.put_study(advice.target)
-        journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
+        journal.put_readings(spent_s=inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal) -> Profile:
@@ -252,8 +252,7 @@ class AdviceSession:
         self._is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(known=self._here)
-            spent_s = journal.spent_before_s + inner.spent_s()
-            journal.write(JournalEntry(profile=profile.to_json(), spent_s=spent_s))
+            journal.write(JournalEntry(profile=profile.to_json(), spent_s=inner.spent_s()))
         self._here = Profile.from_json(journal.profiles[-1])
         options = candidates_in(self._subject, self._here)
         self._plan(options)
@@ -264,7 +263,7 @@ class AdviceSession:
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(timed_in_turn(self._subject, self._here, sizes))
-            journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
+            journal.put_readings(spent_s=inner.spent_s(), in_turn=times)
         if not times:
             return None
         # Only full batches were timed, so correct the ratio for an epoch's smaller last batch.
@@ -292,11 +291,11 @@ class AdviceSession:
             self._micro_batch_sizes[size] = micro
             self._step_s[size] = self._here.about_step_s(size)
 
-    def _engine(self, *, budget_s: float) -> Engine:
+    def _engine(self, *, budget_s: float, spent_before_s: float) -> Engine:
         subject = self._subject
         plan = replace(
             run_plan(subject),
-            started_s=self._budget.started_s,
+            started_s=self._budget.started_s - spent_before_s,
             budget_s=budget_s,
             micro_batch_sizes=self._micro_batch_sizes,
             step_s=self._step_s,

@@ -224,6 +224,8 @@ def keep_record(store: Store, record: TrialRecord) -> None:
 class ReplayingEngine:
     """An `Engine` that replays the runs in a study's journal, then uses the engine `inner`.
 
+    The inner engine's clock starts at the seconds that earlier sessions spent.
+
     The journal stores all that the caller learns from the inner engine: each result of `spent_s`,
     and the ended runs in order. The results are stored before they can affect a request. So if a
     study is interrupted at any moment and starts again, it makes the same decisions as before.
@@ -252,7 +254,7 @@ class ReplayingEngine:
 
     def spent_s(self) -> float:
         """Return the budget seconds spent in all sessions; a replay returns the stored results."""
-        return self._journal.reading_s(self._spent_s)
+        return self._journal.reading_s(self._inner.spent_s)
 
     def submit(self, request: RunRequest) -> None:
         """Queue a run; the inner engine receives the run once all journal entries are replayed."""
@@ -276,13 +278,13 @@ class ReplayingEngine:
             try:
                 request, record = self._inner.next_finished()
             except KeyboardInterrupt:
-                self._journal.put_readings(spent_s=self._spent_s())
+                self._journal.put_readings(spent_s=self._inner.spent_s())
                 raise
             self.n_workers = self._inner.n_workers
             self._journal.put_end(
                 *(request, record, self._inner.cost_model),
                 n_workers=self.n_workers,
-                spent_s=self._spent_s(),
+                spent_s=self._inner.spent_s(),
             )
             self._n_handed_over -= 1
         self._under_way.remove(request)
@@ -298,10 +300,7 @@ class ReplayingEngine:
         """Store the values that `spent_s` has returned, then submit waiting requests to `inner`."""
         waiting = self._under_way[self._n_handed_over :]
         if waiting:
-            self._journal.put_readings(spent_s=self._spent_s())
+            self._journal.put_readings(spent_s=self._inner.spent_s())
         for request in waiting:
             self._inner.submit(request)
             self._n_handed_over += 1
-
-    def _spent_s(self) -> float:
-        return self._journal.spent_before_s + self._inner.spent_s()
