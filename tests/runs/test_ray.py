@@ -138,24 +138,6 @@ def test_a_worker_or_a_node_killed_changes_no_number(on_nodes, nodes, tmp_path, 
     assert sum("was lost under it (" in text for text in told.warnings) == 2
 
 
-@pytest.mark.nightly
-def test_a_trial_that_loses_its_node_twice_has_ended_with_that_reason(on_nodes, store):
-    engine = on_nodes()
-    (request, *_) = requests(engine, RunLength(steps=10**7))
-    engine.submit(request)
-    for _ in range(2):
-        engine._start_waiting()
-        while not [each for agent in agents() for each in trained_in(agent)]:
-            engine._listen(0.1)
-        for agent in agents():
-            agent.kill()
-        while engine._running:
-            engine._listen(0.1)
-    _, record = engine.next_finished()
-
-    assert (record.status, record.reason.code) == (Status.KILLED, "node_lost")
-
-
 DRIVER = """
 import sys
 from batchlab import Cluster, sweep
