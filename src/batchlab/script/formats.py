@@ -592,7 +592,5 @@ class LinePattern(NamedNumbers):
         return [reading]
 
 
-FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row for row in (Logged, JsonLines, Table, Bars, PlainLines)
-}
-"""Every format by its name; a line is read by the first format that recognizes it."""
+FORMATS: tuple[type[LineReader], ...] = (Logged, JsonLines, Table, Bars, PlainLines)
+"""Every format; a line is read by the first format that recognizes it."""

@@ -99,19 +99,16 @@ class OutputReader:
         Raises:
             UsageError: the pattern is no regular expression, or has no named group for a value.
         """
-        self._readers: list[LineReader] = [row() for row in FORMATS.values()]
+        self._readers: list[LineReader] = [row() for row in FORMATS]
         if pattern is not None:
             self._readers.insert(0, LinePattern(pattern))
-        needles: set[bytes] = set()
-        for reader in self._readers:
-            needles.update(reader.needles)
         # Search lines for the last word of the metric only, because scripts may print "val kappa"
         # as "kappa" below a header "Validation:".
         self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
-        if self._metric:
-            needles.add(self._metric.encode())
+        needles = {self._metric.encode()} if self._metric else set()
         for reader in self._readers:
             reader.metric = self._metric
+            needles.update(reader.needles)
         self._needles = tuple(needles)
         self._rest = b""
         self._rest_at_s = 0.0
