@@ -17,7 +17,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, Outcome, RunRequest
 from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.engine import Ran, StoredEngine
+from batchlab.runs.engine import StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
@@ -285,13 +285,8 @@ class CommandEngine(StoredEngine):
     def _n_running(self) -> int:
         return len(self._ended)  # `_start` returns only when the run has ended
 
-    def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Train until the run or the budget ends, unless another process has trained the run."""
-        record = self._store.record(request.trial.trial_id)
-        is_known = self._is_answered(record, request.length)  # whether another process trained it
-        self._ended.append((request, None if is_known else self._train(request, record)))
-
-    def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
+    def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
+        """Train until the run or the budget ends, and store how the run ended."""
         trial = request.trial
         began_s = self._clock()
         marker = f"{self.marker}/{trial.trial_id}"
@@ -320,6 +315,7 @@ class CommandEngine(StoredEngine):
             outcome = replace(outcome, traceback="\n".join(end.last_lines))
         self._store.put_record(outcome.ends(run.opening))
         ran = (run.course.taken_up_at or 0, self._clock() - began_s)
+        self._ended.append((request, ran))
         self._tell(request, 1.0)
         warned = [reason_text(note) for note in outcome.notes if note.code in _WARNED]
         if run.course.points.left_out is not None:
@@ -329,7 +325,6 @@ class CommandEngine(StoredEngine):
         self._warn_of_bad_end(trial, outcome)
         if outcome.status is Status.ERROR and outcome.reason and self._is_as_long(trial):
             self._stop_if_hopeless(end, outcome.reason)
-        return ran
 
     def _is_as_long(self, trial: Trial) -> bool:
         """Return whether the trial's learning-rate schedule has the planned length."""

@@ -189,8 +189,11 @@ class StoredEngine:
 
     # ---- for subclasses
 
-    def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Start a run; to keep the claim on its trial after the return, call `claim.pop_all()`."""
+    def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
+        """Start a run; `record` is the trial's stored record.
+
+        To keep the claim on the trial after the return, call `claim.pop_all()`.
+        """
         raise NotImplementedError
 
     @property
@@ -230,10 +233,14 @@ class StoredEngine:
             entry = heapq.heappop(self._waiting)
             request = entry[-1]
             with ExitStack() as claim:
-                if claim.enter_context(self._store.claim(request.trial.trial_id)):
-                    self._start(request, claim)
-                else:
+                if not claim.enter_context(self._store.claim(request.trial.trial_id)):
                     claimed_elsewhere.append(entry)
+                    continue
+                record = self._store.record(request.trial.trial_id)
+                if self._is_answered(record, request.length):
+                    self._ended.append((request, None))  # another process has trained this run
+                else:
+                    self._start(request, record, claim)
         for entry in claimed_elsewhere:
             heapq.heappush(self._waiting, entry)
 

@@ -79,13 +79,9 @@ class ProcessEngine(StoredEngine):
     def _n_running(self) -> int:
         return len(self._running)
 
-    def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Store that a run starts, and start it, unless another process has trained it by now."""
+    def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
+        """Store that a run starts, and start the run."""
         trial = request.trial
-        record = self._store.record(trial.trial_id)
-        if self._is_answered(record, request.length):
-            self._ended.append((request, None))
-            return
         # `get_ready` may raise an error that ends the study: call it before the run is stored.
         reason = self._workers.get_ready(timeout_s=min(BUILD_S, self._left_s()))
         if reason is not None:
