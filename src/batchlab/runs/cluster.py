@@ -119,10 +119,6 @@ class Cluster:
             return ["cpu"] * n
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
 
-    def gpus_of(self, n: int) -> int:
-        """Return how many GPUs to reserve for `n` trials on a node, rounded up to whole GPUs."""
-        return len(set(self.devices(n)) - {"cpu"})
-
     @property
     def _per_gpu(self) -> int:
         """The number of trials that share a GPU."""

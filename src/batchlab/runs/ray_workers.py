@@ -189,14 +189,14 @@ class RayWorkers:
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        devices = self._cluster.devices(n)
         # `hear` waits for messages in a thread of its own; all other calls run one after another.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
-            num_gpus=self._cluster.gpus_of(n),
+            num_gpus=len({*devices} - {"cpu"}),  # whole GPUs, which trials may share
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         agent = agent.remote()
-        devices = self._cluster.devices(n)
         settling = agent.settle.remote(self._shipped, self._plan, devices, library_versions())
         name = facts["NodeManagerHostname"]
         return _Node(node_id=node_id, name=name, n=n, agent=agent, settling=settling)
