@@ -86,7 +86,7 @@ class CommandRun:
 
     def _earlier(self) -> tuple[Evaluation, ...]:
         """Return the stored evaluations of the earlier run, then later evaluations from its log."""
-        logged: tuple[Evaluation, ...] = ()  # each run resumed the run before it
+        logged: list[Evaluation] = []  # each run resumed the run before it
         for readings in logged_runs(self._folder, metric=self._command.metric):
             course = ScriptCourse(self._request, self._command, earlier=logged)
             with suppress(ProgressError):  # this error ended the logged run
@@ -135,7 +135,9 @@ class CommandRun:
         elif not course.evaluations or from_step < course.last_step:
             resumed = (*resumed, from_step)
         self.opening = replace(self.opening, resumed_from_steps=resumed)
-        self._store.put_record(replace(self.opening, evaluations=course.evaluations), keep_until=-1)
+        self._store.put_record(
+            replace(self.opening, evaluations=tuple(course.evaluations)), keep_until=-1
+        )
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:

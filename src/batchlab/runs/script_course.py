@@ -40,7 +40,7 @@ class ScriptCourse:
         self._metric = command.metric  # the validation metric of the study
         self._better = command.direction
         self._earlier = tuple(earlier)
-        self._evaluations: list[Evaluation] = []  # In the order of their steps.
+        self.evaluations: list[Evaluation] = []  # All evaluations, in the order of their steps.
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -56,14 +56,9 @@ class ScriptCourse:
         self.is_renamed = False  # whether the caller must replace stored evaluations
 
     @property
-    def evaluations(self) -> tuple[Evaluation, ...]:
-        """All evaluations, in the order of their steps."""
-        return tuple(self._evaluations)
-
-    @property
     def last_step(self) -> int:
         """The step of the last evaluation, or 0 without evaluations."""
-        return self._evaluations[-1].step if self._evaluations else 0
+        return self.evaluations[-1].step if self.evaluations else 0
 
     def take(self, reading: Reading) -> None:
         """Process a progress line, or raise an error; set `ended` if the training has to end."""
@@ -122,15 +117,15 @@ class ScriptCourse:
         if self._lost_at is not None:
             reason = Reason.of("metric_not_finite", metric="loss", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
-        if not self._evaluations:
+        if not self.evaluations:
             return None
-        last = self._evaluations[-1]
+        last = self.evaluations[-1]
         if last.step > 0 and last.is_not_finite("validation", self._metric):
             reason = Reason.of("metric_not_finite", metric=self._metric, step=last.step)
             return Outcome(status=Status.NAN, reason=reason)
         if self._better == "lower":
             diverged = divergence(
-                self._evaluations, lambda seen: seen.score("validation", self._metric)
+                self.evaluations, lambda seen: seen.score("validation", self._metric)
             )
             if diverged is not None:
                 return Outcome(status=Status.DIVERGED, reason=diverged)
@@ -143,8 +138,8 @@ class ScriptCourse:
 
         If the metric always had a perfect value, such as an accuracy of 1, this is no error.
         """
-        values = {seen.score("validation", self._metric) for seen in self._evaluations}
-        is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
+        values = {seen.score("validation", self._metric) for seen in self.evaluations}
+        is_often = min(self.n_made, len(self.evaluations)) >= _FEWEST_STILL
         is_still = is_often and len(values) == 1 and not self._has_moved
         if not is_still or values <= _PERFECT[self._better]:
             return Outcome(status=Status.OK)
@@ -153,14 +148,14 @@ class ScriptCourse:
             "metric_never_changed",
             metric=self._metric,
             value=f"{value:g}",
-            n=len(self._evaluations),
+            n=len(self.evaluations),
         )
         return Outcome(status=Status.ERROR, reason=reason)
 
     def _forget(self) -> None:
         """Drop this run's evaluations, because they are of another metric with a similar name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
-        del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
+        del self.evaluations[bisect_right(self.evaluations, taken_up_at, key=_step_of) :]
         self.n_made = 0
         self.unstored.clear()
         self.is_renamed = True
@@ -185,9 +180,9 @@ class ScriptCourse:
 
         An earlier evaluation at the same step is replaced.
         """
-        place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
-        end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
-        self._evaluations[place:end] = [evaluation]
+        place = bisect_left(self.evaluations, evaluation.step, key=_step_of)
+        end = bisect_right(self.evaluations, evaluation.step, lo=place, key=_step_of)
+        self.evaluations[place:end] = [evaluation]
         self.unstored[evaluation.step] = evaluation
         self.ended = self.verdict()
 
@@ -197,10 +192,10 @@ class ScriptCourse:
             return False
         # A run has met its target at an evaluation that meets the target or follows such an
         # evaluation. Only then read all evaluations, because a script may report thousands.
-        last_values = [seen.score("validation", self._metric) for seen in self._evaluations[-2:]]
+        last_values = [seen.score("validation", self._metric) for seen in self.evaluations[-2:]]
         if not any(value is not None and until.met_by(value) for value in last_values):
             return False
-        crossing = crossing_of(self._evaluations, until)
+        crossing = crossing_of(self.evaluations, until)
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
