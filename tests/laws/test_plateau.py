@@ -84,7 +84,7 @@ def rise(epochs, rate=0.3):
     return 0.9 - 0.5 * np.exp(-rate * epochs)
 
 
-def test_a_falling_loss_is_judged_like_a_rising_accuracy_and_a_long_curve_in_blocks():
+def test_a_falling_loss_is_judged_like_a_rising_accuracy_and_a_long_curve_too():
     epochs = np.arange(1.0, 41.0)
 
     assert judged(rise(epochs)).epoch == first_flat_epoch(rise, 40)

@@ -20,7 +20,6 @@ Index = NDArray[np.int64]
 
 # A fit has up to five parameters (level, rise, rate, noise, offset), so it needs six points.
 MIN_POINTS = 6
-MAX_POINTS = 200  # Longer curves are averaged in blocks; this saves time and changes no verdict.
 MAX_CURVES = 400  # The most curves that `fit_learning_curves` returns.
 
 _RATE = (math.log(0.004), math.log(5.0))  # Limits of the log rate per epoch of an exponential.
@@ -81,15 +80,13 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
     """
-    t, y = _in_blocks(t, y)
     shapes, log_prior = _all_shapes()
-    fit = _Fit.of(shapes, t, y, resolution=resolution)
-    log_weight = fit.log_weight + log_prior[:, None]
+    rise, error, degrees, log_weight = _fits(shapes, t, y, resolution=resolution)
+    log_weight += log_prior[:, None]
     row, start, weight = _representatives(np.exp(log_weight - log_weight.max()))
-    rise = fit.rise[row, start][:, None] + fit.error[row, start][:, None] * stdtrit(
-        fit.degrees[start][:, None], _LEVELS[None, :]
-    )
-    return shapes.of(row), rise / fit.span[row, start][:, None], weight
+    quantiles = stdtrit(degrees[start][:, None], _LEVELS[None, :])
+    rises = rise[row, start][:, None] + error[row, start][:, None] * quantiles
+    return shapes.of(row), rises, weight
 
 
 def _all_shapes() -> tuple[Shapes, Array]:
@@ -106,48 +103,39 @@ def _all_shapes() -> tuple[Shapes, Array]:
     return shapes, -np.log(np.where(exponential, 2.0 * _N_RATES, 2.0 * power.size))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Fit:
-    """Least-squares fits: one row for each shape, one column for each point where a fit starts."""
+def _fits(
+    shapes: Shapes, t: Array, y: Array, *, resolution: float
+) -> tuple[Array, Array, Array, Array]:
+    """Fit every shape's level and rise to the points from each starting point to the last.
 
-    rise: Array  # The rise over the fitted points.
-    error: Array  # The standard error of `rise`.
-    span: Array  # The fraction of the total rise that lies within the fitted points.
-    degrees: Array  # The degrees of freedom of `error`, one per column.
-    log_weight: Array  # The log probability of the points, up to a constant, without the prior.
-
-    @classmethod
-    def of(cls, shapes: Shapes, t: Array, y: Array, *, resolution: float) -> _Fit:
-        """Fit every shape's level and rise to the points from each starting point to the last."""
-        starts = _starts(len(t))
-        n = len(t) - starts
-        left = shapes.left(t)
-        ahead, value = left - left[:, -1:], y - y[-1]
-        span = ahead[:, starts]
-        visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat here.
-        span = np.where(visible, span, 1.0)
-        sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
-        square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
-        square = np.where(visible, square, 1.0)
-        product = _tails(ahead * value)[:, starts] / span - sum_ahead * sum_value / n
-        rise = -product / square
-        total = _tails(value**2)[starts] - sum_value**2 / n
-        residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
-        degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 parameters + 1 for the prior
-        log_weight = (
-            -0.5 * np.log(square)
-            - 0.5 * degrees * np.log(residual)
-            + gammaln(0.5 * degrees)
-            - 0.5 * n * np.log(np.pi)
-            - starts * np.log(float(np.ptp(y)) + resolution)
-        )
-        return cls(
-            rise=rise,
-            error=np.sqrt(residual / degrees) / np.sqrt(square),
-            span=span,
-            degrees=degrees,
-            log_weight=np.where(visible, log_weight, -np.inf),
-        )
+    Return the rises, their standard errors, the errors' degrees of freedom, and the log probability
+    of the points without the prior, up to a constant. The arrays have one row for each shape and
+    one column for each starting point; the degrees of freedom have only columns.
+    """
+    starts = _starts(len(t))
+    n = len(t) - starts
+    left = shapes.left(t)
+    ahead, value = left - left[:, -1:], y - y[-1]
+    span = ahead[:, starts]  # The fraction of the total rise that lies within the fitted points.
+    visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat here.
+    span = np.where(visible, span, 1.0)
+    sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
+    square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
+    square = np.where(visible, square, 1.0)
+    product = _tails(ahead * value)[:, starts] / span - sum_ahead * sum_value / n
+    rise = -product / square
+    total = _tails(value**2)[starts] - sum_value**2 / n
+    residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
+    degrees = np.asarray(n - 1.0, dtype=float)  # n points - 2 parameters + 1 for the prior
+    error = np.sqrt(residual / degrees) / np.sqrt(square)
+    log_weight = (
+        -0.5 * np.log(square)
+        - 0.5 * degrees * np.log(residual)
+        + gammaln(0.5 * degrees)
+        - 0.5 * n * np.log(np.pi)
+        - starts * np.log(float(np.ptp(y)) + resolution)
+    )
+    return rise / span, error / span, degrees, np.where(visible, log_weight, -np.inf)
 
 
 def _tails(rows: Array) -> Array:
@@ -176,15 +164,6 @@ def _representatives(weight: Array) -> tuple[Index, Index, Array]:
     places = (np.arange(MAX_CURVES) + 0.5) / MAX_CURVES
     drawn = np.minimum(np.searchsorted(np.cumsum(shares), places), len(shares) - 1)
     return row[drawn], column[drawn], np.full(MAX_CURVES, 1 / MAX_CURVES)
-
-
-def _in_blocks(t: Array, y: Array) -> tuple[Array, Array]:
-    """Return the curve itself, or its means over equal blocks if it is longer than MAX_POINTS."""
-    if len(t) <= MAX_POINTS:
-        return t, y
-    starts = np.linspace(0, len(t), MAX_POINTS, endpoint=False).astype(int)
-    counts = np.diff(np.append(starts, len(t)))
-    return np.add.reduceat(t, starts) / counts, np.add.reduceat(y, starts) / counts
 
 
 PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
