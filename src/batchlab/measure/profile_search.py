@@ -289,23 +289,16 @@ class ProfileSearch:
         return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(TIMED_S, _FEWEST_STEPS * step_s)
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """Extrapolate a step time linearly from two timed sizes; return 0 if no size was timed.
+        """Scale the step time of the next smaller timed size; return 0 if no size was timed.
 
-        The two sizes are the smallest, and the largest that is at most `batch_size`. A time in
-        proportion to the size would be far too long, as small batches take nearly equal times.
+        A step of a size below all timed sizes takes at most as long as that of the smallest.
         """
         times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
-        ran: list[tuple[int, float]] = sorted(times)
-        if not ran:
-            return 0.0
-        first, first_s = nearest, nearest_s = ran[0]
-        for size, step_s in ran:
-            if size <= batch_size:
-                nearest, nearest_s = size, step_s
-        slope_s = nearest_s / nearest
-        if nearest > first:
-            slope_s = min(max(0.0, (nearest_s - first_s) / (nearest - first)), slope_s)
-        return nearest_s + slope_s * max(0, batch_size - nearest)
+        step_s: dict[int, float] = dict(times)
+        smaller = [size for size in step_s if size <= batch_size]
+        if not smaller:
+            return step_s[min(step_s)] if step_s else 0.0
+        return step_s[max(smaller)] * batch_size / max(smaller)
 
 
 def _rounded(size: float, *, above: int, below: int) -> int:

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -47,9 +47,6 @@ def measure_step_time(
     device: str,
     timed_s: float = TIMED_S,
     wall_bytes: int | None = None,
-    *,
-    threads_to_try: tuple[int, ...] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> StepTiming:
     """Time the steps of `trial` in this process, while nothing else should run on the machine.
 
@@ -58,17 +55,15 @@ def measure_step_time(
     time to fetch and copy batches.
 
     Timing takes about `timed_s` seconds after the warm-up. The process may allocate `wall_bytes`
-    more bytes than at present. `threads_to_try` is ascending; if None, the numbers of threads are
-    `thread_choices(device)`.
+    more bytes than at present.
     """
     on = torch.device(device)
     limit_memory(on, wall_bytes)
     workload = packed.unpack()
     memory = PeakMemory(on)
     _touch(workload)
-    timer = _Timer(Stepper(workload, trial, on), clock)
-    choices = threads_to_try or thread_choices(device)
-    timing = _timed(timer, trial, timed_s, choices)
+    timer = _Timer(Stepper(workload, trial, on))
+    timing = _timed(timer, trial, timed_s, thread_choices(device))
     return replace(timing, peak_bytes=memory.bytes(), place=place_here(device))
 
 
@@ -77,25 +72,18 @@ def _timed(
 ) -> StepTiming:
     """Time blocks of steps with each number of threads; return the times of the best number."""
     # Start with the most threads, because the first step is slow, and slower with few threads.
-    choices = threads_to_try[::-1]
     # The first steps also select kernels and fill the allocator, so store them as warm-up.
-    warmup_s, latest_s = list[float](), dict[int, float]()
-    for threads in choices * 2:
-        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
-            choices = _not_hopeless(latest_s)
-            break
-        latest_s[threads] = timer.block(1, threads)
-        warmup_s.append(latest_s[threads])
-    fastest_s = min(warmup_s)
-    share_s = timed_s / (_ROUNDS * len(choices))
+    least_s = {threads: timer.block(1, threads) for threads in threads_to_try[::-1]}
+    warmup_s = list(least_s.values())
+    share_s = timed_s / (_ROUNDS * len(least_s))
+    if sum(warmup_s) <= timed_s:
+        least_s = {threads: _look(timer, threads, share_s) for threads in least_s}
+    choices, fastest_s = _not_hopeless(least_s), min(least_s.values())
     block_steps = max(1, round(share_s / fastest_s))
-    if block_steps > 1 and len(choices) > 1:
-        looks = {threads: _look(timer, threads, block_steps // 2, share_s) for threads in choices}
-        choices = _not_hopeless(looks)
     block_s: dict[int, list[float]] = defaultdict(list)
-    started_s = timer.clock()
+    started_s = time.perf_counter()
     for n_rounds in range(_ROUNDS):
-        elapsed_s = timer.clock() - started_s
+        elapsed_s = time.perf_counter() - started_s
         is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
         if is_slow or (n_rounds >= _FEWEST_ROUNDS and elapsed_s > timed_s):
             break
@@ -135,13 +123,13 @@ def measure_in_turn(
 
     The two shapes take turns in this process, so that other work on the machine affects both.
     """
-    on, clock = torch.device(device), time.perf_counter
+    on = torch.device(device)
     limit_memory(on, available_bytes(on))
     workload = packed.unpack()
     timers = []
     for size, micro, _ in shapes:
         sized = replace(trial, batch_size=size, micro_batch_size=micro)
-        timers.append(_Timer(Stepper(workload, sized, on), clock))
+        timers.append(_Timer(Stepper(workload, sized, on)))
 
     def turn(n_steps: Sequence[int]) -> list[float]:
         step_s = []
@@ -151,8 +139,8 @@ def measure_in_turn(
 
     first = [turn((1, 1)) for _ in range(_FEWEST_ROUNDS)]
     n_steps = [max(1, round(_TURN_S / min(step_s))) for step_s in zip(*first, strict=True)]
-    until_s, ratios = clock() + _IN_TURN_S, list[float]()
-    while len(ratios) < _FEWEST_ROUNDS or clock() < until_s:
+    until_s, ratios = time.perf_counter() + _IN_TURN_S, list[float]()
+    while len(ratios) < _FEWEST_ROUNDS or time.perf_counter() < until_s:
         one_s, other_s = turn(n_steps)
         ratios.append(other_s / one_s)
     return tuple(ratios)
@@ -173,7 +161,7 @@ def measure_compiled(
     for size, micro, threads in shapes:
         shaped = replace(trial, batch_size=size, micro_batch_size=micro)
         stepper = Stepper(workload, shaped, on, is_compiled=True)
-        timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
+        timer = _Timer(stepper, stream=_of_any_size(stepper.stream(0)))
         compile_s = timer.block(1, threads)  # a changed number of threads also causes compilation
         timing = _timed(timer, shaped, TIMED_S, (threads,))
         warmup_s = compile_s, *timing.warmup_s
@@ -207,14 +195,14 @@ def _touch(workload: Workload) -> None:
             column.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
 
 
-def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
+def _look(timer: _Timer, threads: int, most_s: float) -> float:
     """Return the least seconds per step over blocks of 1, 2, 4, ... steps with `threads` threads.
 
     Blocks start short: on a busy machine, threads may wait for one another a thousand times as long
     as a single thread computes, so that a whole block would take many seconds.
     """
     n_steps, least_s, took_s = 1, math.inf, 0.0
-    while n_steps <= most_steps and took_s <= most_s:
+    while 2 * took_s < most_s:
         took_s = timer.block(n_steps, threads)
         least_s = min(least_s, took_s / n_steps)
         n_steps *= 2
@@ -239,13 +227,8 @@ class _Timer:
     """A timer of blocks of consecutive training steps."""
 
     def __init__(
-        self,
-        stepper: Stepper,
-        clock: Callable[[], float],
-        *,
-        stream: Iterator[Sequence[Batch]] | None = None,
+        self, stepper: Stepper, *, stream: Iterator[Sequence[Batch]] | None = None
     ) -> None:
-        self.clock = clock
         self._stepper = stepper
         self._stream = stream or stepper.stream(0)
         self._step = 0
@@ -253,8 +236,8 @@ class _Timer:
     def block(self, n_steps: int, threads: int) -> float:
         """Return the seconds that the next `n_steps` steps take with this number of threads."""
         torch.set_num_threads(threads)
-        started_s = self.clock()
+        started_s = time.perf_counter()
         # `steps` reads the losses, which waits for the GPU, so the time includes the GPU's work.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
-        return self.clock() - started_s
+        return time.perf_counter() - started_s
