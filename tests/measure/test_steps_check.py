@@ -25,7 +25,6 @@ from torch.optim import lr_scheduler
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import CheckResult
 from batchlab.measure.steps_check import check_steps
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
@@ -33,8 +32,8 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
 
 
-def checked(workload: Workload) -> CheckResult:
-    return check_steps(PackedWorkload(workload), torch.device("cpu"))
+def warnings_of(workload: Workload) -> tuple[str, ...]:
+    return check_steps(PackedWorkload(workload), torch.device("cpu"))[0]
 
 
 def update(optimizer: Any, loss: Tensor) -> Tensor:
@@ -97,13 +96,13 @@ def without_speed(warnings: Sequence[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_training_gets_no_warning(name: str) -> None:
-    assert without_speed(checked(SOUND[name]()).warnings) == []
+    assert without_speed(warnings_of(SOUND[name]())) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", workload_names())
 def test_no_built_in_workload_is_warned_of(name: str) -> None:
-    assert without_speed(checked(load_workload(name, {}).workload).warnings) == []
+    assert without_speed(warnings_of(load_workload(name, {}).workload)) == []
 
 
 def infinite(model: nn.Module, batch: Any) -> Tensor:
@@ -158,7 +157,7 @@ WARNED: dict[str, tuple[Workload, str]] = {
 def test_what_is_odd_or_kept_where_no_checkpoint_looks_is_told(name: str) -> None:
     workload, text = WARNED[name]
 
-    (warning,) = without_speed(checked(workload).warnings)
+    (warning,) = without_speed(warnings_of(workload))
 
     assert re.search(text, warning)
 
@@ -170,9 +169,7 @@ def test_examples_that_are_slow_to_read_are_told() -> None:
             return super().__getitem__(place)
 
     train = small_workload().train
-    slow, fast = (
-        checked(small_workload(train=kind(*train))).warnings for kind in (Slow, TensorDataset)
-    )
+    slow, fast = (warnings_of(small_workload(train=kind(*train))) for kind in (Slow, TensorDataset))
 
     assert ["so reading sets the pace" in text for text in slow] == [True]
     assert fast == ()
@@ -184,10 +181,10 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
             raise ValueError("eight")
         return cross_entropy(model, batch)
 
-    result = checked(small_workload(loss=loss, batch_size=16))
+    packed = PackedWorkload(small_workload(loss=loss, batch_size=16))
+    (warning,), last_batch_runs = check_steps(packed, torch.device("cpu"))
 
-    assert not result.last_batch_runs
-    (warning,) = result.warnings
+    assert not last_batch_runs
     assert warning.startswith("a training step of 8 examples, an epoch's last batch, raised ValueE")
 
 
@@ -218,7 +215,7 @@ def test_a_step_that_does_not_train_is_refused_in_a_line(name: str) -> None:
     fields, text = REFUSED[name]
 
     with pytest.raises(WorkloadError, match=text) as caught:
-        checked(small_workload(**fields))
+        warnings_of(small_workload(**fields))
 
     assert "\n" not in str(caught.value)
 
@@ -233,5 +230,5 @@ def test_dear_steps_are_not_stopped_and_resumed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("batchlab.measure.steps_check._MOST_S", 0.05)
     result = check_steps(Unpacked(small_workload(loss=loss, batch_size=8)), torch.device("cpu"))
 
-    assert result == CheckResult()
+    assert result == ((), True)
     assert len(taken) == 2

@@ -16,7 +16,6 @@ from torch.overrides import TorchFunctionMode
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
-    CheckResult,
     batch_from,
     batches_of_few,
     check_batch_counts,
@@ -141,37 +140,37 @@ def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
 
 def look_at_loss(
     workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
-) -> CheckResult:
+) -> tuple[str | None, bool]:
     """Check, in evaluation mode, that the loss is finite and is a mean over the examples.
 
-    Without `with_gradients`, check only that it is finite.
+    Return a warning, if any, and whether the loss depends on which examples share a batch. Without
+    `with_gradients`, check only that the loss is finite.
 
     Raises:
         WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
             compares each prediction with every target.
     """
     if workload.loss is None:  # the workload has its own step, whose loss can't be computed here
-        return CheckResult()
+        return None, False
     few = _few_of(replace(workload, model=lambda: model, augment=None), device)
     few = replace(few, evaluated=(nn.Module,))
     value = _loss_value(few, model.eval(), device)
     if not math.isfinite(value):
-        warning = f"the untrained model's loss on the first examples is {value:g}"
-        return CheckResult(warnings=(warning,))
+        return f"the untrained model's loss on the first examples is {value:g}", False
     if not with_gradients:
-        return CheckResult()
+        return None, False
     _move(model)
     with asking(workload, f"the gradient of `loss` of {few.n} examples and their pieces"):
         coupling = _coupling(few)
     if coupling is None:
-        return CheckResult()
+        return None, False
     text = (
         f"the gradient of {few.n} examples is not that of their pieces put together "
         f"({coupling.where}): {CAUSES[coupling.cause]}"
     )
     if coupling.cause == "sum":
         raise WorkloadError(f"workload {workload.name!r}: {text}")
-    return CheckResult(warnings=(text,), loss_couples=coupling.cause == "coupled")
+    return text, coupling.cause == "coupled"
 
 
 _RUNS_WITH_OWN = (

@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import NEEDS_GRADIENTS, look_at_loss
 from batchlab.measure.examples import (
-    CheckResult,
     batch_from,
     check_batch_counts,
     explained,
@@ -58,7 +57,9 @@ def check_workload(
     """
     workload, on = packed.unpack(), torch.device(device)
     model = new_model(workload)
-    compiled = (COMPILED,) if is_compiled(model) else ()
+    warnings = list(known.warnings)
+    if is_compiled(model):
+        warnings.append(COMPILED)
     model = uncompiled(model).to(on)
     parameters = trainable_parameters(model)
     if not parameters:
@@ -69,18 +70,23 @@ def check_workload(
     optimizers = _checked_optimizers(workload, model)
     _check_streams(workload)
     check_batch_counts(workload)
-    loss = look_at_loss(workload, model, on, with_gradients=with_steps)
+    about_loss, loss_couples = look_at_loss(workload, model, on, with_gradients=with_steps)
+    if about_loss is not None:
+        warnings.append(about_loss)
     check_metrics(workload, model, on)
-    steps = check_steps(packed, on) if with_steps else CheckResult()
+    last_batch_runs = True
+    if with_steps:
+        about_steps, last_batch_runs = check_steps(packed, on)
+        warnings += about_steps
     return replace(
         known,
         n_parameters=n_numbers(parameters),
         has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in model.modules()),
         adam=adam_settings(*optimizers.optimizers),
         has_weight_decay=any(group.get("weight_decay") for group in _groups(optimizers)),
-        warnings=(*known.warnings, *compiled, *loss.warnings, *steps.warnings),
-        loss_couples=loss.loss_couples,
-        last_batch_runs=steps.last_batch_runs,
+        warnings=tuple(warnings),
+        loss_couples=loss_couples,
+        last_batch_runs=last_batch_runs,
     )
 
 

@@ -8,7 +8,6 @@ import random
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -37,15 +36,6 @@ from batchlab.workload.identity import value_digest
 
 _SEED = 0
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckResult:
-    """Warnings and results of one part of the check of a workload that can be trained."""
-
-    warnings: tuple[str, ...] = ()
-    loss_couples: bool = False  # True if the loss depends on which examples share a batch.
-    last_batch_runs: bool = True  # True if a step with an epoch's smaller last batch runs.
 
 
 def succeeds(function: Callable[[], object]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import CheckResult, batch_from, places, succeeds
+from batchlab.measure.examples import batch_from, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
@@ -39,8 +39,10 @@ _GRAINS = 4  # Rounding changes a weight by at most _GRAINS Ã— machine epsilon Ã
 _MOST_S = 0.5  # Resuming is not tested if making a model and taking a step takes more seconds.
 
 
-def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
+def check_steps(packed: PackedWorkload, device: torch.device) -> tuple[tuple[str, ...], bool]:
     """Check steps with a few examples, with an epoch's smaller last batch, and after resuming.
+
+    Return warnings, and whether a step with an epoch's smaller last batch runs.
 
     Raises:
         WorkloadError: a step fails both with a few examples and with the workload's batch size, the
@@ -73,7 +75,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
     n_steps = max(_LEAST_STEPS, n_until_update - 1)
     if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
         warnings += _resumption_warnings(packed, device, n, n_steps)
-    return CheckResult(warnings=warnings, last_batch_runs=last_batch_runs)
+    return warnings, last_batch_runs
 
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
