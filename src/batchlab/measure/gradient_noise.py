@@ -23,7 +23,7 @@ from batchlab.measure.gradients import (
 )
 from batchlab.measure.noise import NoisePoint
 from batchlab.processes.children import Line
-from batchlab.processes.memory import is_out_of_memory, limit_memory
+from batchlab.processes.memory import limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
 from batchlab.records.estimate import Estimate, Reason
@@ -40,7 +40,9 @@ _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
 # The number of examples in each of the first blocks.
 _FIRST_BLOCK = 16
-_PASS_EXAMPLES = 256  # Examples per forward and backward pass; halved if memory runs out.
+# The most examples per forward and backward pass; fewer if the workload's batch size is smaller,
+# because larger passes may not fit in memory.
+_PASS_EXAMPLES = 256
 # Sampling stops when both bounds of the interval are within this fraction of the noise scale.
 PRECISION = 0.2
 _FEWEST_EXAMPLES = 3  # An interval needs three blocks of one or more examples.
@@ -70,10 +72,9 @@ class GradientNoise:
         self._workload = workload
         self._device = device
         self._n_train = size_of(workload.train)
-        self._pass_examples = max(_PASS_EXAMPLES, workload.batch_size)
         # Two numbers, which the first sample determines: the number of training examples (None,
-        # which means infinite, if gradients are random), and the number of examples per pass (None,
-        # which means any number, unless the examples of a batch are coupled).
+        # which means infinite, if gradients are random), and the number of examples that a pass
+        # must have (None, which means any number, unless the examples of a batch are coupled).
         self._source: tuple[int | None, int | None] | None = None
         if self._n_train < _FEWEST_EXAMPLES:
             raise WorkloadError(
@@ -135,11 +136,12 @@ class GradientNoise:
         most_blocks = 1 << (n_kept.bit_length() - 1)  # A power of two, to join blocks in pairs.
         # Make the blocks small enough for at least eight of them; fewer give a poor interval.
         n_next = max(1, min(unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
-        n_pass = None if unit is None else n_next
+        n_pass = min(_PASS_EXAMPLES, self._workload.batch_size) if unit is None else n_next
         blocks: list[_Block] = []
         start = 0
         while start + n_next <= len(order):
-            blocks.append(self._block(model, order[start : start + n_next], n_pass))
+            passes = order[start : start + n_next].split(n_pass)
+            blocks.append(_joined([self._passed(model, chosen) for chosen in passes]))
             start += n_next
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
@@ -150,17 +152,6 @@ class GradientNoise:
                 blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
         return _sample_of(blocks, n_next, n_train)
-
-    def _block(self, model: nn.Module, chosen: Tensor, n_pass: int | None) -> _Block:
-        """Compute a block in passes of `n_pass` examples; None means as many as fit in memory."""
-        while True:
-            n_at_once = n_pass or self._pass_examples
-            try:
-                return _joined([self._passed(model, few) for few in chosen.split(n_at_once)])
-            except Exception as error:
-                if not is_out_of_memory(error) or n_pass is not None or n_at_once == 1:
-                    raise
-            self._pass_examples = n_at_once // 2
 
     def _passed(self, model: nn.Module, chosen: Tensor) -> _Block:
         batch = self._fetched(chosen)
