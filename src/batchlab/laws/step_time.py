@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, stdtrit
 
-from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
@@ -253,8 +252,6 @@ class StepTimeFit:
         Args:
             batch_size: examples per step, >= 1; outside the measured range, time is extrapolated.
         """
-        if batch_size < 1:
-            raise BatchlabError(f"the step time of batch size {batch_size}: expected at least 1")
         value = math.exp(float(self._point.log_s([batch_size])[0, 0]))
         drawn = np.exp(self._draws.log_s([batch_size])[:, 0])
         return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))

@@ -175,11 +175,9 @@ class ProfileSearch:
 
     def _limit_below(self, too_large: int) -> int:
         """Search for the largest size that fits (within a factor of 1.25); return that size + 1."""
-        size = self._next_below(too_large)
-        while size:
+        while size := self._next_below(too_large):
             if not self._tried(size, size).ran:
                 too_large = size
-            size = self._next_below(too_large)
         largest = self.profile.largest_batch_size or 0
         if largest and not self.may_accumulate:
             self.listener.warning(
