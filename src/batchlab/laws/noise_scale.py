@@ -59,12 +59,13 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
         return NoiseScale(grad_sq=none, trace=none, scale=none)
     covariance = _covariance(sample)
     n_blocks = sample.n_blocks
-    quantile = float(stdtrit(n_blocks - 1, _UPPER))
     trace, grad_sq = point.tolist()
+    halves = stdtrit(n_blocks - 1, _UPPER) * np.sqrt(np.diag(covariance))
+    trace_half, grad_sq_half = halves.tolist()
     return NoiseScale(
-        grad_sq=_around(grad_sq, quantile * math.sqrt(covariance[1, 1]), n_blocks),
-        trace=_around(trace, quantile * math.sqrt(covariance[0, 0]), n_blocks),
-        scale=_ratio(trace, grad_sq, covariance, quantile, sample),
+        grad_sq=_around(grad_sq, grad_sq_half, n_blocks),
+        trace=_around(trace, trace_half, n_blocks),
+        scale=_ratio(point, covariance, n_blocks, _lost_in_noise(grad_sq, grad_sq_half, sample)),
     )
 
 
@@ -128,30 +129,26 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
         traces: at least three unbiased estimates of tr Sigma.
         grad_sqs: unbiased estimates of |G|^2, one for each of `traces`, in the same order.
     """
-    pairs = np.array([traces, grad_sqs])
-    trace, grad_sq = pairs.mean(axis=1).tolist()
-    n = len(traces)
-    interval = _fieller(trace, grad_sq, np.cov(pairs) / n, float(stdtrit(n - 1, _UPPER)))
-    if interval[1] is None:
-        return Estimate.cannot_tell(
-            Reason.of("gradient_lost_in_batches", n=n), low=interval[0], n=n
-        )
-    return Estimate.of(trace / grad_sq, interval=interval, n=n)
+    pairs, n = np.array([traces, grad_sqs]), len(traces)
+    lost = Reason.of("gradient_lost_in_batches", n=n)
+    return _ratio(pairs.mean(axis=1), np.cov(pairs) / n, n, lost)
 
 
-def _ratio(
-    trace: float, grad_sq: float, covariance: Array, quantile: float, sample: GradientSample
-) -> Estimate:
-    """Return tr Sigma / |G|^2, or only a lower bound if |G|^2 is not significantly above 0."""
-    at_least, high = _fieller(trace, grad_sq, covariance, quantile)
-    if high is not None:
-        interval = (at_least, high)
-        return Estimate.of(trace / grad_sq, interval=interval, n=sample.n_blocks)
-    half = quantile * math.sqrt(covariance[1, 1])
+def _ratio(point: Array, covariance: Array, n: int, lost: Reason) -> Estimate:
+    """Return tr Sigma / |G|^2; if |G|^2 is not significantly above 0, a bound and `lost`."""
+    trace, grad_sq = point.tolist()
+    low, high = _fieller(trace, grad_sq, covariance, float(stdtrit(n - 1, _UPPER)))
+    if high is None:
+        return Estimate.cannot_tell(lost, low=low, n=n)
+    return Estimate.of(trace / grad_sq, interval=(low, high), n=n)
+
+
+def _lost_in_noise(grad_sq: float, half: float, sample: GradientSample) -> Reason:
+    """Return that |G|^2 may be 0, and how many examples would probably show that it is not."""
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
-    reason = Reason.of(
+    return Reason.of(
         "gradient_lost_in_noise",
         n=sample.n_examples,
         value=grad_sq,
@@ -159,7 +156,6 @@ def _ratio(
         high=grad_sq + half,
         n_needed=min(sample.n_train or needed, needed),
     )
-    return Estimate.cannot_tell(reason, low=at_least, n=sample.n_blocks)
 
 
 def _fieller(
