@@ -105,10 +105,6 @@ def test_no_built_in_workload_is_warned_of(name: str) -> None:
     assert without_speed(warnings_of(load_workload(name, {}).workload)) == []
 
 
-def infinite(model: nn.Module, batch: Any) -> Tensor:
-    return (model(batch[0]) * 0).sqrt().mean()
-
-
 def augmented(generator: Callable[[], np.random.Generator]) -> Workload:
     def augment(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         noise = generator().normal(size=tuple(batch[0].shape)).astype("float32")
@@ -142,7 +138,6 @@ WARNED: dict[str, tuple[Workload, str]] = {
         small_workload(optimizer=lambda _, rate: torch.optim.SGD(small_mlp().parameters(), rate)),
         "changed no weight of the model",
     ),
-    "infinite gradient": (small_workload(loss=infinite), "left weights that are not finite"),
     "generator of its own": (augmented(lambda: OWN_DRAWS), ELSEWHERE),
     "counter on the model": (small_workload(model=Kept, step=counting_step), ELSEWHERE),
     "random by itself": (augmented(np.random.default_rng), ELSEWHERE),

@@ -117,17 +117,11 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
             f"workload {workload.name!r}: `step` changed no weight of the model in {most} steps; "
             f"call loss.backward() between optimizer.zero_grad() and optimizer.step()"
         )
-    rate = f"learning rate {workload.learning_rate:g}"
     # Accept a loss of 0 or NaN that changes no weight: the examples may have nothing to average.
     if not has_moved and math.isfinite(loss) and loss != 0:
         return n_taken, (
-            f"a training step of {n} examples at {rate} changed no weight of the model; is its "
-            f"optimizer made from the parameters that it is given?",
-        )
-    if math.isfinite(loss) and not bool(torch.isfinite(_weights(steps.model)).all()):
-        return n_taken, (
-            f"one training step at {rate} left weights that are not finite; is the rate too high, "
-            f"or a gradient infinite?",
+            f"a training step of {n} examples at learning rate {workload.learning_rate:g} changed "
+            f"no weight of the model; is its optimizer made from the parameters that it is given?",
         )
     return n_taken, ()
 
