@@ -14,7 +14,7 @@ import torch
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
-from batchlab.measure.gradient_noise import GradientNoise
+from batchlab.measure.gradient_noise import sample_gradients
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
@@ -38,9 +38,8 @@ def time_row(name: str, workload: Workload, epochs: int) -> str:
         chosen = torch.arange(start % (n_train - size), start % (n_train - size) + size)
         workload.loss(model, examples_at(workload, chosen)).backward()
         optimizer.step()
-    noise = GradientNoise(workload, CPU)
     started_s = time.perf_counter()
-    samples = [noise.sample(model, seed=seed) for seed in range(SEEDS)]
+    samples = [sample_gradients(workload, model, CPU, seed=seed) for seed in range(SEEDS)]
     took_s = (time.perf_counter() - started_s) / SEEDS
     found = noise_scale(samples[0]).scale
     assert found.estimate is not None

@@ -20,7 +20,7 @@ import batchlab
 from batchlab.laws.mean import mean_interval
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure import gradient_noise
-from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
+from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import size_of
@@ -78,7 +78,7 @@ def measured() -> list[dict[str, float | None]]:
     stepper = Stepper(workload, trial, CPU)
     stepper.steps(stepper.stream(0), trial.plan.steps_in(1), first_step=0)
     gradient_noise.PRECISION = 0.0  # take all examples
-    trace = noise_scale(GradientNoise(workload, CPU).sample(stepper.model, seed=0)).trace
+    trace = noise_scale(sample_gradients(workload, stepper.model, CPU, seed=0)).trace
     assert trace.estimate is not None
     rows = []
     for size in (1 << power for power in range(n_train.bit_length())):

@@ -24,7 +24,7 @@ from batchlab.measure.at_steps import (
     sharpness,
     top_eigenvalue,
 )
-from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
+from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
 from batchlab.measure.measurements import expected_variance, on_request
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
@@ -222,7 +222,7 @@ def test_the_lengths_of_distances_and_gradients_are_those_of_the_textbooks() -> 
 def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
     workload, model = least_squares(500)
     surface = LossSurface(workload, model, torch.arange(500), device=CPU)
-    sample = GradientNoise(workload, CPU).sample(model, seed=0)
+    sample = sample_gradients(workload, model, CPU, seed=0)
     expected = {
         "noise_scale": noise_scale(sample).scale.estimate,
         "sharpness": sharpness(surface),

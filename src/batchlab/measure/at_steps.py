@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
+from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
 from batchlab.measure.gradients import (
     batches_at,
     flat_gradient,
@@ -229,9 +229,10 @@ def _parameter_norm(moment: Moment) -> float:
 
 def _noise_scale(moment: Moment) -> float | None:
     """Return the noise scale, or None if the squared mean gradient is not significantly above 0."""
-    noise = GradientNoise(moment.workload, moment.device)
     # Use the same examples at every step, so that sampling errors cancel in comparisons of steps.
-    sample = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
+    sample = sample_gradients(
+        moment.workload, moment.model, moment.device, seed=0, most_examples=_MOST_EXAMPLES
+    )
     return noise_scale(sample).scale.estimate
 
 

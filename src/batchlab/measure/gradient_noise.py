@@ -56,113 +56,92 @@ _Block = tuple[float, Tensor]
 """The total weight of a block of examples, and weight × gradient summed over the examples, (P,)."""
 
 
-class GradientNoise:
-    """Samples gradients of a workload's training examples, averaged over blocks of examples.
+def sample_gradients(
+    workload: Workload,
+    model: nn.Module,
+    device: torch.device,
+    *,
+    seed: int,
+    most_examples: int | None = None,
+    until_s: float = math.inf,
+) -> GradientSample:
+    """Sample gradients at the model's weights until the noise scale is precise enough.
+
+    The gradients of training examples are averaged over blocks of examples. Examples are drawn
+    without replacement, and their number is doubled repeatedly. Sampling stops when both bounds of
+    the 95 % interval are within the fraction `PRECISION` of the noise scale, when all examples (or
+    `most_examples`) are used, or when the clock `time.monotonic()` has passed `until_s` (but not
+    before eight blocks).
 
     A sample uses a copy of the model in its current mode, so the model's parameters, buffers and
     gradients do not change. The global random generators do not change either.
+
+    Raises:
+        WorkloadError: the training set has fewer than three examples.
     """
-
-    def __init__(self, workload: Workload, device: torch.device) -> None:
-        """Check the size of the training set; `sample` computes the gradients.
-
-        Raises:
-            WorkloadError: the training set has fewer than three examples.
-        """
-        self._workload = workload
-        self._device = device
-        self._n_train = size_of(workload.train)
-        # Two numbers, which the first sample determines: the number of training examples (None,
-        # which means infinite, if gradients are random), and the number of examples that a pass
-        # must have (None, which means any number, unless the examples of a batch are coupled).
-        self._source: tuple[int | None, int | None] | None = None
-        if self._n_train < _FEWEST_EXAMPLES:
-            raise WorkloadError(
-                f"workload {workload.name!r}: its training set has {self._n_train} examples; the "
-                f"noise of a gradient takes at least {_FEWEST_EXAMPLES}"
-            )
-
-    def sample(
-        self,
-        model: nn.Module,
-        *,
-        seed: int,
-        most_examples: int | None = None,
-        until_s: float = math.inf,
-    ) -> GradientSample:
-        """Sample gradients at the model's weights until the noise scale is precise enough.
-
-        Examples are drawn without replacement, and their number is doubled repeatedly. Sampling
-        stops when both bounds of the 95 % interval are within the fraction `PRECISION` of the noise
-        scale, when all examples (or `most_examples`) are used, or when the clock `time.monotonic()`
-        has passed `until_s` (but not before eight blocks).
-        """
-        with untouched_randomness():
-            copied = copy.deepcopy(model)
-            self._source = self._source or self._source_for(copied)
-            seed_everything(derived_seed("gradient noise", seed))
-            order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
-            return self._sample(copied, *self._source, order[:most_examples], until_s)
-
-    def _source_for(self, model: nn.Module) -> tuple[int | None, int | None]:
-        few = torch.arange(min(self._n_train, _FIRST_BLOCK))
-        gradients = []
-        for seed in (0, 1):
-            seed_everything(seed)
-            gradients.append(batch_gradient(self._workload, model, self._fetched(few)))
-        one, other = gradients
-        if not bool(torch.isfinite(one).all()):
-            raise WorkloadError(
-                f"workload {self._workload.name!r}: the gradient of its loss on the first "
-                f"{len(few)} training examples is not finite; look at the data and the loss"
-            )
-        is_drawn = _distance(one, other) > _OTHER_GRADIENT
-        n_train = None if is_drawn else self._n_train
-        unit = None
-        if _are_coupled(self._workload, copy.deepcopy(model), self._fetched(few)):
-            unit = self._workload.batch_size
-        return n_train, unit
-
-    def _sample(
-        self,
-        model: nn.Module,
-        n_train: int | None,
-        unit: int | None,
-        order: Tensor,
-        until_s: float,
-    ) -> GradientSample:
+    n_train = size_of(workload.train)
+    if n_train < _FEWEST_EXAMPLES:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its training set has {n_train} examples; the "
+            f"noise of a gradient takes at least {_FEWEST_EXAMPLES}"
+        )
+    with untouched_randomness():
+        copied = copy.deepcopy(model)
+        is_random, unit = _kind_of_gradients(workload, copied, device)
+        seed_everything(derived_seed("gradient noise", seed))
+        order = shuffled(n_train, seed=derived_seed("gradient noise", seed))[:most_examples]
         n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # A power of two, to join blocks in pairs.
         # Make the blocks small enough for at least eight of them; fewer give a poor interval.
         n_next = max(1, min(unit or _FIRST_BLOCK, len(order) // _FEWEST_BLOCKS))
-        n_pass = min(_PASS_EXAMPLES, self._workload.batch_size) if unit is None else n_next
+        n_pass = min(_PASS_EXAMPLES, workload.batch_size) if unit is None else n_next
+        # If gradients are random, there are infinitely many of them.
+        n_set = None if is_random else n_train
         blocks: list[_Block] = []
         start = 0
         while start + n_next <= len(order):
             passes = order[start : start + n_next].split(n_pass)
-            blocks.append(_joined([self._passed(model, chosen) for chosen in passes]))
+            blocks.append(_joined([_passed(workload, copied, device, few) for few in passes]))
             start += n_next
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == most_blocks:
-                sample = _sample_of(blocks, n_next, n_train)
+                sample = _sample_of(blocks, n_next, n_set)
                 if _is_precise(noise_scale(sample).scale):
                     return sample
                 blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
-        return _sample_of(blocks, n_next, n_train)
+        return _sample_of(blocks, n_next, n_set)
 
-    def _passed(self, model: nn.Module, chosen: Tensor) -> _Block:
-        batch = self._fetched(chosen)
-        weight = weight_of(self._workload, batch)
-        return weight, batch_gradient(self._workload, model, batch).mul_(weight)
 
-    def _fetched(self, chosen: Tensor) -> Batch:
-        (batch,) = batches_at(self._workload, self._device, [chosen])
-        if self._workload.augment is None:
-            return batch
-        return self._workload.augment(batch)
+def _kind_of_gradients(
+    workload: Workload, model: nn.Module, device: torch.device
+) -> tuple[bool, int | None]:
+    """Return whether gradients are random, and the number of examples that each pass must have.
+
+    The number is None, which means any number, unless the examples of a batch are coupled.
+    """
+    few = torch.arange(min(size_of(workload.train), _FIRST_BLOCK))
+    gradients = []
+    for seed in (0, 1):
+        seed_everything(seed)
+        gradients.append(batch_gradient(workload, model, _fetched(workload, device, few)))
+    is_random = _distance(*gradients) > _OTHER_GRADIENT
+    if _are_coupled(workload, copy.deepcopy(model), _fetched(workload, device, few)):
+        return is_random, workload.batch_size
+    return is_random, None
+
+
+def _passed(workload: Workload, model: nn.Module, device: torch.device, chosen: Tensor) -> _Block:
+    batch = _fetched(workload, device, chosen)
+    weight = weight_of(workload, batch)
+    return weight, batch_gradient(workload, model, batch).mul_(weight)
+
+
+def _fetched(workload: Workload, device: torch.device, chosen: Tensor) -> Batch:
+    (batch,) = batches_at(workload, device, [chosen])
+    return batch if workload.augment is None else workload.augment(batch)
 
 
 def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
@@ -281,7 +260,7 @@ def measure_noise_along(
     limit_memory(on, wall_bytes)
     torch.set_num_threads(max(thread_choices(device)))
     workload = packed.unpack()
-    stepper, noise = Stepper(workload, trial, on), GradientNoise(workload, on)
+    stepper = Stepper(workload, trial, on)
     stream, taken = stepper.stream(0), 0
     for step in steps:
         while taken < step:
@@ -291,7 +270,8 @@ def measure_noise_along(
                     return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
         started_s, samples = time.monotonic(), trial.plan.samples_at(step)
-        sample = noise.sample(stepper.model, seed=step, until_s=started_s + point_s)
+        until_s = started_s + point_s
+        sample = sample_gradients(workload, stepper.model, on, seed=step, until_s=until_s)
         took_s = time.monotonic() - started_s
         line.say(NoisePoint.of(sample, step=step, samples=samples, took_s=took_s))
     return None
