@@ -135,7 +135,10 @@ def network(between: nn.Module) -> tuple[nn.Module, Workload]:
 
 
 @pytest.mark.parametrize("pass_examples", [N, 31, 7])
-def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(pass_examples) -> None:
+def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(
+    pass_examples, monkeypatch
+) -> None:
+    monkeypatch.setattr("batchlab.measure.at_steps._PASS_EXAMPLES", pass_examples)
     model, workload = network(nn.Tanh())
     parameters = dict(model.named_parameters())
     flat = nn.utils.parameters_to_vector(parameters.values()).detach()
@@ -147,7 +150,7 @@ def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(pass_e
         scores = torch.func.functional_call(model, dict(zip(parameters, shaped, strict=True)), x)
         return nn.functional.cross_entropy(scores, y)
 
-    surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=pass_examples)
+    surface = LossSurface(workload, model, torch.arange(N), device=CPU)
     value, gradient = surface.gradient(surface.weights)
 
     assert value == pytest.approx(float(loss(flat)))

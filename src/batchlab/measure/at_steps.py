@@ -71,7 +71,6 @@ class LossSurface:
         chosen: Tensor,
         *,
         device: torch.device,
-        pass_examples: int = _PASS_EXAMPLES,
     ) -> None:
         """Copy the model, and split the example indices `chosen` into one batch per pass."""
         self._workload = workload
@@ -83,7 +82,7 @@ class LossSurface:
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
             self._is_recurrent |= isinstance(module, nn.RNNBase)
         # Passes are nearly equal, because batch normalization rejects a pass of one example.
-        self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+        self._passes = chosen.tensor_split(math.ceil(len(chosen) / _PASS_EXAMPLES))
         self._parameters = trainable_parameters(self._model)
         flat = torch.cat([weights.detach().flatten().double() for weights in self._parameters])
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters in a vector (P,)

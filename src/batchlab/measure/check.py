@@ -73,7 +73,8 @@ def check_workload(
     about_loss, loss_couples = look_at_loss(workload, model, on, with_gradients=with_steps)
     if about_loss is not None:
         warnings.append(about_loss)
-    check_metrics(workload, model, on)
+    for name in workload.metrics:
+        _check_metric(workload, model.eval(), name, on)
     last_batch_runs = True
     if with_steps:
         about_steps, last_batch_runs = check_steps(packed, on)
@@ -128,16 +129,6 @@ def _groups(optimizers: MadeOptimizers) -> list[dict[str, Any]]:
 # ---- metrics
 
 
-def check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
-    """Compute every metric as an evaluation does, without gradients.
-
-    Raises:
-        WorkloadError: a metric fails; the message suggests a change that helps, if one is found.
-    """
-    for name in workload.metrics:
-        _check_metric(workload, model.eval(), name, device)
-
-
 _RUNS_ON_VALIDATION = (
     ": on validation examples it runs, but metrics are taken on both; if `collate` augments "
     "(mixup), give that as `augment`, which changes only what steps get"
@@ -145,7 +136,11 @@ _RUNS_ON_VALIDATION = (
 
 
 def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    """Compute a metric on up to 64 training examples and up to 1,000 validation examples."""
+    """Compute a metric on up to 64 training examples and up to 1,000 validation examples.
+
+    Raises:
+        WorkloadError: the metric fails; the message suggests a change that helps, if one is found.
+    """
 
     def add(
         split: Split, chosen: Sequence[int], *, to_end: bool, with_gradients: bool = False
