@@ -108,7 +108,9 @@ class Procedure:
     def look(self) -> None:
         """Update the belief about all configurations from all runs."""
         self.outlook = self.study.outlook()
-        self.log.leading = self.study.cells[self.named].cell
+        if self.log.watcher is not None:
+            leader = self.study.cells[self.named].cell
+            self.log.watcher.best(leader.batch_size, leader.learning_rate)
 
     # ---- public actions
 
@@ -384,7 +386,7 @@ class Procedure:
 
     def _submit(self, request: RunRequest, flight: Flight) -> None:
         self._flights[request] = flight
-        self.log.submit(request, "whole" if flight.leader is None else "search")
+        self.log.submit([request], "whole" if flight.leader is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
         """Add the record of a finished run to the study, or begin its next stretch."""

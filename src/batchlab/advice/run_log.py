@@ -12,7 +12,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest
 from batchlab.records.trial import Crossing, Target, Trial, TrialRecord
-from batchlab.runs.contract import Engine, run_all
+from batchlab.runs.contract import Engine
 
 
 class RunWatcher(Protocol):
@@ -22,8 +22,8 @@ class RunWatcher(Protocol):
         """Receive the trials whose runs are requested now."""
         ...
 
-    def answered(self, run_log: RunLog) -> None:
-        """Receive the log after runs have ended or an action was logged."""
+    def best(self, batch_size: int, learning_rate: float) -> None:
+        """Receive the leading configuration, after each update of the belief."""
         ...
 
 
@@ -90,7 +90,6 @@ class RunLog:
     # The batch sizes that are no longer compared, each with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # An observer; no decision depends on it.
-    leading: CellKey | None = None  # The leading configuration; None before comparisons.
     whole_epochs: float | None = None  # The epochs of a whole training; None before the pilot.
     # True if only whole trainings are compared. With a learning-rate schedule, the rate is still
     # high before the end, so values there say little about a shorter training.
@@ -99,13 +98,10 @@ class RunLog:
     hardly_learns: Reason | None = None
     _interval_samples: int = 0
     _keys: dict[Trial, RunKey] = field(default_factory=dict)
-    _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
 
     def note(self, did: Reason, why: Reason) -> None:
-        """Log the next action and its reason, and notify the watcher."""
+        """Log the next action and its reason."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
-        if self.watcher is not None:
-            self.watcher.answered(self)
 
     def left_s(self) -> float:
         """Return the seconds of the budget that are neither spent nor reserved."""
@@ -241,42 +237,28 @@ class RunLog:
         return max(1, self.plan(batch_size).steps_in(epochs))
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
-        """Make the runs, wait for all, and return their records in the order of the requests.
+        """Make the runs, wait for all, and return their records in the order of the requests."""
+        self.submit(requests, purpose)
+        records = dict(self.next_finished() for _ in requests)
+        return [records[request] for request in requests]
 
-        Each record is stored under its configuration and seed; its first purpose is kept.
-        """
-        self._tell(requests, purpose)
-        records = run_all(self.engine, requests)
-        for request, record in zip(requests, records, strict=True):
-            self._keep(request, record, purpose)
+    def submit(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
+        """Start runs without waiting; `next_finished` returns the record of each."""
         if self.watcher is not None:
-            self.watcher.answered(self)
-        return records
-
-    def submit(self, request: RunRequest, purpose: Purpose) -> None:
-        """Start a run without waiting; `next_finished` returns its record."""
-        self._tell([request], purpose)
-        self._purpose_of[request] = purpose
-        self.engine.submit(request)
+            self.watcher.asked([request.trial for request in requests], purpose)
+        for request in requests:
+            self.purposes.setdefault(self.key_of(request), purpose)
+            self.engine.submit(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Wait for the next submitted run to end, store its record, return request and record."""
+        """Wait for the next submitted run to end, store its record, return request and record.
+
+        A run that never started is not stored.
+        """
         request, record = self.engine.next_finished()
-        self._keep(request, record, self._purpose_of.pop(request))
-        if self.watcher is not None:
-            self.watcher.answered(self)
+        if record.evaluations or record.has_failed:
+            self.records[self.key_of(request)] = record
         return request, record
-
-    def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
-        if not record.evaluations and not record.has_failed:
-            return  # the run never started, so there is nothing to store
-        key = self.key_of(request)
-        self.records[key] = record
-        self.purposes.setdefault(key, purpose)
-
-    def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
-        if requests and self.watcher is not None:
-            self.watcher.asked([request.trial for request in requests], purpose)
 
     def crossing(self, record: TrialRecord) -> Crossing | None:
         """Return where a run reached the target; None if never, or if only final values count."""

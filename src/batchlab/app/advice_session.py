@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
-from batchlab.advice.run_log import HORIZONS, RunLog
+from batchlab.advice.run_log import HORIZONS
 from batchlab.app.advice_profile import (
     FIRST_LOOK_S,
     TARGET,
@@ -116,11 +116,9 @@ class AdviceSession:
         self._begin(BEGINNING if self._is_beginning else stage)
         self._listener.asked(trials, why)
 
-    def answered(self, run_log: RunLog) -> None:
-        """Report the leading configuration, if any."""
-        leading = run_log.leading
-        if leading is not None:
-            self._listener.best(leading.batch_size, leading.learning_rate)
+    def best(self, batch_size: int, learning_rate: float) -> None:
+        """Report the leading configuration."""
+        self._listener.best(batch_size, learning_rate)
 
     def _begin(self, stage: str) -> None:
         """Report a stage, unless the stage is the current stage."""
