@@ -21,7 +21,7 @@ from tests.reference.small_workloads import small_trial, small_workload
 from batchlab.measure.at_steps import measured_at_steps
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
-from batchlab.records.run import UNWATCHED, RunLength, RunRequest
+from batchlab.records.run import BEYOND_ANY_END, RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, TrialRecord
 from batchlab.runs.contract import run_all
 from batchlab.runs.process_engine import ProcessEngine
@@ -33,7 +33,7 @@ from batchlab.training.plain import Task, train
 KILLS_A_STUDY = 5
 N_TRAIN = 40
 # As a sweep without a target asks: a few evaluations in the first epoch, then the ends of epochs.
-LENGTH = RunLength(epochs=5, watched_from_samples=UNWATCHED, interval_samples=N_TRAIN // 16)
+LENGTH = RunLength(epochs=5, watched_from_samples=BEYOND_ANY_END, interval_samples=N_TRAIN // 16)
 SLOWEST_LOOK_S = 0.6
 
 

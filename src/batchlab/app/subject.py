@@ -17,7 +17,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
+from batchlab.records.run import BEYOND_ANY_END, AllSplits, PlanName, RunLength
 from batchlab.records.study import USUAL_SIZES, MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.words.catalogue import listing
@@ -176,7 +176,7 @@ class Subject:
         if not self.keeps_cadence:
             return length
         apart = self.summary.n_train // _LOOKS_AT_AN_EPOCH
-        return replace(length, watched_from_samples=UNWATCHED, interval_samples=apart)
+        return replace(length, watched_from_samples=BEYOND_ANY_END, interval_samples=apart)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ class Measured:
         draws = self.draws(ranked)
         if draws is None:
             return None
-        others = in_order(map(ranked.__getitem__, as_good(draws, 0, self.margin)))
+        others = in_order(map(ranked.__getitem__, as_good(draws, self.margin)))
         return tuple(cell.kind for cell in others)
 
 

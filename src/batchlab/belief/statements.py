@@ -18,20 +18,18 @@ Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 SURE = 0.975
 
 
-def as_good(draws: Array, leader: int, margin: float) -> list[int]:
-    """Return the indices of the other cells that may be as good as the leader.
+def as_good(draws: Array, margin: float) -> list[int]:
+    """Return the indices of the other cells that may be as good as the first, best cell.
 
-    A cell is left out if it is surely worse than the leader, but not surely within the margin.
+    A cell is left out if it is surely worse than the first, but not surely within the margin.
 
     Args:
         draws: draws of the mean of every cell, shape (n_draws, cells).
-        leader: the index of the cell with the best mean.
         margin: a mean that is worse by up to this counts as no worse.
     """
-    behind = draws[:, [leader]] - draws
+    behind = draws[:, [0]] - draws
     may_be = (np.mean(behind > 0, axis=0) < SURE) | (np.mean(behind < margin, axis=0) >= SURE)
-    may_be[leader] = False
-    return [*map(int, np.flatnonzero(may_be))]
+    return [i for i in range(1, len(may_be)) if may_be[i]]
 
 
 def falls(draws: Array, margin: float) -> Verdict:

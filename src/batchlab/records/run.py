@@ -23,9 +23,8 @@ small throughout, with a learning rate that decreases where the batch size of "g
 Kind = int | PlanName
 """The constant batch size of a training, or the plan by which its batch size changes."""
 
-_BEYOND_ANY_END = 2**62
-UNWATCHED = _BEYOND_ANY_END
-"""The `RunLength.watched_from_samples` of a run that is evaluated rarely until its end."""
+BEYOND_ANY_END = 2**62
+"""A number of steps or of samples that no run reaches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +61,7 @@ class RunLength:
             UsageError: neither epochs nor steps limit the run.
         """
         if self.to_own_end:
-            return _BEYOND_ANY_END
+            return BEYOND_ANY_END
         limits = []
         if self.epochs is not None:
             limits.append(trial.plan.steps_in(self.epochs))
