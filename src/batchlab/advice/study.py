@@ -186,7 +186,6 @@ class AdviceStudy:
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
         # The steps of a whole training, for configurations with more epochs than the reference.
         self._longer: dict[int, int] = {}
-        self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
 
     def _horizons(self, size: int) -> list[float]:
@@ -372,18 +371,13 @@ class AdviceStudy:
 
     def whole_s(self, i: int) -> float:
         """Return the expected seconds of one whole training of a configuration."""
-        length = self.cells[i].cell.batch_size, self.whole_steps(i)
-        if length not in self._whole_s:
-            self._whole_s[length] = self.log.run_s(*length)
-        return self._whole_s[length]
+        return self.log.run_s(self.cells[i].cell.batch_size, self.whole_steps(i))
 
     def new_s(self, i: int, seed: int) -> float:
         """Return the expected seconds of a whole training, not counting steps copied from a run."""
         cell = self.cells[i].cell
-        shared = self.log.shared_steps((cell, seed))
-        if not shared:
-            return self.whole_s(i)
-        return self.log.run_s(cell.batch_size, max(1, self.whole_steps(i) - shared))
+        new_steps = self.whole_steps(i) - self.log.shared_steps((cell, seed))
+        return self.log.run_s(cell.batch_size, max(1, new_steps))
 
     # ---- results of runs
 
@@ -407,6 +401,11 @@ class AdviceStudy:
             one.is_over = True  # the seed does not exist, or the budget is spent
             return
         one.records[seed] = record
+        self._read(i, seed, guess)
+
+    def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
+        one, most = self.cells[i], self.most_steps(i)
+        record = one.records[seed]
         one.met_on.discard(seed)
         one.missed_on.discard(seed)
         if record.has_failed:
@@ -414,11 +413,6 @@ class AdviceStudy:
             one.steps[seed] = math.log2(self.whole_steps(i)) + _FAILED_BY, _FAILED_BY
             one.ends[seed] = FAILED
             return
-        self._read(i, seed, guess)
-
-    def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
-        one, most = self.cells[i], self.most_steps(i)
-        record = one.records[seed]
         crossing = self.log.crossing(record)
         has_met = crossing is not None and (crossing.held or is_whole(record, most))
         if crossing is not None and has_met:
@@ -500,8 +494,6 @@ class AdviceStudy:
         for i, other in enumerate(self.cells):
             for seed, record in other.records.items():
                 if not record.has_failed and seed in {*other.ends, *other.met_on}:
-                    other.met_on.discard(seed)
-                    other.missed_on.discard(seed)
                     guess = None
                     if seed not in other.ends:
                         # A run that stopped at the old target may have missed the new target.
