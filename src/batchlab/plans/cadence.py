@@ -68,26 +68,22 @@ def pauses(
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
     """
     marks = _steps_of_marks(plan, last_step=last_step)
-    ends = _steps_of_epoch_ends(plan, last_step=last_step)
-    mark = next(marks, None)
-    end, all_splits = next(ends, (None, False))
-    last_samples = 0
-    while mark is not None or end is not None:
-        step = min(candidate for candidate in (mark, end) if candidate is not None)
-        samples = plan.samples_at(step)
-        watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
-        is_far = samples - last_samples >= interval_samples
-        if interval_samples and is_far and end is not None and step != end:
-            end_samples = plan.samples_at(end)
-            is_far = end_samples - samples >= interval_samples
-        if (is_far and (watched or step == end)) or step == last_step:
-            last_samples = samples
-            if step > after_step:
-                yield Pause(step=step, all_splits=step == end and all_splits)
-        if mark == step:
+    mark, last_samples = next(marks, None), 0
+    for end, all_splits in _steps_of_epoch_ends(plan, last_step=last_step):
+        end_samples, steps = plan.samples_at(end), []
+        while mark is not None and mark <= end:
+            steps.append(mark)
             mark = next(marks, None)
-        if end == step:
-            end, all_splits = next(ends, (None, False))
+        for step in dict.fromkeys([*steps, end]):
+            samples = plan.samples_at(step)
+            is_kept = samples - last_samples >= interval_samples
+            if step < end:
+                watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
+                is_kept = is_kept and watched and end_samples - samples >= interval_samples
+            if is_kept or step == last_step:
+                last_samples = samples
+                if step > after_step:
+                    yield Pause(step=step, all_splits=step == end and all_splits)
 
 
 def with_every_epoch_end(
