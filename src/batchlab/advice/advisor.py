@@ -8,7 +8,7 @@ from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import Decided, answered
 from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import EndLevel, end_so_far, untrained_value
-from batchlab.advice.pilot import Pilot
+from batchlab.advice.pilot import run_pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, RunWatcher, why_it_failed
 from batchlab.advice.study import AdviceStudy, missed
@@ -77,7 +77,7 @@ def decide(
         return Decided(cell=own_cell, stopped=stopped)
     end: EndLevel | None = None
     if question.target is None and question.objective != "quality":
-        result = Pilot(log, with_all_options).run()
+        result = run_pilot(log, with_all_options)
         if isinstance(result, Reason):
             return Decided(cell=own_cell, stopped=result)
         end = result
