@@ -142,11 +142,13 @@ class EarlyRace:
 
         Return None if no size is left.
         """
-        apart = self._apart(int(self._study.sizes[i]))
-        times = 4 if is_far and apart >= _FIRST_TIMES else 2
-        nearer = self._new_size(apart, wanted=apart / times)
-        if nearer is None:
+        size, own = int(self._study.sizes[i]), self._own_size
+        raced = set(self._study.sizes[[*self._raced]])
+        left = [n for n in self._sizes if min(size, own) < n < max(size, own) and n not in raced]
+        if not left:
             return None
+        times = 4 if is_far and max(size / own, own / size) >= _FIRST_TIMES else 2
+        nearer = _nearest(left, size / times if size > own else size * times)
         self._lead = self._soonest()
         return self._climb(self._scaled(i, nearer), stride=1)
 
@@ -154,7 +156,12 @@ class EarlyRace:
 
     def _challenge(self, some: Sequence[int]) -> None:
         """Run each configuration while it may be faster than the leader; then update the leader."""
-        self._reserve()
+        study, log = self._study, self._study.log
+        log.reserved_s = 0.0
+        if self._lead not in self._ends():  # reserve the budget of a whole training of the leader
+            steps = study.whole_steps(self._lead)
+            request = log.request(study.cells[self._lead].cell, 0, steps=steps, whole=True)
+            log.reserved_s = log.expected_s(request)
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
         self._lead = min([self._lead, *some], key=self._order)
@@ -170,15 +177,6 @@ class EarlyRace:
             if not self._procedure.train(i):
                 return None
         return self._ends()[i]
-
-    def _reserve(self) -> None:
-        """Reserve the budget that a whole training of the leader needs."""
-        study, log = self._study, self._study.log
-        log.reserved_s = 0.0
-        if self._lead not in self._ends():
-            steps = study.whole_steps(self._lead)
-            request = log.request(study.cells[self._lead].cell, 0, steps=steps, whole=True)
-            log.reserved_s = log.expected_s(request)
 
     # ---- results of runs
 
@@ -226,23 +224,6 @@ class EarlyRace:
                 new.append(beside)
         n = max(1, self._study.log.engine.n_workers)
         return [new[k : k + n] for k in range(0, len(new), n)]
-
-    def _apart(self, size: int) -> float:
-        """Return the factor between a batch size and the reference's, at least 1."""
-        return max(size / self._own_size, self._own_size / size)
-
-    def _new_size(self, below: float, *, wanted: float) -> int | None:
-        """Return the untried batch size whose factor `_apart` is nearest to `wanted`.
-
-        Only factors less than `below` are considered.
-        """
-        raced = set(self._study.sizes[[*self._raced]])
-        left = [n for n in self._sizes if 1 < self._apart(n) < below and n not in raced]
-        if not left:
-            return None
-        if max(left) > self._own_size:
-            return _nearest(left, self._own_size * wanted)
-        return _nearest(left, self._own_size / wanted)
 
 
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
