@@ -167,25 +167,28 @@ class _Answer:
         self._stays = self._named == study.own or is_tuned
         self._shown = {size: self._shown_at(size) for size in study.options}
         self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
+        # The best known configuration of the reference batch size; None if none is known.
+        same = [*filter(self._is_known, study.same_size)]
+        self._tuned = self._outlook.most_useful(same) if same else None
 
     def advice(self, unanswered: Advice) -> Advice:
         """Fill in the verdict and all estimates of the unanswered advice from the final belief."""
-        configuration, tuned = self._configuration(self._named), self._tuned()
+        configuration = self._configuration(self._named)
         candidates = tuple(map(self._candidate, self._question.options))
         advice = replace(
             unanswered,
             chance=self._chance(),
             flat_set=tuple(shown.batch_size for shown in candidates if shown.in_flat_set),
             gain=self._gain(),
-            gain_from_batch_size=self._gain_from_batch_size(tuned),
+            gain_from_batch_size=self._gain_from_batch_size(),
             candidates=candidates,
             believed=tuple(self._all_believed()),
             laws=laws_of(self._study, self._outlook, self._met),
-            end_quality=self._end_quality(tuned),
+            end_quality=self._end_quality(),
             caveats=tuple(self._caveats()),
         )
-        if tuned is not None:
-            advice = replace(advice, reference_tuned=self._configuration(tuned))
+        if self._tuned is not None:
+            advice = replace(advice, reference_tuned=self._configuration(self._tuned))
         if self._is_easier:
             advice = replace(advice, target_origin="easier")
         if not self._stays:
@@ -248,11 +251,6 @@ class _Answer:
         if self._log.until is None or (study.whole_only and i == self._named):
             return bool(one.ends)
         return bool(one.met_on)
-
-    def _tuned(self) -> int | None:
-        """Return the best configuration of the reference batch size that `_is_known`, or None."""
-        at = [*filter(self._is_known, self._study.same_size)]
-        return self._outlook.most_useful(at) if at else None
 
     def _configuration(self, i: int) -> Configuration:
         cell = self._study.cells[i].cell
@@ -342,36 +340,32 @@ class _Answer:
         not_trained = Reason.of("not_trained")
         unknown = Estimate.cannot_tell(note or not_trained)
         steps, distance = unknown, Estimate.cannot_tell(not_trained)
+        rate, epochs = None, None
         if i is not None:
+            cell = study.cells[i].cell
+            rate, epochs = cell.learning_rate, _other_epochs(self._log, cell)
             steps, distance = self._steps(i), Estimate.cannot_tell(Reason.of("no_whole_training"))
             if study.cells[i].ended_on:
                 distance = self._far(self._expected_end(i))
         samples = steps.times(self._log.plan(size).samples_per_step)
         time_s = _product(steps, option.step_s)
-        candidate = replace(
+        return replace(
             _untrained(option, steps),
+            learning_rate=rate,
             time_to_target_s=time_s,
             samples_to_target=samples,
             cost=self._cost(time_s, samples, distance),
+            in_flat_set=i is not None and self._is_flat(i),
             rule_learning_rates=self._rates_by_rule(size),
             note=note,
-        )
-        if i is None:
-            return candidate
-        cell = study.cells[i].cell
-        return replace(
-            candidate,
-            learning_rate=cell.learning_rate,
-            epochs=_other_epochs(self._log, cell),
-            in_flat_set=self._is_flat(i),
+            epochs=epochs,
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
         """Return (rule, rate) of each scaling rule, applied to the reference size's best rate."""
-        tuned = self._tuned()
-        if tuned is None:
+        if self._tuned is None:
             return ()
-        rate = self._study.cells[tuned].cell.learning_rate
+        rate = self._study.cells[self._tuned].cell.learning_rate
         factors = dict(self._question.rules).get(size, ())
         return tuple((rule, factor * rate) for rule, factor in factors)
 
@@ -440,12 +434,12 @@ class _Answer:
             reason, n=len(reference.records), low=2.0 ** float(np.quantile(least, 0.025))
         )
 
-    def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
+    def _gain_from_batch_size(self) -> Estimate:
         """Return the answer's gain over the reference batch size at its best rate."""
         if self._named in self._study.same_size:
             return _exactly(1.0)
-        if self._question.objective == "quality" and tuned is not None:
-            return self._times_as_far(tuned, self._named)
+        if self._question.objective == "quality" and self._tuned is not None:
+            return self._times_as_far(self._tuned, self._named)
         if self._log.until is None:
             return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         return self._gain_draws(over_tuned=True)
@@ -456,15 +450,15 @@ class _Answer:
 
     # ---- how trainings end
 
-    def _end_quality(self, tuned: int | None) -> EndQuality | None:
+    def _end_quality(self) -> EndQuality | None:
         """Return how the final values of the answer compare with the reference's."""
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
         # Replace a default reference by the best configuration of its batch size.
         beside = study.own
-        if self._question.is_usual and tuned is not None:
-            beside = tuned
+        if self._question.is_usual and self._tuned is not None:
+            beside = self._tuned
         n_ended = {i: len(study.cells[i].ended_on) for i in (beside, named)}
         if not n_ended[beside]:
             beside = named
