@@ -96,7 +96,7 @@ def decide(
         named = _raced(EarlyRace(procedure), procedure, in_turn)
     else:
         named = procedure.explore()
-        while in_turn is not None and _timed_in_turn(study, named, in_turn):
+        while _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
     return Decided(
         cell=study.cells[named].cell,
@@ -165,7 +165,7 @@ def _n_trainings(log: RunLog, one_s: float) -> float:
     return log.question.budget_s * at_once / one_s
 
 
-def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
+def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn | None) -> bool:
     """Time steps of the chosen and the reference batch size alternately; return False if skipped.
 
     Other load during the profile may have slowed down only one of these two batch sizes.
@@ -173,7 +173,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     own_size, size = study.question.reference.batch_size, int(study.sizes[named])
     if study.question.objective != "time" or size == own_size or size in study.timed:
         return False
-    times = in_turn(own_size, size)
+    times = in_turn and in_turn(own_size, size)
     if times is None:
         return False
     before = study.options[own_size].step_s
@@ -194,7 +194,7 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) ->
     race.run()
     while True:
         named = race.soonest
-        if in_turn is not None and _timed_in_turn(study, named, in_turn):
+        if _timed_in_turn(study, named, in_turn):
             continue
         procedure.confirm(named)
         if race.soonest == named:
