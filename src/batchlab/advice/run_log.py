@@ -198,14 +198,12 @@ class RunLog:
         if key in self.records:
             return 0  # this training resumes from its own checkpoint
         (cell, seed), most = key, 0
-        for horizon in (1.0, *HORIZONS):
-            if horizon > cell.horizon:
-                continue
-            begun = math.floor(until * self.steps_in(cell.batch_size, horizon * planned))
-            for (other, its_seed), record in self.records.items():
-                is_alike = its_seed == seed and other._replace(horizon=cell.horizon) == cell
-                if is_alike and horizon <= other.horizon and begun <= record.steps:
-                    most = max(most, begun)
+        for (other, its_seed), record in self.records.items():
+            if its_seed == seed and other._replace(horizon=cell.horizon) == cell:
+                shorter = min(cell.horizon, other.horizon)
+                shared = math.floor(until * self.steps_in(cell.batch_size, shorter * planned))
+                if shared <= record.steps:
+                    most = max(most, shared)
         return most
 
     def plan(self, batch_size: int) -> BatchPlan:
