@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from statistics import fmean
 
@@ -105,12 +104,12 @@ class Evidence:
     def of(cls, study: Study) -> Evidence:
         """Choose the cells of a study and compute their equal budgets."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
-        evidence = cls(study=study, cells=cells, budgets=())
+        records = [record for cell in cells for record in cell.ended_well]
         # A plan changes settings during a trial, so its trials can be compared only at their end.
         # All trials end after equal epochs, so with plans only epochs are an equal budget.
         names = NAMES[:1] if has_plans(cells) else NAMES
-        budgets = map(partial(equal_budget, study, evidence._ended_well), names)
-        return replace(evidence, budgets=tuple(filter(None, budgets)))
+        budgets = (equal_budget(study, records, name) for name in names)
+        return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
 
     @property
     def _ended_well(self) -> list[TrialRecord]:
