@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.made_up import made_up_record
+from tests.reference.made_up import made_up_evaluation, made_up_record
 
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import Crossing, Evaluation, Score, Status, Target, crossing_of
+from batchlab.records.trial import Crossing, Evaluation, Status, Target, crossing_of
 
 TARGET = Target(metric="accuracy", value=0.9, better="higher")
 FIRST_TOUCH = replace(TARGET, held_for=0.0)
@@ -18,17 +18,7 @@ FIRST_TOUCH = replace(TARGET, held_for=0.0)
 
 def evaluations(*points: tuple[int, float | None]) -> tuple[Evaluation, ...]:
     """One evaluation per (samples, accuracy); a step has ten examples."""
-    return tuple(
-        Evaluation(
-            step=samples // 10,
-            samples=samples,
-            train_s=0.0,
-            eval_s=0.0,
-            batch_loss=None,
-            scores=(Score(split="validation", metric="accuracy", value=value),),
-        )
-        for samples, value in points
-    )
+    return tuple(made_up_evaluation(n // 10, value, batch_size=10) for n, value in points)
 
 
 def by_definition(points: list[tuple[int, float]], target: Target) -> tuple[int, int | None] | None:

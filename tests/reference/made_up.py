@@ -123,6 +123,18 @@ def made_up_record(
     )
 
 
+def made_up_evaluation(step: int, accuracy: float | None, *, batch_size: int) -> Evaluation:
+    """An evaluation on validation data, at a constant batch size."""
+    return Evaluation(
+        step=step,
+        samples=batch_size * step,
+        train_s=0.0,
+        eval_s=0.0,
+        batch_loss=None,
+        scores=(Score(split="validation", metric="accuracy", value=accuracy),),
+    )
+
+
 def made_up_timing(batch_size: int, *, step_s: float, workload_id="made-up-id") -> StepTiming:
     """Five equal blocks of ten steps."""
     return StepTiming(

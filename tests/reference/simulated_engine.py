@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 from benchmarks.recorded.engine import AnswersAtOnce
+from tests.reference.made_up import made_up_evaluation
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
 METRIC = "accuracy"
@@ -206,14 +207,6 @@ def record_of(
         versions=(),
         peak_bytes=None,
         evaluations=tuple(
-            Evaluation(
-                step=step,
-                samples=step * trial.batch_size,
-                train_s=0.0,
-                eval_s=0.0,
-                batch_loss=None,
-                scores=(Score(split="validation", metric=METRIC, value=value),),
-            )
-            for step, value in curve
+            made_up_evaluation(step, value, batch_size=trial.batch_size) for step, value in curve
         ),
     )
