@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import LIKELY
-from batchlab.advice.course import course_of, slower_by
 from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import AdviceStudy, missed
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
+
+Array = NDArray[np.float64]
 
 # With a budget of at least this many whole trainings, train every batch size once at first.
 _COVERS_FROM = 10.0
@@ -456,16 +457,23 @@ class Procedure:
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
     def _compared(self, flight: Flight, record: TrialRecord) -> tuple[float, float]:
-        """Return a challenger's cost so far / the leader's cost, and the runs' `slower_by`."""
+        """Return a challenger's cost so far / the leader's cost, and the runs' `_slower_by`."""
         study, level = self.study, self.log.until
         assert flight.leader is not None
-        runs = record, study.cells[flight.leader].records[0]
-        course, lead = (
-            course_of(run, study.question, per_step=study.weight[run.trial.batch_size])
-            for run in runs
-        )
+        course, lead = map(self._course, (record, study.cells[flight.leader].records[0]))
         most = math.inf if level is None else study.question.sign * level.value
-        return float(course[0, -1]) / flight.lead_cost, slower_by(course, lead, most=most)
+        return float(course[0, -1]) / flight.lead_cost, _slower_by(course, lead, most=most)
+
+    def _course(self, record: TrialRecord) -> Array:
+        """Return a run's cost and best value until each of its n evaluations, shape (2, n).
+
+        Values are negated if lower is better. A run without evaluations gets cost 0, value -inf.
+        """
+        question, per_step = self.study.question, self.study.weight[record.trial.batch_size]
+        curve = list(record.curve("validation", question.metric))
+        costs = [evaluation.step * per_step for evaluation, _ in curve] or [0.0]
+        values = [question.sign * value for _, value in curve] or [-math.inf]
+        return np.array([costs, np.maximum.accumulate(values)])
 
     def _stop(self, flight: Flight, record: TrialRecord, *, was_cut: bool) -> None:
         """Stop a challenger; guess its cost to the target, and add the guess to the study."""
@@ -479,3 +487,28 @@ class Procedure:
         steps = cost / study.weight[record.trial.batch_size]
         error += _EARLIER * max(0.0, 1 - share)
         study.take_in(flight.at, 0, record, guess=(math.log2(steps), error))
+
+
+def _slower_by(challenger: Array, leader: Array, *, most: float) -> float:
+    """Return the challenger's cost to reach a value / the leader's cost to reach the same value.
+
+    The value is the best that both runs reached, but at most `most`. The result is infinite if the
+    challenger never improved after its first evaluation, and 0 if only the leader never improved.
+    """
+    if challenger[1, -1] <= challenger[1, 0]:
+        return math.inf
+    if leader[1, -1] <= leader[1, 0]:
+        return 0.0
+    level = min(challenger[1, -1], leader[1, -1], most)
+    leaders = _cost_to(level, leader)
+    return _cost_to(level, challenger) / leaders if leaders > 0 else math.inf
+
+
+def _cost_to(level: float, course: Array) -> float:
+    """Return the cost at which a run reached `level`, interpolated between two evaluations."""
+    costs, values = course
+    k = int(np.searchsorted(values, level))
+    if k == 0:
+        return float(costs[0])
+    share = (level - values[k - 1]) / (values[k] - values[k - 1])
+    return float(costs[k - 1] + share * (costs[k] - costs[k - 1]))
