@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -126,8 +126,8 @@ def swept(question: Request) -> Study:
         )
     # Open the store only after all checks, so that a refused request creates no file.
     with Store(question.store) as opened:
-        opened.put_workload(subject.summary)
-        return StoredSweep(opened, subject, trials).carried_out()
+        opened.put_workload(summary)
+        return _stored_study(opened, subject, trials)
 
 
 _TIMING = "timing each batch size alone"
@@ -140,138 +140,127 @@ _TIMING_SHARE = 0.2
 _UNSTEADY_FRACTION = 0.3
 
 
-class StoredSweep:
-    """A sweep that stores its step times, records and study in a store."""
-
-    def __init__(self, store: Store, subject: AnySubject, trials: tuple[Trial, ...]) -> None:
-        self._store = store
-        self._subject = subject
-        self._question = subject.question
-        self._budget = subject.question.budget
-        self._listener = subject.question.listener
-        self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
-        self._trial_ids = tuple(trial.trial_id for trial in trials)
-        self._timings: dict[int, StepTiming] = {}  # step times by batch size
-
-    def carried_out(self) -> Study:
-        """Time the steps of unfinished trials, train these trials, and return the stored study."""
-        ids = " ".join(sorted(self._trial_ids))
-        study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
-        with self._store.working_on(study_id):
-            left = self._unfinished()
-            if left:
-                self._prepare(left)
-            study = self._subject.study_name(study_id)
-            until = self._subject.length.until
-            self._store.put_study(replace(study, trial_ids=self._trial_ids, target=until))
-            try:
-                if left:
-                    self._train(left)
-            finally:
-                self._store.add_spent(study_id, self._budget.elapsed_s())
-            if n_left := len(self._unfinished()):
-                self._listener.warning(
-                    f"{n_left} of {len(self._runs)} trials are not finished; the same command goes "
-                    f"on with them"
-                )
-            return self._store.study(study_id)
-
-    def _prepare(self, left: Sequence[RunRequest]) -> None:
-        """Time the steps of unfinished trials; raise a BudgetError if no time is left to train."""
-        if self._question.is_device_here:
-            self._measure_step_times(left)
-        self._budget.refuse_if_out_of_time("timing steps")
-
-    def _unfinished(self) -> list[RunRequest]:
-        """Return the runs without a stored record or with a record that must be trained further."""
-        keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
-        unfinished = []
-        for run in self._runs:
-            record = self._store.record(run.trial.trial_id)
-            if not is_answered(record, seldom, keeps_cadence=keeps):
-                unfinished.append(run)
-        return unfinished
-
-    # ---- timing the steps
-
-    def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
-        """Read each batch size's step time from the store, or measure and store the time."""
-        trials: dict[int, Trial] = {}
-        for run in runs:
-            for size in run.trial.batch_sizes:
-                trials[size] = run.trial.throughout(size)
-        waiting = "another sweep on this store was timing steps"
-        # If two sweeps start at once, one times the steps and the other reads the results.
-        with own_turn(self._store, "step-times", budget=self._budget, while_waiting=waiting):
-            first = next(iter(trials.values()))
-            for timing in self._store.timings(
-                first.workload_id, first.device, place=place_here(self._question.device)
-            ):
-                trial = trials.get(timing.batch_size)
-                if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
-                    self._timings[timing.batch_size] = timing
-            untimed = sorted(trials.keys() - self._timings.keys())
-            if untimed:
-                self._listener.phase(text(_TIMING))
-            for size in untimed:
-                self._time(trials[size])
-
-    def _time(self, trial: Trial) -> None:
-        size = trial.batch_size
-        doing = text("batch size {size}", size=size)
-        self._listener.progress(done_fraction=0.0, left_s=None, text=doing)
-        timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
-        if self._budget.deadline_s is not None:
-            # Limit the timing, as a batch size with slow steps must leave time for training.
-            timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
-        ended = self._subject.timed(trial, timeout_s=timeout_s)
-        timing = ended.value
-        if not isinstance(timing, StepTiming):
-            self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
-            # Only warn: the trial will fail too, and its record will contain the reason.
-            self._listener.warning(
-                f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
-            )
-            return
-        self._store.put_timing(timing)
-        self._timings[size] = timing
-        if timing.unsteadiness_fraction > _UNSTEADY_FRACTION:
-            self._listener.warning(
-                f"the machine was busy while the steps of batch size {size} were timed: half of "
-                f"the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its place in the "
-                f"view by time is as uncertain"
-            )
-
-    # ---- training
-
-    def _train(self, left: Sequence[RunRequest]) -> None:
-        ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # A single trial uses the fastest number of threads. Several trials use one thread each.
-        first, threads = left[0].trial, 1
-        if len(left) == 1 and first.batch_size in self._timings:
-            threads = self._timings[first.batch_size].threads
-        micro_batch_sizes: dict[int, int] = {}
-        for run in left:
-            micro_batch_sizes |= run.trial.micro_batch_sizes
-        plan = RunPlan(
-            trial=first.throughout(first.batch_size),
-            device=self._question.device,
-            listener=self._listener,
-            started_s=started_s,
-            budget_s=None if ends_s is None else ends_s - started_s,
-            micro_batch_sizes=micro_batch_sizes,
-            step_s={size: timing.step_s for size, timing in self._timings.items()},
-            threads=threads,
-            measures=self._question.measure,
-            trainer=self._question.trainer,
-        )
-        engine = self._subject.engine(self._store, plan)
-        self._listener.phase(text(_TRAINING, n=len(self._runs)))
+def _stored_study(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> Study:
+    """Time the steps of unfinished trials, train these trials, and return the stored study."""
+    budget, listener = subject.question.budget, subject.question.listener
+    trial_ids = tuple(trial.trial_id for trial in trials)
+    study_id = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:16]
+    with store.working_on(study_id):
+        left, timings = _unfinished(store, subject, trials), dict[int, StepTiming]()
+        if left:
+            if subject.question.is_device_here:
+                timings = _timings(store, subject, left)
+            budget.refuse_if_out_of_time("timing steps")
+        study = subject.study_name(study_id)
+        store.put_study(replace(study, trial_ids=trial_ids, target=subject.length.until))
         try:
-            for run in left:
-                engine.submit(run)
-            for _ in left:
-                _, record = engine.next_finished()
-                keep_record(self._store, record)
+            if left:
+                listener.phase(text(_TRAINING, n=len(trials)))
+                _train(store, subject, left, timings)
         finally:
-            engine.cancel()
+            store.add_spent(study_id, budget.elapsed_s())
+        if n_left := len(_unfinished(store, subject, trials)):
+            listener.warning(
+                f"{n_left} of {len(trials)} trials are not finished; the same command goes on with "
+                f"them"
+            )
+        return store.study(study_id)
+
+
+def _unfinished(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials without a stored record or with a record that must be trained further."""
+    keeps, length, unfinished = subject.keeps_cadence, subject.seldom_watched_length, []
+    for trial in trials:
+        if not is_answered(store.record(trial.trial_id), length, keeps_cadence=keeps):
+            unfinished.append(trial)
+    return unfinished
+
+
+def _timings(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> dict[int, StepTiming]:
+    """Return step times by batch size, from the store or measured and stored now."""
+    question, listener = subject.question, subject.question.listener
+    constant: dict[int, Trial] = {}  # for each batch size, a trial with this size from start to end
+    for trial in trials:
+        for size in trial.batch_sizes:
+            constant[size] = trial.throughout(size)
+    timings: dict[int, StepTiming] = {}
+    waiting = "another sweep on this store was timing steps"
+    # If two sweeps start at once, one times the steps and the other reads the results.
+    with own_turn(store, "step-times", budget=question.budget, while_waiting=waiting):
+        place, first = place_here(question.device), trials[0]
+        for timing in store.timings(first.workload_id, first.device, place=place):
+            size = timing.batch_size
+            if size in constant and constant[size].micro_batch_size == timing.micro_batch_size:
+                timings[size] = timing
+        untimed = sorted(constant.keys() - timings.keys())
+        if untimed:
+            listener.phase(text(_TIMING))
+        for size in untimed:
+            doing = text("batch size {size}", size=size)
+            listener.progress(done_fraction=0.0, left_s=None, text=doing)
+            measured = _timing(subject, constant[size])
+            if measured is not None:
+                store.put_timing(measured)
+                timings[size] = measured
+    return timings
+
+
+def _timing(subject: AnySubject, trial: Trial) -> StepTiming | None:
+    """Time the steps of a trial; warn if the times vary, or if the timing failed (return None)."""
+    budget, listener, size = subject.question.budget, subject.question.listener, trial.batch_size
+    timeout_s = budget.time_limit_s(_TIMING_TIMEOUT_S)
+    if budget.seconds is not None:
+        # Limit the timing, as a batch size with slow steps must leave time for training.
+        timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
+    ended = subject.timed(trial, timeout_s=timeout_s)
+    timing = ended.value
+    if not isinstance(timing, StepTiming):
+        budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
+        # Only warn: the trial will fail too, and its record will contain the reason.
+        listener.warning(
+            f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
+        )
+        return None
+    if timing.unsteadiness_fraction > _UNSTEADY_FRACTION:
+        listener.warning(
+            f"the machine was busy while the steps of batch size {size} were timed: half of the "
+            f"blocks lie {timing.unsteadiness_fraction:.0%} apart, so its place in the view by "
+            f"time is as uncertain"
+        )
+    return timing
+
+
+def _train(
+    store: Store, subject: AnySubject, trials: Sequence[Trial], timings: Mapping[int, StepTiming]
+) -> None:
+    """Train the trials within the budget, and store their records."""
+    question, budget = subject.question, subject.question.budget
+    # A single trial uses the fastest number of threads. Several trials use one thread each.
+    first, threads = trials[0], 1
+    if len(trials) == 1 and first.batch_size in timings:
+        threads = timings[first.batch_size].threads
+    micro_batch_sizes: dict[int, int] = {}
+    for trial in trials:
+        micro_batch_sizes |= trial.micro_batch_sizes
+    ends_s = budget.work_ends_s
+    plan = RunPlan(
+        trial=first.throughout(first.batch_size),
+        device=question.device,
+        listener=question.listener,
+        started_s=budget.started_s,
+        budget_s=None if ends_s is None else ends_s - budget.started_s,
+        micro_batch_sizes=micro_batch_sizes,
+        step_s={size: timing.step_s for size, timing in timings.items()},
+        threads=threads,
+        measures=question.measure,
+        trainer=question.trainer,
+    )
+    engine = subject.engine(store, plan)
+    try:
+        for trial in trials:
+            engine.submit(RunRequest(trial=trial, length=subject.length))
+        for _ in trials:
+            _, record = engine.next_finished()
+            keep_record(store, record)
+    finally:
+        engine.cancel()
