@@ -451,7 +451,9 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
 ) -> None:
     profiling.most = 1
-    with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
+    with pytest.raises(
+        BudgetError, match="profile of 1 of 3 batch sizes, and the workload's own, 20"
+    ):
         advise(lab)
     profiling.most, profiling.broken = None, (20,)
     with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* such as 10"):

@@ -89,7 +89,8 @@ def test_the_start_of_the_process_is_part_of_the_ceiling_and_not_of_what_is_spen
 
     budget = advised["budget"]
     assert budget.elapsed_s() < 50.0
-    assert budget.deadline_s == pytest.approx(began_s + 296.0, abs=2.0)  # 4 s for the report
+    # 4 s are kept for the report, and 0.3 s for reading the results of child processes.
+    assert budget.started_s + budget.work_s == pytest.approx(began_s + 295.7, abs=2.0)
 
 
 @pytest.mark.parametrize(

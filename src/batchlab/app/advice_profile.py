@@ -10,7 +10,7 @@ from dataclasses import replace
 from batchlab.advice.level import has_settled
 from batchlab.app.options import candidates_in
 from batchlab.app.subjects import AnySubject
-from batchlab.errors import BudgetError, WorkloadError
+from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.records.progress_listener import ProgressListener
@@ -90,20 +90,14 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
         wanted, deadline_s=time.monotonic() + allowed_s, listener=question.listener, known=known
     )
     tried = {point.batch_size for point in profile.points}
-    # An advice needs the workload's own batch size and at least one other to choose from.
-    is_enough = len(tried) >= min(2, len(wanted)) and (size in tried or size not in wanted)
-    if profile.stopped != "time" or is_enough:
+    # An advice needs the workload's own batch size, which is the first, and another to choose from.
+    if profile.stopped != "time" or len(tried) >= min(2, len(wanted)):
         return profile
-    if budget.asked_s:
-        limit, more = f"budget {budget.asked_s:.3g} s", "a larger --budget"
-    else:
-        limit, more = f"{question.trainings:g} trainings", "more --trainings"
     # The "22 of 23" in the message comes from benchmarks/regret/rule_of_thumb.py.
-    raise BudgetError(
-        f"{limit}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
-        f"of {len(wanted)} batch sizes, and the workload's own, {size}, and another are "
-        f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
-        f"on 22 of 23 recorded workloads"
+    raise budget.ended(
+        f"after the profile of {len(tried)} of {len(wanted)} batch sizes, and the workload's own, "
+        f"{size}, and another are needed (twice your batch size and rate did no worse on 22 of 23 "
+        f"recorded workloads)"
     )
 
 
@@ -120,7 +114,7 @@ def timed_in_turn(
     """Time two batch sizes in turn; yield each process's ratios of step times (second / first)."""
     budget = subject.question.budget
     points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
-    most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s)
+    most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * (budget.seconds or 0.0))
     left_s = _TURNS_OF_LEFT * budget.time_limit_s(most_s)
     took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(here.about_step_s, sizes))
     for _ in range(_MOST_TURNS):

@@ -144,6 +144,7 @@ class AdviceSession:
         reference = reference_of(options, trial, device_name=shown.device_name)
         # A continued study uses the stored step time, so `trainings` give the same limit again.
         self._limit_by_trainings(here.about_step_s(reference.batch_size))
+        assert self._budget.seconds is not None
         self._tell_of_budget(journal)
         # A continued study keeps the stored budget for runs. A new budget would differ slightly,
         # because the time that this process needed to start is subtracted.
@@ -180,7 +181,7 @@ class AdviceSession:
             raise self._budget.ended("before your own settings had been trained once")
         advice = replace(
             advice,
-            budget_s=self._budget.allowed_s,
+            budget_s=self._budget.seconds,
             trainings=self._asked.trainings,
             caveats=caveats_of(advice, subject, self._here, options),
         )
@@ -208,7 +209,7 @@ class AdviceSession:
     def _limit_by_trainings(self, step_s: float) -> None:
         """Set the budget to the time of `trainings` trainings, if the user gave `trainings`."""
         if self._asked.trainings is not None:
-            self._budget.limit(self._asked.trainings * self._steps_of_one_training * step_s)
+            self._budget.seconds = self._asked.trainings * self._steps_of_one_training * step_s
 
     @cached_property
     def _steps_of_one_training(self) -> int:
@@ -274,8 +275,8 @@ class AdviceSession:
     @property
     def _runs_s(self) -> float:
         """The seconds for runs: the budget minus the reserved time and the time for conclusions."""
-        assert self._budget.work_ends_s is not None
-        usable_s = self._budget.work_ends_s - self._budget.started_s
+        usable_s = self._budget.work_s
+        assert usable_s is not None
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:

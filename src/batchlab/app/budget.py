@@ -20,29 +20,14 @@ class Budget:
     def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
         """Start the clock; work must end `reserved_s` seconds before the limit."""
         self.started_s = time.monotonic()
-        self.seconds: float | None = None  # The limit; None until a limit is set.
-        # The `time.monotonic()` at which only `reserved_s` seconds are left; None without a limit.
-        self.deadline_s: float | None = None
-        self._reserved_s = reserved_s
-        if seconds is not None:
-            self.limit(seconds)
-        self.asked_s = seconds  # the limit given at creation, or None
-
-    def limit(self, seconds: float) -> None:
-        """Set the limit in seconds, counted from the creation of this object."""
-        self.seconds = seconds
-        self.deadline_s = self.started_s + seconds - self._reserved_s
+        self.asked_s = seconds  # The limit given at creation, or None.
+        self.seconds = seconds  # The limit, which may be set later; None without a limit.
+        self._reserved_s = reserved_s + RECORDING_S
 
     @property
-    def allowed_s(self) -> float:
-        """The limit in seconds; an error if no limit has been set yet."""
-        assert self.seconds is not None
-        return self.seconds
-
-    @property
-    def work_ends_s(self) -> float | None:
-        """The `time.monotonic()` at which child processes must have ended; None without a limit."""
-        return None if self.deadline_s is None else self.deadline_s - RECORDING_S
+    def work_s(self) -> float | None:
+        """The seconds after which child processes must have ended; None without a limit."""
+        return None if self.seconds is None else self.seconds - self._reserved_s
 
     def elapsed_s(self) -> float:
         """Return the seconds since this budget was created."""
@@ -50,9 +35,9 @@ class Budget:
 
     def time_limit_s(self, at_most_s: float = math.inf) -> float:
         """Return the seconds left for work, at least 0 and at most `at_most_s`."""
-        if self.work_ends_s is None:
+        if self.work_s is None:
             return at_most_s
-        return min(at_most_s, max(0.0, self.work_ends_s - time.monotonic()))
+        return min(at_most_s, max(0.0, self.work_s - self.elapsed_s()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
         """Raise a BudgetError if no time is left for work; `doing` is the work in progress."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -63,10 +64,10 @@ def profiled(question: Request) -> Profile:
     subject = subject_of(question)
     question.listener.begins(command="profile", subject=subject.name, stages=())
     subject.look(lambda: subject.batch_sizes)
-    assert question.budget.work_ends_s is not None
     question.listener.phase(text(PROFILING))
+    deadline_s = time.monotonic() + question.budget.time_limit_s()
     profile = subject.profile(
-        subject.batch_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
+        subject.batch_sizes, deadline_s=deadline_s, listener=question.listener
     )
     if not profile.points:
         raise question.budget.ended("before a batch size was timed")

@@ -242,13 +242,12 @@ def _train(
     micro_batch_sizes: dict[int, int] = {}
     for trial in trials:
         micro_batch_sizes |= trial.micro_batch_sizes
-    ends_s = budget.work_ends_s
     plan = RunPlan(
         trial=first.throughout(first.batch_size),
         device=question.device,
         listener=question.listener,
         started_s=budget.started_s,
-        budget_s=None if ends_s is None else ends_s - budget.started_s,
+        budget_s=budget.work_s,
         micro_batch_sizes=micro_batch_sizes,
         step_s={size: timing.step_s for size, timing in timings.items()},
         threads=threads,
