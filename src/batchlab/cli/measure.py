@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 
 from batchlab.app.output_file import check_output_file
 from batchlab.cli.options import CLUSTER, Invocation, takes, with_cluster, workload
-from batchlab.cli.output import as_wide_as_stdout, at_work, print_sections
+from batchlab.cli.output import as_wide_as_stdout, print_answer, stdout_to_stderr
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 from batchlab.errors import BatchlabError
 from batchlab.words.reasons import reason_text
@@ -30,24 +31,33 @@ def _answered(
     does: str,
     options: dict[str, Any],
     *,
-    shown_by: str,
     report: Path | None = None,
     reserved_s: float = 0.0,
     **more: Any,
 ) -> Any:
     """Run this command's function and return the answer; if `report` is a path, write a page.
 
-    `does` names the function, as MODULE:NAME in `batchlab.app`, and `shown_by` the module that will
-    show the answer. Both are imported while the server of child processes starts. `reserved_s`
-    seconds of the budget are left unused, in addition to the seconds for showing the results.
+    `does` names the function, as MODULE:NAME in `batchlab.app`. `reserved_s` seconds of the budget
+    are left unused, in addition to the seconds for showing the results. What the user's code
+    prints, here or in a child process, goes to stderr, because stdout must contain only the result.
     """
+    from batchlab.cli.progress import progress_on_stderr
+    from batchlab.processes.server import start_early
+
     context = click.get_current_context()
     invocation: Invocation = context.obj
-    name, quiet = str(context.info_name), options.pop("quiet")
+    name, workload, quiet = str(context.info_name), options["workload"], options.pop("quiet")
     if report is not None:
         check_output_file(report, store=options.get("store"))
-    with at_work(name, options["workload"], quiet=quiet, has_page=report is not None) as progress:
-        import_module(f"batchlab.{shown_by}")
+    with stdout_to_stderr(), ExitStack() as stack:
+        if isinstance(workload, str):
+            start_early()  # start the server of child processes, which then imports torch
+        progress = stack.enter_context(progress_on_stderr(quiet=quiet))
+        progress.begins(command=name, subject=getattr(workload, "name", workload), stages=())
+        if report is not None:
+            from batchlab.report.chart import prepare
+
+            prepare()
         from batchlab.app.question import asked
 
         module, _, function = does.partition(":")
@@ -86,7 +96,7 @@ def advise(report: Path, as_json: bool, explain: bool, require: str | None, **op
     again after the answer, it shows the same answer at once.
     """
     options = with_own_command(with_cluster(options))
-    answer = _answered("advise:advised", options, shown_by="app.report", report=report)
+    answer = _answered("advise:advised", options, report=report)
     from batchlab.app.report import json_document, text_of
 
     if as_json:
@@ -116,7 +126,7 @@ def sweep(report: Path | None, as_json: bool, **options: Any) -> None:
     go on. Ask for more epochs, and only the missing ones are trained.
     """
     options = with_own_command(with_cluster(options))
-    study = _answered("sweep:swept", options, shown_by="app.report", report=report)
+    study = _answered("sweep:swept", options, report=report)
     from batchlab.app.report import json_document, text_of
 
     if as_json:
@@ -155,15 +165,10 @@ def profile(as_json: bool, **options: Any) -> None:
     --profile FILE.
     """
     options = with_own_command(options)
-    measured = _answered(
-        "profile:profiled", options, shown_by="report.short_reports", reserved_s=_PROBE_END_S
-    )
+    measured = _answered("profile:profiled", options, reserved_s=_PROBE_END_S)
     from batchlab.report.short_reports import profile_section
 
-    if as_json:
-        print(measured.to_json())
-        return
-    print_sections([profile_section(measured)])
+    print_answer(measured.to_json(), profile_section(measured), as_json=as_json)
 
 
 @click.command()
@@ -178,18 +183,10 @@ def noise(as_json: bool, steps: int | None, **options: Any) -> None:
     point, gradients of training examples tell how large a batch must be for its gradient to be more
     than noise.
     """
-    measured = _answered(
-        "noise:noise_along",
-        options,
-        shown_by="report.short_reports",
-        steps=steps,
-    )
+    measured = _answered("noise:noise_along", options, steps=steps)
     from batchlab.report.short_reports import noise_section
 
-    if as_json:
-        print(measured.to_json())
-        return
-    print_sections([noise_section(measured)])
+    print_answer(measured.to_json(), noise_section(measured), as_json=as_json)
 
 
 @click.command()
@@ -203,11 +200,8 @@ def check(as_json: bool, **options: Any) -> None:
     The gradient of a batch is compared with that of its micro-batches put together. Where they
     differ, the causes are named with their places.
     """
-    accumulation = _answered("check:checked", options, shown_by="report.short_reports")
+    accumulation = _answered("check:checked", options)
     from batchlab.report.short_reports import check_section
     from batchlab.words.document import document_text
 
-    if as_json:
-        print(document_text(accumulation))
-        return
-    print_sections([check_section(accumulation)])
+    print_answer(document_text(accumulation), check_section(accumulation), as_json=as_json)

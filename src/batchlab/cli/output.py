@@ -6,44 +6,15 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.records.progress_listener import ProgressListener
     from batchlab.report.table import Section
-    from batchlab.script.command import TrainingCommand
 
 
 @contextlib.contextmanager
-def at_work(
-    command: str, workload: TrainingCommand | str, *, quiet: bool, has_page: bool = False
-) -> Iterator[ProgressListener]:
-    """Yield the progress listener of a command that trains, with stdout redirected to stderr.
-
-    The user's code may print, here or in a child process, but stdout must contain only the result.
-    With `has_page`, the code that writes a page is imported while the server of child processes
-    imports torch.
-    """
-    from batchlab.processes.server import start_early
-
-    with _stdout_to_stderr():
-        if isinstance(workload, str):
-            start_early()  # start the server of child processes, which then imports torch
-        from batchlab.cli.progress import progress_on_stderr
-
-        with progress_on_stderr(quiet=quiet) as progress:
-            subject = workload if isinstance(workload, str) else workload.name
-            progress.begins(command=command, subject=subject, stages=())
-            if has_page:
-                from batchlab.report.chart import prepare
-
-                prepare()
-            yield progress
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """Redirect the stdout of this process and its children to stderr during the `with` block."""
     sys.stdout.flush()
     stdout = os.dup(1)
@@ -68,9 +39,12 @@ def as_wide_as_stdout() -> Iterator[None]:
         yield
 
 
-def print_sections(sections: Sequence[Section]) -> None:
-    """Print sections as text; if stdout is a terminal, wrap the text at the terminal's width."""
+def print_answer(document: str, section: Section, *, as_json: bool) -> None:
+    """Print the JSON document if `as_json`, or else the section as text, as wide as a terminal."""
     from batchlab.report.table import sections_text
 
+    if as_json:
+        print(document)
+        return
     with as_wide_as_stdout():
-        print(sections_text(sections), end="")
+        print(sections_text([section]), end="")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import takes
-from batchlab.cli.output import as_wide_as_stdout, print_sections
+from batchlab.cli.output import as_wide_as_stdout, print_answer
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     from batchlab.words.document import document_text
 
     comparison = compare_studies(a, b, store=store)
-    if as_json:
-        print(document_text(comparison))
-        return
-    print_sections([comparison_section(comparison)])
+    print_answer(document_text(comparison), comparison_section(comparison), as_json=as_json)
 
 
 @click.command()
@@ -137,10 +134,8 @@ def fit(points: Path, as_json: bool) -> None:
     from batchlab.words.document import document_text
 
     law = fit_points(points)
-    if as_json:
-        print(document_text(FitDocument(source=str(points), law=law)))
-        return
-    print_sections([fit_section(law)])
+    document = FitDocument(source=str(points), law=law)
+    print_answer(document_text(document), fit_section(law), as_json=as_json)
 
 
 @click.command()
