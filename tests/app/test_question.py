@@ -32,7 +32,7 @@ def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
     return subject
 
 
-@pytest.mark.parametrize("name", ["advise", "sweep", "profile", "check"])
+@pytest.mark.parametrize("name", ["advise", "sweep", "profile", "noise", "check"])
 def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: str) -> None:
     arguments = dict(inspect.signature(getattr(batchlab, name)).parameters)
     held = {field.name: field for field in fields(Request)}

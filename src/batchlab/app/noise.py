@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from batchlab.app.arguments import read
 from batchlab.app.options import checked_trials
 from batchlab.app.question import Request, asked
 from batchlab.app.subjects import WorkloadSubject
@@ -60,23 +60,13 @@ def noise(
         BatchlabError: a value is not possible, the workload cannot be trained, or the budget is too
             small; the message says what to do.
     """
-    if steps is not None:
-        steps = read("noise", "steps", steps)
-    question = asked(
-        "noise",
-        workload=workload,
-        settings=settings,
-        device=device,
-        memory_limit_bytes=memory_limit_bytes,
-        budget=budget,
-        listener=listener,
-    )
-    return noise_along(question, steps=steps)
+    return noise_along(asked("noise", **locals()))
 
 
-def noise_along(question: Request, *, steps: int | None) -> Noise:
+def noise_along(question: Request) -> Noise:
     """Carry out a request for `noise`, from Python or from the command line."""
-    subject = WorkloadSubject(question)
+    # A learning-rate schedule spans the planned training, however many steps are measured.
+    steps, subject = question.steps, WorkloadSubject(replace(question, steps=None))
     check_has_loss(subject.workload, "the noise of the gradient")
     question.listener.begins(command="noise", subject=subject.name, stages=())
     subject.look(lambda: _last_step(subject, subject.reference, steps))

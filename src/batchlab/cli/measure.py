@@ -33,7 +33,6 @@ def _answered(
     *,
     report: Path | None = None,
     reserved_s: float = 0.0,
-    **more: Any,
 ) -> Any:
     """Run this command's function and return the answer; if `report` is a path, write a page.
 
@@ -69,7 +68,7 @@ def _answered(
             reserved_s=invocation.reserved_s(options["budget"], report) + reserved_s,
             listener=progress,
         )
-        answer = answer_to(question, **more)
+        answer = answer_to(question)
         if report is not None:
             from batchlab.app.report import write_page
 
@@ -174,7 +173,7 @@ def profile(as_json: bool, **options: Any) -> None:
 @click.command()
 @workload
 @takes("steps settings memory_limit_bytes budget as_json quiet device")
-def noise(as_json: bool, steps: int | None, **options: Any) -> None:
+def noise(as_json: bool, **options: Any) -> None:
     """Measure the gradient noise scale along a training.
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
@@ -183,7 +182,7 @@ def noise(as_json: bool, steps: int | None, **options: Any) -> None:
     point, gradients of training examples tell how large a batch must be for its gradient to be more
     than noise.
     """
-    measured = _answered("noise:noise_along", options, steps=steps)
+    measured = _answered("noise:noise_along", options)
     from batchlab.report.short_reports import noise_section
 
     print_answer(measured.to_json(), noise_section(measured), as_json=as_json)
