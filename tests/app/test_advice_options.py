@@ -20,7 +20,14 @@ from tests.reference.made_up_profile import (
 from tests.reference.tiny_workload import tiny
 from torch import nn
 
-from batchlab.app.options import candidates_in, checked_trials, options_of, rule_multiples
+from batchlab.advice.advice import Option
+from batchlab.app.options import (
+    candidates_in,
+    checked_trials,
+    mean_step_s,
+    option_of,
+    rule_multiples,
+)
 from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Reason
@@ -83,6 +90,10 @@ def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> No
 # ---- by a profile
 
 
+def options_of(profile: Profile, *batch_sizes: int) -> list[Option]:
+    return [option_of(profile, replace(TRIAL, batch_size=size)) for size in batch_sizes]
+
+
 def too_large(batch_size: int) -> ProfilePoint:
     return made_up_point(batch_size, status=Status.OOM, reason="memory ran out")
 
@@ -92,9 +103,9 @@ def in_pieces(batch_size: int, micro_batch_size: int) -> ProfilePoint:
 
 
 def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_between() -> None:
-    measured, between = options_of(made_up_profile(), [64, 90], trial=TRIAL)
+    measured, between = options_of(made_up_profile(), 64, 90)
     profile = replace(made_up_profile(), evaluation_bytes=10**12)
-    (evaluated,) = options_of(profile, [64], trial=TRIAL)
+    (evaluated,) = options_of(profile, 64)
 
     assert measured.runs
     assert measured.micro_batch_size == 64
@@ -113,7 +124,7 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     profile = made_up_profile(made_up_point(32), untimed(64), made_up_point(128), untimed(256))
     profile = Profile.from_json(profile.to_json())
 
-    between, beyond = options_of(profile, [64, 256], trial=TRIAL)
+    between, beyond = options_of(profile, 64, 256)
 
     assert between.runs
     assert step_s(32) < (between.step_s.estimate or 0.0) < step_s(128)
@@ -123,7 +134,7 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     assert beyond.peak_bytes == peak_bytes(256)
     assert profile.about_step_s(256) == 0.01
     lower = replace(profile, memory_limit_bytes=peak_bytes(64))
-    notes = [option.note for option in options_of(lower, [64, 128, 256], trial=TRIAL)]
+    notes = [option.note for option in options_of(lower, 64, 128, 256)]
     assert [note and note.code for note in notes] == [None, "does_not_fit", "does_not_fit"]
 
 
@@ -142,7 +153,7 @@ def test_a_batch_fits_in_pieces_or_says_why_it_cannot_be_had(
 ) -> None:
     profile = replace(made_up_profile(made_up_point(64), *points), stopped=stopped)
 
-    small, large = options_of(profile, [128, 64], trial=TRIAL)
+    small, large = options_of(profile, 64, 128)
 
     assert (small.batch_size, small.micro_batch_size, small.runs) == (64, 64, True)
     assert (large.note and large.note.code) == why
@@ -170,10 +181,9 @@ def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
         parts = n_whole + (profile.step_s(last).estimate or 0.0) / (mean.estimate or 0.0)
         mean = mean.times(parts / (n_whole + 1))
 
-    trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
-    (option,) = options_of(profile, [128], trial=trial)
+    trial = replace(TRIAL, batch_size=128, n_train=n_train, drop_last=drop_last)
+    found = mean_step_s(profile, trial)
 
-    found = option.step_s
     assert (found.estimate, found.low, found.high) == pytest.approx(
         (mean.estimate, mean.low, mean.high)
     )

@@ -24,7 +24,7 @@ from batchlab.app.budget import own_turn
 from batchlab.app.caveats import caveats_of
 from batchlab.app.options import (
     candidates_in,
-    options_of,
+    mean_step_s,
     reference_of,
     rule_multiples,
     why_untimed,
@@ -268,8 +268,8 @@ class AdviceSession:
         # Only full batches were timed, so correct the ratio for an epoch's smaller last batch.
         means = []
         for size in sizes:
-            (option,) = options_of(self._here, (size,), trial=self._subject.reference)
-            means.append((option.step_s.estimate or 0.0) / self._here.about_step_s(size))
+            mean = mean_step_s(self._here, replace(self._subject.reference, batch_size=size))
+            means.append((mean.estimate or 0.0) / self._here.about_step_s(size))
         return ratio_in_turn(times).times(means[1] / means[0])
 
     @property

@@ -90,21 +90,18 @@ _TOO_LARGE = Reason.of("does_not_fit")
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
     """Return the options of an advice; an unusable option has a note with the reason."""
-    summary, trial = subject.summary, subject.reference
-    why_not = subject.why_not_comparable
-    options = []
-    for option in options_of(
-        profile, subject.sizes_in(profile), trial=trial, may_accumulate=subject.may_accumulate
-    ):
-        size, micro = option.batch_size, option.micro_batch_size
+    summary, options = subject.summary, []
+    for size in subject.sizes_in(profile):
+        trial = replace(subject.reference, batch_size=size)
+        option = option_of(profile, trial, may_accumulate=subject.may_accumulate)
         try:
-            check_batch_norm(summary, replace(trial, batch_size=size, micro_batch_size=micro))
+            check_batch_norm(summary, replace(trial, micro_batch_size=option.micro_batch_size))
         except BatchSizeError as error:
             if option.note is None:
                 option = refused(option, Reason.as_written(str(error)))
-        if why_not is not None and size != summary.batch_size:
-            option = refused(option, why_not)
         if size != summary.batch_size:
+            if subject.why_not_comparable is not None:
+                option = refused(option, subject.why_not_comparable)
             moved = moved_adam(
                 summary.adam,
                 subject.settings_rule,
@@ -122,24 +119,6 @@ def why_untimed(option: Option) -> Reason | None:
     if not option.runs:
         return None
     return option.step_s.reason
-
-
-def options_of(
-    profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
-) -> tuple[Option, ...]:
-    """Return an option for each batch size: its step time and memory, or why it cannot be used.
-
-    Step time and memory are from the profile. Between two profiled batch sizes, the step time is
-    interpolated, and the memory is computed by the fitted memory law. `trial` determines the size
-    of an epoch's last batch.
-    """
-    options = []
-    for size in sorted(set(batch_sizes)):
-        option = _option(profile, replace(trial, batch_size=size))
-        if option.runs and option.micro_batch_size < size and not may_accumulate:
-            option = refused(option, Reason.of("does_not_fit_whole"))
-        options.append(option)
-    return tuple(options)
 
 
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
@@ -163,36 +142,37 @@ def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -
     )
 
 
-def _option(profile: Profile, trial: Trial) -> Option:
+def option_of(profile: Profile, trial: Trial, *, may_accumulate: bool = True) -> Option:
+    """Return the trial's batch size with its step time and memory, or why it cannot be used.
+
+    Step time and memory are from the profile. Between two profiled batch sizes, the step time is
+    interpolated, and the memory is computed by the fitted memory law.
+    """
     size = trial.batch_size
-    best, between = profile.best_micro_batch(size), profile.step_s(size)
-    if best is not None:
-        return Option(
-            batch_size=size,
-            micro_batch_size=best.micro_batch_size,
-            step_s=_mean_step_s(profile, trial),
-            peak_bytes=profile.training_bytes(best.peak_bytes),
-        )
-    by_law = profile.memory.predicted_bytes(size).estimate
+    best, by_law = profile.best_micro_batch(size), profile.memory.predicted_bytes(size).estimate
     option = Option(
         batch_size=size,
         micro_batch_size=size,
-        step_s=_mean_step_s(profile, trial),
+        step_s=mean_step_s(profile, trial),
         peak_bytes=profile.training_bytes(None if by_law is None else round(by_law)),
     )
+    if best is not None:
+        if best.micro_batch_size < size and not may_accumulate:
+            return refused(option, Reason.of("does_not_fit_whole"))
+        peak_bytes = profile.training_bytes(best.peak_bytes)
+        return replace(option, micro_batch_size=best.micro_batch_size, peak_bytes=peak_bytes)
+    time = profile.step_s(size)
     tried = next((point for point in profile.points if point.batch_size == size), None)
-    if tried is not None and tried.is_untimed and profile.is_within_limit(tried):
-        option = replace(option, peak_bytes=tried.peak_bytes)
-        if between.estimate:
-            return option
-        return replace(option, step_s=tried.step_s)
-    if tried is not None and tried.status is Status.OK:
-        return refused(option, _TOO_LARGE)
     if tried is not None:
+        if tried.is_untimed and profile.is_within_limit(tried):
+            step_s = option.step_s if time.estimate else tried.step_s
+            return replace(option, step_s=step_s, peak_bytes=tried.peak_bytes)
+        if tried.status is Status.OK:
+            return refused(option, _TOO_LARGE)
         return refused(option, tried.reason or Reason.as_written(tried.status.value))
     largest = profile.largest_batch_size
     is_above = largest is None or size > largest
-    if between.estimate is not None and not is_above:
+    if time.estimate is not None and not is_above:
         return option
     if is_above and profile.stopped == "memory":
         return refused(option, _TOO_LARGE)
@@ -200,10 +180,10 @@ def _option(profile: Profile, trial: Trial) -> Option:
     # profile that stopped early.
     if profile.stopped == "time" or (profile.stopped is not None and not is_above):
         return refused(option, Reason.of("profile_ended_before"))
-    return refused(option, between.reason or Reason.of("not_profiled"))
+    return refused(option, time.reason or Reason.of("not_profiled"))
 
 
-def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
+def mean_step_s(profile: Profile, trial: Trial) -> Estimate:
     """Return the mean seconds per step of an epoch, including a smaller last batch.
 
     A last batch that is smaller than all profiled batch sizes counts with the step time of the
