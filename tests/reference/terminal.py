@@ -34,13 +34,18 @@ class Written:
 
     @property
     def lines(self) -> list[str]:
-        """All lines that were ever drawn, without colors and movements of the cursor."""
-        return [_ESCAPE.sub("", line).rstrip() for line in re.split(r"[\r\n]+", self.raw) if line]
+        """All lines that were ever drawn."""
+        return lines_in(self.raw)
 
     @property
     def shows_the_cursor(self) -> bool:
         """Whether the cursor was left in sight."""
         return self.raw.rfind("\x1b[?25h") >= self.raw.rfind("\x1b[?25l")
+
+
+def lines_in(written: str) -> list[str]:
+    """The lines of what was written to a terminal, without colors and movements of the cursor."""
+    return [_ESCAPE.sub("", line).rstrip() for line in re.split(r"[\r\n]+", written) if line]
 
 
 def in_a_terminal(command: Sequence[str], *, columns: int, folder: Path) -> Written:
