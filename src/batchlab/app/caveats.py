@@ -118,8 +118,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
     if not has_runs:
         pass  # nothing was trained, so no learning rate was chosen
     elif trial.horizon_steps:
-        schedule = subject.schedule_text
-        yield Reason.of("rate_followed_schedule", schedule=schedule, epochs=subject.epochs)
+        yield Reason.of("rate_followed_schedule", epochs=subject.epochs)
     elif summary.is_own_command:
         yield Reason.of("rate_left_to_script")
     else:

@@ -56,7 +56,6 @@ class Subject:
     has_shape = False  # Whether the learning rate may have a schedule over the training.
     may_stretch = False  # Whether the schedule adapts to any number of steps.
     constant_until = 0.0  # The schedule's rate is constant up to this fraction of a training.
-    schedule_text = "the workload's own schedule"  # The schedule in words.
     stops_early = False  # Whether trainings may stop early, by `patience_epochs`.
     # The subject's own number of epochs; None if the subject has no such number.
     planned_epochs: int | None = None

@@ -58,7 +58,7 @@ from batchlab.workload.definition import (
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import load_workload
 from batchlab.workload.pieces import accuracy
-from batchlab.workload.schedules import constant_then_to_zero, constant_until
+from batchlab.workload.schedules import constant_until
 
 
 def _reports_peaks(device: str) -> bool:
@@ -104,8 +104,6 @@ class WorkloadSubject(Subject):
         # The nodes of a cluster share no checkpoints.
         if self.may_stretch and question.cluster is None:
             self.constant_until = constant_until(workload.schedule)
-        if workload.schedule is constant_then_to_zero:
-            self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
         self.takes_micro_batches = workload.takes_micro_batches
         self.weighs_examples = workload.weight is not None
         self.planned_epochs = workload.epochs
