@@ -12,7 +12,7 @@ import click
 
 from batchlab.app.output_file import check_output_file
 from batchlab.cli.options import CLUSTER, Invocation, takes, with_cluster, workload
-from batchlab.cli.output import as_wide_as_stdout, print_answer, stdout_to_stderr
+from batchlab.cli.output import print_answer, print_study, stdout_to_stderr
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 from batchlab.errors import BatchlabError
 from batchlab.words.reasons import reason_text
@@ -96,13 +96,7 @@ def advise(report: Path, as_json: bool, explain: bool, require: str | None, **op
     """
     options = with_own_command(with_cluster(options))
     answer = _answered("advise:advised", options, report=report)
-    from batchlab.app.report import json_document, text_of
-
-    if as_json:
-        print(json_document(answer, store=options["store"], page=report))
-    else:
-        with as_wide_as_stdout():
-            print(text_of(answer, page=report, explains=explain), end="")
+    print_study(answer, store=options["store"], page=report, as_json=as_json, explains=explain)
     if require is not None and (answer.advice.chance or 0.0) < _REQUIRED[require]:
         print(f"not met: --require {require}", file=sys.stderr)
         click.get_current_context().exit(_NOT_MET)
@@ -126,16 +120,11 @@ def sweep(report: Path | None, as_json: bool, **options: Any) -> None:
     """
     options = with_own_command(with_cluster(options))
     study = _answered("sweep:swept", options, report=report)
-    from batchlab.app.report import json_document, text_of
-
-    if as_json:
-        print(json_document(study, store=options["store"], page=report))
-    else:
-        where = f"\nThe store: {options['store']}\n"
+    print_study(study, store=options["store"], page=report, as_json=as_json)
+    if not as_json:
+        print(f"\nThe store: {options['store']}")
         if report is not None:
-            where += f"The report: {report}\n"
-        with as_wide_as_stdout():
-            print(text_of(study) + where, end="")
+            print(f"The report: {report}")
     _refuse_errors(study)
 
 

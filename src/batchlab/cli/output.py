@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from batchlab.app.report import Advised
+    from batchlab.records.study import Study
     from batchlab.report.table import Section
 
 
@@ -37,6 +41,19 @@ def as_wide_as_stdout() -> Iterator[None]:
         return
     with on_a_terminal(shutil.get_terminal_size().columns):
         yield
+
+
+def print_study(
+    shown: Study | Advised, *, store: Path, page: Path | None, as_json: bool, explains: bool = True
+) -> None:
+    """Print a study as a JSON document if `as_json`, or else as text, as wide as a terminal."""
+    from batchlab.app.report import json_document, text_of
+
+    if as_json:
+        print(json_document(shown, store=store, page=page))
+        return
+    with as_wide_as_stdout():
+        print(text_of(shown, page=page, explains=explains), end="")
 
 
 def print_answer(document: str, section: Section, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import takes
-from batchlab.cli.output import as_wide_as_stdout, print_answer
+from batchlab.cli.output import print_answer, print_study
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,14 +35,11 @@ def report(
     if live:
         _write_live(store, study_id, output_format, path)
         return
-    from batchlab.app.report import json_document, stored, text_of, write_files
+    from batchlab.app.report import stored, write_files
 
     shown = stored(store, study_id)
-    if path is None and output_format == "json":
-        print(json_document(shown, store=store, page=None))
-    elif path is None and output_format == "text":
-        with as_wide_as_stdout():
-            print(text_of(shown), end="")
+    if path is None and output_format in ("json", "text"):
+        print_study(shown, store=store, page=None, as_json=output_format == "json")
     else:
         for file in write_files(shown, output_format or "html", path, store=store):
             print(file)
