@@ -51,11 +51,11 @@ def flag_of(command: str, name: str) -> str:
     return argument_of(command, name).flag or f"--{name.replace('_', '-')}"
 
 
-def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
+def read(command: str, name: str, value: Any) -> Any:
     """Convert a text or a Python value to the value of a command's argument.
 
     Raises:
-        UsageError: the value is not possible; in the message, the text `whose` follows the value.
+        UsageError: the value is not possible.
     """
     argument = argument_of(command, name)
     reader, expected = argument.read, argument.expected
@@ -69,7 +69,7 @@ def read(command: str, name: str, value: Any, *, whose: str = "") -> Any:
         raise
     except (TypeError, ValueError, OverflowError):
         words = flag_of(command, name)[2:].replace("-", " ")
-        raise UsageError(f"{words} {value!r}{whose}: expected {expected}") from None
+        raise UsageError(f"{words} {value!r}: expected {expected}") from None
 
 
 _COUNT = partial(Argument, read=values.count, shown="N", expected="a whole number of at least 1")

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from batchlab.app.arguments import flag_of, read
+from batchlab.app.arguments import flag_of
 from batchlab.app.question import Request
 from batchlab.app.subject import Subject, value_of
 from batchlab.errors import NoStoreError, UsageError
@@ -108,8 +107,7 @@ class WorkloadSubject(Subject):
         self.weighs_examples = workload.weight is not None
         self.planned_epochs = workload.epochs
         if workload.target is not None:
-            own = workload.target.metric, workload.target.value
-            self.planned_target = self._read_own("target", own)
+            self.planned_target = workload.target.metric, workload.target.value
         metrics, shares = [], []
         for name in workload.metric_names:
             metrics.append(MetricSummary(name=name, better=workload.better(name)))
@@ -185,11 +183,6 @@ class WorkloadSubject(Subject):
         for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
         check_sampling(workload, question.sampling)
-        self.summary = replace(
-            self.summary,
-            batch_size=self._read_own("batch_size", workload.batch_size),
-            learning_rate=self._read_own("learning_rate", workload.learning_rate),
-        )
         limit = self.memory_limit_bytes
         if (
             limit is not None
@@ -215,12 +208,6 @@ class WorkloadSubject(Subject):
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
-
-    def _read_own(self, name: str, value: object) -> Any:
-        whose = f" of workload {self.name!r}"
-        if isinstance(value, str):  # a reader accepts a text, but a workload must give a number
-            raise UsageError(f"{name.replace('_', ' ')} {value!r}{whose}: expected a number")
-        return read(self.question.name, name, value, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """Return a trial; refuse micro-batches if the training step needs whole batches."""

@@ -362,8 +362,13 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_positive_below(value, 1),
         "the decay per step at the reference batch size, between 0 and 1, such as ema=0.999",
     ),
+    "learning_rate": (
+        lambda value: _is_positive_below(value, math.inf),
+        "a finite number above 0, such as 0.01",
+    ),
     **dict.fromkeys(
-        ("epochs", "patience_epochs"), (_is_count, "a whole number of at least 1, or None")
+        ("batch_size", "epochs", "patience_epochs"),
+        (_is_count, "a whole number of at least 1, or None"),
     ),
     "workers": (
         lambda value: isinstance(value, int) and value >= 0,
