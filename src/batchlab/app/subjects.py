@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -403,32 +402,29 @@ class CommandSubject(Subject):
         known: Profile | None = None,
     ) -> Profile:
         """Measure each batch size in a separate run of the command, one run at a time."""
-        trial = self.reference
-        with _folder() as folder:
-            numbers = count()
+        trial, question = self.reference, self.question
 
-            def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
-                sized = replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size)
-                return self._timed(sized, folder / str(next(numbers)), limit_s)
+        def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
+            sized = replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size)
+            return self._timed(sized, limit_s)
 
-            device, limit_bytes = self.question.device, self.memory_limit_bytes
-            search = ProfileSearch(
-                probe,
-                untried_profile(trial, device=device, memory_limit_bytes=limit_bytes),
-                left_s=lambda: deadline_s - time.monotonic(),
-                listener=self.question.listener,
-                is_command=True,
-                are_given=self.question.batch_sizes is not None,
-                # On several devices, micro-batches must be multiples of the number of devices.
-                may_accumulate=self._command.devices == 1
-                and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
-            )
-            return profile_of(search, batch_sizes)
+        limit_bytes = self.memory_limit_bytes
+        search = ProfileSearch(
+            probe,
+            untried_profile(trial, device=question.device, memory_limit_bytes=limit_bytes),
+            left_s=lambda: deadline_s - time.monotonic(),
+            listener=listener,
+            is_command=True,
+            are_given=question.batch_sizes is not None,
+            # On several devices, micro-batches must be multiples of the number of devices.
+            may_accumulate=self._command.devices == 1
+            and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
+        )
+        return profile_of(search, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """Time the trial's steps in a run of the command; return a `StepTiming` or the failure."""
-        with _folder() as folder:
-            point = self._timed(trial, folder, timeout_s)
+        point = self._timed(trial, timeout_s)
         if point.timing is None:
             return Ended(status=point.status, reason=point.reason)
         return Ended(value=point.timing)
@@ -437,9 +433,10 @@ class CommandSubject(Subject):
         """Return no ratios of step times, because two runs of a command cannot take turns."""
         return Ended()
 
-    def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
-        marker = f"{self._workload_id}/timing"
-        return timed_command(self._command, trial, folder=folder, marker=marker, limit_s=limit_s)
+    def _timed(self, trial: Trial, limit_s: float) -> ProfilePoint:
+        command, marker = self._command, f"{self._workload_id}/timing"
+        with _folder() as folder:
+            return timed_command(command, trial, folder=folder, marker=marker, limit_s=limit_s)
 
     def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """Return an engine that runs the command once per trial, one trial at a time."""
