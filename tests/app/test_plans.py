@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tests.app.conftest import about
 from tests.reference.tiny_workload import tiny
-from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
 import batchlab
@@ -50,21 +49,12 @@ def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
 
 
 @pytest.mark.slow
-def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
-    """A stage that begins within an epoch leaves a last batch of another size."""
-    x, y = tiny().train
-    normed = tiny(
-        model=lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)), train=(x[:81], y[:81])
-    )
+def test_a_batch_size_on_the_way_is_timed_too(lab: Path) -> None:
+    study = run(lab, plans=("grow",), batch_sizes=(5, 50), epochs=20)
 
-    with pytest.raises(batchlab.errors.BatchSizeError, match="a batch of 1 in micro-batches of"):
-        run(lab, workload=normed)
-    study = run(lab, workload=normed, drop_last=True, epochs=20, batch_sizes=(5, 50))
-
-    assert {record.status for record in study.records} == {Status.OK}
-    # A size on the way is timed too.
+    (grown,) = study.records
+    assert grown.status is Status.OK
     assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
-    (grown,) = (r for r in study.records if r.trial.largest_batch_size > r.trial.batch_size)
     assert study.train_s(grown.trial, grown.steps) is not None
 
 
