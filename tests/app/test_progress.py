@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 from tests.reference.made_up import made_up_trial
 
+from batchlab.app import progress
 from batchlab.app.progress import (
     ProgressLines,
     ProgressState,
@@ -18,10 +20,25 @@ from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 
 STAGE = "comparing batch sizes"
+Pass = Callable[[float], None]
 
 
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Pass:
+    """Time stands still, but for the seconds that a test lets pass."""
+    now_s = 0.0
+
+    def passes(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s)
+    return passes
+
+
+@pytest.mark.usefixtures("passes")
 def test_a_terminal_has_all_of_it() -> None:
-    state = ProgressState(clock=lambda: 0.0)
+    state = ProgressState()
     state.begins(command="advise", subject="mnist-mlp", stages=("profile", "target", STAGE))
     state.budget(spent_s=98.0, budget_s=180.0)
     state.phase(STAGE)
@@ -42,14 +59,13 @@ def test_a_terminal_has_all_of_it() -> None:
     assert lines[1] == f"[{'█' * 9}{'░' * 8}]   54 %  1m38s of 3m"
 
 
-def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
-    now_s = 0.0
-    state = ProgressState(clock=lambda: now_s)
+def test_planned_work_has_its_own_bar_and_the_time_left(passes: Pass) -> None:
+    state = ProgressState()
     state.begins(command="sweep", subject="mnist-mlp", stages=("timing", "training"))
     state.phase("training")
     doing = "batch size 64, learning rate 0.01, seed 0: 45%"
     state.progress(done_fraction=0.25, left_s=61.0, text=doing)
-    now_s = 1.0
+    passes(1.0)
 
     bar = f"[{'█' * 7}{'░' * 23}]   25 %  1m left"
     assert progress_lines(state, 79)[1:] == [bar, f"now: {doing}"]
@@ -57,21 +73,16 @@ def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
     assert {seconds: clock_text(seconds) for seconds in shown} == shown
 
 
-def test_time_goes_by_the_clock_and_what_is_spent_of_a_budget_never_falls() -> None:
-    now_s = 100.0
-    state = ProgressState(clock=lambda: now_s)
+def test_time_goes_by_the_clock_and_never_beyond_the_budget(passes: Pass) -> None:
+    state = ProgressState()
     state.budget(spent_s=10.0, budget_s=60.0)
     state.progress(done_fraction=0.5, left_s=10.0, text="text")
 
-    now_s += 5.0
-    state.budget(spent_s=3.0, budget_s=60.0)
+    passes(5.0)
     assert (state.spent, state.done_fraction, state.left_s) == ((15.0, 60.0), 0.25, 5.0)
 
-    state.budget(spent_s=3.0, budget_s=90.0)
-    assert state.spent == (3.0, 90.0)
-
-    now_s += 100.0  # never more than all of it
-    assert (state.spent, state.done_fraction, state.left_s) == ((90.0, 90.0), 1.0, 0.0)
+    passes(100.0)
+    assert (state.spent, state.done_fraction, state.left_s) == ((60.0, 60.0), 1.0, 0.0)
 
 
 def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:

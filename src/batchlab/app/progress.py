@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -16,20 +16,20 @@ from batchlab.words.reasons import reason_text
 class ProgressState(ProgressListener):
     """A listener that stores a command's progress in attributes, for displays to read."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with empty progress; `clock` must return seconds and never go backwards."""
+    def __init__(self) -> None:
+        """Start with empty progress."""
         self.name = ""  # The running command and its subject, such as "sweep mine".
         self.stages: tuple[str, ...] = ()  # All stages in order; empty if there are no stages.
         self.stage = ""  # The current stage: one of `stages`, or another text.
         self.runs: list[str] = []  # Lines: which runs the command waits for, and why.
         self.lead = ""  # The leading configuration in words, or "" if unknown.
         self.doing = ""  # The current work in words.
-        self._clock = clock
-        self._began_s = clock()
-        # When the budget began, by the clock, and the seconds of the budget.
+        self._began_s = time.monotonic()
+        # When the budget began, by `time.monotonic()`, and the seconds of the budget.
         self._budget: tuple[float, float] | None = None
         self._done_fraction: float | None = None
-        self._ends_s: float | None = None  # when the stage is expected to end, by the clock
+        # When the stage is expected to end, by `time.monotonic()`.
+        self._ends_s: float | None = None
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """Store the command, its subject and its stages."""
@@ -41,11 +41,8 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the spent and total seconds; with the same total, the spent seconds only grow."""
-        began_s = self._clock() - spent_s
-        if self._budget is not None and self._budget[1] == budget_s:
-            began_s = min(began_s, self._budget[0])
-        self._budget = (began_s, budget_s)
+        """Store the spent and total seconds."""
+        self._budget = (time.monotonic() - spent_s, budget_s)
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Store the runs that the command waits for."""
@@ -60,12 +57,12 @@ class ProgressState(ProgressListener):
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Store the fraction done, the seconds left and a text on the current work."""
         self._done_fraction, self.doing = min(1.0, max(0.0, done_fraction)), text
-        self._ends_s = None if left_s is None else self._clock() + left_s
+        self._ends_s = None if left_s is None else time.monotonic() + left_s
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since this object was created, at the start of the command."""
-        return self._clock() - self._began_s
+        return time.monotonic() - self._began_s
 
     @property
     def spent(self) -> tuple[float, float] | None:
@@ -73,7 +70,7 @@ class ProgressState(ProgressListener):
         if self._budget is None:
             return None
         began_s, budget_s = self._budget
-        return min(budget_s, self._clock() - began_s), budget_s
+        return min(budget_s, time.monotonic() - began_s), budget_s
 
     @property
     def done_fraction(self) -> float | None:
@@ -87,7 +84,7 @@ class ProgressState(ProgressListener):
         """Seconds until the current stage's work is expected to end; None if unknown."""
         if self._ends_s is None:
             return None
-        return max(0.0, self._ends_s - self._clock())
+        return max(0.0, self._ends_s - time.monotonic())
 
 
 _LONGEST_BAR = 30
