@@ -242,7 +242,7 @@ class AdviceSession:
             may_stretch=subject.may_stretch,
             constant_until=subject.constant_until,
             stops_early=subject.stops_early,
-            rules=rule_multiples(subject, options),
+            rules=rule_multiples(subject, [option.batch_size for option in options]),
             not_comparable=subject.why_not_comparable,
         )
 

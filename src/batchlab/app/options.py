@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Configuration, Option
@@ -66,15 +66,11 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 
 
 def rule_multiples(
-    subject: Subject, options: Sequence[Option]
+    subject: Subject, batch_sizes: Iterable[int]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
     """Return for each batch size by which factor each scaling rule changes the reference's rate."""
-    summary = subject.summary
-    # Use both sources, because a candidate may have no option, and a profile may have added sizes
-    # that are no candidates.
-    sizes = {*subject.candidates, *(option.batch_size for option in options)}
-    multiples = []
-    for size in sorted(sizes):
+    summary, multiples = subject.summary, []
+    for size in batch_sizes:
         kappa, of_size = size / summary.batch_size, []
         for name, rule in SCALING_RULES.items():
             if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
