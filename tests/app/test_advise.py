@@ -456,7 +456,7 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     ):
         advise(lab)
     profiling.most, profiling.broken = None, (20,)
-    with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* such as 10"):
+    with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* has 10, 80"):
         advise(lab, batch_sizes=(10, 80))
     assert asks_nothing.questions == []
     # One that reached what is needed is enough.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -127,14 +126,11 @@ def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -
             micro_batch_size=reference.micro_batch_size,
             learning_rate=trial.learning_rate,
         )
-    others = [option.batch_size for option in options if option.runs]
-    can = "nor can any other of those asked for"
-    if others:
-        nearest = min(others, key=lambda other: (abs(math.log(other / size)), other))
-        can = f"give the workload one that can, such as {nearest}"
+    others = ", ".join(str(option.batch_size) for option in options if option.runs) or "none"
     raise WorkloadError(
         f"batch size {size}, the workload's own, cannot be used on {device_name}: "
-        f"{reason_text(reference.note).rstrip('.')}; {can}"
+        f"{reason_text(reference.note).rstrip('.')}; give the workload one that can, of which the "
+        f"profile has {others}"
     )
 
 
