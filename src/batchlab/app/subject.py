@@ -17,7 +17,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-from batchlab.records.run import BEYOND_ANY_END, AllSplits, PlanName, RunLength
+from batchlab.records.run import BEYOND_ANY_END, PlanName, RunLength
 from batchlab.records.study import USUAL_SIZES, MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.words.catalogue import listing
@@ -60,7 +60,6 @@ class Subject:
     # The subject's own number of epochs; None if the subject has no such number.
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None  # The subject's own target.
-    all_splits: AllSplits = "on_the_way"  # When the training and test data are evaluated.
     weighs_examples = False  # Whether the loss is a weighted mean over the examples.
     why_no_plans: str | None = None  # A feature of the subject that excludes plans, in words.
     keeps_cadence = True  # Whether batchlab, not a script, chooses the steps of evaluations.
@@ -169,11 +168,10 @@ class Subject:
             epochs=epochs,
             steps=steps,
             until=self.target,
-            all_splits=self.all_splits,
             to_own_end=self.question.name == "sweep" and not (epochs or steps),
         )
         if not self.keeps_cadence:
-            return length
+            return replace(length, all_splits="never")
         apart = self.summary.n_train // _LOOKS_AT_AN_EPOCH
         return replace(length, watched_from_samples=BEYOND_ANY_END, interval_samples=apart)
 

@@ -297,7 +297,6 @@ _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False,
 class CommandSubject(Subject):
     """A user's training command, run to check the command, to time steps and to train."""
 
-    all_splits = "never"
     keeps_cadence = False
 
     def __init__(self, question: Request) -> None:
