@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -128,16 +129,8 @@ def time_text(state: ProgressState) -> str:
 
 
 def clock_text(seconds: float) -> str:
-    """Write seconds as hours, minutes and seconds: "8s", "1m38s", "3m", "2h05m"."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    if hours:
-        return text("{h}h{m:02d}m", h=hours, m=m)
-    if minutes and s:
-        return text("{m}m{s:02d}s", m=minutes, s=s)
-    if minutes:
-        return text("{m}m", m=minutes)
-    return text("{s}s", s=s)
+    """Write seconds as hours, minutes and seconds, such as "0:01:38"."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
