@@ -63,10 +63,7 @@ def _refuse_options_without_command(context: click.Context, facts: dict[str, Any
         return
     name = next(iter(facts))
     option = name.replace("_", "-")
-    offered: list[str] = []
-    for param in context.command.params:
-        offered += param.opts
-    meant = f"; did you mean --{option}s?" if f"--{option}s" in offered else ""
+    meant = f"; did you mean --{option}s?" if f"{name}s" in context.params else ""
     raise UsageError(
         f"--{option} is for a training command after --, such as -- python train.py --batch-size "
         f"{{batch_size}}, and none was given{meant}"
