@@ -297,7 +297,7 @@ def _split_data(
 ) -> tuple[_Batches, Sequence[Tensor]]:
     """Return the batches on which a split is evaluated; `train` is reduced to 10,000 examples.
 
-    The second value has all these examples as tensors; it is empty if they are not in memory.
+    The second value has all these examples as tensors; it is empty for data that are not in memory.
     """
     data, collate = opened(getattr(workload, split), workload.collate)
     n = size_of(data)

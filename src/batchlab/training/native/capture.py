@@ -41,7 +41,7 @@ class _Recorded:
         ref: the tensor's number.
         view: in the second run, the tensor in the graph, or the reason why C can't use the tensor.
         is_writable: whether the function may write into the tensor.
-        is_stale: whether the function has written into the tensor's memory by another name.
+        is_stale: whether the function has written into the tensor's memory since this record.
     """
 
     tensor: Tensor
@@ -55,7 +55,7 @@ class _Recorder(TorchDispatchMode):
     """The PyTorch mode that records a function's operations while the function runs.
 
     Attributes:
-        graph: the graph; the first run adds only constants to it.
+        graph: the graph of the second run; in the first run, a graph with constants only.
         calls: each operation's name, arguments and result shapes.
     """
 
@@ -217,7 +217,7 @@ def _in_parts(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     results = func.decompose(*args, **kwargs)
     if results is not NotImplemented:
         return results
-    if func._schema.is_mutable:  # as `silu_`, which becomes `silu` and a copy
+    if func._schema.is_mutable:  # for example, divide `silu_` into `silu` and a copy
         packet = getattr(torch.ops.aten, func._schema.name.removeprefix("aten::")[:-1], None)
         out_of_place = getattr(packet, func._overloadname, None)
         if out_of_place is not None:
@@ -234,7 +234,7 @@ def _tensors_in(values: Any) -> list[Tensor]:
 
 
 def _name(func: Any) -> str:
-    """Return the name of an operation in `OPERATIONS`, in which `add_` has the row of `add`."""
+    """Return the name of an operation in `OPERATIONS`; for `add_`, this is the name of `add`."""
     name = str(func).removeprefix("aten.").removesuffix(".default")
     return re.sub(r"_(?=\.|$)", "", name, count=1) if func._schema.is_mutable else name
 
