@@ -160,7 +160,7 @@ def _scatter(g: Graph, a: Arguments) -> View:
 
 
 def _is_place(g: Graph, shape: Shape, a: Arguments) -> View:
-    """Return, for each element of `shape`, whether `index` names the element's place in `dim`."""
+    """Return whether `index` names the place in dimension `dim` of each element of `shape`."""
     dim, index = a["dim"] % len(shape), a["index"]
     text = f"place_of({{0}}, {shape[dim]}, bad)"
     checked = g.add("point", index.shape, torch.int64, operands=(index,), text=text)
