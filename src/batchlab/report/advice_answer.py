@@ -197,7 +197,7 @@ def _best_end(advice: Advice) -> Iterator[str]:
         return
     ended: dict[Configuration, AnswerRow] = {}
     for row in answer_rows(advice):
-        if row.at is not None and row.has_end:
+        if row.at is not None and row.end.estimate is not None:
             ended[row.at] = row
     if named not in ended:
         return

@@ -173,10 +173,10 @@ def _end_rows(advice: Advice) -> Iterator[Row]:
     for size, at in believed.items():
         yield from interval_mark("band", at.end, series="belief", batch_size=size)
     rows = list(answer_rows(advice))
-    ended = {row.candidate.batch_size for row in rows if row.has_end}
+    ended = {row.candidate.batch_size for row in rows if row.end.estimate is not None}
     for row in rows:
         size = row.candidate.batch_size
-        if row.has_end:
+        if row.end.estimate is not None:
             yield _answer_mark(advice, row, row.end, advice.metric)
         elif row.is_tried and size not in ended and size in believed:
             yield from interval_mark("expected", believed[size].end, batch_size=size)

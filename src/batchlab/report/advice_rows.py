@@ -91,11 +91,6 @@ class AnswerRow:
         """Whether the batch size was trained, or is in the user's or the answer's configuration."""
         return self.at is not None or bool(self.runs)
 
-    @property
-    def has_end(self) -> bool:
-        """Whether the row's configuration has a known final value."""
-        return self.at is not None and self.end.estimate is not None
-
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """Yield a row for each batch size at its best rate, and the user's and the answer's rows."""

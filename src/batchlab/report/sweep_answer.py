@@ -68,10 +68,8 @@ def conclusion(study: Study) -> tuple[str, str]:
     if study.awaits_answer:
         return sentence("no_answer_yet"), ""
     evidence = Evidence.of(study)
-    if not evidence.cells:
-        return sentence("no_trial_to_compare", what="has ended well"), ""
     if not evidence.budgets:
-        return sentence("no_trial_to_compare", what="was evaluated"), ""
+        return sentence("no_trial_to_compare", what="has ended well and was evaluated"), ""
     return _headline(evidence), _basis_text(evidence)
 
 
