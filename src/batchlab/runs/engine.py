@@ -202,7 +202,7 @@ class StoredEngine:
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
-        """Receive the messages of runs, for at most `timeout_s` seconds; wait if no run goes on."""
+        """Receive the messages of runs, for at most `timeout_s` seconds; sleep if no run trains."""
         time.sleep(timeout_s)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:

@@ -215,7 +215,7 @@ class Bars(LineReader):
         self._here, self._state = here, (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
-        # The full bar may be drawn again with validation values, so the values wait.
+        # Hold the values back, because the full bar may be drawn again with validation values.
         return [*ended, here]
 
     def _ended(self) -> list[Reading]:

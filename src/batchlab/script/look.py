@@ -335,7 +335,7 @@ def _numbers(look: Look) -> _Numbers:
             if plain_flag(name) not in _GIVEN:
                 numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
     # Key the metric by evaluation number, because its steps depend on the batch size. Use its first
-    # value at each step, because a bar may print a later one that depends on when the run ended.
+    # value at each step: a bar may print a later value, which depends on when the run ended.
     first_values: dict[int, float] = {}
     for point in look.points:
         if point.value is not None and point.step > 0:

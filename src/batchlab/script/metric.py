@@ -165,7 +165,7 @@ class ProgressPoints:
         self.names: dict[str, set[str]] = {}  # Data splits (val, ...) by printed name.
         self.points: list[MetricPoint] = []  # The points with the metric, by rising samples.
         self.first: Reading | None = None  # The first reading with the metric.
-        self.left_out: str | None = None  # The text on an ignored value; None without one.
+        self.left_out: str | None = None  # What to tell about an ignored value, or None.
         self.not_understood: dict[str, None] = {}  # Non-numbers given to `batchlab.log`.
         self._trial = trial
         is_near = partial(_is_near, metric)
