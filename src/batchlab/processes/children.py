@@ -35,7 +35,7 @@ class Ended:
     status: Status | None = None  # For example oom or killed; None if the function returned.
     reason: Reason | None = None  # Why the function failed; None if the function returned.
     traceback: str | None = None  # The full traceback of the exception that the function raised.
-    error: str | None = None  # The class name of that exception.
+    error: str | None = None  # The class name of the exception that the function raised.
 
 
 class Line:

@@ -121,7 +121,10 @@ class PackedWorkload:
                 memory[place] = content
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle; arrays are a file descriptor for a child, bytes otherwise."""
+        """Return the state to pickle.
+
+        A child process gets a file descriptor of the arrays; any other reader gets their bytes.
+        """
         memory: Any = np.empty(0, np.uint8)
         if get_spawning_popen() is not None:
             memory = DupFd(self._memory)

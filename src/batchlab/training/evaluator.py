@@ -60,7 +60,10 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Return a context in which errors name the metric and its data; no effect for the loss."""
+    """Return a context that adds a metric's name and the text `where` to errors in the metric.
+
+    The loss is no metric of the user's, so errors in the loss stay unchanged.
+    """
     if name not in workload.metrics:
         return nullcontext()
     hint = "" if is_over_all(workload, name) else OVER_ALL

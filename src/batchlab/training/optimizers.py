@@ -149,7 +149,8 @@ def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     """
     averages, values, present = [], [], dict(named_tensors(model))
     for name, average in named_tensors(averaged):
-        value = present[name]  # `present` may have more buffers, made in the model's first pass
+        # `present` also has the buffers that the first forward pass made; `averaged` lacks them.
+        value = present[name]
         if average.is_floating_point() or average.is_complex():
             averages.append(average)
             values.append(value)

@@ -255,7 +255,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
 
 
 def _copied(data: Data) -> Data:
-    """Copy a data set and its nested data sets, so that reading stores open files in the copy."""
+    """Copy a data set and its nested data sets, so that only the copy keeps files open."""
     try:
         copied = copy.copy(data)
         for name, value in vars(copied).items():

@@ -209,9 +209,10 @@ class _CWriter:
         yield f"        column{node.place} + index[t0 + e] * {per}, {per} * sizeof(*{name}));"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return C arguments for matrix `r` of a view: address, row stride and column stride.
+        """Return C code for the address, row stride and column stride of one matrix of a view.
 
-        The matrix covers one tile of examples or, if `after`, the whole batch.
+        A view holds several matrices; the C variable `r` is the number of the matrix. The matrix
+        covers one tile of examples or, if `after`, the whole batch.
         """
         *_, rows, columns = view.strides
         name = self._name(view.node)

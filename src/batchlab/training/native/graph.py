@@ -126,7 +126,7 @@ class Node:
 
     @property
     def space(self) -> Shape:
-        """The sizes of the loops that compute the node; the last size is the length of a line."""
+        """The lengths of the nested loops that compute the node, the outermost loop first."""
         if self.kind in ("sum", "peak", "scatter"):
             return loops_of(self.operands[0].shape)
         return loops_of(self.shape)

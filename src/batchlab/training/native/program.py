@@ -286,9 +286,9 @@ def _pointers(tensors: Sequence[Tensor | None]) -> Any:
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
     """Return a function that computes the metrics of `build` for `model`, in C.
 
-    The function returns each metric's sum over each batch as float64, or {} if the columns have
-    another layout than in the build. The caller divides the sums by the metric's counts, which do
-    not depend on the model.
+    The function returns each metric's sum over each batch as float64, or {} if the examples have
+    other columns, types or shapes than in the build. The caller divides the sums by the metric's
+    counts, which do not depend on the model.
     """
     function = Program(build, SCORES, model)
 

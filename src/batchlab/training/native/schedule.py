@@ -157,7 +157,10 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Return the number of each node's pass: the last pass that is early enough for its users."""
+    """Return the pass over the examples in which each node is computed, counted from 0.
+
+    This is the last pass in which all nodes that need its value can still use it.
+    """
     levels = dict.fromkeys(nodes, 0)  # 0 is the last pass, -1 the pass before
     for node in reversed(nodes):
         for operand in node.inputs:
