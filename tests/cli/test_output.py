@@ -29,7 +29,7 @@ def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (60.0, Path("page.html"), 4.0),
         (6.0, Path("page.html"), 3.0),  # never more than half of a budget
-        (60.0, None, 0.7),  # text alone
+        (60.0, None, 1.7),  # text alone
     ],
 )
 def test_what_showing_the_results_takes_is_reserved_beside_what_is_gone(

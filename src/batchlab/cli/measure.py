@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 _NOT_MET = 3  # The exit code if the answer is less sure than --require demands.
 # For each value of --require: the least probability that the answer must have.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
-# Seconds reserved for stopping a profile's last process, which may take 1 s on a busy machine.
-_PROBE_END_S = 1.0
 
 
-def _answered(
-    does: str,
-    options: dict[str, Any],
-    *,
-    report: Path | None = None,
-    reserved_s: float = 0.0,
-) -> Any:
+def _answered(does: str, options: dict[str, Any], *, report: Path | None = None) -> Any:
     """Run this command's function and return the answer; if `report` is a path, write a page.
 
-    `does` names the function, as MODULE:NAME in `batchlab.app`. `reserved_s` seconds of the budget
-    are left unused, in addition to the seconds for showing the results. What the user's code
-    prints, here or in a child process, goes to stderr, because stdout must contain only the result.
+    `does` names the function, as MODULE:NAME in `batchlab.app`. What the user's code prints, here
+    or in a child process, goes to stderr, because stdout must contain only the result.
     """
     from batchlab.cli.progress import progress_on_stderr
     from batchlab.processes.server import start_early
@@ -65,7 +56,7 @@ def _answered(
             name,
             **options,
             command=invocation.command_line,
-            reserved_s=invocation.reserved_s(options["budget"], report) + reserved_s,
+            reserved_s=invocation.reserved_s(options["budget"], report),
             listener=progress,
         )
         answer = answer_to(question)
@@ -153,7 +144,7 @@ def profile(as_json: bool, **options: Any) -> None:
     --profile FILE.
     """
     options = with_own_command(options)
-    measured = _answered("profile:profiled", options, reserved_s=_PROBE_END_S)
+    measured = _answered("profile:profiled", options)
     from batchlab.report.short_reports import profile_section
 
     print_answer(measured.to_json(), profile_section(measured), as_json=as_json)

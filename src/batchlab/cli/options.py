@@ -15,10 +15,11 @@ import click
 from batchlab.app.arguments import argument_of, flag_of, help_of, read
 from batchlab.errors import UsageError
 
-# Training stops this many seconds before the budget ends, to leave time for the results: a page
-# takes 1 to 2 s on an idle machine, 2 to 4 s on a busy machine, and text a fraction of a second.
+# Work stops this many seconds before the budget ends, to leave time for the results: a page takes 1
+# to 2 s on an idle machine and 2 to 4 s on a busy machine. Text takes a fraction of a second, but
+# ending the last child process may take 1 s on a busy machine.
 _REPORT_RESERVE_S = 4.0
-_TEXT_RESERVE_S = 0.7
+_TEXT_RESERVE_S = 1.7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
