@@ -471,7 +471,9 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
 
 
 def _document(advice: Advice, source: Source) -> dict[str, Any]:
-    shown = {SHOWN_AS.get(name, name): value for name, value in plain(advice).items()}
+    shown = {}
+    for name, value in plain(advice).items():
+        shown[SHOWN_AS.get(name, name)] = value
     del shown["kept_in"]
     document: dict[str, Any] = plain(source)
     return document | shown

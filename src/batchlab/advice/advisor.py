@@ -180,7 +180,9 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn | None) -
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
     # Scale the step times from earlier calls, to keep their ratios to the reference's step time.
-    again = {other: study.options[other].step_s.times(moved) for other in study.timed}
+    again = {}
+    for other in study.timed:
+        again[other] = study.options[other].step_s.times(moved)
     study.timed[size] = ratio_sd
     study.time_again(again | {own_size: own_s, size: size_s})
     did = Reason.of("time_in_turn", size=size, other=own_size)

@@ -144,7 +144,10 @@ class EarlyRace:
         """
         size, own = int(self._study.sizes[i]), self._own_size
         raced = set(self._study.sizes[[*self._raced]])
-        left = [n for n in self._sizes if min(size, own) < n < max(size, own) and n not in raced]
+        left = []
+        for n in self._sizes:
+            if min(size, own) < n < max(size, own) and n not in raced:
+                left.append(n)
         if not left:
             return None
         times = 4 if is_far and max(size / own, own / size) >= _FIRST_TIMES else 2

@@ -70,7 +70,9 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
     """Return whether a profile has only the reference's batch size and lacks the other sizes."""
     size = subject.summary.batch_size
-    tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
+    tried = []
+    for point in profile.points:
+        tried.append((point.batch_size, point.micro_batch_size))
     if tried != [(size, size)] or len(_wanted(subject)) < 2:
         return False
     return any(o.runs for o in candidates_in(subject, profile) if o.batch_size == size)

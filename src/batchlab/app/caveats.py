@@ -97,7 +97,10 @@ def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
     if named is None or level is None or whole is None or advice.target_origin == "easier":
         return
     sizes = (named.batch_size, advice.reference.batch_size)
-    samples = [c.samples_to_target.estimate for c in advice.candidates if c.batch_size in sizes]
+    samples = []
+    for c in advice.candidates:
+        if c.batch_size in sizes:
+            samples.append(c.samples_to_target.estimate)
     epochs = min(filter(None, samples), default=math.inf) / subject.summary.n_train
     early = _EARLY * whole
     if whole >= _MANY_EPOCHS:

@@ -50,7 +50,10 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
     # Rates are compared by the share of runs that reached the target, and if the shares are equal,
     # by the mean steps of these runs.
-    logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
+    logs = []
+    for run in runs:
+        if run.steps is not None:
+            logs.append(statistics.fmean(run.log_range))
     mean = statistics.fmean(logs) if logs else 0.0
     return -len(logs) / len(runs), mean
 

@@ -76,7 +76,9 @@ def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path,
     Raises:
         BatchlabError: a file cannot be written.
     """
-    files = {path.with_name(f"{path.stem}-{name}{path.suffix}"): c for name, c in contents.items()}
+    files = {}
+    for name, c in contents.items():
+        files[path.with_name(f"{path.stem}-{name}{path.suffix}")] = c
     for file, content in files.items():
         write_output_file(file, content)
     return tuple(files)

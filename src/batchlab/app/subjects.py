@@ -259,7 +259,9 @@ class WorkloadSubject(Subject):
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
         """Time the steps of two batch sizes in turn, in one child process; return the ratios."""
-        shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
+        shapes = []
+        for point in points:
+            shapes.append((point.batch_size, point.micro_batch_size, point.threads))
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
 

@@ -51,7 +51,9 @@ class EqualBudget:
 
     def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
         at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
-        points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
+        points = []
+        for evaluation, value in curve:
+            points.append((self.spent_at(record, evaluation), value))
         # The budget equals the length of the shortest trial, so tolerate rounding in comparisons.
         slack = 1e-9 * abs(at)
         until_then = [point for point in points if point[0] <= at + slack]

@@ -244,7 +244,10 @@ def _why_nothing_runs(profile: Profile) -> str:
 def _warn(profile: Profile, listener: ProgressListener) -> None:
     if profile.evaluations_in_steps is not None:
         listener.warning(reason_text(profile.evaluations_in_steps))
-    unsteady = [str(point.batch_size) for point in profile.points if _is_unsteady(profile, point)]
+    unsteady = []
+    for point in profile.points:
+        if _is_unsteady(profile, point):
+            unsteady.append(str(point.batch_size))
     if unsteady:
         listener.warning(
             f"the machine was busy, or its speed changed, while these batch sizes were timed: "

@@ -243,7 +243,9 @@ def _resumption_warnings(
             f"a training that is stopped cannot be resumed from its checkpoint ({text}); let each "
             f"new model and optimizer have the same parts",
         )
-    grains = [torch.finfo(weights.dtype).eps for weights in stepper.model.parameters()]
+    grains = []
+    for weights in stepper.model.parameters():
+        grains.append(torch.finfo(weights.dtype).eps)
     rounding = _GRAINS * max(grains)
     off = _distance(final, resumed, rounding) / update
     if off <= _TOLERANCE:

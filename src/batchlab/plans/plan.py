@@ -151,7 +151,9 @@ class Plan:
         return self._with_sizes(lambda size: max(parts, size // parts * parts))
 
     def _with_sizes(self, function: Callable[[int], int]) -> Plan:
-        milestones = [replace(m, batch_size=function(m.batch_size)) for m in self.milestones]
+        milestones = []
+        for m in self.milestones:
+            milestones.append(replace(m, batch_size=function(m.batch_size)))
         return replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
 
 
@@ -216,7 +218,9 @@ def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) ->
     if not 0 < part < 1:
         raise UsageError(f"part={part:g}: expected a part of the run, between 0 and 1")
     n = max(0, math.ceil(math.log2(batch_size / start)))
-    sizes = {part * (i + 1) / n: min(batch_size, start * 2 ** (i + 1)) for i in range(n)}
+    sizes = {}
+    for i in range(n):
+        sizes[part * (i + 1) / n] = min(batch_size, start * 2 ** (i + 1))
     return steps(start, sizes, epochs=epochs)
 
 

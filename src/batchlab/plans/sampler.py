@@ -152,7 +152,10 @@ class BatchSizeSampler(Sampler[list[int]]):
         Raises:
             UsageError: the state is of a sampler with another plan, seed or number of examples.
         """
-        differing = [key for key, value in self._identity.items() if state_dict.get(key) != value]
+        differing = []
+        for key, value in self._identity.items():
+            if state_dict.get(key) != value:
+                differing.append(key)
         if differing:
             name = differing[0]
             raise UsageError(

@@ -96,7 +96,9 @@ class PackedWorkload:
         self.files = files
         self._draws_by_seed = draws_by_seed
         try:
-            named = {field.name: getattr(workload, field.name) for field in fields(workload)}
+            named = {}
+            for field in fields(workload):
+                named[field.name] = getattr(workload, field.name)
             # Copy the metrics into a dict, because pickle refuses their read-only view.
             packer.dump(named | {"metrics": dict(workload.metrics)})
         except Exception as error:  # pickling a user's objects may raise any exception

@@ -45,7 +45,9 @@ from batchlab.words.catalogue import sentence, text
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
     """Return the figure of the answer, then the figures of its evidence in reading order."""
-    step_s = {option.batch_size: option.step_s.estimate for option in advice.candidates}
+    step_s = {}
+    for option in advice.candidates:
+        step_s[option.batch_size] = option.step_s.estimate
 
     def train_s(trial: Trial, step: int) -> float | None:
         per_step = step_s.get(trial.batch_size)
@@ -260,7 +262,10 @@ def _step_time_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
 
 
 def _memory_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
-    peaks = {c.batch_size: c.peak_bytes for c in advice.candidates if c.peak_bytes is not None}
+    peaks = {}
+    for c in advice.candidates:
+        if c.peak_bytes is not None:
+            peaks[c.batch_size] = c.peak_bytes
     for size, peak in peaks.items():
         yield from interval_mark("point", Estimate.of(peak, n=1), batch_size=size)
     if profile is None:

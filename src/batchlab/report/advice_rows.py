@@ -54,7 +54,10 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
     """
     by_size = {}
     for candidate in advice.candidates:
-        of_size = [one for one in advice.believed if one.batch_size == candidate.batch_size]
+        of_size = []
+        for one in advice.believed:
+            if one.batch_size == candidate.batch_size:
+                of_size.append(one)
         if of_size:
             by_size[candidate.batch_size] = believed_at(advice, candidate) or of_size[0]
     return by_size
@@ -110,7 +113,10 @@ def _row_at(advice: Advice, candidate: Candidate, at: Configuration) -> AnswerRo
         cost = _cost(advice, candidate, believed, runs)
     if believed is not None and believed.end.n:
         end = believed.end
-    tests = [run.end_test for run in runs if run.end is not None and run.end_test is not None]
+    tests = []
+    for run in runs:
+        if run.end is not None and run.end_test is not None:
+            tests.append(run.end_test)
     if tests:
         end_test = statistics.fmean(tests)
     return AnswerRow(at=at, candidate=candidate, runs=runs, end=end, end_test=end_test, cost=cost)

@@ -56,7 +56,10 @@ def cell_fields(cell: Cell) -> Row:
 
 def figure_looks(study: Study) -> tuple[SizeLook, ...]:
     """Return the color, dash and shape of each batch size and plan of a study."""
-    plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
+    plans = []
+    for cell in chosen_cells(study):
+        if isinstance(cell.kind, str):
+            plans.append(cell.kind)
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 

@@ -302,7 +302,9 @@ def paper_svg(
     specs = [plot(panel, looks) | size | {"title": panel.title} for panel in panels]
     # Three panels per row (train, validation, test), but two if there are four (no validation).
     in_a_row = 2 if len(specs) == 4 else 3
-    rows = [{"hconcat": specs[i : i + in_a_row]} for i in range(0, len(specs), in_a_row)]
+    rows = []
+    for i in range(0, len(specs), in_a_row):
+        rows.append({"hconcat": specs[i : i + in_a_row]})
     legend = _CONFIG["legend"] | {"disable": False}
     config = _CONFIG | {"legend": legend, "background": "white"}
     svg = _svg({"vconcat": rows, "title": title, "config": config}, prefix=prefix)

@@ -61,7 +61,9 @@ def study_facts(study: Study) -> list[tuple[str, object]]:
     workload = study.workload
     validation, test = workload.n_validation or "no", workload.n_test or "no"
     examples = f"{workload.n_train} train, {validation} validation, {test} test"
-    metrics = [f"{metric.name} ({metric.better} is better)" for metric in workload.metrics]
+    metrics = []
+    for metric in workload.metrics:
+        metrics.append(f"{metric.name} ({metric.better} is better)")
     return [
         ("workload", f"{workload.name} ({workload.reference})"),
         ("identity", workload.workload_id),

@@ -94,7 +94,10 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 def _problems(profile: Profile) -> Iterator[str]:
     """Yield notes on failed sizes, sizes not tried, and evaluations during timed steps."""
-    failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
+    failed = []
+    for point in profile.points:
+        if not (point.ran or point.is_untimed):
+            failed.append(point)
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
         yield f"Did not run: {', '.join([f'{size} ({clause(failed[0].reason)})', *others])}."

@@ -169,7 +169,10 @@ class Table:
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns that are unknown in every row."""
-        filled = [i for i, cells in enumerate(self.by_column) if any(map(is_known, cells))]
+        filled = []
+        for i, cells in enumerate(self.by_column):
+            if any(map(is_known, cells)):
+                filled.append(i)
         return self.at(filled)
 
     def at(self, places: Sequence[int]) -> Table:

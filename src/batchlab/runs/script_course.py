@@ -192,7 +192,9 @@ class ScriptCourse:
             return False
         # A run has met its target at an evaluation that meets the target or follows such an
         # evaluation. Only then read all evaluations, because a script may report thousands.
-        last_values = [seen.score("validation", self._metric) for seen in self.evaluations[-2:]]
+        last_values = []
+        for seen in self.evaluations[-2:]:
+            last_values.append(seen.score("validation", self._metric))
         if not any(value is not None and until.met_by(value) for value in last_values):
             return False
         crossing = crossing_of(self.evaluations, until)

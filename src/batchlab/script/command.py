@@ -30,7 +30,10 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     Raises:
         UsageError: a placeholder is unknown; the message lists the known ones.
     """
-    names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
+    names = []
+    for match in _PLACEHOLDER.finditer(text):
+        if match["name"]:
+            names.append(match["name"])
     for name in names:
         if name not in PLACEHOLDERS:
             placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))

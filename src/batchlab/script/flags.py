@@ -107,7 +107,10 @@ def _declared(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-    constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    constants = []
+    for argument in node.args:
+        if isinstance(argument, ast.Constant):
+            constants.append(argument.value)
     flags = [text for text in constants if isinstance(text, str)]
     if called == "set_defaults":
         yield from named.items()

@@ -155,7 +155,10 @@ class Look:
     @property
     def trained(self) -> list[float]:
         """The values of the metric after the first step, one per step."""
-        values = {point.step: point.value for point in self.progress.points if point.step > 0}
+        values = {}
+        for point in self.progress.points:
+            if point.step > 0:
+                values[point.step] = point.value
         return [value for value in values.values() if value is not None]
 
     @property
@@ -223,7 +226,10 @@ class Look:
 
         The bounds are 0 and infinity if less than a whole epoch was seen.
         """
-        ends = {reading.epoch: reading.at_s for reading in reversed(self.readings) if reading.epoch}
+        ends = {}
+        for reading in reversed(self.readings):
+            if reading.epoch:
+                ends[reading.epoch] = reading.at_s
         n_epochs = max(ends, default=0.0) - min(ends, default=0.0)
         if n_epochs < 1:
             return 0.0, math.inf

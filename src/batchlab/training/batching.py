@@ -180,7 +180,9 @@ def _resident_epoch(
     order = resident_order(workload, trial, epoch).to(columns[0].device)
     for step in range(plan.steps_in(epoch) + first_step, plan.steps_in(epoch + 1)):
         chosen = part_of(order, plan, epoch, step, step + 1)
-        batch = [column.index_select(0, chosen).split(trial.micro_batch_size) for column in columns]
+        batch = []
+        for column in columns:
+            batch.append(column.index_select(0, chosen).split(trial.micro_batch_size))
         yield tuple(map(shaped, zip(*batch, strict=True)))
 
 

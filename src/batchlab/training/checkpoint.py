@@ -265,7 +265,9 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[unique] = value
         return {"tensor": unique}
     if isinstance(value, (tuple, list)):
-        items = [_packed(item, tensors, f"{name}.{index}") for index, item in enumerate(value)]
+        items = []
+        for index, item in enumerate(value):
+            items.append(_packed(item, tensors, f"{name}.{index}"))
         return {"tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, dict):
         pairs = []

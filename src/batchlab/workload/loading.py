@@ -145,7 +145,10 @@ def _loaded(
     read: dict[str, SourceFile] = {}  # Files other than code, by their paths below the folder.
     if main is not None:
         sources = [Path(file.path) for file in code.values()]
-        texts = [path.read_text(errors="replace") for path in sources if path.suffix == ".py"]
+        texts = []
+        for path in sources:
+            if path.suffix == ".py":
+                texts.append(path.read_text(errors="replace"))
         below = files_below(main.parent, opened, named_in="".join([str(in_order), *texts]))
         for place, file in below.items():
             if Path(file.path).resolve() not in sources:

@@ -137,10 +137,15 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph:
     def step(model: nn.Module, batch: Sequence[Tensor]) -> list[Tensor | None]:
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        trained = []
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                trained.append(parameter)
         loss = workload.loss(model, columns.filled(batch))
         computed = iter(torch.autograd.grad(loss, trained, allow_unused=True))
-        gradients = [next(computed) if it.requires_grad else None for it in model.parameters()]
+        gradients = []
+        for it in model.parameters():
+            gradients.append(next(computed) if it.requires_grad else None)
         return [loss.detach(), *gradients]
 
     return _graph(step, model, columns, n_outputs=1)
@@ -279,7 +284,9 @@ def check_same(is_same: bool) -> None:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    addresses = [tensor.data_ptr() if tensor is not None else None for tensor in tensors]
+    addresses = []
+    for tensor in tensors:
+        addresses.append(tensor.data_ptr() if tensor is not None else None)
     return (ctypes.c_void_p * max(1, len(tensors)))(*addresses)
 
 
