@@ -233,7 +233,8 @@ def fill_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
             super().look(pids)
             nvml.used = [13 * GB, GB]
 
-    monkeypatch.setattr("batchlab.script.memory.GpuMemory", lambda: Filling(nvml))
+    monkeypatch.setattr("batchlab.script.memory._library", lambda: nvml)
+    monkeypatch.setattr("batchlab.script.memory.GpuMemory", Filling)
     monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
 
 
