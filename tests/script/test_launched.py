@@ -125,7 +125,9 @@ if os.fork() == 0:
     for end in (0, 1, 2):
         os.close(end)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    open("daemon", "w").write(str(os.getpid()))
+    with open("part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("part", "daemon")  # so that nobody reads an empty file
     time.sleep(600)
 while not os.path.exists("daemon"):
     time.sleep(0.001)
