@@ -82,7 +82,7 @@ _ROOMS = ("datasets", "plans")  # the public submodules
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # with this function, type checkers would accept any name
+if not TYPE_CHECKING:  # type checkers would take `__getattr__` as a sign that any name exists
 
     def __getattr__(name: str) -> object:  # called by Python for a missing name (PEP 562)
         if name in _ROOMS:

@@ -38,7 +38,8 @@ _LARGEST_SHARE = 0.4
 FIRST_LOOK_S = 60.0
 # Two batch sizes are compared by timing their steps in turn, in at most `_MOST_TURNS` processes.
 # For this, the share `_TURNS_SHARE` of the budget is set aside (at least `_TURNS_LEAST_S` seconds,
-# but no more than the time left), and the share `_TURNS_OF_LEFT` of the time set aside is used.
+# but no more than the time left). The timing is planned to take the share `_TURNS_OF_LEFT` of this
+# time, and the rest is a reserve for processes that take longer.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 # The first process that times two batch sizes in turn is expected to take `_TURN_LEAST_S` seconds
 # plus the time of `_TURN_STEPS` steps of each batch size.

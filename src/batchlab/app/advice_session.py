@@ -59,7 +59,8 @@ def stages_of(subject: AnySubject) -> Sequence[str]:
     return [text(PROFILING), text(SEARCH)]
 
 
-# The seconds reserved for conclusions after the last run, and their largest share of the budget.
+# This much of the budget is reserved for computing the answer after the last run: two seconds, but
+# at most a twentieth of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
 
@@ -142,7 +143,8 @@ class AdviceSession:
         if self._is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # A continued study uses the stored step time, so `trainings` give the same limit again.
+        # A continued study uses the stored step time, so that a budget in trainings (`--trainings`)
+        # is as many seconds as in the first session.
         self._limit_by_trainings(here.about_step_s(reference.batch_size))
         assert self._budget.seconds is not None
         self._tell_of_budget(journal)
@@ -202,7 +204,9 @@ class AdviceSession:
     def _measured(self, known: Profile | None = None) -> Profile:
         """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
         if self._asked.profile is not None and not self._asked.is_device_here:
-            return self._asked.profile  # only the nodes of a cluster have the device
+            # This machine lacks the device (a cluster's nodes have it), so nothing can be measured
+            # here.
+            return self._asked.profile
         self._begin(PROFILING)
         return whole_profile(self._subject, known)
 
@@ -247,7 +251,7 @@ class AdviceSession:
         )
 
     def _with_all_options(self, question: Question, journal: Journal, inner: Engine) -> Question:
-        """Return the question with an option for every size; profile the sizes if not yet done."""
+        """Return the question with all batch sizes as options; profile them first if needed."""
         self._is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(known=self._here)

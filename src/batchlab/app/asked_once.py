@@ -119,7 +119,11 @@ def _with_options(command_line: str, options: Mapping[str, str]) -> str:
 def _trained_with_now(
     arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
 ) -> dict[str, int | float]:
-    """Return the `wanted` facts that have a value in `in_code`, the default values of flags."""
+    """Return the batch size, learning rate and epochs that the script uses now, as far as known.
+
+    A value is known if the flag of the command's `arguments` has a default in the script's code
+    (`in_code`, by flag). Only values whose names are in `wanted` are returned.
+    """
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
         value = in_code.get(plain_flag(flag_of(arguments, name) or ""))

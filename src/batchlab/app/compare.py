@@ -108,7 +108,7 @@ class Side:
 
     @property
     def target(self) -> Target | None:
-        """The target of the advice, or else of the study."""
+        """The target of the advice; if this side has no advice, the target of the study."""
         source = self.advice or self.study
         return source.target if source else None
 

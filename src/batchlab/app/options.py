@@ -1,4 +1,4 @@
-"""Options: the batch sizes that the model and the profile allow, and the reference."""
+"""Options: the batch sizes that the model and the profile allow, and which one is the user's."""
 
 from __future__ import annotations
 

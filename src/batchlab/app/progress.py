@@ -149,7 +149,8 @@ def _trials_text(trials: Sequence[Trial]) -> str:
     rates = sorted({trial.learning_rate for trial in trials})
     seeds = sorted({trial.seed for trial in trials})
     parts = [_several("batch size", "batch sizes", list(map(str, sizes)))]
-    if len(sizes) == 1:  # several batch sizes have different learning rates, so omit the rates
+    # Omit the learning rates of several batch sizes, because they differ between the sizes.
+    if len(sizes) == 1:
         words = [number_text(rate, "rate") for rate in rates]
         parts.append(_several("learning rate", "learning rates", words))
     return ", ".join([*parts, _several("seed", "seeds", list(map(str, seeds)))])

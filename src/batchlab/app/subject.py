@@ -35,7 +35,7 @@ _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
 _SWEPT = (64, 256, 1024)
 # The default ratio of a plan's large batch size to the workload's own batch size.
 _LARGER = 16
-# The smallest batch size to try is `_SMALLEST`, or less if an epoch had fewer steps than this.
+# Batch sizes below `_SMALLEST` are tried only if an epoch at `_SMALLEST` has fewer steps than this.
 _STEPS_PER_EPOCH = 32
 
 
@@ -210,7 +210,10 @@ class Subject:
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the candidates; add the profile's sizes if a script has no requested sizes."""
+        """Return the batch sizes to compare.
+
+        For a script whose user named no batch sizes, they include the sizes of the profile.
+        """
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
             sizes |= {point.batch_size for point in profile.points}

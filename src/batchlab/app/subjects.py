@@ -98,8 +98,9 @@ class WorkloadSubject(Subject):
         scheduler = workload.scheduler
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        # Trainings of different lengths may share their steps at a constant rate, by a checkpoint.
-        # The nodes of a cluster share no checkpoints.
+        # While the learning rate is constant, trainings of different lengths take the same steps.
+        # So one training can start from another's checkpoint, except on a cluster, whose nodes
+        # share no checkpoints.
         if self.may_stretch and question.cluster is None:
             self.constant_until = constant_until(workload.schedule)
         self.takes_micro_batches = workload.takes_micro_batches
@@ -155,9 +156,10 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary, from the store or by a check of the workload; report its warnings.
+        """Complete the workload's summary, from the store or by checking it; report its warnings.
 
-        `refuse`, called before the slow check, raises an error for an impossible question.
+        Before the check, which is slow, `refuse` is called, which raises an error if the workload
+        cannot answer the question.
         """
         self._refuse()
         refuse()
@@ -203,7 +205,8 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # if memory ran out, check again without steps
+            # If memory ran out, the loop goes on and checks again without training steps.
+            if ended.status is not Status.OOM:
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
@@ -340,9 +343,9 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the summary, from the store or by short runs; report its warnings.
+        """Complete the command's summary, from the store or by short runs; report its warnings.
 
-        `refuse`, called with the complete summary, raises an error for an impossible question.
+        Then `refuse` is called, which raises an error if the command cannot answer the question.
         """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
@@ -417,7 +420,8 @@ class CommandSubject(Subject):
             listener=listener,
             is_command=True,
             are_given=question.batch_sizes is not None,
-            # On several devices, micro-batches must be multiples of the number of devices.
+            # A device gets a part of each micro-batch, so on several devices a micro-batch of any
+            # size is not possible.
             may_accumulate=self._command.devices == 1
             and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
         )

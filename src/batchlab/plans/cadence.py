@@ -57,12 +57,12 @@ def pauses(
         plan: the batch size of each step.
         last_step: the run's length in steps; the last step is always evaluated, on all splits.
         after_step: leave out evaluations up to this step, because a resumed run already has them.
-        watched_from_samples: the number of samples before which the target can't be reached. Until
-            then, evaluations at sample counts are left out if the samples are fewer than 1.5 times
-            the samples at the previous evaluation.
-        interval_samples: the fewest samples between two evaluations, except at `last_step`. An
-            evaluation is left out if it would come sooner after the previous evaluation. At a
-            sample count, it is also left out if it would come too soon before an epoch end.
+        watched_from_samples: the number of samples before which the target can't be reached. Up to
+            this number, an evaluation at a sample count has at least 1.5 times the samples of the
+            previous evaluation.
+        interval_samples: the fewest samples between two evaluations, except before `last_step`.
+            Evaluations that would come sooner are left out, and epoch ends take precedence over
+            sample counts.
 
     Yields:
         Evaluations in increasing order of `step`, with `after_step` < step <= `last_step`.
@@ -89,7 +89,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations in `found`, and one on validation data at each other epoch end.
+    """Yield the evaluations in `found`, and one on validation data at every epoch end without one.
 
     This is needed if early stopping or a scheduler uses the metric at the end of every epoch.
     """
@@ -124,7 +124,8 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Sample counts are rounded to steps. If two are then too far apart, evaluate in between.
+        # Sample counts are rounded to whole steps. Evaluate between two steps that are too far
+        # apart.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:

@@ -160,7 +160,10 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return a parameter group's settings, except the rate, scaled by `rule`; {} if unchanged."""
+    """Return the settings of Adam that `rule` changes, without the learning rate, with new values.
+
+    `settings` is a parameter group; the result is {} if the rule changes nothing.
+    """
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
         return {}

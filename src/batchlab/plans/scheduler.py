@@ -115,7 +115,8 @@ class PlanScheduler(LRScheduler):
     def go_to(self, step: int) -> None:
         """Set the rates and Adam's settings for step `step`, counted from 0."""
         self.last_epoch = step - 1
-        self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
+        # Without this, PyTorch warns that the scheduler steps before the optimizer.
+        self._step_count = 0
         self.step()
 
     def get_lr(self) -> list[float | Tensor]:

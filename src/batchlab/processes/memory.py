@@ -116,7 +116,8 @@ def _group_available() -> Iterator[int]:
         try:
             text = (group / limit).read_text().strip()
             if text != "max":
-                # The usage includes file caches, which the kernel frees on demand, so add them.
+                # The used bytes include file caches, which the kernel frees on demand. So these
+                # count as unused.
                 given_back = _number_in(group / "memory.stat", r"^inactive_file (\d+)$") or 0
                 yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):

@@ -255,5 +255,8 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 def see_model(
     line: Line, packed: PackedWorkload, folder: Path | None
 ) -> tuple[str, tuple[SourceFile, ...]]:
-    """Make the workload's model (this runs in a child); return the model's part of the identity."""
+    """Make the workload's model in a child process; return a text that identifies the model.
+
+    Also return the files that the code of the model read.
+    """
     return made_model(packed.unpack, folder or Path.cwd())

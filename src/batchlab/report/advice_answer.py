@@ -153,8 +153,9 @@ def _epochs(advice: Advice) -> Iterator[str]:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-# The least factor between the user's rate and the best, and the least gain in speed, to report.
+# A better learning rate is reported if it differs from the user's by this factor or more,
 _FAR = 2.0
+# and makes the training faster by this factor or more.
 _GAINS = 1.2
 
 
@@ -165,7 +166,8 @@ def _learning_rate(advice: Advice) -> Iterator[str]:
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
     if named.epochs is not None:
-        return  # the answer also changes the epochs, so the gain of the rate is unknown
+        # The answer also changes the number of epochs, so what the rate alone gains is unknown.
+        return
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"

@@ -87,7 +87,8 @@ def whole_trainings(advice: Advice, study: Study) -> Study:
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at one learning rate, by ascending batch size.
 
-    The rate is the answer's or the user's for their batch sizes, and the best rate for all others.
+    The batch size of the answer has the answer's rate, the user's batch size has the user's rate,
+    and every other batch size has its best rate.
     Only the longest runs of a batch size are returned, so that the mean over seeds has no jumps.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
@@ -161,8 +162,8 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 def _framed(rows: list[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If there are measured points, the intervals of bands and open marks are ignored, because wide
-    intervals would squeeze the points into a small part of the axis.
+    If there are measured points, only the points set the range. The ends of estimated intervals are
+    left out, because wide intervals would squeeze the points into a small part of the axis.
     """
     points = rows_of_kinds(rows, "point", "verified")
     if not points:

@@ -160,8 +160,9 @@ def _cost(
 # ---- the labels of rows
 
 
-# By objective of an advice: the quantity to minimize, and the words for its least value.
+# The quantity that an advice minimizes, by its objective.
 _COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
+# What a report calls the least value of that quantity, by objective.
 BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 

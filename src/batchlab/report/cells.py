@@ -309,8 +309,8 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines: the mean of each configuration, and single trials.
 
-    A failed or unfinished trial is drawn from its start. Any other trial is drawn only from the
-    last step of its configuration's mean on.
+    A failed or unfinished trial is drawn from its first step. Of any other trial, only the part
+    after the end of its configuration's mean is drawn.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
@@ -401,7 +401,8 @@ def _rule_rows(best: Mapping[int, float], start: int) -> Iterator[Row]:
         return  # at one batch size all rules agree, and their names would overlap
     for rule, power in _RULES.items():
         for size in best:
-            name = rule if size == max(best) else None  # put the name at the end of the line
+            # Only the last point of the drawn line carries the name of the rule.
+            name = rule if size == max(best) else None
             rate = best[start] * (size / start) ** power
             yield mark("rule", rate, series=rule, text=name, batch_size=size)
 

@@ -88,7 +88,8 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     """Return the Vega-Lite specification of a panel, without width and height."""
     encodings = _ENCODINGS | _size_encodings(looks)
-    # All panels of an image share one scale of dashes, so only panels with several series set it.
+    # Vega-Lite uses one assignment of dashes to series for all panels of an image. So a panel with
+    # one series, which needs no dashes, must not define it.
     encodings["of_series"] = {}
     if len(panel.series) > 1:
         scale = {"domain": panel.series, "range": _SERIES_DASHES}
@@ -371,7 +372,10 @@ ImageFormat = Literal["svg", "png"]
 def figure_images(
     figures: Iterable[Figure], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> dict[str, bytes]:
-    """Return one image for each view of each figure, by name: "b-epochs"."""
+    """Return one image for each view of each figure.
+
+    An image is named by the letter of the figure and its view, such as "b-epochs".
+    """
     images: dict[str, bytes] = {}
     for figure in figures:
         title = f"({figure.key}) {figure.title}"

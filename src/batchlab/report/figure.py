@@ -23,8 +23,9 @@ from batchlab.words.catalogue import sentence, term_text, text
 T = TypeVar("T")
 Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Kinds of rows that only annotate a chart, and kinds that are not drawn as points.
+# Kinds of rows that only annotate a chart.
 _ASIDE = ("level", "span", "rule")
+# Kinds of rows that are not drawn as points.
 _NO_POINTS = (*_ASIDE, "band")
 # A chart with a single value on one of these axes compares nothing and is therefore left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
@@ -63,7 +64,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The names of the series of means, in order; several series have different dashes."""
+        """The names of the lines of means, in order; each name has its own line style (dashes)."""
         means = [row for row in rows_of_kinds(self.rows, "mean") if "series" in row]
         return list(dict.fromkeys(str(row["series"]) for row in means))
 

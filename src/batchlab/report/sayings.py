@@ -175,10 +175,14 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge whether a statement on `cell` and `others` holds under each budget; `how` words it."""
+    """Judge whether a statement on `cell` and `others` holds under each budget.
+
+    In the texts, `how` says what the statement claims.
+    """
     split = budget_split(evidence.study)
     compared: list[str] = []
-    undecided: dict[str, float] = {}  # seeds needed to decide, by the sentence on the pair
+    # The number of seeds that would decide, by the sentence that compares two configurations.
+    undecided: dict[str, float] = {}
     for budget in budgets:
         measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]
@@ -207,7 +211,11 @@ def _against_others(
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
-    """Compare two configurations in a sentence; add the seeds needed to decide, or the margin."""
+    """Compare two configurations in a sentence.
+
+    If the verdict is open, the sentence says how many seeds would decide; else it may say by how
+    much one configuration is better.
+    """
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
@@ -231,7 +239,7 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 def _seeds_text(difference: Estimate, margin: float) -> str:
     if difference.low is None:
         return sentence("one_seed_each")
-    # With one seed each, the interval comes from an assumed scatter, so report no number.
+    # With one seed each, the scatter between seeds is assumed, so no number of seeds is computed.
     seeds = "a second seed of each, and perhaps more,"
     if difference.n > 2:
         n = max(seeds_to_tell(difference, margin), difference.n // 2 + 1)

@@ -89,7 +89,8 @@ class CommandRun:
         logged: list[Evaluation] = []  # each run resumed the run before it
         for readings in logged_runs(self._folder, metric=self._command.metric):
             course = ScriptCourse(self._request, self._command, earlier=logged)
-            with suppress(ProgressError):  # this error ended the logged run
+            # A run that ended with this error still has the evaluations before the error.
+            with suppress(ProgressError):
                 for reading in readings:
                     course.take(reading)
                 logged = course.evaluations or logged
@@ -102,7 +103,7 @@ class CommandRun:
         self.course = ScriptCourse(self._request, self._command)
 
     def _put(self) -> None:
-        """Store new evaluations, but not before this run has as many steps as the earlier run."""
+        """Store new evaluations, once this run has as many steps as the trial's earlier run."""
         course = self.course
         new, furthest = tuple(course.unstored.values()), max(course.unstored, default=0)
         course.unstored.clear()

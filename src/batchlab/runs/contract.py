@@ -13,8 +13,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Assumptions until the first run ends: other runs make each step slower by this factor, and the
-# process of a run starts in this many seconds.
+# Assumed until the first run ends: how many times slower a step is while other runs train, and the
+# seconds in which the process of a run starts.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 

@@ -66,7 +66,7 @@ class StoredEngine:
         self._fractions: dict[str, tuple[float, float]] = {}
         self._expected_s = self._done_s = 0.0
         self._began_s = time.monotonic()
-        self._kinds_said: set[str] = set()  # Earlier warnings, without numbers.
+        self._kinds_said: set[str] = set()  # Earlier warnings without the numbers in them.
         self._waiting: list[tuple[float, int, RunRequest]] = []  # A heap: the first starts next.
         self._numbers = count()
         # The runs that have ended; `Ran` is None for a run that this session did not start.

@@ -170,7 +170,8 @@ class ProcessEngine(StoredEngine):
         if progress is None and record is not None and record.ended_well:
             text = "its checkpoint is missing or of other library versions, so it begins again"
             self._listener.warning(f"{self._named(request.trial)}: {text}")
-        # Another trial's checkpoint may lack evaluations that this run must make before its end.
+        # Start from another trial's checkpoint only if evaluations before this run's last step are
+        # not needed, because that trial may have made none.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)

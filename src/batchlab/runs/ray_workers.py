@@ -80,7 +80,10 @@ class RayWorkers:
         return max(1, sum(node.n for node in self._ready))
 
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
-        """Wait until a node is ready, at most until the budget ends, and return None.
+        """Wait until a node is ready, at most until the budget of the plan ends.
+
+        The result is always None, because each node builds its own native trainer, and `timeout_s`
+        is not used.
 
         Raises:
             ClusterError: no node can train the workload, or no node was free in time.

@@ -29,7 +29,7 @@ class JournalEntry:
             reference batch size, a later entry has the profile of all batch sizes.
         elsewhere: the profile of another machine, if the user asks about that machine.
         budget_s: the seconds that all runs may take by the engine's clock; only in the first entry.
-        readings_s: the results of `spent_s` since the previous entry.
+        readings_s: the seconds that calls of `spent_s` returned since the previous entry.
         in_turn: ratios of the step times of two batch sizes that were timed in alternation.
         length: the requested length of the run that ended.
         record: the record of the run that ended, without evaluations.
@@ -93,8 +93,8 @@ class Journal:
     def begin(self, entry: JournalEntry) -> None:
         """Start the journal with a new first entry, and delete all earlier entries.
 
-        Start with an empty entry if the budget was too small for an answer: the next session then
-        has a whole budget, and resumes the runs that are in the store.
+        After a session whose budget was too small for an answer, the new entry is empty. The next
+        session then does not count the seconds of that session, and resumes its stored runs.
         """
         self._written.clear()
         self.write(entry)
@@ -217,7 +217,8 @@ def keep_record(store: Store, record: TrialRecord) -> None:
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
         assert record.status is not None
-        # Evaluations of an earlier, shorter run remain, because a replay of that run needs them.
+        # This adds to the stored evaluations and deletes none, because a replay of an earlier,
+        # shorter run of the trial needs its evaluations.
         store.put_record(record)
 
 
@@ -236,7 +237,7 @@ class ReplayingEngine:
         # The number of workers of a cluster may change, so a replay uses the stored number.
         self.n_workers = journal.first.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # `expected_s` and `evaluation_steps` use the inner engine's current cost model.
+        # Both methods of the inner engine read its cost model when they are called.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -245,7 +246,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The inner engine's cost model; each replayed run sets it to its journal entry's model."""
+        """The cost model of the inner engine; a replayed run sets the stored cost model."""
         return self._inner.cost_model
 
     @cost_model.setter
@@ -253,7 +254,10 @@ class ReplayingEngine:
         self._inner.cost_model = value
 
     def spent_s(self) -> float:
-        """Return the budget seconds spent in all sessions; a replay returns the stored results."""
+        """Return the seconds of the budget spent in all sessions.
+
+        During a replay, return the seconds that the original call returned.
+        """
         return self._journal.reading_s(self._inner.spent_s)
 
     def submit(self, request: RunRequest) -> None:

@@ -43,9 +43,10 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form in which `english_number` writes the quantity `name`.
+    """Return the key of the format in which `english_number` writes the quantity `name`.
 
-    The form is the name if the quantity is known, else the unit if known, else "metric".
+    Some quantities and some units have their own format. The key is `name` if it is one of these
+    quantities, else `unit` if it is one of these units, else "metric".
     """
     if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name

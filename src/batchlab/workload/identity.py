@@ -137,7 +137,9 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         # id -> (number, value) of each hashed value; Python cannot reuse the id of a stored value.
         self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        self.fast = True  # no memo, so that equal texts hash the same, as one object or two
+        # Without this, pickle writes a reference for an object that it has seen before. Then two
+        # equal texts would hash differently from one text that is used twice.
+        self.fast = True
 
     def add(self, value: Any) -> None:
         """Add any value to the hash; for a value that cannot be pickled, add random bytes."""
@@ -327,7 +329,8 @@ def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         if len(value) < _LONG:
             inside = value
-        elif all(item is not None for item in value):  # lists with None are caches, which may vary
+        # A list with None is taken for a cache of the Dataset, which is filled while it is read.
+        elif all(item is not None for item in value):
             yield value
     elif depth == 0 or isinstance(value, Dataset):
         inside = getattr(value, "__dict__", {}).values()

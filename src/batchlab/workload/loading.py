@@ -47,8 +47,8 @@ class LoadedWorkload:
 
     Attributes:
         workload: the workload; validation data are already split off, if requested.
-        workload_id: a hash of the workload's source, settings and data; `with_model` includes the
-            model in the hash, after a child process has made the model.
+        workload_id: a hash of the workload's source, settings and data. It covers the model only
+            after `with_model`, which needs a model made by a child process.
         reference: the name by which the workload was loaded.
         settings: all settings and the values used, sorted by name.
         notes: sentences for the report on how the data are read.
@@ -324,7 +324,8 @@ def _with_other_settings(
 ) -> tuple[Workload, dict[str, Setting]]:
     """Apply settings not in `used` to optimizer and schedule; return (workload, all settings)."""
     of_optimizer: dict[str, Setting] = {}
-    if workload.optimizer is not None:  # the first two parameters are no settings
+    if workload.optimizer is not None:
+        # The first two parameters of the function `optimizer` are no settings.
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", **of_optimizer}
     rest: dict[str, Setting] = {}
