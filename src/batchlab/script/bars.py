@@ -187,10 +187,11 @@ class Bars(LineReader):
     def _show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that no later line changes once `bar` is drawn in `epoch` (from 0).
+        """Return the readings that are final after `bar` is drawn in the epoch number `epoch`.
 
-        If `is_epoch` is False, the bar may span the whole training instead of one epoch, so the
-        `epoch_length` of the readings is the total of the bar.
+        Epoch numbers start at 0. The values of a full bar are not final: validation may add values.
+        If `is_epoch` is False, the bar may span the whole training instead of one epoch. Then
+        `Reading.epoch_length` is set to the total of the bar.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._counters.complaint is not None:
@@ -221,16 +222,16 @@ class Bars(LineReader):
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
-            return []  # The bar was not full, so its values were already returned.
+            return []  # Only a full bar (count = total) has values that were not returned yet.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that no later line changes once a bar over epochs shows count `n`.
+        """Return the readings that are final after a bar that counts epochs is drawn at count `n`.
 
-        Most scripts set an epoch's values before they advance the bar. If the first values appear
-        at the bar's initial count, the script is assumed to do so: values belong to the next count.
-        Otherwise, the script is assumed to advance the bar first: values belong to the count that
-        is shown with them, and the last values drawn at that count are used.
+        Scripts set an epoch's values either before or after they advance the bar. If the bar shows
+        values at its initial count, the script sets them before: an epoch's values are those shown
+        when the bar reaches the next count. Otherwise, an epoch's values are the last ones shown
+        before the count changes again.
         """
         before, here = self._pass, Reading(at_s=at_s, shape=self.shape, epoch=float(n))
         if values and self._moves_first is None:
@@ -252,7 +253,8 @@ class Bars(LineReader):
         number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
-                return []  # Wait: this bar may count 30 epochs, or 30 steps of epoch 1 of 30.
+                # Wait for the next drawing: "Epoch 1/30: 1/30" may count epochs or steps.
+                return []
             self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
         if self._counts_epochs:
             return self._show_pass(bar.n, at_s, bar.values)
@@ -307,7 +309,8 @@ class Bars(LineReader):
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        # Complain if the bar over epochs counts more or fewer epochs than the training bar.
+        # Return a complaint if this bar counts more epochs than the training bar has started, or if
+        # it is full at fewer epochs.
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)

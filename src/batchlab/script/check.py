@@ -52,7 +52,7 @@ _LONGER_RUN = 8
 _READ_FURTHER = 4
 # The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # all later runs together may use this share of the time limit
+_PROOF_SHARE = 0.4  # All check runs after the first may together use this share of the time limit.
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
@@ -89,8 +89,8 @@ class CommandCheck:
         self._tell = tell
         # Use dicts instead of lists, so that each text is stored only once, in order.
         self._warnings: dict[str, None] = {}
-        self._unchecked: dict[str, None] = {}  # Questions that there was no time to check.
-        # Check runs after the first, by purpose and trial; None if the run raised an error.
+        self._unchecked: dict[str, None] = {}  # What there was no time to check, in words.
+        # All check runs but the first, by purpose and trial of the run; None if it raised an error.
         self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all check runs, in order
 
@@ -285,7 +285,10 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Raise or warn if larger batches make epochs longer, as with a fixed number of steps."""
+        """Raise or warn if an epoch takes longer with a larger batch size.
+
+        Then an epoch probably has a fixed number of steps instead of being a pass over the data.
+        """
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -328,7 +331,9 @@ class CommandCheck:
         }
         unproven = []
         for flag, other in others.items():
-            if flag == "batch_size":  # This run also shows its epochs, so do not end it early.
+            if flag == "batch_size":
+                # Do not end this run as soon as a number differs from the first run, because its
+                # epochs also show how many training examples there are.
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
@@ -337,7 +342,9 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # after many steps, even runs with equal flags may differ
+                # Whether the flag has an effect is unclear, because the numbers differ only after
+                # many steps. By then, even runs with equal flags may differ.
+                acts = None
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -357,7 +364,10 @@ class CommandCheck:
         return self._examples_of_both(look, examples)
 
     def _compare_chance(self, compared: LookComparison) -> None:
-        """Raise if runs without {seed} print equal numbers; warn if runs with one seed differ."""
+        """Raise if the command has no {seed} and two runs print equal numbers: its seed is fixed.
+
+        If the command has {seed}, warn if two runs with an equal seed print different numbers.
+        """
         if self._command.takes("seed"):
             if not compared.is_repeatable:
                 self._warn(
@@ -485,7 +495,10 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return bounds on the examples by runs at two batch sizes; raise if the runs disagree."""
+        """Return bounds on the number of training examples that fit the first and the other run.
+
+        Raise if the two runs, which have different batch sizes, contradict each other.
+        """
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:

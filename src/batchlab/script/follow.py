@@ -44,8 +44,9 @@ class FollowedTraining(Launched):
         """Start the training, with values for all placeholders but `output_dir` and `config`.
 
         The `folder` of the training, created if missing, stores its output, its progress and
-        {output_dir}. The `marker`, which is `study/training`, identifies its processes. If the
-        training resumes from its last run (`goes_on`), the progress logged by that run remains.
+        {output_dir}. The `marker`, such as "study/training", identifies the processes of the
+        training. If `goes_on` is True, the training resumes from its last run: the progress that
+        `batchlab.log` stored in that run is kept. Otherwise, it is deleted.
         """
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,10 @@ class FollowedTraining(Launched):
         self._is_read = False
 
     def _read(self, *, is_last: bool) -> None:
-        """Read new progress for a moment; once the command has ended and all is read, stop."""
+        """Read new progress for about `READ_EVERY_S` seconds.
+
+        If the command has ended (`is_last`), stop reading once no output is left.
+        """
         until_s = time.monotonic() + READ_EVERY_S
         while not self._is_flood and (piece := self.read_output()):
             self._readings += self._reader.feed(piece, time.monotonic())
@@ -143,12 +147,13 @@ _TIMES_RESOLUTION = 20.0
 def step_intervals(
     points: Sequence[MetricPoint], *, resolution_s: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Return the seconds per step of each stretch of steps in the warm-up, and then after it.
+    """Return seconds per step in the warm-up, those after it, and whether they have evaluations.
 
-    The third item says whether the step times include the script's evaluations. The time before a
-    point with the metric includes an evaluation. That time is excluded if enough other time remains
-    and the clock is fine enough to separate evaluations from steps. `resolution_s` is the largest
-    delay of the points' times; 0.0 if the script read the clock.
+    Steps are timed in stretches of consecutive steps; each stretch gives one number of seconds per
+    step. Between a point with a metric value and the point before it, the script also evaluated.
+    These intervals are excluded if the other intervals suffice and last long enough to be timed.
+    If they are included, the third item is True. `resolution_s` is how late the times of `points`
+    are at most; it is 0.0 if the script read the clock.
     """
     pieces = list(pairwise(_risen(points)))
     clear_s = _TIMES_RESOLUTION * resolution_s

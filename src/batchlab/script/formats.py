@@ -110,7 +110,8 @@ class NamedNumbers(LineReader):
         If a line has several step counters, use the largest count of those with the highest rank.
         The same applies to sample counters.
         """
-        # The (rank, count) pairs of the step counters and of the sample counters.
+        # A (rank, count) pair for each step counter and each sample counter of the line. Counters
+        # such as "global_step" have the highest rank: see `rank_of`.
         counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}
         epochs, measured = [], []
         for name, text in printed.items():
@@ -144,17 +145,22 @@ class JsonLines(NamedNumbers):
     shape = "json-lines"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
-    # A dict with one of these names is of a Hugging Face Trainer, whose `epoch` is passes done.
+    # Only a Hugging Face Trainer prints dicts with one of these names. The `epoch` in its dicts is
+    # the number of passes over the data, not the number of the current epoch.
     _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
 
     def __init__(self) -> None:
         super().__init__()
-        self._bars: dict[int, int] = {}  # The counts of bars without a description, by total.
+        # The last count of each progress bar without a description, by the total of the bar.
+        self._bars: dict[int, int] = {}
         self._total: int | None = None  # The total of the training bar.
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the reading of a dict; at a training bar, of the dict that waited for a step."""
+        """Return the readings that a line completes, or None if the line is of another format.
+
+        A dict without a step is completed by the next line with the training bar.
+        """
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
@@ -178,7 +184,8 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # A bar that was full before the first dict did not count steps: prefer another bar.
+            # At the first dict, choose the bar that counts training steps: the first bar that is
+            # not full yet, or the last bar if all are full.
             self._total = next(reversed(self._bars))
             for total, n in self._bars.items():
                 if n < total:
@@ -327,7 +334,8 @@ _FORMS = (
     ("#", re.compile(r"(?i:\b(epoch|step|iteration|batch)) ?#(?=\d)"), r"\1 "),
     # Marian prints "Ep. 3 : Up. 100 :".
     ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),
-    # mmengine prints "Epoch(train) [1][50/188]". Drop the counters of its validation batches.
+    # mmengine prints "Epoch(train) [1][50/188]" and "Epoch(val) [1][10/20]". Drop the "[10/20]",
+    # which counts validation batches.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\bEpoch\((val|test)\)\s*\[(\d+)\]\s*\[\d+/\d+\]"), r"\1: epoch \2 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
@@ -399,7 +407,9 @@ class PlainLines(LineReader):
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
         self._has_named_total = False  # Whether a named step had a total, as in "iter: 50/2000".
-        self._least_rank = 0  # In lines without an epoch, ignore step counters of lower rank.
+        # In lines without an epoch, ignore step counters of lower rank (see `rank_of`), because
+        # they may count micro-batches.
+        self._least_rank = 0
         self._header = ""  # The data split in the last header line.
         self._is_new = False  # Whether no line with a counter has come since that header.
 
@@ -437,7 +447,7 @@ class PlainLines(LineReader):
             self._least_rank = sorted(ranks)[-2] + 1
         least_rank = self._least_rank
         if len(ranks) == 1 and "epoch" in kinds:
-            least_rank = 0  # A batch number with its epoch number gives a position.
+            least_rank = 0  # Accept any step counter: with the epoch, it shows the position.
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -508,7 +518,10 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return (count, total) within an epoch, if any, and whether any count has no name."""
+    """Return the (count, total) of the steps within an epoch, or None if a line has none.
+
+    The second item is whether the line has a count without a name, such as "12/120 loss 0.3".
+    """
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
@@ -524,10 +537,10 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names in a line come before a best value and its counters at the end.
+    """Return how many of a line's names are left if a best value at its end is removed.
 
-    If the line does not end with a best value, return the number of all names. In "PSNR: 17.0, best
-    PSNR: 17.3 at iter: 200" the result is 1, so 200 is not taken for the current step.
+    In "PSNR: 17.0, best PSNR: 17.3 at iter: 200", the best value and its counter are removed, so
+    the result is 1. If the line does not end with a best value, no name is removed.
     """
     n_before = len(names)
     for place, name in reversed([*enumerate(names)]):

@@ -29,7 +29,8 @@ _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # Wait for a second epoch up to this many times as long as `seen_s`.
+# Wait for a second epoch up to this many times as long as the run took to print `VALUES` values.
+_PATIENCE = 5.0
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
 
@@ -61,7 +62,7 @@ class Look:
         points: the position and time of each progress report.
         resolution_s: how late the times in `points` are at most; 0.0 if the script reads the clock.
         took_s: seconds from the start of the run to its end, or until now while it runs.
-        seen_s: seconds until the metric was seen `VALUES` times; infinite until then.
+        seen_s: seconds from the start until `VALUES` metric values were read; infinite before.
         end: how the run ended; not set while it runs.
     """
 
@@ -133,11 +134,11 @@ class Look:
                 self.resolution_s = READ_EVERY_S
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether the metric was seen `VALUES` times and enough is known about the epochs.
+        """Return whether this probe run has shown enough metric values and epochs to end it.
 
-        If progress counts only epochs, epochs must be timed for `least_s` seconds first. While
-        the first epoch lasts, return False for up to 5 × `seen_s` seconds: the beginning of the
-        second epoch shows how many steps an epoch has.
+        It needs `VALUES` metric values. If its progress counts only epochs, it also needs `least_s`
+        seconds after its first progress. Otherwise, it may also wait for the second epoch, which
+        shows the number of steps per epoch, but at most until 5 × `seen_s` seconds have passed.
         """
         if self.seen_s == math.inf:
             return False
@@ -154,7 +155,7 @@ class Look:
 
     @property
     def trained(self) -> list[float]:
-        """The values of the metric after the first step, one per step."""
+        """The metric values at step 1 and later; the last value of each step."""
         values = {}
         for point in self.progress.points:
             if point.step > 0:
@@ -168,12 +169,13 @@ class Look:
 
     @property
     def examples(self) -> Span | None:
-        """Bounds on the training examples if epochs and steps (or samples) are printed, else None.
+        """Bounds on the number of training examples, or None if they are unclear.
 
-        Samples give the exact number; steps leave the size of an epoch's last batch unknown.
+        Printed epochs and samples give the exact number. Printed epochs and steps give bounds,
+        because the size of an epoch's last batch is unknown.
         """
-        # Prefer readings of the format that printed the metric: a bar over the whole training looks
-        # like a bar over one epoch.
+        # A progress bar over the whole training looks like a bar over one epoch, so its total may
+        # not be the steps of an epoch. So first try readings of the format that printed the metric.
         shape = self.progress.first and self.progress.first.shape
         for reading in sorted(reversed(self.readings), key=lambda reading: reading.shape != shape):
             if reading.epoch and reading.samples:
@@ -187,7 +189,10 @@ class Look:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds on the training examples by epoch numbers and total steps; None if unclear."""
+        """Bounds on the number of training examples, or None if they are unclear.
+
+        They follow from lines that print an epoch number and the steps since the start.
+        """
         fewest, most = 0, math.inf  # bounds on the steps of an epoch
         for reading in self.readings:
             step, number = reading.step, reading.epoch_number
@@ -263,10 +268,11 @@ class Look:
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the examples by the `within_epochs` of both runs; None if unclear.
+        """Return bounds on the number of training examples, or None if they are unclear.
 
-        A counter of examples has an equal total at both batch sizes and rises by one batch at a
-        time. A counter of batches has a smaller total at the larger batch size.
+        Both runs, at different batch sizes, print a count and its total in an epoch. If the totals
+        are equal and the counts rise by the batch size, examples are counted. If the totals differ,
+        batches are counted.
         """
         if not (self.within_epochs and other.within_epochs):
             return None
@@ -280,13 +286,17 @@ class Look:
     @property
     def _counts_by_the_batch(self) -> bool:
         counts = {count for count, _ in self.within_epochs}
-        # Each count is a multiple of the batch size, except the count after a smaller last batch.
+        # Counts of examples are multiples of the batch size, except after a smaller last batch.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Return bounds on the examples in an epoch of `steps` steps; a fraction gives equal bounds."""
+    """Return bounds on the number of examples in an epoch of `steps` steps.
+
+    If `steps` is whole, the last batch may be smaller than the others. If `steps` is a fraction,
+    such as 12.5, it shows the size of the last batch, so both bounds are the exact number.
+    """
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -298,18 +308,19 @@ _Numbers = dict[tuple[str, object], str]  # Printed numbers as text, by name and
 
 
 class LookComparison:
-    """Two probe runs with equal arguments, as the reference for runs with other arguments.
+    """A test whether changing a flag, such as {seed}, changes the numbers that a run prints.
 
-    All printed numbers are compared, because the metric may be rounded to a value that all runs
-    share. A number that differs between the two reference runs says nothing about a flag.
+    A run with another value of the flag is compared with two runs that have equal arguments. All
+    printed numbers are compared, because the metric may be rounded to a value that all runs share.
+    A number that differs even between the two equal runs is no evidence.
 
     Attributes:
-        is_repeatable: whether the two runs print exactly equal numbers.
+        is_repeatable: whether the two equal runs print exactly equal numbers.
         is_telling: whether any number changes during a run; otherwise, equality proves nothing.
     """
 
     def __init__(self, first: Look, again: Look | None) -> None:
-        """Compare the runs; if `again` is None, assume that equal arguments give equal numbers."""
+        """Compare two equal runs; if `again` is None, assume that it would equal `first`."""
         self._numbers = _numbers(first)
         twin = _numbers(again or first)
         unsteady = _differing(self._numbers, twin)
@@ -322,9 +333,9 @@ class LookComparison:
         self.is_telling = len(shown) > len({name for name, _ in shown})
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether other arguments changed the numbers that a run prints; None if unclear.
+        """Return whether the changed flag of `look` changed its numbers; None if unclear.
 
-        Numbers that differ between the two reference runs vary by chance, so are no evidence.
+        Numbers that differ even between the two runs with equal arguments are no evidence.
         """
         numbers = _numbers(look)
         if _differing(self._steady, numbers):
@@ -334,7 +345,7 @@ class LookComparison:
 
 
 def _numbers(look: Look) -> _Numbers:
-    """Return the numbers that a run printed, as text, by name and by the counters of the line."""
+    """Return the numbers that a run printed, as text; each key has the name and the counters."""
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
@@ -352,7 +363,7 @@ def _numbers(look: Look) -> _Numbers:
 
 
 def _differing(one: _Numbers, other: _Numbers) -> set[str]:
-    """Return the names for which two runs have different values at equal counters."""
+    """Return the names of numbers that two runs printed differently at the same step or epoch."""
     return {key[0] for key in one.keys() & other.keys() if one[key] != other[key]}
 
 

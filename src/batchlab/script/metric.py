@@ -69,7 +69,9 @@ def plain_name(name: str) -> str:
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-_STEADY = 0.1  # Values at one batch size may spread by this share of the gap between two sizes.
+# Metric values at one batch size may differ by this fraction of their distance to the values at
+# the other batch size.
+_STEADY = 0.1
 _ALIKE = 0.15  # Two exponents are equal up to this relative difference.
 _LEAST_FACTOR = 1.9  # Compare only batch sizes with at least this ratio.
 
@@ -90,8 +92,8 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
         if size < _LEAST_FACTOR * least or min(len(base), len(values)) < 2:
             return False
         low, high = sorted((base, values), key=min)
-        # Values may also change by themselves, such as while batch normalization collects
-        # statistics.
+        # Even at one batch size, values may change, such as while batch normalization collects
+        # statistics. So compare this spread with the gap between the two batch sizes.
         spread = max(max(low) - min(low), max(high) - min(high))
         if not spread <= _STEADY * (min(high) - max(low)) or min(low) < _LEAST_VALUE:
             return False
@@ -120,7 +122,8 @@ class MetricPoint:
 
     at_s: float  # When the line was printed, by a monotonic clock.
     samples: int  # The number of training examples seen.
-    step: int  # The printed updates; if not printed, the fewest that train on `samples` examples.
+    # The printed step number; if not printed, the fewest steps that train on `samples` examples.
+    step: int
     value: float | None  # The value may be infinite or NaN.
 
 
@@ -137,13 +140,13 @@ class ProgressPoints:
     If several formats print the metric, `batchlab.log` is preferred, then the user's pattern if it
     has a group for the metric, then the format that printed the metric first.
 
-    Values before the first counter are ignored, because they may be of the untrained model. In such
-    a run, a counter may belong to the value above or to the value below. So every later value is
-    used only if its line has a counter.
+    A value that is printed before any counter is ignored, because it may be of the untrained model.
+    In such a run, a line with a counter may refer to the value before it or after it. So later
+    values are used only if their own line has a counter.
 
-    A script may end with a line about its best epoch. So the first value whose counter went back is
-    ignored, but a later value at yet another position raises an error. A value without a counter
-    never replaces a value with a counter.
+    A script may end with a line about its best epoch, whose counter is lower than the last counter.
+    So one value with a lower counter is ignored, but if a value at another position follows, an
+    error is raised. A value without a counter never replaces a value with a counter.
     """
 
     def __init__(
@@ -163,23 +166,24 @@ class ProgressPoints:
         self._size = size
         self.printed: str | None = None  # The metric's name as printed; None until printed.
         self.names: dict[str, set[str]] = {}  # Data splits (val, ...) by printed name.
-        self.points: list[MetricPoint] = []  # The points with the metric, by rising samples.
+        self.points: list[MetricPoint] = []  # The points with a metric value, fewest samples first.
         self.first: Reading | None = None  # The first reading with the metric.
         self.left_out: str | None = None  # What to tell about an ignored value, or None.
         self.not_understood: dict[str, None] = {}  # Non-numbers given to `batchlab.log`.
         self._trial = trial
         is_near = partial(_is_near, metric)
         self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
-        self._followed: str | None = None  # The shape of the readings whose values are used.
+        self._followed: str | None = None  # The format of the lines whose metric values are used.
         self._n_unplaced = 0  # The number of values without a clear position.
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None  # The position of the last point with a value.
         self._is_placed = False  # Whether the line of that point had a counter.
         self._complaints: dict[str, str] = {}
-        # The position of an ignored value, and the error to raise if a value elsewhere follows.
+        # The position of an ignored value, and the error to raise if a value at another position
+        # follows.
         self._refusal: tuple[Reading, str] | None = None
         self._asked_kind: str | None = None  # The only data split to use; None for any.
-        self._kind: str | None = None  # The data split of the values in use.
+        self._kind: str | None = None  # The data split of the first metric value that was used.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
         # How often another value was printed for the same counters.
         self._n_more: Counter[tuple[float | None, ...]] = Counter()
@@ -253,7 +257,10 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric under `name` if `name` may mean the metric; prefer the requested name."""
+        """Use the values printed as `name` for the metric if this name may mean the metric.
+
+        The name that the user requested is preferred to similar names.
+        """
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -375,7 +382,8 @@ class ProgressPoints:
         if place.shape == _BARS or is_rounded or not is_same:
             return
         self._n_more[place.counters] += 1
-        # A third value for a step shows that a line is drawn repeatedly: don't count this step.
+        # A step with exactly two values counts as a double. A third value shows that the script
+        # redraws one line, such as a progress bar, so the step is no longer counted as a double.
         self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(

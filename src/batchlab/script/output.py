@@ -17,8 +17,9 @@ from typing import BinaryIO
 from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
 from batchlab.script.reading import LineReader, Reading, is_of_machine, split_of
 
-_KEPT_BYTES = 4 << 20  # Keep this many bytes from the start of an output.
-_LAST_BYTES = 1 << 16  # Keep also this many bytes from the end of a longer output.
+_KEPT_BYTES = 4 << 20  # Keep this many bytes from the start of a command's output.
+# If the output is longer than `_KEPT_BYTES`, keep this many bytes from its end as well.
+_LAST_BYTES = 1 << 16
 _SHOWN_CHARACTERS = 400  # Lines with more characters are cut for display.
 _LONGEST_LINE_BYTES = 64 * 1024  # Read only this many bytes of a line.
 # Control characters that are removed: colors, cursor movements, window titles, and others such as

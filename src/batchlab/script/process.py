@@ -167,8 +167,9 @@ READ_EVERY_S = 0.01
 """The output of a command is read at this interval, in seconds, so printed times are this late."""
 _READ_BYTES = 1 << 16  # Read at most this many bytes of output at once.
 _FREE_BYTES = 1 << 24  # Free the disk space of output each time that this many bytes were read.
-# A command whose output takes more of the disk is killed. This happens only to a command that
-# prints faster than batchlab reads, or on a disk whose files cannot have holes.
+# Kill a command whose output takes more bytes of the disk. batchlab frees the disk space of output
+# that it has read. So this happens only if the command prints faster than batchlab reads, or if the
+# file system cannot free a part of a file.
 _MOST_BYTES = 1 << 30
 _N_LAST_LINES = 20  # A `CommandEnd` has this many lines of output.
 # Search this many last lines for an error: a launcher may print many lines below the error.
@@ -243,7 +244,8 @@ class Launched:
         """Return at most `_READ_BYTES` bytes of new output, or no bytes if there is none."""
         file = self._output.fileno()
         if os.fstat(file).st_size < self._n_read_bytes:
-            self._n_read_bytes = 0  # The command truncated the file, as for `> /dev/stdout`.
+            # The command has emptied the file, as `echo > /dev/stdout` does: read from its start.
+            self._n_read_bytes = 0
         piece = os.pread(file, _READ_BYTES, self._n_read_bytes)
         self._n_read_bytes += len(piece)
         if self._n_read_bytes % _FREE_BYTES < len(piece):

@@ -21,7 +21,8 @@ class Reading:
     at_s: float  # When the line was printed, by `time.monotonic`.
     # The `shape` of the format that recognized the line, or the name of the file with the line.
     shape: str
-    step: int | None = None  # Updates since the start, or batches if a bar was printed.
+    # Optimizer steps since the start. A progress bar may count batches instead, several per step.
+    step: int | None = None
     epoch: float | None = None  # Passes over the training data, whole or fractional.
     # Steps or examples since `epoch`, if the printed counter restarts in each epoch and has no
     # total.
@@ -36,7 +37,7 @@ class Reading:
     values: tuple[tuple[str, float], ...] = ()  # Pairs (name as printed, number).
     split: str = ""  # The data of the values: `train`, `val` or `test`; empty if unknown.
     unsure: tuple[str, ...] = ()  # Names of values like 2,531, which may mean 2531 (used) or 2.531.
-    complaint: str | None = None  # Why further lines of this format give no position.
+    complaint: str | None = None  # Why this format's counters no longer give a position in the run.
     not_understood: tuple[str, ...] = ()  # `name=value` of each non-number in `batchlab.log`.
 
     def __post_init__(self) -> None:
@@ -151,7 +152,8 @@ class Counters:
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
-            # The first number in a new notation is assumed to mean the epoch that was printed last.
+            # The first number without a total ("epoch=0") after numbers with one ("Epoch 1/5"), or
+            # the reverse, is assumed to name the same epoch as the last number of the other kind.
             if self._first and printed - self._epoch_in_count in (0, 1):
                 first = printed - self._epoch_in_count
             self._first[has_total] = first
@@ -264,9 +266,11 @@ class Counters:
         return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if all lines until now, at least two, ended epochs; else None.
+        """Return the passes over the data if lines are printed at the ends of epochs, else None.
 
-        Lines are at ends of epochs if all have an equal count of steps (or samples) per epoch.
+        The newest line has `step` (steps or samples since the start) and the epoch `number`, from
+        0. Lines are at the ends of epochs if there are at least two, and `step` divided by the
+        number of epochs is equal in all.
         """
         if number < 0:
             return None

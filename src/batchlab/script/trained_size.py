@@ -18,7 +18,8 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
-# Other totals of a counter are evidence after this many epochs without the expected total.
+# A counter with an unexpected total shows another batch size, but only after this many epochs in
+# which no counter had the expected total.
 _EPOCHS_WITHOUT = 2
 # Fractional epochs are printed with at least two decimals, so they are off by at most this number.
 _ROUNDING = 0.01
@@ -49,11 +50,12 @@ class TrainedSize:
     """
 
     def __init__(self, trial: Trial, *, most_examples: float, is_limit: bool = False) -> None:
-        """Prepare to check a run on `trial.n_train` to `most_examples` training examples.
+        """Prepare to check one run, which trains with the batch size of `trial`.
 
-        If `most_examples` is infinite, only printed batch sizes are compared. If `is_limit` is
-        True, the batch size is only an upper limit, such as a number of tokens or the size at the
-        end of a ramp-up, so only larger batches are a contradiction.
+        The number of training examples is from `trial.n_train` to `most_examples`. If the latter is
+        infinite, only batch sizes that the script prints are checked, not its counters. If
+        `is_limit` is True, the batch size is an upper limit, such as the last size of a ramp-up, so
+        smaller batches are no contradiction.
         """
         self._trial = trial
         self._is_limit = is_limit
@@ -65,7 +67,8 @@ class TrainedSize:
         # The last epoch in which a loop had the length expected of the training loop.
         self._right_in = -_EPOCHS_WITHOUT
         self._off = 1.0  # The error of printed passes: a whole number may be an epoch number.
-        # A smaller batch size after the right batch size may be that of an epoch's last batch.
+        # Whether the last printed batch size was right, and whether the training has begun. If both
+        # hold, a smaller printed batch size is no evidence: an epoch's last batch may be smaller.
         self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # the contradiction by the batch size that was printed last
 
@@ -105,7 +108,8 @@ class TrainedSize:
         """Return bounds on the passes over the data; 0 and infinity if the reading shows none."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
-        # A progress bar that has not restarted yet may span the whole training, so gives no bounds.
+        # A progress bar that has not restarted yet may span the whole training instead of one
+        # epoch, so its count does not show the passes over the data.
         if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
         if reading.epoch % 1 != 0:
@@ -113,7 +117,7 @@ class TrainedSize:
         return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: _Mark) -> _Mark:
-        """Return the position at which the step counter of the reading's format started."""
+        """Return the position where the step counter last started or restarted; `here` is now."""
         shape, (step, _, passes) = reading.shape, here
         counts_anew = step < self._last_step.get(shape, 0)
         self._last_step[shape] = step
@@ -126,10 +130,11 @@ class TrainedSize:
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
-        """Yield bounds on an epoch's steps if a counter's total contradicts the batch size.
+        """Yield `length` as the steps of an epoch if it shows that the batch size is another one.
 
-        Loops over validation data print totals too. So a total is evidence only in a line with a
-        training loss, after two epochs in which no total was as expected.
+        `length` is the total of a counter, such as 500 in "20/500". Loops over validation data
+        print other totals than the training loop. So an unexpected total is evidence only in a line
+        with a training loss, after two epochs in which no counter had the expected total.
         """
         bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
