@@ -286,7 +286,7 @@ class Step:
     """An action of the advice with its reason; `--explain` prints all steps."""
 
     spent_s: float  # The seconds that the study had spent before the action.
-    did: Reason  # What the action was.
+    did: Reason  # A description of the action.
     why: Reason  # The reason for the action.
 
 

@@ -106,7 +106,11 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether only whole trainings are comparable (rate schedule) and two are affordable."""
+    """Return whether the study compares only whole trainings.
+
+    It does if a learning-rate schedule makes shorter trainings incomparable and the budget pays for
+    at least two whole trainings.
+    """
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:

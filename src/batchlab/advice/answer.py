@@ -103,7 +103,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
     steps_to_target = None if crossing is None else crossing.middle
     if study is not None:
         one = study.cells[i := study.at(cell)]
-        if study.whole_only and seed in one.met_on:  # only final values can meet it
+        if study.whole_only and seed in one.met_on:  # here, only a final value can reach the target
             steps_to_target = record.steps
         if seed in one.ended_on:
             end = study.final_value(i, one.records[seed])
@@ -172,7 +172,7 @@ class _Answer:
         self._tuned = self._outlook.most_useful(same) if same else None
 
     def advice(self, unanswered: Advice) -> Advice:
-        """Fill in the verdict and all estimates of the unanswered advice from the final belief."""
+        """Return `unanswered` with the verdict and all estimates, computed after the last run."""
         configuration = self._configuration(self._named)
         candidates = tuple(map(self._candidate, self._question.options))
         advice = replace(
@@ -223,7 +223,7 @@ class _Answer:
         return Reason.of(_NOTHING_LIKELY[self._question.objective])
 
     def _none_met(self, target: Target) -> Reason:
-        """Return a reason that says: no run reached the target, and the best value was `best`."""
+        """Return the reason that no run reached the target, with the best value of all runs."""
         fine: list[TrialRecord] = []
         for one in self._study.cells:
             fine += [record for record in one.records.values() if not record.has_failed]
@@ -382,7 +382,10 @@ class _Answer:
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """Return how far from perfect configuration `one` ends / how far `other` ends."""
+        """Return the ratio of the distances of two final values from a perfect value.
+
+        The ratio is the distance of configuration `one` / the distance of configuration `other`.
+        """
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -414,7 +417,10 @@ class _Answer:
         return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost / the answer's cost, each the mean of 5 more trainings."""
+        """Return the reference's cost / the answer's cost.
+
+        Each cost is the predicted mean of five further trainings.
+        """
         study, reference = self._study, self._study.cells[self._study.own]
         if self._stays:
             return _exactly(1.0)
@@ -455,7 +461,8 @@ class _Answer:
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
-        # Replace a default reference by the best configuration of its batch size.
+        # If the user did not choose the reference's learning rate, compare with the best
+        # configuration of the reference's batch size instead.
         beside = study.own
         if self._question.is_usual and self._tuned is not None:
             beside = self._tuned

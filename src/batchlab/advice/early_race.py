@@ -11,9 +11,9 @@ from batchlab.advice.study import FAILED
 # The first configuration that a race tries: its batch size as a multiple of the reference's, and
 # its learning rate in octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size is tried only if its throughput (examples per second) is at least this many
-# times the reference's. A smaller batch size is tried only if the reference's throughput is less
-# than this many times the smaller size's.
+# A throughput (examples per second) counts as higher only if it is at least this many times the
+# other. A larger batch size is tried only if its throughput is higher than that of the reference. A
+# smaller batch size is tried unless the throughput of the reference is higher.
 HARDLY_FASTER = 1.25
 # Try no other rate of a batch size if a configuration ends more margins worse than this.
 _FAR_WORSE = 4.0
@@ -59,7 +59,7 @@ class EarlyRace:
                 continue
             worse = self._worse(place)
             if worse is None or worse <= 1:
-                break  # stop here: after a cut pilot, larger sizes look fast but end worse
+                break  # if the pilot was cut before its end, larger sizes look fast but end worse
             place = self._instead_of(place, worse)
         self._study.log.reserved_s = 0.0
 
@@ -121,7 +121,10 @@ class EarlyRace:
         return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """Find a replacement for i, which ended `worse` margins worse than the reference."""
+        """Find a configuration to try instead of configuration i.
+
+        Configuration i ended worse than the reference, by `worse` margins.
+        """
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -195,7 +198,10 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether i failed or missed the target while another configuration is faster."""
+        """Return whether configuration i failed or missed the target.
+
+        Return False if configuration i is faster than all others, or was trained to its end.
+        """
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         one = self._study.cells[i]
@@ -219,7 +225,11 @@ class EarlyRace:
     # ---- neighboring rates and batch sizes
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """Return i's untried neighbors, `stride` octaves away in rate, grouped for the workers."""
+        """Return the untried configurations next to configuration i.
+
+        They differ from it by `stride` octaves in learning rate. Each list has at most as many
+        configurations as can run at the same time.
+        """
         new = []
         for octaves in (stride, -stride):
             beside = self._study.beside(i, octaves)

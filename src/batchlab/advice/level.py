@@ -76,13 +76,19 @@ def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) ->
 
 
 def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
-    """Return whether a run got worse after its best value, or reached a plateau in a long run."""
+    """Return whether a run got worse after its best value, or reached a plateau.
+
+    A plateau counts only after `_FEWEST_STEPS` steps or `_FEWEST_EPOCHS` epochs.
+    """
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the final value of a run that was cut; None if it failed or was not evaluated."""
+    """Return the value that a run had when it was cut.
+
+    Return None if the run failed or was not evaluated.
+    """
     return None if record.has_failed else _ended(question, record, "cut")
 
 
@@ -169,8 +175,9 @@ class Pilots:
         best_delta = _delta(question, records[self._most])
         is_near = bool(gains[0] < clear)
         self._are_near = is_near and most < STARTED_DELTAS * best_delta
-        # Try higher rates if the reference hardly improved and the highest rate was best, while
-        # all runs improved little or the highest rate improved far more than all others.
+        # Try higher rates if three facts hold: the reference hardly improved; the highest rate was
+        # best; and either all runs improved little, or the best run improved far more than all
+        # others.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
@@ -182,7 +189,10 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """Why the reference hardly learns, with a better learning rate; None if it learns."""
+        """Why the reference hardly learns; None if it learns.
+
+        If another learning rate learns, the reason also names that rate.
+        """
         reference, metric = self._records[0], self._question.metric
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None

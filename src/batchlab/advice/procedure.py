@@ -36,8 +36,9 @@ _MOST_SEEDS = 12
 _IN_QUESTION = 16
 # The procedure ends if no run is expected to gain more than this many octaves of cost.
 _LEAST_GAIN = 0.002
-# Try configurations at most this many octaves from one that reached the target: in batch size, and
-# in learning rate after scaling along the ridge (`SurfacePrior.ridge`).
+# Try only configurations near one that reached the target. They differ by at most `_REACH` octaves
+# in batch size. After scaling for the batch size, their learning rates differ by at most
+# `_REACH_ACROSS` octaves.
 _REACH, _REACH_ACROSS = 3.0, 2.0
 # A challenger's cost at the end of its first stretch, as a fraction of the leader's cost, and the
 # factor by which the cost grows with each further stretch.
@@ -66,9 +67,9 @@ class Flight(NamedTuple):
 
     at: int  # the index of the configuration
     seed: int
-    leader: int | None = None  # The index of the leader; None for a training to its end.
+    leader: int | None = None  # The index of the leader; None if the run is trained to its end.
     lead_cost: float = 0.0  # The leader's cost to the target.
-    asked: float = 0.0  # The challenger's cost at the end of the present stretch.
+    asked: float = 0.0  # The challenger's cost at the end of the stretch that is now running.
 
 
 class Procedure:
@@ -237,7 +238,10 @@ class Procedure:
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return configurations that may be the answer: reference, baseline, answer, best few."""
+        """Return the configurations for which gains are computed.
+
+        These are the reference, the baseline, the present answer and the most useful others.
+        """
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
@@ -342,7 +346,10 @@ class Procedure:
         return sorted({*range(len(taken) + n)} - taken)[:n]
 
     def _begin_training(self, at: int) -> bool:
-        """Begin a training to its end; return False if no seed or too little budget is left."""
+        """Begin a training that is not cut into stretches.
+
+        Return False if no seed or too little budget is left.
+        """
         study, engine = self.study, self.log.engine
         (seed,), one = self._fresh_seeds(at, 1), study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
@@ -452,7 +459,11 @@ class Procedure:
             self._stop(flight, record, was_cut=True)
 
     def _has_lost(self, flight: Flight, record: TrialRecord) -> bool:
-        """Return whether a run costs more than the leader's, or far more until an equal value."""
+        """Return whether a challenger is surely slower than the leader.
+
+        This is so if its cost so far exceeds the cost of the leader, or if it reached equal values
+        at a far higher cost.
+        """
         share, slower = self._compared(flight, record)
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 

@@ -196,7 +196,7 @@ class RunLog:
         if not until or planned is None or not self.engine.resumes:
             return 0
         if key in self.records:
-            return 0  # this training resumes from its own checkpoint
+            return 0  # no steps are copied: this training resumes from its own checkpoint
         (cell, seed), most = key, 0
         for (other, its_seed), record in self.records.items():
             if its_seed == seed and other._replace(horizon=cell.horizon) == cell:
@@ -223,7 +223,10 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the fewer of the planned and the allowed steps; without both, `MOST_STEPS`."""
+        """Return the smaller of the planned and the allowed number of steps.
+
+        Return `MOST_STEPS` if neither is known.
+        """
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
         if epochs is None:

@@ -74,7 +74,7 @@ class Configured:
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
     met_on: set[int] = field(default_factory=set)  # Seeds whose trainings reached the target.
     missed_on: set[int] = field(default_factory=set)  # Seeds whose trainings missed the target.
-    # By seed, how many margins worse than the reference a whole training ended.
+    # For each seed, how much worse than the reference a whole training ended, in margins.
     ends: dict[int, float] = field(default_factory=dict)
     # By seed, the standard error of the final value in the metric's unit, if known.
     end_errors: dict[int, float | None] = field(default_factory=dict)
@@ -89,7 +89,10 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether none failed and one ended less than `_NEAR` margins worse than the reference."""
+        """Whether no training failed and at least one ended near the reference.
+
+        Near means: less than `_NEAR` margins worse.
+        """
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -270,7 +273,10 @@ class AdviceStudy:
         return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Return how many octaves each rate is above the lines of best rates through `others`."""
+        """Return how far each rate is above the rate expected from each of `others`, in octaves.
+
+        The expected rate is the rate of the other configuration, scaled to the batch size.
+        """
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
@@ -346,7 +352,7 @@ class AdviceStudy:
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own_size], []
         longest, beyond = allowed, allowed
-        if self._stretches:  # only certain lengths are possible
+        if self._stretches:  # trainings can have only certain lengths
             planned = self.question.planned_epochs or allowed
             longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
@@ -363,7 +369,7 @@ class AdviceStudy:
         return capped
 
     def _allowed_steps(self, size: int) -> int:
-        """Return the most steps that the question allows for a batch size."""
+        """Return the most steps that the user allows for a training with a batch size."""
         if self.keeps_epochs:
             return self.log.planned_steps(size)
         allowed = self.question.at_most_epochs
@@ -563,7 +569,8 @@ class AdviceStudy:
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # Add variance to all final values if the pilot was cut, and to assumed and failed values.
+        # Add variance to all final values if the pilot was cut. Add variance to the final values of
+        # failed configurations and to those that were assumed, not measured.
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -622,7 +629,10 @@ class AdviceStudy:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """Return the chance that a run succeeds; < 1 at rates up to an octave below failed ones."""
+        """Return the chance that a run of each configuration does not fail.
+
+        The chance is below 1 if the same batch size failed at a rate up to an octave higher.
+        """
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)

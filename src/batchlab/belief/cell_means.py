@@ -35,7 +35,9 @@ class CellMeans:
     cells: tuple[Values, ...]
     scale: MetricScale
     prior: ScatterPrior | None  # The prior of the standard deviation over seeds, on `scale`.
-    draws: Array | None  # Draws of the means in the metric's unit, (n_draws, cells); NaN if empty.
+    # Draws of the cells' means in the metric's unit, shape (n_draws, cells); NaN for a cell without
+    # values.
+    draws: Array | None
 
     @classmethod
     def of(

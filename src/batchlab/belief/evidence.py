@@ -29,7 +29,9 @@ class Measured:
     study: Study
     split: Split
     is_gap: bool = False  # True if the values are gaps: train metric minus metric on `split`.
-    budget: EqualBudget | None = None  # The equal budget; None for the end of each training.
+    # The equal budget at which values are compared; None if they are compared at the end of each
+    # training.
+    budget: EqualBudget | None = None
     cells: tuple[Cell, ...]
     means: CellMeans  # the means, in the order of `cells`
     better: Better
@@ -97,7 +99,8 @@ class Evidence:
     """The measurements from which the statements about a sweep are derived."""
 
     study: Study
-    cells: tuple[Cell, ...]  # The best cell of each batch size and plan, if a trial ended well.
+    # The best cell of each batch size and plan. Cells without a trial that ended well are left out.
+    cells: tuple[Cell, ...]
     budgets: tuple[EqualBudget, ...]  # The equal budgets that are known, epochs first.
 
     @classmethod
@@ -106,7 +109,8 @@ class Evidence:
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         records = [record for cell in cells for record in cell.ended_well]
         # A plan changes settings during a trial, so its trials can be compared only at their end.
-        # All trials end after equal epochs, so with plans only epochs are an equal budget.
+        # The ends of all trials have equal epochs, but not equal steps or seconds. So with plans,
+        # epochs are the only equal budget.
         names = NAMES[:1] if has_plans(cells) else NAMES
         budgets = (equal_budget(study, records, name) for name in names)
         return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
@@ -193,7 +197,10 @@ class Evidence:
         )
 
     def by_budget(self) -> dict[str, Measured]:
-        """Return the final values at each equal budget where two or more cells have a value."""
+        """Return, by budget name, the values measured at each equal budget.
+
+        Budgets at which fewer than two cells have a value are left out.
+        """
         split = budget_split(self.study)
         by_budget = {}
         for budget in self.budgets:

@@ -18,19 +18,20 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 
 N_DRAWS = 1024  # The least number of draws; many configurations need more.
-# A chance compares the means of this many further trainings of each configuration, because a single
-# training may be worse only by bad luck.
+# The chance that a configuration is no worse than the baseline is computed for the means of this
+# many further trainings of each, because a single training may be worse only by bad luck.
 _N_JUDGING = 5
 # The loss of utility, in octaves of cost, if trainings end worse than the user's configuration, and
 # if they end worse than the user's batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # If a final value is worse than the target by this many standard deviations over seeds, half of the
-# trainings still reach the target, because a noisy curve has to stay beyond the target only for a
-# tenth more examples. Fitted to recordings (benchmarks/results/coverage.md, "Missed trainings").
+# trainings still reach the target. The reason is that a noisy curve can be better than the target
+# for a while and then get worse. Fitted to recordings (benchmarks/results/coverage.md, "Missed
+# trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # The utility of a configuration that failed.
-# Slopes fitted to draws explain some variance by chance. Shrink the slopes by this many times the
-# share of variance that unrelated numbers would explain.
+# A slope that is fitted to random draws seems to explain some variance by chance. The larger this
+# number, the more the slopes are shrunk to correct for that.
 _SHRINK = 4.0
 
 
@@ -62,11 +63,13 @@ class Aim:
     costs_count: bool  # Whether costs matter; False if only the best final value is wanted.
     most_cost: Array  # log2 of the cost of a whole training; infinite if not known.
     level: float  # How many margins worse the target is than the reference's final value.
-    step_error: Array  # The standard error of log2(cost of a step / cost of a step of `own`).
+    # The standard error of log2(cost of a step / cost of a step of the user's configuration).
+    step_error: Array
     # log2 of the cost of a whole training, if only whole trainings are compared; None if the costs
     # to the target are compared.
     known_cost: Array | None = None
-    # The standard deviation that a cut pilot adds to asinh(a run's final value in margins).
+    # If the pilot was cut before its end, final values are less certain. This standard deviation is
+    # added to each, on the scale asinh(margins worse than the reference).
     end_error: float = 0.0
 
     @property
@@ -156,8 +159,9 @@ class Outlook:
         """
         self._aim, self._cost_sd, n = aim, cost_sd, len(aim.most_cost)
         noise = standard_noise(5 + 2 * n, N_DRAWS)
-        # Noise of the cost and the final value of a further run, of the difference of two mean
-        # costs, and of the number of trainings that miss the target, for two configurations.
+        # `_run_noise`: for the cost and the final value of a further run. `_luck`: for the
+        # difference of two configurations' mean costs. `_miss_noise`: for how many trainings miss
+        # the target, of each of two configurations.
         self._run_noise, self._luck, self._miss_noise = noise[:, :2], noise[:, 2], noise[:, 3:5]
         draws = np.arange(len(noise))
         # Both draws of a pair of opposite sign use the same surface.
@@ -181,7 +185,8 @@ class Outlook:
         self.likely_tuned = int(np.bincount(self._tuned).argmax())
         self._beside = self._tuned if aim.is_tuned else np.full(len(draws), aim.own)
         beside = draws, self._beside
-        # The means of five trainings also vary by seed, with these standard deviations.
+        # The mean of `_N_JUDGING` trainings varies by seed. Its standard deviation is `luck` times
+        # that of one training.
         luck = math.sqrt(1 / _N_JUDGING)
         self._cost_luck = np.hypot(math.sqrt(2) * luck * cost_sd, aim.step_error)
         share = self._late / (1 + self.misses * self._late) / math.log(2)
@@ -219,12 +224,19 @@ class Outlook:
 
     @property
     def utility(self) -> Array:
-        """Expected utility of each configuration, in octaves of cost or in margins, shape (n,)."""
+        """Expected utility of each configuration, shape (n,).
+
+        The unit is octaves of cost, or margins of the final value if costs do not count.
+        """
         return np.asarray(self._expected[: self.cost.shape[1]])
 
     @property
     def chance(self) -> Array:
-        """Chance to succeed and neither cost more nor end worse than the baseline, shape (n,)."""
+        """Chance that each configuration is no worse than the baseline, shape (n,).
+
+        No worse means: the next training does not fail, and trainings neither cost more nor end
+        worse than those of the baseline.
+        """
         return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int, *, over_tuned: bool = False) -> Array:
@@ -244,7 +256,11 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the most useful of `stays` and of all `nameable` with a sufficient chance."""
+        """Return the configuration with the highest expected utility that may be recommended.
+
+        These are the configurations among `nameable` whose `chance` is at least `least_chance`, and
+        the configuration that `stays` returns.
+        """
         is_likely = self.chance >= least_chance
         likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
         return self.most_useful(likely | {self.stays(nameable)})

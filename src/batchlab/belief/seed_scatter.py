@@ -21,10 +21,13 @@ Array = NDArray[np.float64]
 # "Unlikeness" is the standard deviation over configurations of log(sd), where sd is the standard
 # deviation over the seeds of one configuration. The prior of the unlikeness is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
-_LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and standard deviation of log(unlikeness).
-# The grid of log s0² (see `SeedScatter`): its step, and its reach in prior standard deviations.
+_LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and standard deviation of the prior of log(unlikeness).
+# The grid of log s0², the logarithm of the usual variance over seeds: its step, and how many
+# standard deviations of the prior it reaches to either side.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # The grid's reach below and above log variances, without a prior.
+# If no prior is given, the grid reaches this far below and above the logarithms of the measured
+# variances.
+_BELOW, _ABOVE = 24.0, 18.0
 _LEAST_WEIGHT = 1e-6  # Drop grid points with less than this fraction of the largest weight.
 # The recorded accuracies and error rates are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
@@ -78,8 +81,9 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
-# (prior, usual error), for final values whose standard error is known. Above the usual error, the
-# standard deviation over seeds grows with the error to the power `_BY_ERROR`; below it is constant.
+# The prior to use if a final value's standard error is known, and the usual standard error. Above
+# the usual error, the standard deviation over seeds grows with the standard error to the power
+# `_BY_ERROR`. Below the usual error, the standard deviation is constant.
 PRIORS_OF_ERROR = {
     "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
     "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
@@ -113,12 +117,15 @@ class SeedScatter:
     """
 
     prior_degrees: Array  # The grid's values of d0, shape (m,).
-    prior_variance: Array  # The grid's values of s0², shape (m,).
+    prior_variance: Array  # The usual variance over seeds (s0²) at each grid point, shape (m,).
     weight: Array  # The probability of each pair (d0, s0²), shape (m,); the sum is 1.
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
-        """Compute the posterior; None without a prior if no configuration has several seeds."""
+        """Compute the posterior from the variances of configurations.
+
+        Return None if there is no prior and no configuration has several seeds.
+        """
         repeated = [(math.log(variance), n) for variance, n in cells if n > 1]
         if not repeated and prior is None:
             return None
@@ -200,7 +207,7 @@ def _log_unlikeness() -> Array:
 
 @cache
 def _prior_degrees() -> Array:
-    """Return the degrees of freedom d0 that lead to each value in `_UNLIKENESS`."""
+    """Return the degrees of freedom that correspond to each unlikeness in `_UNLIKENESS`."""
     # log chi² with d degrees has the variance trigamma(d / 2); invert it as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance

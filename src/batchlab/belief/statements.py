@@ -43,7 +43,10 @@ def better_than_all(draws: Array, margin: float) -> Verdict:
 
 
 def no_worse_than_any(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is at most the margin worse than the best other cell."""
+    """Judge whether the first cell is no worse than the best of the others.
+
+    A cell that is worse by less than the margin counts as no worse.
+    """
     chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
     if chance >= SURE:
         return "held"
@@ -53,7 +56,11 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
-    """Return "did_not_hold" if `apart` is surely below the margin, else "held" if surely > 0."""
+    """Judge from draws of a difference whether it is an improvement.
+
+    `apart` holds draws of how much better one cell is than another. Return "did_not_hold" if the
+    difference is surely below the margin, "held" if it is surely above 0, else "cannot_tell".
+    """
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
     if np.mean(apart > 0) >= SURE:

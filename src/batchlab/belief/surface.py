@@ -44,11 +44,14 @@ class SurfacePrior:
 
     mean: Array  # The means of the coefficients, shape (2, 5).
     sd: Array  # The standard deviations of the coefficients, shape (2, 5).
-    correlation: Array  # The correlations of the two trends' coefficients, shape (5,).
+    # For each of the five coefficients, the correlation between its values for costs and for final
+    # values, shape (5,).
+    correlation: Array
     size_scale: float  # The length scale of the residuals along batch size, in octaves.
     rate_scale: float  # The length scale of the residuals along the rate, in octaves.
     residual: Array  # The standard deviations of the residuals, shape (2,).
-    residual_correlation: float  # The correlation of the two residuals.
+    # The correlation between the residuals of costs and of final values.
+    residual_correlation: float
     roughness: Array  # The SDs of deviations independent between configurations, shape (2,).
     ridge: float  # The slope of the line of best rates: octaves of rate per octave of batch size.
 
@@ -74,7 +77,10 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Return how many octaves each rate is above the reference's line of best rates."""
+        """Return how far each learning rate is above the expected best rate, in octaves.
+
+        The expected best rate of a batch size is the rate of the reference, scaled by `ridge`.
+        """
         return places.rate - self.ridge * places.size
 
 
@@ -86,7 +92,7 @@ class Surface:
     2.7 (explicit basis functions); the residual has the Matérn kernel with smoothness 3/2.
     """
 
-    mean: Array  # The expected values, shape (2 n,).
+    mean: Array  # The expected n costs, then the expected n final values, shape (2 n,).
     covariance: Array  # The covariances, shape (2 n, 2 n).
 
     @classmethod
@@ -159,7 +165,10 @@ def margins_of(end: Array) -> Array:
 
 
 def scatter_at(margins: Array, sd: float | Array) -> Array:
-    """Convert a standard deviation in margins to the asinh scale, for final values at `margins`."""
+    """Convert standard deviations of final values from margins to the asinh scale.
+
+    `margins` says how many margins worse than the reference each final value is.
+    """
     return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)
 
 
@@ -167,11 +176,16 @@ def scatter_at(margins: Array, sd: float | Array) -> Array:
 _NUMBERS = (
     *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # Trend of costs: means of coefficients.
     *(-1.575, -2.601, -2.058, -2.443, -2.841),  # Trend of costs: log standard deviations.
-    *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),  # Trend of final values: means of coefficients.
-    *(-1.488, -2.457, -2.133, -2.161, -2.766),  # Trend of final values: log standard deviations.
-    *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),  # Correlations of the two trends' coefficients.
-    *(1.7, 1.054, -0.06046, 0.4347, 0.759),  # Residuals: scales (2), SDs (2) and correlation.
-    *(-3.179, -1.305, 0.6638),  # Roughness (2) and ridge.
+    # Trend of final values: means of the five coefficients.
+    *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),
+    # Trend of final values: logarithms of the standard deviations of the five coefficients.
+    *(-1.488, -2.457, -2.133, -2.161, -2.766),
+    # For each coefficient, the correlation between costs and final values.
+    *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),
+    # Residuals of the trends: two length scales, two standard deviations, one correlation.
+    *(1.7, 1.054, -0.06046, 0.4347, 0.759),
+    # The roughness of costs and of final values, and the slope of the line of best rates.
+    *(-3.179, -1.305, 0.6638),
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
 """The prior, fitted to fifteen recorded workloads, with references at three rates each."""

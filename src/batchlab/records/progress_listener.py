@@ -15,7 +15,10 @@ class ProgressListener:
         """Announce a command, the name of the workload, and the command's stages in order."""
 
     def phase(self, text: str) -> None:
-        """Announce that a stage starts: one of the `stages` in `begins`, or an additional stage."""
+        """Announce that a stage of the command starts.
+
+        It is one of the stages given to `begins`, or an additional stage.
+        """
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
         """Announce the budget and the seconds spent; the time after this call counts as spent."""

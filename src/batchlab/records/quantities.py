@@ -96,7 +96,8 @@ def direction_of(metric: str) -> Better | None:
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
         words.pop()  # drop the digits of "mAP50-95" and "ndcg@10"
     if words[-1:] == ["f"] and {*words[-2:-1]} & _DIRECTIONS.keys():
-        words.pop()  # `rmse_f` is an RMSE of forces, but `ents_f` is an F-score
+        # drop the "f" of `rmse_f` (an RMSE of forces), but not of `ents_f` (an F-score)
+        words.pop()
     if not words or {"neg", "negative"} & {*words}:
         return None
     return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))

@@ -138,7 +138,10 @@ class Crossing:
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Return whether `samples` exceeds `self.samples` by at least the fraction `held_for`."""
+        """Return whether a run has met `target` for long enough after `samples` examples.
+
+        Long enough means: for the fraction `target.held_for` more examples than `self.samples`.
+        """
         return samples - self.samples >= target.held_for * self.samples
 
     @property
