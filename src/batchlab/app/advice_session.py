@@ -269,7 +269,8 @@ class AdviceSession:
             journal.put_readings(spent_s=inner.spent_s(), in_turn=times)
         if not times:
             return None
-        # Only full batches were timed, so correct the ratio for an epoch's smaller last batch.
+        # Only full batches were timed, but an epoch's last batch may be smaller. So for each size,
+        # compute mean step time / full step time, and multiply the measured ratio by their ratio.
         means = []
         for size in sizes:
             mean = mean_step_s(self._here, replace(self._subject.reference, batch_size=size))

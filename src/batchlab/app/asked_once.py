@@ -135,7 +135,7 @@ def _trained_with_now(
 
 
 def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
-    """Return the names of the facts without which batchlab's command `name` cannot run."""
+    """Return what batchlab's command `name` must know about the user's script, such as "metric"."""
     needs = {"metric"}
     if "learning_rate" in takes:
         needs.add("learning_rate")

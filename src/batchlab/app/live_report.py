@@ -39,7 +39,9 @@ def write_live_page(
                 is_shown = True
                 time.sleep(EVERY_S)
         except KeyboardInterrupt:
-            pass  # Ctrl-C ends only this report, so write a last page, which does not reload
+            # Ctrl-C ends this command, not the study. Go on to write the page once more, this time
+            # without the instruction that makes the browser reload it.
+            pass
         _write_page(opened, study_id, path, reload_s=None)
         if not is_shown:
             show(path)

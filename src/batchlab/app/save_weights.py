@@ -22,7 +22,7 @@ class SavedWeights:
     path: Path  # The safetensors file.
     record: TrialRecord  # The training run that made the weights.
     metric: str  # The name of the validation metric.
-    value: float | None  # The metric's value with these weights; None if never evaluated.
+    value: float | None  # The metric's value with the saved weights; None if never evaluated.
     are_averaged: bool = False  # Whether the weights are averages made by `ema`.
 
 

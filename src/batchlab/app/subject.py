@@ -70,7 +70,10 @@ class Subject:
 
     @property
     def epochs(self) -> int | None:
-        """The epochs: requested, planned by the subject or default; None if epochs end no run."""
+        """The number of epochs of a run, or None if runs do not end after a number of epochs.
+
+        Requested epochs come first, then those that the workload or script plans, then the default.
+        """
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
@@ -96,7 +99,11 @@ class Subject:
 
     @property
     def target(self) -> Target | None:
-        """The requested target; without a request, an advice may use the subject's own target."""
+        """The target of the runs, or None.
+
+        It is the requested target. If none is requested, an advice takes the target that the
+        workload or script plans, unless its objective is quality.
+        """
         question = self.question
         if question.target is not None:
             target = self._checked_target(*question.target)

@@ -357,7 +357,9 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
-        refuse()  # called last, because the short runs find the number of training examples
+        # Called last, because `refuse` needs the number of training examples, which is known only
+        # from the summary.
+        refuse()
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase

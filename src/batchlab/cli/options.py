@@ -1,4 +1,4 @@
-"""Options of the commands, made from `batchlab.app.arguments`, and facts on the current call."""
+"""Make the commands' options from `batchlab.app.arguments`, and describe the typed command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEXT_RESERVE_S = 1.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
-    """One call of the command line, as passed to the called command."""
+    """What the user typed to start batchlab, and when; the command that runs can read it."""
 
     command_line: str  # The typed command, quoted so that it can be pasted into a shell.
     started_s: float  # The start of the process, by `time.monotonic()`.

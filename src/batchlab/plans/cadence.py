@@ -8,13 +8,14 @@ from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
-# The samples between two evaluations are at most this fraction of all samples processed until the
-# later evaluation, unless a single step has more. So the number of samples needed to reach a target
-# is known to within 5 % at every batch size.
+# Of all samples processed up to an evaluation, at most this fraction comes after the previous
+# evaluation. So the number of samples needed to reach a target is known to within 5 % at every
+# batch size. Evaluations may be farther apart only if a single step processes more samples.
 _FARTHEST = 0.05
 # The model is evaluated at fixed sample counts, each of which is this factor times the previous.
 _MARK_RATIO = 1.05
-# In about the first third of the first epoch, these counts are n_train / this number apart instead.
+# In about the first third of the first epoch, the sample counts at which the model is evaluated are
+# evenly spaced: the distance is the number of training examples divided by this number.
 _MARKS_IN_FIRST_EPOCH = 64
 # Before `watched_from_samples`, a sample count is skipped unless it is at least this factor times
 # the samples at the previous evaluation.

@@ -89,8 +89,8 @@ class PlanScheduler(LRScheduler):
 
         Args:
             optimizer: the optimizer of the training, with rates for the plan's first batch size.
-            planned: the plan that `plan` was made from, with the scaling rule.
-            plan: the batch size and rate factor of each step.
+            planned: the whole plan, with its batch sizes, epochs and scaling rule.
+            plan: `planned` worked out step by step: the batch size and rate factor of each step.
             first_step: the step to start at; if it is above 0, the optimizer's state must be loaded
                 from a run of this plan.
             schedule: a function that takes the fraction of the run that is done (0 to 1) and

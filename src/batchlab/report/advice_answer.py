@@ -318,7 +318,7 @@ def trained_model(advice: Advice, study: Study) -> list[Sentence]:
 
 
 def weights_command(study: Study) -> str:
-    """Return the command that writes the model an advice has trained."""
+    """Return the shell command that writes the model trained during an advice to a file."""
     study_id = study.study_id[:_ID_CHARACTERS]
     return shlex.join(["batchlab", "weights", *_store_option(study), "--study", study_id])
 

@@ -231,7 +231,8 @@ def _answer_mark(advice: Advice, row: AnswerRow, estimate: Estimate, quantity: s
     return drawn
 
 
-_EDGE = 2**0.25  # a shade extends by this factor beyond its least and its largest batch size
+# A shaded area behind adjacent batch sizes extends by this factor beyond the smallest and largest.
+_EDGE = 2**0.25
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:

@@ -103,7 +103,8 @@ def gap_quantity(study: Study) -> str:
     for record in study.records:
         last = record.last(split, metric)
         if record.ended_well and last is not None and abs(last) > 1:
-            # The script reports percent, so its differences are points without a conversion.
+            # A value above 1 shows that the script reports percent, not a fraction. "gap_points"
+            # would multiply the gap by 100, but a gap between percentages is already in points.
             return "generalization_gap"
     return "gap_points"
 

@@ -162,7 +162,10 @@ _ENCODINGS: dict[str, Spec] = {
 
 
 def _places(panel: Panel) -> list[float]:
-    """Return the sorted horizontal positions of the points, or of the lines without points."""
+    """Return the sorted horizontal positions of the chart's points.
+
+    If the chart has no points, return the positions of its bands and rules.
+    """
     placed = [row for row in panel.rows if panel.axis in row and row["kind"] != "span"]
     marked = [row for row in placed if row["kind"] not in ("band", "rule")]
     return sorted({float(row[panel.axis] or 0.0) for row in marked or placed})

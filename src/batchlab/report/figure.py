@@ -58,7 +58,11 @@ class Panel:
 
     @property
     def has_marks(self) -> bool:
-        """Whether the chart has marks, at two positions or more if `_SIDE_BY_SIDE` has the axis."""
+        """Whether the chart has enough marks to be shown.
+
+        A chart whose axis is in `_SIDE_BY_SIDE` needs marks at two positions or more, because it
+        compares them. Any other chart needs one mark.
+        """
         places = {row.get(self.axis) for row in self.rows if row["kind"] not in _ASIDE}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
@@ -145,7 +149,10 @@ def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """Yield a row for the mean of a batch size, and a row for each value if there are several."""
+    """Yield a row for the mean of a batch size's `values`, and a row for each of several values.
+
+    `named` has the fields that all rows share. `middle`, if given, replaces the mean.
+    """
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -261,7 +268,8 @@ class SizeLook:
 
 # A style has the fields `light`, `dark`, `dash` and `shape` of a `SizeLook`.
 _Style = tuple[str, str, tuple[int, ...], str]
-# These look the same in all reports: 64 is orange, 256 green, 1024 lilac, the full batch gray.
+# The full batch and three batch sizes have the same style in all reports: the full batch is gray,
+# 64 is orange, 256 green and 1024 lilac.
 _FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
 _FIXED: dict[int, _Style] = {
     64: ("#D06000", "#FF9A3D", (), "circle"),
@@ -288,7 +296,8 @@ def looks(
     Any 20 styles differ in color or dash.
     """
     sizes = sorted(set(batch_sizes))
-    # A plan's line starts on the line of its smallest batch size, so both colors must differ.
+    # Plans get the fixed styles of batch sizes that are not shown. A plan starts with its smallest
+    # batch size, so the two lines coincide at first and need different colors.
     unused = [style for size, style in _FIXED.items() if size not in sizes]
     fixed: dict[Kind, _Style] = {n_train: _FULL}
     fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]

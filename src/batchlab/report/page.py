@@ -96,7 +96,8 @@ def render_page(
     first, *others = figures
     charts: dict[str, str] = {}
     for figure in figures:
-        width = 410 if figure is first else 360  # about as wide as shown, to keep label sizes
+        # Draw about as wide as the page shows the chart, because scaling would resize the labels.
+        width = 410 if figure is first else 360
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, looks, width=width)
     of_others = list(itertools.chain.from_iterable(map(attrgetter("panels"), others)))

@@ -39,8 +39,8 @@ _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger number of seeds is reported as "more than 50"
 
 # Batch sizes fit the training data equally well if their train metrics differ from the best by at
-# most 5 times `Evidence.improvement`, which is 0.01 in accuracy or 5 % of a held-out loss. Larger
-# differences on held-out data are then not caused by the fit.
+# most 5 times `Evidence.improvement`, which is 0.01 in accuracy or 5 % of a held-out loss. If they
+# do and still differ by more on held-out data, the cause is not that one of them trained less far.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 

@@ -63,7 +63,8 @@ from batchlab.words.catalogue import capitalized, sentence, term_text, text
 def conclusion(study: Study) -> tuple[str, str]:
     """Return which batch size did best after equal epochs, and what was compared.
 
-    The runs of an unfinished advice are not compared, because they end at the target.
+    For an advice without a stored answer, say so and compare nothing: its runs stop when they reach
+    the target, so they do not have equal epochs.
     """
     if study.awaits_answer:
         return sentence("no_answer_yet"), ""
@@ -233,7 +234,8 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
     for name in ("epochs", "steps", "time"):
-        # If all trials have the same epochs, omit this column: it would repeat the final values.
+        # The column for equal epochs is omitted if all trials have the same number of epochs: every
+        # trial is then compared at its end, and the column of final values shows the same numbers.
         if name in by_budget and (name != "epochs" or len(lengths) > 1):
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", of=mean))

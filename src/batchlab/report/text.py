@@ -129,7 +129,10 @@ def axis_text(name: str) -> str:
 
 
 def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Decorate a function so that its texts count in its `Study`'s unit: examples or tokens."""
+    """Decorate a function so that the texts it writes say "examples" or "tokens" correctly.
+
+    The unit is that of the `Study` among the function's arguments.
+    """
 
     @functools.wraps(function)
     def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:

@@ -76,7 +76,8 @@ class CostModel:
     ) -> CostModel:
         """Return the cost model updated with the times of a run that started at `from_step`.
 
-        `wall_s` is the seconds of the run from start to end; if None, `starts` is not updated.
+        `wall_s` is the seconds of the run from start to end. If it is None, the time that a run
+        takes to start (`starts`) is not updated.
         `step_s` is the mean time of a step of the run when nothing else runs.
         """
         first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)

@@ -372,9 +372,10 @@ def _trained_steps(record: TrialRecord) -> int:
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     """Return whether a run was evaluated as often, and on the same splits, as requested.
 
-    A run of an advice is evaluated rarely while its target is out of reach. So if a request has an
-    easier target, the run may have met that target between two distant evaluations. Train and test
-    data are evaluated only at the end of such a run, or never.
+    A stored run may have too few evaluations for a new request. In an advice, a run is evaluated
+    rarely until its target comes into reach. If the new request has an easier target, the run may
+    have met it between two distant evaluations, so the samples it took are not known well enough.
+    Such a run also has train and test data evaluated only at its end, or never.
     """
     plan = record.trial.plan
     if length.all_splits == "on_the_way":
@@ -403,6 +404,10 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the last evaluation is on the requested splits, or after `length` ends."""
+    """Return whether the run needs no further evaluation at its end.
+
+    That is so if its last evaluation includes train and test data, if `length` never requests them,
+    or if the run is already longer than `length`.
+    """
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

@@ -53,7 +53,9 @@ class ScriptCourse:
         self._first_told: dict[str, float] = {}  # the first value of each metric
         self._has_moved = False
         self.taken_up_at: int | None = None
-        self.is_renamed = False  # whether the caller must replace stored evaluations
+        # Whether stored evaluations turned out to be of another metric with a similar name; the
+        # caller must then replace them.
+        self.is_renamed = False
 
     @property
     def last_step(self) -> int:
@@ -163,8 +165,8 @@ class ScriptCourse:
     def _begin(self, step: int, at_s: float) -> None:
         """At the first report, copy the earlier run's evaluations before `step` to this training.
 
-        A copied evaluation may end the training, because the earlier script may have trained longer
-        than requested after batchlab was killed.
+        A copied evaluation may already end this training: if batchlab was killed during the earlier
+        run, the script may have gone on training beyond the requested length.
         """
         if self._began_s is not None:
             return
