@@ -108,8 +108,8 @@ def decide(
 def _compares_whole(log: RunLog) -> bool:
     """Return whether the study compares only whole trainings.
 
-    It does if a learning-rate schedule makes shorter trainings incomparable and the budget pays for
-    at least two whole trainings.
+    It does if a learning-rate schedule makes shorter trainings incomparable, the pilot was nearly a
+    whole training, and the budget pays for at least two whole trainings.
     """
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size

@@ -25,13 +25,13 @@ _N_JUDGING = 5
 # if they end worse than the user's batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # If a final value is worse than the target by this many standard deviations over seeds, half of the
-# trainings still reach the target. The reason is that a noisy curve can be better than the target
-# for a while and then get worse. Fitted to recordings (benchmarks/results/coverage.md, "Missed
-# trainings").
+# trainings still reach the target. The reason is that a curve reaches the target if it stays beyond
+# the target for a tenth more examples, which a noisy curve does before it gets worse again. Fitted
+# to recordings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # The utility of a configuration that failed.
-# A slope that is fitted to random draws seems to explain some variance by chance. The larger this
-# number, the more the slopes are shrunk to correct for that.
+# A slope that is fitted to random draws explains some variance by chance. To correct for that, it
+# is shrunk by this many times the share of variance that unrelated numbers would explain.
 _SHRINK = 4.0
 
 

@@ -30,8 +30,9 @@ _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"
 def mcp() -> None:
     """Serve the commands to an agent over MCP, on stdin and stdout.
 
-    First profile (seconds), then advise with a budget. A call goes on from what the store holds.
-    What it names has to lie below the folder that the server was started in.
+    An agent first calls profile, which takes seconds, then advise with a budget. A repeated call
+    continues the study in the store. All files that a call names must lie below the folder in which
+    the server was started.
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")

@@ -79,11 +79,11 @@ def advise(report: Path, as_json: bool, explain: bool, require: str | None, **op
     """Tell which batch size and rate to train WORKLOAD with.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
-    Or give your own training command after --, with {batch_size} where it takes one.
+    Or give your own training command after --, with {batch_size} in place of its batch size.
 
-    It times the batch sizes, finds the best learning rate of those that may win, and checks the
-    answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
-    again after the answer, it shows the same answer at once.
+    The command times the batch sizes, finds the best learning rates of those that may be best, and
+    checks the answer with other random seeds. After Ctrl-C or a crash, the same command continues
+    the study. After the answer, the same command shows the answer again at once.
     """
     options = with_own_command(with_cluster(options))
     answer = _answered("advise:advised", options, report=report)
@@ -104,10 +104,10 @@ def sweep(report: Path | None, as_json: bool, **options: Any) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
-    Or give your own training command after --, with {batch_size} where it takes one.
+    Or give your own training command after --, with {batch_size} in place of its batch size.
 
-    Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
-    go on. Ask for more epochs, and only the missing ones are trained.
+    Trainings in the store are not repeated. After Ctrl-C or a crash, the same command continues the
+    sweep. With more epochs, only the missing epochs are trained.
     """
     options = with_own_command(with_cluster(options))
     study = _answered("sweep:swept", options, report=report)
@@ -134,14 +134,14 @@ def _refuse_errors(study: Study) -> None:
 @workload
 @takes(f"batch_sizes settings memory_limit_bytes budget as_json quiet device {OWN_COMMAND}")
 def profile(as_json: bool, **options: Any) -> None:
-    """Measure time and memory by batch size; find the largest.
+    """Measure time and memory of each batch size; find the largest.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
-    Or give your own training command after --, with {batch_size} where it takes one.
+    Or give your own training command after --, with {batch_size} in place of its batch size.
 
-    Each batch size runs in a process of its own. If one runs out of memory, crashes or hangs, the
-    others run all the same. What --json prints can be used on another machine: batchlab advise
-    --profile FILE.
+    The largest is the largest that fits into memory. Each batch size runs in its own process. If
+    one runs out of memory, crashes or hangs, the others still run. Save the output of --json to a
+    file to use the profile on another machine: batchlab advise --profile FILE.
     """
     options = with_own_command(options)
     measured = _answered("profile:profiled", options)

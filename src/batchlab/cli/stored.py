@@ -79,8 +79,8 @@ def _show(page: Path) -> None:
 def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """Show what differs beyond noise between the studies A and B.
 
-    Each is a store, of which the last study counts, the start of the id of a study in --store, or
-    a file with what batchlab profile --json printed.
+    A and B are each one of these: the start of the id of a study in --store; the path of another
+    store, whose last study is compared; or a file with the output of batchlab profile --json.
     """
     from batchlab.app.compare import compare as compare_studies
     from batchlab.report.short_reports import comparison_section
@@ -93,10 +93,10 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
 @click.command()
 @takes("store study_id output")
 def weights(store: Path, study_id: str | None, output: Path) -> None:
-    """Write the trained model of what an advice names to a file.
+    """Write the trained model that an advice recommends to a file.
 
-    It is the longest training run with that batch size and learning rate. Load it with
-    model.load_state_dict(safetensors.torch.load_file(FILE)).
+    The model is from the longest training with the recommended batch size and learning rate. Load
+    its weights with model.load_state_dict(safetensors.torch.load_file(FILE)).
     """
     from batchlab.app.save_weights import save_weights
     from batchlab.words.catalogue import number_text
@@ -121,10 +121,12 @@ def weights(store: Path, study_id: str | None, output: Path) -> None:
 def fit(points: Path, as_json: bool) -> None:
     """Fit the law of steps to target to POINTS, a CSV file.
 
-    The law is S(B) = S_min (1 + B_crit/B), fitted by least squares of relative errors. The columns:
-    batch_size, and steps_to_target or samples_to_target. Optional: learning_rate (each batch size's
-    best counts: largest share of runs that reached the target, then least mean); after_steps (the
-    last evaluation before the target, or the length of a run that missed it, which has no steps).
+    The law is S(B) = S_min (1 + B_crit/B), fitted by least squares of relative errors. A row is a
+    run. Required columns: batch_size, and steps_to_target or samples_to_target, which is empty if
+    the run missed the target. Optional columns: after_steps, the step of the last evaluation before
+    the target, or the length of a run that missed it; and learning_rate. With several rates, only
+    the best rate of each batch size is used: the rate at which most runs reached the target, and of
+    equal ones the rate with the fewest steps.
     """
     from batchlab.app.fit import fit as fit_points
     from batchlab.report.short_reports import FitDocument, fit_section
