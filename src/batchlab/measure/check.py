@@ -32,6 +32,7 @@ from batchlab.training.evaluator import asking, asking_metric, is_over_all, tall
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import StreamPass, is_stream, opened
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
+from batchlab.workload.precision import check_precision
 
 _MANY, _AT_ONCE = 1000, 64  # The most examples to check a metric on, in total and per batch.
 _SHORT = 10_000  # A stream of at most this many examples is read to its end.
@@ -56,6 +57,7 @@ def check_workload(
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
     """
     workload, on = packed.unpack(), torch.device(device)
+    check_precision(workload, on)
     model = new_model(workload)
     warnings = list(known.warnings)
     if is_compiled(model):

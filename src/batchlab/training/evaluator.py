@@ -30,7 +30,17 @@ from batchlab.workload.data import (
     opened,
     shuffled,
 )
-from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, is_stateful, size_of
+from batchlab.workload.definition import (
+    SPLITS,
+    Batch,
+    Data,
+    Metric,
+    Precision,
+    Workload,
+    is_stateful,
+    size_of,
+)
+from batchlab.workload.precision import in_precision
 from batchlab.workload.source import told
 
 
@@ -85,6 +95,7 @@ class _WholeSet:
         if not isinstance(metric, Metric):
             metric = Metric(over_all=metric, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
+        self._precision = workload.precision
         self._predict = metric.predict
         self._judge: Any = metric.over_all
         self._predictions: list[Any] = []
@@ -96,9 +107,10 @@ class _WholeSet:
 
     def add(self, model: nn.Module, batch: Batch) -> None:
         """Add the predictions and targets of one batch."""
-        predictions, targets = self._predicted(model, batch)
+        with in_precision(self._precision, model):
+            predictions, targets = self._predicted(model, batch)
         # Detach tensors in lists too, because an attached tensor keeps its batch's graph in memory.
-        predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
+        predictions = with_tensors(predictions, _as_judged)
         targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
         if self._is_fed:
             self._judge.update(predictions, targets)
@@ -123,6 +135,12 @@ class _WholeSet:
                 f"better=...)"
             )
         return model(batch[0]), batch[1]
+
+
+def _as_judged(predictions: Tensor) -> Tensor:
+    """Detach and copy predictions to the CPU; convert bfloat16, which NumPy lacks, to float32."""
+    predictions = predictions.detach().cpu()
+    return predictions.float() if predictions.dtype == torch.bfloat16 else predictions
 
 
 def _joined(batches: list[Any]) -> Any:
@@ -266,13 +284,15 @@ def quotient(metric: Metric, total: Tensor, count: float) -> float:
 class _Sums:
     """The tally of a metric: its sum and its count over all added batches."""
 
-    def __init__(self, metric: Metric) -> None:
+    def __init__(self, metric: Metric, precision: Precision) -> None:
         self._metric = metric
+        self._precision = precision
         self._total = torch.zeros((), dtype=torch.int64)
         self._count = 0.0
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        batch_sum = torch.as_tensor(self._metric.sum(model, batch)).detach()
+        with in_precision(self._precision, model):
+            batch_sum = torch.as_tensor(self._metric.sum(model, batch)).detach()
         if batch_sum.is_floating_point():
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
@@ -289,7 +309,7 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
     """Return an empty tally of metric `name`, to which the batches of a split can be added."""
     if is_over_all(workload, name):
         return _WholeSet(workload, name)
-    return _Sums(as_metric(workload, name))
+    return _Sums(as_metric(workload, name), workload.precision)
 
 
 _Batches = Callable[[], Iterable[Batch]]  # a function that returns the same batches at each call

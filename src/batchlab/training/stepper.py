@@ -27,6 +27,8 @@ from batchlab.training.optimizers import (
 )
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
+_SCALER = "gradient scaler"  # its name in a checkpoint
+
 
 class Stepper:
     """A trial's model and optimizer on their device, ready to take steps.
@@ -74,6 +76,13 @@ class Stepper:
         if workload.ema is not None:
             self.averaged = averaged_model(workload, self.model)
         self._asks_for_closure = asks_for_closure(self.optimizer)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=workload.precision == "fp16")
+        if self._asks_for_closure and self._scaler.is_enabled():
+            raise WorkloadError(
+                f"workload {workload.name!r}: {type(self.optimizer).__name__} asks for the loss "
+                f"several times a step, which gradients scaled for fp16 do not allow; give "
+                f"precision='bf16' or 'fp32'"
+            )
         if workload.step is not None:
             check_may_be_cut(workload, trial)
 
@@ -86,6 +95,8 @@ class Stepper:
     def kept(self) -> Mapping[str, Stateful]:
         """The objects whose state a checkpoint stores, by name."""
         kept = {MODEL: self.model, **self._made.kept, **self.rates.kept}
+        if self._scaler.is_enabled():
+            kept[_SCALER] = self._scaler
         return kept if self.averaged is None else {AVERAGED: self.averaged, **kept}
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
@@ -122,7 +133,8 @@ class Stepper:
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
             return step(lambda: self._gradient(micro_batches))
         loss = self._gradient(micro_batches)
-        self.optimizer.step()
+        self._scaler.step(self.optimizer)  # With fp16, this skips a step whose gradient overflowed.
+        self._scaler.update()
         return loss
 
     def _update_average(self, step: int) -> None:
@@ -154,6 +166,7 @@ class Stepper:
         """Compute the (clipped) gradient of the mean loss over micro-batches; return the loss."""
         loss = self._backward(micro_batches)
         if self._workload.clip_norm is not None:
+            self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)
         return loss
 
@@ -164,4 +177,5 @@ class Stepper:
         # Compute weights after `augment`, because the loss is a mean over the augmented examples.
         # If `augment` mixes two copies of a batch, all weights double, and shares are unchanged.
         shares = shares_of(self._workload, micro_batches)
-        return backward_of_parts(partial(self._workload.loss, self.model), micro_batches, shares)
+        loss = partial(self._workload.loss, self.model)
+        return backward_of_parts(loss, micro_batches, shares, scaled=self._scaler.scale)

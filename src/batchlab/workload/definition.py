@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.records.quantities import Better, direction_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Batch = Any  # The argument of a user's function: a tuple of tensors, or the result of `collate`.
 Data = Any  # Any type that `Workload.train` accepts, or the result of its conversion at loading.
+Precision = Literal["fp32", "bf16", "fp16"]
 VALIDATION_EVERY = 10
 """With `validation="split"`, one of this many training examples becomes validation data."""
 _BATCH_SIZE = 64  # The default reference batch size.
@@ -206,6 +207,9 @@ class Workload:
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
             one by one or in lists of `batch_size`; called for each epoch with a different seed.
             None to use every example once per epoch, in random order.
+        precision: "fp32"; or "bf16" or "fp16" to compute the loss and the metrics under
+            `torch.autocast`, while the weights stay in float32. With "fp16" a GradScaler scales the
+            gradients.
         is_usual: whether `batch_size` was left at the default of 64; the class sets this field.
 
     Raises:
@@ -239,6 +243,7 @@ class Workload:
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
     make_sampler: Callable[[int, int], Iterable[Any]] | None = None
+    precision: Precision = "fp32"
     is_usual: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -374,6 +379,10 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, int) and value >= 0,
         "a whole number of at least 0",
     ),
+    "precision": (
+        lambda value: value in get_args(Precision),
+        "one of fp32, bf16 and fp16",
+    ),
     "metrics": (
         lambda value: isinstance(value, Mapping),
         'names with their functions: metrics={"accuracy": accuracy}',
@@ -421,6 +430,11 @@ def _faults_of_step(workload: Workload) -> Iterator[str]:
         yield (
             "it has a `step` and neither a loss nor metrics, so nothing could be evaluated; give "
             "it `loss`, or `metrics`"
+        )
+    if workload.step is not None and workload.precision != "fp32":
+        yield (
+            f"precision={workload.precision!r} with a `step`: the step computes the loss itself; "
+            f"leave precision out and use torch.autocast (for fp16 also a GradScaler) in the step"
         )
     if workload.step is not None and workload.clip_norm is not None:
         yield (

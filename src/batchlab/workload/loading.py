@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType, NoneType
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import msgspec
@@ -23,10 +23,11 @@ from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.definition import Workload, parameters_of
+from batchlab.workload.definition import Precision, Workload, parameters_of
 from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.pieces import chosen
+from batchlab.workload.precision import with_precision
 from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
     SourceFile,
@@ -157,7 +158,7 @@ def _loaded(
     workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = [file for name, file in modules.items() if not name.startswith(_MAIN)]
     return LoadedWorkload(
-        workload=ready,
+        workload=with_precision(ready),
         workload_id=workload_id,
         folder=(main or Path(__file__)).parent if code else None,
         reference=reference,
@@ -314,6 +315,7 @@ def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str,
 
 
 _SCHEDULE = "schedule"
+_PRECISION = "precision"
 
 
 def _with_other_settings(
@@ -322,12 +324,15 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply settings not in `used` to optimizer and schedule; return (workload, all settings)."""
+    """Apply the settings that are not in `used` to optimizer, schedule and precision.
+
+    Return the workload, and all settings with their values.
+    """
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:
         # The first two parameters of the function `optimizer` are no settings.
         of_optimizer = _keywords(workload.optimizer, positional=2)
-    possible = {_SCHEDULE: "", **of_optimizer}
+    possible = {_SCHEDULE: "", _PRECISION: workload.precision, **of_optimizer}
     rest: dict[str, Setting] = {}
     keywords: dict[str, Setting] = {}
     for name, value in settings.items():
@@ -346,6 +351,9 @@ def _with_other_settings(
         name = str(rest[_SCHEDULE])
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
         workload = replace(workload, schedule=schedule, scheduler=None)
+    if _PRECISION in rest and _PRECISION not in keywords:
+        # The class refuses other texts.
+        workload = replace(workload, precision=cast(Precision, rest[_PRECISION]))
     if keywords:
         assert workload.optimizer is not None
         workload = replace(workload, optimizer=partial(workload.optimizer, **keywords))

@@ -97,11 +97,14 @@ def columns_of(workload: Workload) -> Columns:
     """Return the training examples as tensors in memory.
 
     Raises:
-        RefusedError: the examples are not in memory, or the workload has `step` or `augment`.
+        RefusedError: the examples are not in memory, or the workload has `step`, `augment` or a
+            precision of 16 bits.
     """
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
             raise unsupported(f"`{name}` of a workload")
+    if workload.precision != "fp32":
+        raise unsupported(f"precision {workload.precision}")
     columns = columns_in_memory(workload.train, workload.collate)
     if columns is None:
         raise RefusedError("its data are not tensors in memory")

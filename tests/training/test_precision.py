@@ -1,0 +1,159 @@
+"""Mixed precision: what a user writes with torch.autocast and a GradScaler, number by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.engine_run import STEP_BY_STEP, assert_same_end, run_engine
+from tests.reference.small_workloads import accuracy, cross_entropy, small_trial, small_workload
+from tests.reference.textbook_loop import steps_of
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.records.run import RunLength
+from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.program import columns_of
+from batchlab.workload.definition import Metric, Precision, Workload
+from batchlab.workload.loading import load_workload
+from batchlab.workload.precision import with_precision
+
+RATE = 1e-5
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def too_large_at_first(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    """A loss whose scaled gradient overflows float16, so the scaler skips steps at first."""
+    return 3000 * cross_entropy(model, batch)
+
+
+def trained_by_hand(
+    workload: Workload, precision: Precision, batches: Any
+) -> tuple[nn.Module, int]:
+    """Return the model after PyTorch's own recipe for mixed precision, and the steps skipped."""
+    torch.manual_seed(0)
+    model = workload.model()
+    optimizer = workload.optimizer(model.parameters(), RATE)  # type: ignore[misc]
+    scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
+    skipped = 0
+    for rows in batches:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=TYPES[precision]):
+            loss = workload.loss(model, tuple(column[rows] for column in workload.train))
+        scaler.scale(loss).backward()
+        if workload.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), workload.clip_norm)
+        before = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        skipped += scaler.get_scale() < before
+    return model, skipped
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_run_is_pytorchs_recipe_for_mixed_precision_bit_for_bit(
+    precision: Precision, clip_norm: float | None, tmp_path: Path
+) -> None:
+    workload = small_workload(precision=precision, loss=too_large_at_first, clip_norm=clip_norm)
+    trial = small_trial(workload, batch_size=7, learning_rate=RATE)
+
+    run = run_engine(
+        with_precision(workload), trial, RunLength(epochs=3), checkpoint=tmp_path / "c"
+    )
+
+    by_hand, skipped = trained_by_hand(workload, precision, steps_of(trial, epochs=3))
+    assert (skipped > 0) == (precision == "fp16")
+    for name, parameter in by_hand.named_parameters():
+        assert torch.equal(run.parameters()[name], parameter)
+        assert parameter.dtype == torch.float32
+
+
+def test_a_stopped_run_continues_with_the_scale_of_its_gradients(tmp_path: Path) -> None:
+    workload = with_precision(small_workload(precision="fp16", loss=too_large_at_first))
+    trial = small_trial(workload, batch_size=7, learning_rate=RATE)
+    whole = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "whole")
+
+    path = tmp_path / "parts"
+    length = RunLength(epochs=3)
+    run_engine(workload, trial, length, checkpoint=path, stop_after=8, rhythm=STEP_BY_STEP)
+    resumed = run_engine(workload, trial, length, checkpoint=path)
+
+    assert_same_end(whole, resumed)
+
+
+def test_metrics_are_computed_in_the_precision_and_judged_in_float32() -> None:
+    seen: list[torch.dtype] = []
+
+    def judged(predictions: Tensor, targets: Tensor) -> float:
+        seen.append(predictions.dtype)
+        return float((predictions.argmax(dim=1) == targets).numpy().mean())
+
+    def is_half(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        return torch.tensor(float(model(batch[0]).dtype == torch.bfloat16))
+
+    workload = small_workload(
+        precision="bf16",
+        metrics={
+            "accuracy": accuracy,
+            "half": Metric(sum=is_half, count=lambda batch: 1.0, better="higher"),
+            "judged": Metric(over_all=judged, better="higher"),
+        },
+    )
+    trial = small_trial(workload, batch_size=10)
+
+    run = run_engine(with_precision(workload), trial, RunLength(steps=1))
+
+    assert set(seen) == {torch.float32}
+    for evaluation in run.evaluations:
+        assert evaluation.score("validation", "half") == 1.0
+        assert evaluation.score("validation", "judged") == pytest.approx(
+            evaluation.score("validation", "accuracy")
+        )
+
+
+def test_the_precision_is_a_setting_of_any_workload_and_part_of_its_identity() -> None:
+    workload = small_workload()
+
+    loaded = [load_workload(workload, {"precision": name}) for name in ("fp32", "bf16", "fp16")]
+
+    assert [it.workload.precision for it in loaded] == ["fp32", "bf16", "fp16"]
+    assert len({it.workload_id for it in loaded}) == 3
+    assert (
+        dict(load_workload("mnist-softmax", {"precision": "bf16"}).settings)["precision"] == "bf16"
+    )
+    with pytest.raises(WorkloadError, match="precision is 'int8'; expected one of fp32, bf16 and"):
+        load_workload(workload, {"precision": "int8"})
+
+
+def test_the_native_trainer_leaves_16_bits_to_pytorch() -> None:
+    workload = small_workload()
+
+    columns_of(workload)
+    with pytest.raises(RefusedError, match="does not cover precision bf16"):
+        columns_of(replace(workload, precision="bf16"))
+
+
+def lbfgs(parameters: Any, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.LBFGS(parameters, lr=learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"step": lambda model, optimizer, batch: None}, "with a `step`: the step computes the"),
+        ({"optimizer": lbfgs}, "LBFGS asks for the loss several times a step"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
+    def run() -> None:
+        workload = with_precision(small_workload(precision="fp16", **fields))
+        run_engine(workload, small_trial(workload), RunLength(steps=1))
+
+    with pytest.raises(WorkloadError, match=message):
+        run()
