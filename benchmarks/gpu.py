@@ -249,7 +249,7 @@ def gpu_parts() -> list[Part]:
         ("resnet18", "32,256,2048,16384,full", 40),
         ("gpt", "8,32,128,512,2048,full", 40),
     ):
-        for precision in ("float32", "bfloat16"):
+        for precision in ("fp32", "bf16"):
             profiled = (model, sizes, share_s, share_s, "--device", "cuda")
             parts.append(profile_part(*profiled, precision=precision))
     trials = partial(time_trials, device="cuda", examples=50_000, n=4)
@@ -264,7 +264,7 @@ def tiny_parts() -> list[Part]:
 
     A profile is repeated until its times are sure, so a busy machine uses the whole budgets.
     """
-    small = {"precision": "bfloat16", "examples": 64}
+    small = {"precision": "bf16", "examples": 64}
     profiled = ("2,4,16", TINY_PART_S, 45)
     trials = partial(time_trials, device="cpu", examples=512, n=1)
     options = ["--set", "examples=512", "--batch-sizes", "32,128"]

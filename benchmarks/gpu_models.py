@@ -1,15 +1,13 @@
 """Workloads to profile on a GPU: a small CNN, a ResNet-18 and a GPT of ten million parameters.
 
-    batchlab profile benchmarks/gpu_models.py:resnet18 --set precision=bfloat16 --device cuda
+    batchlab profile benchmarks/gpu_models.py:resnet18 --set precision=bf16 --device cuda
 
-With `precision=bfloat16` the forward pass runs under autocast, and weights, gradients and optimizer
-state stay in float32. The other settings make a model small enough for a processor. The ResNet and
-the GPT get random data, of which nothing can be learned, so they have no validation data.
+The settings of a function make its model small enough for a processor. The ResNet and the GPT get
+random data, of which nothing can be learned, so they have no validation data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -24,7 +22,7 @@ VOCABULARY = 256
 HEAD_WIDTH = 64
 
 
-def cnn(*, precision: str = "float32", examples: int = 50_000) -> Workload:
+def cnn(*, examples: int = 50_000) -> Workload:
     """The built-in mnist-cnn, with at most `examples` images in each split."""
     digits = mnist_cnn.workload()
 
@@ -34,21 +32,20 @@ def cnn(*, precision: str = "float32", examples: int = 50_000) -> Workload:
     return replace(
         digits,
         name="cnn",
-        model=in_precision(precision, digits.model),
         train=first(digits.train),
         validation=first(digits.validation),
         test=first(digits.test),
     )
 
 
-def resnet18(*, precision: str = "float32", examples: int = 65_536, width: int = 64) -> Workload:
+def resnet18(*, examples: int = 65_536, width: int = 64) -> Workload:
     """A ResNet-18 with a first stage of `width` channels, on random 32 x 32 images."""
     stream = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (examples, 3, 32, 32), dtype=torch.uint8, generator=stream)
     labels = torch.randint(0, CLASSES, (examples,), generator=stream)
     return Workload(
         name="resnet18",
-        model=in_precision(precision, lambda: ResNet18(width)),
+        model=lambda: ResNet18(width),
         train=(images, labels),
         validation=None,
         loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
@@ -57,7 +54,6 @@ def resnet18(*, precision: str = "float32", examples: int = 65_536, width: int =
 
 def gpt(
     *,
-    precision: str = "float32",
     examples: int = 8_192,
     width: int = 320,
     layers: int = 8,
@@ -73,33 +69,13 @@ def gpt(
 
     return Workload(
         name="gpt",
-        model=in_precision(precision, lambda: GPT(width, layers, context)),
+        model=lambda: GPT(width, layers, context),
         train=(windows,),
         validation=None,
         loss=loss,
         optimizer=lambda parameters, learning_rate: torch.optim.AdamW(parameters, learning_rate),
         learning_rate=3e-4,
     )
-
-
-def in_precision(precision: str, model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """Return a function that makes the model for this precision of its forward pass."""
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"precision={precision!r}: expected 'float32' or 'bfloat16'")
-    return model if precision == "float32" else lambda: Autocast(model())
-
-
-class Autocast(nn.Module):
-    """A model whose forward pass runs in bfloat16 where autocast allows it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs in float32, in which the loss is computed."""
-        with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            return self.model(x).float()
 
 
 class ResNet18(nn.Module):
