@@ -223,9 +223,9 @@ def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
     stateful.load_state_dict(state)
     if not isinstance(stateful, torch.optim.Optimizer):
         return
-    # `load_state_dict` converts state tensors (of float64 or int64, say) to the parameter's type,
-    # and corrupts texts. So replace all values by the saved values, on the devices that
-    # `load_state_dict` chose.
+    # An optimizer's `load_state_dict` does not keep all values: it converts tensors to the type of
+    # their parameter, and changes strings. So replace each loaded value by the saved value. Keep
+    # only the devices of the loaded tensors.
     parameters: list[Tensor] = []
     for group in stateful.param_groups:
         parameters += group["params"]

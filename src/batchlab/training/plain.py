@@ -101,8 +101,8 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
 
 
 # Losses and `stop` are checked after each block of consecutive steps.
-_BLOCK_S = 0.05  # A block is intended to take this many seconds
-_BLOCK_STEPS = 256  # and has at most this many steps.
+_BLOCK_S = 0.05  # A block of steps is intended to take this many seconds.
+_BLOCK_STEPS = 256  # A block has at most this many steps.
 
 _CHECKPOINT_EVERY_S = 0.25  # Two checkpoints are at least this many seconds apart.
 _CHECKPOINT_FRACTION = 0.02  # Checkpoints take at most this fraction of a run's time.
@@ -343,7 +343,8 @@ class _TrainingRun:
     def _lost(self, loss: float, step: int) -> Outcome:
         status = Status.NAN if math.isnan(loss) else Status.DIVERGED
         reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
-        # If an untrained model's loss is not finite either, the learning rate is not the reason.
+        # If an untrained model's loss is not finite either, the learning rate is not why the loss
+        # is not finite, and another reason is stored.
         with suppress(torch.OutOfMemoryError):  # A second model may not fit into memory.
             fresh = Stepper(self._workload, self._trial, self._device)
             untrained = fresh.step(next(fresh.stream(step))).item()

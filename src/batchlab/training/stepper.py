@@ -40,7 +40,7 @@ class Stepper:
         optimizer: the first optimizer; only a workload with a `step` may have several optimizers.
         rates: the learning rate of each step.
         averaged: a copy of the model with averaged weights; None if the workload has no `ema`.
-        fast: a function that computes some metrics of `evaluated` without PyTorch, or None.
+        fast: a function that computes some metrics of the model without PyTorch, or None.
     """
 
     name = "plain"

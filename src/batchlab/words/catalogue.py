@@ -1,7 +1,8 @@
 """Catalogue: every sentence by its code, and functions that fill values into texts.
 
 Whole sentences are in `sentences.toml`, and `sentence` fills them. Names, labels and headings are
-literals in the Python code; `text` fills them if they have values or say "examples" or "tokens".
+literals in the Python code. If they contain values or the word "examples", `text` fills in the
+values, and writes "tokens" instead of "examples" for workloads that count tokens.
 """
 
 from __future__ import annotations

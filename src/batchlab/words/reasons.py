@@ -22,7 +22,10 @@ def reason_text(reason: Reason | None) -> str:
 
 
 def _shown(value: Value) -> Shown:
-    """Convert a value of a reason for a text: a nested reason to words, a tuple to "a, b"."""
+    """Convert one of a reason's values to a form that can be filled into a sentence.
+
+    A nested reason becomes its sentence, and a tuple becomes its items, separated by commas.
+    """
     if isinstance(value, Reason):
         return reason_text(value).rstrip(".")  # drop the full stop of an error message
     if isinstance(value, tuple):

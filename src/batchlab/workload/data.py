@@ -82,7 +82,7 @@ class Columns:
         return mapped(self._held, lambda _: next(coming))
 
     def batch(self, chosen: Tensor) -> Any:
-        """Return a copy of the examples at the indices `chosen`, in the nested containers."""
+        """Return a copy of the examples at the indices `chosen`, in containers like the data's."""
         return self.filled([_rows(column, chosen) for column in self.parts])
 
 

@@ -165,7 +165,8 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: Any) -> str | None:
         """Return a text to hash in place of a list, set, array or repeated value, else None."""
-        if isinstance(obj, _ATOMS):  # not by id, because equal constants may be one object
+        # Hash the values of constants, because equal constants may or may not be the same object.
+        if isinstance(obj, _ATOMS):
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
             # For a list of plain values, marshal is fast: 0.5 s for ten million numbers.

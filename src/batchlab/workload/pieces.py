@@ -60,7 +60,7 @@ class NamedOptimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse settings that PyTorch would not refuse."""
+        """Refuse an unknown name, or a momentum outside [0, 1)."""
         chosen(self.name, _CLASSES, setting="optimizer", workload=self.workload)
         if not 0 <= self.momentum < 1:
             raise WorkloadError(

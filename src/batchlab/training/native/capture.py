@@ -138,7 +138,8 @@ class _Recorder(TorchDispatchMode):
         arguments = tree_map_only(Tensor, lambda tensor: self.recorded(tensor).ref, arguments)
         if func._schema.is_mutable:
             self._write(name, tensors[0])
-            by_memory = {}  # so that the result is recorded as a new tensor, not as a view
+            # Forget the arguments' memory: the result is then recorded as new, not as their view.
+            by_memory = {}
         arguments = self._joined_with_first_run(name, arguments, _tensors_in(results))
         computed = {}  # the results with memory of their own, by index
         for place, result in enumerate(
@@ -305,7 +306,10 @@ def captured(
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """Merge the values from both runs; a number that depends on the batch size becomes `Scaled`."""
+    """Merge the values `one` and `other`, recorded in two runs with different batch sizes.
+
+    A number that is proportional to the batch size, or to its inverse, becomes a `Scaled`.
+    """
     if isinstance(one, dict):
         return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

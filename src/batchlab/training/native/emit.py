@@ -74,7 +74,7 @@ class _CWriter:
         return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Return whether `node` is a gradient that can be computed line by line in the update."""
+        """Return whether the optimizer's code can compute the gradient `node` row by row."""
         if self._optimizer is None or node.kind != "product" or not node.accumulates:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
@@ -222,7 +222,10 @@ class _CWriter:
         return f"{name} + {view.offset} + {matrix}, {rows}, {columns}"
 
     def _few(self, node: Node) -> str:
-        """Return the C condition for computing the gradient `node` line by line in the update."""
+        """Return the C condition for computing the gradient `node` row by row in the optimizer.
+
+        It requires a small batch without gradient clipping. Else a matrix product computes `node`.
+        """
         return f"at_once && {times_rows(node.operands[0].shape[1], 'B')} <= FEW"
 
     def _product(self, node: Node) -> Iterator[str]:
@@ -368,7 +371,8 @@ class _Lines:
         for at, view in enumerate(node.operands):
             text = text.replace(f"{{{at}}}", self._read(view, node))
         text = self._with_places(text, node)
-        per = self._kernel.n_lines // STAND_IN  # lines per example; 0 in a loop without examples
+        # The number of lines per example; 0 if the number of lines is independent of the batch size
+        per = self._kernel.n_lines // STAND_IN
         element = f"(t0 * {per} + r) * {node.space[-1]} + c"
         return text.replace("{element}", element)
 
@@ -409,7 +413,10 @@ class _Lines:
             self._after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
-        """Return C for the element of the sum `node` to which the loop adds its current element."""
+        """Return a C expression for one element of the sum `node`.
+
+        The loop over the operand's elements adds the current element to this element of the sum.
+        """
         shape = node.space
         left = list(shape)
         for dim in node.dims:
@@ -438,7 +445,10 @@ class _Lines:
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
-    """Return C for the memory offset of line `r`, with one term for dimensions without gaps."""
+    """Return a C expression for the memory offset of line `r`, a row of the last dimension.
+
+    Adjacent dimensions without gaps in memory are treated as one dimension, for a shorter result.
+    """
     groups: list[tuple[int, int]] = []  # size and stride of each group of adjacent dimensions
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:

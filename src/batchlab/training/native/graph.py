@@ -1,7 +1,8 @@
 """Graph: the computation of a step as expressions, sums, matrix products and views of them.
 
 In a shape, the number `STAND_IN` stands for the batch size. Only the size of the first dimension
-may be a multiple of `STAND_IN`; the shape then has rows: each example has equally many elements.
+may be a multiple of `STAND_IN`. Such a shape "has rows": the first dimension can be divided into
+equal parts, one for each example.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Scaled:
     power: int
 
     def __str__(self) -> str:
-        """Return the number as C, in which the batch size is `B`."""
+        """Return a C expression for the number; the C variable `B` is the batch size."""
         if self.power == 1:
             return f"({self.factor!r} * (double)B)"
         return f"({self.factor!r} / B)"
@@ -86,11 +87,11 @@ class Node:
     """A tensor that is read or computed, laid out without gaps.
 
     Attributes:
-        kind: "parameter", "buffer", "constant" or "column", which are read (sources); "point" (one
-            expression for all elements); "sum" and "peak" (the maximum), which remove `dims`;
-            "product" (of two matrices, or of one pair for each index of the first dimensions, plus
-            a bias if there is a third operand); "take" (rows of a table) and "scatter" (the
-            gradient of "take"); "call" (of a function of kernels.c).
+        kind: what the tensor is. A tensor that is read is a "parameter", "buffer", "constant" or
+            "column" (these are sources). A computed tensor is a "point" (one expression for all
+            elements), "sum", "peak" (a maximum), "product" (of matrices; a third operand is a bias
+            to add), "take" (rows of a table), "scatter" (the gradient of "take") or "call" (of a
+            function of kernels.c).
         shape: the tensor's shape.
         dtype: the type of its elements.
         operands: the views that the node is computed from, each in the shape in which it is used.
@@ -111,7 +112,7 @@ class Node:
 
     @property
     def rows(self) -> bool:
-        """Whether the node's shape has rows, that is, a part for each example."""
+        """Whether the node's first dimension consists of equal parts, one for each example."""
         return has_rows(self.shape)
 
     @property
@@ -133,7 +134,7 @@ class Node:
 
     @property
     def ends_lines(self) -> bool:
-        """Whether the node reduces each line of its operand to one number."""
+        """Whether the node is a sum or maximum over only the last dimension of its operand."""
         return self.kind in ("sum", "peak") and self.dims == (len(self.space) - 1,)
 
     @property
@@ -154,7 +155,10 @@ class Node:
 
 
 def loops_of(shape: Shape) -> Shape:
-    """Return `shape` with at least two dimensions; the examples are never the last dimension."""
+    """Return `shape`, extended to two dimensions by dimensions of size 1 if it has fewer.
+
+    If the only dimension depends on the batch size, the new dimension is the last, else the first.
+    """
     if len(shape) >= 2:
         return shape
     if not shape:
@@ -183,7 +187,7 @@ class View:
 
     @property
     def rows(self) -> bool:
-        """Whether the view's shape has rows, that is, a part for each example."""
+        """Whether the view's first dimension consists of equal parts, one for each example."""
         return has_rows(self.shape)
 
     @property

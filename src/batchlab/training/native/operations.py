@@ -51,7 +51,7 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
 
 
 def _uncopied(x: View) -> View:
-    """Return the view that was copied if `x` is only a copy of other matrices, else return `x`."""
+    """Return the original of `x` if `x` is only a copy of another view, else return `x`."""
     copy = x.node
     if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
         return x
@@ -344,7 +344,8 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
     windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # refuse, because kernels.c stores a line of windows on the stack
+    # kernels.c stores one row of pooling windows on the stack, so refuse rows that are too long.
+    if n[1] > 4096:
         raise unsupported("windows, more than 4096 in a line")
     shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
     text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
@@ -386,7 +387,7 @@ def _means_backward(g: Graph, a: Arguments) -> View:
 
 
 def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """Return the height and width of windows if an image has n[0] rows of n[1] windows each."""
+    """Return the height and width of windows if they divide an image into n[0] rows of n[1]."""
     if shape[-2] % n[0] or shape[-1] % n[1]:
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
@@ -560,9 +561,12 @@ def viewed(tensor: Tensor, was: Tensor, base: View) -> View:
     if was.dtype != tensor.dtype:
         raise unsupported("a view of another type")
     shape, begin = tuple(tensor.shape), int(tensor.storage_offset())
-    if base.rows and not has_rows(shape):  # refuse: C reads only a tile of examples
+    # C has only a tile of examples in memory, so refuse a view that selects some examples.
+    if base.rows and not has_rows(shape):
         raise unsupported("a view of some of the examples")
-    blocks: list[tuple[int, int, int]] = []  # each block's size, stride in PyTorch and in `base`
+    # A block is adjacent dimensions of `was` that can be treated as one dimension: its size, its
+    # stride in PyTorch and its stride in the graph's view `base`.
+    blocks: list[tuple[int, int, int]] = []
     dims = zip(was.shape, was.stride(), base.strides, strict=True)
     for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
         if size == 1:

@@ -190,7 +190,8 @@ def _graph(
         raise RefusedError(
             f"its steps could not be recorded: {type(error).__name__}: {error}"
         ) from error
-    if not before.is_now():  # refuse: every step in C would repeat the numbers drawn just now
+    # If the function drew random numbers, refuse: every step in C would use the same numbers.
+    if not before.is_now():
         raise unsupported("random numbers outside of a model's layers")
     # Outputs and gradients must be computed nodes without gaps in memory.
     for view in results[:n_outputs]:

@@ -1,13 +1,13 @@
 """Schedule: for each value, the pass over the examples and the loop that compute the value.
 
 Examples are processed in tiles of a few hundred, so that a tile's data stay in the cache. A sum
-over examples is complete only after the last tile, so a value that uses the sum must be computed in
-another pass over the tiles (a level). Each value is computed in the last pass that is early enough
-for its users, so that most values share one pass.
+over examples is complete only after the last tile. A value of each example that uses the sum must
+therefore be computed in a later pass over the tiles; the number of a pass is its level. Each value
+is computed as late as possible, so that most values are computed in the same pass.
 
-In a pass, values with equally many lines (rows of the last dimension) share one loop over lines.
-For each line, several loops over its elements run in sequence. A loop over elements computes all
-values of equal line length whose operands are known by then.
+A line is a row of a value's last dimension. In a pass, values with equally many lines can share one
+loop over lines. For each line, one or more loops over the line's elements run in sequence. Values
+whose lines are equally long can share a loop over elements, if their operands are known by then.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class Kernel:
 
 
 class LoopSchedule:
-    """The pass and the loop that compute each node of a graph, and which nodes are stored."""
+    """The order in which C code computes the nodes of a graph, and which nodes are stored.
+
+    Each node is assigned to a pass over the examples and to a loop in this pass.
+    """
 
     def __init__(self, graph: Graph) -> None:
         ends = [view.node for view in graph.results]
@@ -67,7 +70,7 @@ class LoopSchedule:
                         self.crossing.add(view.node)
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        """Return a node's pass, and whether the pass's loop over tiles computes the node."""
+        """Return which pass over the examples computes a node, and whether it does so per tile."""
         if node.rows:
             return self.level[node], True
         levels = [self.level[operand] for operand in node.inputs if operand.rows]
@@ -111,7 +114,10 @@ class LoopSchedule:
         return len(kernel.segments) - 1
 
     def _may_share_loop(self, view: View, user: Node) -> bool:
-        """Return whether the node `user` of a view can share the loop over lines of `view.node`."""
+        """Return whether one loop over lines can compute both `view.node` and `user`.
+
+        `user` is a node with the operand `view`. A line is a row of the last dimension.
+        """
         node = view.node
         if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return False
@@ -161,7 +167,8 @@ def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
 
     This is the last pass in which all nodes that need its value can still use it.
     """
-    levels = dict.fromkeys(nodes, 0)  # 0 is the last pass, -1 the pass before
+    # Count passes over the examples from the end: 0 is the last pass, -1 the last but one.
+    levels = dict.fromkeys(nodes, 0)
     for node in reversed(nodes):
         for operand in node.inputs:
             is_after = operand.rows and not node.rows

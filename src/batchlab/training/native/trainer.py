@@ -177,14 +177,16 @@ def _differs(what: str, step: int) -> RefusedError:
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return True
-    replaced_step = vars(optimizer).get("step")  # also set by a scheduler, which is no hook
+    # A learning rate scheduler also replaces `step`; such a replacement does not count as a hook.
+    replaced_step = vars(optimizer).get("step")
     return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
 _STEPS = 4  # The number of steps in a check.
-# C and PyTorch add numbers in different orders, so a check allows small differences.
-_OF_WAY = 5e-3  # A parameter may differ by this fraction of its change in all steps,
-_OF_SIZE = 1e-6  # plus this fraction of its norm.
+# C and PyTorch add numbers in different orders, so a check allows small differences. The norm of a
+# parameter's difference may be the sum of the two fractions below.
+_OF_WAY = 5e-3  # The fraction of the norm of the parameter's total change during the check.
+_OF_SIZE = 1e-6  # The fraction of the norm of the parameter in PyTorch after the check.
 _OF_LOSS = 2e-5  # A loss may differ by this fraction of |loss| + 1.
 
 
