@@ -88,7 +88,7 @@ def choice(*choices: str) -> Callable[[Any], str]:
 
 def batch_size(value: Any) -> int | Literal["full"]:
     """Return a batch size, or "full" for the whole training set."""
-    # Whether a batch size is at most N is checked later, because N depends on the workload.
+    # A batch size is compared with N later, because N depends on the workload.
     if isinstance(value, str) and value == "full":
         return "full"
     return count(value)

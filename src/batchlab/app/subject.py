@@ -50,7 +50,7 @@ class Subject:
     metrics: tuple[MetricSummary, ...]
     shares: frozenset[str] = frozenset()  # The metrics that are fractions of the examples.
     has_validation = True
-    takes_micro_batches = True  # Whether a step may be split into micro-batches.
+    takes_micro_batches = True  # True if a step may be split into micro-batches.
     n_devices = 1  # The number of devices on which a training runs.
     is_usual = False  # Whether the batch size is a default that no user chose.
     has_shape = False  # Whether the learning rate may have a schedule over the training.

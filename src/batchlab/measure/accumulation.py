@@ -496,7 +496,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # The loss may reject so few examples, so assume that they have units.
+            return True  # A few examples may make the loss fail; assume that they have units.
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)

@@ -162,7 +162,7 @@ def _cost(
 
 # The quantity that an advice minimizes, by its objective.
 _COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
-# What a report calls the least value of that quantity, by objective.
+# The words of a report for the least value of that quantity, by objective.
 BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 

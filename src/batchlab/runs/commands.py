@@ -71,7 +71,7 @@ class CommandRun:
         self._folder = store.trial_folder(self._trial_id)
         self._is_ahead = not self._before
         self._verdict: Outcome | None = None
-        # How a script treats the last batch of an epoch is unknown, so omit the note about it.
+        # It is unknown how a script treats the last batch of an epoch, so omit the note about it.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
         self.opening = replace(opening, resumed_from_steps=self._resumed, notes=notes)
         store.put_record(self.opening)

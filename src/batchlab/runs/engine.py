@@ -292,7 +292,7 @@ class StoredEngine:
         trial, steps, done = request.trial, request.last_step, 0
         if record is not None and self.resumes:
             done = min(steps, record.steps)
-        # How long a script trains to its own end is unknown, so count each run as one second.
+        # It is unknown how long a script trains to its own end, so count each run as one second.
         expected_s = 1.0
         if not request.length.to_own_end:
             length = replace(request.length, epochs=None, steps=steps - done)

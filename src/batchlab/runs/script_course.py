@@ -53,7 +53,7 @@ class ScriptCourse:
         self._first_told: dict[str, float] = {}  # the first value of each metric
         self._has_moved = False
         self.taken_up_at: int | None = None
-        # Whether stored evaluations turned out to be of another metric with a similar name; the
+        # True if stored evaluations turned out to be of another metric with a similar name; the
         # caller must then replace them.
         self.is_renamed = False
 

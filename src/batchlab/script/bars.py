@@ -143,7 +143,7 @@ class Bars(LineReader):
         self._is_numbered = self._is_lost = False
         self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
         self._training: BarKey | None = None
-        self._is_sure = False  # Whether `_training` is certainly the training bar.
+        self._is_sure = False  # True if `_training` is certainly the training bar.
         self._outer: BarKey | None = None  # The bar that counts epochs, around the training bar.
         self._outer_values: BarValues = ()
         self._n: dict[BarKey, int] = {}

@@ -89,7 +89,7 @@ class CommandCheck:
         self._tell = tell
         # Use dicts instead of lists, so that each text is stored only once, in order.
         self._warnings: dict[str, None] = {}
-        self._unchecked: dict[str, None] = {}  # What there was no time to check, in words.
+        self._unchecked: dict[str, None] = {}  # The checks that there was no time for, in words.
         # All check runs but the first, by purpose and trial of the run; None if it raised an error.
         self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all check runs, in order
@@ -342,8 +342,8 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                # Whether the flag has an effect is unclear, because the numbers differ only after
-                # many steps. By then, even runs with equal flags may differ.
+                # It is unclear whether the flag has an effect: the numbers differ only after many
+                # steps, when even runs with equal flags may differ.
                 acts = None
             if acts is None:
                 unproven.append(f"{{{flag}}}")

@@ -406,7 +406,7 @@ class PlainLines(LineReader):
         # The last (epoch, count, total) of the training loop, and the total of a validation loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
-        self._has_named_total = False  # Whether a named step had a total, as in "iter: 50/2000".
+        self._has_named_total = False  # True if a named step had a total, as in "iter: 50/2000".
         # In lines without an epoch, ignore step counters of lower rank (see `rank_of`), because
         # they may count micro-batches.
         self._least_rank = 0

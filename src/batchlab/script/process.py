@@ -122,7 +122,7 @@ class CommandEnd:
     """
 
     status: Status
-    reason: Reason | None  # Why the status is not OK; None if the status is OK.
+    reason: Reason | None  # The reason if the status is not OK; None if it is OK.
     last_lines: tuple[str, ...]  # The last lines of the output, without control characters.
     duration_s: float  # Seconds from the start of the command to the end of its first process.
     peak_bytes: int | None  # Peak main memory of the command's processes, with mapped files.
