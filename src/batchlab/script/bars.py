@@ -162,7 +162,7 @@ class Bars(LineReader):
         if header := _KERAS_EPOCH.match(line):
             self._keras_epoch = self._counters.epoch_number(int(header[1]), int(header[2]))
             self._keras_state = None
-            return None  # Other formats may print an equal line, so let them read it.
+            return None  # Other formats print such lines, too, so they also read this line.
         if self._keras_epoch is not None and (keras := _KERAS.match(line)):
             return self._of_keras(keras, self._keras_epoch, at_s)
         drawn = bar_of(line)

@@ -48,7 +48,8 @@ _NO_TRAINING = 1e-6
 _SIZE_FACTORS = (8, 4)
 # A later check run may take this many times as long as the first: its batches may be larger.
 _LONGER_RUN = 8
-# If two values of a flag give equal numbers, rerun both and read this many times as many readings.
+# If a script prints equal numbers for two values of a flag, both check runs are repeated, and last
+# until the script has printed this many times as many lines with numbers.
 _READ_FURTHER = 4
 # The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
@@ -410,7 +411,8 @@ class CommandCheck:
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        for size in (now, *far):  # The last size confirms the trend of the first two.
+        # Two batch sizes show whether the losses change with the batch size; the third confirms it.
+        for size in (now, *far):
             look = self._untrained(size, question)
             if look is None:
                 return
@@ -513,11 +515,13 @@ class CommandCheck:
             return examples
         if both := common_span(one, two):
             return both
-        # A script may drop the last batch of each epoch, so the two bounds may be one batch apart.
+        # The numbers of examples that the two runs allow may differ by one batch, because a script
+        # may drop the last batch of each epoch.
         is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one
-        # A script that prints every 50 steps may seem to have epochs of 50 steps.
+        # The runs contradict each other. Perhaps no epoch ended: a script that prints every 50
+        # steps seems to have epochs of 50 steps. So ask the user.
         raise UsageError(
             f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {now}, and {two[1]} "
             f"with {size}; if it has as many steps at every batch size, log them with "

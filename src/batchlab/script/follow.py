@@ -104,7 +104,8 @@ class FollowedTraining(Launched):
         while not self._is_flood and (piece := self.read_output()):
             self._readings += self._reader.feed(piece, time.monotonic())
             if time.monotonic() >= until_s:
-                is_last = False  # More output may follow: reading can be slower than printing.
+                # Output is left, because the command prints faster than this process reads.
+                is_last = False
                 break
         # Ignore a missing log file: if the script removed it, the output may still show progress.
         with suppress(OSError), self._log.open("rb") as file:
@@ -137,8 +138,8 @@ _WARM_UP_FRACTION = 0.2
 FEWEST_STRETCHES = 3
 """An estimate needs this many stretches after the warm-up. Stretches with an evaluation are left
 out unless fewer than this would remain."""
-# A stretch lasts at least _SHORTEST_S seconds and _TIMES_RESOLUTION times the delay of printed
-# times. In a short run, a stretch lasts only 1 / _PARTS of the run.
+# A stretch lasts at least _SHORTEST_S seconds, and at least _TIMES_RESOLUTION times the delay with
+# which printed lines are read. In a short run, it lasts only 1 / _PARTS of the run.
 _PARTS = 10
 _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
@@ -174,14 +175,15 @@ def step_intervals(
 
 
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
-    """Return the points at which the step number rose.
+    """Return the longest sequence of points in which the step number rises.
 
-    If a step was evaluated, its point has the time of its last evaluation. If the step number
-    decreases and then rises again, something else was counted before or after, such as tokenized
-    examples. So only the longest rising sequence is returned.
+    If the step number decreases and then rises again, a counter of something other than steps was
+    printed before or after, such as of tokenized examples. If a step was evaluated, its point has
+    the time of its last evaluation.
     """
     sequences: list[list[MetricPoint]] = []
-    last: list[MetricPoint] | None = None  # the sequence that the last point belongs to
+    # The sequence to which the previous point was added.
+    last: list[MetricPoint] | None = None
     for point in points:
         if point.value is not None and last and point.step <= last[-1].step:
             # The next timed interval starts after the evaluation.

@@ -57,9 +57,9 @@ class Logged(LineReader):
         step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
-            # Many scripts log the number of the current epoch, not the number of passes done. Steps
-            # or samples give the position already, so use the epoch only if the count per epoch is
-            # equal in all lines, which shows that each line ends an epoch.
+            # Many scripts log the number of the current epoch, not of the passes done. So the
+            # position follows from the steps or samples. The epoch is used only if each line has
+            # equally many steps or samples more than the line before, as at ends of epochs.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -205,7 +205,7 @@ class JsonLines(NamedNumbers):
     def _at(self, bar: ProgressBar, at_s: float) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
         if self._total is None:
-            return None  # Before the first printed dict, the training bar is unknown.
+            return None  # Only the first dict of metrics shows which of the bars is the training.
         if bar.total != self._total:
             return []
         waiting = self.finish() or [Reading(at_s=at_s, shape=self.shape)]
@@ -368,7 +368,9 @@ _EVALUATION = re.compile(
 )
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(  # times such as "11/26 06:50" do not match
+# Counts without a name, such as "[3/10]" at the start of a line; dates such as "11/26 06:50" do not
+# match.
+_WITHOUT_NAME = re.compile(
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
 # A line that says which data (train, val or test) the lines below it were measured on.
@@ -403,15 +405,16 @@ class PlainLines(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        # The last (epoch, count, total) of the training loop, and the total of a validation loop.
+        # The last (epoch, count, total) of the training loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
-        self._other_loop = 0
+        self._other_loop = 0  # The total of a validation loop.
         self._has_named_total = False  # True if a named step had a total, as in "iter: 50/2000".
         # In lines without an epoch, ignore step counters of lower rank (see `rank_of`), because
         # they may count micro-batches.
         self._least_rank = 0
         self._header = ""  # The data split in the last header line.
-        self._is_new = False  # Whether no line with a counter has come since that header.
+        # True until the first line with a counter after that header line.
+        self._is_new = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a line; the name before a number says what the number is."""
@@ -437,7 +440,8 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and the line's values by data split."""
-        counted: dict[str, Any] = {}  # the first epoch, the largest counts of steps and samples
+        # By kind of counter: the line's first epoch, and its largest step and sample count.
+        counted: dict[str, Any] = {}
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)

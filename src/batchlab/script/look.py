@@ -1,4 +1,4 @@
-"""Look: a probe run that ends once it has shown enough. LookComparison: compares probe runs."""
+"""Look: a probe run of a script, ended once its output suffices. LookComparison: compares two."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ _PATIENCE = 5.0
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
 
-# The names of a learning rate, and of all settings that a script may print without using them.
+# Names under which scripts print their learning rate.
 _RATES = {
     *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
     *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
 }
+# Names of settings that a script may print although it does not use them.
 _GIVEN = {
     *_RATES,
     *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),

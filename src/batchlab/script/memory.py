@@ -123,7 +123,11 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return the bytes of a process; unless `is_one`, count only its share of shared pages."""
+    """Return the memory of a process, in bytes.
+
+    If the command has several processes (`is_one` is False), memory that they share is divided
+    between them.
+    """
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:

@@ -111,7 +111,8 @@ _BARS = "tqdm"
 # more at _MOST_DOUBLES steps, raise an error.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3  # Show only this many values given to `batchlab.log` that are no numbers.
-# A few values before any counter may be of the untrained model, but this many are an error.
+# Values without a step or epoch may be those of the untrained model. This many of them are an
+# error.
 _MOST_UNPLACED = 5
 _MOST_NAMES = 30  # list only this many printed names if the metric is missing
 
@@ -177,7 +178,8 @@ class ProgressPoints:
         self._n_unplaced = 0  # The number of values without a clear position.
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None  # The position of the last point with a value.
-        self._is_placed = False  # Whether the line of that point had a counter.
+        # True if the line of that point printed a counter, such as a step or an epoch.
+        self._is_placed = False
         self._complaints: dict[str, str] = {}
         # The position of an ignored value, and the error to raise if a value at another position
         # follows.
@@ -235,7 +237,8 @@ class ProgressPoints:
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
         point = self._point(place, reading.at_s, value)
-        assert point is not None  # a clear position always gives samples
+        # A position that is not ambiguous can always be converted to a number of examples.
+        assert point is not None
         if self.points and self.points[-1].samples == point.samples:
             self._refuse_doubles(value, place)
             if self._is_placed and not reading.has_position:

@@ -19,7 +19,8 @@ class Reading:
     """
 
     at_s: float  # When the line was printed, by `time.monotonic`.
-    # The `shape` of the format that recognized the line, or the name of the file with the line.
+    # Names the source of the line: the `shape` of the format that recognized a printed line, or the
+    # name of the file that contains the line.
     shape: str
     # Optimizer steps since the start. A progress bar may count batches instead, several per step.
     step: int | None = None
@@ -29,16 +30,17 @@ class Reading:
     epoch_step: int | None = None
     epoch_samples: int | None = None
     epoch_number: int | None = None  # Number, from 0, of the epoch that is under way or just ended.
-    is_below: bool = False  # Whether a line without counters is placed at the end of its epoch.
+    is_below: bool = False  # True for the end of an epoch whose line has no counter.
     samples: int | None = None  # Training examples seen so far.
-    # The total of the counter within an epoch, in batches or examples. If a bar has not restarted
-    # yet, this is the total of the bar.
+    # The total of a counter that restarts in each epoch, in batches or examples. A progress bar in
+    # its first pass may restart later, so its total is taken, too.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # Pairs (name as printed, number).
     split: str = ""  # The data of the values: `train`, `val` or `test`; empty if unknown.
     unsure: tuple[str, ...] = ()  # Names of values like 2,531, which may mean 2531 (used) or 2.531.
     complaint: str | None = None  # Why this format's counters no longer give a position in the run.
-    not_understood: tuple[str, ...] = ()  # `name=value` of each non-number in `batchlab.log`.
+    # `name=value` of each value that the script gave to `batchlab.log` and that is no number.
+    not_understood: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Drop an epoch that is not finite, because it gives no position."""
@@ -122,13 +124,13 @@ class Counters:
 
     A script may print epoch numbers that start at 1 with a total ("Epoch 1/5"), and numbers that
     start at 0 without a total ("epoch=0"). If epoch numbers restart with another total, as after
-    training with frozen layers, the earlier epochs are added to them. If they restart with an equal
-    total, the script may be training another model, so `complaint` is set.
+    training with frozen layers, the new epochs are counted on from the earlier epochs. If they
+    restart with an equal total, the script may be training another model, so `complaint` is set.
 
     A line with an epoch number, but no step or sample counter, is at the end of that epoch. If
-    fractional epochs are printed, every printed epoch is the passes done. A step counter that does
-    not rise when the epoch rises restarts in each epoch. If the total steps rise by an equal amount
-    in every epoch, the lines are at the ends of epochs.
+    the script also prints fractions of epochs, a printed epoch is the number of passes done. A step
+    counter that does not rise when the epoch rises restarts in each epoch. If the total steps rise
+    by an equal amount in every epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
@@ -144,7 +146,8 @@ class Counters:
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
-        self._counted = (0, 0)  # the last step with known samples, and its samples
+        # The number of steps and of examples at the last line that printed both.
+        self._counted = (0, 0)
         self._samples_a_step = 0.0
 
     def epoch_number(self, printed: int, total: int | None) -> int:
@@ -183,15 +186,17 @@ class Counters:
         part: tuple[int, int] | None = None,
         n_epochs: int | None = None,
     ) -> Reading:
-        """Return the reading with its printed counters replaced by counters that give the position.
+        """Return the reading with its position in the run in place of the printed counters.
 
-        An int epoch is the number of the epoch; a float epoch is the passes done. `n_steps` is the
-        total of the step counter, and `part` is a count within the epoch with its total. A line
-        without a counter is at the end of the epoch if the lines before it were inside the epoch.
+        An epoch of type int is the number of the epoch, and an epoch of type float is the number of
+        passes over the data. `n_steps` is the total that the line prints for its step counter, and
+        `part` is a count within the epoch and its total. A line without a counter is placed at the
+        end of the epoch if the lines before it were inside the epoch.
         """
         step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
-            epoch = float(epoch)  # After 0.85, an epoch of 1 means the passes done too.
+            # A script that prints an epoch of 0.85 prints 1 after one pass, not during epoch 1.
+            epoch = float(epoch)
         samples = self._samples_at(step, printed.samples)
         number = self.number(epoch, n_epochs)
         bare = replace(
@@ -364,7 +369,10 @@ def count_of(text: str) -> int | None:
 
 
 def epoch_of(text: str) -> float | None:
-    """Convert a text of digits to an epoch number (int), other texts to passes done (float)."""
+    """Convert "3" to the number of an epoch (int), and "0.85" to the passes done (float).
+
+    Return None if the text is no number.
+    """
     return count_of(text) if text.isdigit() else number_of(text)
 
 

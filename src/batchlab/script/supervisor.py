@@ -250,7 +250,7 @@ def main(arguments: list[str]) -> None:
     try:
         os.write(1, ended)
     except BrokenPipeError:
-        pass  # batchlab is gone
+        pass  # batchlab has ended, so nobody reads how the command ended
 
 
 if __name__ == "__main__":

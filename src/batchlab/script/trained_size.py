@@ -62,15 +62,18 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a printed step may cover any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, _Mark] = {}  # where the step counter of a shape started
+        # By format of the lines, the position at which their step counter started.
+        self._begun: dict[str, _Mark] = {}
         self._last_step: dict[str, int] = {}
-        # The last epoch in which a loop had the length expected of the training loop.
+        # The last epoch in which some loop was as long as the batch size under test lets expect.
         self._right_in = -_EPOCHS_WITHOUT
-        self._off = 1.0  # The error of printed passes: a whole number may be an epoch number.
+        # Printed passes may be wrong by this number: a whole number may be an epoch's number.
+        self._off = 1.0
         # Whether the last printed batch size was right, and whether the training has begun. If both
         # hold, a smaller printed batch size is no evidence: an epoch's last batch may be smaller.
         self._has_printed_right = self._has_begun = False
-        self._other: str | None = None  # the contradiction by the batch size that was printed last
+        # The evidence against the batch size under test, if the last printed batch size is another.
+        self._other: str | None = None
 
     def contradiction(self, reading: Reading) -> str | None:
         """Return the evidence that the script trains with another batch size, or None."""
@@ -82,8 +85,8 @@ class TrainedSize:
                 self._other = None
                 if not (self._has_printed_right or is_last):
                     self._other = f"it tells {name} = {value:g}"
-        # Before the training, a script may print a default batch size, or sizes that it tries. So
-        # use the size that is printed last.
+        # Judge by printed batch sizes only once the training has begun, and only by the last of
+        # them: before, a script may print a default batch size, or sizes that it tries.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
@@ -175,7 +178,8 @@ def _between(before: _Mark, here: _Mark) -> Iterator[Bounds]:
     if steps <= 0:
         return
     fewest, most = passes[0] - passes_before[1], passes[1] - passes_before[0]
-    if most > 0:  # Epochs that decrease give no bounds.
+    # If the printed epochs decreased, nothing follows on the number of steps per epoch.
+    if most > 0:
         yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
     if samples is not None and samples_before is not None:
         samples -= samples_before
