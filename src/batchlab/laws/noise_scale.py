@@ -85,9 +85,10 @@ def _covariance(sample: GradientSample) -> Array:
     left = sample.n_examples - sample.block_examples
     without = _estimators(sample, left, block_sq, mean_sq)
     spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # A sample of all N examples has the exact |G|^2, but its tr Sigma still depends on which
-    # examples share a block. The variance due to this random division is estimated from the
-    # products of the gradients of different blocks.
+    # Variances shrink by `unseen`, the fraction of the N training examples outside the sample. With
+    # all N examples, |G|^2 is exact, but tr Sigma still depends on which examples share a block.
+    # So add the variance of tr Sigma due to the random division into blocks; it is estimated from
+    # the products of the gradients of different blocks.
     unseen = 1 - sample.n_examples * _of_set(sample)
     centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
     apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
@@ -105,8 +106,9 @@ def _of_set(sample: GradientSample) -> float:
 def _estimators(sample: GradientSample, n: int, block_sq: Array, mean_sq: Array) -> Array:
     """Estimate (tr Sigma, |G|^2) from the squared norms of mean gradients.
 
-    `block_sq` is |mean gradient of a block|^2, averaged over the blocks; `mean_sq` is |mean
-    gradient of all `n` examples|^2.
+    G is the mean gradient of all training examples, and Sigma the covariance of single examples'
+    gradients. `block_sq` is |mean gradient of a block|^2, averaged over the blocks; `mean_sq` is
+    |mean gradient of all `n` examples|^2.
     """
     of_set = _of_set(sample)
     # `sample_trace` has the denominator N - 1, but the returned tr Sigma has the denominator N.

@@ -22,14 +22,17 @@ Index = NDArray[np.int64]
 MIN_POINTS = 6
 MAX_CURVES = 400  # The most curves that `fit_learning_curves` returns.
 
-_RATE = (math.log(0.004), math.log(5.0))  # Limits of the log rate per epoch of an exponential.
+# Limits of log(rate) of the fitted curves of the form exp(-rate × epoch).
+_RATE = (math.log(0.004), math.log(5.0))
 _POWER = (math.log(0.1), math.log(6.0))  # Limits of the log exponent of a power law.
 _OFFSET = (-1.0, 5.0)  # Limits of log2(1 + offset) of a power law, with the offset in epochs.
 _N_RATES, _N_POWERS, _N_OFFSETS = 300, 40, 12
-# A fit may skip the first points of a curve: one of these numbers, or one of these fractions.
+# A fit may skip the first points of a curve. The skipped number is one of _STARTS, or one of
+# _START_FRACTIONS of the number of points.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
-_LEVELS = (np.arange(15) + 0.5) / 15  # The quantiles that represent the distribution of a rise.
+# The rise of a fitted curve is uncertain; its values at these 15 quantiles represent it.
+_LEVELS = (np.arange(15) + 0.5) / 15
 _LIKELY = 1e-4  # Curves with less than this fraction of the largest weight are dropped.
 
 
@@ -45,7 +48,7 @@ class Shapes:
     offset: Array  # Offset of a power law in epochs, shape (m,); 0 for an exponential.
 
     def left(self, t: Array) -> Array:
-        """Return the remaining fraction of the rise at epochs `t`, shape (m, len(t))."""
+        """Return the fraction of each curve's rise that remains at epochs t, shape (m, len(t))."""
         rate = self.rate[:, None]
         # A power law is infinite at t + offset = 0 (the untrained model), so use at least 0.5.
         base = np.maximum(t[None, :] + self.offset[:, None], 0.5)
@@ -61,12 +64,15 @@ class Shapes:
 def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
     """Fit exponential and power-law curves to a noisy learning curve, weighted by probability.
 
-    A curve's level (its limit) and rise (over the fitted points) have flat priors. The noise has a
-    scaled inverse chi-square prior with the weight of one observation of `resolution` / 4, so that
-    even a curve without noise gives an uncertain result. Exponentials and power laws each have the
-    prior probability 1/2, uniform in the logs of their parameters. A fit may leave out the first
-    points, because the first epochs of a real training follow neither law. Points that are left out
-    are assumed to be uniformly distributed over the range of y.
+    A curve is level - rise * left(t). Its level is its limit after infinitely many epochs, and
+    left(t) is the fraction of the rise that remains at epoch t (see `Shapes.left`). A fit may leave
+    out the first points, because the first epochs of a real training follow neither law.
+
+    Priors: exponentials and power laws each have the probability 1/2, uniform in the logs of their
+    parameters. Level and rise (over the fitted points) are flat. The variance of the noise has a
+    scaled inverse chi-square prior that counts as one observation of `resolution` / 4, so even a
+    curve without noise gives an uncertain result. The points that a fit leaves out are assumed to
+    be uniformly distributed over the range of y.
 
     Args:
         t: epochs, shape (n,), increasing, >= 0, n >= MIN_POINTS.
@@ -74,8 +80,8 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
         resolution: the smallest difference in y that matters, > 0.
 
     Returns:
-        At most MAX_CURVES curves level - rise * left(t): their shapes, 15 equally likely quantiles
-        of each curve's rise, shape (m, 15), and the probability of each curve, shape (m,).
+        The shapes of at most MAX_CURVES curves, 15 equally likely values of each curve's rise,
+        shape (m, 15), and the probability of each curve, shape (m,).
 
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
@@ -116,8 +122,9 @@ def _fits(
     n = len(t) - starts
     left = shapes.left(t)
     ahead, value = left - left[:, -1:], y - y[-1]
-    span = ahead[:, starts]  # The fraction of the total rise that lies within the fitted points.
-    visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat here.
+    # For each shape and starting point: the fraction of the curve's rise in the fitted points.
+    span = ahead[:, starts]
+    visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat over the fitted points.
     span = np.where(visible, span, 1.0)
     sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
     square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
@@ -153,9 +160,9 @@ def _starts(n: int) -> Index:
 def _representatives(weight: Array) -> tuple[Index, Index, Array]:
     """Return rows, columns and weights (with sum 1) of the likely entries of `weight`.
 
-    If more than MAX_CURVES entries are likely (every shape fits a flat curve), MAX_CURVES of them
-    are chosen in proportion to their weights by systematic sampling, at evenly spaced values of the
-    cumulative weight. So the result is not random.
+    More than MAX_CURVES entries may be likely; for example, every shape fits a flat curve. Then
+    MAX_CURVES entries are taken at evenly spaced values of the cumulative weight, so that entries
+    are chosen in proportion to their weights, but not at random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
     shares = weight[row, column] / weight[row, column].sum()
@@ -176,9 +183,12 @@ HORIZON_EPOCHS = 5
 FRACTION_DELTA = 0.002
 # Losses have no common scale, so delta is this fraction of the loss at the end of the curve.
 RELATIVE_DELTA = 0.01
-REACHED_PROBABILITY = 0.5  # "reached" needs at least this probability of a plateau in the curve.
-NOT_YET_PROBABILITY = 0.1  # "not_yet" needs at most this probability of a plateau in the curve.
-# "reached" also needs a probability below this of a gain >= 2 delta in HORIZON_EPOCHS epochs.
+# The verdict is "reached" only if the curve contains a plateau with at least this probability.
+REACHED_PROBABILITY = 0.5
+# The verdict is "not_yet" only if the curve contains a plateau with at most this probability.
+NOT_YET_PROBABILITY = 0.1
+# The verdict is not "reached" if, with at least this probability, the metric will improve by at
+# least 2 delta in the next HORIZON_EPOCHS epochs.
 STILL_RISING_PROBABILITY = 0.02
 # A flat curve is a plateau only if it is better than the untrained model by this many deltas.
 STARTED_DELTAS = 10
@@ -320,7 +330,7 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
-    """Return the verdict on a curve that has not turned, from its probability-weighted fits."""
+    """Judge a curve that has not become worse since its peak, by all likely curves fitted to it."""
     first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
@@ -355,9 +365,12 @@ def _plateaus(
     """
     whole = np.arange(first, last + 1, dtype=float)
     laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
-    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # each row is decreasing
+    # For each curve, the fraction of its rise in the HORIZON_EPOCHS epochs after each epoch. It
+    # decreases from epoch to epoch, so the search below can bisect.
+    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)
     gain = rise * drop[:, -1:]
-    # The plateau is the first epoch at which rise * drop < delta, or `first` if there is no rise.
+    # rise * drop is the gain in the HORIZON_EPOCHS epochs after an epoch. The plateau is the first
+    # epoch whose gain is below delta, or `first` if the curve does not rise.
     epoch = np.array(
         [
             # A rise below a millionth of delta is negligible; this avoids a division by 0.

@@ -30,7 +30,8 @@ _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (math.log(1e-3), math.log(1.0))
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
-# Each zoom of a search narrows the range to three grid spacings around the best point.
+# The least-squares curve is found by grid searches over this many values of the roundness and of
+# the log knee. Each of the 9 zooms narrows the range to three grid spacings around the best value.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
 # A knee of 0 or infinity is likely if it lowers the log likelihood by at most this (chi squared).
 _LOG_LIKELIHOOD_95 = 1.92
@@ -51,16 +52,19 @@ class Curves:
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Return log(t(B) / overhead), with one row per knee.
+    """Return log(step time / overhead) at each log batch size, with one row per knee.
 
-    By the law, this is log(1 + (B / knee)^p) / p with p = 1 / roundness.
+    This is log(1 + (B / knee)^p) / p for the batch size B, with p = 1 / roundness.
     """
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Return, per row, the least-squares log overhead and the weighted sum of squared residuals."""
+    """Fit log_s = log overhead + rise by weighted least squares, separately for each row of `rise`.
+
+    Return the log overhead and the weighted sum of squared residuals of each row.
+    """
     away = log_s - rise
     total = weight.sum(axis=-1)
     level = (weight * away).sum(axis=-1) / total
@@ -84,21 +88,25 @@ def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Posterior:
-    """A grid of log knee, roundness and log deviation, and each cell's posterior probability."""
+    """The posterior probability of the parameters of the step-time law (see `StepTimeFit`).
+
+    The grid has three axes: the log of the knee (a batch size); the roundness, which is 1 / the
+    sharpness p; and the log of the standard deviation of log times from the law ("off").
+    """
 
     log_sizes: Array
     log_s: Array  # Log seconds per step.
     own_sq: Array  # Variance of the measurement of each log time.
-    knee: Array  # The edges of the cells along the log knee, ascending.
-    round: Array  # The edges of the cells along the roundness 1/p.
-    off: Array  # The edges along log(standard deviation of log times from the law).
-    weight: Array  # Probability of each cell, shape (knee, round, off).
-    no_overhead: bool  # Whether a line through the origin (a knee of 0) is also likely.
-    no_slope: bool  # Whether a constant time (a knee of infinity) is also likely.
+    knee: Array  # The edges of the grid's cells along the log knee, ascending.
+    round: Array  # The edges of the grid's cells along the roundness, ascending.
+    off: Array  # The edges of the grid's cells along the log standard deviation, ascending.
+    weight: Array  # Probability of each grid cell; the axes are log knee, roundness and off.
+    no_overhead: bool  # Whether the overhead may be 0: time in proportion to the batch size.
+    no_slope: bool  # Whether the time of an example may be 0: the same time at all batch sizes.
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
-        """Return the posterior, given log times at log batch sizes and the log times' variances."""
+        """Compute the posterior from log step times and the variances of their measurement."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
         knee = _edges_around(
             float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
@@ -110,7 +118,8 @@ class _Posterior:
         density -= np.log1p(np.exp(2 * (offs - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * np.diff(round_)[:, None] * np.exp(offs)
         by_knee = weight.sum(axis=(1, 2))
-        # The first and last cell represent a knee of 0 and of infinity; check if they are likely.
+        # The first cell along the knee represents a knee of 0, the last one an infinite knee. They
+        # are likely if their weight, before the prior of the knee, is at least this.
         least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knees - log_sizes[0], 0) + np.minimum(log_sizes[-1] - knees, 0)
         weight *= (np.diff(knee) * np.exp(beyond))[:, None, None]
@@ -127,7 +136,7 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the posterior geometric mean of the log times' standard deviation from the law."""
+        """Return the standard deviation of log times from the law: its posterior geometric mean."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ _centres(self.off)))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
@@ -153,7 +162,11 @@ def _knee_limits(log_sizes: Array) -> tuple[float, float]:
 def _log_likelihood(
     log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
 ) -> Array:
-    """Return each cell's log likelihood, shape (knee, round, off); overhead is integrated out."""
+    """Return the log likelihood of all combinations of `knee`, `roundness` and `off_log`.
+
+    `knee` is the log knee, and `off_log` the log standard deviation of log times from the law. Each
+    likelihood is integrated over all overheads. The shape is (knee, roundness, off_log).
+    """
     knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
     rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
     weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
@@ -163,11 +176,14 @@ def _log_likelihood(
 
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
-    """Fit the least-squares curve by a grid search for the best knee of each roundness."""
+    """Fit the step-time law to log times by weighted least squares.
+
+    A grid search over the roundness contains, for each roundness, a grid search over the knee.
+    """
     # scipy.optimize.least_squares takes half the time and gives equal sums of squares (within 6e-13
-    # on 400 simulated machines). It is not used, because on 21 machines, whose knee is outside the
-    # measured sizes, many knees fit equally well, and SciPy finds another one. The intervals'
-    # coverage was measured with the knee that is found here.
+    # on 400 simulated machines). But if the knee is outside the measured sizes, many knees fit
+    # equally well. On 21 such machines, SciPy found another knee than this search. SciPy is not
+    # used, because the coverage of the intervals was measured with the knees of this search.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
@@ -185,9 +201,11 @@ def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
 def _best_knees(
     log_sizes: Array, log_s: Array, weight: Array, roundness: Array
 ) -> tuple[Array, Array, Array]:
-    """Return, per roundness, the least-squares log knee, the log overhead and the sum of squares.
+    """Fit log knee and log overhead by least squares, separately for each value of `roundness`.
 
-    The sum of squares has a narrow, curved valley, in which a joint search would stop too early.
+    Return the log knees, the log overheads and the sums of squares. Knee and roundness are not
+    searched jointly, because the sum of squares has a narrow, curved valley as a function of both,
+    in which a joint search would stop too early.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)
@@ -204,8 +222,8 @@ def _best_knees(
 
 
 _NORMAL_95 = 1.959964
-# An estimate with only one bound uses one of these quantiles too. A one-sided 95 % bound would hold
-# in only 89 % of cases, because the measured times also decide whether there is only one bound.
+# Bounds are these quantiles, even if an estimate has only one bound. The quantile 0.05 or 0.95
+# would be right in only 89 % of such cases, because the same times decide that one is missing.
 _BOTH = (0.025, 0.975)
 
 
@@ -284,11 +302,13 @@ class StepTimeFit:
 def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
 
-    The point estimate is least squares on log times. The weight of a batch size is 1 / (variance of
-    its log time + estimated variance of single batch sizes' log times around the law).
-    The 95 % intervals come from the joint posterior of all parameters on a grid. The prior is flat
-    in log overhead, in 1/p from 0.1 to 1.6 and in the log knee within the measured range (beyond
-    that range it falls exponentially). The prior of the batch sizes' deviation is half-Cauchy.
+    Log times have two errors: the error of measurement, and the deviation of a batch size from the
+    law. The point estimate is least squares on log times, weighted by 1 / (variance of the
+    measurement + variance of the deviations, estimated from all sizes).
+    The 95 % intervals come from the joint posterior of all parameters on a grid. The priors of the
+    log overhead and of 1/p (from 0.1 to 1.6) are flat. The prior of the log knee is flat within the
+    measured batch sizes, and falls exponentially beyond them. The prior of the standard deviation
+    of the deviations is half-Cauchy.
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
@@ -336,9 +356,10 @@ def _parameters(
 ) -> dict[str, Estimate]:
     """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound.
 
-    If the knee may be 0, the overhead may be 0 too. If the knee may be infinite, the time of an
-    example may be 0. If the estimated knee is outside the measured batch sizes, the knee is
-    unknown, and so is the parameter that may be 0.
+    If the overhead may be 0, overhead and knee have no lower bound. If the time of an example may
+    be 0, this time has no lower bound, and the knee has no upper bound. If the estimated knee is
+    below the measured batch sizes, the knee is unknown, and an overhead without a lower bound too.
+    If it is above them, the knee is unknown, and an example's time without a lower bound too.
     """
     log_overheads = np.append(point.log_overhead, draws.log_overhead)
     log_knees = np.append(point.log_knee, draws.log_knee)
@@ -375,8 +396,9 @@ def _parameters(
     }
 
 
-# If a variance is estimated from the median of many squared normal deviations, it has this
-# fraction of the sample variance's degrees of freedom; with few deviations, a larger fraction.
+# A variance may be estimated from the median of squared normal deviations instead of their mean.
+# This estimate is less precise: with many deviations, it has only this fraction of the degrees of
+# freedom. With few deviations, the fraction is larger.
 _EFFICIENCY = 0.37
 
 
@@ -414,8 +436,8 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares / the variance has a chi-squared distribution, so the median of the sums
-        # of squares, each divided by the median of its distribution, estimates the variance.
+        # Each size's sum of squares / the variance has a chi-squared distribution. So each sum /
+        # the median of this distribution estimates the variance; take the median of all sizes.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -429,7 +451,7 @@ class ProcessScatter:
         return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
 
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
-        """Return a batch size's step time; the interval includes the scatter between processes.
+        """Widen the interval of a batch size's step time by the scatter between processes.
 
         The variance between this size's processes is averaged with the variance of all sizes,
         weighted by degrees of freedom. So the interval is too narrow if this size scatters far more
@@ -437,7 +459,8 @@ class ProcessScatter:
 
         Args:
             processes_s: seconds per step in each process, at least one.
-            blocks: the step time estimated from blocks only; the returned estimate is the same.
+            blocks: the step time and its interval from blocks of steps within processes. The
+                step time is returned unchanged, with the wider interval.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None

@@ -179,8 +179,8 @@ def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Arra
     powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
     with np.errstate(divide="ignore", invalid="ignore"):
         fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # With larger batches, steps may not increase, and may decrease at most as 1 / B^exponent.
-        # In these two limiting cases, fit only the mean log steps.
+        # The curve must not rise with the batch size (c >= 0) or fall faster than 1 / B^exponent
+        # (a >= 0). If a fit does, use a constant or 1 / B^exponent through the mean log steps.
         is_flat = ~((slope > 0) & np.isfinite(fewest + slope))
     is_steepest = ~(fewest > 0)
     fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))
@@ -189,7 +189,10 @@ def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Arra
 
 
 def _estimate(draws: Array, *, n: int, unknown: Reason | None = None) -> Estimate:
-    """Return the first draw, or why it is `unknown`, with the 95 % interval of all draws."""
+    """Return an estimate with the value `draws[0]` and the 95 % interval of all `draws`.
+
+    If the reason `unknown` is given, the estimate has this reason instead of a value.
+    """
     value = float(draws[0])
     low, high = np.quantile(draws, (0.025, 0.975), method="lower").tolist()
     low, high = min(low, value), max(high, value)
@@ -216,7 +219,9 @@ class _Means:
     count: Array  # Number of runs of each batch size, shape (k,).
     log_steps: Array  # Mean log steps of the runs of each batch size, shape (k,).
     rounding_sq: Array  # Variance of log steps due to gaps between evaluations, shape (k,).
-    seed_sq: float  # Variance of log steps between seeds; a lower limit if no size has two runs.
+    # Variance of log steps between seeds. If no batch size has two runs, it cannot be measured, so
+    # this is the smallest variance that is assumed.
+    seed_sq: float
 
     @classmethod
     def of(cls, runs: Sequence[StepsObservation]) -> _Means:
@@ -255,10 +260,11 @@ class _Means:
         return dict(zip(self.batch_sizes.astype(int).tolist(), estimates, strict=True))
 
     def laws(self, variance: Array) -> tuple[Array, Array]:
-        """Return S_min and E_min of the laws fitted to draws of the mean steps, shapes (draws,).
+        """Add random errors to the mean log steps, and fit the law S_min + E_min / B; repeat.
 
-        `variance` contains, for each draw, the variance of a run's log steps. The first variance
-        must be 0, so that the first law is fitted to the measured mean steps.
+        `variance` contains one number for each repetition: the variance of the log steps of a run.
+        The first must be 0, so that the first law is fitted to the measured mean steps. Return the
+        S_min and the E_min of all repetitions, each of the shape of `variance`.
         """
         stream, n = np.random.default_rng(0), len(variance)
         # Rounding errors may have the same sign at all batch sizes, so all sizes share a draw.
@@ -270,10 +276,11 @@ class _Means:
 
 
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
-    """Estimate the exponent of the curve through the means; draw variances of a run's log steps.
+    """Estimate the exponent of S = a + c / B^exponent; also draw the variance of a run's log steps.
 
     The interval contains each exponent whose curve fits worse than the best curve by at most the
-    amount that chance may cause.
+    amount that chance may cause. This amount depends on the variance of a run's log steps. That
+    variance is uncertain, so the second result contains _N_DRAWS random values of it.
     """
     k, best, half = len(means.count), 0.0, 1.0
     for _ in range(_ZOOMS if k >= _SIZES_FOR_AN_EXPONENT else 0):

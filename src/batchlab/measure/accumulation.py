@@ -36,17 +36,21 @@ from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 
 _N = 8  # Eight examples distinguish a sum from a mean, and are few enough for any model.
 _POOL = 512  # If a chosen example has no label or token to average, search this many examples.
-_CUTS = 4  # One cut in order and three random cuts, because one part of a cut may lack a class.
+# Divide a batch into parts in four ways: in order, and three times at random. One way is not
+# enough, because a part may lack a class.
+_CUTS = 4
 # Noise with this fraction of a weight tensor's standard deviation is added to the initial weights.
 _MOVED = 0.05
 # The largest relative difference between gradients that rounding may cause, by precision.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 # If a model rounds internally (to bfloat16, say), tripling its loss does not exactly triple the
-# gradient. _GRAINS × this deviation counts as rounding if the deviation is <= _LARGEST_GRAIN.
+# gradient. If the relative deviation is at most _LARGEST_GRAIN, gradients may differ by _GRAINS ×
+# the deviation because of rounding.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
 _DRAWS = 16  # Number of random seeds over which a random loss is averaged.
-# A random loss couples examples if the mean loss of the parts differs from the loss of the batch by
-# more than _APART × the batch's loss and by more than _STANDARD_ERRORS standard errors.
+# If a loss is random, its means over seeds are compared: the loss of a batch, and the mean loss of
+# its parts. The loss of an example depends on other examples if the difference is more than
+# _APART × the loss of the batch, and also more than _STANDARD_ERRORS standard errors.
 _APART, _STANDARD_ERRORS = 0.05, 6.0
 # A loss is a sum if each further copy of the examples adds more than _ADDS times the loss, and
 # if these added amounts are equal up to the fraction _SAME.
@@ -92,7 +96,10 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 
 def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Choose a few examples; each gradient uses a new model with the same noise on its weights."""
+    """Choose a few examples, and prepare the computation of their gradients with new models.
+
+    Each gradient uses a new model. All these models have the same weights, with the same noise.
+    """
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -244,13 +251,13 @@ def _coupling(few: _Few) -> Finding | None:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # After "weight", another cut may show coupling.
+            if coupling.cause != "weight":  # Another division of the batch may show "coupled".
                 break
     return coupling
 
 
 def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
-    """Return the code of the cause of a wrong accumulated gradient, and the function at fault."""
+    """Return why an accumulated gradient is wrong (a key of CAUSES), and the function at fault."""
     _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
@@ -277,7 +284,8 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     # Unlike the default driver, gelsd also finds a solution if two columns are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
-    above = bool((solved > 1e-4).all())  # false if the loss uses only the hardest example
+    # If the loss uses only the hardest example, the weights of the other parts are about 0.
+    above = bool((solved > 1e-4).all())
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
 
@@ -350,8 +358,9 @@ class _Few:
         """Return a copy whose `rounding` includes the rounding errors of the model's arithmetic.
 
         The errors are estimated by the difference between gradient(3 × loss) / 3 and
-        gradient(loss). Return `self` if this difference is above 1 %, or if gradients are clipped,
-        as a different gradient(2 × loss) / 2 shows.
+        gradient(loss). Return `self` if this difference is above 1 %. Also return `self` if
+        gradient(2 × loss) / 2 differs from gradient(loss): then gradients are clipped, because
+        doubling causes no rounding errors.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -375,9 +384,10 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient accumulated over `pieces`, or of all examples at once if it is empty.
+        """Return the gradient accumulated over `pieces`, each with the positions of its examples.
 
-        If there is only one batch, its loss is multiplied by `factor`.
+        Without `pieces`, return the gradient of all examples in one batch. With none or one piece,
+        the loss is multiplied by `factor`; with several pieces, `factor` is ignored.
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
@@ -435,7 +445,10 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether batch and parts differ in mean loss by > 5 % and > 6 standard errors."""
+        """Return whether a batch's mean loss differs from the mean loss of its parts.
+
+        The difference must be above 5 % and above 6 standard errors of the means over seeds.
+        """
         cut = self.cuts[0]
         shares = shares_of(self.workload, list(map(self.batch, cut)))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -459,7 +472,10 @@ class _Few:
 
 
 def _few_of(workload: Workload, device: torch.device) -> _Few:
-    """Choose a few training examples, if possible with labels or tokens that the loss averages."""
+    """Choose a few training examples, if possible such that the loss of each is finite and not 0.
+
+    For example, the loss of an example without known labels may be 0 or NaN.
+    """
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 
@@ -486,17 +502,18 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
 
 
 def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
-    """Choose examples with units (the loss averages over units), and at most one without units.
+    """Choose examples with units, and at most one without units.
 
-    Units are known labels, positives or tokens. The loss of an example without units is 0 or NaN.
-    One example without units is included, so that the parts of a batch differ in units.
+    The loss averages over units: known labels, positive examples or tokens. The loss of an example
+    without units is 0 or NaN. One example without units is included, so that the parts of a batch
+    have different numbers of units.
     """
 
     def have_units(chosen: Sequence[int]) -> bool:
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # A few examples may make the loss fail; assume that they have units.
+            return True  # Some losses fail on any few examples, so assume that these have units.
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)
@@ -512,10 +529,13 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     for few in groups:
         if len(with_units) < n - 1 and have_units(few):
             with_units += [place for place in few if have_units([place])]
-    if not with_units:  # the loss of a single example is always 0 or NaN, so use a whole group
+    # The loss of every single example is 0 or NaN, for example because the loss compares examples.
+    # Choose a group of n examples that has units together.
+    if not with_units:
         return next((few for few in groups if have_units(few)), chosen)
+    # An example without units may make the loss of its whole batch NaN. Then keep the first choice.
     if not have_units([with_units[0], without]):
-        return chosen  # example `without` makes the loss of every batch NaN, so change nothing
+        return chosen
     return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 

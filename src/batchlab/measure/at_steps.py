@@ -133,7 +133,7 @@ class LossSurface:
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each pass's fraction of the total weight, and its loss with a fixed seed."""
+        """Yield each forward pass's share of the mean loss, and its loss with a fixed seed."""
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
@@ -144,9 +144,11 @@ class LossSurface:
 
 
 _EPSILON = 1e-3  # A weight w may change by at most this × (|w| + 1), as in the paper.
-# The search for the maximum stops after ten iterations, as in the paper, so the value is inexact.
+# The search for the largest loss stops after ten iterations, as in Keskar et al., so it may find a
+# smaller loss than the largest.
 _ITERATIONS = 10
-# The gradient at trained weights is near 0, so also start at a random point in 0.1 × the box.
+# The gradient at trained weights is near 0, so a search that starts there may hardly move. A second
+# search starts at random weights whose changes are at most this fraction of the allowed changes.
 _BESIDE = 0.1
 
 
@@ -208,7 +210,7 @@ _MOST_EXAMPLES = 16_384
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 # Sharpness and curvature use the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
-_TOLERANCE = 1e-3  # An eigenvalue may have this relative error; it differs more between seeds.
+_TOLERANCE = 1e-3  # Relative error of an eigenvalue; eigenvalues of two seeds differ by more.
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -293,7 +295,8 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
 def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
-    # `is_last` is true at the start and end of a training, `is_end` also at epoch ends.
+    # `is_last` is true at a training's last step and also before its first step. `is_end` is true
+    # at the same moments and at the end of each epoch.
     is_due = moment.is_last if at_ends else moment.is_end
     if not is_due:
         return None

@@ -15,8 +15,8 @@ from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FEWEST_STRETCHES, step_intervals
 from batchlab.script.look import Look
 
-# Stop after 12 intervals between progress lines, which give a 95 % interval, but not before 2 s, in
-# which the clock speed becomes steady.
+# Stop when the time between progress lines was measured 12 times, which is enough for a 95 %
+# interval. But do not stop before 2 s, because the clock speed takes this long to become steady.
 _STRETCHES = 12
 _TIMED_S = 2.0
 # Also stop after 4 timed intervals and 10 s, since a script may report its progress only rarely.

@@ -53,9 +53,10 @@ def succeeds(function: Callable[[], object]) -> bool:
 def explained(
     model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
 ) -> T:
-    """Call `function`; add the text of the first remedy that helps to a WorkloadError's message.
+    """Call `function`; if it raises a WorkloadError, suggest a remedy in the error's message.
 
-    A remedy is a text and a test that succeeds if the remedy helps; training mode is tried last.
+    A remedy is a text for the message, and a test that succeeds if the remedy helps. The first
+    remedy that helps is suggested. The last one tried is to call `function` in training mode.
 
     Raises:
         WorkloadError: `function` raised a WorkloadError.
@@ -96,7 +97,7 @@ def new_model(workload: Workload) -> nn.Module:
         first_model = weakref.ref(model)
         del model  # memory may not suffice for a second model
         if first_model() is not None:
-            gc.collect()  # it may be part of a reference cycle
+            gc.collect()  # also frees a model that is part of a reference cycle
         seed_everything(_SEED)
         model = workload.model()
     if model is first_model():
@@ -155,9 +156,10 @@ def batches_of_few(
     """Return a function (positions in `chosen`) -> batch, and whether that function is random.
 
     Each example is fetched only once, because a random data set would return different examples. If
-    `collate` is random (masks, negative samples), every batch is made of rows of a single collated
-    batch. This is not possible if `accepts` fails on half of the rows, because a target may contain
-    row numbers of the whole batch.
+    `collate` is random (masks, negative samples), all examples are collated once, and every batch
+    consists of rows of this whole batch. But a target may contain row numbers of the whole batch,
+    which are wrong in a part of it. So if `accepts` fails on half of the rows, every batch is
+    collated separately, and the function is random.
 
     Raises:
         WorkloadError: fetching or collating the examples failed.
@@ -166,7 +168,8 @@ def batches_of_few(
     order, source = torch.tensor(chosen), data
     while isinstance(source, ChosenPart):
         source = source.dataset
-    # Store the examples, unless they are tensors or a table without `collate` (never random).
+    # Fetch and store the examples, as a data set may be random. Tensors are not random, and neither
+    # is a table without `collate`, so do not store these.
     if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))

@@ -38,7 +38,7 @@ from batchlab.workload.definition import Batch, Workload, size_of
 # Store gradients of at most 64 blocks of examples; fewer if these exceed 512 MB, but at least 8.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
-# The number of examples in each of the first blocks.
+# Gradients are averaged over blocks of examples; at first, a block has this number of examples.
 _FIRST_BLOCK = 16
 # The most examples per forward and backward pass; fewer if the workload's batch size is smaller,
 # because larger passes may not fit in memory.
@@ -149,12 +149,13 @@ def _are_coupled(workload: Workload, model: nn.Module, batch: Batch) -> bool:
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
             return True
-    model.eval()  # without dropout, which would draw different numbers for the halves
+    # Disable dropout, which would draw other numbers for the whole batch than for its two halves.
+    model.eval()
     halves = list(cut(batch, -(-n_examples(batch) // 2)))
     try:
         whole = batch_gradient(workload, model, batch)
         summed = accumulated_gradient(workload, model, halves, shares_of(workload, halves))
-    except Exception:  # the model rejects half a batch or evaluation mode: assume coupling
+    except Exception:  # half a batch or evaluation mode fails: assume that examples are coupled
         return True
     return _distance(whole, summed) > _COUPLED
 

@@ -140,16 +140,18 @@ class Monitor:
 
 
 class _MeasuredStep:
-    """Hooks that record, in one step, the data for norms of single examples' gradients.
+    """Hooks that record, in one step, what the norms of single examples' gradients depend on.
 
-    The data are the input of each layer's first call, and the gradient by that call's output in the
-    first backward pass of the step.
+    For each layer, they record the input of its first call in the step, and the derivative of the
+    loss by the output of this call, computed in the first backward pass.
     """
 
     def __init__(self, layers: list[nn.Module]) -> None:
         # The length of the first dimension of each layer's outputs, one number per call.
         self._lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
-        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}  # The first input and its version.
+        # The input of each layer's first call, and PyTorch's version number of this tensor, which
+        # shows later whether the tensor was modified in place.
+        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
         self._backs: dict[nn.Module, Tensor] = {}
         self._grad_sq: dict[int, Tensor] = {}
         # The layers that had been called exactly once before the first backward pass.

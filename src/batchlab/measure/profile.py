@@ -139,7 +139,8 @@ class ProfilePoint:
 
 
 # On a quiet machine, the log ratio of two sizes' step times has the standard deviation 0.04 between
-# processes. Its square is averaged with the measured variance, weighted as 3 degrees of freedom.
+# processes. The variance measured in few processes is uncertain, so it is averaged with 0.04^2,
+# which has the weight of a variance measured in 4 processes (3 degrees of freedom).
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
@@ -350,7 +351,11 @@ class Profile(ShownInNotebook):
         return step_s * max(1.0, batch_size / nearest)
 
     def _measured_s(self, batch_size: int) -> Estimate:
-        """Return a timed size's seconds per step, smoothed if the law was fitted to this size."""
+        """Return a timed batch size's seconds per step.
+
+        If the step-time law was fitted to this size, the result is a weighted mean of the measured
+        time and the law's time.
+        """
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time

@@ -147,7 +147,8 @@ class ProfileSearch:
                 self._go_beyond_memory(size)
             else:
                 n_bad += 1
-                # Continue if nothing has run yet, because a model may need more examples per batch.
+                # While no batch size has run, errors do not end the search, because the model may
+                # need a least number of examples per batch, which the next sizes may reach.
                 is_over = status is Status.TIMEOUT or self.profile.largest_batch_size
                 if n_bad >= _BAD_IN_A_ROW and is_over:
                     if size != sizes[-1]:
@@ -169,7 +170,8 @@ class ProfileSearch:
             if not self.is_command or size % n_pieces == 0:  # a command may need equal parts
                 point = self._tried(size, -(-size // n_pieces))
                 if point.status is Status.OOM and not self.is_command:
-                    # The memory of equal runs varies by some megabytes, so half the size may fit.
+                    # Equal runs differ by some megabytes of memory, so micro-batches close to the
+                    # limit may fail. Try micro-batches of half the size.
                     point = self._tried(size, -(-size // (2 * n_pieces)))
                 self.may_accumulate = point.status is Status.OK
 

@@ -158,7 +158,7 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
     """Return the most bytes that a probe process may reserve; None if unlimited."""
     if device.type == "cuda":
-        return limit_bytes  # the GPU's allocator reserves only memory that it uses
+        return limit_bytes  # no margin is needed: on a GPU, only memory in use is reserved
     available = available_bytes(device)
     if limit_bytes is None:
         return available
@@ -180,7 +180,9 @@ def _evaluation_bytes(
     stepper.steps(stepper.stream(0), 1, first_step=0)
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
     torch.cuda.empty_cache()
-    PeakMemory(device)  # reset the peak; `memory` still includes all memory that is in use
+    # A new PeakMemory resets the recorded peak, so that the training step does not count. But what
+    # this process has allocated since `memory` was made, and still uses, does count.
+    PeakMemory(device)
     n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
     n_of["train"] = n_train_evaluated(n_of["train"])
     evaluator = Evaluator(workload, device, batch_size=at_once)

@@ -89,7 +89,8 @@ def _timed(
             break
         for threads in choices:
             block_s[threads].append(timer.block(block_steps, threads))
-        # Drop slow numbers of threads, which would use most of the time on a busy machine.
+        # Stop timing numbers of threads that are far slower than the fastest. Otherwise their
+        # blocks would use up most of `timed_s` on a busy machine.
         choices = _not_hopeless({threads: min(block_s[threads]) for threads in choices})
     if max(map(len, block_s.values())) >= _SETTLED_OF:
         for blocks in block_s.values():

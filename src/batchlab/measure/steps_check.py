@@ -227,13 +227,15 @@ def _resumption_warnings(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        return ()  # trials will report this failure; single steps were checked before
+        # Do not report a failure of several steps here, because trials will report it. Single steps
+        # have run without a failure in an earlier check.
+        return ()
     update = float((final - initial).norm())
     if not 0 < update < math.inf:
         return ()
     try:
         resumed = _with_a_stop(begin, n_steps)
-    except WorkloadError as error:  # every trial would fail at its first checkpoint
+    except WorkloadError as error:  # no checkpoint can be stored, so every trial would fail
         raise WorkloadError(f"workload {packed.unpack().name!r}: {error}") from error
     except Exception as error:
         if is_out_of_memory(error):
