@@ -385,7 +385,7 @@ class Advice(Reported):
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
-        """Set the learning rate of `named` in all parameter groups of an optimizer.
+        """Set the recommended learning rate in all parameter groups of an optimizer.
 
         If the trainings changed settings of Adam or AdamW, also set betas, eps and, in groups with
         weight decay, the decoupled weight decay. This method does not change the batch size, which

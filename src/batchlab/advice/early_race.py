@@ -15,7 +15,8 @@ _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 # other. A larger batch size is tried only if its throughput is higher than that of the reference. A
 # smaller batch size is tried unless the throughput of the reference is higher.
 HARDLY_FASTER = 1.25
-# Try no other rate of a batch size if a configuration ends more margins worse than this.
+# If a configuration ends worse than the reference by more margins than this, try no other learning
+# rate at its batch size.
 _FAR_WORSE = 4.0
 # After a pilot shorter than this fraction of a training, first try twice the batch size and rate.
 _HARDLY_SEEN = 1 / 8
@@ -102,7 +103,7 @@ class EarlyRace:
         return self._study.nearest(size, _FIRST_OCTAVE + octave)
 
     def _scaled(self, i: int, size: int) -> int:
-        """Return i's counterpart at another batch size, with the rate scaled by the square root."""
+        """Return configuration i at batch size `size`, its rate scaled by the square-root rule."""
         times = size / int(self._study.sizes[i])
         octave = float(self._study.places.rate[i]) + round(math.log2(times) / 2)
         return self._study.nearest(size, octave)
@@ -173,9 +174,9 @@ class EarlyRace:
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Return how many margins worse than the reference i ends, after training i if needed.
+        """Train configuration i if needed; return by how many margins it ends worse.
 
-        Return None if the budget is too small for the training.
+        It is compared with the reference. Return None if the budget is too small for the training.
         """
         self._raced.add(i)
         if i not in self._ends():

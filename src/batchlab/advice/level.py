@@ -37,7 +37,7 @@ class EndLevel:
     """The final value of the run that defines how many epochs a whole training has."""
 
     value: float  # The final value of the validation metric (see `belief.final_value`).
-    ended_by: EndedBy  # "end" at the planned end or a plateau, "overfitting", or "cut" before.
+    ended_by: EndedBy  # "end" (planned end or plateau), "overfitting", "cut" (budget).
     why: Reason  # The reason to set the target from this value.
     margin: float  # A value worse by up to this (in the metric's unit, > 0) counts as no worse.
     epochs: float  # Passes over the training set in the run.

@@ -92,8 +92,9 @@ class Procedure:
     def named(self) -> int:
         """The configuration that the advice would report if the study ended now.
 
-        This is the best configuration that is likely no worse than the baseline, else the baseline:
-        the reference, or if that is a default, its batch size at the best rate.
+        This is the best configuration that is likely no worse than the baseline; if there is none,
+        it is the baseline. The baseline is the user's configuration. If the user gave none, it is
+        the default batch size at its best learning rate.
         """
         study, outlook, nameable = self.study, self.outlook, self.study.nameable
         met = study.where(lambda one: one.met)

@@ -105,7 +105,7 @@ class Evidence:
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
-        """Choose the cells of a study and compute their equal budgets."""
+        """Choose the configurations of a study, and the equal budgets to compare them at."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         records = [record for cell in cells for record in cell.ended_well]
         # A plan changes settings during a trial, so its trials can be compared only at their end.

@@ -78,7 +78,7 @@ class MetricScale:
         return variance * self.slope(level) ** 2
 
     def slope(self, level: float) -> float:
-        """Return the (positive) derivative of `place` at the metric value `level`."""
+        """Return the derivative (above 0) of the conversion `place` at the metric value `level`."""
         if self.kind == "share":
             share = self._inside(level)
             return 1 / (share * (1 - share) * self.whole)

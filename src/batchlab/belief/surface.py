@@ -49,7 +49,7 @@ class SurfacePrior:
     correlation: Array
     size_scale: float  # The length scale of the residuals along batch size, in octaves.
     rate_scale: float  # The length scale of the residuals along the rate, in octaves.
-    residual: Array  # The standard deviations of the residuals, shape (2,).
+    residual: Array  # The SDs of the residual of costs and of that of final values, shape (2,).
     # The correlation between the residuals of costs and of final values.
     residual_correlation: float
     roughness: Array  # The SDs of deviations independent between configurations, shape (2,).
@@ -93,7 +93,7 @@ class Surface:
     """
 
     mean: Array  # The expected n costs, then the expected n final values, shape (2 n,).
-    covariance: Array  # The covariances, shape (2 n, 2 n).
+    covariance: Array  # The covariances of costs and final values, shape (2 n, 2 n).
 
     @classmethod
     def before_any_run(cls, prior: SurfacePrior, places: Places, log_weight: Array) -> Surface:
@@ -160,7 +160,7 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Convert final values from the asinh scale to margins worse than the reference."""
+    """Convert from the asinh scale to the margins by which final values are worse."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 
@@ -174,8 +174,8 @@ def scatter_at(margins: Array, sd: float | Array) -> Array:
 
 # The arguments of `SurfacePrior.of`, as `python -m benchmarks.surface_prior` prints them.
 _NUMBERS = (
-    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # Trend of costs: means of coefficients.
-    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # Trend of costs: log standard deviations.
+    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # costs: means of the trend's coefficients
+    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # costs: log SDs of the coefficients
     # Trend of final values: means of the five coefficients.
     *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),
     # Trend of final values: logarithms of the standard deviations of the five coefficients.

@@ -151,7 +151,7 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of the last batches of epochs that are smaller than the full batches."""
+        """Return the sizes of last batches of epochs, for epochs whose last batch is not full."""
         sizes = set()
         # All epochs of the last stretch have the same batches, so check only its first epoch.
         _, epochs = self._counted

@@ -1,4 +1,4 @@
-"""Estimate: a number with its 95 % interval. Reason: the code and values of a sentence."""
+"""Estimate: a number with its 95 % interval. Reason: the key and the values of a sentence."""
 
 from __future__ import annotations
 

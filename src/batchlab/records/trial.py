@@ -494,8 +494,8 @@ class TrialRecord:
     def crossing(self, target: Target | None) -> Crossing | None:
         """Return where the trial begins to meet `target` for good, as described in `Crossing`.
 
-        The result is None if there is no target, if the target was not met for good, or if the
-        trial failed before it had met the target for a tenth more examples.
+        The result is None if there is no target, if the trial did not stay beyond the target, or if
+        it failed before it had stayed there for a tenth more examples.
         """
         crossing = None if target is None else crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:
