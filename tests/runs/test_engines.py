@@ -192,6 +192,7 @@ def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(lab, tmp_
     assert lab.ran(engine, 12, 1).status is Status.OK
 
 
+@pytest.mark.slow
 @only("this machine", "script")
 def test_a_trial_that_another_process_trains_is_waited_for(lab, tmp_path):
     engine = lab.engine(tmp_path)

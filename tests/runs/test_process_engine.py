@@ -139,6 +139,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(engi
     assert ran(engine, steps=4).status is Status.OK
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_ends_all_runs(engine, store, monkeypatch):
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")

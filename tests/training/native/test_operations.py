@@ -325,6 +325,7 @@ def test_each_dropout_of_a_step_draws_for_itself() -> None:
     self_check(native_build(workload), workload, [small_trial(workload, batch_size=7)])
 
 
+@pytest.mark.slow
 def test_where_examples_are_large_tiles_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of("sequences")
