@@ -120,7 +120,10 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs to the study, or a run of the reference; return why that run failed."""
+    """Add the pilot's runs to the study, or if there was no pilot, a run of the reference.
+
+    Return why that run gives no result: it failed, or the budget ended; None if it gives one.
+    """
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():

@@ -503,7 +503,10 @@ class _Answer:
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
-        """Yield a caveat if a run diverged with the settings of `cell` at up to twice its rate."""
+        """Yield a caveat if a run diverged at the rate of `cell`, or at a rate up to twice as high.
+
+        All other settings of that run must equal the settings of `cell`.
+        """
         size, rate = cell.batch_size, cell.learning_rate
         above = 0.0
         for (other, _), record in self._log.records.items():

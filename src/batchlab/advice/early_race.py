@@ -199,9 +199,9 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether configuration i failed or missed the target.
+        """Return whether configuration i failed or missed the target, and another is faster.
 
-        Return False if configuration i is faster than all others, or was trained to its end.
+        A configuration that was trained to its end has not lost.
         """
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False

@@ -173,7 +173,7 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference up to 3 times in total if only whole trainings are compared."""
+        """Begin the next of three whole trainings of the reference; return False if none begins."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False

@@ -422,8 +422,8 @@ class CommandSubject(Subject):
             listener=listener,
             is_command=True,
             are_given=question.batch_sizes is not None,
-            # A device gets a part of each micro-batch, so on several devices a micro-batch of any
-            # size is not possible.
+            # On several devices, each gets a part of every micro-batch, so only multiples of the
+            # number of devices would be possible.
             may_accumulate=self._command.devices == 1
             and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
         )

@@ -197,7 +197,9 @@ class Evidence:
         )
 
     def by_budget(self) -> dict[str, Measured]:
-        """Return, by budget name, the values measured at each equal budget.
+        """Return the configurations' final values at equal epochs, equal steps and equal time.
+
+        The keys are the names of these budgets.
 
         Budgets at which fewer than two cells have a value are left out.
         """

@@ -96,8 +96,7 @@ def final_of(
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     """Return the standard error of the last point of a line through a run's last quarter.
 
-    The error predicts how much final values differ by seed. The line is a least-squares line, even
-    if `final_value` shrinks its slope or returns a mean of the best values instead.
+    The line is fitted by least squares. The error predicts how much final values differ by seed.
 
     Args:
         curve: (samples, value) of the validation metric after step 0.

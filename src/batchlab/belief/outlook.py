@@ -30,8 +30,8 @@ _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # to recordings (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # The utility of a configuration that failed.
-# A slope that is fitted to random draws explains some variance by chance. To correct for that, it
-# is shrunk by this many times the share of variance that unrelated numbers would explain.
+# A line fitted to random draws explains a share of the variance even if the numbers are unrelated.
+# So a slope is multiplied by 1 - _SHRINK * (share explained by chance) / (share explained).
 _SHRINK = 4.0
 
 

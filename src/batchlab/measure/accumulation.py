@@ -284,7 +284,7 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     # Unlike the default driver, gelsd also finds a solution if two columns are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
-    # If the loss uses only the hardest example, the weights of the other parts are about 0.
+    # If the loss depends only on the hardest example, just one part of the batch has a weight.
     above = bool((solved > 1e-4).all())
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 

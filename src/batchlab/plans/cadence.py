@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step up to `up_to` whose distance from step `after` is within `_FARTHEST`."""
+    """Return the last step up to `up_to` that is not too far after `after` (see `_FARTHEST`)."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to

@@ -32,7 +32,7 @@ class _Stretch(NamedTuple):
     """Consecutive steps with the same batch size; only the last stretch spans several epochs."""
 
     step: int  # The index of the stretch's first step.
-    samples: int  # The number of examples processed before the stretch.
+    samples: int  # Examples processed before these steps of equal batch size.
     batch_size: int
 
 

@@ -95,8 +95,8 @@ class Target:
         metric: name of the metric.
         value: the value to reach.
         better: whether higher or lower values are better.
-        held_for: the target counts as reached for good once every evaluation has met it while the
-            number of examples processed grew by this fraction; 0 if one evaluation is enough.
+        held_for: the model must stay at the target or beyond while the processed examples grow by
+            this fraction; with 0, a single evaluation at the target is enough.
     """
 
     metric: str

@@ -166,7 +166,7 @@ def _learning_rate(advice: Advice) -> Iterator[str]:
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
     if named.epochs is not None:
-        # The answer also changes the number of epochs, so the gain from the rate is unknown.
+        # The advice also changes the number of epochs, so what the learning rate gains is unknown.
         return
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:

@@ -177,7 +177,7 @@ def overfits(advice: Advice) -> bool:
 
 
 def end_label(advice: Advice) -> str:
-    """Return "final accuracy", or "best accuracy" if final values are best evaluations."""
+    """Return "final accuracy", or "best accuracy" if the best evaluation of a run is reported."""
     if advice.objective == "quality" or overfits(advice):
         return f"best {advice.metric}"
     return f"final {advice.metric}"

@@ -177,7 +177,7 @@ def _against_others(
 ) -> _Judged:
     """Judge whether a statement on `cell` and `others` holds under each budget.
 
-    In the texts, `how` says what the statement claims.
+    The result's sentences use `how`, the words for what the statement claims.
     """
     split = budget_split(evidence.study)
     compared: list[str] = []

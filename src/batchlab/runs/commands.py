@@ -214,7 +214,7 @@ class CommandRun:
 
         Shortly before the budget ends, the script has to end; after the budget, stop reading.
         """
-        with suppress(ProgressError):  # the course has noted the error as its end
+        with suppress(ProgressError):  # `self.course` stored the error as the end of the run
             for reading in readings:
                 self.course.take(reading)
         self._verdict = self._verdict or self.course.ended

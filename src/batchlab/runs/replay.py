@@ -154,8 +154,8 @@ class Journal:
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
         """Store the times that `reading_s` returned since the last call, and any added trials.
 
-        `spent_s` is the seconds spent so far. `in_turn` is the ratios of two batch sizes' step
-        times, if they were just measured.
+        `spent_s` is the seconds spent so far. `in_turn` has the ratios between the step times of
+        two batch sizes, if such ratios were just measured.
         """
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))

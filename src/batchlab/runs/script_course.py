@@ -90,7 +90,7 @@ class ScriptCourse:
         self._begin(step, at_s)
         assert self._began_s is not None
         if self.ended is not None:
-            return  # evaluations of the earlier run end the training
+            return  # the stored evaluations of the earlier run already end the training
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
         for name, value in values.items():

@@ -258,7 +258,7 @@ class TrainingCommand:
 
     @property
     def direction(self) -> Better:
-        """Whether higher or lower metric values are better: `better`, else by the metric's name."""
+        """The better direction of the metric: `better` if given, else by the metric's name."""
         direction = self.better or direction_of(self.metric)
         assert direction is not None
         return direction

@@ -407,7 +407,7 @@ class PlainLines(LineReader):
         self._counters = Counters()
         # The last (epoch, count, total) of the training loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
-        self._other_loop = 0  # The total of a validation loop.
+        self._other_loop = 0  # The number of batches in a validation loop.
         self._has_named_total = False  # True if a named step had a total, as in "iter: 50/2000".
         # In lines without an epoch, ignore step counters of lower rank (see `rank_of`), because
         # they may count micro-batches.

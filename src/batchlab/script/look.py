@@ -334,7 +334,7 @@ class LookComparison:
         self.is_telling = len(shown) > len({name for name, _ in shown})
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether the changed flag of `look` changed its numbers; None if unclear.
+        """Return whether a changed flag changed the numbers of `look`; None if it is unclear.
 
         Numbers that differ even between the two runs with equal arguments are no evidence.
         """

@@ -180,7 +180,10 @@ def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
 
 
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
-    """Convert arrays to tensors; return a flat tuple of tensors as a tuple, else `Columns`."""
+    """Convert arrays to tensors.
+
+    Return a tuple of tensors if `data` is a tuple without nested containers, else `Columns`.
+    """
     is_tuple = isinstance(data, tuple) and not any(is_container(value) for value in data)
     by_place = {}
     for place, value in leaves(data):

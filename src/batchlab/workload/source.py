@@ -1,4 +1,4 @@
-"""The user's own code: hashes of its files, its imports and files read, lines of its errors."""
+"""The files of the user's own code: their hashes, what they import, and where they fail."""
 
 from __future__ import annotations
 

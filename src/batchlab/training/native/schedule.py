@@ -165,7 +165,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
     """Return the pass over the examples in which each node is computed, counted from 0.
 
-    This is the last pass in which all nodes that need its value can still use it.
+    A node is computed as late as possible: in the last pass in which its users can still need it.
     """
     # Count passes over the examples from the end: 0 is the last pass, -1 the last but one.
     levels = dict.fromkeys(nodes, 0)
