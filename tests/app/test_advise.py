@@ -448,7 +448,10 @@ def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plat
 
 
 def test_a_profile_that_ended_or_failed_too_early_is_told(
-    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
+    lab: Path,
+    asks_nothing: AskingAdvisor,
+    profiling: Profiling,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     profiling.most = 1
     with pytest.raises(
@@ -459,6 +462,12 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* has 10, 80"):
         advise(lab, batch_sizes=(10, 80))
     assert asks_nothing.questions == []
+    # The seconds of a budget in trainings are unknown if its first timing failed.
+    profiling.most, profiling.broken = 1, ()
+    failed = Ended(status=Status.KILLED)
+    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
+    with pytest.raises(BudgetError, match=r"time of the trainings ended .*; give more --trainings"):
+        advise(lab, budget=None, trainings=300, epochs=7)
     # One that reached what is needed is enough.
     profiling.most, profiling.broken = 3, ()
     advise(lab, batch_sizes=(10, 50, 100))
@@ -466,12 +475,15 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     assert [option.runs for option in options] == [True, True, True, False]
 
 
-@pytest.mark.usefixtures("asks_nothing")
-def test_an_answer_comes_with_the_profile_of_all_batch_sizes(
-    lab: Path, profiling: Profiling
+def test_an_answer_comes_with_the_profile_and_rules_of_all_batch_sizes(
+    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
 ) -> None:
     advise(lab)
 
+    question = asks_nothing.questions[-1]
+    sizes = [option.batch_size for option in question.options]
+    assert sizes == [10, 20, 50]
+    assert [size for size, _ in question.rules] == sizes
     answer = stored(lab, None)
     assert isinstance(answer, Advised)
     assert [len(made.points) for made in profiling.made] == [1, 3]

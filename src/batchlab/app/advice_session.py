@@ -259,7 +259,8 @@ class AdviceSession:
         self._here = Profile.from_json(journal.profiles[-1])
         options = candidates_in(self._subject, self._here)
         self._plan(options)
-        return replace(question, options=options)
+        rules = rule_multiples(self._subject, [option.batch_size for option in options])
+        return replace(question, options=options, rules=rules)
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
         """Return the ratio of two sizes' mean step times (second / first); None if not measured."""

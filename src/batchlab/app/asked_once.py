@@ -103,9 +103,7 @@ def completed(
 
 
 def _with_options(command_line: str, options: Mapping[str, str]) -> str:
-    """Set options of a command line; for a call in Python, return only the new arguments."""
-    if not command_line.startswith("batchlab "):
-        return ", ".join(f"{name.removeprefix('--')}={value}" for name, value in options.items())
+    """Return a command line with new values of some options."""
     head, dashes, command = command_line.partition(" -- ")
     words = shlex.split(head)
     for name, value in options.items():

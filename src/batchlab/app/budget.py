@@ -46,7 +46,9 @@ class Budget:
 
     def ended(self, when: str) -> BudgetError:
         """Return the error for a budget that ended too early; `when` says at which point."""
-        return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")
+        if self.asked_s is None:  # A budget of `--trainings`, whose seconds may be unknown yet.
+            return BudgetError(f"the time of the trainings ended {when}; give more --trainings")
+        return BudgetError(f"budget {self.asked_s:.3g} s: it ended {when}; give a larger --budget")
 
 
 _LOOK_EVERY_S = 0.25

@@ -107,7 +107,7 @@ class WorkloadSubject(Subject):
         self.weighs_examples = workload.weight is not None
         self.planned_epochs = workload.epochs
         if workload.target is not None:
-            self.planned_target = workload.target.metric, workload.target.value
+            self.planned_target = workload.target.metric, float(workload.target.value)
         metrics, shares = [], []
         for name in workload.metric_names:
             metrics.append(MetricSummary(name=name, better=workload.better(name)))
@@ -131,7 +131,7 @@ class WorkloadSubject(Subject):
             n_parameters=None,
             metrics=self.metrics,
             batch_size=workload.batch_size,
-            learning_rate=workload.learning_rate,
+            learning_rate=float(workload.learning_rate),
             draws_by_seed=self._loaded.draws_by_seed,
         )
         self.has_validation = self.summary.has_validation

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -410,6 +411,9 @@ def _faults(workload: Workload) -> Iterator[str]:
         workload.better(name)
     if workload.target is not None:
         workload.better(workload.target.metric)
+        value: object = workload.target.value
+        if not (isinstance(value, Real) and math.isfinite(value)):
+            yield f"its target's value is {value!r}; expected a finite number, such as 0.97"
     if workload.scheduler is not None and workload.schedule is not None:
         yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
     yield from _faults_of_step(workload)
