@@ -7,7 +7,7 @@ import pytest
 
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target, Trial
+from batchlab.records.trial import Status, Target, Trial, crossing_of
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand
 from batchlab.script.reading import Reading
@@ -135,3 +135,23 @@ def test_a_metric_that_never_changes_was_not_trained(told, better, status):
         add(seen, 3 if status == "told again" else step, **values)
 
     assert seen.whole().status == (Status.OK if status == "told again" else status)
+
+
+def test_evaluations_before_the_last_miss_are_not_read_again(monkeypatch):
+    read: list[int] = []
+
+    def counted(evaluations, target):
+        read.append(len(evaluations))
+        return crossing_of(evaluations, target)
+
+    monkeypatch.setattr("batchlab.runs.script_course.crossing_of", counted)
+    until = Target(metric="m", value=0.5, better="higher", held_for=0.5)
+    seen = course(steps=10**6, until=until, better="higher")
+    for step in range(1, 200):
+        add(seen, step, m=0.4 + 0.2 * (step % 2))
+
+    assert max(read) <= 3
+    assert seen.ended is None
+    for step in range(200, 400):
+        add(seen, step, m=0.6)
+    assert seen.ended.status is Status.TARGET_REACHED

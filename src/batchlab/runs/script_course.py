@@ -11,7 +11,7 @@ from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better, direction_of
 from batchlab.records.run import Outcome, RunRequest
-from batchlab.records.trial import Evaluation, Score, Status, crossing_of
+from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 from batchlab.script.command import TrainingCommand
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
@@ -192,15 +192,17 @@ class ScriptCourse:
         until = self._request.length.until
         if until is None:
             return False
-        # A run has met its target at an evaluation that meets the target or follows such an
-        # evaluation. Only then read all evaluations, because a script may report thousands.
-        last_values = []
-        for seen in self.evaluations[-2:]:
-            last_values.append(seen.score("validation", self._metric))
-        if not any(value is not None and until.met_by(value) for value in last_values):
-            return False
-        crossing = crossing_of(self.evaluations, until)
+        # Start at the last miss before the newest evaluation: earlier evaluations cannot show that
+        # the run has met its target, and a script may report thousands.
+        first = max(0, len(self.evaluations) - 2)
+        while first > 0 and self._meets(self.evaluations[first], until):
+            first -= 1
+        crossing = crossing_of(self.evaluations[first:], until)
         return crossing is not None and crossing.held
+
+    def _meets(self, evaluation: Evaluation, target: Target) -> bool:
+        value = evaluation.score("validation", self._metric)
+        return value is not None and target.met_by(value)
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         by_name = {plain_name(name): value for name, value in values.items()}
