@@ -30,6 +30,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
+from batchlab.workload.precision import with_precision
 
 
 def warnings_of(workload: Workload) -> tuple[str, ...]:
@@ -80,6 +81,9 @@ SOUND: dict[str, Callable[[], Workload]] = {
     "the same with workers": lambda: cropped_workload(workers=2),
     "averaged weights": lambda: small_workload(ema=0.9),
     "bfloat16": lambda: small_workload(dtype=torch.bfloat16),
+    "fp16 whose first steps overflow": lambda: with_precision(
+        small_workload(precision="fp16", loss=lambda model, b: 3000 * cross_entropy(model, b))
+    ),
     "rate that begins with 0": lambda: small_workload(schedule=lambda fraction: fraction),
     "step": lambda: small_workload(step=good),
     "step at a rate of 0": lambda: small_workload(step=good, schedule=lambda fraction: fraction),

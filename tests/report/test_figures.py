@@ -23,6 +23,7 @@ from tests.reference.made_up_advice import (
 from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import advice_figures, advice_looks
 from batchlab.report.cells import figure_looks
@@ -42,6 +43,40 @@ FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 
 
 PANELS = {panel.key: panel for figure in FIGURE.values() for panel in figure.panels}
+
+
+def figure_of(study: Study, key: str) -> Figure:
+    return next(figure for figure in sweep_figures(study) if figure.key == key)
+
+
+def test_a_rate_failed_if_all_its_trials_did_and_not_if_their_time_ran_out():
+    at = ((64, 0.01, 0), (64, 0.01, 1), (1024, 0.1, 0), (1024, 0.1, 1))
+    diverged, timed_out = (Status.DIVERGED, "it grew", 2), (Status.TIMEOUT, "no time", 2)
+    endings = dict(zip(at, (diverged, diverged, timed_out, diverged), strict=True))
+
+    study = made_up_study(learning_rates=(0.01, 0.1), seeds=2, epochs=3, endings=endings)
+
+    kinds = {}
+    for row in rows_of(figure_of(study, "c")):
+        if row["kind"] in ("run", "failed"):
+            kinds[row["batch_size"], row["mean"]] = row["kind"]
+    assert (kinds[64, 0.01], kinds[1024, 0.1]) == ("failed", "run")
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+def test_a_value_at_the_end_is_never_that_of_the_untrained_model(has_end):
+    study = made_up_study(learning_rates=(0.01,), seeds=1, epochs=3)
+    records = []
+    for record in study.records:
+        first, *between, last = record.evaluations
+        first = replace(first, measured=(("sharpness", 9.0),))
+        last = replace(last, measured=(("sharpness", 3.0),) if has_end else ())
+        records.append(replace(record, evaluations=(first, *between, last)))
+
+    values = set()
+    for figure in sweep_figures(replace(study, records=tuple(records))):
+        values |= {row["mean"] for row in rows_of(figure) if row["panel"] == "f-sharpness"}
+    assert values == ({3.0} if has_end else set())
 
 
 def test_a_chart_is_the_same_every_time_with_identifiers_and_words_of_its_own():

@@ -9,7 +9,6 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
-from operator import attrgetter
 
 from batchlab.measure.blocks import TIMED_S
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
@@ -293,8 +292,7 @@ class ProfileSearch:
 
         A step of a size below all timed sizes takes at most as long as that of the smallest.
         """
-        times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
-        step_s: dict[int, float] = dict(times)
+        step_s = {point.batch_size: point.processes_s[0] for point in self.profile.ran_points}
         smaller = [size for size in step_s if size <= batch_size]
         if not smaller:
             return step_s[min(step_s)] if step_s else 0.0

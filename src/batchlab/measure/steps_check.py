@@ -98,7 +98,8 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
 def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
     """Take a training step, and return the number of steps taken, and warnings.
 
-    If the workload has its own `step`, take up to 20 steps, until a weight changes.
+    If the workload has its own `step`, or computes in fp16, take up to 20 steps, until a weight
+    changes: a GradScaler skips its first steps.
 
     Raises:
         WorkloadError: a step fails, or the workload's own step changes no weight.
@@ -106,6 +107,8 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
     what, most = "a training step (forward, backward, optimizer)", 1
     if workload.step is not None:
         what, most = "`step`", _MOST_STEPS
+    elif workload.precision == "fp16":
+        most = _MOST_STEPS
     before, has_moved, n_taken = _weights(steps.model), False, 0
     while not has_moved and n_taken < most:
         with asking(workload, what):

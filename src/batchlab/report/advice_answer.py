@@ -24,7 +24,7 @@ from batchlab.words.catalogue import listing, number_text, sentence, text
 
 
 def advice_sentences(advice: Advice) -> tuple[Sentence, ...]:
-    """Return all sentences of an advice except its caveats, the answer first."""
+    """Return an advice's sentences, the answer first, without caveats and `trained_model`."""
     sentences = []
     for topic, say in _TOPICS.items():
         words = " ".join(say(advice))

@@ -162,8 +162,8 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
 def _framed(rows: list[Row]) -> list[Row]:
     """Return the rows that set the range of the vertical axis.
 
-    If there are measured points, only the points set the range. The ends of estimated intervals are
-    left out, because wide intervals would squeeze the points into a small part of the axis.
+    If there are measured points, all other rows count without the ends of their intervals, because
+    wide intervals would squeeze the points into a small part of the axis.
     """
     points = rows_of_kinds(rows, "point", "verified")
     if not points:

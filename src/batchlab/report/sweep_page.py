@@ -298,11 +298,14 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
 
 def _at_one_end(cell: Cell, measurement: Measurement) -> list[float]:
     """Return a measurement's values at the start or the end of a configuration's trials."""
+    is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
     for record in cell.ended_well:
-        by_step = list(_measured_by_step(record, measurement.quantity.name).values())
-        if by_step:
-            values.append(by_step[0 if measurement.figure == "at_the_start" else -1])
+        by_step = _measured_by_step(record, measurement.quantity.name)
+        # A trial that reached its target early has no value at its end, only at step 0.
+        steps = [step for step in by_step if (step == 0) == is_at_start]
+        if steps:
+            values.append(by_step[steps[-1]])
     return values
 
 

@@ -196,7 +196,7 @@ def spread_text(name: str, estimate: Estimate) -> str:
         scale, unit = 100.0, "points" if name == "gap_points" else "%"
         if name != "gap_points" and abs(value) > 1:
             scale = 1.0
-            # Write two decimals, so that columns align, or more if the interval would round to 0.
+        # Write two decimals, so that columns align, or more if the interval would round to 0.
         digits = max(2, -math.floor(math.log10(scale * half)))
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     digits = max(0, 1 - math.floor(math.log10(half)))
