@@ -1,1 +1,1 @@
-"""Statistical models of costs and final values, and the statements derived from them."""
+"""Statistical models of what trainings cost and how well they end, by batch size and rate."""

@@ -1,4 +1,4 @@
-"""CellMeans: the mean of a metric for each cell (batch size and rate), from joint draws."""
+"""CellMeans: the mean of a metric over seeds, for each configuration (batch size and rate)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 
 Array = NDArray[np.float64]
-Values = Sequence[float]  # the values of one cell, one value per seed
+Values = Sequence[float]  # The metric of one configuration, one value per seed.
 
-# With this many draws, sampling shifts a bound at 2.5 % by about 1 % of the interval's width.
+# With this many random draws, the bounds of a 95 % interval are exact to about 1 % of its width.
 _N_DRAWS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMeans:
-    """The joint distribution of the mean metrics of all cells, from one value per seed.
+    """Estimates of each configuration's mean metric over seeds, with joint random draws.
 
-    All statements about cells are computed from the same draws, so they are consistent. Cells are
-    treated as independent: in recorded trainings, results of one seed at two batch sizes have a
-    median correlation of only 0.1, too low to narrow intervals of differences by over 5 %.
+    All statements about configurations use the same draws, so they never contradict each other.
+    Configurations are treated as independent. In recorded trainings, results of one seed at two
+    batch sizes have a correlation of only 0.1, which would narrow intervals by at most 5 %.
     """
 
     cells: tuple[Values, ...]
     scale: MetricScale
-    prior: ScatterPrior | None  # The prior of the standard deviation over seeds, on `scale`.
-    # Draws of the cells' means in the metric's unit, shape (n_draws, cells); NaN for a cell without
-    # values.
+    prior: ScatterPrior | None  # The prior of the metric's SD over seeds, converted by `scale`.
+    # Random draws of each configuration's mean, in the metric's unit, shape (n_draws, cells). A
+    # configuration without values has NaN.
     draws: Array | None
 
     @classmethod
@@ -49,18 +49,18 @@ class CellMeans:
         n_examples: int | None = None,
         end_errors: Sequence[float] = (),
     ) -> CellMeans:
-        """Estimate the means of cells that measured the same metric on the same split.
+        """Estimate the mean of each configuration from one metric on one split of the data.
 
         Args:
-            cells: for each cell, one value per seed, in the metric's unit; may be empty.
+            cells: for each configuration, one value per seed, in the metric's unit; may be empty.
             metric: the metric's name.
             better: whether "higher" or "lower" values are better.
             n_examples: the number of examples that each value is a mean over, if known.
-            end_errors: the known standard errors of final values of single runs, in the metric's
-                unit (`belief.final_value.end_errors`).
+            end_errors: the known standard errors of the final values of single runs, in the
+                metric's unit (see `belief.final_value.end_errors`).
 
         Raises:
-            UsageError: a value is not finite, because diverged trials must not be averaged.
+            UsageError: a value is not finite; diverged trials must not be averaged.
         """
         values = list(chain(*cells))
         require_finite(values)
@@ -70,10 +70,10 @@ class CellMeans:
         return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
-        """Estimate each cell's mean gap: train metric minus the held-out metric in `self`.
+        """Estimate each configuration's mean gap: its train metric minus its held-out metric.
 
-        Train metrics hardly differ by seed, so gaps vary over seeds as the held-out metric does:
-        use the prior of `self` for the variance.
+        `self` holds the held-out metric. Train metrics hardly differ by seed, so gaps vary over
+        seeds as much as the held-out metric does, and the prior of `self` applies to them.
         """
         require_finite(chain(*gaps))
         prior, values = self.prior, [*chain(*self.cells)]
@@ -83,7 +83,7 @@ class CellMeans:
 
     @classmethod
     def of_steps(cls, cells: Sequence[Values]) -> CellMeans:
-        """Estimate each cell's mean natural logarithm of the steps to a target."""
+        """Estimate each configuration's mean of ln(steps to a target) over seeds."""
         require_finite(chain(*cells))
         return cls._pooled(cells, MetricScale(kind="plain"), PRIORS["steps"])
 
@@ -105,14 +105,14 @@ class CellMeans:
         return replace(belief, draws=draws)
 
     def mean(self, i: int, *, confidence: float = 0.95) -> Estimate:
-        """Return the mean of a cell, without bounds if the variance over seeds is unknown."""
+        """Return configuration i's mean, without bounds if the variance over seeds is unknown."""
         if not len(self.cells[i]):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         draws = None if self.draws is None else self.draws[:, i]
         return _estimate(fmean(self.cells[i]), draws, len(self.cells[i]), confidence)
 
     def difference(self, i: int, j: int, *, confidence: float = 0.95) -> Estimate:
-        """Return the mean of cell i minus the mean of cell j, from all trials of both cells."""
+        """Return the mean of configuration i minus the mean of configuration j."""
         if not (len(self.cells[i]) and len(self.cells[j])):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         apart = None if self.draws is None else self.draws[:, i] - self.draws[:, j]

@@ -1,4 +1,4 @@
-"""Cells: trials grouped by batch size and rate, and the cell shown for each batch size."""
+"""Cell: the trials of one configuration (batch size and rate), and the best per batch size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def held_out_split(study: Study) -> Split | None:
 
 
 def budget_split(study: Study) -> Split:
-    """Return the split on which equal budgets are compared: validation, else test, else train."""
+    """Return the split to compare on after equal budgets: validation, else test, else train."""
     if study.workload.has_validation:
         return "validation"
     return held_out_split(study) or "train"
@@ -58,12 +58,12 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """The batch size, or the name of the plan that changes batch size or rate."""
+        """The batch size, or "grow" or "decay" if a plan changes batch size or rate."""
         return kind_of(self.records[0].trial)
 
     @property
     def batch_size(self) -> int:
-        """The examples per step; for a plan, the examples per step at its start."""
+        """The examples per step; if a plan changes them, the examples per step at the start."""
         return self.records[0].trial.batch_size
 
     @property
@@ -87,27 +87,27 @@ class Cell:
         return tuple(record for record in self.records if not record.ended_well)
 
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
-        """Return the known final values, in the first metric, of the trials that ended well."""
+        """Return the final value of the first metric, if known, of each trial that ended well."""
         metric = study.workload.metrics[0]
         ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
         return tuple(known(ends))
 
     def mean_final(self, study: Study, split: Split) -> float | None:
-        """Return the mean final value of the cell, or None if no final value is known."""
+        """Return the mean of the known final values, or None if none is known."""
         values = self.final(study, split)
         return fmean(values) if values else None
 
 
 def kind_of(trial: Trial) -> Kind:
-    """Return a trial's batch size, or its plan's name: "grow" (batch size) or "decay" (rate)."""
+    """Return a trial's batch size, or "grow" or "decay" if a plan changes batch size or rate."""
     if not trial.stages:
         return trial.batch_size
     return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """Group the trials of a study into cells, sorted by `in_order`."""
-    # Trials of one advice study may differ in schedule length; these belong to separate cells.
+    """Group the trials of a study by configuration, and sort the groups with `in_order`."""
+    # Trials of an advice study may differ in schedule length, and must not be grouped then.
     by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial
@@ -118,7 +118,7 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 
 def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sort cells: without a plan, then "grow", then "decay"; each group by batch size and rate."""
+    """Sort cells by plan (none, "grow", "decay"), then by batch size, then by learning rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
         plans: list[Kind] = [cell.batch_size, "grow", "decay"]
@@ -128,10 +128,10 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return, for each batch size and plan, the cell with the best rate.
+    """Return, for each batch size and for each plan, the cell with the best learning rate.
 
     The best rate has the best mean final value of the first metric, on validation data if any, else
-    on train data. Rates with failed or unfinished trials rank below all other rates.
+    on train data. Rates with failed or unfinished trials rank below rates without.
     """
     split = deciding_split(study)
     sign = 1 if study.workload.metrics[0].better == "higher" else -1
@@ -147,13 +147,13 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
 
 
 def has_plans(some: Iterable[Cell]) -> bool:
-    """Return whether any cell belongs to a plan that changes batch size or rate."""
+    """Return whether any cell has a plan that changes batch size or rate during training."""
     return any(isinstance(cell.kind, str) for cell in some)
 
 
 @functools.lru_cache(maxsize=1)
 def plateaus(study: Study) -> dict[str, MetricPlateau]:
-    """Return each trial's plateau of the first metric, by trial id."""
+    """Find where each trial's first metric stopped improving; the keys are trial ids."""
     metric = study.workload.metrics[0]
     by_trial = {}
     for record in study.records:

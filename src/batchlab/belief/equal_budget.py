@@ -1,4 +1,4 @@
-"""Equal budgets: the metric of trials after equal epochs, steps or time."""
+"""Equal budgets: comparing the metric of trials after equal epochs, steps or time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EqualBudget:
 
     study: Study
     name: str  # The kind of budget, one of `NAMES`.
-    amount: float  # The number of epochs, steps, or seconds (by the profiled step time).
+    amount: float  # In epochs, steps, or seconds that are computed from the profiled step time.
 
     def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
         """Return the epochs, steps or seconds that a trial had spent at an evaluation."""
@@ -32,7 +32,7 @@ class EqualBudget:
         return train_s
 
     def value(self, record: TrialRecord, split: Split) -> float | None:
-        """Return a trial's metric when the budget was spent, interpolated between evaluations.
+        """Return a trial's metric at the moment it had spent the budget, by interpolation.
 
         The result is None unless the trial was evaluated at the budget, or before and after it.
         """
@@ -54,7 +54,7 @@ class EqualBudget:
         points = []
         for evaluation, value in curve:
             points.append((self.spent_at(record, evaluation), value))
-        # The budget equals the length of the shortest trial, so tolerate rounding in comparisons.
+        # The budget ends exactly where the shortest trial ends, so tolerate rounding errors.
         slack = 1e-9 * abs(at)
         until_then = [point for point in points if point[0] <= at + slack]
         if not until_then or until_then[-1][0] >= at - slack:
@@ -66,7 +66,7 @@ class EqualBudget:
 
 
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:
-    """Return the largest budget of the kind `name` (see `NAMES`) that all trials have spent.
+    """Return the largest number of epochs, steps or seconds that every trial has spent.
 
     The result is None if no trial was evaluated, or for "time" if some batch size was not timed.
     """

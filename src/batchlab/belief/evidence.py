@@ -1,4 +1,4 @@
-"""Evidence: the metric of each batch size of a sweep, at the end and under equal budgets."""
+"""Evidence: the metric of each batch size of a sweep, at the end and after equal budgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from batchlab.records.trial import Split, TrialRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """The values of one metric for each batch size and plan, at the end or at an equal budget."""
+    """One metric of each batch size and plan, at the end of training or after an equal budget."""
 
     study: Study
     split: Split
@@ -33,7 +33,7 @@ class Measured:
     # training.
     budget: EqualBudget | None = None
     cells: tuple[Cell, ...]
-    means: CellMeans  # the means, in the order of `cells`
+    means: CellMeans  # the mean over seeds of each of `cells`, in the same order
     better: Better
     margin: float  # a value that is worse by up to this counts as no worse; >= 0
 
@@ -45,7 +45,7 @@ class Measured:
         return self._kinds.index(cell.kind)
 
     def values(self, cell: Cell) -> Sequence[float]:
-        """Return the values of a compared cell, one per seed whose value is known."""
+        """Return the known values of one of `cells`, one per seed."""
         return self.means.cells[self._place(cell)]
 
     def level(self, cell: Cell) -> float:
@@ -53,7 +53,7 @@ class Measured:
         return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
-        """Return the mean of a cell with its interval, or unknown if the cell is not compared."""
+        """Return the mean of a cell with its interval, or unknown if no trial ended well."""
         if cell.kind not in self._kinds:
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         return self.means.mean(self._place(cell))
@@ -65,7 +65,7 @@ class Measured:
         return self.means.difference(self._place(first), self._place(second))
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
-        """Return joint draws of the means of cells, negated if lower values are better.
+        """Return joint random draws of the means of `cells`, negated if lower is better.
 
         The shape is (n_draws, cells). The result is None if the variance over seeds is unknown.
         """
@@ -82,16 +82,13 @@ class Measured:
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
-        """Batch sizes and plans that may be as good as the best; None if there are no draws."""
+        """Batch sizes and plans that may be as good as the best; None if that is unknown."""
         ranked = self.ranked
         draws = self.draws(ranked)
         if draws is None:
             return None
         others = in_order(map(ranked.__getitem__, as_good(draws, self.margin)))
         return tuple(cell.kind for cell in others)
-
-
-# ---- all the evidence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,11 +98,11 @@ class Evidence:
     study: Study
     # The best cell of each batch size and plan. Cells without a trial that ended well are left out.
     cells: tuple[Cell, ...]
-    budgets: tuple[EqualBudget, ...]  # The equal budgets that are known, epochs first.
+    budgets: tuple[EqualBudget, ...]  # The budgets to compare trials at, epochs first.
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
-        """Choose the configurations of a study, and the equal budgets to compare them at."""
+        """Choose the best configuration per batch size, and equal budgets to compare them at."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         records = [record for cell in cells for record in cell.ended_well]
         # A plan changes settings during a trial, so its trials can be compared only at their end.
@@ -121,7 +118,7 @@ class Evidence:
 
     @property
     def of_sizes(self) -> Evidence:
-        """The evidence without trials whose batch size or learning rate changes by a plan."""
+        """The evidence from the trials without a plan that changes batch size or rate."""
         constant = tuple(r for r in self.study.records if not r.trial.stages)
         return Evidence.of(replace(self.study, records=constant))
 
@@ -143,7 +140,7 @@ class Evidence:
 
     @property
     def margin(self) -> float:
-        """How much worse than the best cell a cell may be and still count as no worse."""
+        """How much worse than the best mean a cell's mean may be and still count as no worse."""
         split, finals = budget_split(self.study), self._finals
         if self.study.margin is not None or not finals:
             return self.study.margin or 0.0
@@ -164,12 +161,12 @@ class Evidence:
         return [*map(fmean, filter(None, finals))]
 
     def untrained(self, split: Split) -> list[float]:
-        """Return the known values at step 0 of all trials that ended well."""
+        """Return the metric before the first step, if known, of each trial that ended well."""
         curves = [record.curve(split, self.metric) for record in self._ended_well]
         return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return each cell's final values; with `budget`, as if trials had stopped there."""
+        """Return each cell's final values; with `budget`, as if trials had stopped at it."""
 
         def end(record: TrialRecord) -> float | None:
             if budget is not None:
@@ -197,9 +194,7 @@ class Evidence:
         )
 
     def by_budget(self) -> dict[str, Measured]:
-        """Return the configurations' final values at equal epochs, equal steps and equal time.
-
-        The keys are the names of these budgets.
+        """Return each cell's final values for each equal budget, by the budget's name.
 
         Budgets at which fewer than two cells have a value are left out.
         """
@@ -212,10 +207,10 @@ class Evidence:
         return by_budget
 
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
-        """Return each cell's train minus held-out metric, at the end or at an equal budget.
+        """Return each cell's gap (train minus held-out metric), at the end or at a budget.
 
-        Less overfitting is better: a smaller gap if higher metrics are better, else a larger gap,
-        because overfitting then makes the gap negative.
+        Less overfitting is better. If higher metrics are better, that means a smaller gap. If lower
+        metrics are better, overfitting makes the gap negative, so a larger gap is better.
         """
 
         def gap(record: TrialRecord) -> float | None:

@@ -14,16 +14,16 @@ from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, TrialRecord
 
 Curve = Sequence[tuple[float, float | None]]
-"""(samples, value) of each evaluation after step 0, ascending; None for a value not finite."""
+"""(examples seen, metric) of each evaluation after step 0, in order; None if not finite."""
 
 V = TypeVar("V", float, float | None)
 
-# A final value is read off a line fitted to this last part of a run.
+# A final value is the end of a line fitted to this last fraction of a run's evaluations.
 _TAIL = 0.25
-_BOUNDS = (1.0, 100.0)  # The upper bounds of a final value: as a fraction, and in percent.
-# A line is fitted to at least this many evaluations, because two would always lie on the line.
+_BOUNDS = (1.0, 100.0)  # The largest possible accuracy, as a fraction and in percent.
+# Fit a line to at least this many evaluations. With two, the line's error could not be estimated.
 _FEWEST = 3
-# If the best model is kept, the final value is the best mean of this many successive evaluations.
+# If a training keeps its best model, use the best mean of this many successive evaluations.
 _IN_A_ROW = 3
 
 
@@ -35,7 +35,7 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     half has fewer than three. If all values lie within 0 and 1 (or 0 and 100), so does the result.
 
     Args:
-        curve: the validation metric.
+        curve: the validation metric at each evaluation.
         better: whether "higher" or "lower" values are better.
         keeps_best: return the best mean of three successive evaluations instead, for trainings
             that keep their best model or overfit.
@@ -56,12 +56,12 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     mean = math.fsum(values) / len(values)
     line = StraightLine.through(places, values)
     assert line.residual_sd is not None
-    # Shrink the slope by its standard error; a slope no larger than the error becomes 0.
+    # Multiply the slope by 1 - (standard error / slope)², or by 0 if that is negative.
     error_sq, end = line.residual_sd**2 / line.spread, mean
     if line.slope:
         share = max(0.0, 1 - error_sq / line.slope**2)
         end += share * line.slope * (1.0 - line.mean_x)
-    # A line may lead above an accuracy of 1 or 100 percent, or below a loss of 0, so limit its end.
+    # A line may end above the largest possible accuracy or below a loss of 0, so limit its end.
     if min(values) >= 0:
         end = max(end, 0.0)
     for most in _BOUNDS:
@@ -79,9 +79,10 @@ def final_of(
     steps: float = math.inf,
     keeps_best: bool = False,
 ) -> float | None:
-    """Return the final value of a training, ignoring evaluations after `steps` steps.
+    """Return the final value of a metric of one training.
 
-    For a train or test metric, evaluated too rarely to fit a line, return the run's last value.
+    A validation metric is smoothed by `final_value`, using only evaluations until `steps`. Train
+    and test metrics are evaluated too rarely to be smoothed, so return their last value.
     """
     if split != "validation":
         return record.last(split, metric)
@@ -94,21 +95,22 @@ def final_of(
 
 
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the standard error of the last point of a line through a run's last quarter.
+    """Return the standard error of a run's final value.
 
-    The line is fitted by least squares. The error predicts how much final values differ by seed.
+    The final value is the end of a line through the last quarter of the run. Its standard error
+    predicts how much final values differ by seed.
 
     Args:
-        curve: (samples, value) of the validation metric after step 0.
+        curve: (examples seen, validation metric) of each evaluation after step 0.
 
     Returns:
-        None with fewer than four evaluations in the last quarter.
+        The error, or None if the last quarter has fewer than four evaluations.
     """
     late = _late(curve)
     if len(late) <= _FEWEST:
         return None
     places, values = zip(*late, strict=True)
-    # The error is wanted at the end of the run, so shift x to put the end at 0.
+    # Shift x so that the run ends at 0, because the formula below gives the error at x = 0.
     line = StraightLine.through(np.subtract(places, 1), values)
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
@@ -123,12 +125,12 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
-    """Return the known standard errors of the final values of runs."""
+    """Return the standard errors of the runs' final values, without the unknown ones."""
     return known(end_error_of(record, metric) for record in records)
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
-    """Return (fraction of the run, value) of the evaluations that the final value is based on."""
+    """Return (fraction of the run, value) of the evaluations to compute a final value from."""
     if not curve:
         return []
     last = curve[-1][0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchlab.records.quantities import FRACTION_METRICS, Better
 
 MARGIN_SHARE = 0.05
-"""The margin as a fraction of the improvement by training, or of the remaining errors."""
+"""The margin as a fraction of the improvement by training, or of what is left to improve."""
 
 _PERCENT = 100.0
 
@@ -18,10 +18,11 @@ def margin_of(
     untrained: float | None = None,
     n_examples: int | None = None,
 ) -> float:
-    """Return 5 % of the improvement by training or of the remaining errors, whichever is less.
+    """Return 5 % of the improvement by training or of what is left to improve, if that is less.
 
-    An accuracy, the accuracy in percent and the error rate get equivalent margins; R2 and the mean
-    squared error of standardized targets do, too.
+    What is left to improve is the distance to a perfect value: 1 or 100 % if higher values are
+    better, else 0. So an accuracy and the error rate get equivalent margins, and so do R2 and the
+    mean squared error of standardized targets.
 
     Args:
         value: the final value that other final values are compared with.
@@ -41,7 +42,7 @@ def margin_of(
         left = whole - value
     if untrained is not None and untrained != value:
         learned.append(abs(value - untrained))
-    # Without remaining errors, the margin of an accuracy or error rate is one example.
+    # At a perfect accuracy or error rate, the margin is one example.
     if left > 0 or least:
         learned.append(max(left, 0.0))
     return max(MARGIN_SHARE * min(learned, default=abs(value)), least) or MARGIN_SHARE

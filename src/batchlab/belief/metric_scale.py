@@ -1,4 +1,4 @@
-"""MetricScale: a scale on which good and bad configurations vary similarly over seeds."""
+"""MetricScale: a scale on which a metric's variance over seeds hardly depends on its value."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ Array = NDArray[np.float64]
 ScaleKind = Literal["share", "loss", "plain"]
 
 _PERCENT = 100.0
-# The number of examples to assume if unknown, to keep the log odds of 0 and 1 finite.
+# The number of examples to assume if unknown. An accuracy is kept half an example away from 0 and
+# 1, where its log odds would be infinite.
 _EXAMPLES = 10_000
-# The largest exponent in a conversion to a loss, so that extreme draws stay finite.
+# A loss is computed as exp(x) with x at most this, so that extreme random draws stay finite.
 _HIGHEST = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricScale:
-    """A conversion of metrics: log odds of a share (0 to 1), logarithm of a loss, or identity."""
+    """A conversion of a metric: log odds of a share (0 to 1), logarithm of a loss, or none."""
 
     kind: ScaleKind
     whole: float = 1.0  # The largest share: 1, or 100 for percent.
@@ -87,12 +88,12 @@ class MetricScale:
         return 1.0
 
     def _resolution(self, level: float) -> float:
-        """Return the least difference of values near `level`: one example, or float32 spacing."""
+        """Return the smallest step between values near `level`: one example or float32 rounding."""
         if self.kind == "share" and self.n_examples is not None:
             return self.whole / self.n_examples
         return float(np.spacing(np.float32(abs(level))))
 
     def _inside(self, value: float) -> float:
-        """Convert a value to a share; keep half an example away from 0 and 1 (finite log odds)."""
+        """Convert a value to a fraction, and keep it half an example away from 0 and 1."""
         half_example = 0.5 / (self.n_examples or _EXAMPLES)
         return min(max(value / self.whole, half_example), 1 - half_example)

@@ -18,16 +18,16 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 
 N_DRAWS = 1024  # The least number of draws; many configurations need more.
-# The chance that a configuration is no worse than the baseline is computed for the means of this
-# many further trainings of each, because a single training may be worse only by bad luck.
+# A configuration is compared with the baseline by the means of this many further trainings of each,
+# because a single training may be worse only by bad luck.
 _N_JUDGING = 5
-# The loss of utility, in octaves of cost, if trainings end worse than the user's configuration, and
-# if they end worse than the user's batch size at its best rate.
+# How much utility a configuration loses if it ends worse than the baseline, and if it ends worse
+# than the user's batch size at its best rate. Doubling the cost of trainings loses 1.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # If a final value is worse than the target by this many standard deviations over seeds, half of the
-# trainings still reach the target. The reason is that a curve reaches the target if it stays beyond
-# the target for a tenth more examples, which a noisy curve does before it gets worse again. Fitted
-# to recordings (benchmarks/results/coverage.md, "Missed trainings").
+# trainings still reach the target. The reason is that a noisy curve may stay beyond the target long
+# enough (a tenth more examples) and get worse again before its end. Fitted to recordings
+# (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
 _NEVER = -1e3  # The utility of a configuration that failed.
 # A line fitted to random draws explains a share of the variance even if the numbers are unrelated.
@@ -58,18 +58,18 @@ class Aim:
 
     own: int  # The index of the user's own configuration.
     same_size: Sequence[int]  # The indices of the configurations with the user's batch size.
-    is_tuned: bool  # True if the baseline is the user's batch size at its best rate, not `own`.
+    is_tuned: bool  # True: the baseline is the user's batch size at its best rate; False: `own`.
     ends_count: bool  # Whether final values matter; False if the user gave a target.
     costs_count: bool  # Whether costs matter; False if only the best final value is wanted.
     most_cost: Array  # log2 of the cost of a whole training; infinite if not known.
-    level: float  # How many margins worse the target is than the reference's final value.
+    level: float  # How many margins worse the target is than the user's final value.
     # The standard error of log2(cost of a step / cost of a step of the user's configuration).
     step_error: Array
     # log2 of the cost of a whole training, if only whole trainings are compared; None if the costs
     # to the target are compared.
     known_cost: Array | None = None
-    # If the pilot was cut before its end, final values are less certain. This standard deviation is
-    # added to each, on the scale asinh(margins worse than the reference).
+    # The extra standard deviation of each final value because the pilot was stopped early. Final
+    # values are on the scale asinh(margins worse than the user's configuration).
     end_error: float = 0.0
 
     @property
@@ -93,11 +93,11 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return the rise that a linear model must predict for each chance to reach `least_chance`.
+    """Return, for each chance, the least predicted rise with which it reaches `least_chance`.
 
-    The linear model predicts from a run's result how much each chance rises, possibly above 1. So a
-    probit model decides which results raise a chance to `least_chance`: it takes a chance as the
-    probability that a normal variable, which is correlated with the result, is above 0.
+    A linear model predicts from a run's result how much each chance rises, possibly above 1. So a
+    probit model decides which results suffice: in it, a chance is the probability that a normal
+    variable is above 0, and this variable is correlated with the result.
 
     Args:
         least_chance: the chance to reach.
@@ -105,12 +105,12 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
         sd: the standard deviations of the predicted rises over possible results, shape (n,).
 
     Returns:
-        Shape (n,): after a smaller predicted rise, the chance stays below `least_chance`.
+        Shape (n,): if the predicted rise is less than this, the chance stays below `least_chance`.
     """
     sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # Let x be the normal variable of a chance (variance 1), and z the standardized result. The
-    # covariance of z and the indicator of x > 0 is cov(x, z) times the density of x at 0.
+    # The probit model says chance = P(x > 0) with a normal x of variance 1. For a standardized
+    # result z, `sd` is the covariance of z and (x > 0). It is cov(x, z) * (density of x at 0).
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     needed = ndtri(least_chance) * np.sqrt(1 - correlation**2) - before
     return np.asarray(needed * sd / correlation)
@@ -124,16 +124,18 @@ def _above(mean: Array, sd: float | Array) -> Array:
 class Outlook:
     """Costs, final values and chances of all n configurations, from the same joint draws.
 
+    All arrays have the shape (draws, n). `Aim.is_tuned` says which configuration is the baseline.
+
     Attributes:
-        cost: log2 of the cost of a training that reaches the target. This array, like all arrays
-            below, has shape (draws, n).
-        end: how many margins worse than the reference a training ends.
+        cost: log2 of the cost of a training that reaches the target.
+        end: how many margins worse the final value is than that of the user's configuration.
         misses: the probability that a training misses the target.
-        mean_cost: log2 of the mean cost of trainings, where a miss costs a whole training.
-        worse: the probability that the mean final value of five more trainings is more than a
-            margin worse than that of the baseline (`Aim.is_tuned` says which that is).
+        mean_cost: log2 of the mean cost, if a training that misses the target runs to its end.
+        worse: the probability that five more trainings end, on average, more than a margin worse
+            than five of the baseline.
         slower: the probability that five more trainings cost more than five of the baseline.
-        likely_tuned: the configuration most likely to have the best rate at the user's batch size.
+        likely_tuned: the index of the configuration that most likely has the best rate at the
+            user's batch size.
     """
 
     def __init__(
@@ -149,19 +151,19 @@ class Outlook:
         """Draw costs and final values from `surfaces`; derive all attributes from the draws.
 
         Args:
-            surfaces: the belief under each of the guesses in `end_sd`.
+            surfaces: the belief about costs and final values, one for each row of `end_sd`.
             aim: what to optimize, and the baseline.
             cost_sd: the standard deviation over seeds of log2 of the cost to the target.
-            end_sd: k equally likely guesses of the final values' standard deviations over seeds, in
-                margins, shape (k, n).
+            end_sd: k equally likely guesses of the final values' standard deviations over seeds,
+                shape (k, n). The unit is margins.
             failed: indices of configurations with a failed training.
-            holds: the probability that the next training does not fail, shape (n,).
+            holds: for each configuration, the probability that its next training does not fail.
         """
         self._aim, self._cost_sd, n = aim, cost_sd, len(aim.most_cost)
         noise = standard_noise(5 + 2 * n, N_DRAWS)
-        # `_run_noise`: for the cost and the final value of a further run. `_luck`: for the
-        # difference of two configurations' mean costs. `_miss_noise`: for how many trainings miss
-        # the target, of each of two configurations.
+        # Random numbers to simulate the cost and final value of a further run (`_run_noise`), the
+        # difference of two configurations' mean costs (`_luck`), and how many trainings of each of
+        # the two miss the target (`_miss_noise`).
         self._run_noise, self._luck, self._miss_noise = noise[:, :2], noise[:, 2], noise[:, 3:5]
         draws = np.arange(len(noise))
         # Both draws of a pair of opposite sign use the same surface.
@@ -176,7 +178,7 @@ class Outlook:
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
-            # The extra cost of a training that misses the target / the cost of reaching the target.
+            # How much more a training costs if it misses the target / the cost of reaching it.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
@@ -211,7 +213,7 @@ class Outlook:
         self._variance = self._outcomes.var(axis=1)
 
     def _utility(self, tuned_end: Array) -> Array:
-        """Return all utilities per draw, in octaves of cost or, if costs do not count, margins."""
+        """Return the utility of each configuration in each draw (see `utility` for the unit)."""
         aim = self._aim
         if not aim.costs_count:
             return np.asarray(-self.end)
@@ -226,7 +228,7 @@ class Outlook:
     def utility(self) -> Array:
         """Expected utility of each configuration, shape (n,).
 
-        The unit is octaves of cost, or margins of the final value if costs do not count.
+        One unit is a factor of 2 in cost, or a margin of the final value if costs do not count.
         """
         return np.asarray(self._expected[: self.cost.shape[1]])
 
@@ -258,7 +260,7 @@ class Outlook:
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
         """Return the configuration with the highest expected utility that may be recommended.
 
-        These are the configurations among `nameable` whose `chance` is at least `least_chance`, and
+        Any of `nameable` with a `chance` of at least `least_chance` may be recommended, and so may
         the configuration that `stays` returns.
         """
         is_likely = self.chance >= least_chance
@@ -282,11 +284,10 @@ class Outlook:
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
     ) -> tuple[float, float]:
-        """Return by how many octaves a run is expected to raise the utility of the answer.
+        """Return how much a run is expected to raise the utility of the recommendation.
 
-        The first number assumes that an answer must likely be no worse than the baseline, the
-        second that any configuration may be the answer. Utilities are modeled as linear in the
-        run's result. `move_to_reach` describes the model of chances.
+        The first number allows only recommendations with a chance of at least `least_chance`, the
+        second allows any. Utilities are modeled as linear in the result of the run.
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

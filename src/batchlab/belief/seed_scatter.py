@@ -1,4 +1,4 @@
-"""SeedScatter: the variance over seeds, from a study's configurations and recorded trainings."""
+"""SeedScatter: how much results vary over seeds, from the study and from recorded trainings."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from batchlab.belief.metric_scale import MetricScale
 
 Array = NDArray[np.float64]
 
-# The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
+# All priors in this file were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
-# "Unlikeness" is the standard deviation over configurations of log(sd), where sd is the standard
-# deviation over the seeds of one configuration. The prior of the unlikeness is log-normal.
+# Some configurations vary more over seeds than others. Their "unlikeness" is the standard deviation
+# over configurations of log(SD over seeds). This is a grid of its possible values.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
-_LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and standard deviation of the prior of log(unlikeness).
-# The grid of log s0², the logarithm of the usual variance over seeds: its step, and how many
-# standard deviations of the prior it reaches to either side.
+_LOG_UNLIKENESS = (-1.20, 0.78)  # The mean and SD of the normal prior of log(unlikeness).
+# The grid of log(typical variance over seeds): the distance of its points, and how many standard
+# deviations of the prior it extends to either side.
 _STEP, _REACH_SDS = 0.2, 6.0
-# If no prior is given, the grid reaches this far below and above the logarithms of the measured
-# variances.
+# Without a prior, the grid extends this far below the smallest and above the largest logarithm of
+# a measured variance.
 _BELOW, _ABOVE = 24.0, 18.0
 _LEAST_WEIGHT = 1e-6  # Drop grid points with less than this fraction of the largest weight.
-# The recorded accuracies and error rates are means over this many examples.
+# The accuracies and error rates that the priors were fitted to are means over this many examples.
 _RECORDED_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScatterPrior:
-    """The prior of the standard deviation over seeds, on the scale of the metric.
+    """The prior of a metric's standard deviation over seeds, after conversion by a `MetricScale`.
 
     The logarithm of the standard deviation has Student's t distribution with center `log_sd` and
     scale `log_sd_sd`. The `degrees` of freedom are few (heavy tails) because few families of
@@ -81,9 +81,9 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
-# The prior to use if a final value's standard error is known, and the usual standard error. Above
-# the usual error, the standard deviation over seeds grows with the standard error to the power
-# `_BY_ERROR`. Below the usual error, the standard deviation is constant.
+# For each kind of metric, the prior to use if a final value's standard error is known, and the
+# typical standard error. Above the typical error, the standard deviation over seeds grows with the
+# standard error to the power `_BY_ERROR`. Below it, the standard deviation is constant.
 PRIORS_OF_ERROR = {
     "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
     "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
@@ -98,15 +98,15 @@ OwnScatter = tuple[float, int]
 def own_scatter(
     values: Sequence[float], variance: Callable[[Sequence[float]], float]
 ) -> OwnScatter:
-    """Return `variance(values)` and the number of values, or (1.0, 1) for fewer than two."""
+    """Return `variance(values)` and the number of values; (1.0, 1) for fewer than two values."""
     return (variance(values), len(values)) if len(values) > 1 else (1.0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedScatter:
-    """The posterior of s0² and d0, which describe the variances over seeds of all configurations.
+    """The posterior of two numbers that describe the variances over seeds of all configurations.
 
-    The usual variance is s0²; d0 is a number of degrees of freedom, higher if variances are more
+    s0² is the typical variance; d0 is a number of degrees of freedom, higher if variances are more
     alike. Given both, the prior of a configuration's variance is s0² d0 / chi²(d0). A sample
     variance s² with d degrees of freedom gives the posterior (d0 s0² + d s²) / chi²(d0 + d). Smyth
     estimates s0² and d0 from thousands of genes. A study has two to ten configurations, too few
@@ -116,9 +116,9 @@ class SeedScatter:
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
     """
 
-    prior_degrees: Array  # The grid's values of d0, shape (m,).
-    prior_variance: Array  # The usual variance over seeds (s0²) at each grid point, shape (m,).
-    weight: Array  # The probability of each pair (d0, s0²), shape (m,); the sum is 1.
+    prior_degrees: Array  # The degrees of freedom (d0) at each of m grid points, shape (m,).
+    prior_variance: Array  # The typical variance over seeds (s0²) at each grid point, shape (m,).
+    weight: Array  # The probability of each grid point, shape (m,); the sum is 1.
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
@@ -147,13 +147,13 @@ class SeedScatter:
         )
 
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
-        """Return k equally likely standard deviations over seeds for each of `cells`.
+        """Return k equally likely guesses of each configuration's standard deviation over seeds.
 
-        The posterior, sorted by s0², is divided into k parts of equal weight. In row i, the
-        variance of each cell is (d0 s0² + d s²) / (d0 + d), averaged over part i.
+        The grid points, sorted by typical variance, are divided into k groups of equal probability.
+        A group's guess is the root of the configuration's variance, averaged over the group.
 
         Returns:
-            Shape (k, cells), rows in ascending order of s0².
+            Shape (k, cells), rows in ascending order of the typical variance.
         """
         order = np.argsort(self.prior_variance, kind="stable")
         ends = np.cumsum(self.weight[order])
@@ -167,14 +167,14 @@ class SeedScatter:
 
     @property
     def usual_sd(self) -> float:
-        """The root of the expected s0², the usual variance over seeds."""
+        """The typical standard deviation over seeds: the root of the expected typical variance."""
         return math.sqrt(float(self.weight @ self.prior_variance))
 
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
-        """Draw errors of the configurations' means over seeds, shape (n_draws, cells).
+        """Draw random errors of each configuration's mean over seeds, shape (n_draws, cells).
 
-        Each draw uses one pair (d0, s0²) for all `cells`. Draws come in pairs of opposite sign, so
-        their mean is 0. The random seed is fixed, so equal `cells` give equal draws.
+        Each draw uses one grid point for all configurations. Draws come in pairs of opposite sign,
+        so their mean is 0. The random seed is fixed, so equal `cells` give equal draws.
         """
         stream = np.random.default_rng(0)
         half = n_draws // 2
@@ -192,7 +192,7 @@ def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
-    """Return the grid for log s0², where s0² is the usual variance over seeds."""
+    """Return the grid of log(typical variance) that covers `logs`, the measured log variances."""
     if prior is None:
         return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
     middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd
@@ -208,7 +208,8 @@ def _log_unlikeness() -> Array:
 @cache
 def _prior_degrees() -> Array:
     """Return the degrees of freedom that correspond to each unlikeness in `_UNLIKENESS`."""
-    # log chi² with d degrees has the variance trigamma(d / 2); invert it as in Smyth's appendix.
+    # The logarithm of a chi² variable with d degrees of freedom has the variance trigamma(d / 2).
+    # Solve for d / 2 by Newton's method, as in the appendix of Smyth 2004 (see `SeedScatter`).
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance
     for _ in range(20):
@@ -218,7 +219,7 @@ def _prior_degrees() -> Array:
 
 
 def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
-    """Return the log density of log(s² / s0²), where s² / s0² has an F(d, d0) distribution."""
+    """Return the log density of `log_ratio`, the log of an F(degrees, prior_degrees) variable."""
     d, d0 = degrees, prior_degrees
     shape = gammaln((d + d0) / 2) - gammaln(d / 2) - gammaln(d0 / 2) + d / 2 * np.log(d / d0)
     spread = np.logaddexp(0.0, np.log(d / d0) + log_ratio)

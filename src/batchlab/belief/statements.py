@@ -1,4 +1,4 @@
-"""Statements about cells from joint draws of their means, where higher is always better."""
+"""Comparisons of configurations, from random draws of their mean metrics (higher is better)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from batchlab.records.estimate import Estimate
 Array = NDArray[np.float64]
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 
-# A statement is made if its probability is at least this. The 95 % interval in the report then lies
-# completely on the statement's side of the limit, so readers can check the verdict.
+# A statement is made if its probability is at least this. The 95 % interval in the report then
+# excludes all values that contradict the statement, so readers can check it.
 SURE = 0.975
 
 
 def as_good(draws: Array, margin: float) -> list[int]:
-    """Return the indices of the other cells that may be as good as the first, best cell.
+    """Return the indices of the configurations that may be as good as the first, the best one.
 
-    A cell is left out if it is surely worse than the first, but not surely within the margin.
+    A configuration that is surely worse than the first counts if it is surely within the margin.
 
     Args:
-        draws: draws of the mean of every cell, shape (n_draws, cells).
+        draws: draws of the mean of every configuration, shape (n_draws, configurations).
         margin: a mean that is worse by up to this counts as no worse.
     """
     behind = draws[:, [0]] - draws
@@ -33,19 +33,19 @@ def as_good(draws: Array, margin: float) -> list[int]:
 
 
 def falls(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is better than the last; gains below the margin are ignored."""
+    """Judge whether the first configuration is better than the last (see `_is_better`)."""
     return _is_better(draws[:, 0] - draws[:, -1], margin)
 
 
 def better_than_all(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is better than all others, ignoring gains below the margin."""
+    """Judge whether the first configuration is better than all others (see `_is_better`)."""
     return _is_better(draws[:, 0] - draws[:, 1:].max(axis=1), margin)
 
 
 def no_worse_than_any(draws: Array, margin: float) -> Verdict:
-    """Judge whether the first cell is no worse than the best of the others.
+    """Judge whether the first configuration is no worse than the best of the others.
 
-    A cell that is worse by less than the margin counts as no worse.
+    A configuration that is worse by less than the margin counts as no worse.
     """
     chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
     if chance >= SURE:
@@ -56,10 +56,10 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
-    """Judge from draws of a difference whether it is an improvement.
+    """Judge whether one configuration is better than another.
 
-    `apart` holds draws of how much better one cell is than another. Return "did_not_hold" if the
-    difference is surely below the margin, "held" if it is surely above 0, else "cannot_tell".
+    `apart` holds draws of how much better it is. Return "did_not_hold" if that is surely less than
+    the margin, else "held" if that is surely more than 0, else "cannot_tell".
     """
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
@@ -69,17 +69,18 @@ def _is_better(apart: Array, margin: float) -> Verdict:
 
 
 def rises(draws: Array) -> list[int]:
-    """Return every i for which cell i + 1 is surely better than cell i (Bonferroni-corrected)."""
+    """Return each i for which configuration i + 1 is surely better than configuration i."""
+    # The limit of "surely" is Bonferroni-corrected for the number of comparisons.
     chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
     is_sure = chances >= 1 - (1 - SURE) / max(len(chances), 1)
     return [*map(int, np.flatnonzero(is_sure))]
 
 
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
-    """Estimate how many seeds per cell would decide a comparison; inf if unknown.
+    """Estimate how many seeds per configuration would decide a comparison; inf if unknown.
 
-    A comparison is decided when the interval of the difference excludes 0 or the margin. The
-    interval is assumed to shrink with the root of the number of seeds.
+    A comparison is decided if the interval of the difference excludes 0 or the margin. The interval
+    is assumed to shrink with the root of the number of seeds.
     """
     value, low, high = difference.estimate, difference.low, difference.high
     if value is None or low is None or high is None:

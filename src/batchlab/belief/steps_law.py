@@ -1,4 +1,4 @@
-"""StepsLaw: the steps to a target at batch size B, s_min (1 + b_crit / B), fitted to draws."""
+"""StepsLaw: the law "steps to a target = s_min (1 + b_crit / batch size)", fitted to draws."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# The law is rejected if the means of log2 steps deviate from the law by more than this many times
-# the deviation of the draws from the means (both deviations are root mean squares).
+# Reject the law if its root mean square error against the means of log2 steps is more than this
+# many times the root mean square deviation of the random draws from these means.
 _LACKS_FIT = 2.0
-# The law is also rejected if less than this fraction of the draws agrees with every `Bound`.
+# Also reject the law if less than this fraction of the draws agrees with every `Bound`.
 _LEAST_LEFT = 0.05
 
 Bound = tuple[int, float, NDArray[np.bool_]]
-"""A batch size, log2 of a number of steps, and per draw whether the target needs more steps."""
+"""(batch size, log2 of a number of steps, for each draw whether the target takes more steps)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsLaw:
-    """The law of steps to the target by batch size; some estimates may be unknown.
+    """The law S = s_min (1 + b_crit / B) of the steps S to the target at batch size B.
 
     Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
     arXiv:1812.06162, equation 2.11 in the form of steps.
@@ -35,8 +35,8 @@ class StepsLaw:
         s_min: steps to the target in the limit of large batches.
         e_min: examples to the target in the limit of small batches.
         b_crit: critical batch size, at which the steps are twice s_min.
-        law_holds: whether the law S = s_min (1 + b_crit / B) fits the steps; if it doesn't,
-            s_min, e_min and b_crit are not known.
+        law_holds: whether the law fits the measured steps. If not, s_min, e_min and b_crit are
+            unknown.
     """
 
     s_min: Estimate
@@ -51,8 +51,8 @@ class StepsLaw:
         Args:
             batch_sizes: at least two different batch sizes, shape (k,).
             log2_steps: draws of log2 of the steps to the target, shape (n_draws, k).
-            bounds: limits of the steps of further batch sizes; draws of the law that contradict a
-                limit are dropped.
+            bounds: what is known about the steps of further batch sizes; draws of the law that
+                contradict it are dropped.
         """
         fewest, slope = law_through(batch_sizes, log2_steps)
         mean = log2_steps.mean(axis=0)

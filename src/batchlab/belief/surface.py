@@ -15,16 +15,16 @@ Array = NDArray[np.float64]
 # The prior variance of the constant that all costs share, and of the constant that all final values
 # share. It is large because hardly anything is known about them before the first run.
 _COMMON = 9.0
-_JITTER = 1e-6  # Added to each variance, so that rounding does not prevent a Cholesky factor.
-# Twice the epochs give as many steps as half the batch size, with similar final values. So an
-# octave more epochs counts as a batch size that is smaller by this many octaves.
+_JITTER = 1e-6  # Added to each variance, because rounding can break a Cholesky factorization.
+# Doubling the epochs doubles the number of steps, as halving the batch size does. Final values are
+# similar, too. So one doubling of the epochs counts as this many halvings of the batch size.
 AS_HALF_THE_SIZE: Final = 0.8
-HORIZON_SCALE: Final = 2.0  # length scale of residuals along `horizon`, in octaves
+HORIZON_SCALE: Final = 2.0  # Length scale along training length, in octaves (factors of 2).
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The coordinates of n configurations, in octaves from the user's (the reference)."""
+    """The settings of n configurations, as log2 of ratios to the user's (the reference)."""
 
     size: Array  # log2(batch size / the reference's), shape (n,).
     rate: Array  # log2(learning rate / the reference's), shape (n,).
@@ -35,15 +35,15 @@ class Places:
 class SurfacePrior:
     """The prior of costs and final values, from recorded trainings of other workloads.
 
-    Costs are log2 of steps to the target. Final values are asinh(margins by which a training ends
-    worse than the reference). Each follows a quadratic trend in octaves of rate (u) and batch size
-    (b), with Gaussian coefficients of u, b, u² / 4, b u / 4 and b² / 4, plus a smooth residual and
-    independent deviations (roughness). In arrays with two rows, the first row is for costs, and the
-    second for final values. `python -m benchmarks.surface_prior` fits the prior by likelihood.
+    A cost is log2 of the steps to the target. A final value is asinh(m) if it is m margins worse
+    than the reference's. Each is the sum of a quadratic trend, a smooth residual, and a deviation
+    of the single configuration (roughness). The trend's terms are u, b, u² / 4, b u / 4 and b² / 4,
+    with normal coefficients; u is `off_ridge`, and b is log2 of the relative batch size. In arrays
+    with two rows, the first row is for costs. `python -m benchmarks.surface_prior` fits the prior.
     """
 
-    mean: Array  # The means of the coefficients, shape (2, 5).
-    sd: Array  # The standard deviations of the coefficients, shape (2, 5).
+    mean: Array  # The means of the trends' coefficients, shape (2, 5).
+    sd: Array  # The standard deviations of the trends' coefficients, shape (2, 5).
     # For each of the five coefficients, the correlation between its values for costs and for final
     # values, shape (5,).
     correlation: Array
@@ -52,8 +52,8 @@ class SurfacePrior:
     residual: Array  # The SDs of the residual of costs and of that of final values, shape (2,).
     # The correlation between the residuals of costs and of final values.
     residual_correlation: float
-    roughness: Array  # The SDs of deviations independent between configurations, shape (2,).
-    ridge: float  # The slope of the line of best rates: octaves of rate per octave of batch size.
+    roughness: Array  # The SDs of the single configurations' deviations, shape (2,).
+    ridge: float  # How many octaves the best rate rises per octave of batch size.
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> SurfacePrior:
@@ -86,7 +86,7 @@ class SurfacePrior:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surface:
-    """A Gaussian process over n configurations: a vector of n costs, then n final values.
+    """The joint normal distribution of the costs and final values of n configurations.
 
     Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2 and
     2.7 (explicit basis functions); the residual has the Matérn kernel with smoothness 3/2.
@@ -100,7 +100,7 @@ class Surface:
         """Return the belief before any run.
 
         Args:
-            prior: the prior of steps and final values.
+            prior: the prior of costs and final values.
             places: the coordinates of the configurations.
             log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
@@ -131,12 +131,12 @@ class Surface:
     def given(
         self, index: Sequence[int], values: Sequence[float], variances: Sequence[float]
     ) -> Surface:
-        """Return the belief after observations, each with the variance of its error.
+        """Return the belief after observing some costs and final values.
 
         Args:
-            index: i for the cost of configuration i, and n + i for its final value.
-            values: the observed value of each element of `index`.
-            variances: the variance of the error of each element of `values`.
+            index: what was observed: i is the cost of configuration i, n + i its final value.
+            values: the observed value for each element of `index`.
+            variances: the variance of the error of each observed value.
         """
         observed = np.asarray(index, dtype=int)
         root = np.linalg.cholesky(self.covariance[np.ix_(observed, observed)] + np.diag(variances))
@@ -145,13 +145,13 @@ class Surface:
         return Surface(mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain)
 
     def draws(self, standard: Array) -> tuple[Array, Array]:
-        """Return joint draws of log2 costs and of asinh(final values in margins).
+        """Return joint random draws of all costs and final values.
 
         Args:
             standard: standard normal numbers, shape (n_draws, 2 n).
 
         Returns:
-            Costs and final values, each of shape (n_draws, n).
+            Costs and final values as in `SurfacePrior`, each of shape (n_draws, n).
         """
         n = len(self.mean) // 2
         root = np.linalg.cholesky(self.covariance + _JITTER * np.eye(2 * n))
@@ -160,7 +160,7 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Convert from the asinh scale to the margins by which final values are worse."""
+    """Convert asinh(m) to m: by how many margins each final value is worse than the reference."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 
@@ -188,4 +188,4 @@ _NUMBERS = (
     *(-3.179, -1.305, 0.6638),
 )
 PRIOR = SurfacePrior.of(_NUMBERS)
-"""The prior, fitted to fifteen recorded workloads, with references at three rates each."""
+"""The prior, fitted to fifteen recorded workloads; at each, three rates were the reference."""
