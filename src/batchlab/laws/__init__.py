@@ -1,1 +1,1 @@
-"""Laws: statistics and curve fits on the records of trainings, without importing torch."""
+"""Statistics and curve fits on the records of trainings, without importing torch."""

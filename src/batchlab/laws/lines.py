@@ -26,8 +26,8 @@ class StraightLine:
     level: float  # The line's y at x = 0.
     n: int
     mean_x: float
-    spread: float  # Sum of (x - mean_x)^2 over the points.
-    residual_sd: float | None  # Standard deviation of y from the line; None with two points.
+    spread: float  # The sum of (x - mean_x)^2 over the points.
+    residual_sd: float | None  # The standard deviation of y from the line; None with two points.
 
     @classmethod
     def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:
@@ -57,7 +57,7 @@ class StraightLine:
         return self._around(self.level, 1 / self.n + self.mean_x**2 / self.spread)
 
     def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
-        """Return the 95 % interval of a new point's y at `x`; bounds are None with two points."""
+        """Return the 95 % interval of a new y measured at `x`; bounds are None with two points."""
         return self._around(self.at(x), 1 + 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
 
     def slope_interval(self) -> tuple[float | None, float | None]:
@@ -79,7 +79,7 @@ SIZES_FOR_LAW = 3
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
     """Remove the point of the full batch if at least three other points remain.
 
-    The full batch fits no law, because its steps are fast: they gather no examples.
+    Full-batch steps are faster than the law predicts, because they need not gather examples.
 
     Args:
         points: (batch size, measurement at this batch size).
@@ -91,7 +91,7 @@ def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryFit:
-    """Peak memory as a straight line over the batch size.
+    """The peak memory as a straight line over the batch size.
 
     Attributes:
         fixed_bytes: the memory at batch size 0: weights, gradients, optimizer state, data set.
@@ -112,8 +112,8 @@ class MemoryFit:
             batch_size: examples per step, all in one forward and backward pass.
 
         Returns:
-            The peak with Student's 95 % interval for a new measurement. Two measured batch sizes
-            give a peak without an interval; fewer give only a reason why the peak is unknown.
+            The peak with Student's 95 % interval for a new measurement. With only two measured
+            batch sizes, there is no interval; with fewer, only a reason why the peak is unknown.
         """
         if self.line is None:
             return self.fixed_bytes

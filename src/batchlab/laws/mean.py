@@ -1,4 +1,4 @@
-"""The mean of independent observations with Student's interval."""
+"""The mean of independent observations, with Student's 95 % interval."""
 
 from __future__ import annotations
 
@@ -38,11 +38,7 @@ def known(values: Iterable[float | None]) -> list[float]:
 
 
 def require_finite(values: Iterable[float]) -> None:
-    """Raise an error if a value is not finite, since a trial that diverged can't be averaged.
-
-    Raises:
-        UsageError: a value is not finite.
-    """
+    """Raise a UsageError if a value is not finite: diverged trials must not be averaged."""
     if not all(math.isfinite(value) for value in values):
         raise UsageError(
             "a mean over values that are not finite was asked for; leave out the trials that "

@@ -21,12 +21,12 @@ _LEAST_MORE = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseScale:
-    """The gradient of the whole training set, the noise of its examples, and their ratio.
+    """The squared gradient of the training set, the gradient's noise, and the noise scale.
 
     Attributes:
         grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (or of the
             expected gradient, if gradients are random or the stream of examples is endless).
-        trace: tr Sigma, the summed variance of the gradient of one example of the training set.
+        trace: tr Sigma, the variance of a single example's gradient, summed over its components.
         scale: B_simple = tr Sigma / |G|^2, in examples: the batch size at which the noise is as
             large as the gradient.
     """
@@ -40,8 +40,8 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
     """Estimate the gradient noise scale of the training set from a sample of its gradients.
 
     The estimates of |G|^2 and tr Sigma are unbiased for the finite training set. Their intervals
-    come from the delete-one-block jackknife; the variance of |G|^2 has the finite-population factor
-    1 - n/N. The scale is the ratio tr Sigma / |G|^2, with Fieller's interval.
+    come from the delete-one-block jackknife. The variance of |G|^2 is multiplied by 1 - n/N for n
+    sampled of N examples. The scale is the ratio tr Sigma / |G|^2, with Fieller's interval.
 
     Args:
         sample: a sample of three or more blocks.
@@ -85,10 +85,10 @@ def _covariance(sample: GradientSample) -> Array:
     left = sample.n_examples - sample.block_examples
     without = _estimators(sample, left, block_sq, mean_sq)
     spread = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # Variances shrink by `unseen`, the fraction of the N training examples outside the sample. With
-    # all N examples, |G|^2 is exact, but tr Sigma still depends on which examples share a block.
-    # So add the variance of tr Sigma due to the random division into blocks; it is estimated from
-    # the products of the gradients of different blocks.
+    # Multiply variances by `unseen`, the fraction of the training examples outside the sample. If
+    # the sample has all examples, |G|^2 is exact, but tr Sigma still depends on which examples
+    # share a block. So add the variance of tr Sigma due to the random division into blocks; it is
+    # estimated from the products of the gradients of different blocks.
     unseen = 1 - sample.n_examples * _of_set(sample)
     centered = products - products.mean(axis=0) - products.mean(axis=1)[:, None] + products.mean()
     apart = sample.block_examples * centered[~np.eye(n_blocks, dtype=bool)]
@@ -137,7 +137,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 
 
 def _ratio(point: Array, covariance: Array, n: int, lost: Reason) -> Estimate:
-    """Return tr Sigma / |G|^2; if |G|^2 is not significantly above 0, a bound and `lost`."""
+    """Return tr Sigma / |G|^2, or a bound and the reason `lost` if |G|^2 may be 0."""
     trace, grad_sq = point.tolist()
     low, high = _fieller(trace, grad_sq, covariance, float(stdtrit(n - 1, _UPPER)))
     if high is None:
@@ -146,7 +146,7 @@ def _ratio(point: Array, covariance: Array, n: int, lost: Reason) -> Estimate:
 
 
 def _lost_in_noise(grad_sq: float, half: float, sample: GradientSample) -> Reason:
-    """Return that |G|^2 may be 0, and how many examples would probably show that it is not."""
+    """Return the reason "|G|^2 may be 0", with the number of examples likely needed to tell."""
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
@@ -175,7 +175,6 @@ def _fieller(
     b = trace * grad_sq - square * covariance[0, 1]
     c = trace**2 - square * covariance[0, 0]
     root = math.sqrt(max(b * b - a * c, 0.0))
-    # If tr Sigma is not significantly different from 0, there is no lower bound.
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)

@@ -18,37 +18,37 @@ from batchlab.records.trial import Status, TrialRecord
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-# A fit has up to five parameters (level, rise, rate, noise, offset), so it needs six points.
+# A fit has up to five parameters (level, rise, rate, noise, offset), so require six points.
 MIN_POINTS = 6
 MAX_CURVES = 400  # The most curves that `fit_learning_curves` returns.
 
-# Limits of log(rate) of the fitted curves of the form exp(-rate × epoch).
+# The range of log(rate) in fitted curves of the form exp(-rate × epoch).
 _RATE = (math.log(0.004), math.log(5.0))
-_POWER = (math.log(0.1), math.log(6.0))  # Limits of the log exponent of a power law.
-_OFFSET = (-1.0, 5.0)  # Limits of log2(1 + offset) of a power law, with the offset in epochs.
+_POWER = (math.log(0.1), math.log(6.0))  # The range of log(power) in (epoch + offset)^-power.
+_OFFSET = (-1.0, 5.0)  # The range of log2(1 + offset) in (epoch + offset)^-power.
 _N_RATES, _N_POWERS, _N_OFFSETS = 300, 40, 12
-# A fit may skip the first points of a curve. The skipped number is one of _STARTS, or one of
-# _START_FRACTIONS of the number of points.
+# A fit may skip the first points of a curve: as many as one of _STARTS, or one of _START_FRACTIONS
+# of the number of points.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
-# The rise of a fitted curve is uncertain; its values at these 15 quantiles represent it.
+# The rise of a fitted curve is uncertain; its values at these 15 quantiles are used.
 _LEVELS = (np.arange(15) + 0.5) / 15
 _LIKELY = 1e-4  # Curves with less than this fraction of the largest weight are dropped.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """Shapes of m learning curves: the fraction of each curve's rise that remains at epoch t.
+    """The shapes of m learning curves: which fraction of its rise each still has ahead at epoch t.
 
     The fraction is exp(-rate t) for an exponential, and (t + offset)^-power for a power law.
     """
 
-    exponential: NDArray[np.bool_]  # True for each curve that is an exponential, shape (m,).
-    rate: Array  # Rate per epoch of an exponential, or power of a power law, shape (m,).
-    offset: Array  # Offset of a power law in epochs, shape (m,); 0 for an exponential.
+    exponential: NDArray[np.bool_]  # True for an exponential, false for a power law, shape (m,).
+    rate: Array  # The rate per epoch of an exponential, or the power of a power law, shape (m,).
+    offset: Array  # The offset of a power law in epochs, shape (m,); 0 for an exponential.
 
     def left(self, t: Array) -> Array:
-        """Return the fraction of each curve's rise that remains at epochs t, shape (m, len(t))."""
+        """Return the fraction of each curve's rise that is ahead at epochs t, shape (m, len(t))."""
         rate = self.rate[:, None]
         # A power law is infinite at t + offset = 0 (the untrained model), so use at least 0.5.
         base = np.maximum(t[None, :] + self.offset[:, None], 0.5)
@@ -64,19 +64,19 @@ class Shapes:
 def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
     """Fit exponential and power-law curves to a noisy learning curve, weighted by probability.
 
-    A curve is level - rise * left(t). Its level is its limit after infinitely many epochs, and
-    left(t) is the fraction of the rise that remains at epoch t (see `Shapes.left`). A fit may leave
-    out the first points, because the first epochs of a real training follow neither law.
+    A fitted curve is level - rise * left(t). Its level is its limit after infinitely many epochs,
+    and left(t) is the fraction of the rise that is ahead at epoch t (see `Shapes.left`). A fit may
+    leave out the first points, because the first epochs of a real training follow neither law.
 
-    Priors: exponentials and power laws each have the probability 1/2, uniform in the logs of their
-    parameters. Level and rise (over the fitted points) are flat. The variance of the noise has a
-    scaled inverse chi-square prior that counts as one observation of `resolution` / 4, so even a
-    curve without noise gives an uncertain result. The points that a fit leaves out are assumed to
-    be uniformly distributed over the range of y.
+    Priors: an exponential has the probability 1/2, and so has a power law; each is uniform in the
+    logs of its parameters. Level and rise (over the fitted points) are flat. The prior of the noise
+    variance counts as one residual of `resolution` / 4 (inverse chi-square), so even a curve
+    without noise gives an uncertain result. The points that a fit leaves out are assumed to be
+    uniformly distributed over the range of y.
 
     Args:
         t: epochs, shape (n,), increasing, >= 0, n >= MIN_POINTS.
-        y: values, shape (n,), finite, up is better.
+        y: the curve's value at each epoch, shape (n,), finite; higher is better.
         resolution: the smallest difference in y that matters, > 0.
 
     Returns:
@@ -96,7 +96,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shape
 
 
 def _all_shapes() -> tuple[Shapes, Array]:
-    """Return the shapes to fit, exponentials before power laws, and each shape's log prior."""
+    """Return the shapes to fit (exponentials, then power laws) and their log prior probability."""
     rate = np.linspace(*_RATE, _N_RATES)
     offset = np.repeat(2.0 ** np.linspace(*_OFFSET, _N_OFFSETS) - 1, _N_POWERS)
     power = np.tile(np.linspace(*_POWER, _N_POWERS), _N_OFFSETS)
@@ -112,17 +112,17 @@ def _all_shapes() -> tuple[Shapes, Array]:
 def _fits(
     shapes: Shapes, t: Array, y: Array, *, resolution: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Fit every shape's level and rise to the points from each starting point to the last.
+    """Fit the level and rise of every shape to the points from each starting point to the last.
 
-    Return the rises, their standard errors, the errors' degrees of freedom, and the log probability
-    of the points without the prior, up to a constant. The arrays have one row for each shape and
-    one column for each starting point; the degrees of freedom have only columns.
+    Return the rises, their standard errors, the errors' degrees of freedom, and the log likelihood
+    of the points up to a constant. These are arrays with one row per shape and one column per
+    starting point, but the degrees of freedom have only the shape (starting points,).
     """
     starts = _starts(len(t))
     n = len(t) - starts
     left = shapes.left(t)
     ahead, value = left - left[:, -1:], y - y[-1]
-    # For each shape and starting point: the fraction of the curve's rise in the fitted points.
+    # For each shape and starting point: the fraction of the curve's rise within the fitted points.
     span = ahead[:, starts]
     visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat over the fitted points.
     span = np.where(visible, span, 1.0)
@@ -158,11 +158,10 @@ def _starts(n: int) -> Index:
 
 
 def _representatives(weight: Array) -> tuple[Index, Index, Array]:
-    """Return rows, columns and weights (with sum 1) of the likely entries of `weight`.
+    """Return rows, columns and normalized weights of the likely entries of `weight`.
 
-    More than MAX_CURVES entries may be likely; for example, every shape fits a flat curve. Then
-    MAX_CURVES entries are taken at evenly spaced values of the cumulative weight, so that entries
-    are chosen in proportion to their weights, but not at random.
+    If more than MAX_CURVES entries are likely, take MAX_CURVES at evenly spaced values of the
+    cumulative weight. So entries are chosen in proportion to their weights, but not at random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
     shares = weight[row, column] / weight[row, column].sum()
@@ -175,24 +174,24 @@ def _representatives(weight: Array) -> tuple[Index, Index, Array]:
 
 PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
 
-# A plateau is judged by the gain in this many epochs, because the gain in a single epoch is smaller
-# than the noise of most curves.
+# A curve is at a plateau if it gains little in this many epochs. The gain in a single epoch would
+# be smaller than the noise of most curves.
 HORIZON_EPOCHS = 5
-# This is 1.4 standard errors of an accuracy of 0.98 on 10,000 validation examples, so a single run
-# could not show a smaller gain on such a validation set.
+# The least gain in accuracy that matters. It is 1.4 standard errors of an accuracy of 0.98 on
+# 10,000 validation examples, so a single run could not show a smaller gain there.
 FRACTION_DELTA = 0.002
-# Losses have no common scale, so delta is this fraction of the loss at the end of the curve.
+# The least gain that matters in a loss, as a fraction of the loss at the end of the curve.
 RELATIVE_DELTA = 0.01
-# The verdict is "reached" only if the curve contains a plateau with at least this probability.
+# The verdict is "reached" only if the curve has reached a plateau with at least this probability.
 REACHED_PROBABILITY = 0.5
-# The verdict is "not_yet" only if the curve contains a plateau with at most this probability.
+# The verdict is "not_yet" only if the curve has reached a plateau with at most this probability.
 NOT_YET_PROBABILITY = 0.1
 # The verdict is not "reached" if, with at least this probability, the metric will improve by at
-# least 2 delta in the next HORIZON_EPOCHS epochs.
+# least twice the gain that matters in the next HORIZON_EPOCHS epochs.
 STILL_RISING_PROBABILITY = 0.02
-# A flat curve is a plateau only if it is better than the untrained model by this many deltas.
+# A plateau counts only if it is better than the untrained model by this many gains that matter.
 STARTED_DELTAS = 10
-_NO_GAIN = 1e-3  # gains below this fraction of delta are reported as 0
+_NO_GAIN = 1e-3  # Report gains below this fraction of the gain that matters as 0.
 TURN_STANDARD_ERRORS = 4.0
 
 
@@ -205,8 +204,8 @@ class MetricPlateau:
         reason: why the verdict was given; for "cannot_tell", also what would allow a verdict.
         epoch: the first epoch of the plateau, or None if the verdict is not "reached".
         turned: whether the curve has become significantly worse after its best epoch.
-        worsens: whether `HORIZON_EPOCHS` more epochs are expected to worsen the metric by more than
-            delta, although `turned` is still false.
+        worsens: whether `HORIZON_EPOCHS` more epochs are expected to worsen the metric noticeably,
+            although `turned` is still false.
     """
 
     verdict: PlateauVerdict
@@ -223,7 +222,8 @@ def default_delta(metric: str, values: ArrayLike) -> float:
 
     Args:
         metric: the metric's name.
-        values: the metric's curve, n >= 1; its final value is the median of the last 5 |values|.
+        values: the metric's curve, n >= 1. Its final value is the median of the last 5 absolute
+            values.
 
     Returns:
         Delta in the metric's unit, > 0.
@@ -232,13 +232,13 @@ def default_delta(metric: str, values: ArrayLike) -> float:
     if metric in FRACTION_METRICS:
         return FRACTION_DELTA if np.max(np.abs(curve)) <= 1 else 100 * FRACTION_DELTA
     level = float(np.median(np.abs(curve[-HORIZON_EPOCHS:])))
-    # A metric with a final value of 0 uses a thousandth of its range instead. A constant 0 has no
-    # range either; any delta gives the same verdict then.
+    # If the final value is 0, use a thousandth of the metric's range. If the metric is always 0,
+    # the range is 0, too, but then any delta gives the same verdict.
     return RELATIVE_DELTA * level or 1e-3 * float(np.ptp(curve)) or 1.0
 
 
 def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPlateau:
-    """Find the plateau of a trial's validation curve at epoch ends.
+    """Judge whether and where a trial's validation metric has stopped improving.
 
     Args:
         record: the trial; only its status and validation scores are read.
@@ -246,8 +246,8 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
         better: whether a better value of the metric is higher or lower.
 
     Returns:
-        The verdict of `find_plateau` with the default delta. The verdict is "cannot_tell" if the
-        trial has no validation data or diverged, or if its plateau is hardly better than the
+        The verdict of `find_plateau` on the values at epoch ends. The verdict is "cannot_tell" if
+        the trial has no validation data or diverged, or if its plateau is hardly better than the
         untrained model.
     """
     whole = record.at_epoch_ends("validation", metric)
@@ -273,17 +273,17 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
 def find_plateau(
     epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
 ) -> MetricPlateau:
-    """Find the first epoch after which HORIZON_EPOCHS more epochs should gain less than delta.
+    """Find the first epoch after which HORIZON_EPOCHS more are expected to gain less than delta.
 
     Args:
         epochs: the epochs of the measurements, shape (n,), increasing, >= 0; may be fractions.
-        values: the curve, shape (n,), finite.
+        values: the metric at each of `epochs`, shape (n,), finite.
         better: whether a better value of the metric is higher or lower.
         delta: the least improvement in `HORIZON_EPOCHS` epochs that matters (metric's unit, > 0).
 
     Returns:
-        The verdict. Its reason contains the expected improvement after the last epoch, except for
-        a curve that is too short or has turned.
+        The verdict. Its reason contains the expected improvement after the last epoch, unless the
+        curve is too short or has become worse.
 
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
@@ -311,7 +311,7 @@ def find_plateau(
 
 
 def _turned_at(y: Array, *, delta: float) -> int | None:
-    """Return the index of a curve's peak if the curve has fallen since (up is better), else None.
+    """Return the index of a curve's peak if the curve has clearly fallen since, else None.
 
     The fall is the mean of three values around the peak, less the mean of the later half of the
     values after the peak. The fall must exceed delta and 4 of its standard errors.
@@ -323,14 +323,14 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
         return None
     tail = later[len(later) // 2 :]
     fall = float(smooth[peak - 1] - tail.mean())
-    # Second differences of a smooth curve are nearly 0, so their scatter is only due to noise.
+    # Second differences of a curve without noise are nearly 0, so they measure the noise.
     noise = 1.4826 * float(np.median(np.abs(np.diff(y, 2)))) / 6**0.5
     standard_error = noise * (1 / 3 + 1 / len(tail)) ** 0.5
     return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
-    """Judge a curve that has not become worse since its peak, by all likely curves fitted to it."""
+    """Judge a curve that has not become worse since its peak, by averaging all likely fits."""
     first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
@@ -358,15 +358,15 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
 def _plateaus(
     t: Array, y: Array, *, first: int, last: int, delta: float
 ) -> tuple[Index, Array, Array]:
-    """Return the plateau epoch, the gain and the weight of each likely curve.
+    """Return the plateau epoch, the gain and the probability of each of m likely fitted curves.
 
     The gain is the improvement in HORIZON_EPOCHS epochs after the epoch `last`. Each array has
     shape (m,). The plateau epoch `last` + 1 means that the plateau is not reached by `last`.
     """
     whole = np.arange(first, last + 1, dtype=float)
     laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
-    # For each curve, the fraction of its rise in the HORIZON_EPOCHS epochs after each epoch. It
-    # decreases from epoch to epoch, so the search below can bisect.
+    # For each curve and epoch, the fraction of the rise in the HORIZON_EPOCHS epochs that follow.
+    # It decreases from epoch to epoch, so the search below can bisect.
     drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)
     gain = rise * drop[:, -1:]
     # rise * drop is the gain in the HORIZON_EPOCHS epochs after an epoch. The plateau is the first

@@ -15,13 +15,13 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# Limits of the roundness 1/p, where p is the exponent of `StepTimeFit`. At roundness 1, a step
+# The range of the roundness 1/p, where p is the exponent of `StepTimeFit`. At roundness 1, a step
 # takes the overhead plus the time of the examples, as in one thread. At 0, a step takes the longer
 # of the two times, as on a device that overlaps them. Above 1, steps become slower long before the
 # machine is full, because of caches and vector units.
 _ROUNDNESS = (0.1, 1.6)
-# The search for the log knee extends this far beyond the measured log batch sizes. The prior
-# falls exponentially there, so the exact number does not matter.
+# The knee is the batch size at which overhead and examples take equal time. The log knee is
+# searched this far beyond the measured log batch sizes; the prior is negligible farther away.
 _REACH = 7.0
 # Kernels and caches change with the batch size, so single sizes deviate from every smooth law. The
 # standard deviation of log times from the law has a half-Cauchy prior with this median. The value
@@ -30,10 +30,11 @@ _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (math.log(1e-3), math.log(1.0))
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
-# The least-squares curve is found by grid searches over this many values of the roundness and of
-# the log knee. Each of the 9 zooms narrows the range to three grid spacings around the best value.
+# The least-squares curve is found by nine grid searches over this many values of the roundness and
+# of the log knee. After each search, the range becomes three grid spacings around the best value.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
-# A knee of 0 or infinity is likely if it lowers the log likelihood by at most this (chi squared).
+# A knee of 0 or infinity is possible if its log likelihood is at most this much below the largest.
+# This is half the 95 % quantile of a chi-squared variable with one degree of freedom.
 _LOG_LIKELIHOOD_95 = 1.92
 
 
@@ -52,18 +53,18 @@ class Curves:
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Return log(step time / overhead) at each log batch size, with one row per knee.
+    """Return log(step time / overhead) for each log batch size, with one row per knee.
 
-    This is log(1 + (B / knee)^p) / p for the batch size B, with p = 1 / roundness.
+    It is log(1 + (B / knee)^p) / p for the batch size B, with p = 1 / roundness.
     """
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Fit log_s = log overhead + rise by weighted least squares, separately for each row of `rise`.
+    """Fit the log overhead, for each row of `rise`, such that `log_s` = log overhead + rise.
 
-    Return the log overhead and the weighted sum of squared residuals of each row.
+    Return each row's log overhead and weighted sum of squared residuals.
     """
     away = log_s - rise
     total = weight.sum(axis=-1)
@@ -82,7 +83,7 @@ def _centres(edges: Array) -> Array:
 
 
 def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator) -> Array:
-    """Draw, for each index in `cells`, a value uniformly between the two edges of this cell."""
+    """Draw, for each index i in `cells`, a uniform value between `edges[i]` and `edges[i + 1]`."""
     return np.asarray(edges[cells] + generator.random(len(cells)) * np.diff(edges)[cells])
 
 
@@ -90,19 +91,19 @@ def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator
 class _Posterior:
     """The posterior probability of the parameters of the step-time law (see `StepTimeFit`).
 
-    The grid has three axes: the log of the knee (a batch size); the roundness, which is 1 / the
-    sharpness p; and the log of the standard deviation of log times from the law ("off").
+    It is computed on a grid of three axes: the log of the knee (a batch size); the roundness (1 /
+    sharpness); and the log of "off", the standard deviation of log times from the law.
     """
 
-    log_sizes: Array
-    log_s: Array  # Log seconds per step.
-    own_sq: Array  # Variance of the measurement of each log time.
+    log_sizes: Array  # The log of each measured batch size.
+    log_s: Array  # The log of the measured seconds per step at each batch size.
+    own_sq: Array  # The variance of the error of measurement of each log time.
     knee: Array  # The edges of the grid's cells along the log knee, ascending.
     round: Array  # The edges of the grid's cells along the roundness, ascending.
-    off: Array  # The edges of the grid's cells along the log standard deviation, ascending.
-    weight: Array  # Probability of each grid cell; the axes are log knee, roundness and off.
-    no_overhead: bool  # Whether the overhead may be 0: time in proportion to the batch size.
-    no_slope: bool  # Whether the time of an example may be 0: the same time at all batch sizes.
+    off: Array  # The edges of the grid's cells along log "off", ascending.
+    weight: Array  # The probability of each grid cell; the axes are log knee, roundness, log off.
+    no_overhead: bool  # Whether the overhead may be 0, so time is proportional to the batch size.
+    no_slope: bool  # Whether an example's time may be 0, so time is equal at all batch sizes.
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
@@ -118,8 +119,8 @@ class _Posterior:
         density -= np.log1p(np.exp(2 * (offs - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * np.diff(round_)[:, None] * np.exp(offs)
         by_knee = weight.sum(axis=(1, 2))
-        # The first cell along the knee represents a knee of 0, the last one an infinite knee. They
-        # are likely if their weight, before the prior of the knee, is at least this.
+        # The first grid cell along the knee stands for a knee of 0, the last one for an infinite
+        # knee. These are possible if their weight, before the knee's prior, is at least this.
         least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knees - log_sizes[0], 0) + np.minimum(log_sizes[-1] - knees, 0)
         weight *= (np.diff(knee) * np.exp(beyond))[:, None, None]
@@ -136,12 +137,13 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the standard deviation of log times from the law: its posterior geometric mean."""
+        """Return the geometric mean, over the posterior, of the SD of log times from the law."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ _centres(self.off)))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
-        """Draw curves, and for each curve a standard deviation of log times from the curve."""
-        # Systematic sampling of the cells gives less noisy quantiles than independent draws.
+        """Draw random curves, and for each curve a standard deviation of log times from it."""
+        # Take grid cells at evenly spaced values of the cumulative probability. This gives less
+        # noisy quantiles than independent draws.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
         places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
@@ -180,10 +182,9 @@ def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
 
     A grid search over the roundness contains, for each roundness, a grid search over the knee.
     """
-    # scipy.optimize.least_squares takes half the time and gives equal sums of squares (within 6e-13
-    # on 400 simulated machines). But if the knee is outside the measured sizes, many knees fit
-    # equally well. On 21 such machines, SciPy found another knee than this search. SciPy is not
-    # used, because the coverage of the intervals was measured with the knees of this search.
+    # SciPy's least_squares takes half the time and fits equally well (400 simulated machines). But
+    # if the knee is outside the measured sizes, many knees fit equally well, and SciPy chooses
+    # others. It is not used, because the coverage of the intervals was measured with this search.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
@@ -203,9 +204,9 @@ def _best_knees(
 ) -> tuple[Array, Array, Array]:
     """Fit log knee and log overhead by least squares, separately for each value of `roundness`.
 
-    Return the log knees, the log overheads and the sums of squares. Knee and roundness are not
-    searched jointly, because the sum of squares has a narrow, curved valley as a function of both,
-    in which a joint search would stop too early.
+    Return the log knees, the log overheads and the sums of squared residuals. Knee and roundness
+    are not searched jointly, because the sum of squares has a narrow, curved valley as a function
+    of both, in which a joint search would stop too early.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)
@@ -222,8 +223,8 @@ def _best_knees(
 
 
 _NORMAL_95 = 1.959964
-# Bounds are these quantiles, even if an estimate has only one bound. The quantile 0.05 or 0.95
-# would be right in only 89 % of such cases, because the same times decide that one is missing.
+# The quantiles that bound a 95 % interval, also if an estimate has only one bound. A single bound
+# at 0.05 or 0.95 would hold in only 89 % of cases, because the data decide which bound is missing.
 _BOTH = (0.025, 0.975)
 
 
@@ -236,10 +237,10 @@ class StepTimeFit:
         overhead_s: the time of a step in the limit of few examples.
         s_per_example: the time that each additional example costs once the machine is full.
         knee_batch_size: overhead_s / s_per_example. Well below the knee, larger batches cost
-            little more time; well above it, time grows in proportion to the batch size. Outside
-            the measured range only a bound is known.
+            little more time; well above it, time grows in proportion to the batch size. If the knee
+            is outside the measured batch sizes, only a bound is known.
         sharpness: p. With p = 1, the law is a straight line; with a large p, time is constant up to
-            the knee, and beyond it in proportion to the batch size.
+            the knee, and proportional to the batch size beyond it.
         off_the_law_fraction: standard deviation of the batch sizes' log times from the law, without
             the part that is due to errors of measurement.
         residuals: log(measured time / time on the law), one per batch size.
@@ -265,7 +266,7 @@ class StepTimeFit:
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Return the law's seconds per step, with the law's interval (measurements scatter more).
+        """Return the seconds per step by the law, with an interval that excludes measurement noise.
 
         Args:
             batch_size: examples per step, >= 1; outside the measured range, time is extrapolated.
@@ -275,11 +276,11 @@ class StepTimeFit:
         return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))
 
     def measured_step_s(self, batch_size: int) -> Estimate:
-        """Return a weighted mean of the measured and the law's seconds per step of a batch size.
+        """Return a weighted mean of the measured time and the law's time for a step.
 
-        The weight of the measured time is 1 / its variance; the weight of the law's time is 1 / the
-        variance of single batch sizes' times around the law. So the result is near the measured
-        time on a quiet machine, and near the law on a machine whose times scatter.
+        The weight of the measured time is 1 / (variance of the measurement). The weight of the
+        law's time is 1 / (variance of batch sizes' times around the law). So the result is near the
+        measured time on a quiet machine, and near the law on a machine whose times scatter.
 
         Args:
             batch_size: one of `batch_sizes`.
@@ -304,11 +305,10 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
 
     Log times have two errors: the error of measurement, and the deviation of a batch size from the
     law. The point estimate is least squares on log times, weighted by 1 / (variance of the
-    measurement + variance of the deviations, estimated from all sizes).
-    The 95 % intervals come from the joint posterior of all parameters on a grid. The priors of the
-    log overhead and of 1/p (from 0.1 to 1.6) are flat. The prior of the log knee is flat within the
-    measured batch sizes, and falls exponentially beyond them. The prior of the standard deviation
-    of the deviations is half-Cauchy.
+    measurement + variance of the deviations). The 95 % intervals come from the joint posterior of
+    all parameters on a grid. The priors of the log overhead and of 1/p (from 0.1 to 1.6) are flat.
+    The prior of the log knee is flat within the measured batch sizes, and falls exponentially
+    beyond them. The prior of the standard deviation of the deviations is half-Cauchy.
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
@@ -354,12 +354,14 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
-    """Return the parameters by `StepTimeFit` field, with 95 % intervals or with only one bound.
+    """Return the estimates for four `StepTimeFit` fields, by field name.
 
-    If the overhead may be 0, overhead and knee have no lower bound. If the time of an example may
-    be 0, this time has no lower bound, and the knee has no upper bound. If the estimated knee is
-    below the measured batch sizes, the knee is unknown, and an overhead without a lower bound too.
-    If it is above them, the knee is unknown, and an example's time without a lower bound too.
+    - If the overhead may be 0, overhead and knee have no lower bound.
+    - If the time per example may be 0, it has no lower bound, and the knee has no upper bound.
+    - If the estimated knee is below the measured batch sizes, the knee is unknown, and so is an
+      overhead without a lower bound.
+    - If the estimated knee is above the measured batch sizes, the knee is unknown, and so is a time
+      per example without a lower bound.
     """
     log_overheads = np.append(point.log_overhead, draws.log_overhead)
     log_knees = np.append(point.log_knee, draws.log_knee)
@@ -396,9 +398,8 @@ def _parameters(
     }
 
 
-# A variance may be estimated from the median of squared normal deviations instead of their mean.
-# This estimate is less precise: with many deviations, it has only this fraction of the degrees of
-# freedom. With few deviations, the fraction is larger.
+# `ProcessScatter` estimates a variance from the median, not the mean, of squared deviations. That
+# is less precise: for many batch sizes, only this fraction of the degrees of freedom remains.
 _EFFICIENCY = 0.37
 
 
@@ -406,7 +407,7 @@ _EFFICIENCY = 0.37
 class ProcessScatter:
     """The standard deviation of log step times between processes of the same batch size.
 
-    The blocks of a single process do not show this scatter, because all of them have the same
+    Blocks of steps in a single process do not show this scatter, because all of them have the same
     memory addresses, the same core that feeds the device, and the same other load.
 
     Attributes:
@@ -421,7 +422,7 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """Estimate the scatter by a median over batch sizes, since a few may have unsteady times.
+        """Estimate the scatter by a median over batch sizes, since some may have unsteady times.
 
         Args:
             times_s: for each batch size, the seconds per step in each process.
@@ -436,8 +437,8 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # Each size's sum of squares / the variance has a chi-squared distribution. So each sum /
-        # the median of this distribution estimates the variance; take the median of all sizes.
+        # A batch size's sum of squares is the variance times a chi-squared variable. So dividing it
+        # by the chi-squared median estimates the variance; take the median of these estimates.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -453,14 +454,14 @@ class ProcessScatter:
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
         """Widen the interval of a batch size's step time by the scatter between processes.
 
-        The variance between this size's processes is averaged with the variance of all sizes,
-        weighted by degrees of freedom. So the interval is too narrow if this size scatters far more
-        than most. The interval contains the interval of `blocks` (the scatter within processes).
+        The variance between the processes of this batch size is averaged with that of all batch
+        sizes, weighted by degrees of freedom. So the interval is too narrow if this batch size
+        scatters far more than most. The interval always contains the interval of `blocks`.
 
         Args:
             processes_s: seconds per step in each process, at least one.
-            blocks: the step time and its interval from blocks of steps within processes. The
-                step time is returned unchanged, with the wider interval.
+            blocks: the step time, with the interval from the scatter within processes. The result
+                has the same step time and the wider interval.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -474,8 +475,8 @@ class ProcessScatter:
         return Estimate.of(blocks.estimate, interval=(low, high), n=n)
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
-        """Return the scatter of all batch sizes, pooled with one size's sum of squares `square`."""
-        if degrees == 0 or self.n_sizes == 1:  # Only one process or one size: no pooling.
+        """Return this scatter, pooled with one batch size's sum of squares `square`."""
+        if degrees == 0 or self.n_sizes == 1:  # Only one process or one batch size: no pooling.
             return self
         together = self.degrees + degrees
         moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
@@ -489,17 +490,17 @@ def _square(times_s: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # Each log time has at least this standard deviation (0.1 % of the time).
+_EXACTLY = 1e-3  # The least standard deviation to assume for a log time (0.1 % of the time).
 
 
 def timed_in_turn(
     one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Correct the step times of two batch sizes by their ratio, measured while they took turns.
+    """Correct the step times of two batch sizes by their ratio, measured with alternating steps.
 
-    `ratio` is the second time / the first time. If the two given times have a very different ratio,
-    other load has probably slowed one of them, so the variances of both are raised. The third
-    result is the standard error of the log ratio of the corrected times.
+    `ratio` is the time of `other` / the time of `one`. If the given times have a very different
+    ratio, other load has probably slowed one of them, so the variances of both are raised. Return
+    the corrected times and the standard error of the log of their ratio.
     """
     one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

@@ -1,13 +1,12 @@
 """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
-The logs of the runs' steps to target are assumed to be normally distributed around the law. For a
-run that reached its target between two evaluations, the mean of their log steps is used. For a run
-that missed the target, the mean of the normal distribution beyond its last evaluation is used. The
-law is fitted to random draws of the mean log steps of all batch sizes; the quantiles of these fits
-are the 95 % intervals.
+The log of a run's steps to target is assumed to be normally distributed around the law. If a run
+reached its target between two evaluations, the mean of the two evaluations' log steps is used. If
+it missed the target, the mean of the normal distribution beyond its last evaluation is used. For
+the 95 % intervals, the law is fitted to many random draws of the batch sizes' mean log steps.
 
 The variance of a run's log steps is the variance between seeds, or the variance around the best
-curve if it is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
+curve if that is larger (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
-_LARGEST_EXPONENT = 4.0  # The exponents tried range from 1/4 to 4.
-# The best exponent is searched on this many grids, each 100 times as fine as the grid before.
+_LARGEST_EXPONENT = 4.0  # Exponents from 1/4 to 4 are tried.
+# The number of grids to search for the best exponent (each 100 times as fine as the one before),
+# and the first grid of log exponents.
 _ZOOMS, _EXPONENTS = 3, np.linspace(-math.log(_LARGEST_EXPONENT), math.log(_LARGEST_EXPONENT), 401)
-# Limits of the variance of log steps: below are only rounding errors, above is overflow.
+# The range of the variance of log steps: less is only rounding error, more would overflow.
 _LEAST_SQ, _LARGEST_SQ = 1e-14, 100.0
 _N_DRAWS = 4000
 
@@ -51,20 +51,20 @@ class StepsObservation:
 
     @property
     def log_range(self) -> tuple[float, float]:
-        """The bounds of the log steps to target of a run that reached it; equal if exact."""
+        """The bounds of log(steps to target) of a run that reached its target; equal if exact."""
         assert self.steps is not None
         return math.log(self.after_steps or self.steps), math.log(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsAt:
-    """Steps to target at a measured batch size.
+    """The steps to target at a measured batch size.
 
     Attributes:
         batch_size: examples per step.
         expected: the steps at this batch size by the law, or `measured` if the law does not hold.
-        measured: geometric mean over the runs of this batch size. The interval uses the scatter
-            between seeds of all batch sizes, and is missing if no batch size has two runs.
+        measured: the geometric mean over the runs of this batch size. Its interval uses the
+            variance between seeds at all batch sizes; it has none if no batch size has two runs.
     """
 
     batch_size: int
@@ -77,14 +77,14 @@ class StepsToTargetFit:
     """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
     Attributes:
-        b_crit: the batch size that needs 2 S_min steps; only a bound if outside the measured range.
+        b_crit: the batch size that needs 2 S_min steps; only a bound if outside the measured sizes.
         s_min: S_min, the steps in the limit of large batches.
         e_min: examples to target in the limit of small batches.
-        exponent: the a of S(B) = S_min (1 + (B_crit/B)^a); the law has a = 1.
+        exponent: the best a in S(B) = S_min (1 + (B_crit/B)^a). In the law, a is 1.
         law_holds: true if the exponent's interval contains 1 or is unknown; if false, `b_crit`,
             `s_min` and `e_min` are unknown.
         seed_sd: standard deviation of log steps between seeds; None if no batch size has two runs.
-        by_batch_size: steps at each measured batch size, ascending.
+        by_batch_size: the steps at each measured batch size, ascending.
     """
 
     b_crit: Estimate
@@ -100,7 +100,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     """Fit the law S(B) = S_min (1 + B_crit/B) to the steps at which runs reached their target.
 
     Args:
-        observations: one per run; runs of three or more batch sizes must have reached the target.
+        observations: one per run; at three or more batch sizes, a run must have reached the target.
 
     Raises:
         BatchlabError: fewer than three batch sizes reached the target; the message lists them.
@@ -119,7 +119,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     means = _Means.of(runs)
     (fewest,), (slope,) = means.laws(np.zeros(1))
     for run in observations:
-        # At a batch size where no run reached the target, a run counts only if it took more steps
+        # At a batch size where no run reached the target, use a run only if it took more steps
         # than the law predicts.
         steps = fewest + slope / run.batch_size
         if run.steps is None and (run.batch_size in reached or run.after_steps > steps):
@@ -163,7 +163,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 
 
 def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Fit S = a + c / B to each row by least squares of relative residuals; return a and c."""
+    """Fit steps = a + c / batch_size to each row by the least relative errors; return a and c."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(-1), (x * z).sum(-1), (z * z).sum(-1)
@@ -173,8 +173,8 @@ def law_through(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
 
 
 def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Array, Array]:
-    """Fit S = a + c / B^exponent to each row of log steps; return the rows' a and c (both >= 0)."""
-    # Divide sizes and steps by their geometric means, so that no power overflows.
+    """Fit steps = a + c / batch_size^exponent to each row; return each row's a and c (>= 0)."""
+    # Divide batch sizes and steps by their geometric means, so that no power overflows.
     middle, level = np.log(batch_sizes).mean(), log_steps.mean(axis=1)
     powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -203,7 +203,7 @@ def _estimate(draws: Array, *, n: int, unknown: Reason | None = None) -> Estimat
 
 
 def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]:
-    """Return why quantities are unknown, by name; empty if B_crit is within the measured sizes."""
+    """Return why b_crit and s_min (or e_min) are unknown, by name; empty if they are known."""
     if smallest <= b_crit <= largest:
         return {}
     limit, other = ("s_min", "larger") if b_crit > largest else ("e_min", "smaller")
@@ -213,14 +213,14 @@ def _unknown(b_crit: float, *, smallest: int, largest: int) -> dict[str, Reason]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Means:
-    """The mean log steps of k batch sizes, without fitting a curve, and the scatter of the runs."""
+    """The mean log(steps to target) of the runs at each of k batch sizes, and its variances."""
 
-    batch_sizes: Array  # Shape (k,).
-    count: Array  # Number of runs of each batch size, shape (k,).
-    log_steps: Array  # Mean log steps of the runs of each batch size, shape (k,).
-    rounding_sq: Array  # Variance of log steps due to gaps between evaluations, shape (k,).
-    # Variance of log steps between seeds. If no batch size has two runs, it cannot be measured, so
-    # this is the smallest variance that is assumed.
+    batch_sizes: Array  # The k different batch sizes, ascending.
+    count: Array  # The number of runs of each batch size, shape (k,).
+    log_steps: Array  # The mean log(steps to target) of each batch size's runs, shape (k,).
+    rounding_sq: Array  # The variance of log steps due to gaps between evaluations, shape (k,).
+    # The variance of log steps between seeds, at least a lower limit. If no batch size has two
+    # runs, the variance cannot be measured and is the lower limit.
     seed_sq: float
 
     @classmethod
@@ -250,7 +250,7 @@ class _Means:
 
     def estimates(self) -> dict[int, Estimate]:
         """Return the geometric mean of the steps of the runs, by batch size."""
-        # Runs evaluated at the same steps have equal rounding errors, which do not average out.
+        # If runs are evaluated at the same steps, their rounding errors do not average out.
         error = np.sqrt(np.maximum(self.seed_sq / self.count, self.rounding_sq))
         half: list[float | None] = [None] * len(error)
         if self.degrees:
@@ -260,11 +260,11 @@ class _Means:
         return dict(zip(self.batch_sizes.astype(int).tolist(), estimates, strict=True))
 
     def laws(self, variance: Array) -> tuple[Array, Array]:
-        """Add random errors to the mean log steps, and fit the law S_min + E_min / B; repeat.
+        """Fit the law S_min + E_min / B repeatedly, to mean steps with different random errors.
 
-        `variance` contains one number for each repetition: the variance of the log steps of a run.
-        The first must be 0, so that the first law is fitted to the measured mean steps. Return the
-        S_min and the E_min of all repetitions, each of the shape of `variance`.
+        `variance` contains one number for each fit: the variance of a run's log steps, from which
+        random errors are drawn. The first number must be 0, so that the first law is fitted to the
+        measured means. Return all S_min and all E_min, each in the shape of `variance`.
         """
         stream, n = np.random.default_rng(0), len(variance)
         # Rounding errors may have the same sign at all batch sizes, so all sizes share a draw.
@@ -276,11 +276,11 @@ class _Means:
 
 
 def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
-    """Estimate the exponent of S = a + c / B^exponent; also draw the variance of a run's log steps.
+    """Estimate the exponent of steps = a + c / batch_size^exponent.
 
     The interval contains each exponent whose curve fits worse than the best curve by at most the
     amount that chance may cause. This amount depends on the variance of a run's log steps. That
-    variance is uncertain, so the second result contains _N_DRAWS random values of it.
+    variance is uncertain; the second result contains _N_DRAWS random values of it.
     """
     k, best, half = len(means.count), 0.0, 1.0
     for _ in range(_ZOOMS if k >= _SIZES_FOR_AN_EXPONENT else 0):
@@ -308,7 +308,7 @@ def _exponent(means: _Means, *, n: int) -> tuple[Estimate, Array]:
 
 
 def _off_sq(means: _Means, log_exponents: Array) -> Array:
-    """Return, per exponent, the best curve's sum of squared log residuals, weighted by runs."""
+    """Return, per exponent, the least sum of squared errors of log steps, weighted by runs."""
     exponents = np.exp(log_exponents)
     fewest, slope = _curves(means.batch_sizes, means.log_steps[None], exponents)
     powers = means.batch_sizes ** exponents[:, None]
