@@ -8,22 +8,22 @@ from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
-# Of all samples processed up to an evaluation, at most this fraction comes after the previous
-# evaluation. So the number of samples needed to reach a target is known to within 5 % at every
-# batch size. Evaluations may be farther apart only if a single step processes more samples.
+# The samples between two evaluations are at most this fraction of all samples up to the second one.
+# So the number of samples needed to reach a target is known to within 5 % at every batch size.
+# Evaluations may be farther apart only if a single step processes more samples.
 _FARTHEST = 0.05
-# The model is evaluated at fixed sample counts, each of which is this factor times the previous.
+# The model is evaluated at fixed sample counts; each is this factor times the one before.
 _MARK_RATIO = 1.05
-# In about the first third of the first epoch, the sample counts at which the model is evaluated are
-# evenly spaced: the distance is the number of training examples divided by this number.
+# In about the first third of the first epoch, these sample counts are evenly spaced instead. Their
+# distance is the number of training examples divided by this number.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before `watched_from_samples`, a sample count is skipped unless it is at least this factor times
-# the samples at the previous evaluation.
+# As long as the target can't be reached yet, evaluations are rarer: each has at least this factor
+# times the samples of the previous one.
 _UNWATCHED_RATIO = 1.5
-# Up to epoch 200 every epoch end is evaluated, from there on every second epoch end, from epoch 300
-# on every third, and so on: the gap is the number of epochs done divided by this number.
+# The model is evaluated at every epoch end up to epoch 200, then at every second one, from epoch
+# 300 on at every third, and so on: the distance in epochs is epoch / this number, rounded down.
 _EPOCH_ENDS_KEPT = 100
-# Between two evaluations of train and test data, the epochs done grow by at least this factor.
+# Train and test data are evaluated again after the number of epochs has grown by this factor.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -90,7 +90,7 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """Yield the evaluations in `found`, and one on validation data at every epoch end without one.
+    """Yield the evaluations in `found`; add one on validation data at each epoch end without one.
 
     This is needed if early stopping or a scheduler uses the metric at the end of every epoch.
     """
@@ -125,8 +125,8 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Sample counts are rounded to whole steps. Evaluate between two steps that are too far
-        # apart.
+        # Sample counts are rounded up to whole steps, so two of these steps may be too far apart.
+        # Then also evaluate between them.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """Return the last step up to `up_to` that is not too far after `after` (see `_FARTHEST`)."""
+    """Return the last step up to `up_to` that `_FARTHEST` allows after an evaluation at `after`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to

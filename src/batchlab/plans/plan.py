@@ -1,4 +1,4 @@
-"""Plan: the batch sizes of a whole training, and how the learning rate scales with the size."""
+"""Plan: the batch sizes of a whole training, and how the learning rate changes with them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Plan:
         return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """Return a milestone's place in samples; `so_far` is the plan before the milestone."""
+        """Convert a milestone's `at` to samples; `so_far` is the plan before the milestone."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
@@ -229,8 +229,8 @@ def instead_of_decay(
 ) -> Plan:
     """Return a plan that multiplies the batch size where a schedule would divide the rate.
 
-    Once the batch size is `cap`, the plan divides the rate instead. So the ratio of rate to batch
-    size always equals the schedule's ratio.
+    Once the batch size is `cap`, the plan divides the learning rate instead. So the ratio of
+    learning rate to batch size always equals the schedule's ratio.
 
     Args:
         batch_size: the first batch size.
@@ -251,7 +251,7 @@ def instead_of_decay(
     milestones = []
     for n, place in enumerate(decays, start=1):
         size = min(cap, round(batch_size * factor**n))
-        # If `cap` keeps the size from growing by the whole factor, divide the rate by the rest.
+        # If `cap` limits the growth of the batch size, divide the learning rate by the rest.
         rate = size / batch_size / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
     return Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))

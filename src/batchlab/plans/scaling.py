@@ -46,7 +46,7 @@ class ScalingRule:
 
 
 def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
-    """Scale each beta to 1 - kappa (1 - beta), and eps to eps / sqrt(kappa).
+    """Change each beta to 1 - kappa (1 - beta), and eps to eps / sqrt(kappa).
 
     Return None if a beta would be 0 or less. With the scaled settings, Adam approximates the same
     stochastic differential equation at all batch sizes, as long as gradients are mostly noise.
@@ -65,9 +65,9 @@ _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Raise beta 2 to the power of kappa: Adam's average keeps its half-life, counted in examples.
+    """Change beta 2 to beta 2 ** kappa, so that Adam's average keeps its half-life in examples.
 
-    The result is limited to at least 0.9, or to the old beta 2 if this is smaller than 0.9.
+    The new beta 2 is at least 0.9, or the old beta 2 if that is smaller.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the limit of 0.9 was added by batchlab.
     """
@@ -87,7 +87,7 @@ SCALING_RULES = {
 
 
 def scaling_rule(name: str | float) -> ScalingRule:
-    """Return the rule called `name`; a number e means a rate proportional to batch size ** e."""
+    """Return the rule called `name`; a number e means a rate in proportion to batch size ** e."""
     if isinstance(name, int | float):
         if not name:
             return SCALING_RULES["none"]
@@ -160,9 +160,9 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return the settings of Adam that `rule` changes, without the learning rate, with new values.
+    """Return new values for the settings, other than the learning rate, that `rule` changes.
 
-    `settings` is a parameter group; the result is {} if the rule changes nothing.
+    `settings` is a parameter group. The result is {} if the rule changes nothing.
     """
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
