@@ -24,7 +24,7 @@ from batchlab.words.catalogue import listing, number_text, sentence, text
 
 
 def advice_sentences(advice: Advice) -> tuple[Sentence, ...]:
-    """Return an advice's sentences, the answer first, without caveats and `trained_model`."""
+    """Return the sentences of an advice, the answer first, without its caveats."""
     sentences = []
     for topic, say in _TOPICS.items():
         words = " ".join(say(advice))
@@ -97,13 +97,13 @@ def _level_text(advice: Advice) -> str:
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
-_LEAST_GAIN = 1.01  # a lower bound of the gain (a speed ratio) is reported only from this value on
+_LEAST_GAIN = 1.01  # a lower bound of the speedup is reported only if it is at least this
 
 
 def _faster(advice: Advice) -> str:
     gain, other = advice.gain, _compared_with(advice)
     if gain.estimate is None and gain.low is not None and gain.low >= _LEAST_GAIN:
-        # Round the bound down, to two digits, or to two decimals if below 1.2.
+        # Round the bound down to two digits, or to two decimals if it is below 1.2.
         digits = 2 if gain.low < 1.2 else 1 - math.floor(math.log10(gain.low))
         least = math.floor(gain.low * 10.0**digits + 1e-9) / 10.0**digits
         return f"At least {number_text(least, 'times')}× as fast as {other}"
@@ -136,7 +136,7 @@ def how_sure_text(chance: float) -> str:
 # ---- other findings
 
 
-_LONGER = 1.2  # a smaller increase of the epochs is not reported: rounding can cause it
+_LONGER = 1.2  # a smaller factor on the epochs is not reported, because rounding can cause it
 
 
 def _epochs(advice: Advice) -> Iterator[str]:
@@ -153,9 +153,9 @@ def _epochs(advice: Advice) -> Iterator[str]:
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)
 
 
-# A better learning rate is reported if it differs from the user's by this factor or more,
+# A better learning rate is reported only if it differs from the user's by at least this factor.
 _FAR = 2.0
-# and makes the training faster by this factor or more.
+# A better learning rate is reported only if it makes training faster by at least this factor.
 _GAINS = 1.2
 
 
@@ -217,7 +217,7 @@ def _best_end(advice: Advice) -> Iterator[str]:
     if not ahead.holds(0.0):
         yield sentence("ends_best", **names)
     elif best.batch_size != advice.reference.batch_size or (advice.chance or 0.0) < SURE:
-        # At the user's own batch size a sure answer ends no worse, so nothing is open there.
+        # This excludes the user's batch size if the answer is sure to end no worse than it.
         yield from _open(advice, ahead, (of_best, of_named), names)
 
 
@@ -228,7 +228,7 @@ _MOST_SEEDS = 12
 def _open(
     advice: Advice, ahead: Estimate, rows: tuple[AnswerRow, AnswerRow], names: dict[str, str]
 ) -> Iterator[str]:
-    """Yield that a configuration may end better, unless by too little, and the time to be sure."""
+    """Yield that a configuration may end noticeably better, and how much time would tell."""
     assert ahead.estimate is not None
     assert ahead.low is not None
     assert ahead.high is not None
@@ -292,11 +292,11 @@ _TOPICS: dict[str, Callable[[Advice], Iterator[str]]] = {
     "law of the steps": _laws,
 }
 RESEARCH_TOPIC = "law of the steps"
-"""The topic for researchers, which the page shows only after a click."""
+"""The topic of the sentences for researchers, which the page shows only after a click."""
 
 
 def cost_text(advice: Advice) -> str:
-    """Write the number of runs and the time spent of the budget: "9 runs in 40 s of 60 s"."""
+    """Write how many runs and how much of the time budget were used: "9 runs in 40 s of 60 s"."""
     message = "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}"
     return text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
 
@@ -307,7 +307,7 @@ _ID_CHARACTERS = 8  # length of a shortened study id; enough for a million studi
 
 
 def trained_model(advice: Advice, study: Study) -> list[Sentence]:
-    """Return the command that writes the answer's trained model; nothing if there is no model."""
+    """Return the command that writes the recommended configuration's model to a file, if any."""
     named = advice.named
     if named is None or study.workload.is_own_command:
         return []  # the user's own command saves its models itself

@@ -1,4 +1,4 @@
-"""The figures of an advice: final value and cost by batch size, and their evidence."""
+"""The figures of an advice: final value and cost by batch size, and the evidence for them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 
 
 def whole_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with only the runs that were trained for as many epochs as the user's."""
+    """Return the study with only the runs of full length: as many epochs as the user trains."""
     whole = set()
     for run in advice.tried:
         if run.end is not None and run.epochs is None:
@@ -87,9 +87,9 @@ def whole_trainings(advice: Advice, study: Study) -> Study:
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at one learning rate, by ascending batch size.
 
-    The batch size of the answer has the answer's rate, the user's batch size has the user's rate,
-    and every other batch size has its best rate.
-    Only the longest runs of a batch size are returned, so that the mean over seeds has no jumps.
+    The recommended batch size has the recommended rate, the user's batch size has the user's rate,
+    and every other batch size has its best rate. Only the longest runs of a batch size are
+    returned, so that the mean over seeds has no jumps.
     """
     by_priority = [advice.named, advice.reference, *advice.candidates]
     if advice.is_usual:
@@ -200,7 +200,7 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield final values by training time, and a line through the best value for each time."""
+    """Yield final values by training time, and a line through the best value up to each time."""
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, value (more is better), row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
@@ -219,7 +219,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
 
 
 def _answer_mark(advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str) -> Row:
-    """Return the chart row of an estimate, with a label if it is the answer's or the user's."""
+    """Return the chart row of an estimate; label the recommended and the user's configuration."""
     assert row.at is not None
     kind, label = "point", None
     if row.at == advice.named:
@@ -231,7 +231,7 @@ def _answer_mark(advice: Advice, row: AnswerRow, estimate: Estimate, quantity: s
     return drawn
 
 
-# A shaded area behind adjacent batch sizes extends by this factor beyond the smallest and largest.
+# The shade over adjacent batch sizes extends by this factor beyond the smallest and largest size.
 _EDGE = 2**0.25
 
 

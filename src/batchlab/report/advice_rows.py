@@ -1,4 +1,4 @@
-"""The table rows of an advice: final value and cost by batch size for all kinds of reports."""
+"""The table rows of an advice: final value and cost of each batch size."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class AnswerRow:
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """Yield a row for each batch size at its best rate, and the user's and the answer's rows."""
+    """Yield rows for each batch size at its best, the user's and the recommended learning rate."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
@@ -160,19 +160,19 @@ def _cost(
 # ---- the labels of rows
 
 
-# The quantity that an advice minimizes, by its objective.
+# The cost that an advice minimizes, by its objective.
 _COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
-# The words of a report for the least value of that quantity, by objective.
+# The words of a report for the least cost, by the objective of the advice.
 BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 
 def cost_quantity(advice: Advice) -> str | None:
-    """Return the cost that an advice minimizes; None without a target or if quality is sought."""
+    """Return the name of the cost that an advice minimizes; None if it minimizes no cost."""
     return None if advice.target is None else _COSTS.get(advice.objective)
 
 
 def overfits(advice: Advice) -> bool:
-    """Return whether the reference overfits, in which case final values are best evaluations."""
+    """Return whether the user's configuration overfits; reports then show best evaluations."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
@@ -184,12 +184,12 @@ def end_label(advice: Advice) -> str:
 
 
 def own_label(advice: Advice) -> str:
-    """Return the label of the reference configuration: "yours", or "usual" if it is a default."""
+    """Return the label of the reference configuration: "yours", or "usual" for a default."""
     return "usual" if advice.is_usual else "yours"
 
 
 def named_label(advice: Advice) -> str:
-    """Return the answer's label: "recommended", or `own_label` for the user's configuration."""
+    """Return the label of the answer: "recommended", or `own_label` if the answer is no change."""
     if advice.named is None or advice.named.is_same(advice.reference):
         return own_label(advice)
     return "recommended"

@@ -1,4 +1,4 @@
-"""Words, chart rows and figures for a study's configurations (`Cell`: one batch size or plan)."""
+"""Words, chart rows and figures for the configurations of a study (each a `Cell`)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """Return the number of trials by status."""
+    """Return the number of trials by status: "3 trials: 2 ok, 1 diverged."."""
     if not study.records:
         return "No trials yet."
     counts = Counter(map(status_text, study.records))
@@ -180,9 +180,9 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
 
 # ---- values along training
 
-MOST_POINTS = 80  # most points of a line on the page: more can't be seen; the CSV has all points
+MOST_POINTS = 80  # A line has at most this many points: more can't be seen; the CSV has them all.
 
-_MOST_MARKS = 8  # most points of a line that get a shape: enough to distinguish the lines
+_MOST_MARKS = 8  # At most this many points of a line get a shape, to distinguish the lines.
 
 TrainS = Callable[[Trial, int], float | None]
 """A function that returns a trial's seconds of training until a step, or None if unknown."""
@@ -218,7 +218,7 @@ def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | Non
 
 
 def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield sentences that explain how marks and bands show the scatter of the seeds."""
+    """Yield sentences that explain how a chart shows the differences between seeds."""
     n_seeds = max(map(len, map(attrgetter("ended_well"), cells)), default=0)
     if n_seeds > 1:
         yield "Lines and large marks: means over the seeds. Bands and bars: their range."
@@ -230,7 +230,8 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line is complete with 99 % of the longest line's epochs; the axis range ignores the first 10 %.
+# A line counts as complete if it has this fraction of the longest line's epochs. The range of the
+# vertical axis ignores this first fraction of the epochs.
 _WHOLE, _FIRST = 0.99, 0.1
 
 # The horizontal axis of each view of the curves, and the code of the sentence that explains it.
@@ -251,7 +252,7 @@ def curve_figure(
 ) -> Figure:
     """Draw metrics along training, one line per batch size or plan.
 
-    `train_s` returns the seconds of a training until a step; a line marks the target's value.
+    `train_s` returns the seconds of a training until a step. A horizontal line marks `target`.
     """
     rows = list(_curve_rows(cells, shown, train_s))
     panels: list[Panel] = []

@@ -23,9 +23,9 @@ from batchlab.words.catalogue import sentence, term_text, text
 T = TypeVar("T")
 Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Kinds of rows that only annotate a chart.
+# The kinds of rows that only annotate a chart.
 _ASIDE = ("level", "span", "rule")
-# Kinds of rows that are not drawn as points.
+# The kinds of rows that are not drawn as points.
 _NO_POINTS = (*_ASIDE, "band")
 # A chart with a single value on one of these axes compares nothing and is therefore left out.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
@@ -68,7 +68,7 @@ class Panel:
 
     @property
     def series(self) -> list[str]:
-        """The names of the lines of means, in order; each name has its own line style (dashes)."""
+        """The names of the lines that connect means, in order; each line has its own dashes."""
         means = [row for row in rows_of_kinds(self.rows, "mean") if "series" in row]
         return list(dict.fromkeys(str(row["series"]) for row in means))
 
@@ -142,7 +142,7 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return a row's mean, range and count for the seeds' values; `middle` replaces the mean."""
+    """Return the mean, range and number of the seeds' values; `middle` replaces the mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
@@ -276,8 +276,9 @@ _FIXED: dict[int, _Style] = {
     256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
     1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
 }
-# Found by search: any two colors differ by at least 16 (CIE 1976), also in color-blind vision
-# (Machado et al. 2009), and each color has a contrast of at least 3.5 with the ground.
+# (color on white, color on dark, shape). The colors were found by search: any two differ by at
+# least 16 (CIE 1976), also in color-blind vision (Machado et al. 2009), and each has a contrast of
+# at least 3.5 with the ground.
 _OTHERS = (
     ("#2135C2", "#808CFF", "triangle-down"),
     ("#991B14", "#F0664C", "cross"),

@@ -38,9 +38,9 @@ from batchlab.words.catalogue import listing, sentence
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger number of seeds is reported as "more than 50"
 
-# Batch sizes fit the training data equally well if their train metrics differ from the best by at
-# most 5 times `Evidence.improvement`, which is 0.01 in accuracy or 5 % of a held-out loss. If they
-# do and still differ by more on held-out data, the cause is not that one of them trained less far.
+# Batch sizes count as equally well trained if their train metrics are at most this many times
+# `Evidence.improvement` from the best (0.01 in accuracy, or 5 % of a loss). Only then does a
+# difference on held-out data show how well they generalize, not how far they were trained.
 _IMPROVEMENTS = 5
 _EQUALLY = "at two batch sizes under an equal budget"
 
@@ -48,7 +48,7 @@ _Judged = tuple[ClaimVerdict, str]
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
-    """Return each claim with verdict and reason, or nothing for fewer than two batch sizes.
+    """Judge each common claim, with the reason; return nothing for fewer than two batch sizes.
 
     The claim is the `topic` of the returned sentence.
     """
@@ -100,8 +100,8 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
 def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
     """Return the configurations whose train metric is at most `_fit_margin` from the best.
 
-    The list is empty if even the best configuration has hardly learned, because then a held-out
-    metric shows how far training got, not how well the model generalizes.
+    The list is empty if even the best configuration has hardly learned. A held-out metric then
+    shows how far training got, not how well the model generalizes.
     """
     fits = evidence.ends("train", evidence.budgets[0])
     if not fits.ranked:
@@ -175,9 +175,9 @@ def _against_others(
     *,
     how: str,
 ) -> _Judged:
-    """Judge whether a statement on `cell` and `others` holds under each budget.
+    """Judge whether a statement that compares `cell` with `others` holds under each budget.
 
-    The result's sentences use `how`, the words for what the statement claims.
+    `how` says in words what the statement claims, for the returned sentence.
     """
     split = budget_split(evidence.study)
     compared: list[str] = []

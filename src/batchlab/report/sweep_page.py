@@ -141,7 +141,7 @@ def claims_text(evidence: Evidence) -> Iterator[str]:
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """Return the figure of the answer, then figures of evidence, then any `--measure` figure."""
+    """Return the figure of the answer, the figures of evidence, and any figure for `--measure`."""
     chosen, metric = chosen_cells(study), study.workload.metrics[0].name
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (

@@ -77,7 +77,7 @@ _FEWER_DIGITS = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows of raw values, one for each column, None if not known. `caption` says what a row is."""
+    """Named columns, and rows of raw values (None if unknown); `caption` says what a row is."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -96,7 +96,7 @@ class Table:
             yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
-        """Return for each column whether to align it right, as numbers and estimates are."""
+        """Return whether each column contains numbers or estimates, which are aligned right."""
         are_numbers = []
         for values in self.by_column:
             kinds = set(map(type, values))
@@ -126,11 +126,11 @@ class Table:
         return file.getvalue()
 
     def to_text(self) -> str:
-        """Return the table as aligned text, without its caption, fitted to the terminal, if any.
+        """Return the table as aligned text without its caption, at most as wide as the terminal.
 
         If the table is too wide, headers and words are wrapped, then minor columns are left out,
-        then the last columns; a line below the table names the omitted last columns. No number is
-        wrapped.
+        then the last columns. A line below the table names the last columns that are left out. No
+        number is wrapped.
         """
         headers = tuple(map(attrgetter("header"), self.columns))
         cells = list(zip(headers, *self.texts(), strict=True))

@@ -37,7 +37,7 @@ _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]?/s|[µm]?s|min|h|poi
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Wrap all texts that the `with` block makes at `columns` characters, limited to 40 to 100."""
+    """Wrap all texts made in the `with` block at `columns` characters (40 to 100)."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -164,9 +164,9 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     return f"{value} (95 %: {interval})" if interval else value
 
 
-# A half-width up to this share of the value is written as "± 12 %", a wider interval as bounds.
+# If half an interval's width is at most this fraction of the value, write "± 12 %", else bounds.
 _NARROW = 0.5
-_EXACT = 1e-9  # a half-width up to this share of the value is not shown
+_EXACT = 1e-9  # If half an interval's width is at most this fraction, do not show the interval.
 
 
 def spread_text(name: str, estimate: Estimate) -> str:
@@ -204,7 +204,7 @@ def spread_text(name: str, estimate: Estimate) -> str:
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
-    """Return a bound if only one is known, "at least 9,000"; otherwise return ""."""
+    """Write the bound if only one is known, such as "at least 9,000"; otherwise return ""."""
     if estimate.low is not None and estimate.high is None:
         return f"at least {quantity_text(name, estimate.low)}"
     if estimate.high is not None and estimate.low is None:
