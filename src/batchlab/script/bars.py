@@ -16,7 +16,7 @@ _BAR = re.compile(
     r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
     r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
 )
-# A bar whose description contains one of these words counts something other than training.
+# A bar whose description contains one of these words does not show the progress of the training.
 _ELSEWHERE = re.compile(
     r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
     r"fetch|process|read|cach|extract|sav|convert|warm",
@@ -34,7 +34,7 @@ _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """A progress bar as drawn in one line: its description, count `n` of `total`, and values."""
+    """A progress bar in one line: its description (`words`), count `n` of `total`, and values."""
 
     words: str
     n: int
@@ -75,9 +75,10 @@ def _new(values: BarValues, shown: Collection[tuple[str, float]]) -> BarValues:
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# If a bar restarts before it showed this fraction of its total, complain: its end was not seen.
+# If a bar restarts before its count reached this fraction of its total, complain that the end of
+# the bar was not seen.
 _NEARLY = 0.9
-# tqdm draws a bar at most ten times a second, so a bar over epochs may lag by this many epochs.
+# tqdm draws at most ten times a second, so a bar that counts epochs may lag by this many epochs.
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
@@ -132,16 +133,16 @@ class Bars(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        self._here: Reading | None = None  # The position when the bar was last drawn.
+        self._here: Reading | None = None  # The position at the last drawing of the training bar.
         self._shown: dict[str, float] = {}  # The last value that was shown for each name.
-        self._state = (0, 0, 1)  # The epoch (from 0), its steps done, and its total steps.
+        self._state = (0, 0, 1)  # The current epoch (from 0), its steps done, its total steps.
         self._keras_epoch: int | None = None
         self._keras_state: tuple[int, int] | None = None  # The Keras bar's count and total.
         self._first_pass: int | None = None  # The initial count of the bar that counts epochs.
         self._moves_first: bool | None = None
         self._pass: Reading | None = None  # the last reading of the bar that counts epochs
         self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # whether a bar with an epoch number counts epochs
+        self._counts_epochs: bool | None = None  # Whether bars named `Epoch 3` count epochs.
         self._training: BarKey | None = None
         self._is_sure = False  # True if `_training` is certainly the training bar.
         self._outer: BarKey | None = None  # The bar that counts epochs, around the training bar.
@@ -151,7 +152,7 @@ class Bars(LineReader):
         self._others: set[BarKey] = set()  # bars that were drawn since the training bar advanced
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the line's readings; [] for a bar other than the training bar, None for no bar."""
+        """Return the readings of a line; [] if its bar shows no training, None if it has no bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._counters.epoch_number(0, None)
@@ -162,7 +163,7 @@ class Bars(LineReader):
         if header := _KERAS_EPOCH.match(line):
             self._keras_epoch = self._counters.epoch_number(int(header[1]), int(header[2]))
             self._keras_state = None
-            return None  # Other formats print such lines, too, so they also read this line.
+            return None  # Other scripts print such lines too, so other formats read the line next.
         if self._keras_epoch is not None and (keras := _KERAS.match(line)):
             return self._of_keras(keras, self._keras_epoch, at_s)
         drawn = bar_of(line)
@@ -187,11 +188,11 @@ class Bars(LineReader):
     def _show(
         self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
     ) -> list[Reading]:
-        """Return the readings that are final after `bar` is drawn in the epoch number `epoch`.
+        """Return the readings that are complete after `bar` is drawn in the epoch number `epoch`.
 
-        Epoch numbers start at 0. The values of a full bar are not final: validation may add values.
-        If `is_epoch` is False, the bar may span the whole training instead of one epoch. Then
-        `Reading.epoch_length` is set to the total of the bar.
+        Epoch numbers start at 0. The values of a full bar are returned later, because validation
+        may add values. If `is_epoch` is False, the bar may span the whole training instead of one
+        epoch. Then `Reading.epoch_length` is set to the total of the bar.
         """
         n, total, values = bar.n, bar.total, bar.values
         if self._counters.complaint is not None:
@@ -226,12 +227,11 @@ class Bars(LineReader):
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
-        """Return the readings that are final after a bar that counts epochs is drawn at count `n`.
+        """Return the readings that are complete after a bar over epochs is drawn at count `n`.
 
-        Scripts set an epoch's values either before or after they advance the bar. If the bar shows
-        values at its initial count, the script sets them before: an epoch's values are those shown
-        when the bar reaches the next count. Otherwise, an epoch's values are the last ones shown
-        before the count changes again.
+        A script sets the values of an epoch before or after it advances the bar. If the bar shows
+        values at its initial count, the script sets them before: the first drawing of a count has
+        the values of the epoch that just ended. Otherwise, the last drawing of a count has them.
         """
         before, here = self._pass, Reading(at_s=at_s, shape=self.shape, epoch=float(n))
         if values and self._moves_first is None:
@@ -287,7 +287,7 @@ class Bars(LineReader):
         return shown if self._is_sure else []
 
     def finish(self) -> list[Reading]:
-        """Return the last readings of the training bar and of the bar over epochs as a run ends."""
+        """Return the last readings, which the training bar and the bar over epochs held back."""
         readings = []
         if self._training is None or self._is_sure:
             readings = self._ended()
@@ -309,8 +309,8 @@ class Bars(LineReader):
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        # Return a complaint if this bar counts more epochs than the training bar has started, or if
-        # it is full at fewer epochs.
+        # Complain if this bar counts more epochs than the training bar has started, or if it is
+        # full although the training bar has started more epochs than its total.
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -338,7 +338,7 @@ class Bars(LineReader):
                 return self._lost(_UNSEEN_END, at_s)
             if self._outer is not None and self._n_epochs > self._n[self._outer] + _BEHIND:
                 return self._lost(_NOT_TOLD_APART, at_s)
-        # A bar that has restarted, or that runs inside a bar over epochs, certainly spans an epoch.
+        # A bar that has restarted, or that runs inside a bar over epochs, spans exactly one epoch.
         is_epoch = self._outer is not None or self._n_epochs > 1 or _STEPS.search(bar.words)
         return self._show(self._n_epochs - 1, bar, at_s, is_epoch=bool(is_epoch))
 

@@ -29,7 +29,7 @@ ONCE_AT_END = (
     "the metric is printed once, at the end of a training: nothing shows how long it takes to a "
     "target, and only final values can be compared"
 )
-"""The warning if the command has no {epochs} or {steps} and prints the metric only at its end."""
+"""The warning for a command without {epochs} and {steps} that prints its metric only at the end."""
 
 _SILENCE = (
     "The script runs, and has shown no progress for {seconds:.0f} s. It may still read its data, "
@@ -37,19 +37,19 @@ _SILENCE = (
 )
 # Dividing the learning rate by this factor visibly changes any metric that depends on the rate.
 _RATE_FACTOR = 8.0
-# If an epoch takes this many times as long with larger batches, raise or warn: epochs probably have
-# a fixed number of steps. A pass over the data rarely takes longer with larger batches.
+# Raise or warn if an epoch with large batches takes at least this many times as long as one with
+# small batches. Such epochs probably have a fixed number of steps instead of examples.
 _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # Time the epochs of a batch size for this many seconds, or until the training ends.
 # A learning rate multiplied by this factor is too small to train: the metric does not change.
 _NO_TRAINING = 1e-6
-# Other batch sizes to check are the user's batch size times these factors. If that is more than the
-# number of training examples, they are the user's batch size divided by these factors.
+# The other batch sizes to check are the user's batch size times these factors, or divided by these
+# factors if the larger product exceeds the number of training examples.
 _SIZE_FACTORS = (8, 4)
 # A later check run may take this many times as long as the first: its batches may be larger.
 _LONGER_RUN = 8
-# If a script prints equal numbers for two values of a flag, both check runs are repeated, and last
-# until the script has printed this many times as many lines with numbers.
+# If a script prints equal numbers for two values of a flag, repeat both check runs, and read this
+# many times as many lines of progress as the first check run printed.
 _READ_FURTHER = 4
 # The first check run may use this share of the time limit: caches are empty, so it starts slowly.
 _FIRST_SHARE = 0.5
@@ -70,7 +70,7 @@ def _has_timed_epochs(look: Look) -> bool:
 class CommandCheck:
     """The check of a command by short runs with several batch sizes, learning rates and seeds."""
 
-    _first: Look  # the check run with the values that the user trains with now
+    _first: Look  # The check run with the user's present batch size and learning rate.
 
     def __init__(
         self,
@@ -88,15 +88,15 @@ class CommandCheck:
         self._folder = folder
         self._limit_s = limit_s
         self._tell = tell
-        # Use dicts instead of lists, so that each text is stored only once, in order.
+        # The warnings are the keys of a dict, so that each is stored only once, in order.
         self._warnings: dict[str, None] = {}
-        self._unchecked: dict[str, None] = {}  # The checks that there was no time for, in words.
-        # All check runs but the first, by purpose and trial of the run; None if it raised an error.
+        self._unchecked: dict[str, None] = {}  # Descriptions of the checks that had no time.
+        # The check runs after the first, by purpose and trial; None if the run raised an error.
         self._others: dict[tuple[str, Trial], Look | None] = {}
-        self.looks: list[Look] = []  # all check runs, in order
+        self.looks: list[Look] = []  # All check runs, in the order of their starts.
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
-        """Make the check runs, and return the findings; if `proves`, test each flag's effect too.
+        """Make the check runs and return the findings; if `proves`, also test each flag's effect.
 
         Raises:
             WorkloadError: the command does not train, or never prints its metric.
@@ -185,10 +185,10 @@ class CommandCheck:
     def _other(
         self, what: str, trial: Trial, is_enough: Enough, *, least_s: float, question: str
     ) -> Look | None:
-        """Return the check run of `trial` for the purpose `what`; only the first call runs it.
+        """Run `trial` for the purpose `what`, or return the check run of an earlier equal call.
 
-        Return None if that first call raised an error. If fewer than `least_s` seconds are left for
-        the run, list `question` as unchecked and return None.
+        Return None if the earlier check run raised an error. If fewer than `least_s` seconds are
+        left for a new check run, list `question` as unchecked and return None.
         """
         if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
@@ -201,10 +201,10 @@ class CommandCheck:
         return self._others[what, trial]
 
     def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
-        """Return a check run of `trial`, which ends once `look.has_trained()` or `shown(look)`.
+        """Run `trial` until `look.has_trained()` or `shown(look)` is true; return this check run.
 
-        If no time is left, list the run as unchecked and return None. If the run failed, warn and
-        return None.
+        Return None if no time is left, and list the run as unchecked. Return None if the run
+        failed, and add a warning.
         """
         look = self._other(
             what,
@@ -228,11 +228,11 @@ class CommandCheck:
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
-        """Return a run at a learning rate near 0; if that fails, list `question` as unchecked."""
+        """Return a check run at a learning rate near 0, or list `question` as unchecked."""
         trial = self._command.own_trial(size)
         if self._command.takes("learning_rate"):
             trial = replace(trial, learning_rate=trial.learning_rate * _NO_TRAINING)
-        # Suppress progress errors: the check run that trains at this batch size reports them.
+        # Ignore progress errors, because the check run that trains with this size reports them.
         with suppress(ProgressError):
             return self._other(
                 f"without training, at batch size {size}",
@@ -286,10 +286,7 @@ class CommandCheck:
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
-        """Raise or warn if an epoch takes longer with a larger batch size.
-
-        Then an epoch probably has a fixed number of steps instead of being a pass over the data.
-        """
+        """Raise or warn if epochs seem to be a fixed number of steps, not passes over the data."""
         if not self._first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -333,8 +330,8 @@ class CommandCheck:
         unproven = []
         for flag, other in others.items():
             if flag == "batch_size":
-                # Do not end this run as soon as a number differs from the first run, because its
-                # epochs also show how many training examples there are.
+                # Do not end this run at the first difference from the first run: its epochs also
+                # show how many training examples there are.
                 look = self._compared(_ANOTHER_SIZE, other)
             elif command.takes(flag):
                 what = f"with another {flag.replace('_', ' ')}"
@@ -407,11 +404,11 @@ class CommandCheck:
         if len(self._first.trained) < VALUES:
             return
         far = self._far_sizes(examples)
-        if len(far) < len(_SIZE_FACTORS):  # a trend needs two other batch sizes
+        if len(far) < len(_SIZE_FACTORS):  # The comparison needs two other batch sizes.
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        # Two batch sizes show whether the losses change with the batch size; the third confirms it.
+        # The first two sizes show whether the metric changes with the size; the third confirms it.
         for size in (now, *far):
             look = self._untrained(size, question)
             if look is None:
@@ -434,7 +431,7 @@ class CommandCheck:
         return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
-        """Warn if batch sizes may be wrong, or if the script changes the given learning rate."""
+        """Warn if steps may not have the given batch size, or not the given learning rate."""
         command, first = self._command, self._first
         # Printed steps do not show whether each step trains on one batch or several, so warn.
         if fixed := self._set(MULTIPLIERS):
@@ -464,7 +461,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self) -> Span:
-        """Return bounds on the number of training examples: given, else printed, else assumed."""
+        """Return bounds on the number of training examples, which is given, printed or assumed."""
         first, n = self._first, self._command.examples
         if n is not None:
             return n, n
@@ -520,8 +517,8 @@ class CommandCheck:
         is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one
-        # The runs contradict each other. Perhaps no epoch ended: a script that prints every 50
-        # steps seems to have epochs of 50 steps. So ask the user.
+        # The runs contradict each other, perhaps because no epoch ended: a script that prints every
+        # 50 steps seems to have epochs of 50 steps. So ask the user.
         raise UsageError(
             f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {now}, and {two[1]} "
             f"with {size}; if it has as many steps at every batch size, log them with "

@@ -194,7 +194,7 @@ class TrainingCommand:
         better: whether higher or lower values are better; None to decide by the metric's name.
         examples: the number of training examples; None to derive the number from the progress.
         batch_size: the batch size that the user trains with now.
-        learning_rate: the user's present rate; None if the command has no {learning_rate}.
+        learning_rate: the rate that the user trains with now; None without {learning_rate}.
         epochs: how many epochs the user's training takes; None if the number was not given.
         pattern: a regular expression that finds progress in the output; None to detect the format.
         config: the template of a configuration file, for {config}; None if there is none.
@@ -223,7 +223,7 @@ class TrainingCommand:
     placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse values that would fail later with a less clear message."""
+        """Check the values, so that an invalid value raises an error with a clear message now."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
         config = self.config and self.place / self.config
         object.__setattr__(self, "placeholders", placeholders_of(self.arguments, config))
@@ -275,7 +275,7 @@ class TrainingCommand:
         return self.grows or self.unit == "tokens"
 
     def trained_size(self, trial: Trial) -> TrainedSize:
-        """Return a checker of whether the output of a run agrees with the batch size of `trial`."""
+        """Return an object that compares the output of a run with the batch size of `trial`."""
         # A number of examples that was derived from the steps of an epoch may be too low by almost
         # one batch.
         most: float = self.examples or trial.n_train + self.batch_size - 1

@@ -31,11 +31,11 @@ _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
 def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
-    """Return the numbers that are defaults of a command's flags, by the names of the flags.
+    """Return the numeric default values of a command's flags, by the name of the flag.
 
     The scripts of the command, and modules that they import from nearby folders or from the working
     directory `place`, are parsed but never run. Defaults are found in calls that declare flags,
-    such as calls of argparse, click or absl. Names are in the normal form of `plain_flag`. A flag
+    such as calls of argparse, click or absl. Names have the form that `plain_flag` returns. A flag
     with several defaults, or with a default that is no number, is left out.
     """
     declared: dict[str, set[float | None]] = defaultdict(set)
@@ -53,7 +53,7 @@ def defaults_in_code(arguments: Sequence[str], place: Path) -> dict[str, float]:
 def flags_set(
     names: Collection[str], arguments: Sequence[str], defaults: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """Return the flags in `names` that a command or a default sets above 1, as in "--gpus 4"."""
+    """Return which of `names` the command or a default sets above 1, as texts like "--gpus 4"."""
     typed, set_to = set(), []
     for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
         flag, equals, value = argument.partition("=")
@@ -84,7 +84,7 @@ def _code_of(arguments: Sequence[str], place: Path) -> Iterator[ast.AST]:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files that `node` (of the file `path`) imports from nearby folders or `place`."""
+    """Yield the files that an import in the file `path` refers to, near the file or in `place`."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module:
         names = [node.module]

@@ -1,4 +1,4 @@
-"""FollowedTraining: a running command whose progress is read as printed, and its step times."""
+"""A running command whose progress is read (FollowedTraining), and the times of its steps."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """Pass readings to `take`; end the run once `take` returns True; return the run's end."""
+        """Pass new readings to `take` until the run ends; end the run if `take` returns True."""
         due_s = 0.0
         while True:
             ended = self.receive()
@@ -132,14 +132,14 @@ def logged_runs(folder: Path, *, metric: str) -> Iterator[list[Reading]]:
         yield [*reader.feed(run, 0.0), *reader.finish()]
 
 
-# Steps are timed in stretches of consecutive steps. In the first steps, caches are filled and
-# workers started, so this fraction of the stretches, and at least one, is excluded as warm-up.
+# Steps are timed in stretches of consecutive steps. During the first steps, caches are filled and
+# data workers start. So this fraction of the stretches, and at least one, is left out as warm-up.
 _WARM_UP_FRACTION = 0.2
 FEWEST_STRETCHES = 3
-"""An estimate needs this many stretches after the warm-up. Stretches with an evaluation are left
-out unless fewer than this would remain."""
-# A stretch lasts at least _SHORTEST_S seconds, and at least _TIMES_RESOLUTION times the delay with
-# which printed lines are read. In a short run, it lasts only 1 / _PARTS of the run.
+"""An estimate of the step time needs this many timed stretches of steps after the warm-up.
+Stretches with an evaluation are left out, unless too few stretches would remain."""
+# A timed stretch of steps lasts at least _SHORTEST_S seconds and _TIMES_RESOLUTION times the delay
+# with which printed lines are read; in a short run, only 1 / _PARTS of the run.
 _PARTS = 10
 _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
@@ -148,13 +148,12 @@ _TIMES_RESOLUTION = 20.0
 def step_intervals(
     points: Sequence[MetricPoint], *, resolution_s: float
 ) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Return seconds per step in the warm-up, those after it, and whether they have evaluations.
+    """Return seconds per step in the warm-up and after it, and whether they include evaluations.
 
     Steps are timed in stretches of consecutive steps; each stretch gives one number of seconds per
     step. Between a point with a metric value and the point before it, the script also evaluated.
-    These intervals are excluded if the other intervals suffice and last long enough to be timed.
-    If they are included, the third item is True. `resolution_s` is how late the times of `points`
-    are at most; it is 0.0 if the script read the clock.
+    These intervals are left out if the other intervals suffice and last long enough to be timed.
+    `resolution_s` is the largest delay of the times of `points`, or 0.0 if the script logged them.
     """
     pieces = list(pairwise(_risen(points)))
     clear_s = _TIMES_RESOLUTION * resolution_s
@@ -186,7 +185,7 @@ def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
     last: list[MetricPoint] | None = None
     for point in points:
         if point.value is not None and last and point.step <= last[-1].step:
-            # The next timed interval starts after the evaluation.
+            # Move the point to the end of the evaluation, where the next timed interval starts.
             last[-1] = replace(last[-1], at_s=point.at_s, value=point.value)
             continue
         last = next((rising for rising in sequences if point.step >= rising[-1].step), None)

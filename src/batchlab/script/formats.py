@@ -58,8 +58,8 @@ class Logged(LineReader):
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
             # Many scripts log the number of the current epoch, not of the passes done. So the
-            # position follows from the steps or samples. The epoch is used only if each line has
-            # equally many steps or samples more than the line before, as at ends of epochs.
+            # position follows from the steps or samples. The epoch is used only if steps or samples
+            # rise by an equal amount from line to line, as they do at the ends of epochs.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(call["at_s"]),
@@ -105,7 +105,7 @@ class NamedNumbers(LineReader):
         return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)
 
     def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the reading of named numbers; the text `before` them may name the data split.
+        """Return the reading of numbers with names; the text `before` may name the data split.
 
         If a line has several step counters, use the largest count of those with the highest rank.
         The same applies to sample counters.
@@ -153,7 +153,7 @@ class JsonLines(NamedNumbers):
         super().__init__()
         # The last count of each progress bar without a description, by the total of the bar.
         self._bars: dict[int, int] = {}
-        self._total: int | None = None  # The total of the training bar.
+        self._total: int | None = None  # The total of the progress bar that counts training steps.
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -195,7 +195,7 @@ class JsonLines(NamedNumbers):
         return before
 
     def finish(self) -> list[Reading]:
-        """Return the reading that still waits for its step, if any; this reading has no step."""
+        """Return the reading that still waits for its step, without a step; [] if none waits."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -205,7 +205,7 @@ class JsonLines(NamedNumbers):
     def _at(self, bar: ProgressBar, at_s: float) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
         if self._total is None:
-            return None  # Only the first dict of metrics shows which of the bars is the training.
+            return None  # The first dict of metrics has not shown yet which bar counts steps.
         if bar.total != self._total:
             return []
         waiting = self.finish() or [Reading(at_s=at_s, shape=self.shape)]
@@ -236,9 +236,9 @@ class Table(NamedNumbers):
 
     _LIKELY = re.compile(b"|".join(needles).decode(), re.IGNORECASE)
     _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
-    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # for columns whose names contain spaces
+    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # Separates column names with spaces.
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
-    _UNNAMED = ("+", "*", "cp")  # With these, skorch marks epochs whose weights were kept.
+    _UNNAMED = ("+", "*", "cp")  # Signs that skorch adds to epochs whose weights it stored.
     # A progress bar may be drawn to the right of a row.
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
@@ -266,7 +266,7 @@ class Table(NamedNumbers):
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
         numbers = [number_of(cell.strip("%")) for cell in cells if cell]
-        # A row that consists mostly of words is a sentence.
+        # Ignore a line that consists mostly of words: it is a sentence, not a row.
         if names is None or 2 * numbers.count(None) >= len(numbers):
             return None
         if bar and int(bar[1]) < int(bar[2]):
@@ -373,7 +373,7 @@ _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iteratio
 _WITHOUT_NAME = re.compile(
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
-# A line that says which data (train, val or test) the lines below it were measured on.
+# A header line, which says on which data (train, val or test) the lines below it were measured.
 _SPLIT_HEADER = re.compile(
     r"^\W*(?:(?i:running|starting|begin|start|phase|mode|now|in|on|the)\W+){0,3}"
     rf"{SPLIT_WORD.pattern}"
@@ -407,17 +407,17 @@ class PlainLines(LineReader):
         self._counters = Counters()
         # The last (epoch, count, total) of the training loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
-        self._other_loop = 0  # The number of batches in a validation loop.
+        self._other_loop = 0  # The number of batches in the present validation loop; 0 outside.
         self._has_named_total = False  # True if a named step had a total, as in "iter: 50/2000".
-        # In lines without an epoch, ignore step counters of lower rank (see `rank_of`), because
-        # they may count micro-batches.
+        # In lines without an epoch, ignore step counters of a lower rank than this (see `rank_of`),
+        # because they may count micro-batches.
         self._least_rank = 0
         self._header = ""  # The data split in the last header line.
-        # True until the first line with a counter after that header line.
+        # True from a header line until the first line with a counter below the header.
         self._is_new = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a line; the name before a number says what the number is."""
+        """Return the readings of a line, or None if it has no counter or metric with a name."""
         line = line[:_LONGEST_LINE]
         if _SPLIT_HEADER.match(line):
             self._header, self._is_new = split_of(line), True
@@ -440,7 +440,7 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and the line's values by data split."""
-        # By kind of counter: the line's first epoch, and its largest step and sample count.
+        # The line's first epoch and its largest counts of steps and samples, by kind of counter.
         counted: dict[str, Any] = {}
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
@@ -451,7 +451,7 @@ class PlainLines(LineReader):
             self._least_rank = sorted(ranks)[-2] + 1
         least_rank = self._least_rank
         if len(ranks) == 1 and "epoch" in kinds:
-            least_rank = 0  # Accept any step counter: with the epoch, it shows the position.
+            least_rank = 0  # Accept any step counter if the line has an epoch as well.
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -522,9 +522,9 @@ class PlainLines(LineReader):
 
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
-    """Return the (count, total) of the steps within an epoch, or None if a line has none.
+    """Return the (count, total) of the steps within an epoch, or None if the line has none.
 
-    The second item is whether the line has a count without a name, such as "12/120 loss 0.3".
+    The second result is whether the line has a count without a name, as in "12/120 loss 0.3".
     """
     counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
@@ -541,7 +541,7 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many of a line's names are left if a best value at its end is removed.
+    """Return how many of a line's names come before a best value at the end of the line.
 
     In "PSNR: 17.0, best PSNR: 17.3 at iter: 200", the best value and its counter are removed, so
     the result is 1. If the line does not end with a best value, no name is removed.

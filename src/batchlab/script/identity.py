@@ -1,4 +1,4 @@
-"""CommandIdentity: a hash that changes when a command or the code behind it changes."""
+"""The identity of a command: a hash that changes when the command or its code changes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _WORD = re.compile(r"[^\s'\"`=:;,&|<>()]+")
 def command_identity(command: TrainingCommand) -> str:
     """Return the first 16 hexadecimal digits of a SHA-256 over the command and its files' text.
 
-    The hash changes if a file is edited, so an edited script never gets the results of old
-    trainings. The files are the configuration template, the modules after `-m`, and the code and
-    configuration files that are named in the arguments or in shell scripts among the arguments. The
-    Python and shell files in the folders of these scripts, in the working directory, and in
-    packages there are included too. Data, installed packages, outputs, hidden folders, virtual
-    environments and the `.trials` folders of stores are excluded.
+    The hash changes if a file is edited, so stored trainings of the old script are not reused. The
+    files are the configuration template, the modules after `-m`, and the code and configuration
+    files that are named in the arguments or in shell scripts among the arguments. The Python and
+    shell files in the folders of these scripts, in the working directory, and in packages there are
+    included too. Data, installed packages, outputs, hidden folders, virtual environments and the
+    `.trials` folders of stores are excluded.
     """
     digest = hashlib.sha256()
     for text in (*command.arguments, command.metric, command.direction, command.pattern or ""):
@@ -53,7 +53,7 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files to hash: files in the arguments, then code in folders; some occur twice."""
+    """Yield the files to hash: files in the arguments, then files in folders; some occur twice."""
     place = command.place
     if command.config is not None:
         yield place / command.config

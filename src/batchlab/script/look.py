@@ -1,4 +1,4 @@
-"""Look: a probe run of a script, ended once its output suffices. LookComparison: compares two."""
+"""Look: a short probe run of a script. LookComparison: compares what two probe runs printed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from batchlab.script.trained_size import Span, TrainedSize, common_span
 # print one equal value by chance.
 VALUES = 2
 _GRACE_S = 5.0  # Seconds from SIGTERM to SIGKILL, or less if the time limit is short.
-# The values of {epochs} and {steps} in a probe run, which batchlab ends long before.
+# The values of {epochs} and {steps} in a probe run. They are large, because batchlab ends the run.
 _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
-# Wait for a second epoch up to this many times as long as the run took to print `VALUES` values.
+# A probe run waits for its second epoch for at most this many times the seconds in which it printed
+# `VALUES` metric values.
 _PATIENCE = 5.0
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3
@@ -39,7 +40,7 @@ _RATES = {
     *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
     *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
 }
-# Names of settings that a script may print although it does not use them.
+# Names of settings, such as the batch size, that a script may print although it ignores them.
 _GIVEN = {
     *_RATES,
     *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -54,14 +55,14 @@ Enough = Callable[["Look"], bool | None]
 
 
 class Look:
-    """A probe run, which is a short run of a training: what it printed and how it ended.
+    """A probe run: a training that is ended early. Stores what it printed and how it ended.
 
     Attributes:
         trial: the trial that the run trains.
-        progress: the points with the metric, and what was recognized in the output.
+        progress: the metric values with their positions, and what was recognized in the output.
         readings: all progress that was read.
         points: the position and time of each progress report.
-        resolution_s: how late the times in `points` are at most; 0.0 if the script reads the clock.
+        resolution_s: the largest delay of the times in `points`; 0.0 if the script logs the times.
         took_s: seconds from the start of the run to its end, or until now while it runs.
         seen_s: seconds from the start until `VALUES` metric values were read; infinite before.
         end: how the run ended; not set while it runs.
@@ -76,7 +77,7 @@ class Look:
         *,
         is_timed: bool = False,
     ) -> None:
-        """Prepare to run `trial` to its horizon, or as a very long training if it has no horizon.
+        """Prepare to run `trial`; a trial without a horizon is run as a very long training.
 
         If `is_timed` is True, training with another batch size is an error. A metric named `loss`
         or `train_loss` is ignored then, because it may be of a batch instead of an evaluation.
@@ -96,7 +97,7 @@ class Look:
         self._is_timed = is_timed
 
     def run(self, is_enough: Enough, *, folder: Path, marker: str, limit_s: float) -> Self:
-        """Run the command until `is_enough(self)` or for `limit_s` seconds; then end the command.
+        """Run the command until `is_enough(self)` is true, for `limit_s` seconds at the longest.
 
         Raises:
             ProgressError: the progress that the command reports contradicts itself.
@@ -111,7 +112,7 @@ class Look:
                 self.seen_s = min(self.seen_s, self.took_s)
             is_over = self.took_s >= limit_s or bool(is_enough(self))
             if is_over:
-                training.stop_reading()  # so that no reading follows
+                training.stop_reading()  # The run is over: ignore all later output.
             return is_over
 
         with FollowedTraining(
@@ -135,11 +136,11 @@ class Look:
                 self.resolution_s = READ_EVERY_S
 
     def has_trained(self, least_s: float = 0.0) -> bool:
-        """Return whether this probe run has shown enough metric values and epochs to end it.
+        """Return whether this probe run has printed enough metric values and epochs.
 
-        It needs `VALUES` metric values. If its progress counts only epochs, it also needs `least_s`
-        seconds after its first progress. Otherwise, it may also wait for the second epoch, which
-        shows the number of steps per epoch, but at most until 5 × `seen_s` seconds have passed.
+        `VALUES` metric values are needed. If the progress counts only epochs, the run also has to
+        last `least_s` seconds after its first progress. Otherwise, wait up to 5 × `seen_s` seconds
+        for the second epoch, if it is needed to show the number of steps per epoch.
         """
         if self.seen_s == math.inf:
             return False
@@ -190,10 +191,7 @@ class Look:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds on the number of training examples, or None if they are unclear.
-
-        They follow from lines that print an epoch number and the steps since the start.
-        """
+        """Bounds on the number of training examples, by printed epochs and steps, or None."""
         fewest, most = 0, math.inf  # bounds on the steps of an epoch
         for reading in self.readings:
             step, number = reading.step, reading.epoch_number
@@ -215,7 +213,7 @@ class Look:
 
     @property
     def needs_examples(self) -> bool:
-        """Whether the user has to give the number of examples: it is needed, but not printed."""
+        """Whether the user has to give the number of training examples, because none is printed."""
         command = self._command
         if command.examples or self.examples or self.within_epochs:
             return False
@@ -269,11 +267,11 @@ class Look:
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
-        """Return bounds on the number of training examples, or None if they are unclear.
+        """Return bounds on the number of training examples by comparing two probe runs, or None.
 
-        Both runs, at different batch sizes, print a count and its total in an epoch. If the totals
-        are equal and the counts rise by the batch size, examples are counted. If the totals differ,
-        batches are counted.
+        Both runs, with different batch sizes, print a count and its total in an epoch. If the
+        totals are equal and the counts rise by the batch size, they count examples. If the totals
+        differ, they count batches.
         """
         if not (self.within_epochs and other.within_epochs):
             return None
@@ -305,7 +303,8 @@ def _in_steps(steps: float, trial: Trial) -> Span:
 
 
 _ALIKE = 10  # Two runs hardly print this many equal losses by chance.
-_Numbers = dict[tuple[str, object], str]  # Printed numbers as text, by name and counters.
+# The numbers that a run printed, as text, by their name and the counters of their line.
+_Numbers = dict[tuple[str, object], str]
 
 
 class LookComparison:
@@ -334,9 +333,10 @@ class LookComparison:
         self.is_telling = len(shown) > len({name for name, _ in shown})
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether a changed flag changed the numbers of `look`; None if it is unclear.
+        """Return whether the run `look`, with a changed flag, printed other numbers.
 
-        Numbers that differ even between the two runs with equal arguments are no evidence.
+        Numbers that differ even between the two runs with equal arguments are no evidence. Return
+        None if it is unclear.
         """
         numbers = _numbers(look)
         if _differing(self._steady, numbers):
@@ -346,7 +346,7 @@ class LookComparison:
 
 
 def _numbers(look: Look) -> _Numbers:
-    """Return the numbers that a run printed, as text; each key has the name and the counters."""
+    """Return the numbers that a probe run printed, except settings such as the batch size."""
     numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:

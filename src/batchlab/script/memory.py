@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class GpuMemory:
-    """The peak memory of a command's processes on each GPU, over all measurements.
+    """Measures the memory of a command's processes on each GPU, and keeps the peaks.
 
     NVML lists the processes on a GPU by their ids. In a container, the list may contain no process
     of the command. Then the rise of the GPU's used memory since the first measurement is recorded.
@@ -67,7 +67,7 @@ def _library() -> ModuleType | None:
 
 INTERVAL_S = 0.2  # the shortest time between two measurements
 COST_FRACTION = 0.002
-"""The share of one CPU core that measuring may use; if it is exceeded, measure less often."""
+"""The share of one CPU core that measuring may use; to use no more, measure less often."""
 
 
 class MemoryWatch:

@@ -63,24 +63,24 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
-# A metric that changes as a power of the batch size depends on the batch size if the exponent is
-# above this number, or below its negative. The loss over all pairs of examples of a batch is about
-# log(batch size), which changes as a power with the exponent 1 / log(batch size).
+# A metric that changes like a power of the batch size is refused if the exponent is above this
+# number or below its negative. A loss over all pairs of examples in a batch is about log(batch
+# size), which changes like a power with the exponent 1 / log(batch size).
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
 # Metric values at one batch size may differ by this fraction of their distance to the values at
 # the other batch size.
 _STEADY = 0.1
-_ALIKE = 0.15  # Two exponents are equal up to this relative difference.
-_LEAST_FACTOR = 1.9  # Compare only batch sizes with at least this ratio.
+_ALIKE = 0.15  # Exponents whose relative difference is at most this count as equal.
+_LEAST_FACTOR = 1.9  # Compare the smallest batch size with sizes this many times larger or more.
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     """Return whether the metric of an untrained model changes as a power of the batch size.
 
-    A sum over batches changes like this, and so, roughly, does a loss over all pairs of examples of
-    a batch.
+    That happens if the metric is a sum over batches and, roughly, if it is a loss over all pairs of
+    examples in a batch.
 
     Args:
         found: metric values by batch size. The result is False if a batch size has fewer than two
@@ -123,13 +123,13 @@ class MetricPoint:
 
     at_s: float  # When the line was printed, by a monotonic clock.
     samples: int  # The number of training examples seen.
-    # The printed step number; if not printed, the fewest steps that train on `samples` examples.
+    # The printed step number. If none was printed, the fewest steps that use `samples` examples.
     step: int
     value: float | None  # The value may be infinite or NaN.
 
 
 class ProgressPoints:
-    """The points of one run, built from its readings, and what was recognized in its output.
+    """The metric values of one run with their positions (points), read from its progress lines.
 
     The metric is read under the requested name, even if this name appears late. If it does not
     appear, the metric is read under a name of equal meaning (`eval/loss` for `val_loss`) or a name
@@ -166,10 +166,10 @@ class ProgressPoints:
         self.pattern = pattern
         self._size = size
         self.printed: str | None = None  # The metric's name as printed; None until printed.
-        self.names: dict[str, set[str]] = {}  # Data splits (val, ...) by printed name.
+        self.names: dict[str, set[str]] = {}  # For each printed name, its data splits, as `val`.
         self.points: list[MetricPoint] = []  # The points with a metric value, fewest samples first.
         self.first: Reading | None = None  # The first reading with the metric.
-        self.left_out: str | None = None  # What to tell about an ignored value, or None.
+        self.left_out: str | None = None  # The message about an ignored value; None without one.
         self.not_understood: dict[str, None] = {}  # Non-numbers given to `batchlab.log`.
         self._trial = trial
         is_near = partial(_is_near, metric)
@@ -178,16 +178,16 @@ class ProgressPoints:
         self._n_unplaced = 0  # The number of values without a clear position.
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None  # The position of the last point with a value.
-        # True if the line of that point printed a counter, such as a step or an epoch.
+        # Whether the line of the last point with a value printed a counter, such as a step.
         self._is_placed = False
         self._complaints: dict[str, str] = {}
         # The position of an ignored value, and the error to raise if a value at another position
         # follows.
         self._refusal: tuple[Reading, str] | None = None
-        self._asked_kind: str | None = None  # The only data split to use; None for any.
+        self._asked_kind: str | None = None  # The only data split whose values count, or None.
         self._kind: str | None = None  # The data split of the first metric value that was used.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
-        # How often another value was printed for the same counters.
+        # How often a further metric value was printed for the same counters.
         self._n_more: Counter[tuple[float | None, ...]] = Counter()
 
     def add(self, reading: Reading) -> MetricPoint | None:
@@ -260,7 +260,7 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Use the values printed as `name` for the metric if this name may mean the metric.
+        """Read the metric under the printed name `name` from now on, if it may mean the metric.
 
         The name that the user requested is preferred to similar names.
         """
@@ -285,7 +285,7 @@ class ProgressPoints:
         self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """Return the last reading with a position; prefer `reading`, then those of its format."""
+        """Return the last reading with a position, if possible of the same format as `reading`."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -293,7 +293,7 @@ class ProgressPoints:
         return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
     def _point(self, place: Reading, at_s: float, value: float | None = None) -> MetricPoint | None:
-        """Return the point at the counters of `place`; None if the counters give no samples."""
+        """Return the point at the position `place`; None if it gives no number of samples."""
         trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
             return None
@@ -342,7 +342,7 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Return whether to ignore a value because its counter went back or its data split changed.
+        """Return whether to ignore a value because its counter decreased or its split changed.
 
         One such value is ignored, because scripts may end with a line about the best epoch. Raise
         an error if a value at another position follows.
@@ -385,8 +385,8 @@ class ProgressPoints:
         if place.shape == _BARS or is_rounded or not is_same:
             return
         self._n_more[place.counters] += 1
-        # A step with exactly two values counts as a double. A third value shows that the script
-        # redraws one line, such as a progress bar, so the step is no longer counted as a double.
+        # Count only steps with exactly two values. A third value shows that the script redraws one
+        # line, such as a progress bar, so such a step is not counted anymore.
         self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(

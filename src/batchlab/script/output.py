@@ -58,7 +58,7 @@ def last_lines(output: BinaryIO, n: int) -> tuple[str, ...]:
 
 
 def free_read_output(output: BinaryIO, n_read_bytes: int) -> None:
-    """On Linux, free the disk space of output that was read and that `pack_output` would drop."""
+    """Free the disk space of output that was read and that `pack_output` drops (only on Linux)."""
     make_hole, n_bytes = getattr(ctypes.CDLL(None), "fallocate", None), n_read_bytes - _LAST_BYTES
     if make_hole is not None and n_bytes > _KEPT_BYTES:
         mode = 3  # FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: only the disk space is freed
@@ -66,7 +66,7 @@ def free_read_output(output: BinaryIO, n_read_bytes: int) -> None:
 
 
 def pack_output(output: BinaryIO) -> None:
-    """Replace the file of an output, such as output.txt, by output.gz, a few megabytes at most.
+    """Compress the file of an output, such as output.txt, to output.gz, and shorten long output.
 
     The new file has the first 4 MiB and, if the output is longer, the last 64 KiB. If the disk is
     full, the old file remains.
@@ -86,7 +86,7 @@ def pack_output(output: BinaryIO) -> None:
 
 
 class OutputReader:
-    """A reader of the progress in one run's output, which arrives in pieces of any length.
+    """A reader that finds progress in the output of one run, given in pieces of any length.
 
     A carriage return ends a line as a newline does. Only the first 64 KiB of a line are read, so
     that memory is bounded.
@@ -95,7 +95,7 @@ class OutputReader:
     def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
         """Prepare to read a run from its beginning.
 
-        Lines are first matched with `pattern`, if given. Lines with `metric` are never skipped.
+        Each line is matched first with `pattern`, if given. Lines with `metric` are never skipped.
 
         Raises:
             UsageError: the pattern is no regular expression, or has no named group for a value.
@@ -115,7 +115,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """Add `data`, received at time `at_s`; return the readings of lines that `data` ends."""
+        """Add output received at time `at_s`; return the readings of lines that it completes."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -132,7 +132,7 @@ class OutputReader:
         return readings
 
     def finish(self) -> list[Reading]:
-        """Return the last readings of a run, such as that of a last line without a newline."""
+        """Return the readings left at the end of a run, as from a last line without a newline."""
         readings = self._read(self._rest, self._rest_at_s)
         self._rest = b""
         for reader in self._readers:
@@ -169,14 +169,14 @@ class OutputReader:
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
 _LARGEST_BYTES = 1 << 24  # Ignore larger files, which contain data instead of progress.
-_COST_FRACTION = 0.05  # Spend at most about this share of the time on reading files.
+_COST_FRACTION = 0.05  # Spend at most about this share of a run's time on reading its files.
 
 
 class GrowingFiles:
-    """The tables and JSON lines that a training writes into a folder, read as they grow.
+    """A reader of the tables and JSON lines that a training writes into files of a folder.
 
-    A file may be rewritten with one more column or row, so each file is read whole, and rows that
-    were read before are skipped. The `shape` of a reading is the path of its file in the folder.
+    A file may be rewritten with one more column or row. So each changed file is read whole, and
+    rows that were read before are skipped. `Reading.shape` is the path of the file in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -188,7 +188,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return readings of new rows; [] if the last call was too recent, unless `is_last`."""
+        """Return the readings of new rows, or [] soon after the last call (unless `is_last`)."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []

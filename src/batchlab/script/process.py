@@ -1,4 +1,4 @@
-"""Launched: a training command and its processes, from the start until all have ended."""
+"""Launched: a training command, from its start until all of its processes have ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOK_AGAIN_S = 0.02  # seconds between two searches for remaining processes
 
 
 def end_marked(marker: str) -> None:
-    """Kill all processes of one trial, whoever started them; `marker` is `study/trial`.
+    """Kill all processes whose environment has this marker of a trial, such as `study/trial`.
 
     Only the process that has claimed the trial may call this.
     """
@@ -50,7 +50,7 @@ def _marked(marker: str) -> Iterator[psutil.Process]:
 
 
 _TRACEBACK = "Traceback (most recent call last):"
-# A traceback with one of these stack frames is of a launcher, not of a script.
+# A traceback with one of these stack frames was printed by a launcher, not by a training script.
 _LAUNCHER_FRAME = re.compile(r'File ".*\b(torch/distributed/run|accelerate/commands/launch)\.py"')
 
 
@@ -83,8 +83,8 @@ OUT_OF_MEMORY = (
     r"java\.lang\.OutOfMemoryError",
     r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # printed by the C library
 )
-# Lines of PyTorch workers, torchrun, Python pools and shells about a killed process. They mean that
-# memory ran out only if the kernel killed a process for memory meanwhile.
+# With these lines, PyTorch workers, torchrun, Python pools and shells report a killed process.
+# Memory ran out only if the kernel killed a process to free memory meanwhile.
 KILLED_FOR_MEMORY = (
     r"DataLoader worker .* killed by signal: Killed",
     r"Signal 9 \(SIGKILL\)|exitcode\s*:\s*-9\b",
@@ -115,14 +115,14 @@ _NEEDS_TERMINAL = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandEnd:
-    """How a command ended, once all of its processes have ended.
+    """How a command ended, known once all of its processes have ended.
 
     The status is OK only if the command ended by itself with exit code 0; otherwise the duration
-    means nothing. If batchlab requested the end, the status is KILLED, unless callers replace it.
+    means nothing. If batchlab requested the end, the status is KILLED; callers may replace it.
     """
 
     status: Status
-    reason: Reason | None  # The reason if the status is not OK; None if it is OK.
+    reason: Reason | None  # Why the status is not OK; None if it is OK.
     last_lines: tuple[str, ...]  # The last lines of the output, without control characters.
     duration_s: float  # Seconds from the start of the command to the end of its first process.
     peak_bytes: int | None  # Peak main memory of the command's processes, with mapped files.
@@ -139,7 +139,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return how a command ended and, if not well, why, by exit code and last output lines."""
+    """Return the status of an ended command and, unless it is OK, the reason for the user."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     if exit_code == 0:
@@ -153,7 +153,7 @@ def status_and_reason(
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
     with suppress(ValueError):  # `number` is not the number of a signal
         return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
-    # Loggers and bars may print below the error, so prefer the last line with an error.
+    # Loggers and progress bars may print below the error, so prefer the last line with an error.
     errors = list(filter(_ERROR.match, last_lines))
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if line := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
@@ -164,12 +164,12 @@ def status_and_reason(
 
 
 READ_EVERY_S = 0.01
-"""The output of a command is read at this interval, in seconds, so printed times are this late."""
+"""Seconds between two reads of a command's output. The time of a line may be this much too late."""
 _READ_BYTES = 1 << 16  # Read at most this many bytes of output at once.
-_FREE_BYTES = 1 << 24  # Free the disk space of output each time that this many bytes were read.
-# Kill a command whose output takes more bytes of the disk. batchlab frees the disk space of output
-# that it has read. So this happens only if the command prints faster than batchlab reads, or if the
-# file system cannot free a part of a file.
+_FREE_BYTES = 1 << 24  # Free the disk space of read output each time this many bytes were read.
+# Kill a command if its output takes more bytes of the disk than this. batchlab frees the disk space
+# of output that it has read, so this happens only if the command prints faster than batchlab reads,
+# or if the file system cannot free a part of a file.
 _MOST_BYTES = 1 << 30
 _N_LAST_LINES = 20  # A `CommandEnd` has this many lines of output.
 # Search this many last lines for an error: a launcher may print many lines below the error.
@@ -326,6 +326,6 @@ class Launched:
         )
 
 
-# With these variables, the library rich draws its bars into a pipe too, each bar in one line.
+# With these variables, the library rich draws its progress bars even into a pipe, each in one line.
 WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
 """Environment variables of a training whose output is read, unless the user has set them."""

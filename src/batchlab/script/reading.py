@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """The counters and values of one line of progress.
+    """The counters and the metric values that one line of progress printed.
 
     A counter is None if it was not printed. Values may be infinite or NaN. `ProgressPoints` turns
     the counters into a number of samples.
     """
 
     at_s: float  # When the line was printed, by `time.monotonic`.
-    # Names the source of the line: the `shape` of the format that recognized a printed line, or the
-    # name of the file that contains the line.
+    # The source of the line: `LineReader.shape` of the format that recognized a printed line, or
+    # the path of the file that contains the line.
     shape: str
     # Optimizer steps since the start. A progress bar may count batches instead, several per step.
     step: int | None = None
@@ -30,16 +30,16 @@ class Reading:
     epoch_step: int | None = None
     epoch_samples: int | None = None
     epoch_number: int | None = None  # Number, from 0, of the epoch that is under way or just ended.
-    is_below: bool = False  # True for the end of an epoch whose line has no counter.
+    is_below: bool = False  # True if the line has no counter, but shows the end of an epoch.
     samples: int | None = None  # Training examples seen so far.
-    # The total of a counter that restarts in each epoch, in batches or examples. A progress bar in
-    # its first pass may restart later, so its total is taken, too.
+    # The total of a counter that restarts in each epoch, in batches or examples. A progress bar
+    # that has not restarted yet may restart later, so this is its total too.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # Pairs (name as printed, number).
     split: str = ""  # The data of the values: `train`, `val` or `test`; empty if unknown.
     unsure: tuple[str, ...] = ()  # Names of values like 2,531, which may mean 2531 (used) or 2.531.
-    complaint: str | None = None  # Why this format's counters no longer give a position in the run.
-    # `name=value` of each value that the script gave to `batchlab.log` and that is no number.
+    complaint: str | None = None  # Why this line's counters do not show the position in the run.
+    # The values, as `name=value`, that the script gave to `batchlab.log` and that are no numbers.
     not_understood: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,16 +116,16 @@ ONE_FOLD = (
     "where one run trains several models, have it train one, as with --runs 1, or one fold; where "
     "it trains one, log a counter that goes on with batchlab.log"
 )
-"""The advice to the user if counters restart."""
+"""The advice to the user if printed counters restart."""
 
 
 class Counters:
-    """Conversion of one run's printed counters to positions in the run.
+    """Converts the counters that a run prints, such as steps, to positions in the run.
 
     A script may print epoch numbers that start at 1 with a total ("Epoch 1/5"), and numbers that
     start at 0 without a total ("epoch=0"). If epoch numbers restart with another total, as after
-    training with frozen layers, the new epochs are counted on from the earlier epochs. If they
-    restart with an equal total, the script may be training another model, so `complaint` is set.
+    training with frozen layers, the new epochs are added to the earlier epochs. If they restart
+    with an equal total, the script may be training another model, so `complaint` is set.
 
     A line with an epoch number, but no step or sample counter, is at the end of that epoch. If
     the script also prints fractions of epochs, a printed epoch is the number of passes done. A step
@@ -134,7 +134,7 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._first: dict[bool, int] = {}  # the first printed epoch, by whether it has a total
+        self._first: dict[bool, int] = {}  # The first printed epoch, by whether it has a total.
         self._n_epochs: int | None = None
         self._epoch_in_count = 0
         self._lengths: list[int] = []  # The number of epochs counted before each restart.
@@ -142,7 +142,7 @@ class Counters:
         self._epoch: int | None = None  # The number of the current epoch, counted from 0.
         self.has_fractions = self._inside_epoch = False
         self._restarted: set[str] = set()  # Counters that restart in each epoch.
-        # The last epoch of each counter, and its first and last count in that epoch.
+        # For each counter: the last epoch with the counter, and the first and last count in it.
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
@@ -151,7 +151,7 @@ class Counters:
         self._samples_a_step = 0.0
 
     def epoch_number(self, printed: int, total: int | None) -> int:
-        """Return an epoch's number, from 0, given the printed number and the printed total."""
+        """Return the number, from 0, of an epoch that was printed as `printed` (of `total`)."""
         has_total = total is not None
         if has_total not in self._first:
             first = min(printed, self._first.get(not has_total, 1))
@@ -186,7 +186,7 @@ class Counters:
         part: tuple[int, int] | None = None,
         n_epochs: int | None = None,
     ) -> Reading:
-        """Return the reading with its position in the run in place of the printed counters.
+        """Return a copy of a reading with its position in the run instead of the printed counters.
 
         An epoch of type int is the number of the epoch, and an epoch of type float is the number of
         passes over the data. `n_steps` is the total that the line prints for its step counter, and
@@ -235,7 +235,7 @@ class Counters:
         return None if self.has_fractions else self._epoch
 
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
-        """Return the samples at a step; if they are not printed, extrapolate from earlier lines.
+        """Return the samples seen at a step: as printed, or else extrapolated from earlier lines.
 
         Steps × batch size is not used, because a batch may grow during the training.
         """
@@ -319,7 +319,7 @@ def spoken_kind(name: str) -> str | None:
 
 @lru_cache(maxsize=1000)
 def rank_of(name: str) -> int:
-    """Return the rank of a step counter; the counter of highest rank in a line gives the step.
+    """Return the rank of a step counter; in a line with several, the highest rank gives the step.
 
     An `iter`, a `batch` or a `micro_step` may count the micro-batches of a step, so its rank is 0.
     """

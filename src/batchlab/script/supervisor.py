@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENDED = struct.Struct("<iiidq")
-"""The report of the end: wait status of the command, whether the end was requested, kills for
-memory meanwhile, seconds on the monotonic clock, and bytes of the largest process."""
+"""The report to batchlab: the command's wait status, whether its end was requested, how many
+processes the kernel killed for memory, the time of the end, and the largest process in bytes."""
 
 END, KILL = b"e", b"k"
 """Batchlab's messages: end the command with a grace period, or end it at once."""
@@ -45,7 +45,7 @@ _LINUX = sys.platform == "linux"
 
 
 class Supervisor:
-    """One command, from its start until none of its processes is left."""
+    """Runs one command, until none of its processes is left."""
 
     def __init__(self, *, owner: int, grace_s: float) -> None:
         """Prepare to receive messages of batchlab (process `owner`) on the standard input."""
@@ -198,7 +198,7 @@ def _become(argv: list[str], folder: str, supervisor: int) -> None:
         if _LINUX:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != supervisor:
-                os._exit(1)  # The supervisor died before it could be watched.
+                os._exit(1)  # The supervisor died before the kernel could watch it.
             _offer_to_the_kernel()
         for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -245,7 +245,7 @@ def main(arguments: list[str]) -> None:
     owner = int(arguments[0])
     supervisor = Supervisor(owner=owner, grace_s=float(arguments[1]))
     if os.getppid() != owner:
-        return  # the owner died before it could be watched
+        return  # Batchlab has already ended.
     ended = supervisor.run(arguments[3:], arguments[2])
     try:
         os.write(1, ended)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
 
-# Printed and expected bounds that differ by less than this fraction count as equal.
+# A printed number may lie outside its expected bounds by up to this fraction.
 _TOLERANCE = 0.1
 # Names of a printed training batch size. Evaluation sizes and the counter "batch" do not match.
 _SIZE = re.compile(
@@ -18,8 +18,8 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
-# A counter with an unexpected total shows another batch size, but only after this many epochs in
-# which no counter had the expected total.
+# A counter with an unexpected total proves another batch size only after this many epochs in which
+# no counter had the expected total.
 _EPOCHS_WITHOUT = 2
 # Fractional epochs are printed with at least two decimals, so they are off by at most this number.
 _ROUNDING = 0.01
@@ -62,17 +62,18 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a printed step may cover any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        # By format of the lines, the position at which their step counter started.
+        # The position at which the step counter started, by the format of its lines.
         self._begun: dict[str, _Mark] = {}
         self._last_step: dict[str, int] = {}
-        # The last epoch in which some loop was as long as the batch size under test lets expect.
+        # The last epoch in which a counter had the total that fits the given batch size.
         self._right_in = -_EPOCHS_WITHOUT
-        # Printed passes may be wrong by this number: a whole number may be an epoch's number.
+        # Printed passes over the data may be off by this number, because a whole number may be the
+        # number of the current epoch.
         self._off = 1.0
         # Whether the last printed batch size was right, and whether the training has begun. If both
-        # hold, a smaller printed batch size is no evidence: an epoch's last batch may be smaller.
+        # hold, ignore a smaller printed batch size: the last batch of an epoch may be smaller.
         self._has_printed_right = self._has_begun = False
-        # The evidence against the batch size under test, if the last printed batch size is another.
+        # The evidence of another batch size, if the last printed size is not the given batch size.
         self._other: str | None = None
 
     def contradiction(self, reading: Reading) -> str | None:
@@ -120,14 +121,14 @@ class TrainedSize:
         return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: _Mark) -> _Mark:
-        """Return the position where the step counter last started or restarted; `here` is now."""
+        """Return the position where the step counter started; `reading` has the position `here`."""
         shape, (step, _, passes) = reading.shape, here
         counts_anew = step < self._last_step.get(shape, 0)
         self._last_step[shape] = step
         if counts_anew or shape not in self._begun:
             self._begun[shape] = here
             if passes[0] <= 1:
-                # The first epoch number that was seen may already be that of the second epoch.
+                # Epochs are numbered from the first printed one, perhaps the run's second epoch.
                 n_hidden = int(reading.epoch_number is not None)
                 self._begun[shape] = 0, 0, (-n_hidden, 0)
         return self._begun[shape]
@@ -178,7 +179,7 @@ def _between(before: _Mark, here: _Mark) -> Iterator[Bounds]:
     if steps <= 0:
         return
     fewest, most = passes[0] - passes_before[1], passes[1] - passes_before[0]
-    # If the printed epochs decreased, nothing follows on the number of steps per epoch.
+    # If the printed epochs decreased, they give no bounds on the number of steps per epoch.
     if most > 0:
         yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
     if samples is not None and samples_before is not None:
