@@ -18,7 +18,7 @@ from batchlab.errors import BatchlabError, ClusterError, UsageError
 
 _CONNECT_S = 5.0  # The longest time to wait for a connection to an address.
 _LONGEST_MESSAGE = 300  # Longer error messages are cut to this many characters.
-_connected: dict[str, str] = {}  # The entry "address" is the address of the connected cluster.
+_connected: dict[str, str] = {}  # Has the address of the connected cluster, by the key "address".
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ class Cluster:
             ClusterError: no cluster answers, the cluster has another version of Ray, or no node
                 of the cluster has enough CPUs and GPUs for a trial.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray must not report usage
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray must not send usage reports.
         try:
             import ray
         except ImportError as error:
@@ -98,7 +98,7 @@ class Cluster:
                 "(and the same versions), or give the --address of another"
             ) from error
         finally:
-            if is_main:  # Ray's signal handler would end batchlab without storing progress
+            if is_main:  # Restore it: Ray's handler would end batchlab without storing progress.
                 signal.signal(signal.SIGTERM, before)
 
     def large_nodes(self) -> set[str]:
@@ -125,7 +125,7 @@ class Cluster:
         return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:
-        """Raise an error soon if nothing listens at the address; Ray would try for two minutes."""
+        """Raise an error if nothing answers at the address, where Ray would try for two minutes."""
         host, colon, port = self.address.rpartition(":")
         if not (colon and port.isdecimal()):
             if self.address != "auto" and "://" not in self.address:

@@ -28,8 +28,8 @@ from batchlab.words.reasons import reason_text
 
 # A script that did at least this fraction of the requested steps counts as trained to its end.
 _NEARLY = 0.9
-# With less free disk space than this after a run, raise an error: its evaluations may not be
-# stored completely.
+# If less disk space than this is free after a run, raise an error, because some evaluations of the
+# run may not be stored.
 _LITTLE_SPACE_BYTES = 256 * 1024
 # A training that ended with one of these statuses is not resumed but starts again at step 0.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
@@ -71,7 +71,7 @@ class CommandRun:
         self._folder = store.trial_folder(self._trial_id)
         self._is_ahead = not self._before
         self._verdict: Outcome | None = None
-        # It is unknown how a script treats the last batch of an epoch, so omit the note about it.
+        # Omit the note about smaller last batches: it is unknown whether the script trains on them.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
         self.opening = replace(opening, resumed_from_steps=self._resumed, notes=notes)
         store.put_record(self.opening)
@@ -85,11 +85,11 @@ class CommandRun:
         self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
-        """Return the stored evaluations of the earlier run, then later evaluations from its log."""
-        logged: list[Evaluation] = []  # each run resumed the run before it
+        """Return the stored evaluations of the earlier run, then later ones from its log file."""
+        logged: list[Evaluation] = []  # The evaluations of runs that resumed one another.
         for readings in logged_runs(self._folder, metric=self._command.metric):
             course = ScriptCourse(self._request, self._command, earlier=logged)
-            # A run that ended with this error still has the evaluations before the error.
+            # Use the evaluations before such an error.
             with suppress(ProgressError):
                 for reading in readings:
                     course.take(reading)
@@ -110,7 +110,7 @@ class CommandRun:
         if not new:
             return
         if self._is_ahead and not course.is_renamed:
-            # Store all evaluations in one call, because a script may report 100 of them per second.
+            # Store them all in one call, because a script may report 100 evaluations per second.
             self._store.put_evaluations(self._trial_id, new)
         elif self._is_ahead or furthest >= self._before[-1].step:
             self._replace()
@@ -142,7 +142,7 @@ class CommandRun:
         self._is_ahead = True
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
-        """Run the command, store its evaluations, and return (outcome, how the process ended).
+        """Run the command and store its evaluations; return the outcome and the process's end.
 
         Raises:
             StoreError: the store or the folder cannot be written.
@@ -170,7 +170,7 @@ class CommandRun:
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome) -> tuple[Reason, ...]:
-        """Return notes for the record: on the run's length, and on unreadable metric values."""
+        """Return notes for the record: on the run's length, and on logged values of no number."""
         notes = [self._note_of_length(verdict)]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
@@ -180,7 +180,7 @@ class CommandRun:
         last, last_asked = self.course.last_step, self._request.last_step
         if verdict.status is not Status.OK or last >= last_asked:
             return None
-        # Use the last printed step, because the metric may be printed less often than steps.
+        # Use the last printed step, because a script may print steps more often than the metric.
         step = self.course.step
         is_whole = step >= min(_NEARLY * last_asked, _steps_without_smaller_batches(self._request))
         has_length = self._command.spans_a_length
@@ -212,9 +212,9 @@ class CommandRun:
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
         """Process the script's new progress, and return whether the script has to end.
 
-        Shortly before the budget ends, the script has to end; after the budget, stop reading.
+        It has to end shortly before the end of the budget. After the budget, no output is read.
         """
-        with suppress(ProgressError):  # `self.course` stored the error as the end of the run
+        with suppress(ProgressError):  # The error is stored in `self.course.ended`.
             for reading in readings:
                 self.course.take(reading)
         self._verdict = self._verdict or self.course.ended
@@ -255,7 +255,7 @@ def _cannot_be_written(folder: Path, trouble: str) -> StoreError:
 # numbers are of one kind.
 _ENOUGH_FAILURES = 3
 _VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
-# The codes of notes about problems that the user can solve.
+# The codes of notes that are also shown as warnings, because the user can solve their problems.
 _WARNED = ("script_ended_itself", "log_not_understood")
 
 
@@ -286,7 +286,7 @@ class CommandEngine(StoredEngine):
 
     @property
     def _n_running(self) -> int:
-        return len(self._ended)  # `_start` returns only when the run has ended
+        return len(self._ended)  # Only ended runs count, because `_start` waits for a run's end.
 
     def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
         """Train until the run or the budget ends, and store how the run ended."""
@@ -335,7 +335,7 @@ class CommandEngine(StoredEngine):
         return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
-        """Raise an error at the third failure of one kind that is not due to the batch size."""
+        """Raise an error if this is the third failure of one kind, not due to the batch size."""
         if reason.code in NOT_AS_GIVEN:
             return
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))

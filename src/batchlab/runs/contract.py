@@ -13,15 +13,15 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Assumed until the first run ends: how many times slower a step is while other runs train, and the
-# seconds in which the process of a run starts.
+# Assumed until the first run ends: the step time while other runs train, divided by the step time
+# when nothing else runs; and the seconds that the process of a run takes to start.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostModel:
-    """The times of steps, evaluations and starts, measured in runs that trained at the same time.
+    """The measured times of steps, evaluations and starts, from which run times are estimated.
 
     Attributes:
         steps_s: the total seconds of all steps, and their total seconds if nothing else had run.
@@ -38,7 +38,7 @@ class CostModel:
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Return the expected seconds of a run from step 0 to the end of `length`.
 
-        It is assumed that other runs train at the same time, and that no target ends the run early.
+        Other runs are assumed to train at the same time, and no target to end the run early.
         `step_s` is the seconds of a step when nothing else runs.
         """
         steps = length.last_step(trial)
@@ -76,9 +76,8 @@ class CostModel:
     ) -> CostModel:
         """Return the cost model updated with the times of a run that started at `from_step`.
 
-        `wall_s` is the seconds of the run from start to end. If it is None, the time that a run
-        takes to start (`starts`) is not updated.
-        `step_s` is the mean time of a step of the run when nothing else runs.
+        `wall_s` is the seconds of the run from start to end; if it is None, `starts` stays as is.
+        `step_s` is the mean seconds of a step of the run when nothing else runs.
         """
         first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)
         evaluations = record.evaluations[max(0, first_new - 1) :]
@@ -134,7 +133,7 @@ class RunPlan:
         horizons: the schedule lengths to compare, as multiples of `horizon_epochs`.
         constant_until: the fraction of the schedule, from step 0 on, in which the rate is constant.
         settings_rule: the name of the rule that adapts Adam's betas and eps to the batch size.
-        threads: threads per run; several if only one run is trained at a time.
+        threads: CPU threads per run; several only if runs are trained one at a time.
         measures: the names of optional measurements to make during the runs.
         trainer: "plain" to train all steps with PyTorch, "fastest" to use the fastest trainer.
     """
@@ -163,7 +162,7 @@ class Engine(Protocol):
     """
 
     cost_model: CostModel
-    """The model that estimates run times; updated after each run, and restored by a replay."""
+    """The measured times from which run times are estimated; updated after each run."""
 
     @property
     def name(self) -> str:
@@ -182,12 +181,12 @@ class Engine(Protocol):
         """The number of seeds that can be requested (0 to n_seeds - 1), or None for no limit."""
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return the learning rates that the engine accepts, ascending; None if any is accepted."""
+        """Return the learning rates, ascending, that the engine accepts; None if it accepts all."""
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return a trial with the given values, and with all other settings from the plan.
+        """Return a trial with the given values; all other settings are those of the study.
 
         `horizon` is the length of the learning-rate schedule divided by the planned length.
         """
@@ -204,11 +203,11 @@ class Engine(Protocol):
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Wait until any submitted run ends, and return (its request, the record of its trial).
 
-        The record has the trial's status for this request. Do not call this if no run is submitted.
+        The record's status is for this request. Do not call this if no submitted run is left.
         """
 
     def cancel(self) -> None:
-        """End all submitted runs that are not returned yet; a later request can resume each run."""
+        """End all submitted runs that were not returned; a later request can resume such a run."""
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""

@@ -23,15 +23,16 @@ from batchlab.words.reasons import reason_text
 
 # Seconds per step assumed at batch sizes whose steps were not timed; used only to order runs.
 _UNKNOWN_STEP_S = 1.0
-# A stored run is accepted if its evaluations are at most this many times the requested interval
-# apart: the session that trained the run may have timed evaluations differently.
+# A stored run suffices for a request if its evaluations are at most this many times the requested
+# interval apart, because an earlier session may have chosen another interval.
 _AS_GOOD = 4.0
-# Statuses of runs that can be resumed and that were ended by something else than the budget.
+# Statuses that are reported as they are, even if the run could be resumed: the budget did not end
+# the run.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-# Seconds between checks of the clock, and of trials that other processes train.
+# Seconds between two checks of the clock, and of trials that other processes train.
 _LOOK_EVERY_S = 0.25
-_TELLING_FRACTION = 0.02  # the fraction of all runs done before the time left is estimated
+_TELLING_FRACTION = 0.02  # The time left is reported once this fraction of all runs is done.
 
 Ran = tuple[int, float]
 """The step at which a finished run started, and the seconds that it took."""
@@ -40,16 +41,16 @@ Ran = tuple[int, float]
 class StoredEngine:
     """The base class of engines that store their runs; a subclass trains the runs.
 
-    This class queues the runs, reports their progress and keeps the budget. Runs that are stored
-    already are returned before any other run starts. Only `next_finished` starts runs and receives
-    their messages.
+    This class queues the runs, reports their progress, and stops them at the end of the budget.
+    Runs that are stored already are returned before any other run starts. Only `next_finished`
+    starts runs and receives their messages.
     """
 
     name: str
     resumes: bool
-    keeps_cadence: bool  # If true, evaluations are at the steps of `plans.cadence`.
-    n_seeds: int | None = None  # The number of seeds is not limited.
-    _takes_rate = True  # False if a script has a fixed learning rate.
+    keeps_cadence: bool  # Whether runs are evaluated at the requested steps (`plans.cadence`).
+    n_seeds: int | None = None  # Any number of seeds can be requested.
+    _takes_rate = True  # False if the learning rate is fixed in the user's script.
     # The grace period: a run that has to end gets at most this many seconds, and at most this
     # fraction of the budget, to save its progress before it is killed.
     _longest_grace_s = 5.0
@@ -62,12 +63,12 @@ class StoredEngine:
         self._store = store
         self._plan = plan
         self._listener = plan.listener
-        # For progress messages: for each trial id, the fraction done and the whole run's seconds.
+        # For progress messages, by trial id: the fraction of the run done, and its total seconds.
         self._fractions: dict[str, tuple[float, float]] = {}
         self._expected_s = self._done_s = 0.0
         self._began_s = time.monotonic()
-        self._kinds_said: set[str] = set()  # Earlier warnings without the numbers in them.
-        self._waiting: list[tuple[float, int, RunRequest]] = []  # A heap: the first starts next.
+        self._kinds_said: set[str] = set()  # Earlier warnings, with numbers replaced by "#".
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # A heap of queued runs.
         self._numbers = count()
         # The runs that have ended; `Ran` is None for a run that this session did not start.
         self._ended: deque[tuple[RunRequest, Ran | None]] = deque()
@@ -84,7 +85,7 @@ class StoredEngine:
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        """Return a trial with the given values, and with all other settings from the plan."""
+        """Return a trial with the given values; all other settings are those of the plan."""
         trial = replace(
             self._plan.trial,
             batch_size=batch_size,
@@ -108,11 +109,11 @@ class StoredEngine:
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Return how many steps take as long as one evaluation; 0.0 if unknown or not timed."""
+        """Return how many steps take as long as evaluating validation data once; 0.0 if unknown."""
         return self.cost_model.evaluation_steps(step_s=self._step_s(batch_size))
 
     def submit(self, request: RunRequest) -> None:
-        """Queue a run; nothing is trained if the whole run is already stored.
+        """Queue a run; a run that the store has completely is returned without training.
 
         Raises:
             StoreError: the store cannot be used.
@@ -144,12 +145,12 @@ class StoredEngine:
         if ran is not None:
             self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
         elif self.keeps_cadence and self.cost_model == CostModel():
-            # Learn from a stored run, so that evaluations are planned as in the last session.
+            # Use the times of a stored run, so that evaluations are planned as in that session.
             self._learn(request.trial, from_step=0, wall_s=None)
         return request, self._answer(request)
 
     def cancel(self) -> None:
-        """Forget all runs that are not returned yet; subclasses first end the started runs."""
+        """Forget all runs that were not returned; a subclass first ends the started runs."""
         self._waiting.clear()
         self._ended.clear()
 
@@ -158,7 +159,7 @@ class StoredEngine:
         return self._clock() - self._plan.started_s
 
     def _wait(self, request: RunRequest, *, first: float) -> None:
-        """Queue a run; the run with the largest `first` starts first."""
+        """Queue a run with the priority `first`; the run with the highest priority starts next."""
         heapq.heappush(self._waiting, (-first, next(self._numbers), request))
 
     def _left_s(self) -> float:
@@ -175,14 +176,14 @@ class StoredEngine:
         return min(self._longest_grace_s, self._grace_fraction * budget_s)
 
     def _is_out_of_time(self) -> bool:
-        """Return whether no run may start any more, and started runs have to end."""
+        """Return whether so little time is left that no run may start and all runs have to end."""
         return self._left_s() <= self._grace_s
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
-        """Return the mean seconds of the first `steps` steps, if no other run trains meanwhile."""
+        """Return the mean seconds per step of the first `steps` steps, if nothing else trains."""
         steps = max(1, steps)
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
         return trial.plan.train_s_at(steps, step_s) / steps
@@ -192,7 +193,7 @@ class StoredEngine:
     def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
         """Start a run; `record` is the trial's stored record.
 
-        To keep the claim on the trial after the return, call `claim.pop_all()`.
+        `claim` is released on return, unless this method calls `claim.pop_all()` to keep it.
         """
         raise NotImplementedError
 
@@ -250,7 +251,7 @@ class StoredEngine:
         return is_answered(record, length, keeps_cadence=self.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
-        """Return a request's stored record, with the status for the requested length and target."""
+        """Return the trial's stored record, with the status for the requested length and target."""
         record = self._store.record(request.trial.trial_id)
         if record is None:
             return request.never_begun(self.name)
@@ -268,7 +269,7 @@ class StoredEngine:
         self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether `text`, ignoring numbers, differs from all earlier texts; store `text`."""
+        """Return whether `text` differs, except in numbers, from all earlier texts; store it."""
         kind = _NUMBERS.sub("#", text)
         is_new = kind not in self._kinds_said
         self._kinds_said.add(kind)
@@ -288,11 +289,11 @@ class StoredEngine:
     # ---- progress
 
     def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
-        """Add a run to the progress estimate; return the expected seconds of the steps to do."""
+        """Add a run to the estimate of the time left; return the expected seconds of the run."""
         trial, steps, done = request.trial, request.last_step, 0
         if record is not None and self.resumes:
             done = min(steps, record.steps)
-        # It is unknown how long a script trains to its own end, so count each run as one second.
+        # It is unknown how long a script trains to its own end, so expect one second for each run.
         expected_s = 1.0
         if not request.length.to_own_end:
             length = replace(request.length, epochs=None, steps=steps - done)
@@ -307,7 +308,7 @@ class StoredEngine:
         return expected_s
 
     def _tell(self, request: RunRequest, fraction: float) -> None:
-        """Report that a fraction of a run's steps is done, and the seconds left of all runs."""
+        """Report the fraction of a run that is done, and the seconds left for all runs."""
         before, whole_s = self._fractions[request.trial.trial_id]
         self._fractions[request.trial.trial_id] = fraction, whole_s
         self._done_s += whole_s * (fraction - before)
@@ -327,7 +328,7 @@ class StoredEngine:
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """Return a stored record, with the status changed to suit the requested length and target.
+    """Return a stored record, with the status that the run has for the requested target.
 
     The stored status may be for another target or a longer training.
     """
@@ -338,7 +339,7 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Return whether a stored run is long enough, has reached the target or cannot continue.
+    """Return whether a stored run suffices: it is long enough, met the target or cannot continue.
 
     If the engine evaluates at requested steps (`keeps_cadence`), return False for a run that lacks
     a requested evaluation, so that the run is trained again.
@@ -359,7 +360,7 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _trained_steps(record: TrialRecord) -> int:
-    """Return a run's number of steps, including steps that followed its last evaluation."""
+    """Return the number of steps of a run, even if its last steps have no evaluation."""
     steps = record.steps
     for note in record.notes:
         if note.code == "metric_reported_before_end":
@@ -372,10 +373,10 @@ def _trained_steps(record: TrialRecord) -> int:
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     """Return whether a run was evaluated as often, and on the same splits, as requested.
 
-    A stored run may have too few evaluations for a new request. In an advice, a run is evaluated
-    rarely until its target comes into reach. If the new request has an easier target, the run may
-    have met it between two distant evaluations, so the samples it took are not known well enough.
-    Such a run also has train and test data evaluated only at its end, or never.
+    A stored run may have too few evaluations for a new request: a run for an advice is evaluated
+    rarely until it is near its target. If the new target is easier, the run may have met it between
+    two distant evaluations, so the samples needed for it are not known well enough. Train and test
+    data were evaluated only at the end of such a run, or never.
     """
     plan = record.trial.plan
     if length.all_splits == "on_the_way":
@@ -392,7 +393,7 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
     seen_samples = crossing.samples - plan.samples_at(crossing.after_step)
     if seen_samples <= _AS_GOOD * length.interval_samples:
         return True
-    # Refuse the run if a requested evaluation is missing; additional evaluations do no harm.
+    # Return False if a requested evaluation is missing; additional evaluations do no harm.
     requested = pauses(
         plan,
         last_step=crossing.step,
@@ -404,10 +405,10 @@ def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Return whether the run needs no further evaluation at its end.
+    """Return whether the run needs no further evaluation on train and test data at its end.
 
-    That is so if its last evaluation includes train and test data, if `length` never requests them,
-    or if the run is already longer than `length`.
+    That is so if its last evaluation includes these data, if `length` never requests them, or if
+    the run is already longer than `length`.
     """
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

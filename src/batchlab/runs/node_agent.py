@@ -22,14 +22,14 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import BUILD_S, Heard, LocalWorkers
 from batchlab.training.plain import Task
 
-# Seconds between two sent checkpoints of a run. If the node is lost, another node resumes the run
-# from the last sent checkpoint.
+# Seconds after which the next checkpoint of a run is sent to batchlab. If the node is lost, another
+# node resumes the run from the last checkpoint that was sent.
 _KEEP_EVERY_S = 30.0
 # `hear` waits at most this long at a time, so that it also notices runs started meanwhile.
 _LOOK_EVERY_S = 0.05
 
 Message = tuple[str, bytes] | Heard
-"""A trial's id with the content of its checkpoint, or with what its run reports."""
+"""A trial's id with the content of its checkpoint, or with a report of its run (see `Heard`)."""
 
 
 class NodeAgent:
@@ -42,7 +42,7 @@ class NodeAgent:
         self._running: dict[str, str] = {}  # For each trial id in training, its device.
         # For each trial id, the time when its run started or last sent a checkpoint.
         self._sent_s: dict[str, float] = {}
-        self._failed: deque[Message] = deque()  # messages on runs that could not start
+        self._failed: deque[Message] = deque()  # Messages about runs that could not start.
         self._workers: LocalWorkers
 
     def settle(
@@ -83,13 +83,13 @@ class NodeAgent:
             if checkpoint is not None:
                 path.write_bytes(checkpoint)
             self._workers.start(task)
-        except Exception as error:  # for example because the disk is full
+        except Exception as error:  # Any error, such as of a full disk, fails only this run.
             self._forget(trial_id)
             reason = Reason.as_written(f"on node {gethostname()}: {type(error).__name__}: {error}")
             self._failed.append((trial_id, Ended(status=Status.ERROR, reason=reason)))
 
     def hear(self, timeout_s: float) -> list[Message]:
-        """Return messages of the runs as soon as one arrives, or [] after `timeout_s` seconds."""
+        """Return messages of the runs as soon as there are any, or [] after `timeout_s` seconds."""
         until_s = time.monotonic() + timeout_s
         news: list[Message] = []
         while not news and time.monotonic() < until_s:
@@ -117,7 +117,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
-        """Return a run's checkpoint, or [] if the last was sent less than `at_least_s` ago."""
+        """Return a run's checkpoint, or [] if one was sent less than `at_least_s` seconds ago."""
         if time.monotonic() - self._sent_s[trial_id] < at_least_s:
             return []
         try:

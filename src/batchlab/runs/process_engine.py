@@ -26,12 +26,12 @@ from batchlab.training.plain import Task
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 
-_KILLED_WITHIN_S = 5.0  # the longest time to wait until a killed run ends
+_KILLED_WITHIN_S = 5.0  # Wait at most this long until the process of a killed run has ended.
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run in training: its request, record and claim, and the step and time of its start."""
+    """A run in training: its request, its record and claim, and the step and time of its start."""
 
     request: RunRequest
     opening: TrialRecord
@@ -43,7 +43,7 @@ class _Run:
 class ProcessEngine(StoredEngine):
     """An `Engine` whose `Workers` train each run in a process of its own.
 
-    If more steps of a trial are requested than are stored, the trial resumes from its checkpoint.
+    If a request needs more steps of a trial than are stored, the stored run is resumed.
     """
 
     name = Stepper.name
@@ -61,7 +61,7 @@ class ProcessEngine(StoredEngine):
         return self._workers.n
 
     def cancel(self) -> None:
-        """Make every run write its checkpoint and end, so that the run can be resumed later."""
+        """End all runs after they have written checkpoints, so that they can be resumed later."""
         try:
             self._stop(None, None)
         finally:
@@ -82,7 +82,7 @@ class ProcessEngine(StoredEngine):
     def _start(self, request: RunRequest, record: TrialRecord | None, claim: ExitStack) -> None:
         """Store that a run starts, and start the run."""
         trial = request.trial
-        # `get_ready` may raise an error that ends the study: call it before the run is stored.
+        # Call `get_ready` before the run is stored, because it may raise an error.
         reason = self._workers.get_ready(timeout_s=min(BUILD_S, self._left_s()))
         if reason is not None:
             self._listener.warning(reason_text(reason))
@@ -123,12 +123,12 @@ class ProcessEngine(StoredEngine):
                 continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
-                # The other runs could not write checkpoints either, so end the study.
+                # End the study, because the other runs could not write checkpoints either.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
-        """Yield (run, `Ended`) of each run that has ended; store the progress of other runs."""
+        """Yield each run that has ended, with its `Ended` message; store all new evaluations."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
             if isinstance(message, Ended):
@@ -140,7 +140,7 @@ class ProcessEngine(StoredEngine):
                 self._tell(run.request, message[-1].step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Stop all runs, by force after the grace period; store `status` for interrupted runs."""
+        """Stop all runs, after the grace period by force; interrupted runs get `status`."""
         self._workers.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
@@ -170,15 +170,15 @@ class ProcessEngine(StoredEngine):
         if progress is None and record is not None and record.ended_well:
             text = "its checkpoint is missing or of other library versions, so it begins again"
             self._listener.warning(f"{self._named(request.trial)}: {text}")
-        # Start from another trial's checkpoint only if evaluations before this run's last step are
-        # not needed, because that trial may have made none.
+        # Start from the checkpoint of another trial only if this run needs no evaluation before its
+        # last step, because the other trial may have made none.
         is_end_asked = length.until is None and length.all_splits != "on_the_way"
         if progress is None and record is None and is_end_asked:
             return _copied_beginning(beginnings, path)
         return progress
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
-        """Return, by step, the checkpoint files that `trial` shares with other schedule lengths.
+        """Return, by step, the checkpoints that `trial` shares with longer and shorter trials.
 
         If the learning rate is constant at first and then falls, trials whose schedules differ only
         in length are equal during the constant part (Hägele et al. 2024, arXiv:2405.18392).
@@ -196,7 +196,7 @@ class ProcessEngine(StoredEngine):
         return beginnings
 
     def _lost(self, run: _Run, lost: Ended) -> None:
-        """Queue a run again because its node was lost; end the run if this is the second loss."""
+        """Queue a run again after its node was lost, or end the run at the second such loss."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=reason_text(lost.reason))
@@ -210,7 +210,7 @@ class ProcessEngine(StoredEngine):
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
-        """Store how a run ended; an interrupted trial gets no status, so that it can resume."""
+        """Store how a run ended; an interrupted run gets no status, so that it can be resumed."""
         trial = run.request.trial
         with run.claim:
             wall_s = self._clock() - run.began_s
@@ -222,7 +222,7 @@ class ProcessEngine(StoredEngine):
 
 
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
-    """Copy the usable checkpoint with the most steps to `path`; return its progress, or None."""
+    """Copy the usable checkpoint with the most steps to `path`; return its progress, if any."""
     for step in sorted(beginnings, reverse=True):
         progress = _usable_progress(beginnings[step])
         if progress is not None:

@@ -31,7 +31,7 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # warn if no node is ready after this time (a free node: 5 s)
+_SAY_AFTER_S = 10.0  # Warn if no node is ready after this time; a free node needs about 5 s.
 _LOOK_FOR_NODES_EVERY_S = 5.0
 _HEAR_S = 10.0  # A call of `NodeAgent.hear` returns after this time at the latest.
 _CLOSE_S = 5.0  # The longest time to wait until nodes have removed their files.
@@ -45,8 +45,8 @@ class _Node:
     name: str
     n: int  # the number of runs that the node trains at a time
     agent: Any
-    settling: Any  # The call of `NodeAgent.settle`; None if answered.
-    hearing: Any = None  # The call of `NodeAgent.hear`; None if answered.
+    settling: Any  # The pending call of `NodeAgent.settle`; None once it has returned.
+    hearing: Any = None  # The pending call of `NodeAgent.hear`; None if there is none.
     running: dict[str, Path | None] = field(default_factory=dict)  # Checkpoint files by trial id.
 
 
@@ -68,9 +68,9 @@ class RayWorkers:
         self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Messages that `heard` has not yielded yet; they are kept if its caller raises an error.
+        # Messages that `heard` has not yielded yet. They remain if the caller of `heard` fails.
         self._messages: deque[tuple[_Node, str, Any]] = deque()
-        self._refused: dict[str, str] = {}  # why a node is not used, by node id
+        self._refused: dict[str, str] = {}  # The reasons why nodes are not used, by node id.
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
         self.get_ready()
 
@@ -82,8 +82,8 @@ class RayWorkers:
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
         """Wait until a node is ready, at most until the budget of the plan ends.
 
-        The result is always None, because each node builds its own native trainer, and `timeout_s`
-        is not used.
+        The result is always None, because each node builds its native trainer itself. `timeout_s`
+        is ignored.
 
         Raises:
             ClusterError: no node can train the workload, or no node was free in time.
@@ -108,7 +108,7 @@ class RayWorkers:
         return None
 
     def start(self, task: Task) -> None:
-        """Start a run on the node that has room for the most further runs."""
+        """Start a run on the node that can train the most runs in addition to its present runs."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
         content = None
         if task.resume and task.checkpoint is not None:
@@ -123,7 +123,7 @@ class RayWorkers:
         while self._messages:
             node, trial_id, message = self._messages.popleft()
             if trial_id not in node.running:
-                continue  # this run has already ended
+                continue  # Ignore a message of a run that has already ended.
             if isinstance(message, bytes):
                 _keep(node.running[trial_id], message)
                 continue
@@ -142,7 +142,7 @@ class RayWorkers:
             time.sleep(timeout_s)
             return
         answered, _ = self._ray.wait(list(calls), num_returns=1, timeout=timeout_s)
-        if answered:  # take all other answers that have arrived by now
+        if answered:  # Also take all other calls that have returned by now.
             answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in answered:
             self._answered(calls[call], call)
@@ -196,7 +196,7 @@ class RayWorkers:
         # `hear` waits for messages in a thread of its own; all other calls run one after another.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
-            num_gpus=len({*devices} - {"cpu"}),  # whole GPUs, which trials may share
+            num_gpus=len({*devices} - {"cpu"}),  # Whole GPUs; several trials may share one.
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         agent = agent.remote()
@@ -249,10 +249,10 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return the text for the user about an error that was raised on a node or by Ray."""
+    """Return the cause of an error on a node or of Ray, as a text for the user."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ClusterError):
-        return str(cause)  # this text is already for users
+        return str(cause)  # The message of a `ClusterError` is already written for users.
     return brief(error) if cause is None else f"{type(cause).__name__}: {brief(cause)}"
 
 

@@ -17,7 +17,7 @@ from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, printable_record
 from batchlab.store.store import Store
 
-InTurn = tuple[tuple[float, ...], ...]  # for each process, ratios of two step times
+InTurn = tuple[tuple[float, ...], ...]  # Ratios of two step times, a tuple for each process.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class JournalEntry:
             reference batch size, a later entry has the profile of all batch sizes.
         elsewhere: the profile of another machine, if the user asks about that machine.
         budget_s: the seconds that all runs may take by the engine's clock; only in the first entry.
-        readings_s: the seconds that calls of `spent_s` returned since the previous entry.
+        readings_s: the results of all calls of `Engine.spent_s` since the previous entry.
         in_turn: ratios of the step times of two batch sizes that were timed in alternation.
         length: the requested length of the run that ended.
         record: the record of the run that ended, without evaluations.
@@ -56,7 +56,7 @@ _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...
 
 
 class Journal:
-    """The journal of one study: replays its stored entries in order, and appends new entries."""
+    """The stored journal of one study, from which an interrupted study is replayed."""
 
     def __init__(self, store: Store, study: StudyName) -> None:
         """Read the stored entries of the study.
@@ -82,7 +82,7 @@ class Journal:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """At most two profiles as JSON: of the reference batch size, then of all batch sizes."""
+        """The stored profiles as JSON: of the reference batch size, then of all batch sizes."""
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
@@ -93,8 +93,8 @@ class Journal:
     def begin(self, entry: JournalEntry) -> None:
         """Start the journal with a new first entry, and delete all earlier entries.
 
-        After a session whose budget was too small for an answer, the new entry is empty. The next
-        session then does not count the seconds of that session, and resumes its stored runs.
+        After a session whose budget was too small for an answer, `entry` is empty. So the next
+        session has its whole budget again. It resumes the stored runs.
         """
         self._written.clear()
         self.write(entry)
@@ -102,7 +102,7 @@ class Journal:
     # ---- replay
 
     def reading_s(self, spent_s: Callable[[], float]) -> float:
-        """Return the next stored result of `spent_s`, or a new result if none is left.
+        """Return the next stored result of `spent_s`; if none is left, call `spent_s`.
 
         `put_readings` later stores the new results.
         """
@@ -120,8 +120,8 @@ class Journal:
     ) -> tuple[RunRequest, TrialRecord, JournalEntry] | None:
         """Return the request, record and entry of the next stored run, or None if none is left.
 
-        If none of the requests `under_way` asks for this run, the program has changed: this entry
-        and all later entries are invalid and are discarded.
+        If none of the requests `under_way` asks for this run, the program has changed. Then this
+        entry and all later entries are deleted, and None is returned.
         """
         if not self._ends_to_come:
             return None
@@ -152,10 +152,10 @@ class Journal:
         self._target = request.length.until
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the times that `reading_s` returned since the last call, and any added trials.
+        """Store the new results of `reading_s` since the last call, and any added trials.
 
-        `spent_s` is the seconds spent so far. `in_turn` has the ratios between the step times of
-        two batch sizes, if such ratios were just measured.
+        `spent_s` is the seconds of the budget spent. `in_turn` has ratios of the step times of two
+        batch sizes, if such ratios were just measured.
         """
         readings_s = tuple(self._readings)
         self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
@@ -172,7 +172,7 @@ class Journal:
         n_workers: int,
         spent_s: float,
     ) -> None:
-        """Store in the journal how a run ended; store the run's record if it is missing."""
+        """Store in the journal how a run ended; also store the run's record if it is missing."""
         keep_record(self._store, record)
         self.write(
             JournalEntry(
@@ -216,24 +216,24 @@ def keep_record(store: Store, record: TrialRecord) -> None:
     """Store a run's record, unless the run is stored or another process trains the trial."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # another process stores the run, or the run never started
+            return  # Another process stores the run, or the run has not started.
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
         assert record.status is not None
-        # This adds to the stored evaluations and deletes none, because a replay of an earlier,
-        # shorter run of the trial needs its evaluations.
+        # `put_record` deletes no stored evaluations here, because the replay of an earlier, shorter
+        # run of the trial needs them.
         store.put_record(record)
 
 
 class ReplayingEngine:
     """An `Engine` that replays the runs in a study's journal, then uses the engine `inner`.
 
-    The inner engine's clock starts at the seconds that earlier sessions spent.
+    `inner.spent_s` includes the seconds that earlier sessions spent.
 
     The journal stores all that the caller learns from the inner engine: each result of `spent_s`,
-    and the ended runs in order. The results are stored before they can affect a request. So if a
-    study is interrupted at any moment and starts again, it makes the same decisions as before.
+    and the ended runs in order. They are stored before the next run starts. So if a study is
+    interrupted at any moment and starts again, it makes the same decisions as before.
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
@@ -241,7 +241,7 @@ class ReplayingEngine:
         # The number of workers of a cluster may change, so a replay uses the stored number.
         self.n_workers = journal.first.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # Both methods of the inner engine read its cost model when they are called.
+        # These methods use the inner engine's cost model, which a replay sets.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -250,7 +250,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The cost model of the inner engine; a replayed run sets the stored cost model."""
+        """The cost model of the inner engine; each replayed run sets it to the stored one."""
         return self._inner.cost_model
 
     @cost_model.setter
@@ -270,7 +270,7 @@ class ReplayingEngine:
         self._journal.note_request(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Return the next ended run: from the journal, or from `inner` after the last entry.
+        """Return the next ended run: first runs in the journal, then runs of the engine `inner`.
 
         Raises:
             StoreError: the store cannot be used.
@@ -299,7 +299,7 @@ class ReplayingEngine:
         return request, record
 
     def cancel(self) -> None:
-        """End all submitted runs; a run resumes when it is requested again."""
+        """End all submitted runs; such a run resumes if it is requested again."""
         self._under_way.clear()
         self._n_handed_over = 0
         self._inner.cancel()

@@ -32,9 +32,9 @@ class ScriptCourse:
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
-        """Start without progress; `earlier` has the evaluations of a resumed run, in step order.
+        """Prepare for progress; `earlier` has the evaluations of the run that this run resumes.
 
-        Earlier evaluations are used only if they are before this run's first step.
+        They are in the order of steps, and are used only if they are before this run's first step.
         """
         self._request = request
         self._metric = command.metric  # the validation metric of the study
@@ -46,15 +46,15 @@ class ScriptCourse:
         self._lost_at: int | None = None
         size = command.trained_size(request.trial)
         self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
-        self.unstored: dict[int, Evaluation] = {}  # By step; the caller stores and clears them.
+        self.unstored: dict[int, Evaluation] = {}  # New evaluations by step, stored by the caller.
         self.ended: Outcome | None = None  # The outcome, once the training has to end.
-        self.step = 0  # The number of optimizer steps at the last report.
+        self.step = 0  # The highest number of optimizer steps that was reported.
         self.n_made = 0
-        self._first_told: dict[str, float] = {}  # the first value of each metric
+        self._first_told: dict[str, float] = {}  # The first reported value of each metric.
         self._has_moved = False
         self.taken_up_at: int | None = None
-        # True if stored evaluations turned out to be of another metric with a similar name; the
-        # caller must then replace them.
+        # True if evaluations turned out to be of another metric with a similar name: the caller
+        # has to replace the stored ones.
         self.is_renamed = False
 
     @property
@@ -63,7 +63,7 @@ class ScriptCourse:
         return self.evaluations[-1].step if self.evaluations else 0
 
     def take(self, reading: Reading) -> None:
-        """Process a progress line, or raise an error; set `ended` if the training has to end."""
+        """Process a progress line of the script; set `ended` if the training has to end."""
         if self.ended is not None:
             return
         near = self.points.printed
@@ -90,7 +90,7 @@ class ScriptCourse:
         self._begin(step, at_s)
         assert self._began_s is not None
         if self.ended is not None:
-            return  # the stored evaluations of the earlier run already end the training
+            return  # The evaluations copied from the earlier run already end the training.
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
         for name, value in values.items():
@@ -165,8 +165,8 @@ class ScriptCourse:
     def _begin(self, step: int, at_s: float) -> None:
         """At the first report, copy the earlier run's evaluations before `step` to this training.
 
-        A copied evaluation may already end this training: if batchlab was killed during the earlier
-        run, the script may have gone on training beyond the requested length.
+        A copied evaluation may already end this training: if batchlab was killed, the earlier run
+        may have continued beyond the requested length.
         """
         if self._began_s is not None:
             return
@@ -192,8 +192,8 @@ class ScriptCourse:
         until = self._request.length.until
         if until is None:
             return False
-        # Start at the last miss before the newest evaluation: earlier evaluations cannot show that
-        # the run has met its target, and a script may report thousands.
+        # Examine only the evaluations from the last one, before the newest, that missed the target:
+        # earlier ones do not matter, and there may be thousands.
         first = max(0, len(self.evaluations) - 2)
         while first > 0 and self._meets(self.evaluations[first], until):
             first -= 1

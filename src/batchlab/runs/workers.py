@@ -1,4 +1,4 @@
-"""Workers: interface to processes that train runs. LocalWorkers: processes on this machine."""
+"""Workers: the interface to processes that train runs. LocalWorkers: those on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 
 # With fewer training examples than this, the native trainer saves less time than building it takes
-# (1 to 2 s). The length of the run is not considered, so that a resumed trial keeps its trainer.
+# (1 to 2 s). The length of a run does not count, so that a resumed trial keeps its trainer.
 _WORTH_A_BUILD = 5000
 BUILD_S = 30.0
 """The longest time to build the native trainer, in seconds."""
@@ -34,7 +34,7 @@ NODE_LOST = "NodeLost"
 """The `Ended.error` of a run whose machine was lost."""
 
 Heard = tuple[str, tuple[Evaluation, ...] | Ended]
-"""A trial's id, and what its run reports: evaluations as they are made, then how the run ended."""
+"""A trial's id, and a message of its run: new evaluations, or (the last message) how it ended."""
 
 
 class Workers(Protocol):
@@ -42,7 +42,7 @@ class Workers(Protocol):
 
     @property
     def n(self) -> int:
-        """The largest number of runs that can train at a time."""
+        """The number of runs that can train at a time."""
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Prepare for runs; return why the native trainer could not be built, or None if it could.
@@ -52,10 +52,10 @@ class Workers(Protocol):
         """
 
     def start(self, task: Task) -> None:
-        """Start a run; `heard` yields the run's messages, with the id of the task's trial."""
+        """Start a run; `heard` then yields its messages, with the id of the task's trial."""
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """Yield messages of runs as soon as one arrives, or nothing after `timeout_s` seconds."""
+        """Yield messages of runs as soon as there are any, or nothing after `timeout_s` seconds."""
 
     def ask_to_stop(self) -> None:
         """Make all runs write their checkpoints and end."""
@@ -80,13 +80,13 @@ class LocalWorkers:
 
     @property
     def n(self) -> int:
-        """The number of cores, or 1 on a GPU."""
+        """The number of runs that can train at a time: one per CPU core, or 1 on a GPU."""
         if self._plan.trial.device != "cpu":
             return 1
         return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build the native trainer, if this saves time; return the reason if building failed."""
+        """Build the native trainer if that saves time; return why building failed, or None."""
         trial = self._plan.trial
         may_build = self._plan.trainer != Stepper.name and trial.device == "cpu"
         if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:
@@ -116,7 +116,7 @@ class LocalWorkers:
                 del self._children[connection]
             yield trial_id, message
 
-    # The next two methods iterate over copies of `_children`, because on a node of a cluster,
+    # `ask_to_stop` and `kill` iterate over copies of `_children`, because on a node of a cluster,
     # another thread may change `_children` at the same time.
 
     def ask_to_stop(self) -> None:
